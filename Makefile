@@ -1,0 +1,30 @@
+# Two commands matter: `make compare` and `make test`. Both build .venv first if it is not there yet.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALLED := .venv/.installed
+
+.PHONY: compare test lint install clean help
+
+compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
+	$(BIN)/sameloop compare $(ARGS)
+
+test: $(INSTALLED) ## the whole default test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED) ## ruff, as configured in pyproject.toml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+install: $(INSTALLED) ## only build .venv
+
+$(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r shared/embedded.txt
+	touch $@
+
+clean: ## remove .venv and every run
+	rm -rf .venv runs build *.egg-info
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 16

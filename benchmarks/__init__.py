@@ -1,0 +1,1 @@
+"""Everything that looks at both loops from outside: compare, verdict, table, charts, doctor, speed."""

@@ -1,0 +1,1 @@
+"""What both loops must agree on: dials, data, model, seeds, the flight recorder and its record."""

@@ -1,0 +1,122 @@
+"""The command line that both loops share: one option per dial, made from `RunConfig`.
+
+click and pydantic only: `--help` must answer without importing torch.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shared.config import PRESETS, RunConfig, option, sections, values_by_preset
+from shared.errors import SameLoopError
+from shared.run import Train, default_output_dir, run_loop
+
+CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+class DialCommand(click.Command):
+    """A command whose `--help` lists the dials by section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        dials = {name: section for section, names in sections().items() for name in names}
+        grouped: dict[str, list[tuple[str, str]]] = {"Options": []}
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                grouped.setdefault(dials.get(parameter.name, "Options"), []).append(record)
+        for section, records in grouped.items():
+            with formatter.section(section):
+                formatter.write_dl(records)
+
+
+def dial_options() -> list[click.Option]:
+    """`--preset` and one option per dial; its help gives meaning, default and the presets' other values."""
+    options = [
+        click.Option(
+            ["--preset"], default="quick", metavar="NAME", help=f"{', '.join(PRESETS)}  [default: quick]"
+        )
+    ]
+    for names in sections().values():
+        for name in names:
+            field = RunConfig.model_fields[name]
+            shown = f"{field.description}  [default: {values_by_preset(name)}]"
+            if field.annotation is bool:
+                options.append(click.Option([f"{option(name)}/{option('no_' + name)}", name], default=None, help=shown))
+            else:
+                options.append(click.Option([option(name), name], metavar=_metavar(field.annotation), help=shown))
+    return options
+
+
+def run_options() -> list[click.Option]:
+    """Where the run goes: options that are not dials, because they do not change the result."""
+    return [
+        click.Option(["--output-dir"], type=click.Path(path_type=Path), metavar="DIR", help="where the run is kept"),
+        click.Option(
+            ["--overwrite-output-dir"], is_flag=True, help="replace a run with other dials that DIR holds"
+        ),
+    ]
+
+
+def config_from(parameters: dict[str, Any]) -> RunConfig:
+    """Take the dials out of a command's parameters; those not given keep the preset's value.
+
+    Raises:
+        SameLoopError: as `RunConfig.build`.
+    """
+    dials = {name: parameters.pop(name) for name in RunConfig.model_fields if name in parameters}
+    return RunConfig.build(**{name: value for name, value in dials.items() if value is not None})
+
+
+def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> click.Command:
+    """The command that runs one loop.
+
+    Args:
+        loop: `manual` or `trainer`.
+        load_train: imports the loop's page and returns its `train`.
+        summary: the first line of `--help`.
+    """
+
+    def run(output_dir: Path | None, overwrite_output_dir: bool, record: bool, **parameters: Any) -> None:
+        config = config_from(parameters)
+        output_dir = output_dir or default_output_dir(config.preset, loop)
+        run_loop(loop, load_train, config, output_dir, overwrite_output_dir, record)
+        click.echo(f"model and record in {output_dir}", err=True)
+
+    recorder = click.Option(
+        ["--record/--no-record"], default=True, help="whether the flight recorder watches  [default: yes]"
+    )
+    return DialCommand(
+        loop, params=[*run_options(), recorder, *dial_options()], callback=run, help=summary, context_settings=CONTEXT
+    )
+
+
+def run_command(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return the exit status; a user's mistake is one line on stderr and status 2."""
+    try:
+        result = command.main(arguments, prog_name=program, standalone_mode=False)
+    except SameLoopError as error:
+        return _complain(str(error))
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        return _complain(error.format_message())
+    except (click.Abort, KeyboardInterrupt):
+        print("sameloop: stopped", file=sys.stderr)
+        return 130
+    return result if isinstance(result, int) else 0
+
+
+def _complain(message: str) -> int:
+    print("sameloop: error: " + " ".join(message.split()), file=sys.stderr)
+    return SameLoopError.exit_status
+
+
+def _metavar(annotation: Any) -> str:
+    names = {int: "INT", float: "FLOAT", str: "TEXT"}
+    if annotation in names:
+        return names[annotation]
+    return "INT" if "int" in str(annotation) else "TEXT"

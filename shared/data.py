@@ -1,0 +1,194 @@
+"""The tutorial's pipeline: load, shuffle, select, map.
+
+Both loops call `load_data` and get the same two tokenized slices, in the same order. Padding is left
+to the collator, batch by batch.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from shared import embedded
+from shared.config import HUB_REVISIONS, RunConfig
+from shared.errors import SameLoopError
+from shared.hub import hub_errors
+from shared.progress import announce, is_interactive
+
+if TYPE_CHECKING:
+    import datasets
+    from transformers import PreTrainedTokenizerBase
+
+FILE_FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
+EVAL_SPLITS = ("test", "validation")
+
+
+class Data(NamedTuple):
+    """The two tokenized slices and how many classes the labels have."""
+
+    train_dataset: datasets.Dataset
+    eval_dataset: datasets.Dataset
+    num_labels: int
+
+
+class Slices(NamedTuple):
+    """The two slices as text, columns `text` and `label`."""
+
+    train: datasets.Dataset
+    eval: datasets.Dataset
+    num_labels: int
+
+
+def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
+    """Load the reviews, pick the two slices, and tokenize them.
+
+    Returns:
+        `train_dataset` and `eval_dataset` with columns `input_ids`, `attention_mask` (lists of at most
+        `max_length` ints) and `labels` (int), `train_size` and `eval_size` rows.
+
+    Raises:
+        SameLoopError: as `load_slices`.
+    """
+    slices = load_slices(config)
+
+    def tokenize(batch: dict) -> dict:
+        return tokenizer(batch["text"], truncation=True, max_length=config.max_length)
+
+    announce(f"tokenizing {config.train_size} + {config.eval_size} reviews, {config.max_length} tokens at most")
+    train_dataset, eval_dataset = (
+        part.map(tokenize, batched=True, remove_columns=["text"], desc="Tokenizing").rename_column("label", "labels")
+        for part in (slices.train, slices.eval)
+    )
+    return Data(train_dataset, eval_dataset, slices.num_labels)
+
+
+def load_slices(config: RunConfig) -> Slices:
+    """Pick the training and the evaluation reviews, as text.
+
+    The training slice is `shuffle(seed=slice_seed).select(range(train_size))`. A dataset with a split of
+    its own to test on gives the evaluation slice from there, in the same way; from a dataset with a
+    single split it is taken from the far end of the same shuffle, so that the two never overlap.
+
+    Raises:
+        SameLoopError: the dataset cannot be had, lacks a column, or holds fewer reviews than asked for.
+    """
+    import datasets
+
+    (datasets.enable_progress_bars if is_interactive() else datasets.disable_progress_bars)()
+    announce(f"loading reviews from {config.dataset}")
+    splits = _load_splits(config)
+    train = _checked(splits["train"], config, "train")
+    num_labels = _num_labels(train, config)
+    if config.train_size > len(train):
+        raise SameLoopError(
+            f"--train-size {config.train_size}: {config.dataset} has only {len(train)} reviews to train on"
+        )
+    shuffled = train.shuffle(seed=config.slice_seed)
+    evaluation = next((splits[name] for name in EVAL_SPLITS if name in splits), None)
+    if evaluation is not None:
+        evaluation = _checked(evaluation, config, "test")
+        if config.eval_size > len(evaluation):
+            raise SameLoopError(
+                f"--eval-size {config.eval_size}: {config.dataset} has only {len(evaluation)} reviews to test on"
+            )
+        eval_slice = evaluation.shuffle(seed=config.slice_seed).select(range(config.eval_size))
+    else:
+        if config.train_size + config.eval_size > len(train):
+            raise SameLoopError(
+                f"--train-size {config.train_size} and --eval-size {config.eval_size} add up to more than the "
+                f"{len(train)} reviews of {config.dataset}: no review may be in both"
+            )
+        eval_slice = shuffled.select(range(len(train) - config.eval_size, len(train)))
+    return Slices(shuffled.select(range(config.train_size)), eval_slice, num_labels)
+
+
+def _load_splits(config: RunConfig) -> dict[str, datasets.Dataset]:
+    """The dataset's splits by name; always one called `train`."""
+    import datasets
+
+    if config.dataset in embedded.REVIEW_SOURCES:
+        return {"train": embedded.load_reviews(config.dataset)}
+    path = Path(config.dataset).expanduser()
+    if path.is_dir():
+        try:
+            loaded = datasets.load_from_disk(str(path))
+        except (FileNotFoundError, ValueError, OSError):
+            raise SameLoopError(
+                f"--dataset {config.dataset}: not a folder that `datasets.save_to_disk` wrote; "
+                "name one, or a .csv, .jsonl or .parquet file"
+            ) from None
+        splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+    elif path.is_file():
+        splits = {"train": _load_file(path)}
+    elif _looks_like_a_path(config.dataset):
+        raise SameLoopError(f"--dataset {config.dataset}: there is no such file or folder")
+    else:
+        revision = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
+        with hub_errors("--dataset", config.dataset):
+            splits = dict(datasets.load_dataset(config.dataset, revision=revision))
+    if "train" not in splits:
+        raise SameLoopError(
+            f"--dataset {config.dataset}: it has no split called `train`, only {', '.join(splits)}; rename one"
+        )
+    return splits
+
+
+def _load_file(path: Path) -> datasets.Dataset:
+    import datasets
+    from datasets.exceptions import DatasetGenerationError
+
+    file_format = FILE_FORMATS.get(path.suffix.lower())
+    if file_format is None:
+        raise SameLoopError(
+            f"--dataset {path}: cannot tell its format; name it {', '.join(sorted(FILE_FORMATS))}, "
+            "or give a `save_to_disk` folder"
+        )
+    try:
+        return datasets.load_dataset(file_format, data_files=str(path), split="train")
+    except (DatasetGenerationError, ValueError, OSError) as error:
+        cause = error.__cause__ or error
+        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
+        raise SameLoopError(f"--dataset {path}: not a readable {file_format} file ({reason})") from None
+
+
+def _checked(split: datasets.Dataset, config: RunConfig, name: str) -> datasets.Dataset:
+    """The split cut down to `text` and `label`, or an error that says how to rename a column."""
+    for column, others in (("text", "review, sentence"), ("label", "labels, sentiment")):
+        if column not in split.column_names:
+            raise SameLoopError(
+                f"--dataset {config.dataset}: its {name} split has no column `{column}`, only "
+                f"{', '.join(split.column_names[:8])}; rename one ({others}, ...): edit the header, or "
+                f'`dataset.rename_column("...", "{column}").save_to_disk("renamed")` and --dataset renamed'
+            )
+    return split.select_columns(["text", "label"])
+
+
+def _num_labels(train: datasets.Dataset, config: RunConfig) -> int:
+    """How many classes: the label names' count where the dataset has names, else the highest label + 1."""
+    import datasets
+
+    feature = train.features["label"]
+    if isinstance(feature, datasets.ClassLabel):
+        return feature.num_classes
+    labels = set(train.unique("label"))
+    if not all(isinstance(label, int) and not isinstance(label, bool) for label in labels) or (
+        labels != set(range(len(labels)))
+    ):
+        found = ", ".join(sorted(map(repr, labels))[:5])
+        raise SameLoopError(
+            f"--dataset {config.dataset}: labels must be the integers 0, 1, ... without gaps, not {found}; "
+            'for names, `dataset.class_encode_column("label").save_to_disk("encoded")` numbers them'
+        )
+    if len(labels) < 2:
+        raise SameLoopError(f"--dataset {config.dataset}: all labels are {labels.pop()}; two classes at least")
+    return len(labels)
+
+
+def _looks_like_a_path(name: str) -> bool:
+    return (
+        name.startswith((".", "~", os.sep))
+        or Path(name).suffix.lower() in FILE_FORMATS
+        or name.count("/") > 1
+        or os.sep == "\\" in name
+    )

@@ -1,0 +1,9 @@
+"""The one exception a user is meant to see."""
+
+from __future__ import annotations
+
+
+class SameLoopError(Exception):
+    """Something the user can put right: one line saying what is wrong and what to do. Exit status 2."""
+
+    exit_status = 2

@@ -1,0 +1,110 @@
+"""What can go wrong between here and the Hugging Face Hub, in one line each."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from shared import embedded
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+
+
+PROBE_SECONDS = 3.0
+
+
+def hub_is_reachable() -> bool:
+    """Whether a connection to the Hub (or `$HF_ENDPOINT`) can be opened; asks nothing of it.
+
+    Behind a proxy that cannot be told without a request, so then the answer is yes.
+    """
+    if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
+        return False
+    if any(os.environ.get(name) for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")):
+        return True
+    url = urlsplit(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    try:
+        address = (url.hostname or "", url.port or (80 if url.scheme == "http" else 443))
+        socket.create_connection(address, timeout=PROBE_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def needs_hub(config: RunConfig) -> bool:
+    """Whether the run's dataset or model is neither embedded nor a local path."""
+    return any(
+        name not in own and not Path(name).expanduser().exists()
+        for name, own in ((config.dataset, embedded.REVIEW_SOURCES), (config.model, embedded.MODEL_SHAPES))
+    )
+
+
+def go_offline_if_unreachable(config: RunConfig) -> None:
+    """Without a network use the cache at once, instead of after a minute of retries.
+
+    Call it before `datasets` or `transformers` is imported: they read the setting only then. A run that
+    needs nothing from the Hub is kept offline altogether.
+    """
+    if not needs_hub(config) or not hub_is_reachable():
+        os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+@contextmanager
+def hub_errors(flag: str, name: str) -> Iterator[None]:
+    """Turn every failure to get `name` from the Hub or its cache into one line.
+
+    Args:
+        flag: the dial that named it, `--dataset` or `--model`.
+        name: the Hub id.
+
+    Raises:
+        SameLoopError: no such repository or revision, no network and not in the cache, no access.
+    """
+    from datasets.exceptions import DatasetNotFoundError
+    from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
+    try:
+        yield
+    except GatedRepoError:
+        raise SameLoopError(f"{flag} {name}: access is restricted; accept its terms, then `hf auth login`") from None
+    except RevisionNotFoundError:
+        raise SameLoopError(f"{flag} {name}: it has no such revision; check {flag}-revision") from None
+    except (RepositoryNotFoundError, DatasetNotFoundError) as error:
+        if _offline(error):
+            raise _unreachable(flag, name) from None
+        raise SameLoopError(f"{flag} {name}: no such file here and no such repository on the Hub") from None
+    except (OSError, ValueError) as error:
+        if _offline(error):
+            raise _unreachable(flag, name) from None
+        reason = str(error).strip().splitlines()[0]
+        raise SameLoopError(f"{flag} {name}: cannot be loaded ({reason})") from None
+
+
+def _unreachable(flag: str, name: str) -> SameLoopError:
+    return SameLoopError(
+        f"{flag} {name}: the Hub cannot be reached and it is not in the cache; connect and try again, or use "
+        "--preset quick, which needs no network"
+    )
+
+
+def _offline(error: BaseException) -> bool:
+    """Whether the network, not the name, is at fault: looked for along the chain of causes."""
+    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
+        if isinstance(cause, (ConnectionError, TimeoutError, LocalEntryNotFoundError, OfflineModeIsEnabled)):
+            return True
+        if type(cause).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):
+            return True
+        text = str(cause).lower()
+        if "couldn't connect" in text or "couldn't reach" in text or "offline" in text:
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -1,0 +1,15 @@
+"""What the program says while it works: on stderr, so that stdout keeps the results."""
+
+from __future__ import annotations
+
+import sys
+
+
+def announce(doing: str) -> None:
+    """Name what is being done now, for example `tokenizing 768 reviews`."""
+    print(f"· {doing}", file=sys.stderr, flush=True)
+
+
+def is_interactive() -> bool:
+    """Whether progress bars make sense: only when a person watches."""
+    return sys.stderr.isatty()

@@ -1,0 +1,122 @@
+"""What a run leaves on disk besides its model: `record.jsonl`, one JSON object per line.
+
+The lines, told apart by `kind`:
+
+- `header`: what was to be done and where: dials, versions, device, threads, git state. First line.
+- `start`: the model and the optimizer as the first optimizer step finds them.
+- `step`: one optimizer step.
+- `evaluation`: one pass over the evaluation slice.
+- `footer`: totals, and what the loop itself reported. Absent when the run did not finish.
+
+Every line is flushed as it is written, so a killed run leaves what it did. Numbers are written so that
+reading them back gives the same float64, bit for bit.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+
+SCHEMA = 1
+FILE_NAME = "record.jsonl"
+
+
+class RecordWriter:
+    """Appends lines to a record; each is on its way to the disk when `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("w", encoding="utf-8")
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Write one line.
+
+        Args:
+            kind: `header`, `start`, `step`, `evaluation` or `footer`.
+            fields: whatever JSON can hold.
+        """
+        self._file.write(json.dumps({"kind": kind, **fields}, ensure_ascii=False) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class RunRecord:
+    """A record read back.
+
+    Attributes:
+        loop: `manual` or `trainer`.
+        config: the run's dials.
+        header, start, footer: those lines; `start` and `footer` are empty when the run ended before them.
+        steps, evaluations: those lines in order.
+    """
+
+    def __init__(self, lines: list[dict[str, Any]], source: str) -> None:
+        by_kind: dict[str, list[dict[str, Any]]] = {}
+        for line in lines:
+            by_kind.setdefault(line["kind"], []).append(line)
+        if "header" not in by_kind:
+            raise SameLoopError(f"{source} is not a run's record: it has no header line")
+        self.header = by_kind["header"][0]
+        if self.header.get("schema") != SCHEMA:
+            raise SameLoopError(
+                f"{source} was written in format {self.header.get('schema')}, this version reads {SCHEMA}: run again"
+            )
+        try:
+            self.loop: str = self.header["loop"]
+            self.config = RunConfig(**self.header["config"])
+        except (KeyError, TypeError, ValidationError):
+            raise SameLoopError(f"{source} has a header without the run's dials: run again") from None
+        self.start = by_kind.get("start", [{}])[0]
+        self.steps = by_kind.get("step", [])
+        self.evaluations = by_kind.get("evaluation", [])
+        self.footer = by_kind.get("footer", [{}])[0]
+
+    @classmethod
+    def read(cls, path: Path) -> RunRecord:
+        """Read `path`, a record or the folder that holds one.
+
+        A half-written last line, as a killed run leaves it, is left out.
+
+        Raises:
+            SameLoopError: there is none, or it is not a record of this format.
+        """
+        if path.is_dir():
+            path = path / FILE_NAME
+        try:
+            texts = path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise SameLoopError(f"cannot read the record {path}: {reason}") from None
+        lines = []
+        for number, text in enumerate(texts, start=1):
+            try:
+                line = json.loads(text)
+            except ValueError:
+                if number == len(texts):
+                    break
+                raise SameLoopError(f"{path} line {number} is not JSON: the record is damaged, run again") from None
+            if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+                raise SameLoopError(f"{path} line {number} is not a line of a run's record")
+            lines.append(line)
+        return cls(lines, str(path))
+
+    @property
+    def log_history(self) -> list[dict[str, Any]]:
+        """What the loop itself logged, one dictionary per log line, as it returned it."""
+        return self.footer.get("log_history", [])
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in one pass over the training slice."""
+        return self.header["steps_per_epoch"]
+
+    def epoch_of(self, step: int) -> int:
+        """The epoch, counted from 1, that optimizer step `step`, counted from 1, belongs to."""
+        return (step - 1) // self.steps_per_epoch + 1

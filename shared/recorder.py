@@ -1,0 +1,381 @@
+"""The flight recorder: watches a training loop from outside and writes its record.
+
+The loop holds no recording code. The recorder uses PyTorch's own hooks: one before and one after the
+model's forward pass, one before and one after every optimizer step. Only the value handed to
+`loss.backward()` has no hook, so `torch.Tensor.backward` is wrapped for as long as the recorder is on.
+
+It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes no
+transfer per step (tensors are kept and converted together, `FLUSH_EVERY` steps at a time).
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+from shared.record import FILE_NAME, RecordWriter
+
+# On a GPU a step's values are fetched together with those of this many steps.
+FLUSH_EVERY = 50
+# The model's inputs that make up a batch, in the order in which they are digested.
+BATCH_KEYS = ("input_ids", "attention_mask", "labels")
+
+
+class FlightRecorder:
+    """Context manager that records the one training run that happens inside it.
+
+    Args:
+        folder: where `record.jsonl` goes; it must exist.
+        header: the fields of the record's header line.
+
+    Example:
+        with FlightRecorder(folder, header) as recorder:
+            log_history = train(config, folder)
+            recorder.finish(log_history)
+    """
+
+    def __init__(self, folder: Path, header: dict[str, Any]) -> None:
+        self._writer = RecordWriter(folder / FILE_NAME)
+        self._writer.write("header", **header)
+        self._handles: list[Any] = []
+        self._model: torch.nn.Module | None = None
+        self._depth = 0
+        self._steps = 0
+        self._micro_batches: list[dict[str, Any]] = []
+        self._eval_batches: list[dict[str, Any]] = []
+        self._pending: list[Callable[[], None]] = []
+        self._start_line: dict[str, Any] = {}
+        self._totals = {"samples": 0, "tokens": 0, "padded_tokens": 0}
+        self._train_seconds = 0.0
+        self._evaluation_seconds = 0.0
+        self._own_seconds = 0.0
+        self._clock = _Clock(self)
+
+    # The instrument goes on and off ---------------------------------------------------------------
+
+    def __enter__(self) -> FlightRecorder:
+        self._original_backward = torch.Tensor.backward
+        recorder, original = self, self._original_backward
+
+        def backward(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+            recorder._before_backward(tensor)
+            original(tensor, *args, **kwargs)
+
+        torch.Tensor.backward = backward
+        self._handles = [
+            register_module_forward_pre_hook(self._on_first_call),
+            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_post_hook(self._after_step),
+        ]
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        torch.Tensor.backward = self._original_backward
+        for handle in self._handles:
+            handle.remove()
+        self._flush()
+        self._writer.close()
+
+    def finish(self, log_history: list[dict[str, Any]], **totals: Any) -> None:
+        """Write the footer: the run came to its end.
+
+        Args:
+            log_history: what the loop returned, its own log lines.
+            totals: further fields, for example the weights' digest.
+        """
+        self._close_evaluation()
+        self._flush()
+        seconds = self._train_seconds
+        self._writer.write(
+            "footer",
+            steps=self._steps,
+            **self._totals,
+            train_seconds=seconds,
+            evaluation_seconds=self._evaluation_seconds,
+            recorder_seconds=self._own_seconds,
+            samples_per_second=self._totals["samples"] / seconds if seconds else 0.0,
+            tokens_per_second=self._totals["tokens"] / seconds if seconds else 0.0,
+            peak_memory_mb=peak_memory_mb(),
+            log_history=log_history,
+            **totals,
+        )
+
+    # What it sees ---------------------------------------------------------------------------------
+
+    def _on_first_call(self, module: torch.nn.Module, args: tuple) -> None:
+        """The first module ever called is the model, or what wraps it; from now on only it is watched."""
+        with self._own_time():
+            self._handles.pop(0).remove()
+            self._model = module
+            wrapped = [module]
+            # DistributedDataParallel trains through the wrapper and evaluates the module inside.
+            if isinstance(module, torch.nn.parallel.DistributedDataParallel):
+                wrapped.append(module.module)
+            for watched in wrapped:
+                self._handles.append(watched.register_forward_pre_hook(self._before_forward))
+                self._handles.append(watched.register_forward_hook(self._after_forward, with_kwargs=True))
+            self._start_line = describe_model(wrapped[-1])
+        # PyTorch listed this call's hooks before this one ran, so the new pre-hook misses it.
+        self._before_forward(module, args)
+
+    def _before_forward(self, module: torch.nn.Module, args: tuple) -> None:
+        self._depth += 1
+        if self._depth == 1:
+            if torch.is_grad_enabled() and self._eval_batches:
+                self._close_evaluation()
+            self._clock.mark("data")
+
+    def _after_forward(self, module: torch.nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+        self._depth -= 1
+        if self._depth:
+            return
+        self._clock.mark("forward")
+        with self._own_time():
+            inputs = {key: kwargs[key] for key in BATCH_KEYS if isinstance(kwargs.get(key), torch.Tensor)}
+            seen = {
+                "inputs": {key: _keep(value) for key, value in inputs.items()},
+                "mode": module.training,
+                "forward_loss": _keep(_field(output, "loss")),
+                "backward_loss": None,
+            }
+            if torch.is_grad_enabled():
+                self._micro_batches.append(seen)
+            else:
+                seen["logits"] = _keep(_field(output, "logits"))
+                seen["seconds"] = self._clock.take()
+                self._eval_batches.append(seen)
+
+    def _before_backward(self, loss: torch.Tensor) -> None:
+        if self._micro_batches and loss.numel() == 1:
+            with self._own_time():
+                self._micro_batches[-1]["backward_loss"] = _keep(loss)
+
+    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        self._clock.mark("backward")
+        with self._own_time():
+            groups = optimizer.param_groups
+            gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+            if self._start_line:
+                self._writer.write("start", **self._start_line, optimizer=describe_optimizer(optimizer))
+                self._start_line = {}
+            self._now = {
+                "rng": rng_digest(),
+                "grad_norm": torch.nn.utils.get_total_norm(gradients) if gradients else torch.tensor(0.0),
+                "learning_rate": float(groups[0]["lr"]),
+            }
+
+    def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        self._clock.mark("optimizer")
+        with self._own_time():
+            self._steps += 1
+            seconds = self._clock.take()
+            self._train_seconds += sum(seconds.values())
+            step, now, micro_batches = self._steps, self._now, self._micro_batches
+            self._micro_batches = []
+            self._pending.append(lambda: self._write_step(step, now, micro_batches, seconds))
+            on_gpu = now["grad_norm"].device.type != "cpu"
+            if not on_gpu or len(self._pending) >= FLUSH_EVERY:
+                self._flush()
+
+    def _close_evaluation(self) -> None:
+        if self._eval_batches:
+            with self._own_time():
+                batches, self._eval_batches = self._eval_batches, []
+                step = self._steps
+                seconds = sum(sum(batch["seconds"].values()) for batch in batches)
+                self._evaluation_seconds += seconds
+                self._pending.append(lambda: self._write_evaluation(step, batches, seconds))
+                self._flush()
+
+    # What it writes -------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        pending, self._pending = self._pending, []
+        for write in pending:
+            write()
+
+    def _write_step(self, step: int, now: dict, micro_batches: list[dict], seconds: dict[str, float]) -> None:
+        counts = self._count(micro_batches)
+        for name, count in counts.items():
+            self._totals[name] += count
+        losses = [_number(seen["backward_loss"]) for seen in micro_batches]
+        self._writer.write(
+            "step",
+            step=step,
+            batch=[_batch_digest(seen) for seen in micro_batches],
+            mode=["train" if seen["mode"] else "eval" for seen in micro_batches],
+            rng=now["rng"],
+            forward_losses=[_number(seen["forward_loss"]) for seen in micro_batches],
+            losses=losses,
+            loss=sum(loss for loss in losses if loss is not None),
+            grad_norm=_number(now["grad_norm"]),
+            learning_rate=now["learning_rate"],
+            **counts,
+            seconds=seconds,
+        )
+
+    def _write_evaluation(self, step: int, batches: list[dict], seconds: float) -> None:
+        losses = [_number(seen["forward_loss"]) for seen in batches]
+        sizes = [len(seen["inputs"]["input_ids"]) for seen in batches]
+        correct = [
+            int((seen["logits"].argmax(-1) == seen["inputs"]["labels"]).sum())
+            for seen in batches
+            if seen["logits"] is not None and "labels" in seen["inputs"]
+        ]
+        known = None not in losses
+        self._writer.write(
+            "evaluation",
+            step=step,
+            mode=["train" if seen["mode"] else "eval" for seen in batches],
+            batch=_digest(_bytes(value) for seen in batches for value in seen["inputs"].values()),
+            logits=_digest(_bytes(seen["logits"]) for seen in batches if seen["logits"] is not None),
+            # Every review counts alike: each batch's mean, weighted by the batch's size.
+            loss=float(np.average(losses, weights=sizes)) if known else None,
+            accuracy=sum(correct) / sum(sizes) if len(correct) == len(batches) else None,
+            **self._count(batches),
+            seconds=seconds,
+        )
+
+    @staticmethod
+    def _count(batches: list[dict]) -> dict[str, int]:
+        inputs = [seen["inputs"] for seen in batches if "input_ids" in seen["inputs"]]
+        return {
+            "samples": sum(len(each["input_ids"]) for each in inputs),
+            "tokens": sum(int(each.get("attention_mask", torch.ones_like(each["input_ids"])).sum()) for each in inputs),
+            "padded_tokens": sum(each["input_ids"].numel() for each in inputs),
+        }
+
+    def _own_time(self) -> _OwnTime:
+        return _OwnTime(self)
+
+
+class _OwnTime:
+    """Adds what happens inside to the recorder's own seconds, and takes it off the loop's clock."""
+
+    def __init__(self, recorder: FlightRecorder) -> None:
+        self._recorder = recorder
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        spent = time.perf_counter() - self._started
+        self._recorder._own_seconds += spent
+        self._recorder._clock.skip(spent)
+
+
+class _Clock:
+    """Splits the loop's time into phases; starts with the first forward pass."""
+
+    def __init__(self, recorder: FlightRecorder) -> None:
+        self._last: float | None = None
+        self._phases: dict[str, float] = {}
+
+    def mark(self, phase: str) -> None:
+        """All time since the last mark belongs to `phase`."""
+        now = time.perf_counter()
+        if self._last is not None:
+            self._phases[phase] = self._phases.get(phase, 0.0) + now - self._last
+        self._last = now
+
+    def skip(self, seconds: float) -> None:
+        """Leave these seconds, just spent, out of every phase."""
+        if self._last is not None:
+            self._last += seconds
+
+    def take(self) -> dict[str, float]:
+        """The seconds by phase since the last call."""
+        phases, self._phases = self._phases, {}
+        return phases
+
+
+def describe_model(model: torch.nn.Module) -> dict[str, Any]:
+    """The model as it stands: class, parameter counts, and a digest of every tensor by name."""
+    parameters = dict(model.named_parameters())
+    return {
+        "model": type(model).__name__,
+        "parameters": sum(p.numel() for p in parameters.values()),
+        "trainable_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
+        "initial_weights": {name: _digest([_bytes(value)]) for name, value in model.state_dict().items()},
+    }
+
+
+def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The optimizer as it stands: class, and each group's settings, with the number of its parameters."""
+    return {
+        "class": type(optimizer).__name__,
+        "groups": [
+            {
+                "parameters": sum(p.numel() for p in group["params"]),
+                **{name: _plain(value) for name, value in sorted(group.items()) if name not in ("params", "lr")},
+            }
+            for group in optimizer.param_groups
+        ],
+    }
+
+
+def rng_digest() -> str:
+    """A digest of every random state that a training loop could draw from.
+
+    Python's, numpy's, torch's on the CPU and, where there is one, on the current GPU. Reading them
+    draws nothing, and the GPU's state is kept on the host, so nothing waits for it.
+    """
+    name, keys, *rest = np.random.get_state()
+    states = [repr(random.getstate()).encode(), keys.tobytes(), repr((name, rest)).encode()]
+    states.append(_bytes(torch.get_rng_state()))
+    if torch.cuda.is_available():
+        states.append(_bytes(torch.cuda.get_rng_state()))
+    return _digest(states)
+
+
+def peak_memory_mb() -> float:
+    """The most memory in use so far, in MB (10^6 bytes): the GPU's where one is used, else the process's."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _field(output: Any, name: str) -> torch.Tensor | None:
+    value = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def _keep(value: torch.Tensor | None) -> torch.Tensor | None:
+    """A copy that nothing done to the original later can change; it stays on its device."""
+    return None if value is None else value.detach().clone()
+
+
+def _number(value: torch.Tensor | None) -> float | None:
+    return None if value is None else value.item()
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str, type(None))) else [*map(_plain, value)]
+
+
+def _bytes(value: torch.Tensor) -> bytes:
+    return value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+
+
+def _batch_digest(seen: dict[str, Any]) -> str:
+    shape = [repr(tuple(value.shape)).encode() for value in seen["inputs"].values()]
+    return _digest([*shape, *(_bytes(value) for value in seen["inputs"].values())])
+
+
+def _digest(parts: Iterable[Any]) -> str:
+    digest = xxhash.xxh3_128()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""The same job through Hugging Face's `Trainer`. Read `trainer_loop/train.py`."""

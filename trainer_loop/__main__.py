@@ -1,0 +1,9 @@
+"""`python -m trainer_loop`: run this loop once."""
+
+import sys
+
+from trainer_loop.command import command
+from shared.command import run_command
+
+if __name__ == "__main__":
+    sys.exit(run_command(command, "python -m trainer_loop"))
