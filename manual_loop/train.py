@@ -72,9 +72,7 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
 
     # 6. Schedule: the learning rate climbs during the warm-up, then falls in a straight line to zero.
     warmup = config.warmup_steps if config.warmup_steps >= 1 else np.ceil(config.warmup_steps * max_steps)
-    scheduler = get_scheduler(
-        "linear", optimizer, num_warmup_steps=int(warmup), num_training_steps=max_steps
-    )
+    scheduler = get_scheduler("linear", optimizer, num_warmup_steps=int(warmup), num_training_steps=max_steps)
 
     # 7. Training.
     log_history = []

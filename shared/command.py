@@ -45,16 +45,22 @@ def dial_options() -> list[click.Option]:
             field = RunConfig.model_fields[name]
             shown = f"{field.description}  [default: {values_by_preset(name)}]"
             if field.annotation is bool:
-                options.append(click.Option([f"{option(name)}/{option('no_' + name)}", name], default=None, help=shown))
+                options.append(
+                    click.Option([f"{option(name)}/{option('no_' + name)}", name], default=None, help=shown)
+                )
             else:
-                options.append(click.Option([option(name), name], metavar=_metavar(field.annotation), help=shown))
+                options.append(
+                    click.Option([option(name), name], metavar=_metavar(field.annotation), help=shown)
+                )
     return options
 
 
 def run_options() -> list[click.Option]:
     """Where the run goes: options that are not dials, because they do not change the result."""
     return [
-        click.Option(["--output-dir"], type=click.Path(path_type=Path), metavar="DIR", help="where the run is kept"),
+        click.Option(
+            ["--output-dir"], type=click.Path(path_type=Path), metavar="DIR", help="where the run is kept"
+        ),
         click.Option(
             ["--overwrite-output-dir"], is_flag=True, help="replace a run with other dials that DIR holds"
         ),
@@ -90,7 +96,11 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
         ["--record/--no-record"], default=True, help="whether the flight recorder watches  [default: yes]"
     )
     return DialCommand(
-        loop, params=[*run_options(), recorder, *dial_options()], callback=run, help=summary, context_settings=CONTEXT
+        loop,
+        params=[*run_options(), recorder, *dial_options()],
+        callback=run,
+        help=summary,
+        context_settings=CONTEXT,
     )
 
 
@@ -99,7 +109,7 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
     try:
         result = command.main(arguments, prog_name=program, standalone_mode=False)
     except SameLoopError as error:
-        return _complain(str(error))
+        return _complain(str(error)) if str(error) else SameLoopError.exit_status
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except click.ClickException as error:

@@ -72,7 +72,11 @@ class RunConfig(BaseModel):
         128, "Slice and model", "tokens a review is cut to; 512 is the most DistilBERT takes", ge=2
     )
     slice_seed: int = _dial(
-        0, "Slice and model", "seed of the shuffle that picks the reviews (not of the batches)", ge=0, lt=2**32
+        0,
+        "Slice and model",
+        "seed of the shuffle that picks the reviews (not of the batches)",
+        ge=0,
+        lt=2**32,
     )
 
     per_device_train_batch_size: int = _dial(8, "Training", "reviews per training batch", ge=1)

@@ -55,9 +55,13 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
     def tokenize(batch: dict) -> dict:
         return tokenizer(batch["text"], truncation=True, max_length=config.max_length)
 
-    announce(f"tokenizing {config.train_size} + {config.eval_size} reviews, {config.max_length} tokens at most")
+    announce(
+        f"tokenizing {config.train_size} + {config.eval_size} reviews, {config.max_length} tokens at most"
+    )
     train_dataset, eval_dataset = (
-        part.map(tokenize, batched=True, remove_columns=["text"], desc="Tokenizing").rename_column("label", "labels")
+        part.map(tokenize, batched=True, remove_columns=["text"], desc="Tokenizing").rename_column(
+            "label", "labels"
+        )
         for part in (slices.train, slices.eval)
     )
     return Data(train_dataset, eval_dataset, slices.num_labels)
@@ -127,11 +131,22 @@ def _load_splits(config: RunConfig) -> dict[str, datasets.Dataset]:
         revision = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
         with hub_errors("--dataset", config.dataset):
             splits = dict(datasets.load_dataset(config.dataset, revision=revision))
+        _check_revision(splits, config.dataset, revision)
     if "train" not in splits:
         raise SameLoopError(
             f"--dataset {config.dataset}: it has no split called `train`, only {', '.join(splits)}; rename one"
         )
     return splits
+
+
+def _check_revision(splits: dict[str, datasets.Dataset], name: str, revision: str | None) -> None:
+    """Offline, `datasets` serves the newest copy in its cache, whatever revision was asked for."""
+    cached = {Path(file["filename"]).parent.name for split in splits.values() for file in split.cache_files}
+    if revision is not None and len(revision) == 40 and cached != {revision}:
+        raise SameLoopError(
+            f"--dataset {name}: the cache holds revision {', '.join(sorted(cached))}, not {revision}; connect and "
+            "try again, or name the cached one with --dataset-revision"
+        )
 
 
 def _load_file(path: Path) -> datasets.Dataset:
@@ -181,7 +196,9 @@ def _num_labels(train: datasets.Dataset, config: RunConfig) -> int:
             'for names, `dataset.class_encode_column("label").save_to_disk("encoded")` numbers them'
         )
     if len(labels) < 2:
-        raise SameLoopError(f"--dataset {config.dataset}: all labels are {labels.pop()}; two classes at least")
+        raise SameLoopError(
+            f"--dataset {config.dataset}: all labels are {labels.pop()}; two classes at least"
+        )
     return len(labels)
 
 

@@ -70,7 +70,9 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError:
-        raise SameLoopError(f"{flag} {name}: access is restricted; accept its terms, then `hf auth login`") from None
+        raise SameLoopError(
+            f"{flag} {name}: access is restricted; accept its terms, then `hf auth login`"
+        ) from None
     except RevisionNotFoundError:
         raise SameLoopError(f"{flag} {name}: it has no such revision; check {flag}-revision") from None
     except (RepositoryNotFoundError, DatasetNotFoundError) as error:

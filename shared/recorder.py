@@ -252,7 +252,9 @@ class FlightRecorder:
         inputs = [seen["inputs"] for seen in batches if "input_ids" in seen["inputs"]]
         return {
             "samples": sum(len(each["input_ids"]) for each in inputs),
-            "tokens": sum(int(each.get("attention_mask", torch.ones_like(each["input_ids"])).sum()) for each in inputs),
+            "tokens": sum(
+                int(each.get("attention_mask", torch.ones_like(each["input_ids"])).sum()) for each in inputs
+            ),
             "padded_tokens": sum(each["input_ids"].numel() for each in inputs),
         }
 
@@ -318,7 +320,11 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         "groups": [
             {
                 "parameters": sum(p.numel() for p in group["params"]),
-                **{name: _plain(value) for name, value in sorted(group.items()) if name not in ("params", "lr")},
+                **{
+                    name: _plain(value)
+                    for name, value in sorted(group.items())
+                    if name not in ("params", "lr")
+                },
             }
             for group in optimizer.param_groups
         ],

@@ -11,7 +11,8 @@ import platform
 import shutil
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -59,37 +60,43 @@ def run_loop(
     """
     use_one_device()
     go_offline_if_unreachable(config)
-    prepare_folder(output_dir, config, overwrite)
-    announce("importing torch and transformers")
-    train = load_train()
+    with fresh_folder(output_dir, config, overwrite):
+        announce("importing torch and transformers")
+        train = load_train()
+        if not record:
+            train(config, output_dir)
+            return
+        from shared.recorder import FlightRecorder
 
-    from shared.recorder import FlightRecorder
-
-    if not record:
-        train(config, output_dir)
-        return
-    started = time.perf_counter()
-    with FlightRecorder(output_dir, header(loop, config)) as recorder:
-        log_history = train(config, output_dir)
-        recorder.finish(
-            log_history,
-            weights_sha256=sha256(output_dir / WEIGHTS_FILE),
-            total_seconds=time.perf_counter() - started,
-        )
+        started = time.perf_counter()
+        with FlightRecorder(output_dir, header(loop, config)) as recorder:
+            log_history = train(config, output_dir)
+            recorder.finish(
+                log_history,
+                weights_sha256=sha256(output_dir / WEIGHTS_FILE),
+                total_seconds=time.perf_counter() - started,
+            )
 
 
-def prepare_folder(output_dir: Path, config: RunConfig, overwrite: bool) -> None:
-    """Make `output_dir` an empty folder, or say why not.
+@contextmanager
+def fresh_folder(output_dir: Path, config: RunConfig, overwrite: bool) -> Iterator[None]:
+    """Make `output_dir` an empty folder for what happens inside, or say why not.
 
-    Only what a run with the same dials left there is removed; with `overwrite`, a run with other dials too.
+    A run with the same dials in it, or with `overwrite` any run, is set aside as `<name>.previous`,
+    deleted when the new one is complete, and put back if the new one could not start.
 
     Raises:
         SameLoopError: it holds another run or other files, is a file, or cannot be written.
     """
+    previous = output_dir.with_name(output_dir.name + ".previous")
+    replaced = False
     try:
         if output_dir.is_dir() and any(output_dir.iterdir()):
             _refuse_unless_same(output_dir, config, overwrite)
-            shutil.rmtree(output_dir)
+            shutil.rmtree(previous, ignore_errors=True)
+            output_dir.rename(previous)
+            replaced = True
+        made = not output_dir.exists()
         output_dir.mkdir(parents=True, exist_ok=True)
         probe = output_dir / ".writable"
         probe.touch()
@@ -100,6 +107,15 @@ def prepare_folder(output_dir: Path, config: RunConfig, overwrite: bool) -> None
         raise SameLoopError(
             f"--output-dir {output_dir}: cannot be written ({error.strerror}); name another folder"
         ) from None
+    try:
+        yield
+    except SameLoopError:
+        if made:
+            shutil.rmtree(output_dir)
+        if replaced:
+            previous.rename(output_dir)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
 
 
 def _refuse_unless_same(output_dir: Path, config: RunConfig, overwrite: bool) -> None:
@@ -120,7 +136,11 @@ def _refuse_unless_same(output_dir: Path, config: RunConfig, overwrite: bool) ->
 
 def earlier_config(output_dir: Path) -> RunConfig | None:
     """The dials of the run that `output_dir` holds: one loop's, or a comparison's; None if it holds none."""
-    for record in (output_dir / FILE_NAME, output_dir / "manual" / FILE_NAME, output_dir / "trainer" / FILE_NAME):
+    for record in (
+        output_dir / FILE_NAME,
+        output_dir / "manual" / FILE_NAME,
+        output_dir / "trainer" / FILE_NAME,
+    ):
         if record.is_file():
             try:
                 return RunRecord.read(record).config
@@ -171,4 +191,3 @@ def _git_state() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return described.stdout.strip()
-

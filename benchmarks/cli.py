@@ -1,0 +1,79 @@
+"""`sameloop`: every command in one place."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.compare import compare
+from manual_loop.command import command as manual_command
+from shared.command import CONTEXT, DialCommand, config_from, dial_options, run_command, run_options
+from shared.run import default_output_dir
+from trainer_loop.command import command as trainer_command
+
+DIVERGED = 1
+
+
+@click.group(context_settings=CONTEXT)
+def sameloop() -> None:
+    """Is the Hugging Face Trainer really the loop you wrote by hand? Run both, compare every bit."""
+
+
+def _compare(output_dir: Path | None, overwrite_output_dir: bool, **parameters: Any) -> int:
+    config = config_from(parameters)
+    output_dir = output_dir or default_output_dir(config.preset)
+    comparison = compare(config, output_dir, overwrite_output_dir)
+
+    from rich.console import Console
+
+    from benchmarks.table import print_comparison
+
+    print_comparison(comparison, Console(highlight=False))
+    click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
+    return 0 if comparison["verdict"] == "identical" else DIVERGED
+
+
+sameloop.add_command(
+    DialCommand(
+        "compare",
+        params=[*run_options(), *dial_options()],
+        callback=_compare,
+        help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
+        context_settings=CONTEXT,
+    )
+)
+sameloop.add_command(manual_command)
+sameloop.add_command(trainer_command)
+
+
+@sameloop.command()
+def doctor() -> None:
+    """Say what this machine has and which presets can run here."""
+    from benchmarks.doctor import print_diagnosis
+
+    print_diagnosis()
+
+
+@sameloop.command()
+@click.option(
+    "--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="how many interleaved pairs"
+)
+@click.option("--preset", default="quick", show_default=True, metavar="NAME", help="the preset to time")
+def speed(pairs: int, preset: str) -> None:
+    """Time both loops in interleaved pairs: median ratios, and the flight recorder's own cost."""
+    from benchmarks.speed import print_speed
+
+    print_speed(preset, pairs)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run `sameloop` and return its exit status."""
+    return run_command(sameloop, "sameloop", arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,180 @@
+"""`sameloop doctor`: what this machine has, and which presets can run here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from shared import embedded
+from shared.config import HUB_REVISIONS, PRESETS, RunConfig
+from shared.errors import SameLoopError
+from shared.hub import hub_is_reachable, needs_hub
+from shared.run import environment
+
+HUB_MODEL, HUB_DATASET = PRESETS["lesson"]["model"], PRESETS["lesson"]["dataset"]
+# Padded tokens per review where max_length does not cut it short: IMDB at 512 tokens has a mean of 274, and
+# random batches of 8 carry 1.75 times their useful tokens in padding.
+IMDB_PADDED_TOKENS = 480
+# Importing the libraries, loading and tokenizing, per loop.
+STARTUP_SECONDS = 8
+DISTILBERT_BASE = {"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072}
+
+
+class Finding(NamedTuple):
+    """One line of the diagnosis."""
+
+    subject: str
+    fine: bool
+    detail: str
+
+
+def print_diagnosis() -> None:
+    """Print versions, device, assets, Hub and presets."""
+    console = Console(highlight=False)
+    reachable = hub_is_reachable()
+    table = Table(title="sameloop doctor", title_justify="left", show_header=False)
+    for finding in [*library_findings(), *device_findings(), *asset_findings(), *hub_findings(reachable)]:
+        mark = "[green]ok[/green]" if finding.fine else "[yellow]note[/yellow]"
+        table.add_row(mark, finding.subject, finding.detail)
+    console.print(table)
+    presets = Table(title="Presets on this machine", title_justify="left")
+    for heading in ("preset", "can run", "both loops take about"):
+        presets.add_column(heading)
+    pace = seconds_per_parameter_token()
+    for name in PRESETS:
+        config = RunConfig.build(name)
+        obstacle = obstacle_to(config, reachable)
+        presets.add_row(name, obstacle or "yes", readable_seconds(2 * estimated_seconds(config, pace)))
+    console.print(presets)
+
+
+def library_findings() -> Iterator[Finding]:
+    """The versions that a result may depend on."""
+    found = environment()
+    names = ("sameloop", "python", "torch", "transformers", "accelerate", "datasets")
+    yield Finding("versions", True, ", ".join(f"{name} {found[name]}" for name in names))
+
+
+def device_findings() -> Iterator[Finding]:
+    """GPU and threads."""
+    if torch.cuda.is_available():
+        count = torch.cuda.device_count()
+        more = f"; {count} in sight, one is used unless you start with torchrun" if count > 1 else ""
+        yield Finding(
+            "device", True, f"torch.cuda.is_available() is True: {torch.cuda.get_device_name()}{more}"
+        )
+    else:
+        built = (
+            "this torch is a CPU build"
+            if torch.version.cuda is None
+            else f"torch is built for CUDA {torch.version.cuda}"
+        )
+        yield Finding(
+            "device",
+            False,
+            f"torch.cuda.is_available() is False: {built}. Without a GPU all is well up to `quick`. With one: check "
+            "that `nvidia-smi` lists it, then install the CUDA build of the pinned torch that pytorch.org names for it",
+        )
+    yield Finding(
+        "threads", True, f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it; keep it for both loops)"
+    )
+
+
+def asset_findings() -> Iterator[Finding]:
+    """The embedded reviews and weights: present and intact?"""
+    for asset in embedded.ASSETS:
+        try:
+            embedded.locate(asset)
+        except SameLoopError as error:
+            yield Finding("embedded", False, str(error))
+        else:
+            yield Finding(
+                "embedded", True, f"{asset.distribution} {asset.version}: {asset.file.split('/')[-1]} intact"
+            )
+
+
+def hub_findings(reachable: bool) -> Iterator[Finding]:
+    """The Hub, and what of the presets' needs is in its cache."""
+    yield Finding(
+        "Hub", reachable, "reachable" if reachable else "not reachable; only `lesson` and `full` need it"
+    )
+    for name, cached in ((HUB_MODEL, is_model_cached()), (HUB_DATASET, is_dataset_cached())):
+        yield Finding("Hub cache", cached, f"{name} {'present' if cached else 'not downloaded'}")
+
+
+def is_model_cached() -> bool:
+    """Whether the pinned revision of the presets' Hub model has been downloaded."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(HUB_MODEL, "model.safetensors", revision=HUB_REVISIONS[HUB_MODEL])
+    return isinstance(found, str)
+
+
+def is_dataset_cached() -> bool:
+    """Whether the pinned revision of the presets' Hub dataset has been prepared by `datasets`."""
+    from datasets import config
+
+    folder = Path(config.HF_DATASETS_CACHE) / HUB_DATASET.replace("/", "___")
+    return any(folder.glob(f"*/*/{HUB_REVISIONS[HUB_DATASET]}"))
+
+
+def obstacle_to(config: RunConfig, reachable: bool) -> str | None:
+    """Why this preset cannot run here, or None."""
+    if needs_hub(config):
+        if reachable or (is_model_cached() and is_dataset_cached()):
+            return None
+        return "no: needs the Hub or its cache"
+    if not all(finding.fine for finding in asset_findings()):
+        return "no: the embedded assets are missing"
+    return None
+
+
+def seconds_per_parameter_token() -> float:
+    """How long this machine takes for one training step, per body parameter and token: measured, not guessed.
+
+    Three steps of the embedded model's shape with random weights on a batch of 8 x 128 tokens; the fastest counts.
+    """
+    from transformers import DistilBertConfig, DistilBertForSequenceClassification
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    shape = embedded.MODEL_SHAPES["embedded"]
+    model = DistilBertForSequenceClassification(DistilBertConfig(**shape)).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    ids = torch.randint(1000, 2000, (8, 128), device=device)
+    labels = torch.zeros(8, dtype=torch.long, device=device)
+    seconds = []
+    for _ in range(3):
+        started = time.perf_counter()
+        model(input_ids=ids, labels=labels).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return min(seconds) / (body_parameters(shape) * ids.numel())
+
+
+def body_parameters(shape: dict[str, int]) -> int:
+    """Parameters of the transformer layers: four dim x dim and two dim x hidden_dim matrices each."""
+    return shape["n_layers"] * (4 * shape["dim"] ** 2 + 2 * shape["dim"] * shape["hidden_dim"])
+
+
+def estimated_seconds(config: RunConfig, pace: float) -> float:
+    """About how long one loop takes. An evaluation pass costs a third of a training pass (no backward)."""
+    tokens = min(config.max_length, IMDB_PADDED_TOKENS)
+    reviews = config.num_train_epochs * (config.train_size + config.eval_size / 3)
+    parameters = body_parameters(embedded.MODEL_SHAPES.get(config.model, DISTILBERT_BASE))
+    return STARTUP_SECONDS + pace * parameters * tokens * reviews
+
+
+def readable_seconds(seconds: float) -> str:
+    """`40 seconds`, `4 minutes`, `12 hours`."""
+    if seconds < 90:
+        return f"{max(10, round(seconds, -1)):.0f} seconds"
+    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"

@@ -1,0 +1,44 @@
+"""What the tests share: no network, and runs of both loops in this process."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from pathlib import Path
+from typing import Any
+
+# Read by huggingface_hub and datasets when they are imported: before anything else.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+import pytest
+
+from benchmarks.verdict import compare_runs
+from shared.config import RunConfig
+from shared.run import run_loop
+
+LOOPS = ("manual", "trainer")
+
+
+def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -> Path:
+    """Run one loop in this process, as `python -m` would, and return its folder."""
+    run_loop(loop, lambda: importlib.import_module(f"{loop}_loop.train").train, config, folder, **options)
+    return folder
+
+
+@pytest.fixture
+def compare_in_process(tmp_path: Path):
+    """A function that runs both loops on a configuration and returns the comparison."""
+
+    def compare(config: RunConfig, name: str = "run") -> dict[str, Any]:
+        folders = [run_in_process(loop, config, tmp_path / name / loop) for loop in LOOPS]
+        return compare_runs(*folders)
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Both loops run once on the tiny preset, two epochs: `{"manual": folder, "trainer": folder}`."""
+    config = RunConfig.build("tiny", num_train_epochs=2)
+    base = tmp_path_factory.mktemp("tiny")
+    return {loop: run_in_process(loop, config, base / loop) for loop in LOOPS}

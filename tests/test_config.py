@@ -1,0 +1,96 @@
+"""The dials: declared once, checked in one line, the same names and defaults as TrainingArguments."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from transformers import TrainingArguments
+
+from shared.command import dial_options
+from shared.config import PRESETS, RunConfig, sections, values_by_preset
+from shared.errors import SameLoopError
+
+# What TrainingArguments knows nothing of: the slice and the model.
+OWN = {
+    "preset",
+    "dataset",
+    "dataset_revision",
+    "model",
+    "model_revision",
+    "train_size",
+    "eval_size",
+    "max_length",
+    "slice_seed",
+}
+# Dials whose default is the tutorial's and not TrainingArguments'.
+OTHER_DEFAULTS = {"num_train_epochs": 2.0}
+
+
+def test_dials_have_the_names_and_defaults_of_training_arguments() -> None:
+    theirs = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
+    for name, field in RunConfig.model_fields.items():
+        if name not in OWN:
+            assert name in theirs
+            assert field.default == OTHER_DEFAULTS.get(name, theirs[name]), name
+
+
+def test_every_dial_has_a_meaning_a_section_and_an_option() -> None:
+    options = {option.name: option for option in dial_options()}
+    assert options.keys() == RunConfig.model_fields.keys()
+    for names in sections().values():
+        for name in names:
+            assert RunConfig.model_fields[name].description in options[name].help
+            assert values_by_preset(name) in options[name].help
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_flags_give_the_same_run_back(preset: str) -> None:
+    from shared.command import config_from, loop_command
+
+    config = RunConfig.build(preset, learning_rate=1 / 3 * 1e-4, data_seed=5, use_cpu=True, train_size=3)
+    command = loop_command("manual", lambda: None, "")
+    parameters = command.make_context("manual", config.flags()).params
+    for name in ("output_dir", "overwrite_output_dir", "record"):
+        parameters.pop(name)
+    assert config_from(parameters) == config
+
+
+@pytest.mark.parametrize(
+    ("dials", "said"),
+    [
+        ({"preset": "huge"}, "no preset 'huge': choose one of tiny, quick, lesson, full"),
+        ({"lerning_rate": 1}, "no dial --lerning-rate"),
+        ({"learning_rate": "fast"}, "--learning-rate fast: input should be a valid number"),
+        ({"learning_rate": "nan"}, "--learning-rate nan: input should be a finite number"),
+        ({"learning_rate": "inf"}, "--learning-rate inf: input should be a finite number"),
+        ({"learning_rate": 0}, "--learning-rate 0: input should be greater than 0"),
+        ({"train_size": 0}, "--train-size 0"),
+        ({"train_size": -5}, "--train-size -5"),
+        ({"train_size": "2.5"}, "--train-size 2.5"),
+        ({"eval_size": 0}, "--eval-size 0"),
+        ({"max_length": 1}, "--max-length 1"),
+        ({"num_train_epochs": 0}, "--num-train-epochs 0"),
+        ({"per_device_train_batch_size": 0}, "--per-device-train-batch-size 0"),
+        ({"seed": -1}, "--seed -1"),
+        ({"seed": 2**32}, "--seed 4294967296"),
+        ({"adam_beta1": 1}, "--adam-beta1 1"),
+        ({"use_cpu": "perhaps"}, "--use-cpu perhaps"),
+        ({"dataset": ""}, "--dataset"),
+    ],
+)
+def test_a_wrong_dial_is_one_line(dials: dict, said: str) -> None:
+    with pytest.raises(SameLoopError) as caught:
+        RunConfig.build(**dials)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_config_cannot_be_changed() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        RunConfig.build().seed = 1
+
+
+def test_differences_name_the_dials() -> None:
+    assert RunConfig.build(seed=1).differences(RunConfig.build()) == {"seed": (1, 42)}
+    assert not RunConfig.build().differences(RunConfig.build())

@@ -1,0 +1,60 @@
+"""The record on disk: exact, and clear about damage."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.record import RecordWriter, RunRecord
+
+
+def write(folder: Path, schema: int = 1) -> Path:
+    writer = RecordWriter(folder / "record.jsonl")
+    config = RunConfig.build("tiny").model_dump()
+    writer.write("header", schema=schema, loop="manual", config=config, steps_per_epoch=8, environment={})
+    writer.write("step", step=1, loss=0.1 + 0.2)
+    writer.write("step", step=2, loss=math.inf)
+    writer.close()
+    return folder / "record.jsonl"
+
+
+def test_numbers_come_back_bit_for_bit(tmp_path: Path) -> None:
+    write(tmp_path)
+    record = RunRecord.read(tmp_path)
+    assert [line["loss"] for line in record.steps] == [0.1 + 0.2, math.inf]
+    assert record.config == RunConfig.build("tiny")
+    assert record.footer == {}
+
+
+def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    with path.open("a") as file:
+        file.write('{"kind": "step", "step": 3, "lo')
+    assert len(RunRecord.read(path).steps) == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda text: text.replace('"step": 1', '"step": 1,,'), "is not JSON"),
+        (lambda text: text.replace('{"kind": "step", "step": 1', '{"step": 1'), "not a line"),
+        (lambda text: "\n".join(text.splitlines()[1:]), "no header"),
+        (lambda text: text.replace('"schema": 1', '"schema": 99'), "format 99"),
+        (lambda text: text.replace('"config": {', '"config": {"nonsense": 1, '), "without the run's dials"),
+        (lambda text: "", "no header"),
+    ],
+)
+def test_damage_is_one_clear_line(damage, said: str, tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(SameLoopError, match=said):
+        RunRecord.read(path)
+
+
+def test_a_missing_record_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(SameLoopError, match="cannot read the record"):
+        RunRecord.read(tmp_path)

@@ -1,0 +1,110 @@
+"""The flight recorder sees everything and disturbs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch.nn.modules import module as torch_module
+from torch.optim import optimizer as torch_optimizer
+
+from shared.config import RunConfig
+from shared.record import RunRecord
+from shared.recorder import FlightRecorder, rng_digest
+from shared.run import header
+from tests.conftest import LOOPS, run_in_process
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_recorder_on_and_off_give_the_same_weights(loop: str, tmp_path: Path) -> None:
+    config = RunConfig.build("tiny")
+    watched = run_in_process(loop, config, tmp_path / "on")
+    alone = run_in_process(loop, config, tmp_path / "off", record=False)
+    assert not (alone / "record.jsonl").exists()
+    weights, others = load_file(watched / "model.safetensors"), load_file(alone / "model.safetensors")
+    assert weights.keys() == others.keys()
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_record_holds_every_step_and_evaluation(loop: str, tiny_runs: dict[str, Path]) -> None:
+    record = RunRecord.read(tiny_runs[loop])
+    assert [line["step"] for line in record.steps] == list(range(1, 17))
+    assert [line["step"] for line in record.evaluations] == [8, 16]
+    assert [record.epoch_of(step) for step in (1, 8, 9, 16)] == [1, 1, 2, 2]
+    assert sum(line["samples"] for line in record.steps) == record.footer["samples"] == 128
+    assert all(line["samples"] == 32 for line in record.evaluations)
+    assert all(0 < line["tokens"] <= line["padded_tokens"] for line in record.steps)
+    assert record.footer["train_seconds"] > 0
+    assert record.start["optimizer"]["class"] == "AdamW"
+    # What the hooks saw is what the loop itself reported.
+    reported = [line for line in record.log_history if "eval_accuracy" in line]
+    assert [line["eval_accuracy"] for line in reported] == [line["accuracy"] for line in record.evaluations]
+
+
+def test_the_recorded_gradient_norm_and_learning_rate_are_the_optimizers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    with FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"))) as recorder:
+        loss = model(torch.ones(2, 3)).sum()
+        loss.backward()
+        optimizer.step()
+        recorder.finish([])
+    (step,) = RunRecord.read(tmp_path).steps
+    # d(sum)/d(weight) is 2 for each of 3 weights, d(sum)/d(bias) is 2: the norm of four twos is 4.
+    assert step["grad_norm"] == 4.0
+    assert step["learning_rate"] == 0.5
+    assert step["loss"] == loss.item()
+
+
+def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
+    backward = torch.Tensor.backward
+    hooks = (
+        torch_module._global_forward_pre_hooks,
+        torch_module._global_forward_hooks,
+        torch_optimizer._global_optimizer_pre_hooks,
+        torch_optimizer._global_optimizer_post_hooks,
+    )
+    before = [len(each) for each in hooks]
+    model = torch.nn.Linear(2, 1)
+    with (
+        pytest.raises(ZeroDivisionError),
+        FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"))),
+    ):
+        model(torch.ones(1, 2)).sum().backward()
+        raise ZeroDivisionError
+    assert [len(each) for each in hooks] == before
+    assert torch.Tensor.backward is backward
+    assert not model._forward_hooks and not model._forward_pre_hooks
+
+
+def test_a_run_that_breaks_leaves_the_steps_it_did(tmp_path: Path) -> None:
+    model = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny")))
+    with pytest.raises(ZeroDivisionError), recorder:
+        for step in range(5):
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+            # Each line is on disk as soon as its step is over, not only at the end.
+            assert len(RunRecord.read(tmp_path).steps) == step + 1
+        raise ZeroDivisionError
+    record = RunRecord.read(tmp_path)
+    assert len(record.steps) == 5
+    assert record.footer == {}
+
+
+def test_the_random_states_digest_notices_every_source_and_draws_nothing() -> None:
+    import random
+
+    import numpy as np
+
+    first = rng_digest()
+    assert rng_digest() == first
+    for draw in (random.random, np.random.rand, lambda: torch.rand(1)):
+        before = rng_digest()
+        draw()
+        assert rng_digest() != before
