@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test lint install clean help
+.PHONY: compare test lint install docs clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	$(BIN)/sameloop compare $(ARGS)
@@ -22,6 +22,10 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r shared/embedded.txt
 	touch $@
+
+docs: $(INSTALLED) ## make the README's table of dials, and its picture from runs/quick
+	$(BIN)/python -m benchmarks.docs
+	mkdir -p docs && cp runs/quick/comparison.png docs/comparison.png
 
 clean: ## remove .venv and every run
 	rm -rf .venv runs build *.egg-info

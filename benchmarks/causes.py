@@ -125,8 +125,8 @@ def _backward_loss(evidence: Evidence) -> str:
     ours, theirs = (line["losses"][0] for line in evidence.lines)
     factor = f" (by hand {ours / theirs:.6g} times Trainer's)" if ours and theirs else ""
     return (
-        f"the loss's scale: the model's loss is equal, the one handed to backward() is not{factor}; check the division "
-        "by gradient_accumulation_steps and label smoothing"
+        f"the loss's scale: the model's loss is equal, the one handed to backward() is not{factor}; check the "
+        "division by gradient_accumulation_steps and label smoothing"
     )
 
 
@@ -147,8 +147,8 @@ def _grad_norm(evidence: Evidence) -> str:
             "after the step before, so its gradients are added to these"
         )
     return (
-        f"the gradients' scale: the loss is equal, the norm is {ours / theirs:.6g} times Trainer's; check the clip and "
-        "any scaling between loss and step"
+        f"the gradients' scale: the loss is equal, the norm is {ours / theirs:.6g} times Trainer's; check the clip "
+        "and any scaling between loss and step"
         if theirs
         else "the gradients' scale: the loss is equal, the norm is not; check the clip"
     )
@@ -213,9 +213,7 @@ def _number_of_steps(evidence: Evidence) -> str:
 
 
 def _logged(evidence: Evidence) -> str:
-    return (
-        "the log: every step is equal, what the loops report of them is not; check how the mean loss is taken"
-    )
+    return "the log: every step is equal, what the loops report of them is not; check how the mean loss is taken"
 
 
 def _final_weights(evidence: Evidence) -> str:

@@ -59,9 +59,7 @@ def doctor() -> None:
 
 
 @sameloop.command()
-@click.option(
-    "--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="how many interleaved pairs"
-)
+@click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="how many interleaved pairs")
 @click.option("--preset", default="quick", show_default=True, metavar="NAME", help="the preset to time")
 def speed(pairs: int, preset: str) -> None:
     """Time both loops in interleaved pairs: median ratios, and the flight recorder's own cost."""

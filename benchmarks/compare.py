@@ -71,9 +71,5 @@ def run_in_fresh_process(loop: str, config: RunConfig, output_dir: Path, *option
     if finished.returncode == SameLoopError.exit_status:
         raise SameLoopError  # without a text: the loop's process has told the user what is wrong
     if finished.returncode:
-        how = (
-            f"exit status {finished.returncode}"
-            if finished.returncode > 0
-            else f"signal {-finished.returncode}"
-        )
+        how = f"exit status {finished.returncode}" if finished.returncode > 0 else f"signal {-finished.returncode}"
         raise SameLoopError(f"the {loop} loop did not finish ({how}); run it alone: {' '.join(command[1:])}")

@@ -66,9 +66,7 @@ def device_findings() -> Iterator[Finding]:
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
         more = f"; {count} in sight, one is used unless you start with torchrun" if count > 1 else ""
-        yield Finding(
-            "device", True, f"torch.cuda.is_available() is True: {torch.cuda.get_device_name()}{more}"
-        )
+        yield Finding("device", True, f"torch.cuda.is_available() is True: {torch.cuda.get_device_name()}{more}")
     else:
         built = (
             "this torch is a CPU build"
@@ -79,11 +77,9 @@ def device_findings() -> Iterator[Finding]:
             "device",
             False,
             f"torch.cuda.is_available() is False: {built}. Without a GPU all is well up to `quick`. With one: check "
-            "that `nvidia-smi` lists it, then install the CUDA build of the pinned torch that pytorch.org names for it",
+            "that `nvidia-smi` lists it, then install the CUDA build of the pinned torch from pytorch.org",
         )
-    yield Finding(
-        "threads", True, f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it; keep it for both loops)"
-    )
+    yield Finding("threads", True, f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it; keep it for both loops)")
 
 
 def asset_findings() -> Iterator[Finding]:
@@ -101,9 +97,7 @@ def asset_findings() -> Iterator[Finding]:
 
 def hub_findings(reachable: bool) -> Iterator[Finding]:
     """The Hub, and what of the presets' needs is in its cache."""
-    yield Finding(
-        "Hub", reachable, "reachable" if reachable else "not reachable; only `lesson` and `full` need it"
-    )
+    yield Finding("Hub", reachable, "reachable" if reachable else "not reachable; only `lesson` and `full` need it")
     for name, cached in ((HUB_MODEL, is_model_cached()), (HUB_DATASET, is_dataset_cached())):
         yield Finding("Hub cache", cached, f"{name} {'present' if cached else 'not downloaded'}")
 

@@ -40,9 +40,7 @@ def print_speed(preset: str, pairs: int) -> None:
             manual, trainer = footers["manual"], footers["trainer"]
             seconds.append(manual["train_seconds"] / trainer["train_seconds"])
             memory.append(manual["peak_memory_mb"] / trainer["peak_memory_mb"])
-            recorder.append(
-                max(each["recorder_seconds"] / each["train_seconds"] for each in (manual, trainer))
-            )
+            recorder.append(max(each["recorder_seconds"] / each["train_seconds"] for each in (manual, trainer)))
             table.add_row(
                 str(pair + 1),
                 *(f"{each['train_seconds']:.2f}" for each in (manual, trainer)),

@@ -38,9 +38,7 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
     epochs = max(len(comparison[loop]["train_loss"]) for loop in ("manual", "trainer"))
     for epoch in range(epochs):
         cells = [
-            _cell(comparison[loop][key], epoch, form)
-            for _, key, form in columns
-            for loop in ("manual", "trainer")
+            _cell(comparison[loop][key], epoch, form) for _, key, form in columns for loop in ("manual", "trainer")
         ]
         table.add_row(str(epoch + 1), *cells)
     return table

@@ -58,9 +58,7 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
     weights = compare_weights(manual_dir / WEIGHTS_FILE, trainer_dir / WEIGHTS_FILE)
     first = next(divergences(manual, trainer), None)
     if first is None and weights.differing:
-        first = Divergence(
-            len(manual.steps), "weights", weights.differing[0], f"differs by {weights.max_abs_diff}"
-        )
+        first = Divergence(len(manual.steps), "weights", weights.differing[0], f"differs by {weights.max_abs_diff}")
     return {
         "schema": SCHEMA,
         "verdict": "identical" if first is None else "diverged",
@@ -78,9 +76,7 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
 def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
     """Every difference between two records, in causal order; nothing if there is none."""
     if different := manual.config.differences(trainer.config):
-        yield Divergence(
-            0, "config", *({name: pair[side] for name, pair in different.items()} for side in (0, 1))
-        )
+        yield Divergence(0, "config", *({name: pair[side] for name, pair in different.items()} for side in (0, 1)))
     ours, theirs = manual.start.get("initial_weights", {}), trainer.start.get("initial_weights", {})
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if ours.get(name) != theirs.get(name):
@@ -210,9 +206,7 @@ def _pair_by_step(ours: list[dict], theirs: list[dict]) -> dict[int, list[tuple[
     return paired
 
 
-def _unequal(
-    step: int, names: tuple[str, ...], ours: dict, theirs: dict, prefix: str = ""
-) -> Iterator[Divergence]:
+def _unequal(step: int, names: tuple[str, ...], ours: dict, theirs: dict, prefix: str = "") -> Iterator[Divergence]:
     for name in names:
         if not equal(ours.get(name), theirs.get(name)):
             yield Divergence(step, prefix + name, ours.get(name), theirs.get(name))

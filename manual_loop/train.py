@@ -85,7 +85,7 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
         shuffle.manual_seed((config.seed if config.data_seed is None else config.data_seed) + epoch)
         steps_logged = step
 
-        for batch_number, batch in enumerate(train_loader, start=1):
+        for batch in train_loader:
             # The evaluation switched dropout off; switch it on again.
             model.train()
             batch = {name: tensor.to(device) for name, tensor in batch.items()}
@@ -112,7 +112,7 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
                 break
 
         # Log: the mean training loss of this epoch, and the last step's gradient norm and learning rate.
-        epochs_done = epoch + batch_number / steps_per_epoch
+        epochs_done = epoch + (step - steps_logged) / steps_per_epoch
         log(
             log_history,
             loss=total_loss.item() / (step - steps_logged),

@@ -36,9 +36,7 @@ class DialCommand(click.Command):
 def dial_options() -> list[click.Option]:
     """`--preset` and one option per dial; its help gives meaning, default and the presets' other values."""
     options = [
-        click.Option(
-            ["--preset"], default="quick", metavar="NAME", help=f"{', '.join(PRESETS)}  [default: quick]"
-        )
+        click.Option(["--preset"], default="quick", metavar="NAME", help=f"{', '.join(PRESETS)}  [default: quick]")
     ]
     for names in sections().values():
         for name in names:
@@ -49,21 +47,15 @@ def dial_options() -> list[click.Option]:
                     click.Option([f"{option(name)}/{option('no_' + name)}", name], default=None, help=shown)
                 )
             else:
-                options.append(
-                    click.Option([option(name), name], metavar=_metavar(field.annotation), help=shown)
-                )
+                options.append(click.Option([option(name), name], metavar=_metavar(field.annotation), help=shown))
     return options
 
 
 def run_options() -> list[click.Option]:
     """Where the run goes: options that are not dials, because they do not change the result."""
     return [
-        click.Option(
-            ["--output-dir"], type=click.Path(path_type=Path), metavar="DIR", help="where the run is kept"
-        ),
-        click.Option(
-            ["--overwrite-output-dir"], is_flag=True, help="replace a run with other dials that DIR holds"
-        ),
+        click.Option(["--output-dir"], type=click.Path(path_type=Path), metavar="DIR", help="where the run is kept"),
+        click.Option(["--overwrite-output-dir"], is_flag=True, help="replace a run with other dials that DIR holds"),
     ]
 
 

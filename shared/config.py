@@ -87,9 +87,7 @@ class RunConfig(BaseModel):
     adam_beta2: float = _dial(0.999, "Training", "AdamW's decay of the mean squared gradient", ge=0, lt=1)
     adam_epsilon: float = _dial(1e-8, "Training", "AdamW's guard against division by zero", gt=0)
     max_grad_norm: float = _dial(1.0, "Training", "gradients are scaled down to this norm", gt=0)
-    warmup_steps: float = _dial(
-        0, "Training", "steps of linear warm-up; below 1, the share of all steps", ge=0
-    )
+    warmup_steps: float = _dial(0, "Training", "steps of linear warm-up; below 1, the share of all steps", ge=0)
     seed: int = _dial(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
     data_seed: OptionalInt = _dial(
         None, "Training", "seed of the order of the batches; none: the same as `seed`", ge=0, lt=2**32

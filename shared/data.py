@@ -55,13 +55,9 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
     def tokenize(batch: dict) -> dict:
         return tokenizer(batch["text"], truncation=True, max_length=config.max_length)
 
-    announce(
-        f"tokenizing {config.train_size} + {config.eval_size} reviews, {config.max_length} tokens at most"
-    )
+    announce(f"tokenizing {config.train_size} + {config.eval_size} reviews, {config.max_length} tokens at most")
     train_dataset, eval_dataset = (
-        part.map(tokenize, batched=True, remove_columns=["text"], desc="Tokenizing").rename_column(
-            "label", "labels"
-        )
+        part.map(tokenize, batched=True, remove_columns=["text"], desc="Tokenizing").rename_column("label", "labels")
         for part in (slices.train, slices.eval)
     )
     return Data(train_dataset, eval_dataset, slices.num_labels)
@@ -196,9 +192,7 @@ def _num_labels(train: datasets.Dataset, config: RunConfig) -> int:
             'for names, `dataset.class_encode_column("label").save_to_disk("encoded")` numbers them'
         )
     if len(labels) < 2:
-        raise SameLoopError(
-            f"--dataset {config.dataset}: all labels are {labels.pop()}; two classes at least"
-        )
+        raise SameLoopError(f"--dataset {config.dataset}: all labels are {labels.pop()}; two classes at least")
     return len(labels)
 
 

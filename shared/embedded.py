@@ -90,9 +90,7 @@ def locate(asset: Asset) -> Path:
     try:
         path = Path(str(metadata.distribution(asset.distribution).locate_file(asset.file)))
     except metadata.PackageNotFoundError:
-        raise SameLoopError(
-            f"the embedded assets ({asset.distribution}) are not installed; {remedy}"
-        ) from None
+        raise SameLoopError(f"the embedded assets ({asset.distribution}) are not installed; {remedy}") from None
     if not path.is_file():
         raise SameLoopError(f"{asset.distribution} is installed without {asset.file}; {remedy}")
     status = path.stat()
@@ -114,9 +112,7 @@ def load_reviews(dataset: str) -> datasets.Dataset:
     import pyarrow.compute
     import pyarrow.csv
 
-    table = pyarrow.csv.read_csv(
-        locate(REVIEWS), parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True)
-    )
+    table = pyarrow.csv.read_csv(locate(REVIEWS), parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True))
     table = table.filter(pyarrow.compute.equal(table["source"], REVIEW_SOURCES[dataset]))
     features = datasets.Features(
         {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["neg", "pos"])}
@@ -180,17 +176,14 @@ def distilbert_from_bert(bert: dict, n_layers: int) -> dict:
     positions = bert["embeddings.position_embeddings.weight"]
     renamed = {
         "embeddings.word_embeddings.weight": bert["embeddings.word_embeddings.weight"],
-        "embeddings.position_embeddings.weight": positions
-        + bert["embeddings.token_type_embeddings.weight"][0],
+        "embeddings.position_embeddings.weight": positions + bert["embeddings.token_type_embeddings.weight"][0],
         "embeddings.LayerNorm.weight": bert["embeddings.LayerNorm.weight"],
         "embeddings.LayerNorm.bias": bert["embeddings.LayerNorm.bias"],
     }
     for layer in range(n_layers):
         for theirs, ours in LAYER_KEYS.items():
             for part in ("weight", "bias"):
-                renamed[f"transformer.layer.{layer}.{ours}.{part}"] = bert[
-                    f"encoder.layer.{layer}.{theirs}.{part}"
-                ]
+                renamed[f"transformer.layer.{layer}.{ours}.{part}"] = bert[f"encoder.layer.{layer}.{theirs}.{part}"]
     return renamed
 
 

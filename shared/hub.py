@@ -13,7 +13,6 @@ from shared import embedded
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 
-
 PROBE_SECONDS = 3.0
 
 
@@ -70,9 +69,7 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
     try:
         yield
     except GatedRepoError:
-        raise SameLoopError(
-            f"{flag} {name}: access is restricted; accept its terms, then `hf auth login`"
-        ) from None
+        raise SameLoopError(f"{flag} {name}: access is restricted; accept its terms, then `hf auth login`") from None
     except RevisionNotFoundError:
         raise SameLoopError(f"{flag} {name}: it has no such revision; check {flag}-revision") from None
     except (RepositoryNotFoundError, DatasetNotFoundError) as error:

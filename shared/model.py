@@ -50,9 +50,7 @@ def load_model(config: RunConfig, num_labels: int) -> PreTrainedModel:
         )
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and config.max_length > longest:
-        raise SameLoopError(
-            f"--max-length {config.max_length}: {config.model} takes {longest} tokens at most"
-        )
+        raise SameLoopError(f"--max-length {config.max_length}: {config.model} takes {longest} tokens at most")
     return model
 
 

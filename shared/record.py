@@ -101,9 +101,7 @@ class RunRecord:
             except ValueError:
                 if number == len(texts):
                     break
-                raise SameLoopError(
-                    f"{path} line {number} is not JSON: the record is damaged, run again"
-                ) from None
+                raise SameLoopError(f"{path} line {number} is not JSON: the record is damaged, run again") from None
             if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
                 raise SameLoopError(f"{path} line {number} is not a line of a run's record")
             lines.append(line)

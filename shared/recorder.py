@@ -320,11 +320,7 @@ def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         "groups": [
             {
                 "parameters": sum(p.numel() for p in group["params"]),
-                **{
-                    name: _plain(value)
-                    for name, value in sorted(group.items())
-                    if name not in ("params", "lr")
-                },
+                **{name: _plain(value) for name, value in sorted(group.items()) if name not in ("params", "lr")},
             }
             for group in optimizer.param_groups
         ],

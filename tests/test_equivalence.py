@@ -95,15 +95,9 @@ FAULTS = {
         "forward_losses",
         "weight_decay 0.01 by hand, 0.0 in Trainer",
     ),
-    "no_zero_grad": Fault(
-        "            optimizer.zero_grad()\n", "", 2, "grad_norm", "zero_grad() is missing"
-    ),
-    "no_scheduler_step": Fault(
-        "            scheduler.step()\n", "", 2, "learning_rate", "call scheduler.step()"
-    ),
-    "no_return_to_train_mode": Fault(
-        "            model.train()\n", "", 1, "mode", "model.train() was not called"
-    ),
+    "no_zero_grad": Fault("            optimizer.zero_grad()\n", "", 2, "grad_norm", "zero_grad() is missing"),
+    "no_scheduler_step": Fault("            scheduler.step()\n", "", 2, "learning_rate", "call scheduler.step()"),
+    "no_return_to_train_mode": Fault("            model.train()\n", "", 1, "mode", "model.train() was not called"),
     "train_mode_only_once": Fault(
         "            model.train()\n",
         "            step or model.train()\n",

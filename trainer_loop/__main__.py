@@ -2,8 +2,8 @@
 
 import sys
 
-from trainer_loop.command import command
 from shared.command import run_command
+from trainer_loop.command import command
 
 if __name__ == "__main__":
     sys.exit(run_command(command, "python -m trainer_loop"))

@@ -1,0 +1,155 @@
+"""The command line as a user meets it: help at once, one line for a mistake, nothing overwritten."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from benchmarks.cli import main
+from shared.config import RunConfig
+
+
+def sameloop(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments], capture_output=True, text=True, check=False, cwd=cwd
+    )
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder with its content."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["manual", "--help"], ["trainer", "-h"]])
+def test_help_lists_every_dial_without_importing_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys; from benchmarks.cli import main; status = main(sys.argv[1:]); "
+        "heavy = {'torch', 'transformers', 'datasets', 'matplotlib', 'numpy'} & set(sys.modules); "
+        "sys.exit(f'imported {heavy}' if heavy else status)"
+    )
+    finished = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    if len(arguments) > 1:
+        for name in RunConfig.model_fields:
+            assert "--" + name.replace("_", "-") in finished.stdout
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess, Path]:
+    """One whole `sameloop compare --preset tiny`, run in an empty folder with the default output folder."""
+    folder = tmp_path_factory.mktemp("compare")
+    return sameloop("compare", "--preset", "tiny", cwd=folder), folder / "runs" / "tiny"
+
+
+def test_compare_leaves_verdict_chart_records_and_models(compared) -> None:
+    finished, run = compared
+    assert finished.returncode == 0, finished.stderr
+    assert "identical: all 8 steps" in " ".join(finished.stdout.split())
+    comparison = json.loads((run / "comparison.json").read_text())
+    assert comparison["verdict"] == "identical"
+    assert comparison["steps"] == 8
+    assert set(comparison["max_abs_diff"].values()) == {0.0}
+    assert comparison["first_divergence"] is None
+    assert comparison["manual"]["weights_sha256"] == comparison["trainer"]["weights_sha256"]
+    for name in ("comparison.png", "comparison.svg", "manual/record.jsonl", "trainer/record.jsonl"):
+        assert (run / name).stat().st_size > 1000
+    for loop in ("manual", "trainer"):
+        model = AutoModelForSequenceClassification.from_pretrained(run / loop)
+        assert model.config.num_labels == 2
+        assert AutoTokenizer.from_pretrained(run / loop)("good")["input_ids"] == [101, 2204, 102]
+
+
+def test_progress_is_named_and_bars_stay_out_of_files(compared) -> None:
+    finished, _ = compared
+    for phase in ("loading reviews", "tokenizing", "loading the model", "comparing"):
+        assert phase in finished.stderr
+    assert "\r" not in finished.stderr
+    assert "it/s]" not in finished.stderr
+
+
+def test_another_run_is_not_overwritten_unless_asked(compared, capfd) -> None:
+    _, run = compared
+    before = tree(run)
+    assert main(["compare", "--preset", "tiny", "--seed", "1", "--output-dir", str(run)]) == 2
+    error = capfd.readouterr().err
+    assert "it holds another run (--seed 42, not 1)" in error
+    assert "--overwrite-output-dir" in error
+    assert tree(run) == before
+
+
+def test_a_run_is_put_back_when_its_replacement_cannot_start(compared) -> None:
+    _, run = compared
+    before = tree(run)
+    wrong = ["--preset", "tiny", "--dataset", "nobody/nothing", "--overwrite-output-dir", "--output-dir", str(run)]
+    finished = sameloop("compare", *wrong)
+    assert finished.returncode == 2
+    assert finished.stderr.count("sameloop: error:") == 1
+    assert tree(run) == before
+    assert not run.with_name("tiny.previous").exists()
+
+
+def test_the_same_run_again_replaces_the_first(compared) -> None:
+    _, run = compared
+    first = tree(run / "manual")["model.safetensors"]
+    options = ["--preset", "tiny", "--output-dir", str(run / "manual")]
+    assert sameloop("manual", *options).returncode == 0
+    assert tree(run / "manual")["model.safetensors"] == first
+    assert not (run / "manual.previous").exists()
+
+
+MISTAKES = {
+    "unknown preset": (["--preset", "huge"], "no preset 'huge'"),
+    "unknown dial": (["--learning-rat", "1"], "--learning-rat"),
+    "zero": (["--train-size", "0"], "--train-size 0"),
+    "negative": (["--eval-size", "-3"], "--eval-size -3"),
+    "not a number": (["--learning-rate", "fast"], "--learning-rate fast"),
+    "no value": (["--learning-rate"], "--learning-rate"),
+    "an argument too many": (["please"], "please"),
+    "more than there is": (["--train-size", "9000"], "has only 8530 reviews"),
+    "no such file": (["--dataset", "missing.csv"], "there is no such file"),
+    "no such model": (["--model", "./missing"], "there is no such folder"),
+    "hub unreachable": (["--model", "distilbert-base-uncased"], "--preset quick"),
+    "no output folder": (["--output-dir", "/proc/nothing"], "cannot be written"),
+}
+
+
+@pytest.mark.parametrize(("options", "said"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_is_one_line_and_exit_status_2(options: list[str], said: str, tmp_path: Path, capfd) -> None:
+    output = [] if "--output-dir" in options else ["--output-dir", str(tmp_path / "run")]
+    assert main(["manual", "--preset", "tiny", *output, *options]) == 2
+    captured = capfd.readouterr()
+    errors = [line for line in captured.err.splitlines() if not line.startswith("·")]
+    assert len(errors) == 1, captured.err
+    assert errors[0].startswith("sameloop: error: ")
+    assert said in errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_other_files_or_a_file_in_the_way_is_left_alone(tmp_path: Path, capfd) -> None:
+    (tmp_path / "thesis.tex").write_text("three years of work")
+    for target, said in ((tmp_path, "not a SameLoop run"), (tmp_path / "thesis.tex", "a file is in the way")):
+        for overwrite in ([], ["--overwrite-output-dir"]):
+            assert main(["trainer", "--preset", "tiny", "--output-dir", str(target), *overwrite]) == 2
+            assert said in capfd.readouterr().err
+    assert tree(tmp_path) == {"thesis.tex": b"three years of work"}
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder_is_one_line(tmp_path: Path, capfd) -> None:
+    tmp_path.chmod(0o555)
+    assert main(["manual", "--preset", "tiny", "--output-dir", str(tmp_path / "run")]) == 2
+    assert "cannot be written" in capfd.readouterr().err
+
+
+def test_doctor_names_versions_device_assets_and_presets() -> None:
+    finished = sameloop("doctor")
+    assert finished.returncode == 0, finished.stderr
+    words = " ".join(finished.stdout.split())
+    for expected in ("transformers 5.", "torch.cuda.is_available()", "vocab.txt intact", "Hub", "quick", "lesson"):
+        assert expected in words

@@ -1,0 +1,69 @@
+"""The product's two pages: the same lesson twice, and nothing on them that is not the lesson."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGES = {"manual": Path("manual_loop/train.py"), "trainer": Path("trainer_loop/train.py")}
+
+
+def headings(page: Path) -> list[str]:
+    """The numbered headings, each once, in the order of their first appearance: `4. Batches`."""
+    return list(dict.fromkeys(re.findall(r"# (\d+\. \w+)", page.read_text())))
+
+
+def imports(page: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(page.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_both_pages_carry_the_same_headings_in_the_same_order() -> None:
+    assert headings(PAGES["manual"]) == headings(PAGES["trainer"])
+    numbers = [int(heading.split(".")[0]) for heading in headings(PAGES["manual"])]
+    assert numbers == list(range(1, len(numbers) + 1)) and len(numbers) >= 8
+
+
+@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
+def test_no_page_records_or_measures(page: Path) -> None:
+    names = {node.id for node in ast.walk(ast.parse(page.read_text())) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(ast.parse(page.read_text())) if isinstance(node, ast.Attribute)}
+    assert not {name for name in names if "record" in name.lower() or "hook" in name or "perf_counter" in name}
+    assert not any("record" in name or name.startswith("benchmarks") for name in imports(page))
+
+
+def test_the_manual_page_uses_no_trainer_and_no_accelerate() -> None:
+    code = "import sys, manual_loop.train; sys.exit(', '.join(sorted(sys.modules)))"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr.split(
+        ", "
+    )
+    assert "torch" in loaded
+    assert not {"accelerate", "transformers.trainer", "transformers.training_args", "trainer_loop"} & set(loaded)
+    assert not any("Trainer" in name or "accelerate" in name for name in imports(PAGES["manual"]))
+
+
+def test_the_trainer_page_uses_trainer_as_it_is() -> None:
+    tree = ast.parse(PAGES["trainer"].read_text())
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+    assert "transformers.Trainer" in imports(PAGES["trainer"])
+    assert not any(name.startswith(("manual_loop", "benchmarks")) for name in imports(PAGES["trainer"]))
+
+
+def test_no_loop_is_imported_by_what_it_must_not_know() -> None:
+    for folder, forbidden in {
+        "shared": ("manual_loop", "trainer_loop", "benchmarks"),
+        "manual_loop": ("trainer_loop", "benchmarks", "accelerate"),
+        "trainer_loop": ("manual_loop", "benchmarks"),
+    }.items():
+        for path in Path(folder).glob("*.py"):
+            assert not [name for name in imports(path) if name.startswith(forbidden)], path
