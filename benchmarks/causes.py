@@ -59,6 +59,10 @@ def _config(evidence: Evidence) -> str:
     return "the two runs were given different dials"
 
 
+def _number_of_processes(evidence: Evidence) -> str:
+    return "the two runs had different numbers of processes"
+
+
 def _initial_weights(evidence: Evidence) -> str:
     name = evidence.quantity.removeprefix("initial weights: ")
     if "classifier" in name:
@@ -123,6 +127,12 @@ def _forward_loss(evidence: Evidence) -> str:
 
 def _backward_loss(evidence: Evidence) -> str:
     ours, theirs = (line["losses"][0] for line in evidence.lines)
+    if evidence.trainer.config.trainer_defaults and ours and theirs:
+        return (
+            f"the upstream fault: without the remedy, Trainer's loss is {theirs / ours:.6g} times too large; it "
+            "believes that DistilBERT divides its loss by the number of items and leaves its own division out "
+            "(huggingface/transformers#47688)"
+        )
     factor = f" (by hand {ours / theirs:.6g} times Trainer's)" if ours and theirs else ""
     return (
         f"the loss's scale: the model's loss is equal, the one handed to backward() is not{factor}; check the "
@@ -226,6 +236,7 @@ def _final_weights(evidence: Evidence) -> str:
 # Quantity, or how its name starts -> the rule that explains it. First match wins.
 RULES: tuple[tuple[str, Callable[[Evidence], str]], ...] = (
     ("config", _config),
+    ("number of processes", _number_of_processes),
     ("initial weights", _initial_weights),
     ("batch", _batch),
     ("mode", _mode),

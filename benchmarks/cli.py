@@ -23,10 +23,10 @@ def sameloop() -> None:
     """Is the Hugging Face Trainer really the loop you wrote by hand? Run both, compare every bit."""
 
 
-def _compare(output_dir: Path | None, overwrite_output_dir: bool, **parameters: Any) -> int:
+def _compare(output_dir: Path | None, overwrite_output_dir: bool, nproc_per_node: int, **parameters: Any) -> int:
     config = config_from(parameters)
     output_dir = output_dir or default_output_dir(config.preset)
-    comparison = compare(config, output_dir, overwrite_output_dir)
+    comparison = compare(config, output_dir, overwrite_output_dir, nproc_per_node)
 
     from rich.console import Console
 
@@ -37,10 +37,17 @@ def _compare(output_dir: Path | None, overwrite_output_dir: bool, **parameters: 
     return 0 if comparison["verdict"] == "identical" else DIVERGED
 
 
+processes = click.Option(
+    ["--nproc-per-node"],
+    type=click.IntRange(1, 64),
+    default=1,
+    metavar="INT",
+    help="processes per loop, as with torchrun  [default: 1]",
+)
 sameloop.add_command(
     DialCommand(
         "compare",
-        params=[*run_options(), *dial_options()],
+        params=[*run_options(), processes, *dial_options()],
         callback=_compare,
         help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from shared.config import RunConfig, option, sections, values_by_preset
+from shared.config import meaning, option, sections, values_by_preset
 from shared.progress import announce
 
 README = Path(__file__).parent.parent / "README.md"
@@ -16,10 +16,7 @@ def dials_table() -> str:
     rows = ["| dial | meaning | default; presets that differ |", "|---|---|---|"]
     for section, names in sections().items():
         rows.append(f"| **{section}** | | |")
-        rows += [
-            f"| `{option(name)}` | {RunConfig.model_fields[name].description} | {values_by_preset(name)} |"
-            for name in names
-        ]
+        rows += [f"| `{option(name)}` | {meaning(name)} | {values_by_preset(name)} |" for name in names]
     return "\n".join(rows)
 
 

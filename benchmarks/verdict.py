@@ -54,23 +54,40 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
     Raises:
         SameLoopError: a record or a model is missing or damaged.
     """
-    manual, trainer = RunRecord.read(manual_dir), RunRecord.read(trainer_dir)
+    manuals, trainers = RunRecord.read_all(manual_dir), RunRecord.read_all(trainer_dir)
     weights = compare_weights(manual_dir / WEIGHTS_FILE, trainer_dir / WEIGHTS_FILE)
-    first = next(divergences(manual, trainer), None)
+    first, rank = first_divergence(manuals, trainers)
     if first is None and weights.differing:
-        first = Divergence(len(manual.steps), "weights", weights.differing[0], f"differs by {weights.max_abs_diff}")
+        last_step = len(manuals[0].steps)
+        first = Divergence(last_step, "weights", weights.differing[0], f"differs by {weights.max_abs_diff}")
     return {
         "schema": SCHEMA,
         "verdict": "identical" if first is None else "diverged",
-        "steps": len(manual.steps),
-        "max_abs_diff": {**max_abs_diff(manual, trainer), "weights": weights.max_abs_diff},
+        "steps": len(manuals[0].steps),
+        "max_abs_diff": {**max_abs_diff(manuals, trainers), "weights": weights.max_abs_diff},
         "first_divergence": first
-        and {**first._asdict(), "likely_cause": likely_cause(first.step, first.quantity, manual, trainer)},
-        "manual": summary(manual, manual_dir),
-        "trainer": summary(trainer, trainer_dir),
-        "config": manual.config.model_dump(),
-        "environment": manual.header["environment"],
+        and {
+            **first._asdict(),
+            "rank": rank,
+            "likely_cause": likely_cause(first.step, first.quantity, manuals[rank], trainers[rank]),
+        },
+        "manual": summary(manuals, manual_dir),
+        "trainer": summary(trainers, trainer_dir),
+        "config": manuals[0].config.model_dump(),
+        "environment": {**manuals[0].header["environment"], "world_size": len(manuals)},
     }
+
+
+def first_divergence(manuals: list[RunRecord], trainers: list[RunRecord]) -> tuple[Divergence | None, int]:
+    """The first divergence over all processes, and the process it is in; None if there is none."""
+    if len(manuals) != len(trainers):
+        return Divergence(0, "number of processes", len(manuals), len(trainers)), 0
+    firsts = [
+        (found, rank)
+        for rank, pair in enumerate(zip(manuals, trainers, strict=True))
+        if (found := next(divergences(*pair), None)) is not None
+    ]
+    return min(firsts, key=lambda each: (each[0].step, each[1]), default=(None, 0))
 
 
 def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
@@ -128,48 +145,47 @@ def compare_weights(manual: Path, trainer: Path) -> WeightsDifference:
     return WeightsDifference(differing, largest if comparable else None)
 
 
-def max_abs_diff(manual: RunRecord, trainer: RunRecord) -> dict[str, float | None]:
+def max_abs_diff(manuals: list[RunRecord], trainers: list[RunRecord]) -> dict[str, float | None]:
     """The largest absolute difference of each number over all steps and evaluations that both runs have."""
-    steps = list(zip(manual.steps, trainer.steps, strict=False))
-    reports = list(zip(*(_reported_evaluations(record) for record in (manual, trainer)), strict=False))
+    pairs = list(zip(manuals, trainers, strict=False))
+    steps = [lines for manual, trainer in pairs for lines in zip(manual.steps, trainer.steps, strict=False)]
+    reports = [
+        lines for pair in pairs for lines in zip(*(_reported_evaluations(record) for record in pair), strict=False)
+    ]
     return {
         **{name: _largest(steps, name) for name in ("loss", "grad_norm", "learning_rate")},
         **{name: _largest(reports, name) for name in REPORTED_EVALUATION},
     }
 
 
-def summary(record: RunRecord, folder: Path) -> dict[str, Any]:
+def summary(records: list[RunRecord], folder: Path) -> dict[str, Any]:
     """One loop's results and costs, as `comparison.json` gives them.
 
     Losses are means per review, accuracies fractions; `train_seconds` leaves evaluation out,
-    `tokens_per_second` counts useful tokens, not padding; memory in MB (10^6 bytes).
+    `tokens_per_second` counts useful tokens, not padding; memory in MB (10^6 bytes). Of several processes,
+    times are the first one's, speeds and memory are added up.
     """
-    reported = _reported_evaluations(record)
-    footer = record.footer
+    reported = _reported_evaluations(records[0])
+    footers = [record.footer for record in records]
+    times = ("train_seconds", "evaluation_seconds", "recorder_seconds")
+    sums = ("samples_per_second", "tokens_per_second", "peak_memory_mb")
+    finished = all(footers)
     return {
-        "train_loss": epoch_means(record),
+        "train_loss": epoch_means(records),
         "eval_accuracy": [line.get("eval_accuracy") for line in reported],
         "eval_loss": [line.get("eval_loss") for line in reported],
-        **{
-            name: footer.get(name)
-            for name in (
-                "train_seconds",
-                "evaluation_seconds",
-                "recorder_seconds",
-                "samples_per_second",
-                "tokens_per_second",
-                "peak_memory_mb",
-            )
-        },
+        **{name: footers[0].get(name) for name in times},
+        **{name: sum(footer[name] for footer in footers) if finished else None for name in sums},
         "weights_sha256": sha256(folder / WEIGHTS_FILE),
     }
 
 
-def epoch_means(record: RunRecord) -> list[float]:
-    """The mean training loss of each epoch's steps."""
+def epoch_means(records: list[RunRecord]) -> list[float]:
+    """The mean training loss of each epoch's steps, over all processes."""
     by_epoch: dict[int, list[float]] = {}
-    for step in record.steps:
-        by_epoch.setdefault(record.epoch_of(step["step"]), []).append(step["loss"])
+    for record in records:
+        for step in record.steps:
+            by_epoch.setdefault(record.epoch_of(step["step"]), []).append(step["loss"])
     return [sum(losses) / len(losses) for losses in by_epoch.values()]
 
 

@@ -1,26 +1,34 @@
 """Fine-tune DistilBERT on reviews, every line by hand.
 
 Read it top to bottom next to `trainer_loop/train.py`: the numbered headings are the same on both pages
-(`diff -y manual_loop/train.py trainer_loop/train.py`). Both give the same model, bit for bit.
+(`diff -y manual_loop/train.py trainer_loop/train.py`). Both give the same model, bit for bit. Three neighbours hold
+what would bury the lesson: `forward.py` (16-bit precision, label smoothing), `optimizer.py` (the other optimizers)
+and `processes.py` (several GPUs).
 """
 
+import math
 import random
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
 from tqdm import tqdm
 from transformers import DataCollatorWithPadding, get_scheduler
-from transformers.trainer_pt_utils import get_parameter_names
+from transformers.trainer_pt_utils import LengthGroupedSampler, get_parameter_names
 
-from shared.config import RunConfig
+from manual_loop.forward import forward
+from manual_loop.optimizer import make_optimizer
+from manual_loop.processes import gather, is_first_process, my_share, without_sync, wrap_for_processes
+from shared.config import METRIC_SCHEDULES, RunConfig
 from shared.data import load_data
+from shared.determinism import use_deterministic_algorithms
 from shared.model import load_model, load_tokenizer
 
 
 def train(config: RunConfig, output_dir: Path) -> list[dict]:
-    """Fine-tune, evaluate after every epoch, save the model to `output_dir`; return what was logged."""
+    """Fine-tune, evaluate, save the model to `output_dir`; return what was logged."""
 
     # 1. Seed: the new head's weights are random, so fix the dice before they are thrown.
     set_seed(config.seed)
@@ -31,123 +39,158 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
 
     # 3. Model: a pretrained body and a new classification head, moved to the GPU if there is one.
     model = load_model(config, num_labels)
-    device = torch.device("cuda" if torch.cuda.is_available() and not config.use_cpu else "cpu")
+    if config.freeze_body:
+        model.base_model.requires_grad_(False)
+    if config.full_determinism:
+        use_deterministic_algorithms()
+    use_gpu = torch.accelerator.is_available() and not config.use_cpu
+    device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
     model.to(device)
 
     # Seed once more: whatever was drawn so far, dropout starts from here (Trainer's constructor does this).
     set_seed(config.seed)
 
-    # 4. Batches: drawn in random order, each padded to its own longest review. The sampler gets a generator
+    # 4. Batches: drawn in random order, each padded to its own longest review. The random sampler gets a generator
     #    of its own, to be seeded anew for every epoch; a plain `shuffle=True` would give another order.
-    collator = DataCollatorWithPadding(tokenizer)
-    shuffle = torch.Generator()
-    train_loader = DataLoader(
-        train_dataset,
-        batch_size=config.per_device_train_batch_size,
-        sampler=RandomSampler(train_dataset, generator=shuffle),
-        collate_fn=collator,
-    )
-    eval_loader = DataLoader(eval_dataset, batch_size=config.per_device_eval_batch_size, collate_fn=collator)
-    steps_per_epoch = len(train_loader)
-    max_steps = int(np.ceil(config.num_train_epochs * steps_per_epoch))
+    data_seed = config.seed if config.data_seed is None else config.data_seed
+    shuffle, eval_shuffle = torch.Generator(), torch.Generator()
+    train_sampler, eval_sampler = RandomSampler(train_dataset, generator=shuffle), SequentialSampler(eval_dataset)
+    if config.train_sampling_strategy == "sequential":
+        train_sampler = SequentialSampler(train_dataset)
+    if config.train_sampling_strategy == "group_by_length":
+        group_size = config.per_device_train_batch_size * config.gradient_accumulation_steps
+        train_sampler = LengthGroupedSampler(group_size, train_dataset)
+        eval_sampler = LengthGroupedSampler(config.per_device_eval_batch_size, eval_dataset, generator=eval_shuffle)
 
-    # 5. Optimizer: AdamW in two groups, because weight decay is for matrices, not for biases and norms.
+    train_batches = BatchSampler(train_sampler, config.per_device_train_batch_size, config.dataloader_drop_last)
+    eval_batches = BatchSampler(eval_sampler, config.per_device_eval_batch_size, config.dataloader_drop_last)
+    options = {"collate_fn": DataCollatorWithPadding(tokenizer), "num_workers": config.dataloader_num_workers}
+    train_loader = DataLoader(train_dataset, batch_sampler=my_share(train_batches), **options)
+    eval_loader = DataLoader(eval_dataset, batch_sampler=my_share(eval_batches), **options)
+
+    steps_per_epoch = math.ceil(len(train_loader) / config.gradient_accumulation_steps)
+    max_steps = config.max_steps if config.max_steps > 0 else math.ceil(config.num_train_epochs * steps_per_epoch)
+
+    # 5. Optimizer: two groups of parameters, because weight decay is for matrices, not for biases and norms.
     decayed = get_parameter_names(model, [torch.nn.LayerNorm], ["bias", "layernorm", "_norm"])
-    optimizer = torch.optim.AdamW(
+    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    optimizer = make_optimizer(
         [
-            {
-                "params": [p for name, p in model.named_parameters() if name in decayed],
-                "weight_decay": config.weight_decay,
-            },
-            {
-                "params": [p for name, p in model.named_parameters() if name not in decayed],
-                "weight_decay": 0.0,
-            },
+            {"params": [p for name, p in trained if name in decayed], "weight_decay": config.weight_decay},
+            {"params": [p for name, p in trained if name not in decayed], "weight_decay": 0.0},
         ],
-        lr=config.learning_rate,
-        betas=(config.adam_beta1, config.adam_beta2),
-        eps=config.adam_epsilon,
-        fused=True,
+        config,
     )
 
-    # 6. Schedule: the learning rate climbs during the warm-up, then falls in a straight line to zero.
-    warmup = config.warmup_steps if config.warmup_steps >= 1 else np.ceil(config.warmup_steps * max_steps)
-    scheduler = get_scheduler("linear", optimizer, num_warmup_steps=int(warmup), num_training_steps=max_steps)
+    # 6. Schedule: by default the learning rate climbs during the warm-up, then falls in a straight line to zero.
+    warmup = config.warmup_steps if config.warmup_steps >= 1 else math.ceil(config.warmup_steps * max_steps)
+    scheduler = get_scheduler(config.lr_scheduler_type, optimizer, int(warmup), max_steps)
 
-    # 7. Training.
-    log_history = []
-    step = 0
+    # 7. Training. Float16 has a small range: the scaler keeps gradients from vanishing (it does nothing otherwise).
+    scaler = torch.amp.GradScaler(device.type, enabled=config.fp16)
+    if config.gradient_checkpointing:
+        model.gradient_checkpointing_enable()
+    training_model = wrap_for_processes(model, config)
+    if config.torch_compile:
+        training_model = torch.compile(training_model)
+
+    log_history, step, step_logged = [], 0, 0
     total_loss = torch.tensor(0.0, device=device)
-    progress = tqdm(total=max_steps, desc="Training", disable=None)
+    progress = tqdm(total=max_steps, desc="Training", disable=None if is_first_process() else True)
 
-    for epoch in range(int(np.ceil(config.num_train_epochs))):
+    for epoch in range(math.ceil(max_steps / steps_per_epoch)):
         # A new order of the batches in every epoch, the same one in every run.
-        shuffle.manual_seed((config.seed if config.data_seed is None else config.data_seed) + epoch)
-        steps_logged = step
+        shuffle.manual_seed(data_seed + epoch)
+        batches = iter(train_loader)
 
-        for batch in train_loader:
-            # The evaluation switched dropout off; switch it on again.
-            model.train()
-            batch = {name: tensor.to(device) for name, tensor in batch.items()}
+        for step_in_epoch in range(1, steps_per_epoch + 1):
+            # One step learns from gradient_accumulation_steps batches; the epoch's last step may have fewer.
+            group = list(islice(batches, config.gradient_accumulation_steps))
 
-            # Forward: the model computes the cross-entropy itself when it is given the labels.
-            loss = model(**batch).loss
+            for number, batch in enumerate(group, start=1):
+                # The evaluation switched dropout off; switch it on again.
+                training_model.train()
+                batch = {name: tensor.to(device) for name, tensor in batch.items()}
+                with without_sync(training_model, unless=number == len(group)):
+                    # Forward: `model(**batch).loss`, a mean over the batch, shared out over the group's batches.
+                    loss, _ = forward(training_model, batch, config)
+                    loss = loss / len(group)
 
-            # Backward: a gradient for every parameter.
-            loss.backward()
-            total_loss += loss.detach()
+                    # Backward: add to the gradient of every parameter.
+                    scaler.scale(loss).backward()
+                total_loss += loss.detach()
 
             # Clip: if all gradients together are longer than max_grad_norm, scale them down to it.
-            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
+            scaler.unscale_(optimizer)
+            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
 
             # Step: move the weights, then the learning rate, then forget the gradients.
-            learning_rate = scheduler.get_last_lr()[0]
-            optimizer.step()
-            scheduler.step()
+            learning_rate = optimizer.param_groups[0]["lr"]
+            scale = scaler.get_scale()
+            scaler.step(optimizer)
+            scaler.update()
+            overflowed = scaler.get_scale() < scale  # the scaler left this step out
+            if config.lr_scheduler_type not in METRIC_SCHEDULES and not overflowed:
+                scheduler.step()
             optimizer.zero_grad()
-
             step += 1
             progress.update()
+
+            epoch_ends = step == max_steps or step_in_epoch == steps_per_epoch
+            epochs_done = epoch + min(step_in_epoch * config.gradient_accumulation_steps / len(train_loader), 1)
+
+            # Log: the mean training loss since the last line, and this step's gradient norm and learning rate.
+            if is_due(config.logging_strategy, step, config.logging_steps, epoch_ends):
+                mean_loss = gather(total_loss.unsqueeze(0)).mean().item() / (step - step_logged)
+                values = {"loss": mean_loss, "grad_norm": grad_norm.item(), "learning_rate": learning_rate}
+                log(log_history, **values, epoch=epochs_done, step=step)
+                total_loss.zero_()
+                step_logged = step
+
+            # Evaluate: with `steps` also after the very last step.
+            eval_steps = config.eval_steps or config.logging_steps
+            last = config.eval_strategy == "steps" and step == max_steps
+            if last or is_due(config.eval_strategy, step, eval_steps, epoch_ends):
+                eval_shuffle.manual_seed(data_seed)
+                metrics = evaluate(model, eval_loader, device, config)
+                log(log_history, **metrics, epoch=epochs_done, step=step)
+                if config.lr_scheduler_type in METRIC_SCHEDULES:
+                    scheduler.step(metrics["eval_loss"])
+
             if step == max_steps:
                 break
-
-        # Log: the mean training loss of this epoch, and the last step's gradient norm and learning rate.
-        epochs_done = epoch + (step - steps_logged) / steps_per_epoch
-        log(
-            log_history,
-            loss=total_loss.item() / (step - steps_logged),
-            grad_norm=grad_norm.item(),
-            learning_rate=learning_rate,
-            epoch=epochs_done,
-            step=step,
-        )
-        total_loss.zero_()
-        log(log_history, **evaluate(model, eval_loader, device), epoch=epochs_done, step=step)
 
     progress.close()
 
     # 8. Saving: weights, configuration and tokenizer in one folder, ready for `from_pretrained`.
-    model.save_pretrained(output_dir)
-    tokenizer.save_pretrained(output_dir)
+    if is_first_process():
+        model.save_pretrained(output_dir)
+        tokenizer.save_pretrained(output_dir)
     return log_history
 
 
 # 9. Evaluation: no gradients, no dropout, and every review counts once.
 @torch.no_grad()
-def evaluate(model: torch.nn.Module, eval_loader: DataLoader, device: torch.device) -> dict[str, float]:
+def evaluate(
+    model: torch.nn.Module, eval_loader: DataLoader, device: torch.device, config: RunConfig
+) -> dict[str, float]:
     model.eval()
     losses, predictions, labels = [], [], []
-    for batch in tqdm(eval_loader, desc="Evaluating", leave=False, disable=None):
+    for batch in tqdm(eval_loader, desc="Evaluating", leave=False, disable=None if is_first_process() else True):
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        output = model(**batch)
+        loss, logits = forward(model, batch, config)
         # A batch's loss is a mean; repeat it so that a smaller last batch weighs less.
-        losses.append(output.loss.repeat(len(batch["labels"])))
-        predictions.append(output.logits.argmax(dim=-1))
-        labels.append(batch["labels"])
+        losses.append(gather(loss.repeat(len(batch["labels"]))))
+        predictions.append(gather(logits.argmax(dim=-1)))
+        labels.append(gather(batch["labels"]))
+    # Several processes fill up the last round with reviews from the start: leave those out.
+    losses, predictions, labels = (
+        torch.cat(each)[: len(eval_loader.dataset)] for each in (losses, predictions, labels)
+    )
     # numpy's mean, as in Trainer: torch's adds up in another order and differs in the last digits.
     return {
-        "eval_loss": torch.cat(losses).cpu().numpy().mean().item(),
-        "eval_accuracy": (torch.cat(predictions) == torch.cat(labels)).cpu().numpy().mean().item(),
+        "eval_loss": losses.cpu().numpy().mean().item(),
+        "eval_accuracy": (predictions == labels).cpu().numpy().mean().item(),
     }
 
 
@@ -158,7 +201,13 @@ def set_seed(seed: int) -> None:
     torch.manual_seed(seed)
 
 
+def is_due(strategy: str, step: int, every: int, epoch_ends: bool) -> bool:
+    """Whether to log or evaluate now: `no`, every so many `steps`, or at the end of an `epoch`."""
+    return step % every == 0 if strategy == "steps" else strategy == "epoch" and epoch_ends
+
+
 def log(log_history: list[dict], **values: float) -> None:
     """Keep a line of the log and show it, without disturbing the progress bar."""
     log_history.append(values)
-    tqdm.write(str({name: f"{value:.4g}" for name, value in values.items() if name != "step"}))
+    if is_first_process():
+        tqdm.write(str({name: f"{value:.4g}" for name, value in values.items() if name != "step"}))

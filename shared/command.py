@@ -8,12 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin
 
 import click
 
-from shared.config import PRESETS, RunConfig, option, sections, values_by_preset
+from shared.config import PRESETS, RunConfig, meaning, option, sections, values_by_preset
 from shared.errors import SameLoopError
+from shared.processes import launched_rank
+from shared.progress import announce
 from shared.run import Train, default_output_dir, run_loop
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -41,7 +43,7 @@ def dial_options() -> list[click.Option]:
     for names in sections().values():
         for name in names:
             field = RunConfig.model_fields[name]
-            shown = f"{field.description}  [default: {values_by_preset(name)}]"
+            shown = f"{meaning(name)}  [default: {values_by_preset(name)}]"
             if field.annotation is bool:
                 options.append(
                     click.Option([f"{option(name)}/{option('no_' + name)}", name], default=None, help=shown)
@@ -82,7 +84,7 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
         config = config_from(parameters)
         output_dir = output_dir or default_output_dir(config.preset, loop)
         run_loop(loop, load_train, config, output_dir, overwrite_output_dir, record)
-        click.echo(f"model and record in {output_dir}", err=True)
+        announce(f"model and record in {output_dir}")
 
     recorder = click.Option(
         ["--record/--no-record"], default=True, help="whether the flight recorder watches  [default: yes]"
@@ -113,12 +115,14 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
 
 
 def _complain(message: str) -> int:
-    print("sameloop: error: " + " ".join(message.split()), file=sys.stderr)
+    if launched_rank() == 0:
+        print("sameloop: error: " + " ".join(message.split()), file=sys.stderr)
     return SameLoopError.exit_status
 
 
 def _metavar(annotation: Any) -> str:
-    names = {int: "INT", float: "FLOAT", str: "TEXT"}
-    if annotation in names:
-        return names[annotation]
+    if get_origin(annotation) is Literal:
+        return "NAME"
+    if annotation is float:
+        return "FLOAT"
     return "INT" if "int" in str(annotation) else "TEXT"

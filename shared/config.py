@@ -7,13 +7,31 @@ loops, the record on disk and the table of dials in the README are all derived f
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+import math
+from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import SameLoopError
 
 Preset = Literal["tiny", "quick", "lesson", "full"]
+SamplingStrategy = Literal["random", "sequential", "group_by_length"]
+Optim = Literal["adamw_torch_fused", "adamw_torch", "sgd", "adafactor"]
+Interval = Literal["no", "steps", "epoch"]
+# What `transformers.get_scheduler` takes without extra arguments.
+Schedule = Literal[
+    "linear",
+    "cosine",
+    "cosine_with_restarts",
+    "polynomial",
+    "constant",
+    "constant_with_warmup",
+    "inverse_sqrt",
+    "reduce_lr_on_plateau",
+    "greedy",
+]
+# Schedules that step after an evaluation, on its loss, and not after every optimizer step.
+METRIC_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
 
 # The Hub repositories that the presets name, each pinned to one commit.
 HUB_REVISIONS = {
@@ -78,23 +96,75 @@ class RunConfig(BaseModel):
         ge=0,
         lt=2**32,
     )
+    freeze_body: bool = _dial(False, "Slice and model", "train the new head only, keep the pretrained body as it is")
 
-    per_device_train_batch_size: int = _dial(8, "Training", "reviews per training batch", ge=1)
-    num_train_epochs: float = _dial(2.0, "Training", "passes over the training reviews", gt=0, le=10_000)
-    learning_rate: float = _dial(5e-5, "Training", "peak learning rate", gt=0)
-    weight_decay: float = _dial(0.0, "Training", "AdamW's decay; biases and norms never decay", ge=0)
-    adam_beta1: float = _dial(0.9, "Training", "AdamW's decay of the mean gradient", ge=0, lt=1)
-    adam_beta2: float = _dial(0.999, "Training", "AdamW's decay of the mean squared gradient", ge=0, lt=1)
-    adam_epsilon: float = _dial(1e-8, "Training", "AdamW's guard against division by zero", gt=0)
-    max_grad_norm: float = _dial(1.0, "Training", "gradients are scaled down to this norm", gt=0)
-    warmup_steps: float = _dial(0, "Training", "steps of linear warm-up; below 1, the share of all steps", ge=0)
-    seed: int = _dial(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
-    data_seed: OptionalInt = _dial(
-        None, "Training", "seed of the order of the batches; none: the same as `seed`", ge=0, lt=2**32
+    per_device_train_batch_size: int = _dial(8, "Batches", "reviews per training batch and process", ge=1)
+    per_device_eval_batch_size: int = _dial(8, "Batches", "reviews per evaluation batch and process", ge=1)
+    train_sampling_strategy: SamplingStrategy = _dial(
+        "random", "Batches", "order of the reviews (by length: reviews of like length together, little padding)"
     )
-    use_cpu: bool = _dial(False, "Training", "stay on the CPU even where there is a GPU")
+    data_seed: OptionalInt = _dial(
+        None, "Batches", "seed of the random order of the batches; none: the same as `seed`", ge=0, lt=2**32
+    )
+    dataloader_drop_last: bool = _dial(False, "Batches", "leave out a last batch that is not full")
+    dataloader_num_workers: int = _dial(0, "Batches", "processes that prepare batches ahead; 0: none", ge=0, le=64)
 
-    per_device_eval_batch_size: int = _dial(8, "Evaluation", "reviews per evaluation batch", ge=1)
+    optim: Optim = _dial("adamw_torch_fused", "Optimizer", "the optimizer")
+    learning_rate: float = _dial(5e-5, "Optimizer", "peak learning rate", gt=0)
+    weight_decay: float = _dial(0.0, "Optimizer", "weight decay; biases and norms never decay", ge=0)
+    adam_beta1: float = _dial(0.9, "Optimizer", "AdamW's decay of the mean gradient", ge=0, lt=1)
+    adam_beta2: float = _dial(0.999, "Optimizer", "AdamW's decay of the mean squared gradient", ge=0, lt=1)
+    adam_epsilon: float = _dial(1e-8, "Optimizer", "AdamW's guard against division by zero", gt=0)
+    max_grad_norm: float = _dial(1.0, "Optimizer", "gradients are scaled down to this norm; 0: never", ge=0)
+    lr_scheduler_type: Schedule = _dial("linear", "Optimizer", "how the learning rate changes from step to step")
+    warmup_steps: float = _dial(0, "Optimizer", "steps of linear warm-up; below 1, the share of all steps", ge=0)
+
+    num_train_epochs: float = _dial(2.0, "Training", "passes over the training reviews", gt=0, le=10_000)
+    max_steps: int = _dial(-1, "Training", "optimizer steps in all, instead of `num_train_epochs`; -1: not set", ge=-1)
+    gradient_accumulation_steps: int = _dial(1, "Training", "batches whose gradients make up one step", ge=1)
+    label_smoothing_factor: float = _dial(0.0, "Training", "how much of each label is spread over all", ge=0, lt=1)
+    bf16: bool = _dial(False, "Training", "matrix products in bfloat16 (autocast)")
+    fp16: bool = _dial(False, "Training", "matrix products in float16, the loss scaled; needs a GPU")
+    gradient_checkpointing: bool = _dial(False, "Training", "recompute activations in the backward pass: less memory")
+    torch_compile: bool = _dial(False, "Training", "compile the model with torch.compile; needs a C++ compiler")
+    seed: int = _dial(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
+    full_determinism: bool = _dial(False, "Training", "deterministic algorithms only; what equality on a GPU needs")
+    use_cpu: bool = _dial(False, "Training", "stay on the CPU even where there is a GPU")
+    trainer_defaults: bool = _dial(
+        False, "Training", "leave out the trainer loop's remedy for an upstream fault, to see what the fault does"
+    )
+
+    logging_strategy: Interval = _dial("epoch", "Logging and evaluation", "when the training loss is logged")
+    logging_steps: int = _dial(500, "Logging and evaluation", "log every so many steps, with `steps`", ge=1)
+    eval_strategy: Interval = _dial("epoch", "Logging and evaluation", "when to evaluate")
+    eval_steps: OptionalInt = _dial(
+        None, "Logging and evaluation", "evaluate every so many steps, with `steps`; none: `logging_steps`", ge=1
+    )
+
+    @model_validator(mode="after")
+    def _dials_fit_together(self) -> RunConfig:
+        """Refuse what contradicts itself.
+
+        Raises:
+            ValueError: one line, which `RunConfig.build` passes on.
+        """
+        if self.bf16 and self.fp16:
+            raise ValueError("--bf16 and --fp16 exclude each other: choose one")
+        if self.max_steps == 0:
+            raise ValueError("--max-steps 0: nothing to do; give a number of steps, or -1 for --num-train-epochs")
+        if self.eval_steps is not None and self.eval_strategy != "steps":
+            raise ValueError(f"--eval-steps {self.eval_steps} needs --eval-strategy steps, not {self.eval_strategy}")
+        if self.lr_scheduler_type in METRIC_SCHEDULES and self.eval_strategy == "no":
+            raise ValueError(f"--lr-scheduler-type {self.lr_scheduler_type} follows the evaluation: not with none")
+        if self.dataloader_drop_last and self.per_device_train_batch_size > self.train_size:
+            raise ValueError(
+                "--dataloader-drop-last leaves no batch: --per-device-train-batch-size exceeds --train-size"
+            )
+        if self.dataloader_drop_last and self.per_device_eval_batch_size > self.eval_size:
+            raise ValueError(
+                "--dataloader-drop-last leaves no batch: --per-device-eval-batch-size exceeds --eval-size"
+            )
+        return self
 
     @classmethod
     def build(cls, preset: str | None = None, **overrides: Any) -> RunConfig:
@@ -118,9 +188,14 @@ class RunConfig(BaseModel):
         """Every dial and its value, the preset's name left out: two runs with equal dials are the same job."""
         return self.model_dump(exclude={"preset"})
 
-    def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the training slice; a smaller last batch counts."""
-        return -(-self.train_size // self.per_device_train_batch_size)
+    def steps_per_epoch(self, world_size: int = 1) -> int:
+        """Optimizer steps in one pass over the training slice, shared by `world_size` processes.
+
+        A smaller last batch, round of processes or group of batches counts, unless it is dropped.
+        """
+        batches = math.floor if self.dataloader_drop_last else math.ceil
+        per_process = batches(batches(self.train_size / self.per_device_train_batch_size) / world_size)
+        return math.ceil(per_process / self.gradient_accumulation_steps)
 
     def flags(self) -> list[str]:
         """The command-line options that give exactly this run."""
@@ -185,6 +260,13 @@ def sections() -> dict[str, list[str]]:
         if name != "preset":
             found.setdefault(field.json_schema_extra["section"], []).append(name)
     return found
+
+
+def meaning(name: str) -> str:
+    """A dial's meaning, with the values it can take where these are names."""
+    field = RunConfig.model_fields[name]
+    names = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return f"{field.description}: {', '.join(names)}" if names else str(field.description)
 
 
 def values_by_preset(name: str) -> str:

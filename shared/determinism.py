@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+
 
 def use_one_device() -> None:
     """Keep a single process to a single GPU; call it before torch is imported.
@@ -13,3 +16,31 @@ def use_one_device() -> None:
     """
     if "LOCAL_RANK" not in os.environ and "CUDA_VISIBLE_DEVICES" not in os.environ:
         os.environ["CUDA_VISIBLE_DEVICES"] = "0"
+
+
+def use_deterministic_algorithms() -> None:
+    """Allow only algorithms that give the same bits every time; call it before the GPU is used.
+
+    Sets what `transformers.enable_full_determinism` sets, and for the same reasons: see
+    https://pytorch.org/docs/stable/notes/randomness.html.
+    """
+    import torch
+
+    os.environ["CUDA_LAUNCH_BLOCKING"] = "1"
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":16:8"
+    os.environ["FLASH_ATTENTION_DETERMINISTIC"] = "1"
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.benchmark = False
+
+
+def check_device(config: RunConfig) -> None:
+    """Refuse dials that this machine's device cannot follow.
+
+    Raises:
+        SameLoopError: `fp16` without a GPU.
+    """
+    import torch
+
+    if config.fp16 and (config.use_cpu or not torch.cuda.is_available()):
+        raise SameLoopError("--fp16 needs a GPU (torch.cuda.is_available() is False or --use-cpu is set); use --bf16")

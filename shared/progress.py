@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def announce(doing: str) -> None:
-    """Name what is being done now, for example `tokenizing 768 reviews`."""
-    print(f"· {doing}", file=sys.stderr, flush=True)
+    """Name what is being done now, for example `tokenizing 768 reviews`; of several processes the first speaks."""
+    if os.environ.get("RANK", "0") == "0":
+        print(f"· {doing}", file=sys.stderr, flush=True)
 
 
 def is_interactive() -> bool:

@@ -27,6 +27,11 @@ SCHEMA = 1
 FILE_NAME = "record.jsonl"
 
 
+def file_name(rank: int) -> str:
+    """Each process of a run writes its own record: the first `record.jsonl`, the next `record-1.jsonl`, ..."""
+    return f"record-{rank}.jsonl" if rank else FILE_NAME
+
+
 class RecordWriter:
     """Appends lines to a record; each is on its way to the disk when `write` returns."""
 
@@ -106,6 +111,17 @@ class RunRecord:
                 raise SameLoopError(f"{path} line {number} is not a line of a run's record")
             lines.append(line)
         return cls(lines, str(path))
+
+    @classmethod
+    def read_all(cls, folder: Path) -> list[RunRecord]:
+        """The records of all processes of the run in `folder`, the first process's first.
+
+        Raises:
+            SameLoopError: as `read`.
+        """
+        first = cls.read(folder)
+        others = range(1, first.header.get("world_size", 1))
+        return [first, *(cls.read(folder / file_name(rank)) for rank in others)]
 
     @property
     def log_history(self) -> list[dict[str, Any]]:

@@ -24,7 +24,7 @@ import xxhash
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from shared.record import FILE_NAME, RecordWriter
+from shared.record import RecordWriter, file_name
 
 # On a GPU a step's values are fetched together with those of this many steps.
 FLUSH_EVERY = 50
@@ -36,8 +36,9 @@ class FlightRecorder:
     """Context manager that records the one training run that happens inside it.
 
     Args:
-        folder: where `record.jsonl` goes; it must exist.
+        folder: where the record goes; it must exist.
         header: the fields of the record's header line.
+        rank: the number of this process, where there are several; each writes its own record.
 
     Example:
         with FlightRecorder(folder, header) as recorder:
@@ -45,8 +46,8 @@ class FlightRecorder:
             recorder.finish(log_history)
     """
 
-    def __init__(self, folder: Path, header: dict[str, Any]) -> None:
-        self._writer = RecordWriter(folder / FILE_NAME)
+    def __init__(self, folder: Path, header: dict[str, Any], rank: int = 0) -> None:
+        self._writer = RecordWriter(folder / file_name(rank))
         self._writer.write("header", **header)
         self._handles: list[Any] = []
         self._model: torch.nn.Module | None = None
@@ -118,18 +119,17 @@ class FlightRecorder:
         with self._own_time():
             self._handles.pop(0).remove()
             self._model = module
-            wrapped = [module]
-            # DistributedDataParallel trains through the wrapper and evaluates the module inside.
-            if isinstance(module, torch.nn.parallel.DistributedDataParallel):
-                wrapped.append(module.module)
-            for watched in wrapped:
-                self._handles.append(watched.register_forward_pre_hook(self._before_forward))
-                self._handles.append(watched.register_forward_hook(self._after_forward, with_kwargs=True))
-            self._start_line = describe_model(wrapped[-1])
+            layers = unwrap(module)
+            for layer in layers:
+                self._handles.append(layer.register_forward_pre_hook(self._before_forward))
+                self._handles.append(layer.register_forward_hook(self._after_forward, with_kwargs=True))
+            self._start_line = describe_model(layers[-1])
         # PyTorch listed this call's hooks before this one ran, so the new pre-hook misses it.
         self._before_forward(module, args)
 
     def _before_forward(self, module: torch.nn.Module, args: tuple) -> None:
+        if torch.compiler.is_compiling():
+            return
         self._depth += 1
         if self._depth == 1:
             if torch.is_grad_enabled() and self._eval_batches:
@@ -137,6 +137,8 @@ class FlightRecorder:
             self._clock.mark("data")
 
     def _after_forward(self, module: torch.nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+        if torch.compiler.is_compiling():
+            return
         self._depth -= 1
         if self._depth:
             return
@@ -300,6 +302,20 @@ class _Clock:
         """The seconds by phase since the last call."""
         phases, self._phases = self._phases, {}
         return phases
+
+
+def unwrap(model: torch.nn.Module) -> list[torch.nn.Module]:
+    """The model and what it wraps, outermost first.
+
+    torch.compile and DistributedDataParallel train through a wrapper and evaluate the module inside, so
+    both must be watched.
+    """
+    layers = [model]
+    while (inner := getattr(layers[-1], "_orig_mod", None)) is not None or (
+        isinstance(layers[-1], torch.nn.parallel.DistributedDataParallel) and (inner := layers[-1].module) is not None
+    ):
+        layers.append(inner)
+    return layers
 
 
 def describe_model(model: torch.nn.Module) -> dict[str, Any]:

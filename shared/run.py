@@ -12,16 +12,16 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from shared.config import RunConfig, option, show
-from shared.determinism import use_one_device
+from shared.determinism import check_device, use_one_device
 from shared.errors import SameLoopError
-from shared.files import sha256
 from shared.hub import go_offline_if_unreachable
+from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores
 from shared.progress import announce
 from shared.record import FILE_NAME, SCHEMA, RunRecord
 
@@ -59,23 +59,24 @@ def run_loop(
         SameLoopError: the input is at fault; nothing was overwritten.
     """
     use_one_device()
+    share_the_cores()
     go_offline_if_unreachable(config)
-    with fresh_folder(output_dir, config, overwrite):
+    # Of several processes the first prepares the folder; the others meet it only after that.
+    rank = launched_rank()
+    with nullcontext() if rank else fresh_folder(output_dir, config, overwrite):
         announce("importing torch and transformers")
         train = load_train()
-        if not record:
-            train(config, output_dir)
-            return
-        from shared.recorder import FlightRecorder
+        check_device(config)
+        with meeting(config):
+            if not record:
+                train(config, output_dir)
+                return
+            from shared.recorder import FlightRecorder
 
-        started = time.perf_counter()
-        with FlightRecorder(output_dir, header(loop, config)) as recorder:
-            log_history = train(config, output_dir)
-            recorder.finish(
-                log_history,
-                weights_sha256=sha256(output_dir / WEIGHTS_FILE),
-                total_seconds=time.perf_counter() - started,
-            )
+            started = time.perf_counter()
+            with FlightRecorder(output_dir, header(loop, config), rank) as recorder:
+                log_history = train(config, output_dir)
+                recorder.finish(log_history, total_seconds=time.perf_counter() - started)
 
 
 @contextmanager
@@ -155,7 +156,8 @@ def header(loop: str, config: RunConfig) -> dict[str, Any]:
         "schema": SCHEMA,
         "loop": loop,
         "config": config.model_dump(),
-        "steps_per_epoch": config.steps_per_epoch(),
+        "world_size": launched_world_size(),
+        "steps_per_epoch": config.steps_per_epoch(launched_world_size()),
         "environment": environment(),
     }
 

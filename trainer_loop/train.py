@@ -7,6 +7,7 @@ Read it top to bottom next to `manual_loop/train.py`: the numbered headings are 
 import sys
 from pathlib import Path
 
+import torch
 from transformers import DataCollatorWithPadding, EvalPrediction, Trainer, TrainingArguments, set_seed
 
 from shared.config import RunConfig
@@ -15,7 +16,7 @@ from shared.model import load_model, load_tokenizer
 
 
 def train(config: RunConfig, output_dir: Path) -> list[dict]:
-    """Fine-tune, evaluate after every epoch, save the model to `output_dir`; return what was logged."""
+    """Fine-tune, evaluate, save the model to `output_dir`; return what was logged."""
 
     # 1. Seed: the new head's weights are random, so fix the dice before they are thrown.
     set_seed(config.seed)
@@ -26,33 +27,56 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
 
     # 3. Model: a pretrained body and a new classification head. Trainer moves it to the GPU if there is one.
     model = load_model(config, num_labels)
+    if config.freeze_body:
+        model.base_model.requires_grad_(False)
+    if not config.trainer_defaults:
+        # A remedy. Some models divide their loss by the number of items in all accumulated batches; they announce it
+        # with **kwargs in forward(), and Trainer then leaves the division to them. DistilBERT has **kwargs but does
+        # not divide, so with accumulation or several processes its loss and gradients would be too large
+        # (huggingface/transformers#47688). This line tells Trainer the truth.
+        model.accepts_loss_kwargs = False
 
     arguments = TrainingArguments(
         output_dir=str(output_dir),
-        use_cpu=config.use_cpu,
+        use_cpu=config.use_cpu or not torch.accelerator.is_available(),
         seed=config.seed,  # Trainer's constructor seeds once more
-        # 4. Batches: Trainer builds both DataLoaders and seeds the order anew for every epoch.
-        data_seed=config.data_seed,
+        full_determinism=config.full_determinism,
+        # 4. Batches: Trainer builds both DataLoaders and seeds the random order anew for every epoch.
         per_device_train_batch_size=config.per_device_train_batch_size,
         per_device_eval_batch_size=config.per_device_eval_batch_size,
-        # 5. Optimizer: Trainer's default is the fused AdamW; biases and norms are not decayed.
+        train_sampling_strategy=config.train_sampling_strategy,
+        data_seed=config.data_seed,
+        dataloader_drop_last=config.dataloader_drop_last,
+        dataloader_num_workers=config.dataloader_num_workers,
+        dataloader_pin_memory=False,  # as by hand; it would only change the speed on a GPU
+        # 5. Optimizer: Trainer makes the two groups and never decays biases and norms.
+        optim=config.optim,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         adam_beta1=config.adam_beta1,
         adam_beta2=config.adam_beta2,
         adam_epsilon=config.adam_epsilon,
-        # 6. Schedule: linear is the default.
+        # 6. Schedule.
+        lr_scheduler_type=config.lr_scheduler_type,
         warmup_steps=config.warmup_steps,
-        # 7. Training: the clip, the number of epochs, and when to log and to evaluate.
-        max_grad_norm=config.max_grad_norm,
+        # 7. Training: how long, how the gradients come about, when to log and to evaluate.
         num_train_epochs=config.num_train_epochs,
-        logging_strategy="epoch",
-        eval_strategy="epoch",
+        max_steps=config.max_steps,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        max_grad_norm=config.max_grad_norm,
+        label_smoothing_factor=config.label_smoothing_factor,
+        bf16=config.bf16,
+        fp16=config.fp16,
+        gradient_checkpointing=config.gradient_checkpointing,
+        torch_compile=config.torch_compile,
+        logging_strategy=config.logging_strategy,
+        logging_steps=config.logging_steps,
+        eval_strategy=config.eval_strategy,
+        eval_steps=config.eval_steps,
         disable_tqdm=not sys.stderr.isatty(),
+        report_to="none",
         # 8. Saving: no checkpoints on the way; the model is saved below.
         save_strategy="no",
-        dataloader_pin_memory=False,  # nor does the loop by hand; it would only matter for speed on a GPU
-        report_to="none",
     )
     trainer = Trainer(
         model=model,
