@@ -200,6 +200,13 @@ def _optimizer_differences(evidence: Evidence) -> str:
     return "; ".join(dict.fromkeys(found))
 
 
+def _when_to_evaluate(evidence: Evidence) -> str:
+    return (
+        "the epoch's length or the evaluation's moment: only one loop evaluates here; check whether a last batch "
+        "that is not full is left out, and when to evaluate"
+    )
+
+
 def _evaluation(evidence: Evidence) -> str:
     by_name = {
         "eval_forward_batch": "the evaluation's batches: other reviews, another order or another padding",
@@ -246,6 +253,7 @@ RULES: tuple[tuple[str, Callable[[Evidence], str]], ...] = (
     ("grad_norm", _grad_norm),
     ("learning_rate", _learning_rate),
     ("number of steps", _number_of_steps),
+    ("evaluation", _when_to_evaluate),
     ("eval_", _evaluation),
     ("logged", _logged),
     ("number of log lines", _logged),

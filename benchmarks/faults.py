@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 PAGE = Path(__file__).parent.parent / "manual_loop" / "train.py"
 
-# What all faults are shown with: a clip below the gradients' usual norm, so that it bites in every step, and two epochs
-# of 8 steps, so that step 9 is the first after an evaluation.
+# What all faults are shown with: a clip below the gradients' usual norm, so that it bites in every step, and two
+# epochs of 8 steps, so that step 9 is the first after an evaluation.
 DIALS: dict[str, Any] = {"num_train_epochs": 2, "max_grad_norm": 0.1}
 
 
@@ -91,9 +91,9 @@ FAULTS = {
         "the epoch's last batch, which is not full, is left out",
         "config.per_device_train_batch_size, config.dataloader_drop_last)",
         "config.per_device_train_batch_size, True)",
-        8,
-        "batch",
-        "the loader:",
+        7,
+        "evaluation",
+        "check whether a last batch that is not full is left out",
         {"train_size": 60, "lr_scheduler_type": "constant"},
     ),
     "no_train_mode": Fault(

@@ -192,6 +192,8 @@ def epoch_means(records: list[RunRecord]) -> list[float]:
 def _evaluation_divergences(step: int, evaluations: dict, reports: dict) -> Iterator[Divergence]:
     """The differences of the evaluations after `step`: first what was seen, then what was reported."""
     for ours, theirs in evaluations.get(step, []):
+        if not (ours and theirs):
+            yield Divergence(step, "evaluation", *("yes" if line else "no" for line in (ours, theirs)))
         yield from _unequal(step, EVALUATION_QUANTITIES, ours, theirs, prefix="eval_forward_")
     for ours, theirs in reports.get(step, []):
         yield from _unequal(step, REPORTED_EVALUATION, ours, theirs)

@@ -13,8 +13,6 @@ from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import BatchSampler, Sampler
 
-from shared.config import RunConfig
-
 
 def rank() -> int:
     """This process's number, from 0."""
@@ -61,11 +59,9 @@ class EveryNthBatch(Sampler[list[int]]):
             yield indices[first : first + size] + list(islice(cycle(indices), skipped, skipped + min(missing, size)))
 
 
-def wrap_for_processes(model: torch.nn.Module, config: RunConfig) -> torch.nn.Module:
+def wrap_for_processes(model: torch.nn.Module) -> torch.nn.Module:
     """The model, wrapped so that every backward pass averages the gradients over all processes."""
-    if world_size() == 1:
-        return model
-    return DistributedDataParallel(model, find_unused_parameters=not config.gradient_checkpointing)
+    return DistributedDataParallel(model) if world_size() > 1 else model
 
 
 def without_sync(model: torch.nn.Module, unless: bool) -> AbstractContextManager:

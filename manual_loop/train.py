@@ -90,7 +90,7 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
     scaler = torch.amp.GradScaler(device.type, enabled=config.fp16)
     if config.gradient_checkpointing:
         model.gradient_checkpointing_enable()
-    training_model = wrap_for_processes(model, config)
+    training_model = wrap_for_processes(model)
     if config.torch_compile:
         training_model = torch.compile(training_model)
 

@@ -8,7 +8,7 @@ import pytest
 from transformers import TrainingArguments
 
 from shared.command import dial_options
-from shared.config import PRESETS, RunConfig, sections, values_by_preset
+from shared.config import PRESETS, RunConfig, meaning, sections, values_by_preset
 from shared.errors import SameLoopError
 
 # What TrainingArguments knows nothing of: the slice and the model.
@@ -22,9 +22,16 @@ OWN = {
     "eval_size",
     "max_length",
     "slice_seed",
+    "freeze_body",
+    "trainer_defaults",
 }
-# Dials whose default is the tutorial's and not TrainingArguments'.
-OTHER_DEFAULTS = {"num_train_epochs": 2.0}
+# Dials whose default is the tutorial's and not TrainingArguments' (None there is a deprecated name's False).
+OTHER_DEFAULTS = {
+    "num_train_epochs": 2.0,
+    "logging_strategy": "epoch",
+    "eval_strategy": "epoch",
+    "gradient_checkpointing": False,
+}
 
 
 def test_dials_have_the_names_and_defaults_of_training_arguments() -> None:
@@ -40,7 +47,7 @@ def test_every_dial_has_a_meaning_a_section_and_an_option() -> None:
     assert options.keys() == RunConfig.model_fields.keys()
     for names in sections().values():
         for name in names:
-            assert RunConfig.model_fields[name].description in options[name].help
+            assert meaning(name) in options[name].help
             assert values_by_preset(name) in options[name].help
 
 
@@ -50,6 +57,7 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
 
     config = RunConfig.build(preset, learning_rate=1 / 3 * 1e-4, data_seed=5, use_cpu=True, train_size=3)
     command = loop_command("manual", lambda: None, "")
+    config = config.model_copy(update={"eval_strategy": "steps", "eval_steps": 3, "bf16": True})
     parameters = command.make_context("manual", config.flags()).params
     for name in ("output_dir", "overwrite_output_dir", "record"):
         parameters.pop(name)
@@ -77,6 +85,16 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
         ({"adam_beta1": 1}, "--adam-beta1 1"),
         ({"use_cpu": "perhaps"}, "--use-cpu perhaps"),
         ({"dataset": ""}, "--dataset"),
+        ({"optim": "adam"}, "--optim adam"),
+        ({"lr_scheduler_type": "warmup_stable_decay"}, "--lr-scheduler-type warmup_stable_decay"),
+        ({"max_grad_norm": -1}, "--max-grad-norm -1"),
+        ({"label_smoothing_factor": 1}, "--label-smoothing-factor 1"),
+        ({"max_steps": 0}, "--max-steps 0: nothing to do"),
+        ({"bf16": True, "fp16": True}, "--bf16 and --fp16 exclude each other"),
+        ({"eval_steps": 5}, "--eval-steps 5 needs --eval-strategy steps"),
+        ({"lr_scheduler_type": "greedy", "eval_strategy": "no"}, "follows the evaluation"),
+        ({"dataloader_drop_last": True, "train_size": 7}, "leaves no batch"),
+        ({"dataloader_drop_last": True, "eval_size": 7}, "leaves no batch"),
     ],
 )
 def test_a_wrong_dial_is_one_line(dials: dict, said: str) -> None:
@@ -94,3 +112,20 @@ def test_a_config_cannot_be_changed() -> None:
 def test_differences_name_the_dials() -> None:
     assert RunConfig.build(seed=1).differences(RunConfig.build()) == {"seed": (1, 42)}
     assert not RunConfig.build().differences(RunConfig.build())
+
+
+@pytest.mark.parametrize(
+    ("dials", "world_size", "steps"),
+    [
+        ({"train_size": 64}, 1, 8),
+        ({"train_size": 61}, 1, 8),
+        ({"train_size": 61, "dataloader_drop_last": True}, 1, 7),
+        ({"train_size": 61, "gradient_accumulation_steps": 3}, 1, 3),
+        ({"train_size": 61}, 2, 4),
+        ({"train_size": 65}, 2, 5),
+        ({"train_size": 71, "dataloader_drop_last": True}, 3, 2),
+        ({"train_size": 61, "gradient_accumulation_steps": 3}, 2, 2),
+    ],
+)
+def test_steps_per_epoch(dials: dict, world_size: int, steps: int) -> None:
+    assert RunConfig.build("tiny", **dials).steps_per_epoch(world_size) == steps

@@ -67,12 +67,13 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
         label_smoothing_factor=config.label_smoothing_factor,
         bf16=config.bf16,
         fp16=config.fp16,
-        gradient_checkpointing=config.gradient_checkpointing,
+        gradient_checkpointing=config.gradient_checkpointing or None,
         torch_compile=config.torch_compile,
         logging_strategy=config.logging_strategy,
         logging_steps=config.logging_steps,
         eval_strategy=config.eval_strategy,
         eval_steps=config.eval_steps,
+        ddp_find_unused_parameters=False,  # several processes: every trained parameter takes part in every step
         disable_tqdm=not sys.stderr.isatty(),
         report_to="none",
         # 8. Saving: no checkpoints on the way; the model is saved below.
