@@ -58,6 +58,17 @@ sameloop.add_command(trainer_command)
 
 
 @sameloop.command()
+@click.argument("output_dir", type=click.Path(path_type=Path), metavar="DIR")
+def locate(output_dir: Path) -> int:
+    """Run both loops of the comparison in DIR again, up to their first divergence, and name the first tensor."""
+    from benchmarks.locate import locate
+
+    located = locate(output_dir)
+    click.echo("identical: there is nothing to locate" if located is None else located)
+    return 0 if located is None else DIVERGED
+
+
+@sameloop.command()
 def doctor() -> None:
     """Say what this machine has and which presets can run here."""
     from benchmarks.doctor import print_diagnosis

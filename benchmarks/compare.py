@@ -55,13 +55,15 @@ def write_comparison(output_dir: Path) -> dict[str, Any]:
     return comparison
 
 
-def run_in_fresh_process(loop: str, config: RunConfig, output_dir: Path, nproc_per_node: int = 1) -> None:
+def run_in_fresh_process(
+    loop: str, config: RunConfig, output_dir: Path, nproc_per_node: int = 1, *options: str
+) -> None:
     """Run one loop with `python -m`, in one process or several, its output shown as it comes.
 
     Raises:
         SameLoopError: it did not finish; its own message is on stderr already.
     """
-    command = [sys.executable, "-m", f"{loop}_loop", *config.flags(), "--output-dir", str(output_dir)]
+    command = [sys.executable, "-m", f"{loop}_loop", *config.flags(), "--output-dir", str(output_dir), *options]
     returncode = launch(command, nproc_per_node)
     if returncode == SameLoopError.exit_status:
         raise SameLoopError  # without a text: the loop's process has told the user what is wrong

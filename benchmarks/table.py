@@ -34,7 +34,7 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
     )
     for heading, _, _ in columns:
         table.add_column(f"{heading}\nmanual", justify="right")
-        table.add_column("\ntrainer", justify="right")
+        table.add_column(f"{heading}\ntrainer", justify="right")
     epochs = max(len(comparison[loop]["train_loss"]) for loop in ("manual", "trainer"))
     for epoch in range(epochs):
         cells = [

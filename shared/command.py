@@ -80,18 +80,28 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
         summary: the first line of `--help`.
     """
 
-    def run(output_dir: Path | None, overwrite_output_dir: bool, record: bool, **parameters: Any) -> None:
+    def run(
+        output_dir: Path | None, overwrite_output_dir: bool, record: bool, detail_step: int | None, **parameters: Any
+    ) -> None:
         config = config_from(parameters)
         output_dir = output_dir or default_output_dir(config.preset, loop)
-        run_loop(loop, load_train, config, output_dir, overwrite_output_dir, record)
+        run_loop(loop, load_train, config, output_dir, overwrite_output_dir, record, detail_step)
         announce(f"model and record in {output_dir}")
 
-    recorder = click.Option(
-        ["--record/--no-record"], default=True, help="whether the flight recorder watches  [default: yes]"
-    )
+    instrument = [
+        click.Option(
+            ["--record/--no-record"], default=True, help="whether the flight recorder watches  [default: yes]"
+        ),
+        click.Option(
+            ["--detail-step"],
+            type=click.IntRange(min=1),
+            metavar="INT",
+            help="record every tensor of this step and stop there; what `sameloop locate` uses",
+        ),
+    ]
     return DialCommand(
         loop,
-        params=[*run_options(), recorder, *dial_options()],
+        params=[*run_options(), *instrument, *dial_options()],
         callback=run,
         help=summary,
         context_settings=CONTEXT,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
 from shared import embedded
 from shared.config import HUB_REVISIONS, RunConfig
@@ -56,8 +57,18 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
         return tokenizer(batch["text"], truncation=True, max_length=config.max_length)
 
     announce(f"tokenizing {config.train_size} + {config.eval_size} reviews, {config.max_length} tokens at most")
+    # Tokenized afresh every time, in memory: nothing stale is ever read, and no file is left behind. The fingerprint
+    # is what datasets would name such a file by; computing it would take longer than tokenizing a small slice.
     train_dataset, eval_dataset = (
-        part.map(tokenize, batched=True, remove_columns=["text"], desc="Tokenizing").rename_column("label", "labels")
+        part.map(
+            tokenize,
+            batched=True,
+            remove_columns=["text"],
+            desc="Tokenizing",
+            keep_in_memory=True,
+            load_from_cache_file=False,
+            new_fingerprint=uuid4().hex,
+        ).rename_column("label", "labels")
         for part in (slices.train, slices.eval)
     )
     return Data(train_dataset, eval_dataset, slices.num_labels)

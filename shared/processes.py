@@ -31,17 +31,25 @@ def share_the_cores() -> None:
 
 @contextmanager
 def meeting(config: RunConfig) -> Iterator[None]:
-    """Join the other processes, if there are any, for what happens inside; nccl on GPUs, gloo on the CPU."""
+    """Join the other processes, if there are any, for what happens inside; nccl on GPUs, gloo on the CPU.
+
+    Processes that have met already stay together afterwards.
+    """
     import torch
 
     if launched_world_size() == 1:
         yield
         return
-    on_gpu = torch.cuda.is_available() and not config.use_cpu
-    if on_gpu:
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
+    started_here = not torch.distributed.is_initialized()
+    if started_here:
+        on_gpu = torch.cuda.is_available() and not config.use_cpu
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+        torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
+        # The first process has prepared the output folder before it comes here.
+        torch.distributed.barrier()
         yield
     finally:
-        torch.distributed.destroy_process_group()
+        if started_here:
+            torch.distributed.destroy_process_group()

@@ -6,6 +6,7 @@ The lines, told apart by `kind`:
 - `start`: the model and the optimizer as the first optimizer step finds them.
 - `step`: one optimizer step.
 - `evaluation`: one pass over the evaluation slice.
+- `detail`: digests of every weight, activation and gradient of one step, when asked for.
 - `footer`: totals, and what the loop itself reported. Absent when the run did not finish.
 
 Every line is flushed as it is written, so a killed run leaves what it did. Numbers are written so that
@@ -42,7 +43,7 @@ class RecordWriter:
         """Write one line.
 
         Args:
-            kind: `header`, `start`, `step`, `evaluation` or `footer`.
+            kind: `header`, `start`, `step`, `evaluation`, `detail` or `footer`.
             fields: whatever JSON can hold.
         """
         self._file.write(json.dumps({"kind": kind, **fields}, ensure_ascii=False) + "\n")
@@ -58,7 +59,7 @@ class RunRecord:
     Attributes:
         loop: `manual` or `trainer`.
         config: the run's dials.
-        header, start, footer: those lines; `start` and `footer` are empty when the run ended before them.
+        header, start, detail, footer: those lines; each but the header is empty where the run has none.
         steps, evaluations: those lines in order.
     """
 
@@ -81,6 +82,7 @@ class RunRecord:
         self.start = by_kind.get("start", [{}])[0]
         self.steps = by_kind.get("step", [])
         self.evaluations = by_kind.get("evaluation", [])
+        self.detail = by_kind.get("detail", [{}])[0]
         self.footer = by_kind.get("footer", [{}])[0]
 
     @classmethod

@@ -39,6 +39,8 @@ class FlightRecorder:
         folder: where the record goes; it must exist.
         header: the fields of the record's header line.
         rank: the number of this process, where there are several; each writes its own record.
+        detail_step: the optimizer step, from 1, of which every tensor is to be recorded. The run ends after it,
+            or after the first batch of an evaluation that follows it, with `DetailTaken`.
 
     Example:
         with FlightRecorder(folder, header) as recorder:
@@ -46,7 +48,7 @@ class FlightRecorder:
             recorder.finish(log_history)
     """
 
-    def __init__(self, folder: Path, header: dict[str, Any], rank: int = 0) -> None:
+    def __init__(self, folder: Path, header: dict[str, Any], rank: int = 0, detail_step: int | None = None) -> None:
         self._writer = RecordWriter(folder / file_name(rank))
         self._writer.write("header", **header)
         self._handles: list[Any] = []
@@ -61,7 +63,8 @@ class FlightRecorder:
         self._train_seconds = 0.0
         self._evaluation_seconds = 0.0
         self._own_seconds = 0.0
-        self._clock = _Clock(self)
+        self._clock = _Clock()
+        self._detail = _Detail(detail_step) if detail_step else None
 
     # The instrument goes on and off ---------------------------------------------------------------
 
@@ -86,6 +89,8 @@ class FlightRecorder:
         for handle in self._handles:
             handle.remove()
         self._flush()
+        if self._detail is not None:
+            self._writer.write("detail", **self._detail.parts)
         self._writer.close()
 
     def finish(self, log_history: list[dict[str, Any]], **totals: Any) -> None:
@@ -135,6 +140,8 @@ class FlightRecorder:
             if torch.is_grad_enabled() and self._eval_batches:
                 self._close_evaluation()
             self._clock.mark("data")
+            if self._detail is not None:
+                self._detail.before_forward(unwrap(self._model)[-1], self._steps + 1)
 
     def _after_forward(self, module: torch.nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
         if torch.compiler.is_compiling():
@@ -143,6 +150,8 @@ class FlightRecorder:
         if self._depth:
             return
         self._clock.mark("forward")
+        if self._detail is not None:
+            self._detail.after_forward(self._steps)
         with self._own_time():
             inputs = {key: kwargs[key] for key in BATCH_KEYS if isinstance(kwargs.get(key), torch.Tensor)}
             seen = {
@@ -173,6 +182,8 @@ class FlightRecorder:
             if self._start_line:
                 self._writer.write("start", **self._start_line, optimizer=describe_optimizer(optimizer))
                 self._start_line = {}
+            if self._detail is not None:
+                self._detail.before_step(unwrap(self._model)[-1], self._steps + 1)
             self._now = {
                 "rng": rng_digest(),
                 "grad_norm": torch.nn.utils.get_total_norm(gradients) if gradients else torch.tensor(0.0),
@@ -191,6 +202,8 @@ class FlightRecorder:
             on_gpu = now["grad_norm"].device.type != "cpu"
             if not on_gpu or len(self._pending) >= FLUSH_EVERY:
                 self._flush()
+            if self._detail is not None:
+                self._detail.after_step(unwrap(self._model)[-1], self._steps)
 
     def _close_evaluation(self) -> None:
         if self._eval_batches:
@@ -284,7 +297,7 @@ class _OwnTime:
 class _Clock:
     """Splits the loop's time into phases; starts with the first forward pass."""
 
-    def __init__(self, recorder: FlightRecorder) -> None:
+    def __init__(self) -> None:
         self._last: float | None = None
         self._phases: dict[str, float] = {}
 
@@ -304,6 +317,70 @@ class _Clock:
         """The seconds by phase since the last call."""
         phases, self._phases = self._phases, {}
         return phases
+
+
+class DetailTaken(Exception):  # noqa: N818 - a signal, not an error
+    """The step that was asked for has been recorded in detail: nothing is left to do."""
+
+
+class _Detail:
+    """Digests of every weight, module output and gradient of one step, each a list of [name, digest]."""
+
+    def __init__(self, step: int) -> None:
+        self.parts: dict[str, list[list[str]]] = {}
+        self._step = step
+        self._handles: list[Any] = []
+
+    def before_forward(self, model: torch.nn.Module, step: int) -> None:
+        """Start listening to the modules, in the step's forward passes and in an evaluation after it."""
+        training = torch.is_grad_enabled()
+        if step > self._step and training:
+            raise DetailTaken
+        if step == self._step and training:
+            self.parts.setdefault("weights_before", _named_digests(model.state_dict()))
+            self._listen(model, "outputs")
+        elif step == self._step + 1:
+            self._listen(model, "evaluation_outputs")
+
+    def after_forward(self, steps_done: int) -> None:
+        """Stop listening; the first batch of an evaluation after the step is enough."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []
+        if "evaluation_outputs" in self.parts:
+            raise DetailTaken
+
+    def before_step(self, model: torch.nn.Module, step: int) -> None:
+        if step == self._step:
+            gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+            self.parts["gradients"] = _named_digests(gradients)
+
+    def after_step(self, model: torch.nn.Module, step: int) -> None:
+        if step == self._step:
+            self.parts["weights_after"] = _named_digests(model.state_dict())
+
+    def _listen(self, model: torch.nn.Module, part: str) -> None:
+        heard = self.parts.setdefault(part, [])
+        for name, module in model.named_modules():
+            label = f"{name or 'the model'} ({type(module).__name__})"
+
+            def hear(module: torch.nn.Module, args: tuple, output: Any, label: str = label) -> None:
+                heard.append([label, _digest(map(_bytes, _tensors(output)))])
+
+            self._handles.append(module.register_forward_hook(hear))
+
+
+def _named_digests(tensors: dict[str, torch.Tensor]) -> list[list[str]]:
+    return [[name, _digest([_bytes(value)])] for name, value in tensors.items()]
+
+
+def _tensors(value: Any) -> list[torch.Tensor]:
+    """All tensors in a module's output, in order. 16-bit ones in float32: who converts them makes no difference."""
+    if isinstance(value, torch.Tensor):
+        return [value.float() if value.is_floating_point() else value]
+    if isinstance(value, dict):
+        value = list(value.values())
+    return [tensor for each in value for tensor in _tensors(each)] if isinstance(value, (list, tuple)) else []
 
 
 def unwrap(model: torch.nn.Module) -> list[torch.nn.Module]:
@@ -327,7 +404,7 @@ def describe_model(model: torch.nn.Module) -> dict[str, Any]:
         "model": type(model).__name__,
         "parameters": sum(p.numel() for p in parameters.values()),
         "trainable_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
-        "initial_weights": {name: _digest([_bytes(value)]) for name, value in model.state_dict().items()},
+        "initial_weights": dict(_named_digests(model.state_dict())),
     }
 
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,7 @@ def run_loop(
     output_dir: Path,
     overwrite: bool = False,
     record: bool = True,
+    detail_step: int | None = None,
 ) -> None:
     """Train once and leave the model and `record.jsonl` in `output_dir`.
 
@@ -54,6 +55,7 @@ def run_loop(
         output_dir: made if absent. A run with the same dials in it is replaced.
         overwrite: replace a run with other dials too.
         record: whether the flight recorder is on.
+        detail_step: look into this optimizer step, write its `detail` line, and stop there.
 
     Raises:
         SameLoopError: the input is at fault; nothing was overwritten.
@@ -71,10 +73,13 @@ def run_loop(
             if not record:
                 train(config, output_dir)
                 return
-            from shared.recorder import FlightRecorder
+            from shared.recorder import DetailTaken, FlightRecorder
 
             started = time.perf_counter()
-            with FlightRecorder(output_dir, header(loop, config), rank) as recorder:
+            with (
+                suppress(DetailTaken),
+                FlightRecorder(output_dir, header(loop, config), rank, detail_step) as recorder,
+            ):
                 log_history = train(config, output_dir)
                 recorder.finish(log_history, total_seconds=time.perf_counter() - started)
 

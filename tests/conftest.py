@@ -14,7 +14,6 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 
-from benchmarks.verdict import compare_runs
 from shared.config import RunConfig
 from shared.run import run_loop
 
@@ -25,17 +24,6 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
     """Run one loop in this process, as `python -m` would, and return its folder."""
     run_loop(loop, lambda: importlib.import_module(f"{loop}_loop.train").train, config, folder, **options)
     return folder
-
-
-@pytest.fixture
-def compare_in_process(tmp_path: Path):
-    """A function that runs both loops on a configuration and returns the comparison."""
-
-    def compare(config: RunConfig, name: str = "run") -> dict[str, Any]:
-        folders = [run_in_process(loop, config, tmp_path / name / loop) for loop in LOOPS]
-        return compare_runs(*folders)
-
-    return compare
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,89 @@
+"""The second pass: run both loops again up to the first divergence, and name the tensor where it begins."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.compare import LOOPS, run_in_fresh_process
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.progress import announce
+from shared.record import RunRecord
+
+# The parts of a `detail` line in causal order, and how a difference in each is put into words.
+PARTS = {
+    "weights_before": "the weight {name} before the step",
+    "outputs": "the output of {name} in the forward pass",
+    "gradients": "the gradient of {name}",
+    "weights_after": "the weight {name} after the step",
+    "evaluation_outputs": "the output of {name} in the evaluation after the step",
+}
+
+
+class Located(NamedTuple):
+    """Where two runs part, to the tensor.
+
+    Attributes:
+        step: the optimizer step that was looked into, counted from 1.
+        part: a key of `PARTS`, or None if all its digests are equal.
+        name: the parameter or module.
+    """
+
+    step: int
+    part: str | None
+    name: str
+
+    def __str__(self) -> str:
+        if self.part is None:
+            return f"step {self.step}: every weight, activation and gradient is equal; they part outside the model"
+        return f"step {self.step}: the first tensor that differs is {PARTS[self.part].format(name=self.name)}"
+
+
+def locate(output_dir: Path) -> Located | None:
+    """Look into the first divergence of the comparison in `output_dir`; None if it found none.
+
+    Both loops run again, in fresh processes, up to the step of the divergence, with a digest of every weight, every
+    module's output and every gradient of that step. The folder itself is left as it is.
+
+    Raises:
+        SameLoopError: there is no comparison in the folder, or a loop did not finish.
+    """
+    try:
+        comparison = json.loads((output_dir / "comparison.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise SameLoopError(f"{output_dir} holds no comparison.json: run `sameloop compare` first") from None
+    first = comparison["first_divergence"]
+    if first is None:
+        return None
+    config = RunConfig(**comparison["config"])
+    step = max(1, first["step"])
+    with tempfile.TemporaryDirectory() as folder:
+        details = []
+        for loop in LOOPS:
+            announce(f"the {loop} loop again, up to step {step}")
+            run_dir = Path(folder) / loop
+            processes = comparison["environment"]["world_size"]
+            run_in_fresh_process(loop, config, run_dir, processes, "--detail-step", str(step))
+            details.append(RunRecord.read_all(run_dir)[first["rank"]].detail)
+    return next(differences(step, *details), Located(step, None, ""))
+
+
+def differences(step: int, manual: dict[str, Any], trainer: dict[str, Any]) -> Iterator[Located]:
+    """Every tensor whose digests differ, in causal order.
+
+    Args:
+        step: the step that was looked into.
+        manual, trainer: the `detail` lines; each part a list of [name, digest] in the order of the calls.
+    """
+    for part in PARTS:
+        ours, theirs = manual.get(part, []), trainer.get(part, [])
+        for mine, other in zip(ours, theirs, strict=False):
+            if mine != other:
+                yield Located(step, part, mine[0])
+        if len(ours) != len(theirs):
+            longer = max(ours, theirs, key=len)
+            yield Located(step, part, longer[min(len(ours), len(theirs))][0])

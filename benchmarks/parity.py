@@ -1,0 +1,429 @@
+"""Identity under every dial: a table of dial values and pairs, and a search through whole configurations.
+
+`make parity-table` writes docs/parity.md, `make parity-sweep` runs the search. Both compare every run in full, with
+the verdict of `sameloop compare`; only the processes are spared, because importing torch takes longer than the run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import itertools
+import os
+import random
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, get_args
+
+import click
+import torch
+from tqdm import tqdm
+
+from benchmarks.compare import LOOPS, run_in_fresh_process
+from benchmarks.faults import DIALS as FAULT_DIALS
+from benchmarks.faults import FAULTS, Fault, faulty_page
+from benchmarks.verdict import compare_runs
+from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
+from shared.errors import SameLoopError
+from shared.progress import announce
+from shared.run import Train, environment, run_loop
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+# One pair of runs ---------------------------------------------------------------------------------
+
+
+def compare_in_process(config: RunConfig, folder: Path, manual: Train | None = None) -> dict[str, Any]:
+    """Run both loops in this process, as `python -m` would, and compare them.
+
+    Args:
+        config: the dials.
+        folder: gets `manual/` and `trainer/`.
+        manual: a `train` to take the place of the manual loop's.
+
+    Returns:
+        The content of `comparison.json`.
+    """
+    pages = {loop: importlib.import_module(f"{loop}_loop.train").train for loop in LOOPS}
+    if manual is not None:
+        pages["manual"] = manual
+    for loop, train in pages.items():
+        try:
+            run_loop(loop, lambda train=train: train, config, folder / loop)
+        finally:
+            _allow_any_algorithm()
+    return compare_runs(*(folder / loop for loop in LOOPS))
+
+
+def compare_in_processes(config: RunConfig, folder: Path, nproc_per_node: int) -> dict[str, Any]:
+    """Run both loops in fresh processes, `nproc_per_node` each, and compare them."""
+    for loop in LOOPS:
+        run_in_fresh_process(loop, config, folder / loop, nproc_per_node)
+    return compare_runs(*(folder / loop for loop in LOOPS))
+
+
+def _allow_any_algorithm() -> None:
+    """Undo `full_determinism`, which sets switches of the whole process: the next run starts like the first."""
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+    for name in ("CUDA_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG", "FLASH_ATTENTION_DETERMINISTIC"):
+        os.environ.pop(name, None)
+
+
+# The table ----------------------------------------------------------------------------------------
+
+# On top of the `tiny` preset: sizes that nothing divides evenly, and two epochs.
+UNEVEN = {"num_train_epochs": 2, "train_size": 45, "eval_size": 19}
+
+
+class Cell(NamedTuple):
+    """One line of the table.
+
+    Attributes:
+        dials: what is set, on top of `tiny` and `UNEVEN`.
+        nproc_per_node: processes per loop.
+        expected: the verdict it must get.
+        note: why, where it is not `identical`, or what else to know.
+    """
+
+    dials: dict[str, Any]
+    nproc_per_node: int = 1
+    expected: str = "identical"
+    note: str = ""
+
+
+def cells() -> list[Cell]:
+    """Every dial with its values, then the pairs of dials that touch the same lines, then several processes."""
+    singles: list[dict[str, Any]] = [
+        {},
+        *({"train_sampling_strategy": name} for name in get_args(SamplingStrategy)),
+        *({"optim": name} for name in get_args(Optim)),
+        *({"lr_scheduler_type": name} for name in get_args(Schedule)),
+        *({"max_grad_norm": value} for value in (0, 0.05, 1.0)),
+        *({"gradient_accumulation_steps": value} for value in (2, 4)),
+        *({"warmup_steps": value} for value in (3, 0.25)),
+        *({"num_train_epochs": value} for value in (0.4, 1.3, 3)),
+        *({"max_steps": value} for value in (1, 11)),
+        *({"eval_strategy": "steps", "eval_steps": value} for value in (1, 5)),
+        {"eval_strategy": "no"},
+        *({"logging_strategy": "steps", "logging_steps": value} for value in (1, 5)),
+        {"logging_strategy": "no"},
+        {"bf16": True},
+        {"label_smoothing_factor": 0.1},
+        {"weight_decay": 0.1},
+        {"learning_rate": 0.1},
+        {"adam_beta1": 0.5},
+        {"adam_beta2": 0.9},
+        {"adam_epsilon": 1e-3},
+        {"seed": 7},
+        {"data_seed": 3},
+        {"slice_seed": 5},
+        {"per_device_train_batch_size": 1},
+        {"per_device_train_batch_size": 64},
+        {"per_device_eval_batch_size": 5},
+        {"dataloader_drop_last": True},
+        {"dataloader_num_workers": 2},
+        {"max_length": 8},
+        {"freeze_body": True},
+        {"gradient_checkpointing": True},
+        {"full_determinism": True},
+        {"use_cpu": True},
+        {"trainer_defaults": True},
+    ]
+    accumulation = {"gradient_accumulation_steps": 4}
+    grouped = {"train_sampling_strategy": "group_by_length"}
+    pairs: list[dict[str, Any]] = [
+        {**accumulation, "bf16": True},
+        {**accumulation, "label_smoothing_factor": 0.1},
+        {**accumulation, "dataloader_drop_last": True},
+        {**accumulation, "max_steps": 3},
+        {**accumulation, "num_train_epochs": 1.3},
+        {**accumulation, "max_grad_norm": 0},
+        {**accumulation, "gradient_checkpointing": True},
+        {**accumulation, **grouped},
+        {**accumulation, "logging_strategy": "steps", "logging_steps": 2},
+        {**accumulation, "eval_strategy": "steps", "eval_steps": 2},
+        {**accumulation, "per_device_train_batch_size": 64},
+        {"bf16": True, "label_smoothing_factor": 0.1},
+        {"bf16": True, "gradient_checkpointing": True},
+        {"bf16": True, "optim": "adafactor"},
+        {"bf16": True, "max_grad_norm": 0},
+        {**grouped, "dataloader_drop_last": True},
+        {**grouped, "data_seed": 3},
+        {**grouped, "dataloader_num_workers": 2},
+        {"lr_scheduler_type": "cosine", "warmup_steps": 0.25, "num_train_epochs": 1.3},
+        {"lr_scheduler_type": "reduce_lr_on_plateau", "eval_strategy": "steps", "eval_steps": 2},
+        {"lr_scheduler_type": "greedy", "eval_strategy": "steps", "eval_steps": 1},
+        {"optim": "sgd", "weight_decay": 0.1},
+        {"optim": "adafactor", "weight_decay": 0.1},
+        {"freeze_body": True, "weight_decay": 0.1},
+        {"freeze_body": True, "gradient_checkpointing": True},
+        {"max_steps": 11, "eval_strategy": "steps", "eval_steps": 4},
+    ]
+    processes: list[dict[str, Any]] = [
+        {},
+        {"bf16": True},
+        accumulation,
+        {**accumulation, "label_smoothing_factor": 0.1},
+        {"dataloader_drop_last": True},
+        grouped,
+        {"max_grad_norm": 0, "optim": "sgd"},
+        {"train_size": 5, "eval_size": 3},
+    ]
+    upstream = "the upstream fault, on purpose: see docs/upstream-fault.md"
+    return [
+        *(Cell(dials) for dials in (*singles, *pairs)),
+        Cell({"torch_compile": True, "num_train_epochs": 1}, note="TorchInductor on the CPU"),
+        *(Cell(dials, nproc_per_node=2) for dials in processes),
+        Cell({"trainer_defaults": True, **accumulation}, expected="diverged", note=upstream),
+        Cell({"trainer_defaults": True}, nproc_per_node=2, expected="diverged", note=upstream),
+    ]
+
+
+def cell_config(cell: Cell) -> RunConfig:
+    """The cell's dials on the tiny preset."""
+    return RunConfig.build("tiny", **{**UNEVEN, **cell.dials})
+
+
+def run_cell(cell: Cell) -> dict[str, Any]:
+    """Run one cell, in this process unless it needs its own, and return its comparison."""
+    own_process = cell.nproc_per_node > 1 or cell.dials.get("torch_compile")
+    with tempfile.TemporaryDirectory() as folder:
+        if own_process:
+            return compare_in_processes(cell_config(cell), Path(folder), cell.nproc_per_node)
+        return compare_in_process(cell_config(cell), Path(folder))
+
+
+def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
+    """docs/parity.md: every cell with its verdict."""
+    red = sum(comparison["verdict"] != cell.expected for cell, comparison in results)
+    identical = sum(comparison["verdict"] == "identical" for _, comparison in results)
+    lines = [
+        "# Identical under every dial",
+        "",
+        "<!-- made by `make parity-table` -->",
+        "",
+        f"{len(results)} configurations on the `tiny` preset with 45 + 19 reviews (nothing divides evenly) and two",
+        "epochs, each run through both loops and compared in full: every batch, random state, loss, gradient norm and",
+        "learning rate of every step, every evaluation, every weight. `identical` is a difference of exactly 0.0.",
+        "",
+        f"**{identical} identical, {len(results) - identical - red} diverged on purpose, {red} unexplained.** "
+        + _where(),
+        "",
+        "| dials | processes | steps | verdict | note |",
+        "|---|---|---|---|---|",
+    ]
+    for cell, comparison in results:
+        first = comparison["first_divergence"]
+        where = f" at step {first['step']}: {first['quantity']}" if first else ""
+        dials = " ".join(f"`{option(name)} {show(value)}`" for name, value in cell.dials.items()) or "the preset"
+        verdict = comparison["verdict"] if comparison["verdict"] == cell.expected else f"**{comparison['verdict']}**"
+        lines.append(f"| {dials} | {cell.nproc_per_node} | {comparison['steps']} | {verdict}{where} | {cell.note} |")
+    lines += [
+        "",
+        "Not in the table: `--fp16` needs a GPU, where `make gpu-test` compares it with the rest.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+# The faults ---------------------------------------------------------------------------------------
+
+
+def run_fault(fault: Fault) -> dict[str, Any]:
+    """Plant one fault and compare the broken manual loop with Trainer."""
+    config = RunConfig.build("tiny", **{**FAULT_DIALS, **fault.dials})
+    with tempfile.TemporaryDirectory() as folder:
+        return compare_in_process(config, Path(folder), faulty_page(fault).train)
+
+
+def is_named(fault: Fault, comparison: dict[str, Any]) -> bool:
+    """Whether the verdict names the cause that the fault has."""
+    return fault.cause in (comparison["first_divergence"] or {}).get("likely_cause", "")
+
+
+def faults_page(results: Sequence[tuple[Fault, dict[str, Any]]]) -> str:
+    """docs/faults.md: every planted fault with what the verdict said of it."""
+    caught = sum(comparison["verdict"] == "diverged" for _, comparison in results)
+    named = sum(
+        fault.cause in (comparison["first_divergence"] or {}).get("likely_cause", "") for fault, comparison in results
+    )
+    lines = [
+        "# One wrong line",
+        "",
+        "<!-- made by `make parity-table` -->",
+        "",
+        f"{len(results)} mistakes that hand-written loops have, each planted in a copy of `manual_loop/train.py` and",
+        f"run against Trainer: **{caught} caught, {named} with the right cause named.** " + _where(),
+        "",
+        "| mistake | first difference | likely cause, in the verdict's words |",
+        "|---|---|---|",
+    ]
+    for fault, comparison in results:
+        first = comparison["first_divergence"] or {"step": "-", "quantity": "none", "likely_cause": "not caught"}
+        lines.append(f"| {fault.mistake} | step {first['step']}: {first['quantity']} | {first['likely_cause']} |")
+    return "\n".join([*lines, ""])
+
+
+# The search ---------------------------------------------------------------------------------------
+
+# What the search draws from. Every pair of values of two different dials is to meet in some configuration.
+SEARCH_SPACE: dict[str, tuple[Any, ...]] = {
+    "train_size": (45, 64, 9),
+    "eval_size": (19, 32),
+    "max_length": (16, 64),
+    "freeze_body": (False, True),
+    "per_device_train_batch_size": (8, 5),
+    "per_device_eval_batch_size": (8, 7),
+    "train_sampling_strategy": get_args(SamplingStrategy),
+    "data_seed": (None, 3),
+    "dataloader_drop_last": (False, True),
+    "dataloader_num_workers": (0, 2),
+    "optim": get_args(Optim),
+    "weight_decay": (0.0, 0.1),
+    "adam_beta1": (0.9, 0.5),
+    "adam_epsilon": (1e-8, 1e-3),
+    "max_grad_norm": (1.0, 0.05, 0.0),
+    "lr_scheduler_type": get_args(Schedule),
+    "warmup_steps": (0, 3, 0.25),
+    "num_train_epochs": (1, 1.3, 2),
+    "max_steps": (-1, 7),
+    "gradient_accumulation_steps": (1, 2, 4),
+    "label_smoothing_factor": (0.0, 0.1),
+    "bf16": (False, True),
+    "gradient_checkpointing": (False, True),
+    "seed": (42, 7),
+    "full_determinism": (False, True),
+    "logging_strategy": ("epoch", "steps", "no"),
+    "logging_steps": (500, 3),
+    "eval_strategy": ("epoch", "steps", "no"),
+    "eval_steps": (None, 2),
+}
+CANDIDATES = 60
+
+Pair = tuple[tuple[str, Any], tuple[str, Any]]
+
+
+def is_possible(dials: dict[str, Any]) -> bool:
+    """Whether `RunConfig` takes these dials together."""
+    try:
+        RunConfig.build("tiny", **dials)
+    except SameLoopError:
+        return False
+    return True
+
+
+def pairs_of(dials: dict[str, Any]) -> set[Pair]:
+    """All pairs of (dial, value) in one configuration."""
+    return set(itertools.combinations(sorted(dials.items(), key=lambda item: item[0]), 2))
+
+
+def all_pairs() -> set[Pair]:
+    """Every pair of values of two different dials that some configuration can have."""
+    impossible = {
+        # eval_steps goes with `steps` only; some schedules follow the evaluation.
+        *((("eval_steps", 2), ("eval_strategy", other)) for other in ("epoch", "no")),
+        *((("eval_strategy", "no"), ("lr_scheduler_type", name)) for name in METRIC_SCHEDULES),
+    }
+    names = sorted(SEARCH_SPACE)
+    return {
+        ((one, a), (other, b))
+        for one, other in itertools.combinations(names, 2)
+        for a in SEARCH_SPACE[one]
+        for b in SEARCH_SPACE[other]
+    } - impossible
+
+
+def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
+    """A fixed sequence of configurations, each chosen to bring as many new pairs as possible.
+
+    Of `CANDIDATES` random draws the one with the most pairs not yet seen is taken (a greedy covering array, after
+    Cohen et al. 1997, "The AETG System"); the sequence is the same every time.
+
+    Yields:
+        The configuration, and the share of all possible pairs seen so far.
+    """
+    dice = random.Random(0)
+    every = all_pairs()
+    missing = set(every)
+    for _ in range(count):
+        drawn: list[dict[str, Any]] = []
+        while len(drawn) < CANDIDATES:
+            dials = {name: dice.choice(values) for name, values in SEARCH_SPACE.items()}
+            if missing:
+                # Start from a pair that is still missing, so that the last ones are found too.
+                dials.update(dice.choice(sorted(missing, key=repr)))
+            if is_possible(dials):
+                drawn.append(dials)
+        best = max(drawn, key=lambda dials: len(pairs_of(dials) & missing))
+        missing -= pairs_of(best)
+        yield RunConfig.build("tiny", **best), 1 - len(missing) / len(every)
+
+
+# The commands -------------------------------------------------------------------------------------
+
+
+@click.group()
+def parity() -> None:
+    """Identity under every dial: tables and search."""
+
+
+@parity.command()
+def table() -> None:
+    """Write docs/parity.md and docs/faults.md; exit status 1 if a cell or a fault is not as it should be."""
+    tables = (
+        ("parity.md", cells(), run_cell, parity_page, lambda cell, found: found["verdict"] == cell.expected),
+        (
+            "faults.md",
+            list(FAULTS.values()),
+            run_fault,
+            faults_page,
+            is_named,
+        ),
+    )
+    wrong = 0
+    for name, items, run, page, is_right in tables:
+        results = [(item, _quietly(run, item)) for item in tqdm(items, desc=name, disable=None)]
+        (DOCS / name).write_text(page(results), encoding="utf-8")
+        wrong += sum(not is_right(item, found) for item, found in results)
+        announce(f"docs/{name}: {len(results)} lines")
+    raise SystemExit(min(wrong, 1))
+
+
+@parity.command()
+@click.option("--configurations", type=click.IntRange(min=1), default=300, show_default=True)
+def sweep(configurations: int) -> None:
+    """Search: whole configurations, each compared in full; exit status 1 if any pair of runs differs."""
+    started, different, covered = time.perf_counter(), 0, 0.0
+    for config, covered in tqdm(covering_configurations(configurations), total=configurations, disable=None):  # noqa: B007
+        with tempfile.TemporaryDirectory() as folder:
+            comparison = _quietly(compare_in_process, config, Path(folder))
+        if comparison["verdict"] != "identical":
+            different += 1
+            click.echo(f"{comparison['first_divergence']}\n  sameloop compare {' '.join(config.flags())}")
+    minutes = (time.perf_counter() - started) / 60
+    click.echo(
+        f"{configurations} configurations, {different} different; {covered:.1%} of all pairs of dial values met; "
+        f"{minutes:.1f} minutes"
+    )
+    raise SystemExit(min(different, 1))
+
+
+def _quietly(run: Callable[..., Any], *arguments: Any) -> Any:
+    """Run without the loops' own output on the terminal."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        return run(*arguments)
+
+
+def _where() -> str:
+    found = environment()
+    versions = ", ".join(f"{name} {found[name]}" for name in ("torch", "transformers", "accelerate", "datasets"))
+    return f"Measured with {versions} on {found['device']}."
+
+
+if __name__ == "__main__":
+    parity()
