@@ -3,13 +3,25 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test lint install docs clean help
+.PHONY: compare test test-slow gpu-test parity-table parity-sweep lint install docs clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	$(BIN)/sameloop compare $(ARGS)
 
 test: $(INSTALLED) ## the whole default test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+test-slow: $(INSTALLED) ## the quick preset in full, and torch.compile; about 8 minutes on 2 cores
+	$(BIN)/python -m pytest -m slow $(ARGS)
+
+gpu-test: $(INSTALLED) ## what needs a GPU: fp32, bf16 and fp16 with full determinism
+	$(BIN)/python -m pytest -m gpu -rs $(ARGS)
+
+parity-table: $(INSTALLED) ## docs/parity.md and docs/faults.md, measured anew; about 6 minutes on 2 cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity table
+
+parity-sweep: $(INSTALLED) ## search: 300 whole configurations, each compared in full; about 8 minutes on 2 cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity sweep $(ARGS)
 
 lint: $(INSTALLED) ## ruff, as configured in pyproject.toml
 	$(BIN)/ruff check .

@@ -51,8 +51,31 @@ def likely_cause(step: int, quantity: str, manual: RunRecord, trainer: RunRecord
         manual, trainer: the two records.
     """
     evidence = Evidence(step, quantity, manual, trainer)
+    if not_reproducible := _not_reproducible(evidence):
+        return not_reproducible
     rule = next(rule for prefix, rule in RULES if quantity.startswith(prefix))
     return rule(evidence)
+
+
+# What rounding can move without anything being wrong.
+SUMS = ("forward_losses", "losses", "grad_norm", "eval_forward_logits", "eval_forward_loss", "eval_loss", "weights")
+
+
+def _not_reproducible(evidence: Evidence) -> str | None:
+    """Where a run is not even equal to itself, there is no other cause to look for."""
+    config, device = evidence.trainer.config, evidence.trainer.header["environment"]["device"]
+    if config.full_determinism or evidence.quantity not in SUMS:
+        return None
+    if config.torch_compile:
+        what = "what torch.compile makes of the embeddings' gradient"
+    elif device != "cpu" and not config.use_cpu:
+        what = "some of the GPU's sums (embeddings' gradient, attention's backward pass)"
+    else:
+        return None
+    return (
+        f"no mistake, perhaps: {what} adds up in an order that varies from run to run, so the same loop run twice "
+        "differs in the last digits too; compare with --full-determinism, which must be identical"
+    )
 
 
 def _config(evidence: Evidence) -> str:
