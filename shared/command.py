@@ -16,6 +16,7 @@ from shared.config import PRESETS, RunConfig, meaning, option, sections, values_
 from shared.errors import SameLoopError
 from shared.processes import launched_rank
 from shared.progress import announce
+from shared.record import RunRecord
 from shared.run import Train, default_output_dir, run_loop
 
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
@@ -86,6 +87,8 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
         config = config_from(parameters)
         output_dir = output_dir or default_output_dir(config.preset, loop)
         run_loop(loop, load_train, config, output_dir, overwrite_output_dir, record, detail_step)
+        if record and detail_step is None and launched_rank() == 0:
+            print_losses(RunRecord.read(output_dir).log_history)
         announce(f"model and record in {output_dir}")
 
     instrument = [
@@ -106,6 +109,34 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
         help=summary,
         context_settings=CONTEXT,
     )
+
+
+def print_losses(log_history: list[dict[str, Any]]) -> None:
+    """The table that `Trainer` shows in a notebook: one row per evaluation, or per log line if there was none.
+
+    Args:
+        log_history: what the loop logged: lines with `loss`, lines with `eval_loss` and `eval_accuracy`.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table()
+    for heading in ("Step", "Epoch", "Training Loss", "Validation Loss", "Accuracy"):
+        table.add_column(heading, justify="right")
+    losses = {line["step"]: line["loss"] for line in log_history if "loss" in line}
+    evaluations = {line["step"]: line for line in log_history if "eval_loss" in line}
+    epochs = {line["step"]: line["epoch"] for line in log_history}
+    for step in evaluations or losses:
+        logged = [loss for logged_at, loss in losses.items() if logged_at <= step]
+        found = evaluations.get(step)
+        table.add_row(
+            str(step),
+            f"{epochs[step]:.4g}",
+            f"{logged[-1]:.6f}" if logged else "No log",
+            f"{found['eval_loss']:.6f}" if found else "-",
+            f"{found['eval_accuracy']:.6f}" if found else "-",
+        )
+    Console(highlight=False).print(table)
 
 
 def run_command(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:

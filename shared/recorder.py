@@ -24,6 +24,7 @@ import xxhash
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
+from shared.progress import announce
 from shared.record import RecordWriter, file_name
 
 # On a GPU a step's values are fetched together with those of this many steps.
@@ -122,6 +123,7 @@ class FlightRecorder:
     def _on_first_call(self, module: torch.nn.Module, args: tuple) -> None:
         """The first module ever called is the model, or what wraps it; from now on only it is watched."""
         with self._own_time():
+            announce("training and evaluating")
             self._handles.pop(0).remove()
             self._model = module
             layers = unwrap(module)

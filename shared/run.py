@@ -88,20 +88,21 @@ def run_loop(
 def fresh_folder(output_dir: Path, config: RunConfig, overwrite: bool) -> Iterator[None]:
     """Make `output_dir` an empty folder for what happens inside, or say why not.
 
-    A run with the same dials in it, or with `overwrite` any run, is set aside as `<name>.previous`,
-    deleted when the new one is complete, and put back if the new one could not start.
+    A run with the same dials in it, or with `overwrite` any run, is set aside as `<name>.previous` until the new one
+    is complete. If the new one does not get that far, the old one is put back: at once, or, after a kill, by the next
+    run.
 
     Raises:
         SameLoopError: it holds another run or other files, is a file, or cannot be written.
     """
     previous = output_dir.with_name(output_dir.name + ".previous")
-    replaced = False
     try:
-        if output_dir.is_dir() and any(output_dir.iterdir()):
+        if earlier_config(previous) is not None:
+            _put_back(previous, output_dir)
+        replaces = output_dir.is_dir() and any(output_dir.iterdir())
+        if replaces:
             _refuse_unless_same(output_dir, config, overwrite)
-            shutil.rmtree(previous, ignore_errors=True)
             output_dir.rename(previous)
-            replaced = True
         made = not output_dir.exists()
         output_dir.mkdir(parents=True, exist_ok=True)
         probe = output_dir / ".writable"
@@ -115,13 +116,21 @@ def fresh_folder(output_dir: Path, config: RunConfig, overwrite: bool) -> Iterat
         ) from None
     try:
         yield
-    except SameLoopError:
-        if made:
+    except BaseException as error:
+        if replaces:
+            _put_back(previous, output_dir)
+        elif made and isinstance(error, SameLoopError):
             shutil.rmtree(output_dir)
-        if replaced:
-            previous.rename(output_dir)
         raise
-    shutil.rmtree(previous, ignore_errors=True)
+    if replaces:
+        shutil.rmtree(previous)
+
+
+def _put_back(previous: Path, output_dir: Path) -> None:
+    """Undo a replacement that was not completed."""
+    if output_dir.exists():
+        shutil.rmtree(output_dir)
+    previous.rename(output_dir)
 
 
 def _refuse_unless_same(output_dir: Path, config: RunConfig, overwrite: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -67,10 +68,19 @@ def test_compare_leaves_verdict_chart_records_and_models(compared) -> None:
 
 def test_progress_is_named_and_bars_stay_out_of_files(compared) -> None:
     finished, _ = compared
-    for phase in ("loading reviews", "tokenizing", "loading the model", "comparing"):
+    for phase in ("loading reviews", "tokenizing", "loading the model", "training and evaluating", "comparing"):
         assert phase in finished.stderr
     assert "\r" not in finished.stderr
     assert "it/s]" not in finished.stderr
+
+
+def test_each_loop_shows_its_losses_per_epoch(compared) -> None:
+    finished, run = compared
+    assert finished.stdout.count("Training Loss") == 2
+    (line,) = [row for row in finished.stdout.splitlines() if row.startswith("│    8 │")][:1]
+    comparison = json.loads((run / "comparison.json").read_text())["manual"]
+    assert f"{comparison['eval_loss'][0]:.6f}" in line
+    assert f"{comparison['eval_accuracy'][0]:.6f}" in line
 
 
 def test_another_run_is_not_overwritten_unless_asked(compared, capfd) -> None:
@@ -101,6 +111,19 @@ def test_the_same_run_again_replaces_the_first(compared) -> None:
     assert sameloop("manual", *options).returncode == 0
     assert tree(run / "manual")["model.safetensors"] == first
     assert not (run / "manual.previous").exists()
+
+
+def test_what_a_killed_replacement_left_is_undone_by_the_next_run(compared, tmp_path: Path, capfd) -> None:
+    _, run = compared
+    shutil.copytree(run / "manual", tmp_path / "run.previous")
+    (tmp_path / "run").mkdir()
+    half = (run / "manual/record.jsonl").read_text().splitlines(keepends=True)[:4]
+    (tmp_path / "run/record.jsonl").write_text("".join(half))
+    # Refused, because the dials are other ones: but the whole run is back in its place.
+    assert main(["manual", "--preset", "tiny", "--seed", "1", "--output-dir", str(tmp_path / "run")]) == 2
+    assert "it holds another run" in capfd.readouterr().err
+    assert tree(tmp_path / "run") == tree(run / "manual")
+    assert not (tmp_path / "run.previous").exists()
 
 
 MISTAKES = {
