@@ -33,6 +33,8 @@ def compare(config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_
     Raises:
         SameLoopError: the input is at fault, or a loop did not finish.
     """
+    if problem := config.problem_with(nproc_per_node):
+        raise SameLoopError(problem)
     go_offline_if_unreachable(config)
     with fresh_folder(output_dir, config, overwrite):
         for number, loop in enumerate(LOOPS, start=1):

@@ -156,14 +156,10 @@ class RunConfig(BaseModel):
             raise ValueError(f"--eval-steps {self.eval_steps} needs --eval-strategy steps, not {self.eval_strategy}")
         if self.lr_scheduler_type in METRIC_SCHEDULES and self.eval_strategy == "no":
             raise ValueError(f"--lr-scheduler-type {self.lr_scheduler_type} follows the evaluation: not with none")
-        if self.dataloader_drop_last and self.per_device_train_batch_size > self.train_size:
-            raise ValueError(
-                "--dataloader-drop-last leaves no batch: --per-device-train-batch-size exceeds --train-size"
-            )
         if self.dataloader_drop_last and self.per_device_eval_batch_size > self.eval_size:
-            raise ValueError(
-                "--dataloader-drop-last leaves no batch: --per-device-eval-batch-size exceeds --eval-size"
-            )
+            raise ValueError("--dataloader-drop-last leaves no batch to evaluate: raise --eval-size")
+        if problem := self.problem_with(world_size=1):
+            raise ValueError(problem)
         return self
 
     @classmethod
@@ -196,6 +192,23 @@ class RunConfig(BaseModel):
         batches = math.floor if self.dataloader_drop_last else math.ceil
         per_process = batches(batches(self.train_size / self.per_device_train_batch_size) / world_size)
         return math.ceil(per_process / self.gradient_accumulation_steps)
+
+    def total_steps(self, world_size: int = 1) -> int:
+        """Optimizer steps of the whole run, by each of `world_size` processes."""
+        if self.max_steps > 0:
+            return self.max_steps
+        return math.ceil(self.num_train_epochs * self.steps_per_epoch(world_size))
+
+    def problem_with(self, world_size: int) -> str | None:
+        """Why these dials cannot work for so many processes, in one line; None if they can."""
+        if self.steps_per_epoch(world_size) == 0:
+            return "--dataloader-drop-last leaves no batch to train on: raise --train-size or lower the batch size"
+        steps = self.total_steps(world_size)
+        warmup = self.warmup_steps if self.warmup_steps >= 1 else math.ceil(self.warmup_steps * steps)
+        if self.lr_scheduler_type == "polynomial" and int(warmup) == steps:
+            # get_polynomial_decay_schedule_with_warmup divides by the number of steps after the warm-up.
+            return f"--warmup-steps {show(self.warmup_steps)}: polynomial needs a step after it, of {steps} in all"
+        return None
 
     def flags(self) -> list[str]:
         """The command-line options that give exactly this run."""

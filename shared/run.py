@@ -63,6 +63,8 @@ def run_loop(
     use_one_device()
     share_the_cores()
     go_offline_if_unreachable(config)
+    if problem := config.problem_with(launched_world_size()):
+        raise SameLoopError(problem)
     # Of several processes the first prepares the folder; the others meet it only after that.
     rank = launched_rank()
     with nullcontext() if rank else fresh_folder(output_dir, config, overwrite):

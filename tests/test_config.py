@@ -95,6 +95,7 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
         ({"lr_scheduler_type": "greedy", "eval_strategy": "no"}, "follows the evaluation"),
         ({"dataloader_drop_last": True, "train_size": 7}, "leaves no batch"),
         ({"dataloader_drop_last": True, "eval_size": 7}, "leaves no batch"),
+        ({"lr_scheduler_type": "polynomial", "warmup_steps": 7, "max_steps": 7}, "needs a step after it"),
     ],
 )
 def test_a_wrong_dial_is_one_line(dials: dict, said: str) -> None:
@@ -129,3 +130,12 @@ def test_differences_name_the_dials() -> None:
 )
 def test_steps_per_epoch(dials: dict, world_size: int, steps: int) -> None:
     assert RunConfig.build("tiny", **dials).steps_per_epoch(world_size) == steps
+
+
+def test_what_works_for_one_process_may_not_for_several() -> None:
+    config = RunConfig.build("tiny", train_size=20, dataloader_drop_last=True)
+    assert config.problem_with(2) is None
+    assert "leaves no batch to train on" in config.problem_with(3)
+    config = RunConfig.build("tiny", lr_scheduler_type="polynomial", warmup_steps=4)
+    assert config.problem_with(1) is None
+    assert "polynomial needs a step after it, of 4 in all" in config.problem_with(2)
