@@ -129,8 +129,10 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
             scale = scaler.get_scale()
             scaler.step(optimizer)
             scaler.update()
-            overflowed = scaler.get_scale() < scale  # the scaler left this step out
-            if config.lr_scheduler_type not in METRIC_SCHEDULES and not overflowed:
+            # After an overflow the scaler leaves the step out, and the schedule waits. The fused AdamW is called even
+            # then and skips by itself, which Trainer does not notice: there the schedule goes on.
+            left_out = scaler.get_scale() < scale and config.optim != "adamw_torch_fused"
+            if config.lr_scheduler_type not in METRIC_SCHEDULES and not left_out:
                 scheduler.step()
             optimizer.zero_grad()
             step += 1

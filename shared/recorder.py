@@ -52,6 +52,7 @@ class FlightRecorder:
     def __init__(self, folder: Path, header: dict[str, Any], rank: int = 0, detail_step: int | None = None) -> None:
         self._writer = RecordWriter(folder / file_name(rank))
         self._writer.write("header", **header)
+        self._loss_is_scaled = header["config"]["fp16"]
         self._handles: list[Any] = []
         self._model: torch.nn.Module | None = None
         self._depth = 0
@@ -228,16 +229,22 @@ class FlightRecorder:
         counts = self._count(micro_batches)
         for name, count in counts.items():
             self._totals[name] += count
+        forward_losses = [_number(seen["forward_loss"]) for seen in micro_batches]
         losses = [_number(seen["backward_loss"]) for seen in micro_batches]
+        # The step's loss is the sum of what was handed to backward(), each batch's share. With fp16 that is scaled;
+        # the mean of the model's own losses is the same, unscaled.
+        shares = [loss for loss in losses if loss is not None]
+        if self._loss_is_scaled and None not in forward_losses:
+            shares = [loss / len(forward_losses) for loss in forward_losses]
         self._writer.write(
             "step",
             step=step,
             batch=[_batch_digest(seen) for seen in micro_batches],
             mode=["train" if seen["mode"] else "eval" for seen in micro_batches],
             rng=now["rng"],
-            forward_losses=[_number(seen["forward_loss"]) for seen in micro_batches],
+            forward_losses=forward_losses,
             losses=losses,
-            loss=sum(loss for loss in losses if loss is not None),
+            loss=sum(shares),
             grad_norm=_number(now["grad_norm"]),
             learning_rate=now["learning_rate"],
             **counts,

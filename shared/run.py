@@ -182,13 +182,15 @@ def environment() -> dict[str, Any]:
     """Versions, machine, device, threads and git state: what a result may depend on besides the dials."""
     import torch
 
-    on_gpu = torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    if torch.accelerator.is_available() and not torch.cuda.is_available():
+        device = torch.accelerator.current_accelerator().type
     return {
         "sameloop": metadata.version("sameloop"),
         "python": platform.python_version(),
         **{library: metadata.version(library) for library in LIBRARIES},
         "platform": f"{platform.system()} {platform.machine()}",
-        "device": torch.cuda.get_device_name() if on_gpu else "cpu",
+        "device": device,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
         "git": _git_state(),
