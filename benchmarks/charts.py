@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from shared.record import RunRecord
+from shared.record import RunRecord, training_seconds
 
 # Okabe and Ito's palette, told apart by the colour-blind; the two differ in lightness too, for print in grey.
 TRAINER_STYLE = {"color": "#E69F00", "linewidth": 7, "alpha": 0.75, "solid_capstyle": "round"}
@@ -240,7 +240,7 @@ def seconds_by_epoch(record: RunRecord) -> dict[int, float]:
     seconds: dict[int, float] = {}
     for line in record.steps:
         epoch = record.epoch_of(line["step"])
-        seconds[epoch] = seconds.get(epoch, 0.0) + sum(line["seconds"].values())
+        seconds[epoch] = seconds.get(epoch, 0.0) + training_seconds(line)
     return seconds
 
 

@@ -3,45 +3,68 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
+from shared.checkpoints import LAST, in_order, problem_with
 from shared.config import RunConfig
-from shared.errors import SameLoopError
+from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
+from shared.folder import COMPARISON_FILE, LOOPS, can_be_resumed, earlier_config, is_finished, output_folder
 from shared.hub import go_offline_if_unreachable
+from shared.interrupt import SIGNALS
 from shared.progress import announce
 from shared.record import RunRecord
-from shared.run import fresh_folder
-
-LOOPS = ("manual", "trainer")
 
 
 def compare(config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_per_node: int = 1) -> dict[str, Any]:
     """Run the two loops, each in fresh processes, one after the other, and compare what they left.
 
-    Leaves `manual/` and `trainer/` (a model and a record each), `comparison.json`, `comparison.png` and
-    `comparison.svg` in `output_dir`.
+    A comparison with the same dials that was cut off goes on where it was: a loop that is done is not run again, one
+    that has a checkpoint resumes from it. Leaves `manual/` and `trainer/` (a model and a record each),
+    `comparison.json`, `comparison.png` and `comparison.svg` in `output_dir`.
 
     Returns:
         The content of `comparison.json`.
 
     Raises:
         SameLoopError: the input is at fault, or a loop did not finish.
+        Interrupted: Ctrl-C or SIGTERM.
     """
     if problem := config.problem_with(nproc_per_node):
         raise SameLoopError(problem)
     go_offline_if_unreachable(config)
-    with fresh_folder(output_dir, config, overwrite):
+    goes_on = not overwrite and was_cut_off(output_dir, config, nproc_per_node)
+    with output_folder(output_dir, config, overwrite, resume=goes_on):
         for number, loop in enumerate(LOOPS, start=1):
             announce(f"{number} of {len(LOOPS)}: the {loop} loop")
-            run_in_fresh_process(loop, config, output_dir / loop, nproc_per_node)
+            folder = output_dir / loop
+            if is_finished(folder):
+                announce(f"it is done already, in {folder}")
+                continue
+            resumable = any(problem_with(checkpoint) is None for checkpoint in in_order(folder))
+            options = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
+            run_in_fresh_process(loop, config, folder, nproc_per_node, *options)
         announce("comparing every step, every evaluation and every weight")
         return write_comparison(output_dir)
+
+
+def was_cut_off(output_dir: Path, config: RunConfig, nproc_per_node: int) -> bool:
+    """Whether `output_dir` holds this very comparison, not finished and with something to go on from."""
+    if (output_dir / COMPARISON_FILE).exists() or not can_be_resumed(output_dir):
+        return False
+    started = [RunRecord.read(output_dir / loop) for loop in LOOPS if earlier_config(output_dir / loop) is not None]
+    return bool(started) and all(
+        not config.differences(record.config) and record.header["world_size"] == nproc_per_node for record in started
+    )
 
 
 def write_comparison(output_dir: Path) -> dict[str, Any]:
@@ -52,7 +75,7 @@ def write_comparison(output_dir: Path) -> dict[str, Any]:
 
     manual_dir, trainer_dir = (output_dir / loop for loop in LOOPS)
     comparison = compare_runs(manual_dir, trainer_dir)
-    write_json(output_dir / "comparison.json", comparison)
+    write_json(output_dir / COMPARISON_FILE, comparison)
     draw_comparison(RunRecord.read(manual_dir), RunRecord.read(trainer_dir), comparison, output_dir)
     return comparison
 
@@ -64,11 +87,14 @@ def run_in_fresh_process(
 
     Raises:
         SameLoopError: it did not finish; its own message is on stderr already.
+        Interrupted: it was asked to stop.
     """
     command = [sys.executable, "-m", f"{loop}_loop", *config.flags(), "--output-dir", str(output_dir), *options]
     returncode = launch(command, nproc_per_node)
     if returncode == SameLoopError.exit_status:
         raise SameLoopError  # without a text: the loop's process has told the user what is wrong
+    if returncode in (128 + number for number in SIGNALS):
+        raise Interrupted("the same command again goes on from there", returncode - 128)
     if returncode:
         how = f"exit status {returncode}" if returncode > 0 else f"signal {-returncode}"
         raise SameLoopError(f"the {loop} loop did not finish ({how}); run it alone: {' '.join(command[1:])}")
@@ -77,32 +103,55 @@ def run_in_fresh_process(
 def launch(command: list[str], nproc_per_node: int) -> int:
     """Run a command as `torchrun` would, but without its own log lines.
 
+    The processes have a session of their own, so that a Ctrl-C in the terminal reaches them once, from here.
+
     Returns:
         0, or the first non-zero exit status; the other processes are then ended.
     """
-    if nproc_per_node == 1:
-        return subprocess.run(command, check=False).returncode
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    meeting_point = {
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "WORLD_SIZE": str(nproc_per_node),
-        "LOCAL_WORLD_SIZE": str(nproc_per_node),
-    }
-    processes = [
-        subprocess.Popen(command, env={**os.environ, **meeting_point, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-        for rank in range(nproc_per_node)
-    ]
-    try:
-        running = list(processes)
-        while running:
-            time.sleep(0.05)
-            running = [process for process in running if process.poll() is None]
-            if failed := next((process.returncode for process in processes if process.returncode), None):
-                return failed
-        return 0
-    finally:
+    environments = [dict(os.environ)]
+    if nproc_per_node > 1:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+        world = {"WORLD_SIZE": str(nproc_per_node), "LOCAL_WORLD_SIZE": str(nproc_per_node)}
+        meeting_point = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        environments = [
+            {**os.environ, **world, **meeting_point, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            for rank in range(nproc_per_node)
+        ]
+    processes: list[subprocess.Popen] = []
+    with _passing_signals_on(processes) as asked:
+        for environment in environments:
+            processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
+        try:
+            while any(process.poll() is None for process in processes):
+                time.sleep(0.05)
+                if not asked and any(process.returncode for process in processes):
+                    break
+        finally:
+            # Ended already, unless one of them has failed: then the others wait for it in vain.
+            for process in processes:
+                process.terminate()
+            for process in processes:
+                process.wait()
+    failed = next((process.returncode for process in processes if process.returncode not in (0, -signal.SIGTERM)), 0)
+    # Asked to stop, but the loop was done by then: what comes after it must not begin.
+    return failed or (128 + asked[0] if asked else 0)
+
+
+@contextmanager
+def _passing_signals_on(processes: list[subprocess.Popen]) -> Iterator[list[int]]:
+    """Pass Ctrl-C and SIGTERM on to the processes; gives the list of those that came."""
+    asked: list[int] = []
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
         for process in processes:
-            process.terminate()
-            process.wait()
+            if process.poll() is None:
+                process.send_signal(number)
+
+    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

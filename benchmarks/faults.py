@@ -107,7 +107,7 @@ FAULTS = {
     "train_mode_once": Fault(
         "model.train() is called only once",
         "                training_model.train()\n",
-        "                step or training_model.train()\n",
+        "                state.step or training_model.train()\n",
         9,
         "mode",
         "model.train() was not called after the evaluation",
@@ -206,8 +206,8 @@ FAULTS = {
     ),
     "one_step_short": Fault(
         "the loop stops one step early",
-        "            if step == max_steps:\n                break",
-        "            if step == max_steps - 1:\n                break",
+        "            training_ends = state.step == max_steps\n",
+        "            training_ends = state.step == max_steps - 1\n",
         16,
         "number of steps",
         "check when the loop stops",

@@ -17,8 +17,8 @@ from safetensors import SafetensorError, safe_open
 from benchmarks.causes import likely_cause
 from shared.errors import SameLoopError
 from shared.files import sha256
+from shared.folder import WEIGHTS_FILE
 from shared.record import RunRecord
-from shared.run import WEIGHTS_FILE
 
 SCHEMA = 1
 # What a step is made of, in causal order: what comes later depends on what comes before.

@@ -29,6 +29,12 @@ def is_first_process() -> bool:
     return rank() == 0
 
 
+def wait_for_all() -> None:
+    """Go on when every process has come here."""
+    if world_size() > 1:
+        distributed.barrier()
+
+
 def my_share(batches: BatchSampler) -> Sampler[list[int]]:
     """The batches that this process takes: every `world_size`-th, starting with its own number."""
     return EveryNthBatch(batches, rank(), world_size()) if world_size() > 1 else batches

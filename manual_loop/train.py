@@ -1,9 +1,9 @@
 """Fine-tune DistilBERT on reviews, every line by hand.
 
 Read it top to bottom next to `trainer_loop/train.py`: the numbered headings are the same on both pages
-(`diff -y manual_loop/train.py trainer_loop/train.py`). Both give the same model, bit for bit. Three neighbours hold
-what would bury the lesson: `forward.py` (16-bit precision, label smoothing), `optimizer.py` (the other optimizers)
-and `processes.py` (several GPUs).
+(`diff -y manual_loop/train.py trainer_loop/train.py`). Both give the same model, bit for bit. Four neighbours hold
+what would bury the lesson: `forward.py` (16-bit precision, label smoothing), `optimizer.py` (the other optimizers),
+`processes.py` (several GPUs) and `checkpoint.py` (what a run needs to go on after it was cut off).
 """
 
 import math
@@ -18,17 +18,26 @@ from tqdm import tqdm
 from transformers import DataCollatorWithPadding, get_scheduler
 from transformers.trainer_pt_utils import LengthGroupedSampler, get_parameter_names
 
+from manual_loop.checkpoint import (
+    TrainingState,
+    load_best_model,
+    load_checkpoint,
+    remaining_batches,
+    save_checkpoint,
+)
 from manual_loop.forward import forward
 from manual_loop.optimizer import make_optimizer
 from manual_loop.processes import gather, is_first_process, my_share, without_sync, wrap_for_processes
 from shared.config import METRIC_SCHEDULES, RunConfig
 from shared.data import load_data
-from shared.determinism import use_deterministic_algorithms
+from shared.determinism import random_states, use_deterministic_algorithms
+from shared.errors import LossNotFinite
+from shared.interrupt import stop_after_checkpoint, stop_requested
 from shared.model import load_model, load_tokenizer
 
 
-def train(config: RunConfig, output_dir: Path) -> list[dict]:
-    """Fine-tune, evaluate, save the model to `output_dir`; return what was logged."""
+def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -> list[dict]:
+    """Fine-tune (from `checkpoint` on, if given), evaluate, save to `output_dir`; return what was logged."""
 
     # 1. Seed: the new head's weights are random, so fix the dice before they are thrown.
     set_seed(config.seed)
@@ -94,16 +103,24 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
     if config.torch_compile:
         training_model = torch.compile(training_model)
 
-    log_history, step, step_logged = [], 0, 0
-    total_loss = torch.tensor(0.0, device=device)
-    progress = tqdm(total=max_steps, desc="Training", disable=None if is_first_process() else True)
+    state = TrainingState(total_loss=torch.tensor(0.0, device=device))
+    parts = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    if checkpoint is not None:
+        load_checkpoint(checkpoint, state, model, **parts)
+    progress = tqdm(total=max_steps, initial=state.step, desc="Training", disable=None if is_first_process() else True)
 
-    for epoch in range(math.ceil(max_steps / steps_per_epoch)):
-        # A new order of the batches in every epoch, the same one in every run.
+    for epoch in range(state.step // steps_per_epoch, math.ceil(max_steps / steps_per_epoch)):
+        # A new order of the batches in every epoch, the same one in every run. After a checkpoint in mid-epoch: the
+        # order of that epoch, from where it was cut off.
         shuffle.manual_seed(data_seed + epoch)
-        batches = iter(train_loader)
+        steps_done = state.step % steps_per_epoch
+        if steps_done:
+            batches = remaining_batches(train_loader, steps_done * config.gradient_accumulation_steps, state)
+        else:
+            state.random_states = random_states()
+            batches = iter(train_loader)
 
-        for step_in_epoch in range(1, steps_per_epoch + 1):
+        for step_in_epoch in range(steps_done + 1, steps_per_epoch + 1):
             # One step learns from gradient_accumulation_steps batches; the epoch's last step may have fewer.
             group = list(islice(batches, config.gradient_accumulation_steps))
 
@@ -113,19 +130,25 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
                 batch = {name: tensor.to(device) for name, tensor in batch.items()}
                 with without_sync(training_model, unless=number == len(group)):
                     # Forward: `model(**batch).loss`, a mean over the batch, shared out over the group's batches.
-                    loss, _ = forward(training_model, batch, config)
+                    loss, logits = forward(training_model, batch, config)
                     loss = loss / len(group)
 
                     # Backward: add to the gradient of every parameter.
                     scaler.scale(loss).backward()
-                total_loss += loss.detach()
+                state.total_loss += loss.detach()
+                # Let go of the graph before the next batch builds its own: less memory.
+                del loss, logits
+
+            # A loss that is not a number would make every weight one too: stop before the step.
+            learning_rate = optimizer.param_groups[0]["lr"]
+            if not math.isfinite(state.total_loss):
+                raise LossNotFinite(state.step + 1, state.total_loss.item(), learning_rate)
 
             # Clip: if all gradients together are longer than max_grad_norm, scale them down to it.
             scaler.unscale_(optimizer)
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
 
             # Step: move the weights, then the learning rate, then forget the gradients.
-            learning_rate = optimizer.param_groups[0]["lr"]
             scale = scaler.get_scale()
             scaler.step(optimizer)
             scaler.update()
@@ -135,40 +158,58 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
             if config.lr_scheduler_type not in METRIC_SCHEDULES and not left_out:
                 scheduler.step()
             optimizer.zero_grad()
-            step += 1
+            state.step += 1
             progress.update()
 
-            epoch_ends = step == max_steps or step_in_epoch == steps_per_epoch
+            training_ends = state.step == max_steps
+            epoch_ends = training_ends or step_in_epoch == steps_per_epoch
             epochs_done = epoch + min(step_in_epoch * config.gradient_accumulation_steps / len(train_loader), 1)
 
             # Log: the mean training loss since the last line, and this step's gradient norm and learning rate.
-            if is_due(config.logging_strategy, step, config.logging_steps, epoch_ends):
-                mean_loss = gather(total_loss.unsqueeze(0)).mean().item() / (step - step_logged)
+            if is_due(config.logging_strategy, state.step, config.logging_steps, epoch_ends):
+                mean_loss = gather(state.total_loss.unsqueeze(0)).mean().item() / (state.step - state.step_logged)
                 values = {"loss": mean_loss, "grad_norm": grad_norm.item(), "learning_rate": learning_rate}
-                log(log_history, **values, epoch=epochs_done, step=step)
-                total_loss.zero_()
-                step_logged = step
+                log(state.log_history, **values, epoch=epochs_done, step=state.step)
+                state.total_loss.zero_()
+                state.step_logged = state.step
 
             # Evaluate: with `steps` also after the very last step.
             eval_steps = config.eval_steps or config.logging_steps
-            last = config.eval_strategy == "steps" and step == max_steps
-            if last or is_due(config.eval_strategy, step, eval_steps, epoch_ends):
+            last = config.eval_strategy == "steps" and training_ends
+            if last or is_due(config.eval_strategy, state.step, eval_steps, epoch_ends):
                 eval_shuffle.manual_seed(data_seed)
                 metrics = evaluate(model, eval_loader, device, config)
-                log(log_history, **metrics, epoch=epochs_done, step=step)
+                log(state.log_history, **metrics, epoch=epochs_done, step=state.step)
+                metric = metrics[f"eval_{config.metric_for_best_model or 'loss'}"]
                 if config.lr_scheduler_type in METRIC_SCHEDULES:
-                    scheduler.step(metrics["eval_loss"])
+                    scheduler.step(metric)
+                # The best so far: of the losses the lowest, of the accuracies the highest.
+                sign = 1 if config.metric_for_best_model == "accuracy" else -1
+                if config.load_best_model_at_end and (
+                    state.best_metric is None or sign * metric > sign * state.best_metric
+                ):
+                    state.best_metric, state.best_step = metric, state.step
 
-            if step == max_steps:
+            # Checkpoint: all it takes to go on from here, also when Ctrl-C asks to stop.
+            stop = stop_requested()
+            last = config.save_strategy == "steps" and training_ends
+            if stop or last or is_due(config.save_strategy, state.step, config.save_steps, epoch_ends):
+                save_checkpoint(output_dir, config, state, model, tokenizer, **parts)
+            if stop:
+                stop_after_checkpoint(stop, state.step, max_steps)
+
+            if training_ends:
                 break
 
     progress.close()
+    if config.load_best_model_at_end:
+        load_best_model(output_dir, state, model)
 
     # 8. Saving: weights, configuration and tokenizer in one folder, ready for `from_pretrained`.
     if is_first_process():
         model.save_pretrained(output_dir)
         tokenizer.save_pretrained(output_dir)
-    return log_history
+    return state.log_history
 
 
 # 9. Evaluation: no gradients, no dropout, and every review counts once.

@@ -6,19 +6,24 @@ click and pydantic only: `--help` must answer without importing torch.
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
 import click
 
+from shared.checkpoints import LAST
 from shared.config import PRESETS, RunConfig, meaning, option, sections, values_by_preset
-from shared.errors import SameLoopError
+from shared.errors import Interrupted, SameLoopError
 from shared.processes import launched_rank
 from shared.progress import announce
 from shared.record import RunRecord
 from shared.run import Train, default_output_dir, run_loop
 
+# Exit statuses besides 0, 1 and 2: after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
+INTERRUPTED = 130
+OUR_MISTAKE = 70
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -54,9 +59,17 @@ def dial_options() -> list[click.Option]:
     return options
 
 
+def debug_option() -> click.Option:
+    """`--debug`; `run_command` looks for it, because it must work when nothing else does."""
+    return click.Option(
+        ["--debug"], is_flag=True, expose_value=False, help="show where in the code an error comes from"
+    )
+
+
 def run_options() -> list[click.Option]:
     """Where the run goes: options that are not dials, because they do not change the result."""
     return [
+        debug_option(),
         click.Option(["--output-dir"], type=click.Path(path_type=Path), metavar="DIR", help="where the run is kept"),
         click.Option(["--overwrite-output-dir"], is_flag=True, help="replace a run with other dials that DIR holds"),
     ]
@@ -82,16 +95,37 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
     """
 
     def run(
-        output_dir: Path | None, overwrite_output_dir: bool, record: bool, detail_step: int | None, **parameters: Any
+        output_dir: Path | None,
+        overwrite_output_dir: bool,
+        record: bool,
+        detail_step: int | None,
+        resume_from_checkpoint: str | None,
+        **parameters: Any,
     ) -> None:
         config = config_from(parameters)
+        if output_dir is None and resume_from_checkpoint not in (None, LAST):
+            output_dir = Path(resume_from_checkpoint).parent
         output_dir = output_dir or default_output_dir(config.preset, loop)
-        run_loop(loop, load_train, config, output_dir, overwrite_output_dir, record, detail_step)
+        run_loop(
+            loop,
+            load_train,
+            config,
+            output_dir,
+            overwrite_output_dir,
+            record,
+            detail_step,
+            resume_from_checkpoint,
+        )
         if record and detail_step is None and launched_rank() == 0:
             print_losses(RunRecord.read(output_dir).log_history)
         announce(f"model and record in {output_dir}")
 
     instrument = [
+        click.Option(
+            ["--resume-from-checkpoint"],
+            metavar="last|PATH",
+            help="go on with a run that was cut off, from its newest whole checkpoint or from the one named",
+        ),
         click.Option(
             ["--record/--no-record"], default=True, help="whether the flight recorder watches  [default: yes]"
         ),
@@ -140,25 +174,39 @@ def print_losses(log_history: list[dict[str, Any]]) -> None:
 
 
 def run_command(command: click.Command, program: str, arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return the exit status; a user's mistake is one line on stderr and status 2."""
+    """Run a command and return the exit status.
+
+    A user's mistake is one line on stderr and status 2, a stop on request one line and 128 plus the signal's number, a
+    mistake of ours one line and status 70. With `--debug` the traceback comes before the line.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         result = command.main(arguments, prog_name=program, standalone_mode=False)
-    except SameLoopError as error:
-        return _complain(str(error)) if str(error) else SameLoopError.exit_status
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
-    except click.ClickException as error:
-        return _complain(error.format_message())
-    except (click.Abort, KeyboardInterrupt):
-        print("sameloop: stopped", file=sys.stderr)
-        return 130
+    except BaseException as error:
+        if "--debug" in arguments:
+            traceback.print_exc()
+        if isinstance(error, Interrupted):
+            return _say(str(error), error.exit_status)
+        if isinstance(error, SameLoopError):
+            return _say(str(error) and f"error: {error}", error.exit_status)
+        if isinstance(error, click.ClickException):
+            return _say(f"error: {error.format_message()}", SameLoopError.exit_status)
+        if isinstance(error, (click.Abort, KeyboardInterrupt)):
+            return _say("stopped", INTERRUPTED)
+        if isinstance(error, Exception):
+            what = f"{type(error).__name__}: {error}"
+            return _say(f"error: this should not happen ({what[:300]}); please report what --debug shows", OUR_MISTAKE)
+        raise
     return result if isinstance(result, int) else 0
 
 
-def _complain(message: str) -> int:
-    if launched_rank() == 0:
-        print("sameloop: error: " + " ".join(message.split()), file=sys.stderr)
-    return SameLoopError.exit_status
+def _say(message: str, exit_status: int) -> int:
+    """One line on stderr, of several processes from the first; none if there is nothing to say."""
+    if message and launched_rank() == 0:
+        print("sameloop: " + " ".join(message.split()), file=sys.stderr)
+    return exit_status
 
 
 def _metavar(annotation: Any) -> str:

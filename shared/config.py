@@ -18,6 +18,7 @@ Preset = Literal["tiny", "quick", "lesson", "full"]
 SamplingStrategy = Literal["random", "sequential", "group_by_length"]
 Optim = Literal["adamw_torch_fused", "adamw_torch", "sgd", "adafactor"]
 Interval = Literal["no", "steps", "epoch"]
+Metric = Literal["loss", "accuracy"]
 # What `transformers.get_scheduler` takes without extra arguments.
 Schedule = Literal[
     "linear",
@@ -48,6 +49,7 @@ def _none_from_text(value: Any) -> Any:
 
 OptionalInt = Annotated[int | None, BeforeValidator(_none_from_text)]
 OptionalStr = Annotated[str | None, BeforeValidator(_none_from_text)]
+OptionalMetric = Annotated[Metric | None, BeforeValidator(_none_from_text)]
 
 
 def _dial(default: Any, section: str, meaning: str, **bounds: Any) -> Any:
@@ -141,6 +143,18 @@ class RunConfig(BaseModel):
         None, "Logging and evaluation", "evaluate every so many steps, with `steps`; none: `logging_steps`", ge=1
     )
 
+    save_strategy: Interval = _dial("epoch", "Checkpoints", "when to save a checkpoint to resume from")
+    save_steps: int = _dial(500, "Checkpoints", "save every so many steps, with `steps`", ge=1)
+    save_total_limit: OptionalInt = _dial(
+        1, "Checkpoints", "how many checkpoints to keep, the newest (and the best, if it is loaded); none: all", ge=1
+    )
+    load_best_model_at_end: bool = _dial(
+        False, "Checkpoints", "end with the weights of the best evaluation, not of the last step"
+    )
+    metric_for_best_model: OptionalMetric = _dial(
+        None, "Checkpoints", "what makes an evaluation the best: loss (lower), accuracy (higher); none: loss"
+    )
+
     @model_validator(mode="after")
     def _dials_fit_together(self) -> RunConfig:
         """Refuse what contradicts itself.
@@ -156,11 +170,31 @@ class RunConfig(BaseModel):
             raise ValueError(f"--eval-steps {self.eval_steps} needs --eval-strategy steps, not {self.eval_strategy}")
         if self.lr_scheduler_type in METRIC_SCHEDULES and self.eval_strategy == "no":
             raise ValueError(f"--lr-scheduler-type {self.lr_scheduler_type} follows the evaluation: not with none")
+        if self.load_best_model_at_end:
+            self._best_can_be_loaded()
+        elif self.metric_for_best_model and self.lr_scheduler_type not in METRIC_SCHEDULES:
+            raise ValueError(
+                f"--metric-for-best-model {self.metric_for_best_model} has no effect without --load-best-model-at-end"
+            )
         if self.dataloader_drop_last and self.per_device_eval_batch_size > self.eval_size:
             raise ValueError("--dataloader-drop-last leaves no batch to evaluate: raise --eval-size")
         if problem := self.problem_with(world_size=1):
             raise ValueError(problem)
         return self
+
+    def _best_can_be_loaded(self) -> None:
+        """The best evaluation's weights must have been saved: every evaluation needs a checkpoint, as in `Trainer`."""
+        if self.eval_strategy == "no" or self.save_strategy != self.eval_strategy:
+            raise ValueError(
+                "--load-best-model-at-end needs a checkpoint at every evaluation: --save-strategy and --eval-strategy "
+                f"must be the same, epoch or steps, not {self.save_strategy} and {self.eval_strategy}"
+            )
+        eval_steps = self.eval_steps or self.logging_steps
+        if self.save_strategy == "steps" and self.save_steps % eval_steps:
+            raise ValueError(
+                f"--load-best-model-at-end: --save-steps {self.save_steps} must be a multiple of the "
+                f"{eval_steps} steps between evaluations"
+            )
 
     @classmethod
     def build(cls, preset: str | None = None, **overrides: Any) -> RunConfig:
@@ -235,6 +269,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_length": 64,
         "num_train_epochs": 1.0,
         "learning_rate": 1e-3,
+        "save_strategy": "no",
     },
     "quick": {},
     "lesson": {

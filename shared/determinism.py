@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import random
+from typing import Any
 
 from shared.config import RunConfig
 from shared.errors import SameLoopError
@@ -44,3 +46,32 @@ def check_device(config: RunConfig) -> None:
 
     if config.fp16 and (config.use_cpu or not torch.cuda.is_available()):
         raise SameLoopError("--fp16 needs a GPU (torch.cuda.is_available() is False or --use-cpu is set); use --bf16")
+
+
+def random_states() -> dict[str, Any]:
+    """The state of every random number generator a loop may draw from, in types that load with `weights_only`."""
+    import numpy as np
+    import torch
+
+    name, keys, *rest = np.random.get_state()
+    states = {
+        "python": random.getstate(),
+        "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],
+        "torch": torch.get_rng_state(),
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = torch.cuda.get_rng_state()
+    return states
+
+
+def restore_random_states(states: dict[str, Any]) -> None:
+    """Put every generator back to where `random_states` found it."""
+    import numpy as np
+    import torch
+
+    random.setstate(states["python"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))
+    torch.set_rng_state(states["torch"].cpu())
+    if "cuda" in states and torch.cuda.is_available():
+        torch.cuda.set_rng_state(states["cuda"].cpu())

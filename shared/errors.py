@@ -1,4 +1,4 @@
-"""The one exception a user is meant to see."""
+"""The exceptions a user is meant to see."""
 
 from __future__ import annotations
 
@@ -10,3 +10,36 @@ class SameLoopError(Exception):
     """
 
     exit_status = 2
+
+
+class TrainingStopped(SameLoopError):  # noqa: N818 - says what happened
+    """The training cannot go on from here; what it has written so far stays where it is."""
+
+
+class LossNotFinite(TrainingStopped):
+    """The training loss is NaN or infinite.
+
+    Args:
+        step: the optimizer step, counted from 1, whose loss it is; the weights are those before it.
+        loss: NaN or an infinity.
+        learning_rate: of this step.
+    """
+
+    def __init__(self, step: int, loss: float, learning_rate: float) -> None:
+        super().__init__(
+            f"step {step}: the training loss is {loss} at learning rate {learning_rate:g}; stopped before the weights "
+            "are lost too. Try a lower --learning-rate, --max-grad-norm 1, --warmup-steps 0.1, or without --fp16"
+        )
+
+
+class Interrupted(TrainingStopped):
+    """The user or the system asked the program to stop, and it has, after a checkpoint.
+
+    Args:
+        text: what was kept and how to go on.
+        signal_number: the signal that asked; the exit status is 128 more, as shells count.
+    """
+
+    def __init__(self, text: str, signal_number: int) -> None:
+        super().__init__(text)
+        self.exit_status = 128 + signal_number

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
+
+# What the system says when a write is refused, as opposed to a mistake in the program.
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
 def sha256(path: Path) -> str:
@@ -18,7 +23,32 @@ def sha256(path: Path) -> str:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON, whole or not at all."""
+    """Write `content` as JSON, whole or not at all, also when the power fails."""
     unfinished = path.with_name(f".{path.name}.tmp")
     unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    flush_to_disk(unfinished)
     unfinished.replace(path)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk and not only on its way there."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def refused_write(error: BaseException) -> str | None:
+    """Why the system refused to write, where that is what `error` reports; None for any other error.
+
+    torch and safetensors report it in exceptions of their own, with the reason in the text.
+    """
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        return os.strerror(error.errno)
+    text = str(error)
+    if type(error).__name__ == "SafetensorError" and "I/O error" in text:
+        return text.split("I/O error:")[-1].split("(os error")[0].strip(" .()")
+    if isinstance(error, RuntimeError) and ("PytorchStreamWriter failed writing" in text or "iostream error" in text):
+        return "the disk is full or refuses the file's size"
+    return None

@@ -5,17 +5,20 @@ The lines, told apart by `kind`:
 - `header`: what was to be done and where: dials, versions, device, threads, git state. First line.
 - `start`: the model and the optimizer as the first optimizer step finds them.
 - `step`: one optimizer step.
+- `resume`: the run was cut off and goes on from a checkpoint after this step, perhaps on another machine.
 - `evaluation`: one pass over the evaluation slice.
 - `detail`: digests of every weight, activation and gradient of one step, when asked for.
 - `footer`: totals, and what the loop itself reported. Absent when the run did not finish.
 
-Every line is flushed as it is written, so a killed run leaves what it did. Numbers are written so that
-reading them back gives the same float64, bit for bit.
+Every line is flushed as it is written, so a killed run leaves what it did, and before a checkpoint is made, all lines
+are on the disk. A resumed run drops the lines after its checkpoint, which it will write again, and goes on. Numbers
+are written so that reading them back gives the same float64, bit for bit.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +26,7 @@ from pydantic import ValidationError
 
 from shared.config import RunConfig
 from shared.errors import SameLoopError
+from shared.files import flush_to_disk
 
 SCHEMA = 1
 FILE_NAME = "record.jsonl"
@@ -33,24 +37,59 @@ def file_name(rank: int) -> str:
     return f"record-{rank}.jsonl" if rank else FILE_NAME
 
 
+def training_seconds(step: dict[str, Any]) -> float:
+    """The seconds that a step took, without those of a checkpoint before it."""
+    return sum(seconds for phase, seconds in step["seconds"].items() if phase != "checkpoint")
+
+
 class RecordWriter:
     """Appends lines to a record; each is on its way to the disk when `write` returns."""
 
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
+    def __init__(self, path: Path, append: bool = False) -> None:
+        self._file = path.open("a" if append else "w", encoding="utf-8")
 
     def write(self, kind: str, **fields: Any) -> None:
         """Write one line.
 
         Args:
-            kind: `header`, `start`, `step`, `evaluation`, `detail` or `footer`.
+            kind: `header`, `start`, `step`, `resume`, `evaluation`, `detail` or `footer`.
             fields: whatever JSON can hold.
+
+        Raises:
+            OSError: the disk is full, for example.
         """
         self._file.write(json.dumps({"kind": kind, **fields}, ensure_ascii=False) + "\n")
         self._file.flush()
 
+    def flush_to_disk(self) -> None:
+        """Wait until every line is on the disk."""
+        os.fsync(self._file.fileno())
+
     def close(self) -> None:
         self._file.close()
+
+
+def cut_back(path: Path, step: int) -> RunRecord:
+    """Drop what a record says of the steps after `step`, so that a resumed run can go on with it.
+
+    Returns:
+        What is left.
+
+    Raises:
+        SameLoopError: there is no record, or it does not reach `step`.
+    """
+    record = RunRecord.read(path)
+    if len(record.steps) < step or any(line["step"] != number for number, line in enumerate(record.steps[:step], 1)):
+        raise SameLoopError(
+            f"the record {path} does not reach step {step}, after which the checkpoint was made; start again without "
+            "--resume-from-checkpoint, or go on with --no-record"
+        )
+    kept = [line for line in record.lines if line["kind"] not in ("footer", "detail") and line.get("step", 0) <= step]
+    unfinished = path.with_name(f".{path.name}.tmp")
+    unfinished.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
+    flush_to_disk(unfinished)
+    unfinished.replace(path)
+    return RunRecord(kept, str(path))
 
 
 class RunRecord:
@@ -59,11 +98,13 @@ class RunRecord:
     Attributes:
         loop: `manual` or `trainer`.
         config: the run's dials.
+        lines: all of them, in order.
         header, start, detail, footer: those lines; each but the header is empty where the run has none.
-        steps, evaluations: those lines in order.
+        steps, evaluations, resumes: those lines in order.
     """
 
     def __init__(self, lines: list[dict[str, Any]], source: str) -> None:
+        self.lines = lines
         by_kind: dict[str, list[dict[str, Any]]] = {}
         for line in lines:
             by_kind.setdefault(line["kind"], []).append(line)
@@ -82,6 +123,7 @@ class RunRecord:
         self.start = by_kind.get("start", [{}])[0]
         self.steps = by_kind.get("step", [])
         self.evaluations = by_kind.get("evaluation", [])
+        self.resumes = by_kind.get("resume", [])
         self.detail = by_kind.get("detail", [{}])[0]
         self.footer = by_kind.get("footer", [{}])[0]
 

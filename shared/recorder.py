@@ -1,8 +1,9 @@
 """The flight recorder: watches a training loop from outside and writes its record.
 
 The loop holds no recording code. The recorder uses PyTorch's own hooks: one before and one after the
-model's forward pass, one before and one after every optimizer step. Only the value handed to
-`loss.backward()` has no hook, so `torch.Tensor.backward` is wrapped for as long as the recorder is on.
+model's forward pass, one before and one after every optimizer step. Two things have no hook, the value
+handed to `loss.backward()` and the saving of a checkpoint, so `torch.Tensor.backward` and `torch.save` are
+wrapped for as long as the recorder is on.
 
 It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes no
 transfer per step (tensors are kept and converted together, `FLUSH_EVERY` steps at a time).
@@ -25,7 +26,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from shared.progress import announce
-from shared.record import RecordWriter, file_name
+from shared.record import RecordWriter, cut_back, file_name, training_seconds
 
 # On a GPU a step's values are fetched together with those of this many steps.
 FLUSH_EVERY = 50
@@ -42,6 +43,10 @@ class FlightRecorder:
         rank: the number of this process, where there are several; each writes its own record.
         detail_step: the optimizer step, from 1, of which every tensor is to be recorded. The run ends after it,
             or after the first batch of an evaluation that follows it, with `DetailTaken`.
+        resume_step: the step of the checkpoint that the run goes on from; its record is continued. 0: a new run.
+
+    Raises:
+        SameLoopError: the record to continue is not there or too short.
 
     Example:
         with FlightRecorder(folder, header) as recorder:
@@ -49,36 +54,57 @@ class FlightRecorder:
             recorder.finish(log_history)
     """
 
-    def __init__(self, folder: Path, header: dict[str, Any], rank: int = 0, detail_step: int | None = None) -> None:
-        self._writer = RecordWriter(folder / file_name(rank))
-        self._writer.write("header", **header)
+    def __init__(
+        self,
+        folder: Path,
+        header: dict[str, Any],
+        rank: int = 0,
+        detail_step: int | None = None,
+        resume_step: int = 0,
+    ) -> None:
+        path = folder / file_name(rank)
+        earlier = cut_back(path, resume_step) if resume_step else None
+        self._writer = RecordWriter(path, append=earlier is not None)
+        if earlier is None:
+            self._writer.write("header", **header)
+        else:
+            self._writer.write("resume", step=resume_step, environment=header["environment"])
         self._loss_is_scaled = header["config"]["fp16"]
         self._handles: list[Any] = []
         self._model: torch.nn.Module | None = None
         self._depth = 0
-        self._steps = 0
+        self._steps = resume_step
+        self._is_resumed = earlier is not None
         self._micro_batches: list[dict[str, Any]] = []
         self._eval_batches: list[dict[str, Any]] = []
         self._pending: list[Callable[[], None]] = []
         self._start_line: dict[str, Any] = {}
-        self._totals = {"samples": 0, "tokens": 0, "padded_tokens": 0}
-        self._train_seconds = 0.0
-        self._evaluation_seconds = 0.0
+        steps, evaluations = (earlier.steps, earlier.evaluations) if earlier else ([], [])
+        self._totals = {name: sum(line[name] for line in steps) for name in ("samples", "tokens", "padded_tokens")}
+        self._train_seconds = sum(training_seconds(line) for line in steps)
+        self._checkpoint_seconds = sum(line["seconds"].get("checkpoint", 0.0) for line in steps)
+        self._evaluation_seconds = sum((line["seconds"] for line in evaluations), 0.0)
         self._own_seconds = 0.0
+        # What the loop does between two forward passes: prepare data, or save a checkpoint.
+        self._between = "data"
         self._clock = _Clock()
         self._detail = _Detail(detail_step) if detail_step else None
 
     # The instrument goes on and off ---------------------------------------------------------------
 
     def __enter__(self) -> FlightRecorder:
-        self._original_backward = torch.Tensor.backward
-        recorder, original = self, self._original_backward
+        self._originals = (torch.Tensor.backward, torch.save)
+        recorder, (original_backward, original_save) = self, self._originals
 
         def backward(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
             recorder._before_backward(tensor)
-            original(tensor, *args, **kwargs)
+            original_backward(tensor, *args, **kwargs)
 
-        torch.Tensor.backward = backward
+        def save(*args: Any, **kwargs: Any) -> None:
+            recorder._before_save()
+            original_save(*args, **kwargs)
+
+        torch.Tensor.backward, torch.save = backward, save
         self._handles = [
             register_module_forward_pre_hook(self._on_first_call),
             register_optimizer_step_pre_hook(self._before_step),
@@ -87,13 +113,15 @@ class FlightRecorder:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        torch.Tensor.backward = self._original_backward
+        torch.Tensor.backward, torch.save = self._originals
         for handle in self._handles:
             handle.remove()
-        self._flush()
-        if self._detail is not None:
-            self._writer.write("detail", **self._detail.parts)
-        self._writer.close()
+        try:
+            self._flush()
+            if self._detail is not None:
+                self._writer.write("detail", **self._detail.parts)
+        finally:
+            self._writer.close()
 
     def finish(self, log_history: list[dict[str, Any]], **totals: Any) -> None:
         """Write the footer: the run came to its end.
@@ -111,6 +139,7 @@ class FlightRecorder:
             **self._totals,
             train_seconds=seconds,
             evaluation_seconds=self._evaluation_seconds,
+            checkpoint_seconds=self._checkpoint_seconds,
             recorder_seconds=self._own_seconds,
             samples_per_second=self._totals["samples"] / seconds if seconds else 0.0,
             tokens_per_second=self._totals["tokens"] / seconds if seconds else 0.0,
@@ -131,7 +160,8 @@ class FlightRecorder:
             for layer in layers:
                 self._handles.append(layer.register_forward_pre_hook(self._before_forward))
                 self._handles.append(layer.register_forward_hook(self._after_forward, with_kwargs=True))
-            self._start_line = describe_model(layers[-1])
+            if not self._is_resumed:
+                self._start_line = describe_model(layers[-1])
         # PyTorch listed this call's hooks before this one ran, so the new pre-hook misses it.
         self._before_forward(module, args)
 
@@ -142,7 +172,8 @@ class FlightRecorder:
         if self._depth == 1:
             if torch.is_grad_enabled() and self._eval_batches:
                 self._close_evaluation()
-            self._clock.mark("data")
+            self._clock.mark(self._between)
+            self._between = "data"
             if self._detail is not None:
                 self._detail.before_forward(unwrap(self._model)[-1], self._steps + 1)
 
@@ -198,7 +229,8 @@ class FlightRecorder:
         with self._own_time():
             self._steps += 1
             seconds = self._clock.take()
-            self._train_seconds += sum(seconds.values())
+            self._train_seconds += training_seconds({"seconds": seconds})
+            self._checkpoint_seconds += seconds.get("checkpoint", 0.0)
             step, now, micro_batches = self._steps, self._now, self._micro_batches
             self._micro_batches = []
             self._pending.append(lambda: self._write_step(step, now, micro_batches, seconds))
@@ -207,6 +239,14 @@ class FlightRecorder:
                 self._flush()
             if self._detail is not None:
                 self._detail.after_step(unwrap(self._model)[-1], self._steps)
+
+    def _before_save(self) -> None:
+        """A checkpoint is being made, a part of which `torch.save` writes: no checkpoint gets ahead of the record."""
+        self._between = "checkpoint"
+        self._close_evaluation()
+        with self._own_time():
+            self._flush()
+            self._writer.flush_to_disk()
 
     def _close_evaluation(self) -> None:
         if self._eval_batches:

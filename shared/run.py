@@ -1,34 +1,39 @@
 """One loop, one run: the command behind `python -m manual_loop` and `python -m trainer_loop`.
 
-Checks the dials and the output folder, turns the flight recorder on, calls the loop's `train`, and
-completes the record. Nothing heavy is imported before the dials have been checked.
+Checks the dials and the output folder, finds the checkpoint to go on from, turns the flight recorder on, calls the
+loop's `train`, and completes the record. Nothing heavy is imported before the dials have been checked.
 """
 
 from __future__ import annotations
 
 import os
 import platform
-import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from shared.config import RunConfig, option, show
+from safetensors import SafetensorError
+
+from shared import checkpoints
+from shared.checkpoints import Checkpoint
+from shared.config import RunConfig
 from shared.determinism import check_device, use_one_device
-from shared.errors import SameLoopError
+from shared.errors import SameLoopError, TrainingStopped
+from shared.files import refused_write
+from shared.folder import can_be_resumed, is_finished, output_folder
 from shared.hub import go_offline_if_unreachable
+from shared.interrupt import stopping_after_the_step
 from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores
 from shared.progress import announce
-from shared.record import FILE_NAME, SCHEMA, RunRecord
+from shared.record import SCHEMA
 
-WEIGHTS_FILE = "model.safetensors"
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
 
-Train = Callable[[RunConfig, Path], list[dict]]
+Train = Callable[[RunConfig, Path, Path | None], list[dict]]
 
 
 def default_output_dir(preset: str, loop: str | None = None) -> Path:
@@ -44,6 +49,7 @@ def run_loop(
     overwrite: bool = False,
     record: bool = True,
     detail_step: int | None = None,
+    resume_from_checkpoint: str | None = None,
 ) -> None:
     """Train once and leave the model and `record.jsonl` in `output_dir`.
 
@@ -56,113 +62,84 @@ def run_loop(
         overwrite: replace a run with other dials too.
         record: whether the flight recorder is on.
         detail_step: look into this optimizer step, write its `detail` line, and stop there.
+        resume_from_checkpoint: `last` or a checkpoint of the run in `output_dir`: go on from there, also with its
+            record.
 
     Raises:
-        SameLoopError: the input is at fault; nothing was overwritten.
+        SameLoopError: the input is at fault, and nothing was overwritten; or the training had to stop.
     """
     use_one_device()
     share_the_cores()
     go_offline_if_unreachable(config)
     if problem := config.problem_with(launched_world_size()):
         raise SameLoopError(problem)
+    checkpoint = None
+    if resume_from_checkpoint is not None:
+        checkpoint = checkpoints.find(output_dir, resume_from_checkpoint, config, launched_world_size())
+        if is_finished(output_dir):
+            announce(f"the run in {output_dir} is complete: nothing to resume")
+            return
+        announce(f"going on from {checkpoint.path}")
     # Of several processes the first prepares the folder; the others meet it only after that.
     rank = launched_rank()
-    with nullcontext() if rank else fresh_folder(output_dir, config, overwrite):
+    with (
+        nullcontext() if rank else output_folder(output_dir, config, overwrite, resume=checkpoint is not None),
+        stopping_after_the_step(),
+    ):
         announce("importing torch and transformers")
         train = load_train()
         check_device(config)
         with meeting(config):
-            if not record:
-                train(config, output_dir)
-                return
-            from shared.recorder import DetailTaken, FlightRecorder
-
-            started = time.perf_counter()
-            with (
-                suppress(DetailTaken),
-                FlightRecorder(output_dir, header(loop, config), rank, detail_step) as recorder,
-            ):
-                log_history = train(config, output_dir)
-                recorder.finish(log_history, total_seconds=time.perf_counter() - started)
-
-
-@contextmanager
-def fresh_folder(output_dir: Path, config: RunConfig, overwrite: bool) -> Iterator[None]:
-    """Make `output_dir` an empty folder for what happens inside, or say why not.
-
-    A run with the same dials in it, or with `overwrite` any run, is set aside as `<name>.previous` until the new one
-    is complete. If the new one does not get that far, the old one is put back: at once, or, after a kill, by the next
-    run.
-
-    Raises:
-        SameLoopError: it holds another run or other files, is a file, or cannot be written.
-    """
-    previous = output_dir.with_name(output_dir.name + ".previous")
-    try:
-        if earlier_config(previous) is not None:
-            _put_back(previous, output_dir)
-        replaces = output_dir.is_dir() and any(output_dir.iterdir())
-        if replaces:
-            _refuse_unless_same(output_dir, config, overwrite)
-            output_dir.rename(previous)
-        made = not output_dir.exists()
-        output_dir.mkdir(parents=True, exist_ok=True)
-        probe = output_dir / ".writable"
-        probe.touch()
-        probe.unlink()
-    except (FileExistsError, NotADirectoryError):
-        raise SameLoopError(f"--output-dir {output_dir}: a file is in the way; name a folder") from None
-    except OSError as error:
-        raise SameLoopError(
-            f"--output-dir {output_dir}: cannot be written ({error.strerror}); name another folder"
-        ) from None
-    try:
-        yield
-    except BaseException as error:
-        if replaces:
-            _put_back(previous, output_dir)
-        elif made and isinstance(error, SameLoopError):
-            shutil.rmtree(output_dir)
-        raise
-    if replaces:
-        shutil.rmtree(previous)
-
-
-def _put_back(previous: Path, output_dir: Path) -> None:
-    """Undo a replacement that was not completed."""
-    if output_dir.exists():
-        shutil.rmtree(output_dir)
-    previous.rename(output_dir)
-
-
-def _refuse_unless_same(output_dir: Path, config: RunConfig, overwrite: bool) -> None:
-    earlier = earlier_config(output_dir)
-    if earlier is None:
-        raise SameLoopError(
-            f"--output-dir {output_dir}: it holds files that are not a SameLoop run; name a new or empty folder"
-        )
-    if overwrite:
-        return
-    if different := config.differences(earlier):
-        name, (ours, theirs) = next(iter(different.items()))
-        raise SameLoopError(
-            f"--output-dir {output_dir}: it holds another run ({option(name)} {show(theirs)}, not {show(ours)}); "
-            "name another folder, or add --overwrite-output-dir"
-        )
-
-
-def earlier_config(output_dir: Path) -> RunConfig | None:
-    """The dials of the run that `output_dir` holds: one loop's, or a comparison's; None if it holds none."""
-    for record in (
-        output_dir / FILE_NAME,
-        output_dir / "manual" / FILE_NAME,
-        output_dir / "trainer" / FILE_NAME,
-    ):
-        if record.is_file():
             try:
-                return RunRecord.read(record).config
-            except SameLoopError:
-                continue
+                _train(train, loop, config, output_dir, rank, record, detail_step, checkpoint)
+            except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
+                raise _explained(error, output_dir) or error from error
+
+
+def _train(
+    train: Train,
+    loop: str,
+    config: RunConfig,
+    output_dir: Path,
+    rank: int,
+    record: bool,
+    detail_step: int | None,
+    checkpoint: Checkpoint | None,
+) -> None:
+    """Call the page, watched or not; `run_loop` has its arguments."""
+
+    def log_history() -> list[dict]:
+        if checkpoint is not None and checkpoint.step == config.total_steps(launched_world_size()):
+            announce("all steps were done: only the last save was missing")
+            if rank == 0:
+                checkpoints.finish_from(checkpoint.path, output_dir, config)
+            return checkpoints.read_state(checkpoint.path)["log_history"]
+        return train(config, output_dir, checkpoint and checkpoint.path)
+
+    if not record:
+        log_history()
+        return
+    from shared.recorder import DetailTaken, FlightRecorder
+
+    started = time.perf_counter()
+    step = checkpoint.step if checkpoint else 0
+    with (
+        suppress(DetailTaken),
+        FlightRecorder(output_dir, header(loop, config), rank, detail_step, resume_step=step) as recorder,
+    ):
+        recorder.finish(log_history(), total_seconds=time.perf_counter() - started)
+
+
+def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
+    """One line for what the system refused, disk space or memory; None for any other error."""
+    how = "add --resume-from-checkpoint last" if can_be_resumed(output_dir) else "start again"
+    if reason := refused_write(error):
+        return TrainingStopped(f"cannot write to {output_dir} ({reason}); make room there, then {how}")
+    if isinstance(error, MemoryError) or ("alloc" in str(error).lower() and "memory" in str(error).lower()):
+        return TrainingStopped(
+            "out of memory; lower --per-device-train-batch-size or --max-length, or add --gradient-checkpointing, "
+            "then start again"
+        )
     return None
 
 

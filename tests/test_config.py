@@ -31,6 +31,8 @@ OTHER_DEFAULTS = {
     "logging_strategy": "epoch",
     "eval_strategy": "epoch",
     "gradient_checkpointing": False,
+    "save_strategy": "epoch",
+    "save_total_limit": 1,
 }
 
 

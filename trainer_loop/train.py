@@ -1,7 +1,8 @@
 """Fine-tune DistilBERT on reviews through Hugging Face's `Trainer`.
 
 Read it top to bottom next to `manual_loop/train.py`: the numbered headings are the same on both pages
-(`diff -y manual_loop/train.py trainer_loop/train.py`). Both give the same model, bit for bit.
+(`diff -y manual_loop/train.py trainer_loop/train.py`). Both give the same model, bit for bit. One neighbour,
+`callbacks.py`, is what it takes for a run that was cut off and resumed to be the same run, too.
 """
 
 import sys
@@ -13,10 +14,11 @@ from transformers import DataCollatorWithPadding, EvalPrediction, Trainer, Train
 from shared.config import RunConfig
 from shared.data import load_data
 from shared.model import load_model, load_tokenizer
+from trainer_loop.callbacks import ExactResume
 
 
-def train(config: RunConfig, output_dir: Path) -> list[dict]:
-    """Fine-tune, evaluate, save the model to `output_dir`; return what was logged."""
+def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -> list[dict]:
+    """Fine-tune (from `checkpoint` on, if given), evaluate, save to `output_dir`; return what was logged."""
 
     # 1. Seed: the new head's weights are random, so fix the dice before they are thrown.
     set_seed(config.seed)
@@ -71,13 +73,17 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
         torch_compile=config.torch_compile,
         logging_strategy=config.logging_strategy,
         logging_steps=config.logging_steps,
+        logging_nan_inf_filter=False,  # True, the default, would log other losses in place of NaN and train on
         eval_strategy=config.eval_strategy,
         eval_steps=config.eval_steps,
         ddp_find_unused_parameters=False,  # several processes: every trained parameter takes part in every step
         disable_tqdm=not sys.stderr.isatty(),
         report_to="none",
-        # 8. Saving: no checkpoints on the way; the model is saved below.
-        save_strategy="no",
+        # 8. Saving: checkpoints on the way. (save_total_limit: the callback deletes the older ones, a little later.)
+        save_strategy=config.save_strategy,
+        save_steps=config.save_steps,
+        load_best_model_at_end=config.load_best_model_at_end,
+        metric_for_best_model=config.metric_for_best_model,
     )
     trainer = Trainer(
         model=model,
@@ -88,9 +94,10 @@ def train(config: RunConfig, output_dir: Path) -> list[dict]:
         processing_class=tokenizer,
         compute_metrics=compute_metrics,
     )
+    trainer.add_callback(ExactResume(trainer, config, output_dir, checkpoint))
 
     # 7. Training: every line under this heading on the other page happens in this call.
-    trainer.train()
+    trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
 
     # 8. Saving: weights, configuration and tokenizer in one folder, ready for `from_pretrained`.
     trainer.save_model()

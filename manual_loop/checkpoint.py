@@ -1,0 +1,133 @@
+"""Checkpoints by hand: all that the next step depends on, in a folder that is whole or not there.
+
+What that is: the weights, the optimizer's averages, where the schedule stands, the gradient scaler's factor, the state
+of every random number generator, and the few numbers in `TrainingState`. The order of the batches is not in it: it is
+drawn again from the epoch's seed, and the batches that are done are passed over.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_model
+from torch.utils.data import DataLoader
+
+from manual_loop.processes import is_first_process, rank, wait_for_all, world_size
+from shared.checkpoints import STATE, read_state, rotate, seal
+from shared.config import RunConfig
+from shared.determinism import random_states, restore_random_states
+from shared.files import flush_to_disk, write_json
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+WEIGHTS = "model.safetensors"
+
+
+@dataclass
+class TrainingState:
+    """Where the training stands.
+
+    Attributes:
+        step: optimizer steps done.
+        total_loss: the training losses added up since the last log line, a scalar; each process has its own.
+        step_logged: the step of the last log line.
+        log_history: what has been logged.
+        best_metric, best_step: the best evaluation so far and its step.
+        random_states: of every generator, at the start of the epoch.
+    """
+
+    total_loss: torch.Tensor
+    step: int = 0
+    step_logged: int = 0
+    log_history: list[dict] = field(default_factory=list)
+    best_metric: float | None = None
+    best_step: int | None = None
+    random_states: dict[str, Any] = field(default_factory=random_states)
+
+
+def save_checkpoint(
+    output_dir: Path,
+    config: RunConfig,
+    state: TrainingState,
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    **parts: Any,
+) -> None:
+    """Write everything to a folder under another name, flush it to the disk, and only then give it its name.
+
+    Args:
+        output_dir: gets `checkpoint-<step>`.
+        model, tokenizer: saved so that `from_pretrained` takes the checkpoint.
+        parts: the optimizer, the scheduler and the scaler, by name; whatever has a `state_dict`.
+    """
+    checkpoint = output_dir / f"checkpoint-{state.step}"
+    unfinished = output_dir / f".{checkpoint.name}.unfinished"
+    if is_first_process():
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        model.save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
+        for name, part in parts.items():
+            torch.save(part.state_dict(), unfinished / f"{name}.pt")
+        readable = {
+            "global_step": state.step,
+            "step_logged": state.step_logged,
+            "best_metric": state.best_metric,
+            "best_global_step": state.best_step,
+            "log_history": state.log_history,
+        }
+        write_json(unfinished / STATE, readable)
+    wait_for_all()
+    own = {"now": random_states(), "epoch_start": state.random_states, "total_loss": state.total_loss}
+    torch.save(own, unfinished / f"rng_state_{rank()}.pth")
+    wait_for_all()
+    if is_first_process():
+        seal(unfinished, config, world_size())
+        # One that is already there is damaged, or the same: this run has been resumed from an earlier one.
+        if checkpoint.exists():
+            shutil.rmtree(checkpoint)
+        unfinished.rename(checkpoint)
+        flush_to_disk(output_dir)
+        rotate(output_dir, config.save_total_limit, state.best_step)
+    wait_for_all()
+
+
+def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Module, **parts: Any) -> None:
+    """Put everything back, in place, as `save_checkpoint` found it."""
+    load_model(model, checkpoint / WEIGHTS)
+    for name, part in parts.items():
+        part.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
+    readable = read_state(checkpoint)
+    state.step, state.step_logged = readable["global_step"], readable["step_logged"]
+    state.best_metric, state.best_step = readable["best_metric"], readable["best_global_step"]
+    state.log_history = readable["log_history"]
+    own = torch.load(checkpoint / f"rng_state_{rank()}.pth", map_location="cpu", weights_only=True)
+    state.total_loss.copy_(own["total_loss"])
+    state.random_states = own["epoch_start"]
+    restore_random_states(own["now"])
+
+
+def remaining_batches(train_loader: DataLoader, done: int, state: TrainingState) -> Iterator[dict[str, torch.Tensor]]:
+    """The batches of the epoch in which the checkpoint was made, without the first `done`.
+
+    The loader draws from the generators as it did when the epoch began; afterwards they are back at the checkpoint.
+    """
+    now = random_states()
+    restore_random_states(state.random_states)
+    batches = iter(train_loader)
+    for _ in range(done):
+        next(batches)
+    restore_random_states(now)
+    return batches
+
+
+def load_best_model(output_dir: Path, state: TrainingState, model: torch.nn.Module) -> None:
+    """Take the weights out of the checkpoint of the best evaluation, if there was one."""
+    if state.best_step is not None:
+        load_model(model, output_dir / f"checkpoint-{state.best_step}" / WEIGHTS)

@@ -1,0 +1,182 @@
+"""Checkpoints that are whole or not there, whichever loop wrote them.
+
+A checkpoint is a folder `checkpoint-<step>` in the run's output folder. Its last file is `manifest.json`: the dials
+and a digest of every other file. A folder without it, or with a file that is not as the manifest says, was cut short
+or damaged, and is passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import xxhash
+from pydantic import ValidationError
+
+from shared.config import RunConfig, option, show
+from shared.errors import SameLoopError
+from shared.files import flush_to_disk, write_json
+from shared.progress import announce
+
+MANIFEST = "manifest.json"
+STATE = "trainer_state.json"
+LAST = "last"
+
+
+class Checkpoint(NamedTuple):
+    """A whole checkpoint and the optimizer step after which it was made."""
+
+    path: Path
+    step: int
+
+
+def seal(folder: Path, config: RunConfig, world_size: int) -> None:
+    """Declare a checkpoint whole: flush its files to the disk, then write the manifest.
+
+    Args:
+        folder: the checkpoint, with every other file in it.
+        config: the run's dials.
+        world_size: how many processes the run has.
+    """
+    files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
+    for path in files:
+        flush_to_disk(path)
+    write_json(
+        folder / MANIFEST,
+        {
+            "config": config.model_dump(),
+            "world_size": world_size,
+            "files": {path.name: {"bytes": path.stat().st_size, "xxh3_128": _digest(path)} for path in files},
+        },
+    )
+    flush_to_disk(folder)
+
+
+def in_order(output_dir: Path) -> list[Path]:
+    """The checkpoint folders of a run, whole or not, the earliest step first."""
+    if not output_dir.is_dir():
+        return []
+    found = [path for path in output_dir.iterdir() if re.fullmatch(r"checkpoint-\d+", path.name) and path.is_dir()]
+    return sorted(found, key=step_of)
+
+
+def step_of(folder: Path) -> int:
+    """The step in a checkpoint's name."""
+    return int(folder.name.rsplit("-", 1)[1])
+
+
+def problem_with(folder: Path) -> str | None:
+    """Why a checkpoint is not whole, in a few words; None if it is."""
+    try:
+        files = _manifest(folder)["files"]
+        for name, expected in files.items():
+            path = folder / name
+            if path.parent != folder or not path.is_file():
+                return f"{name} is missing"
+            if path.stat().st_size != expected["bytes"]:
+                return f"{name} is cut short"
+            if _digest(path) != expected["xxh3_128"]:
+                return f"{name} is damaged"
+    except FileNotFoundError:
+        return "its writing was cut short"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return f"{MANIFEST} is damaged"
+    return None
+
+
+def newest_whole(output_dir: Path) -> Path | None:
+    """The newest checkpoint of a run that is whole; says which ones it passes over."""
+    for folder in reversed(in_order(output_dir)):
+        problem = problem_with(folder)
+        if problem is None:
+            return folder
+        announce(f"{folder} is not whole ({problem}): passed over")
+    return None
+
+
+def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int) -> Checkpoint:
+    """The checkpoint to resume from.
+
+    Args:
+        output_dir: the run's folder.
+        wanted: `last`, or the path of a checkpoint in `output_dir`.
+        config: the dials of the run that is to go on.
+        world_size: how many processes it has.
+
+    Raises:
+        SameLoopError: there is none, it is not whole, or it was made under other dials.
+    """
+    flag = f"--resume-from-checkpoint {wanted}"
+    if wanted == LAST:
+        folder = newest_whole(output_dir)
+        if folder is None:
+            raise SameLoopError(f"{flag}: there is no whole checkpoint in {output_dir}; start without it")
+    else:
+        folder = Path(wanted)
+        if not folder.is_dir() or not re.fullmatch(r"checkpoint-\d+", folder.name):
+            raise SameLoopError(f"{flag}: there is no such checkpoint; give `last` or a folder checkpoint-<step>")
+        if folder.resolve().parent != output_dir.resolve():
+            raise SameLoopError(f"{flag}: it belongs to another run; give --output-dir {folder.parent} too")
+        if problem := problem_with(folder):
+            raise SameLoopError(f"{flag}: the checkpoint is not whole ({problem}); give another one, or `last`")
+    manifest = _manifest(folder)
+    try:
+        made_under = RunConfig(**manifest["config"])
+    except (KeyError, TypeError, ValidationError):
+        raise SameLoopError(f"{flag}: {folder} was made by another version; start without it") from None
+    different = [
+        f"{option(name)} {show(theirs)}, not {show(ours)}"
+        for name, (ours, theirs) in config.differences(made_under).items()
+    ]
+    if manifest["world_size"] != world_size:
+        different.append(f"{manifest['world_size']} processes, not {world_size}")
+    if different:
+        raise SameLoopError(
+            f"{flag}: {folder} was made under other dials ({'; '.join(different)}); give the same ones"
+        )
+    return Checkpoint(folder, step_of(folder))
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """What a whole checkpoint says of the run: `global_step`, `log_history`, `best_global_step` among others."""
+    return json.loads((folder / STATE).read_text(encoding="utf-8"))
+
+
+def rotate(output_dir: Path, save_total_limit: int | None, best_step: int | None) -> None:
+    """Delete the oldest checkpoints until `save_total_limit` are left; the newest and the best stay in any case.
+
+    Call it when the newest is whole, so that there is a whole one at every moment.
+    """
+    if save_total_limit is None:
+        return
+    folders = in_order(output_dir)
+    kept = {folders[-1], output_dir / f"checkpoint-{best_step}"} & set(folders)
+    superfluous = len(folders) - max(save_total_limit, len(kept))
+    for folder in [folder for folder in folders if folder not in kept][: max(superfluous, 0)]:
+        shutil.rmtree(folder)
+
+
+def finish_from(checkpoint: Path, output_dir: Path, config: RunConfig) -> None:
+    """Complete a run whose training was over when it was cut off: take the model out of its last checkpoint."""
+    state, source = read_state(checkpoint), checkpoint
+    if config.load_best_model_at_end and state.get("best_global_step"):
+        source = output_dir / f"checkpoint-{state['best_global_step']}"
+    own = {"optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", STATE, MANIFEST}
+    for path in source.iterdir():
+        if path.name not in own and not path.name.startswith(("rng_state", "progress-")):
+            shutil.copyfile(path, output_dir / path.name)
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+
+
+def _digest(path: Path) -> str:
+    digest = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,82 @@
+"""Stopping at the right moment: Ctrl-C and SIGTERM are followed after the step, with a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from shared.errors import Interrupted
+from shared.progress import announce
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class _Requests:
+    """What has been asked of this process."""
+
+    signal_number: int | None = None
+    # Whether the training has come to where it can stop with a checkpoint.
+    under_way = False
+
+
+@contextmanager
+def stopping_after_the_step() -> Iterator[None]:
+    """Inside, the first Ctrl-C or SIGTERM during the training only sets what `stop_requested` returns.
+
+    Before the first step is done, and on the second signal, the program stops at once.
+
+    Raises:
+        Interrupted: it stops at once.
+    """
+    main_process = os.getpid()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != main_process:
+            # A loader's worker has inherited this handler. Ctrl-C is the main process's business.
+            if number == signal.SIGTERM:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
+            return
+        if _Requests.signal_number is not None or not _Requests.under_way:
+            raise Interrupted("stopped at once, without a checkpoint of this step", number)
+        _Requests.signal_number = number
+        announce("stopping after this step, with a checkpoint (once more: at once)")
+
+    _Requests.signal_number, _Requests.under_way = None, False
+    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def stop_requested() -> int | None:
+    """The signal that asked this run to stop, the same one in all of its processes; None if there was none."""
+    import torch
+
+    _Requests.under_way = True
+    asked = _Requests.signal_number or 0
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        # The signal may have reached one process a step earlier than another: they must agree.
+        device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
+        everybody = torch.tensor(asked, device=device)
+        torch.distributed.all_reduce(everybody, torch.distributed.ReduceOp.MAX)
+        asked = int(everybody)
+    return asked or None
+
+
+def stop_after_checkpoint(signal_number: int, step: int, max_steps: int) -> None:
+    """End the run: the checkpoint of `step` is on the disk.
+
+    Raises:
+        Interrupted: always.
+    """
+    raise Interrupted(
+        f"stopped after step {step} of {max_steps}; the same command with --resume-from-checkpoint last goes on from "
+        "there",
+        signal_number,
+    )

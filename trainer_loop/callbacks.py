@@ -1,0 +1,124 @@
+"""What a callback adds to `Trainer`, so that a run that was cut off and resumed is the same run, bit for bit.
+
+`Trainer` writes checkpoints and resumes from them. By itself it falls short of that in six points, each of which is
+made up for here, from outside (`transformers/trainer.py` of release 5.23):
+
+1. A checkpoint that was being written when the power failed looks like a whole one. Here the manifest tells.
+2. It deletes the older checkpoint before the new one is known to be on the disk. Here afterwards.
+3. The loss added up since the last log line is not in the checkpoint (`_tr_loss` starts from zero again).
+4. `group_by_length` draws its order from the global random state, which in mid-epoch is no longer the epoch's first.
+5. With several processes the order of a later epoch, resumed in the middle, is that of the first: the epoch's number
+   does not reach the sampler through the wrappers that skip batches and share them out.
+6. A checkpoint at an epoch's last step is written before the epoch's evaluation, which a resumed run would leave out.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from shared.checkpoints import rotate, seal
+from shared.config import RunConfig
+from shared.determinism import random_states, restore_random_states
+from shared.errors import LossNotFinite
+from shared.interrupt import stop_after_checkpoint, stop_requested
+
+
+class ExactResume(TrainerCallback):
+    """Completes `Trainer`'s checkpoints, stops it in time, and sets the stage when it resumes.
+
+    Args:
+        trainer: whose callback this is.
+        config: the run's dials.
+        output_dir: where the checkpoints are.
+        checkpoint: the one that the run goes on from, if any.
+
+    Raises:
+        LossNotFinite: before a step with a loss that is NaN or infinite.
+        Interrupted: after the step in which Ctrl-C or SIGTERM arrived.
+    """
+
+    def __init__(self, trainer: Trainer, config: RunConfig, output_dir: Path, checkpoint: Path | None) -> None:
+        self._trainer, self._config, self._output_dir = trainer, config, output_dir
+        self._rank, self._world_size = trainer.args.process_index, trainer.args.world_size
+        self._steps_per_epoch = config.steps_per_epoch(self._world_size)
+        self._save_at_epoch_end = False
+        self._stop: int | None = None
+        self._resumed: dict[str, Any] | None = None
+        if checkpoint is not None:
+            file = checkpoint / self._own_file
+            self._resumed = torch.load(file, map_location="cpu", weights_only=True)
+
+    @property
+    def _own_file(self) -> str:
+        return f"progress-{self._rank}.pt"
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._resumed is not None:
+            self._trainer._tr_loss += self._resumed["total_loss"].to(self._trainer._tr_loss.device)
+            self._trainer._globalstep_last_logged = self._resumed["step_logged"]
+            if state.best_global_step:
+                # The folder may have moved since.
+                state.best_model_checkpoint = str(self._output_dir / f"checkpoint-{state.best_global_step}")
+
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._resumed is not None:
+            in_mid_epoch = state.global_step % self._steps_per_epoch
+            restore_random_states(self._resumed["epoch_start" if in_mid_epoch else "now"])
+            self._resumed = None
+            sampler = kwargs["train_dataloader"].batch_sampler
+            while sampler is not None:
+                if hasattr(sampler, "set_epoch"):
+                    sampler.set_epoch(state.global_step // self._steps_per_epoch)
+                sampler = getattr(sampler, "batch_sampler", getattr(sampler, "sampler", None))
+        self._random_states = random_states()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        loss = self._trainer._tr_loss
+        if not math.isfinite(loss):
+            raise LossNotFinite(state.global_step + 1, loss.item(), kwargs["optimizer"].param_groups[0]["lr"])
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._stop = stop_requested()
+        training_ends = state.global_step == state.max_steps
+        epoch_ends = training_ends or state.global_step % self._steps_per_epoch == 0
+        if (self._stop or control.should_save) and epoch_ends:
+            control.should_save, self._save_at_epoch_end = False, True
+        elif self._stop:
+            control.should_save = True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._save_at_epoch_end:
+            control.should_save, self._save_at_epoch_end = True, False
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        checkpoint = self._output_dir / f"checkpoint-{state.global_step}"
+        own = {
+            "now": random_states(),
+            "epoch_start": self._random_states,
+            "total_loss": self._trainer._tr_loss.detach().clone(),
+            "step_logged": self._trainer._globalstep_last_logged,
+        }
+        torch.save(own, checkpoint / self._own_file)
+        self._trainer.accelerator.wait_for_everyone()
+        if state.is_world_process_zero:
+            seal(checkpoint, self._config, self._world_size)
+            best_step = state.best_global_step if self._config.load_best_model_at_end else None
+            rotate(self._output_dir, self._config.save_total_limit, best_step)
+        self._trainer.accelerator.wait_for_everyone()
+        if self._stop:
+            stop_after_checkpoint(self._stop, state.global_step, state.max_steps)
