@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-slow gpu-test parity-table parity-sweep lint install docs clean help
+.PHONY: compare test test-slow gpu-test crash-test parity-table parity-sweep lint install docs clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	$(BIN)/sameloop compare $(ARGS)
@@ -16,6 +16,9 @@ test-slow: $(INSTALLED) ## the quick preset in full, and torch.compile; about 8 
 
 gpu-test: $(INSTALLED) ## what needs a GPU: fp32, bf16 and fp16 with full determinism
 	$(BIN)/python -m pytest -m gpu -rs $(ARGS)
+
+crash-test: $(INSTALLED) ## docs/crash.md: both loops killed 20 times each and resumed; about 9 minutes on 2 cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.crash $(ARGS)
 
 parity-table: $(INSTALLED) ## docs/parity.md and docs/faults.md, measured anew; about 6 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity table

@@ -94,7 +94,7 @@ def run_in_fresh_process(
     if returncode == SameLoopError.exit_status:
         raise SameLoopError  # without a text: the loop's process has told the user what is wrong
     if returncode in (128 + number for number in SIGNALS):
-        raise Interrupted("the same command again goes on from there", returncode - 128)
+        raise Interrupted("the comparison is cut off; the same command goes on from there", returncode - 128)
     if returncode:
         how = f"exit status {returncode}" if returncode > 0 else f"signal {-returncode}"
         raise SameLoopError(f"the {loop} loop did not finish ({how}); run it alone: {' '.join(command[1:])}")

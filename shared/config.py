@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from shared.errors import SameLoopError
 
@@ -47,6 +47,13 @@ def _none_from_text(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in ("", "none") else value
 
 
+def _usable_name(value: str) -> str:
+    if "\0" in value or any(len(part.encode()) > 255 for part in value.split("/")):
+        raise ValueError("no file, folder or Hub id can have this name")
+    return value
+
+
+Source = Annotated[str, AfterValidator(_usable_name)]
 OptionalInt = Annotated[int | None, BeforeValidator(_none_from_text)]
 OptionalStr = Annotated[str | None, BeforeValidator(_none_from_text)]
 OptionalMetric = Annotated[Metric | None, BeforeValidator(_none_from_text)]
@@ -66,7 +73,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     preset: Preset = _dial("quick", "Slice and model", "the named set of dials that this run started from")
-    dataset: str = _dial(
+    dataset: Source = _dial(
         "embedded",
         "Slice and model",
         "where the reviews come from: `embedded` (IMDB), `embedded-rotten-tomatoes`, a Hub id, or a local "
@@ -76,7 +83,7 @@ class RunConfig(BaseModel):
     dataset_revision: OptionalStr = _dial(
         None, "Slice and model", "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
     )
-    model: str = _dial(
+    model: Source = _dial(
         "embedded",
         "Slice and model",
         "where the model comes from: `embedded` (pretrained, 22.7 M parameters), `embedded-tiny` (random, for "
@@ -342,4 +349,6 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         return f"there is no dial {option(name)}: `sameloop manual --help` lists them all"
     wrong = problem["msg"].removeprefix("Value error, ")
-    return f"{option(name)} {problem['input']!s}: {wrong[0].lower()}{wrong[1:]}"
+    given = str(problem["input"])
+    shown = given if len(given) <= 80 else f"{given[:77]}..."
+    return f"{option(name)} {shown}: {wrong[0].lower()}{wrong[1:]}"

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 FILE_FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
 EVAL_SPLITS = ("test", "validation")
+MOST_COLUMNS = 1000
 
 
 class Data(NamedTuple):
@@ -95,7 +96,8 @@ def load_slices(config: RunConfig) -> Slices:
         raise SameLoopError(
             f"--train-size {config.train_size}: {config.dataset} has only {len(train)} reviews to train on"
         )
-    shuffled = train.shuffle(seed=config.slice_seed)
+    # In memory: datasets would otherwise leave the order as a file next to the user's own.
+    shuffled = train.shuffle(seed=config.slice_seed, keep_in_memory=True)
     evaluation = next((splits[name] for name in EVAL_SPLITS if name in splits), None)
     if evaluation is not None:
         evaluation = _checked(evaluation, config, "test")
@@ -103,7 +105,7 @@ def load_slices(config: RunConfig) -> Slices:
             raise SameLoopError(
                 f"--eval-size {config.eval_size}: {config.dataset} has only {len(evaluation)} reviews to test on"
             )
-        eval_slice = evaluation.shuffle(seed=config.slice_seed).select(range(config.eval_size))
+        eval_slice = evaluation.shuffle(seed=config.slice_seed, keep_in_memory=True).select(range(config.eval_size))
     else:
         if config.train_size + config.eval_size > len(train):
             raise SameLoopError(
@@ -111,7 +113,32 @@ def load_slices(config: RunConfig) -> Slices:
                 f"{len(train)} reviews of {config.dataset}: no review may be in both"
             )
         eval_slice = shuffled.select(range(len(train) - config.eval_size, len(train)))
-    return Slices(shuffled.select(range(config.train_size)), eval_slice, num_labels)
+    slices = Slices(shuffled.select(range(config.train_size)), eval_slice, num_labels)
+    _check_slices(slices, config)
+    return slices
+
+
+def _check_slices(slices: Slices, config: RunConfig) -> None:
+    """Refuse rows that no training can make sense of, before time is spent on them."""
+    for name, part in (("train", slices.train), ("eval", slices.eval)):
+        texts = part["text"]
+        empty = [number for number, text in enumerate(texts) if text is None or not text.strip()]
+        if empty:
+            raise SameLoopError(
+                f"--dataset {config.dataset}: {len(empty)} of the {len(texts)} texts of the {name} slice are empty; "
+                "remove such rows: `dataset.filter(lambda row: row['text'] and row['text'].strip())`"
+            )
+        wrong = [label for label in set(part["label"]) if label is None or not 0 <= label < slices.num_labels]
+        if wrong:
+            raise SameLoopError(
+                f"--dataset {config.dataset}: label {wrong[0]} in the {name} slice; the training labels are 0 to "
+                f"{slices.num_labels - 1}: remove such rows, or number the labels anew"
+            )
+    if config.train_size > 1 and len(set(slices.train["label"])) == 1:
+        raise SameLoopError(
+            f"--train-size {config.train_size}: all reviews of the slice have the label {slices.train['label'][0]}, "
+            "there is nothing to tell apart; raise it, or choose another --slice-seed"
+        )
 
 
 def _load_splits(config: RunConfig) -> dict[str, datasets.Dataset]:
@@ -166,12 +193,24 @@ def _load_file(path: Path) -> datasets.Dataset:
             f"--dataset {path}: cannot tell its format; name it {', '.join(sorted(FILE_FORMATS))}, "
             "or give a `save_to_disk` folder"
         )
+    _check_width(path)
     try:
         return datasets.load_dataset(file_format, data_files=str(path), split="train")
-    except (DatasetGenerationError, ValueError, OSError) as error:
+    except (DatasetGenerationError, ValueError, OSError, RecursionError) as error:
         cause = error.__cause__ or error
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         raise SameLoopError(f"--dataset {path}: not a readable {file_format} file ({reason})") from None
+
+
+def _check_width(path: Path) -> None:
+    """A CSV's first line says how many columns there are; reading a million takes minutes and gigabytes."""
+    if path.suffix.lower() == ".csv":
+        with path.open("rb") as file:
+            columns = file.readline(MOST_COLUMNS * 100).count(b",") + 1
+        if columns > MOST_COLUMNS:
+            raise SameLoopError(
+                f"--dataset {path}: its first line has more than {MOST_COLUMNS} columns; keep only `text` and `label`"
+            )
 
 
 def _checked(split: datasets.Dataset, config: RunConfig, name: str) -> datasets.Dataset:
@@ -183,6 +222,11 @@ def _checked(split: datasets.Dataset, config: RunConfig, name: str) -> datasets.
                 f"{', '.join(split.column_names[:8])}; rename one ({others}, ...): edit the header, or "
                 f'`dataset.rename_column("...", "{column}").save_to_disk("renamed")` and --dataset renamed'
             )
+    if getattr(split.features["text"], "dtype", "") not in ("string", "large_string"):
+        raise SameLoopError(
+            f"--dataset {config.dataset}: the column `text` of its {name} split holds no text but "
+            f"{split.features['text']}; name the column that does `text`"
+        )
     return split.select_columns(["text", "label"])
 
 

@@ -65,6 +65,7 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
     """
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+    from safetensors import SafetensorError
 
     try:
         yield
@@ -76,7 +77,7 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
         if _offline(error):
             raise _unreachable(flag, name) from None
         raise SameLoopError(f"{flag} {name}: no such file here and no such repository on the Hub") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, SafetensorError) as error:
         if _offline(error):
             raise _unreachable(flag, name) from None
         reason = str(error).strip().splitlines()[0]

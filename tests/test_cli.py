@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -126,34 +125,6 @@ def test_what_a_killed_replacement_left_is_undone_by_the_next_run(compared, tmp_
     assert not (tmp_path / "run.previous").exists()
 
 
-MISTAKES = {
-    "unknown preset": (["--preset", "huge"], "no preset 'huge'"),
-    "unknown dial": (["--learning-rat", "1"], "--learning-rat"),
-    "zero": (["--train-size", "0"], "--train-size 0"),
-    "negative": (["--eval-size", "-3"], "--eval-size -3"),
-    "not a number": (["--learning-rate", "fast"], "--learning-rate fast"),
-    "no value": (["--learning-rate"], "--learning-rate"),
-    "an argument too many": (["please"], "please"),
-    "more than there is": (["--train-size", "9000"], "has only 8530 reviews"),
-    "no such file": (["--dataset", "missing.csv"], "there is no such file"),
-    "no such model": (["--model", "./missing"], "there is no such folder"),
-    "hub unreachable": (["--model", "distilbert-base-uncased"], "--preset quick"),
-    "no output folder": (["--output-dir", "/proc/nothing"], "cannot be written"),
-}
-
-
-@pytest.mark.parametrize(("options", "said"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_line_and_exit_status_2(options: list[str], said: str, tmp_path: Path, capfd) -> None:
-    output = [] if "--output-dir" in options else ["--output-dir", str(tmp_path / "run")]
-    assert main(["manual", "--preset", "tiny", *output, *options]) == 2
-    captured = capfd.readouterr()
-    errors = [line for line in captured.err.splitlines() if not line.startswith("·")]
-    assert len(errors) == 1, captured.err
-    assert errors[0].startswith("sameloop: error: ")
-    assert said in errors[0]
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_a_folder_with_other_files_or_a_file_in_the_way_is_left_alone(tmp_path: Path, capfd) -> None:
     (tmp_path / "thesis.tex").write_text("three years of work")
     for target, said in ((tmp_path, "not a SameLoop run"), (tmp_path / "thesis.tex", "a file is in the way")):
@@ -161,13 +132,6 @@ def test_a_folder_with_other_files_or_a_file_in_the_way_is_left_alone(tmp_path: 
             assert main(["trainer", "--preset", "tiny", "--output-dir", str(target), *overwrite]) == 2
             assert said in capfd.readouterr().err
     assert tree(tmp_path) == {"thesis.tex": b"three years of work"}
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_one_line(tmp_path: Path, capfd) -> None:
-    tmp_path.chmod(0o555)
-    assert main(["manual", "--preset", "tiny", "--output-dir", str(tmp_path / "run")]) == 2
-    assert "cannot be written" in capfd.readouterr().err
 
 
 def test_doctor_names_versions_device_assets_and_presets() -> None:

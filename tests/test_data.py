@@ -11,7 +11,7 @@ from shared import embedded
 from shared.config import RunConfig
 from shared.data import load_data, load_slices
 from shared.errors import SameLoopError
-from shared.model import load_model, load_tokenizer
+from shared.model import load_tokenizer
 
 ROWS = [{"text": f"review {i}", "label": i % 2} for i in range(20)]
 
@@ -75,59 +75,3 @@ def test_a_split_to_test_on_is_used(tmp_path: Path) -> None:
     assert slices.eval["text"] == test.shuffle(seed=0).select(range(8))["text"]
     with pytest.raises(SameLoopError, match=r"--eval-size 10: .* has only 9 reviews to test on"):
         load_slices(local(tmp_path / "both", eval_size=10))
-
-
-@pytest.mark.parametrize(
-    ("rows", "said"),
-    [
-        ([{"review": "a", "label": 0}], r"no column `text`, only review, label; rename one .*rename_column"),
-        ([{"text": "a", "stars": 0}], r"no column `label`, only text, stars; rename one .*rename_column"),
-        ([{"text": "a", "label": "good"}], r"labels must be the integers 0, 1, .* not 'good'.*class_encode_column"),
-        ([{"text": "a", "label": 0.5}], "labels must be the integers"),
-        ([{"text": "a", "label": -1}, {"text": "b", "label": 0}], "labels must be the integers"),
-        ([{"text": "a", "label": 1}, {"text": "b", "label": 3}], "labels must be the integers"),
-        ([{"text": "a", "label": 0}, {"text": "b", "label": 0}], "all labels are 0"),
-        (ROWS[:10], "--train-size 12: .* has only 10 reviews"),
-        (ROWS[:15], "--train-size 12 and --eval-size 8 add up to more than the 15 reviews"),
-    ],
-)
-def test_unusable_reviews_are_one_clear_line(rows: list[dict], said: str, tmp_path: Path) -> None:
-    path = tmp_path / "reviews.parquet"
-    datasets.Dataset.from_list(rows).to_parquet(path)
-    with pytest.raises(SameLoopError, match=said):
-        load_slices(local(path))
-
-
-def test_unreadable_sources_are_one_clear_line(tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    (tmp_path / "broken.parquet").write_bytes(b"PAR1 cut short")
-    (tmp_path / "broken.jsonl").write_text('{"text": "a", "label": ')
-    (tmp_path / "reviews.txt").write_text("hello")
-    for name, said in {
-        "missing.csv": "there is no such file or folder",
-        "empty": "not a folder that `datasets.save_to_disk` wrote",
-        "broken.parquet": "not a readable parquet file",
-        "broken.jsonl": "not a readable json file",
-        "reviews.txt": "cannot tell its format",
-    }.items():
-        with pytest.raises(SameLoopError, match=said) as caught:
-            load_slices(local(tmp_path / name))
-        assert "\n" not in str(caught.value)
-
-
-def test_unusable_models_are_one_clear_line(tmp_path: Path) -> None:
-    empty, weightless = tmp_path / "empty", tmp_path / "weightless"
-    empty.mkdir()
-    weightless.mkdir()
-    (weightless / "config.json").write_text('{"model_type": "distilbert"}')
-    (tmp_path / "file").touch()
-    for name, said in {
-        "missing/but/deep": "there is no such folder",
-        "empty": "no readable config.json",
-        "weightless": "no .safetensors weights",
-        "file": "is a file, not a model folder",
-    }.items():
-        with pytest.raises(SameLoopError, match=said):
-            load_model(RunConfig.build("tiny", model=str(tmp_path / name)), num_labels=2)
-    with pytest.raises(SameLoopError, match="takes 512 tokens at most"):
-        load_model(RunConfig.build("tiny", max_length=513), num_labels=2)

@@ -1,0 +1,205 @@
+"""`make crash-test`: both loops killed again and again, then resumed; nothing may be lost.
+
+Every run is a process of its own, killed with SIGKILL, which no program can catch: at a random moment of the
+training, of an evaluation or of the final save, or in the middle of writing a checkpoint. Then it is resumed until it
+is done and compared with a run that was never stopped: every step, evaluation, log line and weight.
+"""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import click
+from rich.console import Console
+from rich.table import Table
+from tqdm import tqdm
+
+from benchmarks.verdict import compare_runs
+from shared.checkpoints import LAST, MANIFEST, in_order, problem_with
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.folder import LOOPS
+from shared.record import FILE_NAME, RunRecord
+
+DOCS = Path(__file__).parent.parent / "docs"
+# Three epochs of 30 steps, a checkpoint after every third, and what makes resuming hard: an order drawn from the
+# global random state, accumulated batches, log lines that do not fall together with checkpoints.
+DIALS: dict[str, Any] = {
+    "train_size": 235,
+    "num_train_epochs": 3,
+    "per_device_train_batch_size": 4,
+    "gradient_accumulation_steps": 2,
+    "train_sampling_strategy": "group_by_length",
+    "logging_strategy": "steps",
+    "logging_steps": 7,
+    "save_strategy": "steps",
+    "save_steps": 3,
+    "save_total_limit": 2,
+}
+# The share of the kills that wait for a checkpoint to be written.
+AIMED = 0.4
+# Writing a checkpoint of the tiny model takes about this long, in seconds; an aimed kill falls somewhere in it.
+WRITING_SECONDS = 0.02
+
+
+class Kill(NamedTuple):
+    """One run that was killed and resumed.
+
+    Attributes:
+        loop: `manual` or `trainer`.
+        step: the last step in its record when it was killed; 0 if there was none.
+        writing: the checkpoint that was being written, if any.
+        resumed_from: the checkpoint that it went on from; `the start` where there was none yet.
+        difference: how the resumed run differs from one that was never stopped; None: in nothing.
+    """
+
+    loop: str
+    step: int
+    writing: str | None
+    resumed_from: str
+    difference: str | None
+
+
+def kill_and_resume(loop: str, whole: Path, seconds: float, folder: Path, dice: random.Random) -> Kill:
+    """Start a run, kill it at a moment that the dice choose, resume it, and compare it with the whole one.
+
+    Args:
+        loop: which loop.
+        whole: the folder of the run that was never stopped.
+        seconds: from that run's first record line to its end.
+        folder: gets the run.
+        dice: the source of all chance.
+    """
+    while True:
+        process = _start(loop, folder, "--overwrite-output-dir")
+        while not (folder / FILE_NAME).is_file():
+            time.sleep(0.001)
+        if dice.random() < AIMED:
+            _wait_for_writing(process, folder, after=dice.randrange(_steps(whole)))
+            time.sleep(dice.random() * WRITING_SECONDS)
+        else:
+            time.sleep(dice.random() * seconds)
+        process.send_signal(signal.SIGKILL)
+        if process.wait() == -signal.SIGKILL:
+            break
+        shutil.rmtree(folder)  # it was faster than the dice: another try
+    step, writing = _steps(folder), next(iter(_half_written(folder)), None)
+    checkpoints = [path for path in in_order(folder) if problem_with(path) is None]
+    resume = ["--resume-from-checkpoint", LAST] if checkpoints else ["--overwrite-output-dir"]
+    status = _start(loop, folder, *resume).wait()
+    resumed_from = checkpoints[-1].name if checkpoints else "the start"
+    difference = f"exit status {status}" if status else _difference(whole, folder)
+    return Kill(loop, step, writing and writing.name, resumed_from, difference)
+
+
+def _start(loop: str, folder: Path, *options: str) -> subprocess.Popen:
+    flags = RunConfig.build("tiny", **DIALS).flags()
+    command = [sys.executable, "-m", f"{loop}_loop", *flags, "--output-dir", str(folder), *options]
+    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def _steps(folder: Path) -> int:
+    try:
+        return len(RunRecord.read(folder).steps)
+    except SameLoopError:
+        return 0
+
+
+def _half_written(folder: Path) -> list[Path]:
+    """The checkpoints that are being written, or were when the run was killed."""
+    unsealed = [path for path in in_order(folder) if not (path / MANIFEST).exists()]
+    return [*folder.glob(".checkpoint-*.unfinished"), *unsealed]
+
+
+def _wait_for_writing(process: subprocess.Popen, folder: Path, after: int) -> None:
+    """Wait until a checkpoint is being written of a step later than `after`, or the run has ended."""
+    while process.poll() is None:
+        if any(int(path.name.split("-")[1].split(".")[0]) > after for path in _half_written(folder)):
+            return
+
+
+def _difference(whole: Path, resumed: Path) -> str | None:
+    try:
+        first = compare_runs(whole, resumed)["first_divergence"]
+    except SameLoopError as error:
+        return str(error)
+    return first and f"{first['quantity']} of step {first['step']}"
+
+
+def crash_test(loop: str, kills: int, aimed_at_least: int, folder: Path, bar: tqdm, seed: int) -> list[Kill]:
+    """Kill and resume one loop `kills` times, or more, until `aimed_at_least` fell into a checkpoint's writing."""
+    whole, dice = folder / "whole", random.Random(f"{loop}{seed}")
+    process = _start(loop, whole)
+    while not (whole / FILE_NAME).is_file() and process.poll() is None:
+        time.sleep(0.001)
+    started = time.perf_counter()
+    if process.wait():
+        raise SameLoopError(f"the {loop} loop does not finish even if nobody kills it")
+    seconds = time.perf_counter() - started
+    found: list[Kill] = []
+    while len(found) < kills or sum(kill.writing is not None for kill in found) < aimed_at_least:
+        found.append(kill_and_resume(loop, whole, seconds, folder / str(len(found)), dice))
+        bar.update()
+    return found
+
+
+def report(found: list[Kill], seconds: float) -> str:
+    """The table as Markdown."""
+    good = sum(kill.difference is None for kill in found)
+    aimed = {loop: sum(kill.writing is not None for kill in found if kill.loop == loop) for loop in LOOPS}
+    lines = [
+        "# Killed and resumed",
+        "",
+        f"{good} of {len(found)} runs end with the weights and the record of a run that was never stopped; "
+        f"{aimed['manual']} kills of the manual loop and {aimed['trainer']} of `Trainer` fell into the writing of a "
+        f"checkpoint. Made by `make crash-test` in {seconds / 60:.0f} minutes; the moments are random, so another run "
+        "gives another table.",
+        "",
+        "| loop | killed after step | while writing | resumed from | the end |",
+        "|---|---|---|---|---|",
+    ]
+    for kill in found:
+        end = "identical" if kill.difference is None else f"**{kill.difference}**"
+        lines.append(f"| {kill.loop} | {kill.step} | {kill.writing or ''} | {kill.resumed_from} | {end} |")
+    return "\n".join(lines) + "\n"
+
+
+@click.command()
+@click.option("--kills", type=click.IntRange(min=1), default=20, show_default=True, help="how many per loop")
+@click.option(
+    "--aimed", type=click.IntRange(min=0), default=5, show_default=True, help="at least so many in a checkpoint"
+)
+@click.option("--seed", type=int, default=None, help="of the moments; none: other ones every time")
+def main(kills: int, aimed: int, seed: int | None) -> None:
+    """Kill both loops at random moments, resume them, and write docs/crash.md. Exit status 1 if anything was lost."""
+    seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
+    started = time.perf_counter()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        ThreadPoolExecutor(len(LOOPS)) as pool,
+        tqdm(total=kills * len(LOOPS), desc=f"Killing (seed {seed})") as bar,
+    ):
+        tests = [pool.submit(crash_test, loop, kills, aimed, Path(folder) / loop, bar, seed) for loop in LOOPS]
+        found = [kill for test in tests for kill in test.result()]
+    (DOCS / "crash.md").write_text(report(found, time.perf_counter() - started), encoding="utf-8")
+    table = Table(title=f"{sum(kill.difference is None for kill in found)} of {len(found)} lost nothing")
+    for heading in ("loop", "killed after step", "while writing", "resumed from", "the end"):
+        table.add_column(heading)
+    for kill in found:
+        table.add_row(kill.loop, str(kill.step), kill.writing, kill.resumed_from, kill.difference or "identical")
+    Console(highlight=False).print(table)
+    if any(kill.difference for kill in found):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

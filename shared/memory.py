@@ -1,0 +1,66 @@
+"""Whether a training can fit into this machine's memory: asked before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# Numbers of four bytes that each optimizer keeps per weight.
+OPTIMIZER_STATE = {"adamw_torch": 2, "adamw_torch_fused": 2, "sgd": 0, "adafactor": 0}
+CGROUP = Path("/sys/fs/cgroup")
+
+
+def available_memory() -> int:
+    """Bytes that this process can still have: the machine's free memory, or a container's, if that is less."""
+    import psutil
+
+    available = psutil.virtual_memory().available
+    try:
+        limit = (CGROUP / "memory.max").read_text().strip()
+        if limit.isdecimal():
+            available = min(available, int(limit) - int((CGROUP / "memory.current").read_text()))
+    except OSError:
+        pass  # no container, or one that sets no limit
+    return available
+
+
+def least_memory(model: PreTrainedModel, config: RunConfig) -> int:
+    """Bytes that training takes at the very least, on top of the weights.
+
+    Gradients and the optimizer's averages, four bytes each per trained weight, and what the layers keep for the
+    backward pass (Korthikanti et al. 2022, "Reducing Activation Recomputation in Large Transformer Models", equation
+    1): s b h (34 + 5 a s / h) bytes per layer in 16 bits, 2 s b h with gradient checkpointing; twice that in 32 bits.
+    The real need is above it (measured 1.5 times on the quick preset), so nothing is refused that fits.
+    """
+    trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    shape = model.config
+    tokens = config.per_device_train_batch_size * config.max_length
+    hidden, heads = shape.hidden_size, shape.num_attention_heads
+    per_token = 2 * hidden if config.gradient_checkpointing else 34 * hidden + 5 * heads * config.max_length
+    layers = 1 if config.freeze_body else shape.num_hidden_layers
+    activations = layers * tokens * per_token * (1 if config.bf16 or config.fp16 else 2)
+    return 4 * trained * (1 + OPTIMIZER_STATE[config.optim]) + activations
+
+
+def check_memory(model: PreTrainedModel, config: RunConfig) -> None:
+    """Refuse a training that cannot fit, on the CPU; on a GPU torch says so itself, at once.
+
+    Raises:
+        SameLoopError: it cannot fit.
+    """
+    import torch
+
+    if torch.accelerator.is_available() and not config.use_cpu:
+        return
+    needed, available = least_memory(model, config), available_memory()
+    if needed > available:
+        raise SameLoopError(
+            f"too little memory: {needed / 1e9:.1f} GB more are needed at least, {available / 1e9:.1f} GB are free; "
+            "close other programs, lower --per-device-train-batch-size or --max-length, or use --preset quick"
+        )
