@@ -6,6 +6,7 @@ to the collator, batch by batch.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -185,7 +186,6 @@ def _check_revision(splits: dict[str, datasets.Dataset], name: str, revision: st
 
 def _load_file(path: Path) -> datasets.Dataset:
     import datasets
-    from datasets.exceptions import DatasetGenerationError
 
     file_format = FILE_FORMATS.get(path.suffix.lower())
     if file_format is None:
@@ -195,11 +195,35 @@ def _load_file(path: Path) -> datasets.Dataset:
         )
     _check_width(path)
     try:
+        if file_format == "json":
+            return _read_json(path)
         return datasets.load_dataset(file_format, data_files=str(path), split="train")
-    except (DatasetGenerationError, ValueError, OSError, RecursionError) as error:
+    except Exception as error:  # the readers raise almost anything on a file that is not what its name says
         cause = error.__cause__ or error
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         raise SameLoopError(f"--dataset {path}: not a readable {file_format} file ({reason})") from None
+
+
+def _read_json(path: Path) -> datasets.Dataset:
+    """A list of objects, or one object per line; of each the plain values.
+
+    `datasets` reads JSON through pyarrow, which some files end with a crash of the whole program: release 26.0.1 does
+    on a line that is only `null`. So the standard library reads it here.
+    """
+    import datasets
+
+    text = path.read_text(encoding="utf-8")
+    try:
+        content = json.loads(text)
+        rows = content if isinstance(content, list) else [content]
+    except json.JSONDecodeError:
+        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    columns = dict.fromkeys(name for row in rows for name in row)
+    values = {name: [row.get(name) for row in rows] for name in columns}
+    plain = (str, int, float, type(None))
+    return datasets.Dataset.from_dict(
+        {name: column for name, column in values.items() if all(isinstance(value, plain) for value in column)}
+    )
 
 
 def _check_width(path: Path) -> None:

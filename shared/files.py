@@ -49,6 +49,6 @@ def refused_write(error: BaseException) -> str | None:
     text = str(error)
     if type(error).__name__ == "SafetensorError" and "I/O error" in text:
         return text.split("I/O error:")[-1].split("(os error")[0].strip(" .()")
-    if isinstance(error, RuntimeError) and ("PytorchStreamWriter failed writing" in text or "iostream error" in text):
+    if isinstance(error, RuntimeError) and ("inline_container" in text or "iostream error" in text):
         return "the disk is full or refuses the file's size"
     return None

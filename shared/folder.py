@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from shared.checkpoints import in_order
+from shared.checkpoints import MANIFEST, in_order
 from shared.config import RunConfig, option, show
 from shared.errors import SameLoopError, TrainingStopped
 from shared.record import FILE_NAME, RunRecord
@@ -160,4 +160,5 @@ def is_finished(output_dir: Path) -> bool:
 def can_be_resumed(output_dir: Path) -> bool:
     """Whether a run has left something to go on from: a checkpoint, or of a comparison a finished loop."""
     loops = [output_dir / loop for loop in LOOPS]
-    return any(in_order(folder) for folder in (output_dir, *loops)) or any(map(is_finished, loops))
+    sealed = (path for folder in (output_dir, *loops) for path in in_order(folder) if (path / MANIFEST).is_file())
+    return any(sealed) or any(map(is_finished, loops))

@@ -18,6 +18,7 @@ from shared.config import RunConfig
 from shared.run import run_loop
 
 LOOPS = ("manual", "trainer")
+QUANTITIES = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy", "weights")
 
 
 def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -> Path:
@@ -32,3 +33,12 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     config = RunConfig.build("tiny", num_train_epochs=2)
     base = tmp_path_factory.mktemp("tiny")
     return {loop: run_in_process(loop, config, base / loop) for loop in LOOPS}
+
+
+def assert_identical(comparison: dict[str, Any]) -> None:
+    assert comparison["first_divergence"] is None
+    assert comparison["verdict"] == "identical"
+    assert tuple(comparison["max_abs_diff"]) == QUANTITIES
+    evaluated = bool(comparison["manual"]["eval_loss"])
+    for name, difference in comparison["max_abs_diff"].items():
+        assert difference == (0.0 if evaluated or not name.startswith("eval") else None), name

@@ -1,0 +1,80 @@
+"""Several processes: both loops sharded, gathered, and identical."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import assert_identical
+
+from benchmarks.compare import launch
+from benchmarks.parity import UNEVEN
+from benchmarks.verdict import compare_runs
+
+TWO_PROCESSES = {
+    "fp32": {},
+    "bf16": {"bf16": True},
+    "accumulation": {"gradient_accumulation_steps": 4},
+    "grouped": {"train_sampling_strategy": "group_by_length", "label_smoothing_factor": 0.1},
+    "drop_last": {"dataloader_drop_last": True},
+    "few_reviews": {"train_size": 5, "eval_size": 3},
+    "upstream_fault": {"trainer_defaults": True},
+}
+
+WORKER = """
+import importlib, json, sys
+from pathlib import Path
+import torch
+from shared.config import RunConfig
+from shared.run import run_loop
+torch.distributed.init_process_group("gloo")
+for name, dials in json.loads(sys.argv[1]).items():
+    for loop in ("manual", "trainer"):
+        train = importlib.import_module(f"{loop}_loop.train").train
+        run_loop(loop, lambda: train, RunConfig.build("tiny", **dials), Path(sys.argv[2]) / name / loop)
+"""
+
+
+@pytest.fixture(scope="module")
+def two_process_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All of `TWO_PROCESSES` run by one pair of processes, one after the other."""
+    folder = tmp_path_factory.mktemp("two")
+    configurations = json.dumps({name: {**UNEVEN, **dials} for name, dials in TWO_PROCESSES.items()})
+    assert launch([sys.executable, "-c", WORKER, configurations, str(folder)], nproc_per_node=2) == 0
+    return folder
+
+
+@pytest.mark.parametrize("name", [name for name in TWO_PROCESSES if name != "upstream_fault"])
+def test_two_processes_are_identical(name: str, two_process_runs: Path) -> None:
+    comparison = compare_runs(two_process_runs / name / "manual", two_process_runs / name / "trainer")
+    assert_identical(comparison)
+    assert comparison["environment"]["world_size"] == 2
+    assert (two_process_runs / name / "manual/record-1.jsonl").is_file()
+
+
+def test_torchrun_starts_the_manual_loop(tmp_path: Path) -> None:
+    """The plain command of the README, against the Trainer loop under accelerate's launcher."""
+    dials = ["--preset", "tiny", "--train-size", "29", "--eval-size", "19"]
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        ports = [str(server.getsockname()[1]) for server in (first, second)]
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", ports[0]]
+    # accelerate starts several CPU processes only through MPI; its launcher for GPUs works without a GPU too.
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
+    accelerate += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port"]
+    for loop, launcher in (("manual", torchrun), ("trainer", [*accelerate, ports[1]])):
+        command = [*launcher, "-m", f"{loop}_loop", *dials, "--output-dir", str(tmp_path / loop)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+        assert finished.returncode == 0, finished.stderr[-3000:]
+    assert_identical(compare_runs(tmp_path / "manual", tmp_path / "trainer"))
+
+
+def test_with_two_processes_the_upstream_fault_doubles_the_loss(two_process_runs: Path) -> None:
+    runs = two_process_runs / "upstream_fault"
+    first = compare_runs(runs / "manual", runs / "trainer")["first_divergence"]
+    assert (first["step"], first["quantity"]) == (1, "losses")
+    assert first["trainer"] == [2 * loss for loss in first["manual"]]

@@ -1,0 +1,430 @@
+"""A run that was cut off and resumed is the run that was never stopped: exactly, in both loops."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import LOOPS, run_in_process
+
+from benchmarks.cli import main
+from benchmarks.compare import launch
+from benchmarks.crash import kill_and_resume, report
+from benchmarks.verdict import compare_runs
+from shared import checkpoints, interrupt
+from shared.checkpoints import MANIFEST, in_order, problem_with
+from shared.config import RunConfig
+from shared.errors import Interrupted, LossNotFinite, SameLoopError, TrainingStopped
+from shared.folder import is_finished
+from shared.record import RunRecord
+
+# Three epochs of 8 steps, the last batch short; a checkpoint after every step, all of them kept.
+DIALS = {"train_size": 61, "eval_size": 19, "num_train_epochs": 3}
+KEEPING_ALL = {"save_strategy": "steps", "save_total_limit": None}
+COMBINATIONS = {
+    "plain": {},
+    "accumulation": {"gradient_accumulation_steps": 3, "logging_strategy": "steps", "logging_steps": 2},
+    "group_by_length": {"train_sampling_strategy": "group_by_length", "data_seed": 7},
+    "bf16": {"bf16": True, "label_smoothing_factor": 0.1},
+    "workers": {"dataloader_num_workers": 2, "train_sampling_strategy": "group_by_length", "num_train_epochs": 2},
+    "plateau": {"lr_scheduler_type": "reduce_lr_on_plateau", "optim": "adafactor"},
+    "max_steps": {"max_steps": 13, "logging_strategy": "steps", "logging_steps": 5},
+    "best": {
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "accuracy",
+        "eval_strategy": "steps",
+        "eval_steps": 4,
+        "learning_rate": 0.02,
+    },
+}
+
+
+def cut_off(whole: Path, copy: Path) -> Path:
+    """A copy of a finished run with its checkpoints, as if it had been killed during the final save."""
+    shutil.copytree(whole, copy)
+    (copy / "model.safetensors").unlink()
+    return copy
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("dials", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_resumed_equals_never_stopped(dials: dict, loop: str, tmp_path: Path) -> None:
+    """From the middle of an epoch, from its end, and from the very last step."""
+    config = RunConfig.build("tiny", **{**DIALS, **KEEPING_ALL, "save_steps": 4, **dials})
+    per_epoch = config.steps_per_epoch()
+    config = config.model_copy(update={"save_steps": per_epoch // 2})
+    whole = run_in_process(loop, config, tmp_path / "whole")
+    for step in (per_epoch // 2 * 2, per_epoch // 2 * 3, config.total_steps()):
+        folder = cut_off(whole, tmp_path / f"from-{step}")
+        run_in_process(loop, config, folder, resume_from_checkpoint=str(folder / f"checkpoint-{step}"))
+        comparison = compare_runs(whole, folder)
+        assert comparison["first_divergence"] is None, step
+        assert set(comparison["max_abs_diff"].values()) <= {0.0}
+        record = RunRecord.read(folder)
+        assert [line["step"] for line in record.resumes] == [step]
+        assert record.footer["samples"] == RunRecord.read(whole).footer["samples"]
+
+
+def test_both_loops_with_checkpoints_are_one(tmp_path: Path) -> None:
+    """Saving disturbs nothing: with and without, by hand and through Trainer, the run is the same."""
+    plain = RunConfig.build("tiny", **DIALS)
+    saving = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=4)
+    runs = {
+        (loop, name): run_in_process(loop, config, tmp_path / f"{loop}-{name}")
+        for loop in LOOPS
+        for name, config in (("plain", plain), ("saving", saving))
+    }
+    weights = {checkpoints._digest(folder / "model.safetensors") for folder in runs.values()}
+    assert len(weights) == 1
+    assert compare_runs(runs["manual", "saving"], runs["trainer", "saving"])["verdict"] == "identical"
+    # Also every checkpoint holds the same weights, whichever loop made it.
+    for step in (4, 8, 12, 24):
+        ours, theirs = (runs[loop, "saving"] / f"checkpoint-{step}" / "model.safetensors" for loop in LOOPS)
+        assert checkpoints._digest(ours) == checkpoints._digest(theirs)
+
+
+TWO_PROCESSES = """
+import importlib, shutil, sys
+from pathlib import Path
+import torch
+from shared.config import RunConfig
+from shared.run import run_loop
+folder, config = Path(sys.argv[1]), RunConfig.build("tiny", **eval(sys.argv[2]))
+torch.distributed.init_process_group("gloo")
+for loop in ("manual", "trainer"):
+    train = importlib.import_module(f"{loop}_loop.train").train
+    run_loop(loop, lambda: train, config, folder / loop)
+    for step in (2, 4, 5, 6):
+        resumed = folder / f"{loop}-{step}"
+        if torch.distributed.get_rank() == 0:
+            shutil.copytree(folder / loop, resumed)
+            (resumed / "model.safetensors").unlink()
+        torch.distributed.barrier()
+        checkpoint = str(resumed / f"checkpoint-{step}")
+        run_loop(loop, lambda: train, config, resumed, resume_from_checkpoint=checkpoint)
+        torch.distributed.barrier()
+"""
+
+
+def test_two_processes_resume(tmp_path: Path) -> None:
+    """With accumulation, ordered by length: in mid-epoch, at an epoch's end, at the end. About 15 seconds."""
+    dials = {
+        **DIALS,
+        **KEEPING_ALL,
+        "save_steps": 1,
+        "gradient_accumulation_steps": 2,
+        "train_sampling_strategy": "group_by_length",
+    }
+    assert launch([sys.executable, "-c", TWO_PROCESSES, str(tmp_path), repr(dials)], nproc_per_node=2) == 0
+    for loop in LOOPS:
+        for step in (2, 4, 5, 6):
+            comparison = compare_runs(tmp_path / loop, tmp_path / f"{loop}-{step}")
+            assert comparison["first_divergence"] is None, (loop, step)
+            assert comparison["environment"]["world_size"] == 2
+
+
+def patched_module(loop: str) -> str:
+    return "manual_loop.train" if loop == "manual" else "trainer_loop.callbacks"
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(loop: str, tmp_path: Path, monkeypatch) -> None:
+    """Interrupted twice, in mid-epoch and at an epoch's end, although no checkpoints were asked for."""
+    config = RunConfig.build("tiny", **DIALS, train_sampling_strategy="group_by_length")
+    assert config.save_strategy == "no"
+    whole = run_in_process(loop, config, tmp_path / "whole")
+    resume = {}
+    for steps in (5, 3):
+        done = iter(range(1, 100))
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                f"{patched_module(loop)}.stop_requested",
+                lambda done=done, steps=steps: signal.SIGINT if next(done) == steps else None,
+            )
+            with pytest.raises(Interrupted, match="--resume-from-checkpoint last goes on") as caught:
+                run_in_process(loop, config, tmp_path / "run", **resume)
+        assert caught.value.exit_status == 130
+        resume = {"resume_from_checkpoint": "last"}
+    assert [path.name for path in in_order(tmp_path / "run")] == ["checkpoint-8"]
+    run_in_process(loop, config, tmp_path / "run", **resume)
+    assert compare_runs(whole, tmp_path / "run")["first_divergence"] is None
+    assert [line["step"] for line in RunRecord.read(tmp_path / "run").resumes] == [5, 8]
+
+
+@pytest.mark.parametrize(
+    ("loop", "number", "status"), [("manual", signal.SIGINT, 130), ("trainer", signal.SIGTERM, 143)]
+)
+def test_a_real_signal(loop: str, number: int, status: int, tmp_path: Path) -> None:
+    """About 6 seconds each: the process gets the signal in the middle of its training."""
+    command = [sys.executable, "-m", f"{loop}_loop", "--preset", "tiny", "--train-size", "6000"]
+    process = subprocess.Popen(
+        [*command, "--output-dir", str(tmp_path / "run")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    )
+    record = tmp_path / "run/record.jsonl"
+    while not record.is_file() or record.read_text().count("\n") < 10:
+        assert process.poll() is None
+    process.send_signal(number)
+    error = process.communicate()[1]
+    assert process.returncode == 128 + number
+    assert error.count("sameloop: stopped after step") == 1
+    assert "Traceback" not in error
+    (checkpoint,) = in_order(tmp_path / "run")
+    assert problem_with(checkpoint) is None
+    assert checkpoints.step_of(checkpoint) == len(RunRecord.read(tmp_path / "run").steps)
+
+
+def test_before_the_first_step_a_signal_stops_at_once() -> None:
+    with pytest.raises(Interrupted) as caught, interrupt.stopping_after_the_step():
+        os.kill(os.getpid(), signal.SIGTERM)
+    assert caught.value.exit_status == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_the_second_signal_stops_at_once() -> None:
+    with pytest.raises(Interrupted, match="at once"), interrupt.stopping_after_the_step():
+        assert interrupt.stop_requested() is None
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.stop_requested() == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+# Damage -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def checkpointed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Each loop's finished run with checkpoints after steps 3, 6 and 8."""
+    config = RunConfig.build("tiny", save_strategy="steps", save_steps=3, save_total_limit=None)
+    base = tmp_path_factory.mktemp("checkpointed")
+    return {loop: run_in_process(loop, config, base / loop) for loop in LOOPS}
+
+
+CONFIG = RunConfig.build("tiny", save_strategy="steps", save_steps=3, save_total_limit=None)
+
+
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "killed while writing": (lambda c: (c / MANIFEST).unlink(), "its writing was cut short"),
+    "weights cut short": (lambda c: os.truncate(c / "model.safetensors", 5000), "model.safetensors is cut short"),
+    "a bit flipped": (lambda c: flip_a_bit(c / "optimizer.pt"), "optimizer.pt is damaged"),
+    "a file gone": (lambda c: (c / "scheduler.pt").unlink(), "scheduler.pt is missing"),
+    "manifest cut short": (lambda c: os.truncate(c / MANIFEST, 100), "manifest.json is damaged"),
+}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize(("damage", "said"), DAMAGES.values(), ids=DAMAGES)
+def test_a_damaged_checkpoint_is_passed_over(
+    damage, said: str, loop: str, checkpointed, tmp_path: Path, capfd
+) -> None:
+    folder = cut_off(checkpointed[loop], tmp_path / "run")
+    damage(folder / "checkpoint-8")
+    with pytest.raises(SameLoopError, match=f"not whole .{said}"):
+        run_in_process(loop, CONFIG, folder, resume_from_checkpoint=str(folder / "checkpoint-8"))
+    capfd.readouterr()
+    run_in_process(loop, CONFIG, folder, resume_from_checkpoint="last")
+    said_on_the_way = capfd.readouterr().err
+    assert f"checkpoint-8 is not whole ({said}): passed over" in said_on_the_way
+    assert f"going on from {folder / 'checkpoint-6'}" in said_on_the_way
+    assert compare_runs(checkpointed[loop], folder)["first_divergence"] is None
+    assert problem_with(folder / "checkpoint-8") is None
+
+
+def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path, capfd) -> None:
+    folder = cut_off(checkpointed["manual"], tmp_path / "run")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    options = ["--preset", "tiny", "--save-strategy", "steps", "--save-steps", "3", "--save-total-limit", "none"]
+    wrong = ["--learning-rate", "0.5", "--seed", "1", "--resume-from-checkpoint", str(folder / "checkpoint-6")]
+    assert main(["manual", *options, *wrong]) == 2
+    assert "made under other dials (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in capfd.readouterr().err
+    with pytest.raises(SameLoopError, match="1 processes, not 2"):
+        checkpoints.find(folder, "last", CONFIG, world_size=2)
+    with pytest.raises(SameLoopError, match="belongs to another run; give --output-dir"):
+        checkpoints.find(tmp_path, str(folder / "checkpoint-6"), CONFIG, world_size=1)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_finished_run_has_nothing_to_resume(checkpointed, capfd) -> None:
+    folder = checkpointed["manual"]
+    before = (folder / "record.jsonl").read_bytes()
+    run_in_process("manual", CONFIG, folder, resume_from_checkpoint="last")
+    assert "is complete: nothing to resume" in capfd.readouterr().err
+    assert (folder / "record.jsonl").read_bytes() == before
+
+
+def test_a_run_that_can_be_resumed_is_not_overwritten(checkpointed, tmp_path: Path) -> None:
+    folder = cut_off(checkpointed["manual"], tmp_path / "run")
+    with pytest.raises(SameLoopError, match="go on with --resume-from-checkpoint last, or start again"):
+        run_in_process("manual", CONFIG, folder)
+    assert in_order(folder)
+    run_in_process("manual", CONFIG, folder, overwrite=True)
+    assert is_finished(folder)
+    assert not RunRecord.read(folder).resumes
+
+
+def test_a_record_that_is_too_short_is_refused(checkpointed, tmp_path: Path) -> None:
+    folder = cut_off(checkpointed["manual"], tmp_path / "run")
+    lines = (folder / "record.jsonl").read_text().splitlines(keepends=True)
+    (folder / "record.jsonl").write_text("".join(lines[:4]))
+    with pytest.raises(SameLoopError, match="does not reach step 8"):
+        run_in_process("manual", CONFIG, folder, resume_from_checkpoint="last")
+    assert in_order(folder)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_old_checkpoints_go_when_the_new_one_is_whole(loop: str, tmp_path: Path, monkeypatch) -> None:
+    seen = []
+    rotate = checkpoints.rotate
+
+    def watch(output_dir: Path, *args) -> None:
+        seen.append([problem_with(path) for path in in_order(output_dir)])
+        rotate(output_dir, *args)
+
+    module = "manual_loop.checkpoint" if loop == "manual" else "trainer_loop.callbacks"
+    monkeypatch.setattr(f"{module}.rotate", watch)
+    config = RunConfig.build("tiny", save_strategy="steps", save_steps=2, save_total_limit=2)
+    run_in_process(loop, config, tmp_path / "run")
+    assert [path.name for path in in_order(tmp_path / "run")] == ["checkpoint-6", "checkpoint-8"]
+    assert [len(each) for each in seen] == [1, 2, 3, 3]
+    assert all(problem is None for each in seen for problem in each)
+
+
+def test_a_checkpoint_loads_as_a_model_and_holds_no_pickled_code(checkpointed) -> None:
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    for folder in checkpointed.values():
+        checkpoint = folder / "checkpoint-6"
+        assert AutoModelForSequenceClassification.from_pretrained(checkpoint).config.num_labels == 2
+        assert len(AutoTokenizer.from_pretrained(checkpoint)) > 30_000
+        # Trainer's own rng_state.pth holds a numpy array, and training_args.bin an object: we load neither.
+        theirs = {"rng_state.pth", "training_args.bin"} if folder is checkpointed["trainer"] else set()
+        for path in checkpoint.iterdir():
+            if path.suffix in (".pt", ".pth", ".bin") and path.name not in theirs:
+                torch.load(path, weights_only=True)
+
+
+# Trouble on the way -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("accumulation", [1, 3])
+def test_a_loss_that_is_no_number_stops_the_run(loop: str, accumulation: int, tmp_path: Path) -> None:
+    config = RunConfig.build(
+        "tiny",
+        optim="sgd",
+        learning_rate=1e30,
+        max_grad_norm=0,
+        gradient_accumulation_steps=accumulation,
+        lr_scheduler_type="constant",
+    )
+    with pytest.raises(
+        LossNotFinite, match=r"step 2: the training loss is (nan|inf) at learning rate 1e\+30.*Try a lower"
+    ):
+        run_in_process(loop, config, tmp_path / "run")
+    (step,) = RunRecord.read(tmp_path / "run").steps
+    assert math.isfinite(step["loss"])
+
+
+LIMITED = """
+import importlib, resource, sys
+from pathlib import Path
+from benchmarks.cli import main
+from shared import embedded
+embedded.checkpoint("embedded-tiny")
+loop = sys.argv[1]
+importlib.import_module(f"{loop}_loop.train")
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), resource.RLIM_INFINITY))
+sys.exit(main([loop, "--preset", "tiny", *sys.argv[3:]]))
+"""
+# The largest file that may be written, in bytes, as if the disk were full after that: too little for the record, for
+# the weights, for the optimizer's two averages of them.
+LIMITS = {"record": 2000, "weights": 1_000_000, "optimizer": 5_000_000}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("what", LIMITS)
+def test_a_full_disk_is_one_line_and_loses_nothing(what: str, loop: str, tmp_path: Path) -> None:
+    """About 5 seconds each. First two steps with room enough, then the rest without."""
+    folder = tmp_path / "run"
+    strategy = {"record": "no", "weights": "no", "optimizer": "steps"}[what]
+    options = ["--save-strategy", strategy, "--save-steps", "3", "--output-dir", str(folder)]
+    finished = subprocess.run(
+        [sys.executable, "-c", LIMITED, loop, str(LIMITS[what]), *options], capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 2, finished.stderr
+    lines = [line for line in finished.stderr.splitlines() if line.strip() and not line.startswith("·")]
+    assert len(lines) == 1, finished.stderr
+    assert "sameloop: error: cannot write to" in lines[0]
+    assert "make room there, then start again" in lines[0]
+    assert [path for path in in_order(folder) if problem_with(path) is None] == []
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_disk_that_fills_up_keeps_the_older_checkpoint(loop: str, tmp_path: Path, monkeypatch) -> None:
+    """The second checkpoint cannot be written: the first stays, and the run goes on from there later."""
+    config = RunConfig.build("tiny", save_strategy="steps", save_steps=3, save_total_limit=1)
+    save, calls = torch.save, []
+
+    def full(content, path, *args, **kwargs) -> None:
+        calls.append(path)
+        if "checkpoint-6" in str(path) and "rng_state" in str(path):
+            raise OSError(28, "No space left on device")
+        save(content, path, *args, **kwargs)
+
+    whole = run_in_process(loop, config, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "save", full)
+        with pytest.raises(TrainingStopped, match=r"No space left on device.*--resume-from-checkpoint last"):
+            run_in_process(loop, config, tmp_path / "run")
+    assert problem_with(tmp_path / "run/checkpoint-3") is None
+    run_in_process(loop, config, tmp_path / "run", resume_from_checkpoint="last")
+    assert compare_runs(whole, tmp_path / "run")["first_divergence"] is None
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_killed_and_resumed(loop: str, tmp_path: Path) -> None:
+    """One real SIGKILL per loop, about 12 seconds; `make crash-test` does 20 of each."""
+    import random
+
+    from benchmarks.crash import DIALS as CRASH_DIALS
+
+    config = RunConfig.build("tiny", **CRASH_DIALS)
+    whole = run_in_process(loop, config, tmp_path / "whole")
+    kill = kill_and_resume(loop, whole, 1.0, tmp_path / "run", random.Random(3))
+    assert kill.difference is None
+    assert "1 of 1 runs end with" in report([kill], 60)
+
+
+def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd, monkeypatch) -> None:
+    """The first loop is done, the second stopped after step 3: only the rest of that is run. About 7 seconds."""
+    config = RunConfig.build("tiny", save_strategy="steps", save_steps=3)
+    run = tmp_path / "run"
+    run_in_process("manual", config, run / "manual")
+    first = (run / "manual/record.jsonl").read_bytes()
+    done = iter(range(1, 100))
+    monkeypatch.setattr("trainer_loop.callbacks.stop_requested", lambda: 15 if next(done) == 3 else None)
+    with pytest.raises(Interrupted):
+        run_in_process("trainer", config, run / "trainer")
+    capfd.readouterr()
+    options = ["--preset", "tiny", "--save-strategy", "steps", "--save-steps", "3", "--output-dir", str(run)]
+    assert main(["compare", *options]) == 0
+    said = capfd.readouterr().err
+    assert f"it is done already, in {run / 'manual'}" in said
+    assert "going on from" in said
+    assert (run / "manual/record.jsonl").read_bytes() == first
+    assert json.loads((run / "comparison.json").read_text())["verdict"] == "identical"
+    assert [line["step"] for line in RunRecord.read(run / "trainer").resumes] == [3]

@@ -1,0 +1,39 @@
+"""Whole configurations, drawn so that every pair of dial values meets, each compared in full."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from conftest import assert_identical
+
+from benchmarks.parity import (
+    SEARCH_SPACE,
+    all_pairs,
+    compare_in_process,
+    covering_configurations,
+    is_possible,
+    pairs_of,
+)
+
+
+@pytest.mark.parametrize("number", range(25))
+def test_whole_configurations_are_identical(number: int, tmp_path: Path) -> None:
+    """The first 25 of the search; `make parity-sweep` runs 300."""
+    assert_identical(compare_in_process(SWEEP[number], tmp_path))
+
+
+SWEEP = [config for config, _ in covering_configurations(25)]
+
+
+def test_the_search_can_meet_every_pair_and_never_repeats_itself() -> None:
+    pairs = all_pairs()
+    met: set = set()
+    found = list(covering_configurations(60))
+    for config, _ in found:
+        dials = {name: getattr(config, name) for name in SEARCH_SPACE}
+        assert is_possible(dials)
+        met |= pairs_of(dials)
+    assert met <= pairs
+    assert found[-1][1] == len(met) / len(pairs) > 0.85
+    assert [config for config, _ in found[:25]] == SWEEP
