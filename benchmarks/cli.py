@@ -11,7 +11,7 @@ import click
 
 from benchmarks.compare import compare
 from manual_loop.command import command as manual_command
-from shared.command import CONTEXT, DialCommand, config_from, dial_options, run_command, run_options
+from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.run import default_output_dir
 from trainer_loop.command import command as trainer_command
 
@@ -84,6 +84,10 @@ def speed(pairs: int, preset: str) -> None:
     from benchmarks.speed import print_speed
 
     print_speed(preset, pairs)
+
+
+for each in (locate, doctor, speed):
+    each.params.append(debug_option())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

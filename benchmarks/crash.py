@@ -75,14 +75,13 @@ def kill_and_resume(loop: str, whole: Path, seconds: float, folder: Path, dice: 
     Args:
         loop: which loop.
         whole: the folder of the run that was never stopped.
-        seconds: from that run's first record line to its end.
+        seconds: from that run's first step to its end.
         folder: gets the run.
         dice: the source of all chance.
     """
     while True:
         process = _start(loop, folder, "--overwrite-output-dir")
-        while not (folder / FILE_NAME).is_file():
-            time.sleep(0.001)
+        _wait_for_training(process, folder)
         if dice.random() < AIMED:
             _wait_for_writing(process, folder, after=dice.randrange(_steps(whole)))
             time.sleep(dice.random() * WRITING_SECONDS)
@@ -98,7 +97,7 @@ def kill_and_resume(loop: str, whole: Path, seconds: float, folder: Path, dice: 
     status = _start(loop, folder, *resume).wait()
     resumed_from = checkpoints[-1].name if checkpoints else "the start"
     difference = f"exit status {status}" if status else _difference(whole, folder)
-    return Kill(loop, step, writing and writing.name, resumed_from, difference)
+    return Kill(loop, step, writing and f"checkpoint-{_step_of(writing)}", resumed_from, difference)
 
 
 def _start(loop: str, folder: Path, *options: str) -> subprocess.Popen:
@@ -114,17 +113,29 @@ def _steps(folder: Path) -> int:
         return 0
 
 
+def _step_of(half_written: Path) -> int:
+    return int(half_written.name.split("-")[1].removesuffix(".unfinished"))
+
+
 def _half_written(folder: Path) -> list[Path]:
     """The checkpoints that are being written, or were when the run was killed."""
     unsealed = [path for path in in_order(folder) if not (path / MANIFEST).exists()]
     return [*folder.glob(".checkpoint-*.unfinished"), *unsealed]
 
 
+def _wait_for_training(process: subprocess.Popen, folder: Path) -> None:
+    """Wait until the model is there and the training begins: what is killed before has nothing to lose."""
+    record = folder / FILE_NAME
+    while process.poll() is None and not (record.is_file() and '"kind": "start"' in record.read_text("utf-8")):
+        time.sleep(0.001)
+
+
 def _wait_for_writing(process: subprocess.Popen, folder: Path, after: int) -> None:
     """Wait until a checkpoint is being written of a step later than `after`, or the run has ended."""
     while process.poll() is None:
-        if any(int(path.name.split("-")[1].split(".")[0]) > after for path in _half_written(folder)):
+        if any(_step_of(path) > after for path in _half_written(folder)):
             return
+        time.sleep(0.0002)
 
 
 def _difference(whole: Path, resumed: Path) -> str | None:
@@ -139,8 +150,7 @@ def crash_test(loop: str, kills: int, aimed_at_least: int, folder: Path, bar: tq
     """Kill and resume one loop `kills` times, or more, until `aimed_at_least` fell into a checkpoint's writing."""
     whole, dice = folder / "whole", random.Random(f"{loop}{seed}")
     process = _start(loop, whole)
-    while not (whole / FILE_NAME).is_file() and process.poll() is None:
-        time.sleep(0.001)
+    _wait_for_training(process, whole)
     started = time.perf_counter()
     if process.wait():
         raise SameLoopError(f"the {loop} loop does not finish even if nobody kills it")

@@ -194,6 +194,9 @@ def _load_file(path: Path) -> datasets.Dataset:
             "or give a `save_to_disk` folder"
         )
     _check_width(path)
+    # datasets would log what we say in one line below.
+    verbosity = datasets.logging.get_verbosity()
+    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
     try:
         if file_format == "json":
             return _read_json(path)
@@ -202,6 +205,8 @@ def _load_file(path: Path) -> datasets.Dataset:
         cause = error.__cause__ or error
         reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
         raise SameLoopError(f"--dataset {path}: not a readable {file_format} file ({reason})") from None
+    finally:
+        datasets.logging.set_verbosity(verbosity)
 
 
 def _read_json(path: Path) -> datasets.Dataset:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -252,7 +253,7 @@ def test_the_table_is_long_enough() -> None:
 
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-def test_one_line_and_nothing_touched(bad: Bad, tmp_path: Path, monkeypatch, capfd) -> None:
+def test_one_line_and_nothing_touched(bad: Bad, tmp_path: Path, monkeypatch, capfd, caplog) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path.parent / "hf"))
     options = bad.options if isinstance(bad.options, list) else bad.options(tmp_path)
@@ -265,6 +266,8 @@ def test_one_line_and_nothing_touched(bad: Bad, tmp_path: Path, monkeypatch, cap
     assert all(part.lower() in line.lower() for part in bad.said), line
     assert len(line) < 600
     assert not captured.out
+    # What a library logs would be another line.
+    assert not [entry for entry in caplog.records if entry.levelno >= logging.WARNING]
     after = tree(tmp_path)
     assert {name: after[name] for name in before} == before
     assert set(after) - set(before) <= {"runs"}

@@ -1,15 +1,13 @@
 """What a callback adds to `Trainer`, so that a run that was cut off and resumed is the same run, bit for bit.
 
-`Trainer` writes checkpoints and resumes from them. By itself it falls short of that in six points, each of which is
+`Trainer` writes checkpoints and resumes from them. By itself it falls short of that in five points, each of which is
 made up for here, from outside (`transformers/trainer.py` of release 5.23):
 
 1. A checkpoint that was being written when the power failed looks like a whole one. Here the manifest tells.
 2. It deletes the older checkpoint before the new one is known to be on the disk. Here afterwards.
 3. The loss added up since the last log line is not in the checkpoint (`_tr_loss` starts from zero again).
 4. `group_by_length` draws its order from the global random state, which in mid-epoch is no longer the epoch's first.
-5. With several processes the order of a later epoch, resumed in the middle, is that of the first: the epoch's number
-   does not reach the sampler through the wrappers that skip batches and share them out.
-6. A checkpoint at an epoch's last step is written before the epoch's evaluation, which a resumed run would leave out.
+5. A checkpoint at an epoch's last step is written before the epoch's evaluation, which a resumed run would leave out.
 """
 
 from __future__ import annotations
@@ -74,11 +72,6 @@ class ExactResume(TrainerCallback):
             in_mid_epoch = state.global_step % self._steps_per_epoch
             restore_random_states(self._resumed["epoch_start" if in_mid_epoch else "now"])
             self._resumed = None
-            sampler = kwargs["train_dataloader"].batch_sampler
-            while sampler is not None:
-                if hasattr(sampler, "set_epoch"):
-                    sampler.set_epoch(state.global_step // self._steps_per_epoch)
-                sampler = getattr(sampler, "batch_sampler", getattr(sampler, "sampler", None))
         self._random_states = random_states()
 
     def on_pre_optimizer_step(
