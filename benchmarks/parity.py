@@ -112,6 +112,8 @@ def cells() -> list[Cell]:
         {"eval_strategy": "no"},
         *({"logging_strategy": "steps", "logging_steps": value} for value in (1, 5)),
         {"logging_strategy": "no"},
+        {"save_strategy": "epoch"},
+        {"save_strategy": "steps", "save_steps": 4},
         {"bf16": True},
         {"label_smoothing_factor": 0.1},
         {"weight_decay": 0.1},
@@ -136,6 +138,7 @@ def cells() -> list[Cell]:
     ]
     accumulation = {"gradient_accumulation_steps": 4}
     grouped = {"train_sampling_strategy": "group_by_length"}
+    best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy", "learning_rate": 0.02}
     pairs: list[dict[str, Any]] = [
         {**accumulation, "bf16": True},
         {**accumulation, "label_smoothing_factor": 0.1},
@@ -163,6 +166,9 @@ def cells() -> list[Cell]:
         {"freeze_body": True, "weight_decay": 0.1},
         {"freeze_body": True, "gradient_checkpointing": True},
         {"max_steps": 11, "eval_strategy": "steps", "eval_steps": 4},
+        {**best, "eval_strategy": "epoch", "save_strategy": "epoch"},
+        {**best, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, **accumulation},
+        {**best, "eval_strategy": "epoch", "save_strategy": "epoch", "lr_scheduler_type": "reduce_lr_on_plateau"},
     ]
     processes: list[dict[str, Any]] = [
         {},
