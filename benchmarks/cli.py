@@ -69,6 +69,16 @@ def locate(output_dir: Path) -> int:
 
 
 @sameloop.command()
+def diff() -> None:
+    """Show the two pages side by side, aligned by what their lines do, and what each phase costs by hand."""
+    from rich.console import Console
+
+    from benchmarks.diff import WIDTH, print_diff
+
+    print_diff(Console(width=WIDTH, highlight=False))
+
+
+@sameloop.command()
 def doctor() -> None:
     """Say what this machine has and which presets can run here."""
     from benchmarks.doctor import print_diagnosis
@@ -86,7 +96,7 @@ def speed(pairs: int, preset: str) -> None:
     print_speed(preset, pairs)
 
 
-for each in (locate, doctor, speed):
+for each in (locate, diff, doctor, speed):
     each.params.append(debug_option())
 
 

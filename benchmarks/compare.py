@@ -20,7 +20,7 @@ from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
 from shared.folder import COMPARISON_FILE, LOOPS, can_be_resumed, earlier_config, is_finished, output_folder
 from shared.hub import go_offline_if_unreachable
-from shared.interrupt import SIGNALS
+from shared.interrupt import SIGNALS, handling
 from shared.progress import announce
 from shared.record import RunRecord
 
@@ -149,9 +149,5 @@ def _passing_signals_on(processes: list[subprocess.Popen]) -> Iterator[list[int]
             if process.poll() is None:
                 process.send_signal(number)
 
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
-    try:
+    with handling(on_signal):
         yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

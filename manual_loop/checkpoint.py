@@ -50,6 +50,12 @@ class TrainingState:
     best_step: int | None = None
     random_states: dict[str, Any] = field(default_factory=random_states)
 
+    def remember_best(self, metric: float, higher_is_better: bool) -> None:
+        """Note this step if no evaluation before it was as good."""
+        sign = 1 if higher_is_better else -1
+        if self.best_metric is None or sign * metric > sign * self.best_metric:
+            self.best_metric, self.best_step = metric, self.step
+
 
 def save_checkpoint(
     output_dir: Path,

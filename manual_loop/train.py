@@ -183,12 +183,8 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
                 metric = metrics[f"eval_{config.metric_for_best_model or 'loss'}"]
                 if config.lr_scheduler_type in METRIC_SCHEDULES:
                     scheduler.step(metric)
-                # The best so far: of the losses the lowest, of the accuracies the highest.
-                sign = 1 if config.metric_for_best_model == "accuracy" else -1
-                if config.load_best_model_at_end and (
-                    state.best_metric is None or sign * metric > sign * state.best_metric
-                ):
-                    state.best_metric, state.best_step = metric, state.step
+                if config.load_best_model_at_end:
+                    state.remember_best(metric, higher_is_better=config.metric_for_best_model == "accuracy")
 
             # Checkpoint: all it takes to go on from here, also when Ctrl-C asks to stop.
             stop = stop_requested()

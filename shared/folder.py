@@ -40,6 +40,10 @@ def output_folder(output_dir: Path, config: RunConfig, overwrite: bool, resume: 
         try:
             if not made:
                 locks.enter_context(_lock(output_dir))
+                # A comparison that was killed may have left a loop behind that is still running.
+                for folder in filter(Path.is_dir, (output_dir / loop for loop in LOOPS)):
+                    with _lock(folder):
+                        pass
             if not resume:
                 _settle(output_dir, previous)
                 if output_dir.is_dir() and any(output_dir.iterdir()):

@@ -1,17 +1,18 @@
-"""Stopping at the right moment: Ctrl-C and SIGTERM are followed after the step, with a checkpoint."""
+"""Stopping at the right moment: what asks to stop is followed after the step, with a checkpoint."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 from shared.errors import Interrupted
 from shared.progress import announce
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Ctrl-C, the system's request to end, and a terminal that was closed.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Requests:
@@ -24,7 +25,7 @@ class _Requests:
 
 @contextmanager
 def stopping_after_the_step() -> Iterator[None]:
-    """Inside, the first Ctrl-C or SIGTERM during the training only sets what `stop_requested` returns.
+    """Inside, the first Ctrl-C, SIGTERM or SIGHUP during the training only sets what `stop_requested` returns.
 
     Before the first step is done, and on the second signal, the program stops at once.
 
@@ -46,7 +47,15 @@ def stopping_after_the_step() -> Iterator[None]:
         announce("stopping after this step, with a checkpoint (once more: at once)")
 
     _Requests.signal_number, _Requests.under_way = None, False
-    before = {number: signal.signal(number, on_signal) for number in SIGNALS}
+    with handling(on_signal):
+        yield
+
+
+@contextmanager
+def handling(on_signal: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Inside, `on_signal` gets the signals; those that are ignored, as `nohup` sets it, stay ignored."""
+    heard = [number for number in SIGNALS if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in heard}
     try:
         yield
     finally:

@@ -69,6 +69,12 @@ class FlightRecorder:
             self._writer.write("header", **header)
         else:
             self._writer.write("resume", step=resume_step, environment=header["environment"])
+            begun_with = earlier.header.get("environment", {})
+            for name, value in header["environment"].items():
+                if name != "git" and begun_with.get(name) != value:
+                    announce(
+                        f"note: begun with {name} {begun_with.get(name)}, now {value}: the rest may round otherwise"
+                    )
         self._loss_is_scaled = header["config"]["fp16"]
         self._handles: list[Any] = []
         self._model: torch.nn.Module | None = None

@@ -292,6 +292,27 @@ def test_two_runs_at_once_in_one_folder(tmp_path: Path, capfd) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_loop_that_a_killed_comparison_left_running(tmp_path: Path, capfd) -> None:
+    (tmp_path / "run/manual").mkdir(parents=True)
+    (tmp_path / "run/manual/record.jsonl").write_text("{")
+    with ExitStack() as stack:
+        descriptor = os.open(tmp_path / "run/manual", os.O_RDONLY)
+        stack.callback(os.close, descriptor)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        assert main(["compare", "--preset", "tiny", "--output-dir", str(tmp_path / "run")]) == 2
+    (line,) = lines_said(capfd.readouterr().err)
+    assert "run/manual: another run is writing there" in line
+    assert (tmp_path / "run/manual/record.jsonl").read_text() == "{"
+
+
+def test_a_run_writes_only_into_its_folder(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for loop in ("manual", "trainer"):
+        assert main([loop, "--preset", "tiny", "--save-strategy", "epoch", "--output-dir", f"runs/{loop}"]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["manual", "trainer"]
+
+
 def test_too_little_memory(tmp_path: Path, monkeypatch, capfd) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 200_000_000)
     assert main(["trainer", "--preset", "quick", "--output-dir", str(tmp_path / "run")]) == 2

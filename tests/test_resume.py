@@ -191,6 +191,16 @@ def test_the_second_signal_stops_at_once() -> None:
         os.kill(os.getpid(), signal.SIGINT)
 
 
+def test_what_is_ignored_stays_ignored() -> None:
+    """As under `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupt.stopping_after_the_step():
+            os.kill(os.getpid(), signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 # Damage -------------------------------------------------------------------------------------------
 
 
@@ -258,6 +268,15 @@ def test_a_finished_run_has_nothing_to_resume(checkpointed, capfd) -> None:
     run_in_process("manual", CONFIG, folder, resume_from_checkpoint="last")
     assert "is complete: nothing to resume" in capfd.readouterr().err
     assert (folder / "record.jsonl").read_bytes() == before
+
+
+def test_other_versions_are_said(checkpointed, tmp_path: Path, capfd) -> None:
+    folder = cut_off(checkpointed["manual"], tmp_path / "run")
+    record = folder / "record.jsonl"
+    version = RunRecord.read(folder).header["environment"]["torch"]
+    record.write_text(record.read_text().replace(f'"torch": "{version}"', '"torch": "1.0"', 1))
+    run_in_process("manual", CONFIG, folder, resume_from_checkpoint="last")
+    assert f"begun with torch 1.0, now {version}" in capfd.readouterr().err
 
 
 def test_a_run_that_can_be_resumed_is_not_overwritten(checkpointed, tmp_path: Path) -> None:
