@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -52,4 +53,7 @@ def meeting(config: RunConfig) -> Iterator[None]:
         yield
     finally:
         if started_here:
+            # The wrapped model holds the group, and lies in reference cycles. Were it still there when the interpreter
+            # exits, the group's threads might be too, and abort the process.
+            gc.collect()
             torch.distributed.destroy_process_group()
