@@ -13,7 +13,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # The tiny model is no faster on two threads, and much slower when another program wants the second core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# A shell starts what it runs in the background with Ctrl-C ignored, and every program started from there inherits that.
+# A shell starts what it runs in the background with Ctrl-C ignored, and every program started from there inherits
+# that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
