@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 import xxhash
 from torch.nn.modules.module import register_module_forward_pre_hook
@@ -228,6 +229,7 @@ class FlightRecorder:
                 "rng": rng_digest(),
                 "grad_norm": torch.nn.utils.get_total_norm(gradients) if gradients else torch.tensor(0.0),
                 "learning_rate": float(groups[0]["lr"]),
+                "memory_mb": memory_mb(),
             }
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
@@ -286,6 +288,7 @@ class FlightRecorder:
             "step",
             step=step,
             batch=[_batch_digest(seen) for seen in micro_batches],
+            reviews=[_review_digests(seen["inputs"]) for seen in micro_batches],
             mode=["train" if seen["mode"] else "eval" for seen in micro_batches],
             rng=now["rng"],
             forward_losses=forward_losses,
@@ -294,6 +297,7 @@ class FlightRecorder:
             grad_norm=_number(now["grad_norm"]),
             learning_rate=now["learning_rate"],
             **counts,
+            memory_mb=now["memory_mb"],
             seconds=seconds,
         )
 
@@ -491,6 +495,13 @@ def rng_digest() -> str:
     return _digest(states)
 
 
+def memory_mb() -> float:
+    """The memory in use now, in MB (10^6 bytes): the GPU's where one is used, else the process's resident set."""
+    if torch.cuda.is_available() and (allocated := torch.cuda.memory_allocated()):
+        return allocated / 1e6
+    return psutil.Process().memory_info().rss / 1e6
+
+
 def peak_memory_mb() -> float:
     """The most memory in use so far, in MB (10^6 bytes): the GPU's where one is used, else the process's."""
     if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
@@ -519,6 +530,20 @@ def _plain(value: Any) -> Any:
 
 def _bytes(value: torch.Tensor) -> bytes:
     return value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+
+
+def review_digest(tokens: np.ndarray) -> str:
+    """A digest of one review as the model is given it: its token numbers, int64, without padding."""
+    return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(tokens, dtype=np.int64).data)
+
+
+def _review_digests(inputs: dict[str, torch.Tensor]) -> list[str]:
+    """The digest of every review of a batch, in the batch's order; none where the model takes no tokens."""
+    if "input_ids" not in inputs:
+        return []
+    rows = inputs["input_ids"].cpu().numpy()
+    mask = inputs["attention_mask"].cpu().numpy().astype(bool) if "attention_mask" in inputs else np.ones_like(rows, dtype=bool)
+    return [review_digest(row[kept]) for row, kept in zip(rows, mask, strict=True)]
 
 
 def _batch_digest(seen: dict[str, Any]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -11,8 +12,10 @@ from torch.nn.modules import module as torch_module
 from torch.optim import optimizer as torch_optimizer
 
 from shared.config import RunConfig
+from shared.data import load_data
+from shared.model import load_tokenizer
 from shared.record import RunRecord
-from shared.recorder import FlightRecorder, rng_digest
+from shared.recorder import FlightRecorder, review_digest, rng_digest
 from shared.run import header
 from tests.conftest import LOOPS, run_in_process
 
@@ -108,3 +111,17 @@ def test_the_random_states_digest_notices_every_source_and_draws_nothing() -> No
         before = rng_digest()
         draw()
         assert rng_digest() != before
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_every_step_names_its_reviews(loop: str, tiny_runs: dict[str, Path]) -> None:
+    config = RunConfig.build("tiny", num_train_epochs=2)
+    dataset = load_data(config, load_tokenizer(config)).train_dataset
+    known = [review_digest(np.array(row["input_ids"])) for row in dataset]
+    record = RunRecord.read(tiny_runs[loop])
+    for epoch in (1, 2):
+        steps = [line for line in record.steps if record.epoch_of(line["step"]) == epoch]
+        drawn = [digest for line in steps for batch in line["reviews"] for digest in batch]
+        assert sorted(drawn) == sorted(known)
+    assert all(len(batch) == 8 for line in record.steps for batch in line["reviews"])
+    assert all(line["memory_mb"] > 50 for line in record.steps)
