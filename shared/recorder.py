@@ -542,7 +542,7 @@ def _review_digests(inputs: dict[str, torch.Tensor]) -> list[str]:
     if "input_ids" not in inputs:
         return []
     rows = inputs["input_ids"].cpu().numpy()
-    mask = inputs["attention_mask"].cpu().numpy().astype(bool) if "attention_mask" in inputs else np.ones_like(rows, dtype=bool)
+    mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).cpu().numpy().astype(bool)
     return [review_digest(row[kept]) for row, kept in zip(rows, mask, strict=True)]
 
 
