@@ -1,279 +1,320 @@
-"""The comparison chart: both loops on one slide.
+"""Whole charts: a title, one panel or all of them, a verdict; and the files they are kept in.
 
-Drawn with matplotlib's object interface, no global state: the same records give the same SVG, byte for byte.
+The same records give the same bytes of SVG, whatever the file is called.
 """
 
 from __future__ import annotations
 
-import math
+import io
+import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from xml.sax.saxutils import escape
 
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from shared.record import RunRecord, training_seconds
+from benchmarks import chart_panels as panels
+from benchmarks import chart_texts as texts
+from benchmarks.chart_data import Difference, Pair, Run, first_other_reviews, has, steps_that_fit
+from benchmarks.chart_styles import STYLES, Style
+from shared.record import RunRecord
 
-# Okabe and Ito's palette, told apart by the colour-blind; the two differ in lightness too, for print in grey.
-TRAINER_STYLE = {"color": "#E69F00", "linewidth": 7, "alpha": 0.75, "solid_capstyle": "round"}
-MANUAL_STYLE = {"color": "#000000", "linewidth": 1.6, "linestyle": (0, (4, 2))}
-EXACT, WRONG, FAINT = "#0072B2", "#D55E00", "#8A8A8A"
-LOOPS = (("Trainer", TRAINER_STYLE), ("by hand", MANUAL_STYLE))
-
-SETTINGS = {
-    "font.family": "DejaVu Sans",
-    "font.size": 12,
-    "axes.titlesize": 14,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.labelsize": 12,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "legend.frameon": False,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "sameloop",
+# An SVG names its font; where that is not installed, Verdana has letters of the same width.
+FONTS = "'DejaVu Sans', Verdana, sans-serif"
+# Nothing in a file that tells when it was made.
+METADATA = {
+    "png": {"Software": None},
+    "svg": {"Date": None},
+    "pdf": {"CreationDate": None, "ModDate": None},
 }
-SIZE_INCHES, DOTS_PER_INCH = (16, 9), 120
-LONGEST_NAME = 40
 
 
 def draw_comparison(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any], folder: Path) -> list[Path]:
-    """Draw `comparison.png` (1920 x 1080) and `comparison.svg` into `folder`.
+    """Draw `comparison.png` (1920 x 1080) and `comparison.svg` into `folder`, with `comparison.alt.txt` beside them.
 
     Args:
         manual, trainer: the two records.
         comparison: the content of `comparison.json`.
 
     Returns:
-        The two paths.
+        The three paths.
     """
-    with matplotlib.rc_context(SETTINGS):
+    runs, pair = _compared(manual, trainer, comparison)
+    with matplotlib.rc_context(STYLES["slide"].for_overview().settings()):
         figure = comparison_figure(manual, trainer, comparison)
-        png, svg = folder / "comparison.png", folder / "comparison.svg"
-        figure.savefig(png, dpi=DOTS_PER_INCH, metadata={"Software": None})
-        description = f"{headline(comparison)}. {subtitle(manual)}"
-        figure.savefig(svg, metadata={"Date": None, "Title": headline(comparison), "Description": description})
-    return [png, svg]
+        alt = texts.alt_text("overview", runs, pair, differences_of(runs, pair))
+        title = texts.title_of("overview", runs, pair)
+        pictures = {
+            folder / f"comparison.{kind}": picture(figure, kind, STYLES["slide"], title, alt)
+            for kind in ("png", "svg")
+        }
+    for path, content in pictures.items():
+        path.write_bytes(content)
+    beside = folder / "comparison.alt.txt"
+    beside.write_text(alt, encoding="utf-8")
+    return [*pictures, beside]
 
 
 def comparison_figure(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> Figure:
-    """All panels on one 16:9 figure, titled with the verdict and labelled with the run."""
-    figure = Figure(figsize=SIZE_INCHES)
-    identical = comparison["verdict"] == "identical"
-    figure.text(0.045, 0.945, headline(comparison), fontsize=24, weight="bold", color=EXACT if identical else WRONG)
-    figure.text(0.045, 0.908, subtitle(manual), fontsize=13, color="#404040")
-    first = comparison["first_divergence"]
-    if first is not None:
-        cause = "\n".join(textwrap.wrap(f"Likely cause: {first['likely_cause']}", 165))
-        figure.text(0.045, 0.893, cause, fontsize=13, color=WRONG, va="top")
-    figure.text(0.045, 0.018, footnote(comparison["environment"]), fontsize=10.5, color="#606060")
-    grid = figure.add_gridspec(
-        6,
-        2,
-        width_ratios=(1.75, 1),
-        left=0.065,
-        right=0.975,
-        top=0.855 if identical else 0.8,
-        bottom=0.115,
-        hspace=2.1,
-        wspace=0.17,
+    """The overview of a comparison as a slide."""
+    runs, pair = _compared(manual, trainer, comparison)
+    return overview(runs, pair, STYLES["slide"].for_overview(), texts.footnote(comparison["environment"]))
+
+
+def _compared(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> tuple[list[Run], Pair]:
+    by_hand, theirs, first = Run("by hand", manual), Run("Trainer", trainer), comparison["first_divergence"]
+    found = first and Difference(first["step"], first["quantity"], first["likely_cause"], first.get("rank", 0))
+    return [theirs, by_hand], Pair(by_hand, theirs, found)
+
+
+def draw(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: str, file_format: str) -> tuple[bytes, str]:
+    """Draw one chart.
+
+    Args:
+        kind: `overview`, or a key of `chart_texts.TITLES`.
+        runs: in drawing order, the first one lowest.
+        pair: the two that are held against each other; None: nothing is.
+        style_name: a key of `STYLES`.
+        file_format: `png`, `svg` or `pdf`.
+
+    Returns:
+        The file's content, and the alt text.
+    """
+    style = STYLES[style_name]
+    style = style.for_overview() if kind == "overview" else style
+    pairs = differences_of(runs, pair) if kind in ("overview", "difference") else []
+    alt = texts.alt_text(kind, runs, pair, pairs)
+    with matplotlib.rc_context(style.settings()):
+        figure = overview(runs, pair, style) if kind == "overview" else single(kind, runs, pair, style)
+        content = picture(figure, file_format, style, texts.title_of(kind, runs, pair), alt)
+    return content, alt
+
+
+def picture(figure: Figure, file_format: str, style: Style, title: str, alt: str) -> bytes:
+    """The figure as a file's content; an SVG or a PDF carries its title, an SVG its alt text too."""
+    metadata: dict[str, Any] = dict(METADATA[file_format])
+    if file_format != "png":
+        metadata["Title"] = title
+    if file_format == "pdf":
+        metadata["Subject"] = " ".join(alt.split())
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=file_format, dpi=style.dots_per_inch, metadata=metadata)
+    if file_format != "svg":
+        return buffer.getvalue()
+    # Screen readers read <title> and <desc>; matplotlib writes the first only.
+    svg = buffer.getvalue().decode("utf-8").replace("'DejaVu Sans'", FONTS)
+    svg = re.sub(r"(<svg )", r'\1role="img" ', svg, count=1)
+    svg = svg.replace("</title>", f"</title>\n <desc>{escape(alt.strip())}</desc>", 1)
+    return svg.encode("utf-8")
+
+
+def differences_of(runs: Sequence[Run], pair: Pair | None) -> list[tuple[Run, Run]]:
+    """Of two runs their difference; of more, each one's difference from the pair's second run."""
+    if pair is None:
+        return []
+    if len(runs) == 2:
+        return [(pair.one, pair.other)]
+    return [(run, pair.other) for run in runs if run is not pair.other]
+
+
+def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str = "") -> Figure:
+    """All panels on one figure, titled with the verdict and labelled with the runs."""
+    figure = Figure(figsize=style.size)
+    head = [(texts.subtitle(runs), 1.08, style.soft)]
+    if dials := texts.dials_that_differ(runs):
+        head.append((dials, 1.08, style.soft))
+    colour = style.ink
+    if pair is not None:
+        colour = style.exact if pair.first is None else style.wrong
+        if pair.first is not None and pair.first.cause:
+            head.append((f"Likely cause: {pair.first.cause}", 1.08, style.wrong))
+    top = _write_head(
+        figure, texts.title_of("overview", runs, pair), 2.0 if style.beside else 1.4, colour, head, style
     )
-    reports = [reported_evaluations(record) for record in (manual, trainer)]
-    losses = figure.add_subplot(grid[:4, 0])
-    draw_losses(losses, manual, trainer)
-    draw_difference(figure.add_subplot(grid[4:, 0], sharex=losses), manual, trainer, comparison)
-    draw_reports(figure.add_subplot(grid[:2, 1]), *reports, "eval_loss", "Validation loss", "mean per review")
-    accuracy = figure.add_subplot(grid[2:4, 1])
-    draw_reports(accuracy, *reports, "eval_accuracy", "Validation accuracy", "reviews right")
-    accuracy.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
-    draw_seconds(figure.add_subplot(grid[4:, 1]), manual, trainer)
+    footnote = footnote or _footnote(runs)
+    _text(figure, _points(0.35 * style.font, figure), footnote, 0.88, style.soft, style, va="bottom")
+    large, small = _places(figure, style, top - _points(2.7 * style.font, figure))
+    losses, second = figure.add_subplot(large[0]), None
+    panels.draw_series(losses, runs, "loss", "mean per review", style)
+    losses.set_title(texts.TITLES["losses"])
+    panels.mark_epochs(losses, runs[-1].record, style)
+    if len(runs) > 1 and losses.lines:
+        above = {"loc": "lower right", "bbox_to_anchor": (1.0, 0.99), "borderaxespad": 0, "handlelength": 3.5}
+        many = {"ncols": 3, "fontsize": "small", "handlelength": 2.5} if len(runs) > 2 else {"ncols": 2}
+        losses.legend(**{**above, **many})
+    second = figure.add_subplot(large[1], sharex=losses)
+    second.set_xlabel("optimizer step")
+    if pairs := differences_of(runs, pair):
+        panels.draw_difference(second, pairs, style, texts.difference_note(pairs, pair))
+        names = f"Difference from {pair.other.label}, step by step" if len(pairs) > 1 else None
+        second.set_title(names or "Difference of the two, step by step")
+    elif any(has(run.record, "grad_norm") and run.record.steps for run in runs):
+        panels.draw_series(second, runs, "grad_norm", "L2 norm", style)
+        second.set_title("Gradient norm, after clipping")
+    else:
+        panels.say_nothing_to_show(second, "no gradient norm in this record", style)
+    if pair is not None and pair.first is not None:
+        for axes in (losses, second):
+            panels.mark_step(axes, pair.first.step, style)
+    panels.mark_epochs(second, runs[-1].record, style, named=False)
+    for place, name, title, unit in (
+        (small[0], "eval_loss", "Validation loss", "mean per review"),
+        (small[1], "eval_accuracy", "Validation accuracy", "reviews right"),
+    ):
+        axes = figure.add_subplot(place)
+        axes.set_title(title)
+        panels.draw_reports(axes, runs, name, unit, style)
+    seconds = figure.add_subplot(small[2])
+    seconds.set_title("Training time per epoch")
+    panels.draw_seconds(seconds, runs, style)
     return figure
 
 
-def draw_losses(axes: Axes, manual: RunRecord, trainer: RunRecord) -> None:
-    """Training loss by optimizer step: Trainer broad and pale, the loop by hand thin and dark on top of it."""
-    for (label, style), record in zip(LOOPS, (trainer, manual), strict=True):
-        axes.plot(*series(record, "loss"), label=label, marker="o" if len(record.steps) == 1 else "", **style)
-    axes.set_title("Training loss")
-    axes.set_ylabel("mean per review")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.margins(y=0.1)
-    mark_epochs(axes, manual)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.99), ncols=2, handlelength=3.5, borderaxespad=0)
-
-
-def draw_difference(axes: Axes, manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> None:
-    """The absolute difference of the two training losses at every step that both have."""
-    steps = [line["step"] for line, _ in zip(manual.steps, trainer.steps, strict=False)]
-    differences = [
-        0.0 if ours["loss"] == theirs["loss"] else abs(ours["loss"] - theirs["loss"])
-        for ours, theirs in zip(manual.steps, trainer.steps, strict=False)
-    ]
-    axes.set_title("Difference of the two, step by step")
-    axes.set_ylabel("|by hand − Trainer|")
-    axes.set_xlabel("optimizer step")
-    finite = [value for value in differences if math.isfinite(value)]
-    largest = max(finite, default=0.0)
-    colour = WRONG if any(differences) else EXACT
-    axes.plot(steps, differences, color=colour, linewidth=2.5, marker="o" if len(steps) == 1 else "")
-    if largest > 0:
-        smallest = min(value for value in finite if value > 0)
-        axes.set_yscale("symlog", linthresh=smallest, linscale=0.4)
-        decades = range(math.ceil(math.log10(smallest)), math.floor(math.log10(largest)) + 1)
-        axes.set_yticks([0, *(10.0**decade for decade in decades[:: len(decades) // 4 + 1])])
-        axes.minorticks_off()
-        axes.set_ylim(bottom=0, top=largest * (largest / smallest) ** 0.45 * 3)
-    else:
-        axes.set_ylim(-0.6, 1)
-        axes.set_yticks([0], ["0.0"])
-    note = difference_note(comparison, len(steps), any(differences))
-    axes.text(0.012, 0.94, note, transform=axes.transAxes, va="top", color=colour, fontsize=13, weight="bold")
-    first = comparison["first_divergence"]
-    if first is not None and first["step"] in steps:
-        axes.axvline(first["step"], color=WRONG, linewidth=1.5, linestyle=":")
-    mark_epochs(axes, manual, named=False)
-
-
-def difference_note(comparison: dict[str, Any], steps: int, losses_differ: bool) -> str:
-    """What the difference panel says in words."""
-    first = comparison["first_divergence"]
-    if first is not None:
-        return f"first difference at step {first['step']}: {first['quantity']}"
-    if losses_differ:
-        return "the losses differ"
-    return f"0.0 at {'the one step' if steps == 1 else f'all {steps:,} steps'}: exactly equal, not just close"
-
-
-def draw_reports(
-    axes: Axes, manual: list[dict[str, Any]], trainer: list[dict[str, Any]], name: str, title: str, unit: str
-) -> None:
-    """What both loops reported after each evaluation, by epochs done."""
-    axes.set_title(title)
-    if not manual and not trainer:
-        say_nothing_to_show(axes, "no evaluation in this run")
-        return
-    markers = ({"marker": "o", "markersize": 17}, {"marker": "x", "markersize": 9, "markeredgewidth": 2.2})
-    for (_, style), marker, lines in zip(LOOPS, markers, (trainer, manual), strict=True):
-        known = [line for line in lines if line.get(name) is not None]
-        axes.plot([line["epoch"] for line in known], [line[name] for line in known], **style, **marker)
-    label_points(axes, [(line["epoch"], line[name]) for line in manual if line.get(name) is not None], name)
-    axes.set_ylabel(unit)
-    axes.set_xlabel("epochs done")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.margins(x=0.16, y=0.42)
-
-
-def label_points(axes: Axes, points: Sequence[tuple[float, float]], name: str) -> None:
-    """Write the values at the points, where there are few enough to read."""
-    if len(points) > 4:
-        return
-    for epoch, value in points:
-        text = f"{value:.1%}" if name == "eval_accuracy" else f"{value:.4f}"
-        axes.annotate(text, (epoch, value), xytext=(0, 13), textcoords="offset points", ha="center", fontsize=12)
-
-
-def draw_seconds(axes: Axes, manual: RunRecord, trainer: RunRecord) -> None:
-    """Training seconds per epoch, evaluation and recording left out, as pairs of bars."""
-    axes.set_title("Training time per epoch")
-    axes.set_ylabel("seconds")
-    axes.set_xlabel("epoch")
-    pairs = [seconds_by_epoch(record) for record in (trainer, manual)]
-    epochs = sorted(set(pairs[0]) | set(pairs[1]))
-    for offset, (label, style), seconds in zip((-0.2, 0.2), LOOPS, pairs, strict=True):
-        bars = axes.bar(
-            [epoch + offset for epoch in epochs],
-            [seconds.get(epoch, 0.0) for epoch in epochs],
-            width=0.38,
-            color=style["color"] if label == "Trainer" else "#FFFFFF",
-            edgecolor="#000000",
-            linewidth=1.2,
-            hatch="" if label == "Trainer" else "////",
-            label=label,
+def _places(figure: Figure, style: Style, top: float) -> tuple[list[Any], list[Any]]:
+    """Where the two large and the three small panels go."""
+    if style.beside:
+        grid = figure.add_gridspec(
+            6, 2, width_ratios=(1.75, 1), left=0.065, right=0.975, top=top, bottom=0.115, hspace=2.1, wspace=0.17
         )
-        if len(epochs) <= 4:
-            axes.bar_label(bars, fmt="{:.3g}", padding=2, fontsize=12)
-    axes.set_xticks(epochs[:: len(epochs) // 8 + 1])
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    axes.set_xlim(min(epochs, default=1) - 0.75, max(epochs, default=1) + 1.35)
-    axes.margins(y=0.2)
-    axes.grid(axis="x", visible=False)
-    axes.legend(loc="center right", handlelength=1.4)
-
-
-def mark_epochs(axes: Axes, record: RunRecord, named: bool = True) -> None:
-    """Faint lines where an epoch ends, named at the top where there is room."""
-    ends = range(record.steps_per_epoch, len(record.steps) + 1, record.steps_per_epoch)
-    if len(ends) > 12:
-        return
-    for epoch, end in enumerate(ends, start=1):
-        axes.axvline(end + 0.5, color=FAINT, linewidth=1, linestyle=(0, (1, 3)))
-        if named:
-            place = axes.get_xaxis_transform()
-            box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-            text = f"epoch {epoch} ends "
-            axes.text(end + 0.4, 0.02, text, transform=place, ha="right", fontsize=11, color="#505050", bbox=box)
-
-
-def say_nothing_to_show(axes: Axes, reason: str) -> None:
-    """An empty panel that says why it is empty."""
-    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color="#606060")
-    axes.set_xticks([])
-    axes.set_yticks([])
-
-
-def series(record: RunRecord, name: str) -> tuple[list[int], list[float]]:
-    """The steps and one number of each; None is drawn as a gap."""
-    values = [math.nan if line[name] is None else line[name] for line in record.steps]
-    return [line["step"] for line in record.steps], values
-
-
-def seconds_by_epoch(record: RunRecord) -> dict[int, float]:
-    """Training seconds of each epoch, counted from 1."""
-    seconds: dict[int, float] = {}
-    for line in record.steps:
-        epoch = record.epoch_of(line["step"])
-        seconds[epoch] = seconds.get(epoch, 0.0) + training_seconds(line)
-    return seconds
-
-
-def reported_evaluations(record: RunRecord) -> list[dict[str, Any]]:
-    """The evaluations as the loop itself logged them."""
-    return [line for line in record.log_history if "eval_loss" in line]
-
-
-def headline(comparison: dict[str, Any]) -> str:
-    """The verdict as a title."""
-    if comparison["verdict"] == "identical":
-        return "Identical: Trainer is the loop written by hand, bit for bit"
-    first = comparison["first_divergence"]
-    return f"Diverged at step {first['step']}: {shorten(first['quantity'], 50)}"
-
-
-def subtitle(record: RunRecord) -> str:
-    """Model, slice and seeds in one line."""
-    config = record.config
-    size = f" ({record.start['parameters'] / 1e6:.1f} M parameters)" if record.start else ""
-    return (
-        f"model {shorten(config.model)}{size}, dataset {shorten(config.dataset)}: {config.train_size:,} + "
-        f"{config.eval_size:,} reviews of at most {config.max_length} tokens, {len(record.steps):,} steps, "
-        f"seed {config.seed}, slice seed {config.slice_seed}"
+        return [grid[:4, 0], grid[4:, 0]], [grid[:2, 1], grid[2:4, 1], grid[4:, 1]]
+    grid = figure.add_gridspec(
+        4, 2, height_ratios=(2, 1.1, 1, 1.1), left=0.11, right=0.975, top=top, bottom=0.085, hspace=0.75, wspace=0.3
     )
+    return [grid[0, :], grid[1, :]], [grid[2, 0], grid[2, 1], grid[3, :]]
 
 
-def footnote(environment: dict[str, Any]) -> str:
-    """Versions and device in one line."""
-    versions = ", ".join(f"{name} {environment[name]}" for name in ("torch", "transformers", "accelerate", "python"))
-    return f"{versions}; {environment['device']}, {environment['threads']} threads"
+def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> Figure:
+    """One chart of its own: title, runs, verdict, and the panel below."""
+    figure = Figure(figsize=style.size, layout="constrained")
+    head = [(texts.subtitle(runs), 0.75, style.soft)]
+    if dials := texts.dials_that_differ(runs):
+        head.append((dials, 0.75, style.soft))
+    head += [(text, 0.85, colour) for text, colour in _verdicts(kind, runs, pair, style)]
+    fits, title = 0, texts.title_of(kind, runs, pair)
+    if kind == "batches":
+        fits = steps_that_fit([run.record for run in runs])
+        if fits < max(len(run.record.steps) for run in runs):
+            title += f" (steps 1 to {fits:,})"
+    top = _write_head(figure, title, 1.45, style.ink, head, style)
+    figure.get_layout_engine().set(rect=(0.015, 0.015, 0.97, top - 0.015 - _points(0.4 * style.font, figure)))
+    if kind == "batches":
+        _batches(figure, runs, pair, fits, style)
+        return figure
+    axes = figure.add_subplot()
+    if kind == "time":
+        panels.draw_phases(axes, runs, style)
+    elif kind == "accuracy":
+        panels.draw_reports(axes, runs, "eval_accuracy", "share of reviews right", style)
+        _name_and_mark(axes, runs, pair, style, in_epochs=True)
+    elif kind == "difference":
+        pairs = differences_of(runs, pair)
+        differ = pair is not None and pair.first is not None
+        note = texts.largest_difference(pairs) if differ else texts.difference_note(pairs, pair)
+        panels.draw_difference(axes, pairs, style, note)
+        axes.set_xlabel("optimizer step")
+        panels.mark_epochs(axes, runs[-1].record, style)
+        named = [Run(f"{run.label} − {other.label}", run.record) for run, other in pairs]
+        _name_and_mark(axes, named, pair, style)
+    else:
+        name, _, unit = texts.SERIES[kind]
+        panels.draw_series(axes, runs, name, unit, style)
+        axes.set_xlabel("optimizer step")
+        if kind == "memory":
+            panels.draw_peaks(axes, runs, style)
+        panels.mark_epochs(axes, runs[-1].record, style)
+        _name_and_mark(axes, runs, pair, style, peaks=kind == "memory")
+    return figure
 
 
-def shorten(name: str, longest: int = LONGEST_NAME) -> str:
-    """Leave out the middle of a long name."""
-    return name if len(name) <= longest else f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"
+def _verdicts(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> list[tuple[str, str]]:
+    """What is said of the pair above a single chart, each with its colour."""
+    if pair is None:
+        return []
+    lines = []
+    if kind == "batches":
+        alike = first_other_reviews(pair.one.record, pair.other.record) is None
+        lines.append((texts.reviews_note(pair), style.exact if alike else style.wrong))
+    if pair.first is None:
+        return lines or [(texts.verdict(pair), style.exact)]
+    # Where the chart marks and names the first difference itself, there is room for the cause instead.
+    if kind in ("time", "batches") or len(runs) > 2 or not pair.first.cause:
+        return [*lines, (texts.verdict(pair), style.wrong)]
+    return [*lines, (f"Likely cause: {pair.first.cause}", style.wrong)]
+
+
+def _batches(figure: Figure, runs: Sequence[Run], pair: Pair | None, fits: int, style: Style) -> None:
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
+    panels.draw_reviews(upper, runs, fits, style)
+    upper.tick_params(labelbottom=False)
+    panels.mark_epochs(upper, runs[-1].record, style)
+    panels.draw_padding(lower, runs, fits, style)
+    lower.set_title(panels.padding_text(runs), fontsize=0.8 * style.font, weight="normal")
+    step = None if pair is None else first_other_reviews(pair.one.record, pair.other.record)
+    if step is not None and step <= fits:
+        for axes in (upper, lower):
+            panels.mark_step(axes, step, style)
+    panels.name_lines(upper, runs, style, _height(figure) * 0.5)
+
+
+def _name_and_mark(
+    axes: Axes, runs: Sequence[Run], pair: Pair | None, style: Style, in_epochs: bool = False, peaks: bool = False
+) -> None:
+    found = [run.record.footer.get("peak_memory_mb") for run in runs] if peaks else []
+    extra = ["" if peak is None else f"\npeak {peak:,.0f} MB" for peak in found]
+    if pair is not None and pair.first is not None and axes.lines:
+        x = pair.first.step / pair.one.record.steps_per_epoch if in_epochs else pair.first.step
+        panels.mark_step(axes, x, style, f"first difference: {texts.shorten(str(pair.first), 50)}")
+    panels.name_lines(axes, runs, style, _height(axes.figure) * 0.65, extra)
+
+
+# Text around the panels ---------------------------------------------------------------------------
+
+
+def _write_head(
+    figure: Figure, title: str, size: float, colour: str, lines: Sequence[tuple[str, float, str]], style: Style
+) -> float:
+    """Write the title and the lines below it; returns where they end, as a share of the figure's height."""
+    y = 1 - _points(1.0 * style.font, figure)
+    y = _text(figure, y, title, size, colour, style, weight="bold")
+    for text, factor, line_colour in lines:
+        y = _text(figure, y, text, factor, line_colour, style)
+    return y
+
+
+def _text(figure: Figure, y: float, text: str, factor: float, colour: str, style: Style, **options: Any) -> float:
+    """Write a text, wrapped to the figure's width, its top at `y`; returns where the next one can begin."""
+    size = factor * style.font
+    letter = 0.62 if options.get("weight") == "bold" else 0.54
+    wrapped = _wrap(text, int(figure.get_figwidth() * 0.93 * 72 / (letter * size)))
+    left = 0.045 if style.beside else 0.03
+    shown = {"fontsize": size, "color": colour, "va": "top", "linespacing": 1.2, **options}
+    figure.text(left, y, "\n".join(wrapped), **shown)
+    return y - _points(size * (1.2 * len(wrapped) + 0.35), figure)
+
+
+def _wrap(text: str, longest: int) -> list[str]:
+    """As few lines as can be, of about the same length."""
+    lines = textwrap.wrap(text, longest) or [""]
+    even = range(len(text) // len(lines), longest)
+    return next((found for width in even if len(found := textwrap.wrap(text, width)) == len(lines)), lines)
+
+
+def _points(points: float, figure: Figure) -> float:
+    """Points as a share of the figure's height."""
+    return points / _height(figure)
+
+
+def _height(figure: Figure) -> float:
+    return figure.get_figheight() * 72
+
+
+def _footnote(runs: Sequence[Run]) -> str:
+    """Versions and device of the last run; nothing where the record does not have them."""
+    try:
+        return texts.footnote(runs[-1].record.header["environment"])
+    except KeyError:
+        return ""

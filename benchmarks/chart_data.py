@@ -1,0 +1,159 @@
+"""What the charts show: numbers taken out of records. The alt texts are made from the same numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from statistics import median
+from typing import Any, NamedTuple
+
+from shared.record import RunRecord, training_seconds
+
+# The order in which a step's phases are stacked; a checkpoint is not part of a step.
+PHASES = ("data", "forward", "backward", "optimizer")
+# More dots than this are a smear, and a slow one.
+MOST_DOTS = 60_000
+
+
+class Run(NamedTuple):
+    """A run as a chart shows it: its name there, and its record (of several processes, the first one's)."""
+
+    label: str
+    record: RunRecord
+
+
+class Difference(NamedTuple):
+    """Where two runs part first.
+
+    Attributes:
+        step: optimizer step, counted from 1; 0 is before the first.
+        quantity: what differs, as `benchmarks.verdict` names it.
+        cause: what the evidence says about why; None where nobody has asked.
+        rank: the process it is in.
+    """
+
+    step: int
+    quantity: str
+    cause: str | None = None
+    rank: int = 0
+
+    def __str__(self) -> str:
+        where = f"step {self.step}" if self.step else "before step 1"
+        return f"{where}, {self.quantity}" + (f" (process {self.rank})" if self.rank else "")
+
+
+class Pair(NamedTuple):
+    """Two runs held against each other.
+
+    Attributes:
+        one, other: the runs; where there is one of each loop, `one` is the loop by hand.
+        first: where they part; None if they do not.
+    """
+
+    one: Run
+    other: Run
+    first: Difference | None
+
+
+def series(record: RunRecord, name: str) -> tuple[list[int], list[float]]:
+    """The steps and one number of each; what is None or missing is NaN, and drawn as a gap."""
+    values = [math.nan if line.get(name) is None else float(line[name]) for line in record.steps]
+    return [line["step"] for line in record.steps], values
+
+
+def has(record: RunRecord, name: str) -> bool:
+    """Whether every step says something of `name`; older records lack some numbers."""
+    return all(name in line for line in record.steps)
+
+
+def same(ours: Sequence[float], theirs: Sequence[float]) -> bool:
+    """Exact equality, number by number; two NaNs are equal."""
+    pairs = zip(ours, theirs, strict=False)
+    return len(ours) == len(theirs) and all(a == b or (a != a and b != b) for a, b in pairs)
+
+
+def differences(one: RunRecord, other: RunRecord) -> tuple[list[int], list[float]]:
+    """The absolute difference of two training losses at every step that both have; equal values differ by 0.0."""
+    (steps, ours), (_, theirs) = series(one, "loss"), series(other, "loss")
+    found = [0.0 if same([a], [b]) else abs(a - b) for a, b in zip(ours, theirs, strict=False)]
+    return steps[: len(found)], found
+
+
+def seconds_by_epoch(record: RunRecord) -> dict[int, float]:
+    """Training seconds of each epoch, counted from 1."""
+    seconds: dict[int, float] = {}
+    for line in record.steps:
+        epoch = record.epoch_of(line["step"])
+        seconds[epoch] = seconds.get(epoch, 0.0) + training_seconds(line)
+    return seconds
+
+
+def phase_seconds(record: RunRecord) -> dict[str, float]:
+    """The median seconds that a step spends in each phase; empty where there is no step."""
+    found = {phase for line in record.steps for phase in line["seconds"]} - {"checkpoint"}
+    phases = [*(phase for phase in PHASES if phase in found), *sorted(found.difference(PHASES))]
+    return {phase: median(line["seconds"].get(phase, 0.0) for line in record.steps) for phase in phases}
+
+
+def reported_evaluations(record: RunRecord) -> list[dict[str, Any]]:
+    """The evaluations as the loop itself logged them; of a run that did not finish, as the recorder saw them."""
+    if record.footer:
+        return [line for line in record.log_history if "eval_loss" in line]
+    return [
+        {"eval_loss": line["loss"], "eval_accuracy": line["accuracy"], "epoch": line["step"] / record.steps_per_epoch}
+        for line in record.evaluations
+    ]
+
+
+def evaluations(record: RunRecord, name: str) -> tuple[list[float], list[float]]:
+    """Epochs done, and one number of each evaluation that has it."""
+    known = [line for line in reported_evaluations(record) if line.get(name) is not None]
+    return [line["epoch"] for line in known], [float(line[name]) for line in known]
+
+
+def drawn(record: RunRecord, steps: int | None = None) -> Iterator[tuple[int, str]]:
+    """Every review drawn, in order: the step, and the review's digest; of the first `steps` steps, or of all."""
+    for line in record.steps[:steps]:
+        for batch in line["reviews"]:
+            for review in batch:
+                yield line["step"], review
+
+
+def steps_that_fit(records: Sequence[RunRecord], most: int = MOST_DOTS) -> int:
+    """How many steps can be drawn before there are more than `most` dots for one run."""
+    fits = []
+    for record in records:
+        dots, steps = 0, 0
+        for line in record.steps:
+            dots += sum(map(len, line["reviews"]))
+            if dots > most:
+                break
+            steps += 1
+        fits.append((steps, steps < len(record.steps)))
+    # A run that fits as a whole does not cut a longer one short.
+    return min((steps for steps, cut in fits if cut), default=max((steps for steps, _ in fits), default=0))
+
+
+def first_other_reviews(one: RunRecord, other: RunRecord) -> int | None:
+    """The first step that drew other reviews, or in another order; None if all are alike."""
+    for ours, theirs in zip(one.steps, other.steps, strict=False):
+        if ours["reviews"] != theirs["reviews"]:
+            return ours["step"]
+    shorter, longer = sorted((len(one.steps), len(other.steps)))
+    return None if shorter == longer else shorter + 1
+
+
+def padding_share(record: RunRecord) -> float:
+    """The part of all token places that held padding, from 0 to 1."""
+    places = sum(line["padded_tokens"] for line in record.steps)
+    return 1 - sum(line["tokens"] for line in record.steps) / places if places else 0.0
+
+
+def different_dials(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    """The dials that are not the same in all records, each with its values in the records' order."""
+    dials = [record.config.dials for record in records]
+    return {
+        name: [each.get(name) for each in dials]
+        for name in dials[0]
+        if any(each.get(name) != dials[0][name] for each in dials)
+    }

@@ -1,0 +1,370 @@
+"""The drawing: one function per panel, used by the single charts and by the overview alike.
+
+Every function takes the runs in drawing order, the first one lowest, and a style. Drawn with matplotlib's object
+interface, no global state.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+from benchmarks.chart_data import (
+    Run,
+    differences,
+    drawn,
+    evaluations,
+    padding_share,
+    phase_seconds,
+    seconds_by_epoch,
+    series,
+)
+from benchmarks.chart_styles import MARKERS, PHASE_COLOURS, Style
+from shared.record import RunRecord, training_seconds
+
+# More names than this beside an axis would not fit; a legend then takes their place.
+MOST_NAMES = 7
+# A part of a bar has its value written on it from this share of the longest bar on.
+WIDE_ENOUGH = 0.08
+# An SVG holds each dot as an element of its own; more of them go in as a picture.
+MOST_SVG_DOTS = 4000
+
+
+def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: Style) -> None:
+    """One number of each step as a line per run, by optimizer step."""
+    axes.set_ylabel(unit)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if not any(run.record.steps for run in runs):
+        say_nothing_to_show(axes, "no step in this run", style)
+        return
+    gaps = 0
+    for run, look in zip(runs, style.looks(len(runs)), strict=True):
+        steps, values = series(run.record, name)
+        finite = [value if math.isfinite(value) else math.nan for value in values]
+        gaps += sum(map(math.isnan, finite))
+        # A lone step makes no line.
+        axes.plot(steps, finite, label=run.label, marker="o" if len(steps) == 1 else "", **look)
+    axes.margins(y=0.1)
+    if gaps:
+        text = f"{gaps:,} value{'s are' if gaps > 1 else ' is'} not a finite number: left out"
+        axes.text(0.012, 0.96, text, transform=axes.transAxes, va="top", color=style.wrong, fontsize="small")
+
+
+def draw_difference(axes: Axes, pairs: Sequence[tuple[Run, Run]], style: Style, note: str) -> None:
+    """The absolute difference of two runs' training losses at every step that both have; a line per pair.
+
+    Args:
+        pairs: of each, the run whose difference it is, and the run that it is held against.
+        note: what the panel says in words.
+    """
+    axes.set_ylabel(f"|{pairs[0][0].label} − {pairs[0][1].label}|" if len(pairs) == 1 else "absolute difference")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    lines = [differences(run.record, other.record) for run, other in pairs]
+    differ = any(any(values) for _, values in lines)
+    looks = style.looks(len(pairs))
+    if len(pairs) == 1:
+        looks = [{"color": style.wrong if differ else style.exact, "linewidth": 2.5 * style.scale}]
+    for (run, other), (steps, values), look in zip(pairs, lines, looks, strict=True):
+        finite = [value if math.isfinite(value) else math.nan for value in values]
+        label = f"{run.label} − {other.label}"
+        axes.plot(steps, finite, label=label, marker="o" if len(steps) == 1 else "", **look)
+    _scale_differences(axes, [value for _, values in lines for value in values if math.isfinite(value)])
+    colour = style.wrong if differ else style.exact
+    box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+    shown = {"va": "top", "color": colour, "fontsize": "large", "weight": "bold", "bbox": box}
+    axes.text(0.012, 0.94, note, transform=axes.transAxes, **shown)
+
+
+def _scale_differences(axes: Axes, values: list[float]) -> None:
+    """A logarithmic axis that has a zero, with room for a note above; only the zero where nothing differs."""
+    largest = max(values, default=0.0)
+    if largest == 0:
+        axes.set_ylim(-0.6, 1)
+        axes.set_yticks([0], ["0.0"])
+        return
+    smallest = min(value for value in values if value > 0)
+    axes.set_yscale("symlog", linthresh=smallest, linscale=0.4)
+    decades = range(math.ceil(math.log10(smallest)), math.floor(math.log10(largest)) + 1)
+    axes.set_yticks([0, *(10.0**decade for decade in decades[:: len(decades) // 4 + 1])])
+    axes.minorticks_off()
+    axes.set_ylim(bottom=0, top=largest * (largest / smallest) ** 0.45 * 3)
+
+
+def draw_reports(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: Style) -> None:
+    """What the loops reported after each evaluation, `eval_loss` or `eval_accuracy`, by epochs done."""
+    points = [evaluations(run.record, name) for run in runs]
+    if not any(epochs for epochs, _ in points):
+        say_nothing_to_show(axes, "no evaluation in this run", style)
+        return
+    last = len(runs) - 1
+    for number, (run, look, (epochs, values)) in enumerate(zip(runs, style.looks(len(runs)), points, strict=True)):
+        size = style.scale * (16 - 8 * number / max(last, 1))
+        marker = {"marker": MARKERS[number % len(MARKERS)], "markersize": size}
+        if number == last > 0:
+            marker = {"marker": "x", "markersize": size, "markeredgewidth": 2.2 * style.scale}
+        axes.plot(epochs, values, label=run.label, **look, **marker)
+    _label_points(axes, points, name)
+    axes.set_ylabel(unit)
+    axes.set_xlabel("epochs done")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.margins(x=0.16, y=0.42)
+    if name == "eval_accuracy":
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+
+
+def _label_points(axes: Axes, points: Sequence[tuple[list[float], list[float]]], name: str) -> None:
+    """Write the values at the points, above the highest and below the lowest, where there are few enough to read."""
+    by_epoch: dict[float, list[float]] = {}
+    for epochs, values in points:
+        for epoch, value in zip(epochs, values, strict=True):
+            by_epoch.setdefault(epoch, []).append(value)
+    if len(by_epoch) > 4:
+        return
+    for epoch, values in by_epoch.items():
+        texts = {max(values): ("bottom", 0.8), min(values): ("top", -0.8)}
+        if max(values) == min(values):
+            texts = {max(values): ("bottom", 0.8)}
+        for value, (side, lines) in texts.items():
+            text = f"{value:.1%}" if name == "eval_accuracy" else f"{value:.4f}"
+            place = {"xytext": (0, lines), "textcoords": "offset fontsize", "ha": "center", "va": side}
+            axes.annotate(text, (epoch, value), **place)
+
+
+def draw_seconds(axes: Axes, runs: Sequence[Run], style: Style) -> None:
+    """Training seconds per epoch, evaluation and recording left out, as bars side by side."""
+    axes.set_ylabel("seconds")
+    axes.set_xlabel("epoch")
+    found = [seconds_by_epoch(run.record) for run in runs]
+    epochs = sorted({epoch for seconds in found for epoch in seconds})
+    if not epochs:
+        say_nothing_to_show(axes, "no step in this run", style)
+        return
+    width = 0.8 / len(runs)
+    for number, (run, look, seconds) in enumerate(zip(runs, style.looks(len(runs)), found, strict=True)):
+        hatched = number == len(runs) - 1
+        bars = axes.bar(
+            [epoch + (number - (len(runs) - 1) / 2) * width for epoch in epochs],
+            [seconds.get(epoch, 0.0) for epoch in epochs],
+            width=width * 0.95,
+            color=style.ground if hatched else look["color"],
+            edgecolor=style.ink,
+            linewidth=1.2 * style.scale,
+            hatch="////" if hatched else "",
+            label=run.label,
+        )
+        if len(epochs) * len(runs) <= 8:
+            axes.bar_label(bars, fmt="{:.3g}", padding=2)
+    axes.set_xticks(epochs[:: len(epochs) // 8 + 1])
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    # Room for the names on the right.
+    axes.set_xlim(epochs[0] - 0.75, epochs[-1] + 0.6 + 0.375 * len(epochs))
+    axes.margins(y=0.2)
+    axes.grid(axis="x", visible=False)
+    if len(runs) > 1:
+        axes.legend(loc="center right", handlelength=1.4)
+
+
+def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
+    """The median seconds of each phase of a step, stacked to one bar per run."""
+    if not any(run.record.steps for run in runs):
+        say_nothing_to_show(axes, "no step in this run", style)
+        return
+    found = [phase_seconds(run.record) for run in runs]
+    longest = max(sum(seconds.values()) for seconds in found) or 1.0
+    phases = list(dict.fromkeys(phase for seconds in found for phase in seconds))
+    for number, phase in enumerate(phases):
+        colour = PHASE_COLOURS[min(number, len(PHASE_COLOURS) - 1)]
+        for place, seconds in enumerate(found):
+            width = seconds.get(phase, 0.0)
+            left = sum(seconds.get(earlier, 0.0) for earlier in phases[:number])
+            shown = {"color": colour, "edgecolor": style.ink, "linewidth": 0.8 * style.scale}
+            axes.barh(place, width, left=left, height=0.5, label=phase if not place else "_", **shown)
+            if width > WIDE_ENOUGH * longest:
+                axes.text(
+                    left + width / 2, place, seconds_text(width), ha="center", va="center", color=_readable_on(colour)
+                )
+    for place, (run, seconds) in enumerate(zip(runs, found, strict=True)):
+        total = sum(training_seconds(line) for line in run.record.steps)
+        rest = [f"{phase} {seconds_text(value)}" for phase, value in seconds.items() if value <= WIDE_ENOUGH * longest]
+        thin = f" ({', '.join(rest)})" if rest else ""
+        text = f"{seconds_text(sum(seconds.values()))} s per step{thin}; {seconds_text(total)} s for all steps"
+        axes.text(0, place + 0.29, text, va="bottom", weight="bold")
+    axes.set_yticks(range(len(runs)), [run.label for run in runs])
+    axes.set_ylim(-0.45, len(runs) - 0.25)
+    axes.set_xlim(0, longest * 1.02)
+    axes.grid(axis="y", visible=False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("seconds per optimizer step, median of all steps")
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(phases), handlelength=1.2, borderaxespad=0.2)
+
+
+def seconds_text(seconds: float) -> str:
+    """Three digits, never an exponent."""
+    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:#.3g}" if seconds >= 0.001 else f"{seconds:.4f}"
+
+
+def _readable_on(colour: str) -> str:
+    red, green, blue = to_rgb(colour)
+    return "#000000" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.45 else "#FFFFFF"
+
+
+def draw_peaks(axes: Axes, runs: Sequence[Run], style: Style) -> None:
+    """Each run's highest use of memory, from its footer, as a thin line across."""
+    for run, look in zip(runs, style.looks(len(runs)), strict=True):
+        if (peak := run.record.footer.get("peak_memory_mb")) is not None:
+            axes.axhline(peak, color=look["color"], linewidth=1.2 * style.scale, linestyle=(0, (1, 2)))
+    axes.margins(y=0.15)
+
+
+def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> None:
+    """A dot per review drawn in the first `steps` steps: when, and which, numbered by their first draw."""
+    axes.set_ylabel("review, numbered")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    draws = [list(drawn(run.record, steps)) for run in runs]
+    numbers: dict[str, int] = {}
+    for found in draws:
+        for _, review in found:
+            numbers.setdefault(review, len(numbers) + 1)
+    if not numbers:
+        say_nothing_to_show(axes, "no review was drawn in this run", style)
+        return
+    broad = style.scale * min(8.0, max(2.0, 220 / math.sqrt(max(map(len, draws)))))
+    for number, (run, look, found) in enumerate(zip(runs, style.looks(len(runs)), draws, strict=True)):
+        axes.plot(
+            [step for step, _ in found],
+            [numbers[review] for _, review in found],
+            linestyle="",
+            marker="o",
+            markersize=broad * (0.4 ** (number / max(1, len(runs) - 1)) if len(runs) > 1 else 0.6),
+            markeredgewidth=0,
+            color=look["color"],
+            alpha=look.get("alpha", 1.0),
+            label=run.label,
+            rasterized=len(found) > MOST_SVG_DOTS,
+        )
+    # Room for the names of the epochs.
+    axes.set_ylim(1 - 0.11 * len(numbers), len(numbers) * 1.04)
+
+
+def draw_padding(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> None:
+    """Useful tokens and padding of each step: the first run's as areas, the others' as outlines on top of them."""
+    axes.set_ylabel("tokens")
+    axes.set_xlabel("optimizer step")
+    for number, (run, look) in enumerate(zip(runs, style.looks(len(runs)), strict=True)):
+        lines = run.record.steps[:steps]
+        if not lines:
+            continue
+        edges = [line["step"] - 0.5 for line in lines] + [lines[-1]["step"] + 0.5]
+        useful = [line["tokens"] for line in lines]
+        places = [line["padded_tokens"] for line in lines]
+        if number == 0:
+            axes.stairs(useful, edges, fill=True, color=PHASE_COLOURS[1], label="useful")
+            axes.stairs(places, edges, baseline=useful, fill=True, color=PHASE_COLOURS[3], label="padding")
+        if number or len(runs) == 1:
+            outline = {"color": look["color"], "linewidth": look["linewidth"] * 0.7}
+            for values in (useful, places):
+                axes.stairs(values, edges, baseline=None, linestyle=look.get("linestyle", "-"), **outline)
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+    axes.set_ylim(0, max((line["padded_tokens"] for run in runs for line in run.record.steps), default=1) * 1.05 or 1)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, handlelength=1.2, borderaxespad=0.1)
+
+
+def padding_text(runs: Sequence[Run]) -> str:
+    """`12.3% of all tokens are padding`, once if it is the same in all runs."""
+    shares = {run.label: f"{padding_share(run.record):.1%}" for run in runs}
+    if len(set(shares.values())) == 1:
+        return f"{next(iter(shares.values()))} of all tokens are padding"
+    return "padding: " + ", ".join(f"{share} {label}" for label, share in shares.items())
+
+
+# What is written onto a panel ---------------------------------------------------------------------
+
+
+def name_lines(axes: Axes, runs: Sequence[Run], style: Style, height: float, extra: Sequence[str] = ()) -> None:
+    """Name the lines beside their right ends, each with a sample of it, moved apart where the ends coincide.
+
+    Args:
+        height: of the axes in points, about; what decides how far apart names must be.
+        extra: what follows each name.
+    """
+    lines = axes.lines[: len(runs)]
+    if len(runs) < 2 or len(lines) < len(runs):
+        return
+    if len(runs) > MOST_NAMES:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize="small", borderaxespad=0)
+        return
+    axes.autoscale_view()
+    to_axes = axes.transData + axes.transAxes.inverted()
+    wanted = []
+    for line in lines:
+        ends = [y for y in line.get_ydata() if math.isfinite(y)]
+        wanted.append(to_axes.transform((0, ends[-1]))[1] if ends else 0.5)
+    places = spread(wanted, 1.45 * style.font * (2 if any(extra) else 1) / height)
+    for line, look, run, place, more in zip(
+        lines, style.looks(len(runs)), runs, places, [*extra, *[""] * len(runs)], strict=False
+    ):
+        if line.get_linestyle() == "None":
+            look = {"marker": "o", "linestyle": "", "color": look["color"], "markersize": line.get_markersize()}
+            axes.plot((1.04,), (place,), transform=axes.transAxes, clip_on=False, markeredgewidth=0, **look)
+        else:
+            axes.plot((1.015, 1.065), (place, place), transform=axes.transAxes, clip_on=False, **look)
+        axes.text(1.075, place, f"{run.label}{more}", transform=axes.transAxes, va="center")
+
+
+def spread(wanted: Sequence[float], gap: float) -> list[float]:
+    """Places between 0 and 1, as near as can be to those wanted, in their order, and at least `gap` apart."""
+    order = sorted(range(len(wanted)), key=lambda number: (wanted[number], -number))
+    places: list[float] = []
+    for number in order:
+        places.append(max(wanted[number], places[-1] + gap) if places else wanted[number])
+    shift = sum(places) / len(places) - sum(wanted) / len(wanted)
+    shift += max(0.0, places[-1] - shift - 1)
+    shift -= max(0.0, shift - places[0])
+    found = [0.0] * len(wanted)
+    for number, place in zip(order, places, strict=True):
+        found[number] = place - shift
+    return found
+
+
+def mark_step(axes: Axes, x: float, style: Style, text: str = "") -> None:
+    """A line across where two runs part, named above the panel if there is a text."""
+    axes.axvline(x, color=style.wrong, linewidth=2 * style.scale, linestyle=(0, (3, 1.5)), gid="first-difference")
+    if text:
+        left, right = axes.get_xlim()
+        side = "left" if x < (left + right) / 2 else "right"
+        place = axes.get_xaxis_transform()
+        axes.text(x, 1.01, text, transform=place, ha=side, va="bottom", color=style.wrong, weight="bold")
+
+
+def mark_epochs(axes: Axes, record: RunRecord, style: Style, named: bool = True) -> None:
+    """Faint lines where an epoch ends, named at the bottom where there is room."""
+    ends = range(record.steps_per_epoch, len(record.steps) + 1, record.steps_per_epoch)
+    if len(ends) > 12:
+        return
+    for epoch, end in enumerate(ends, start=1):
+        axes.axvline(end + 0.5, color=style.faint, linewidth=style.scale, linestyle=(0, (1, 3)))
+        if named and len(ends) <= 6:
+            place = axes.get_xaxis_transform()
+            box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.8, "pad": 0}
+            axes.text(
+                end + 0.4,
+                0.025,
+                f"epoch {epoch} ends ",
+                transform=place,
+                ha="right",
+                fontsize="small" if style.font > 9 else "x-small",
+                color=style.soft,
+                bbox=box,
+            )
+
+
+def say_nothing_to_show(axes: Axes, reason: str, style: Style) -> None:
+    """An empty panel that says why it is empty."""
+    axes.text(0.5, 0.5, reason, transform=axes.transAxes, ha="center", va="center", color=style.soft)
+    axes.set_xticks([])
+    axes.set_yticks([])

@@ -1,0 +1,327 @@
+"""What the charts say in words: titles, and the alt text for who cannot see them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from benchmarks.chart_data import (
+    Pair,
+    Run,
+    differences,
+    different_dials,
+    drawn,
+    evaluations,
+    first_other_reviews,
+    padding_share,
+    phase_seconds,
+    same,
+    seconds_by_epoch,
+    series,
+)
+from shared.record import training_seconds
+
+LONGEST_NAME = 40
+# Kinds that draw one number of each step -> its name in the record, title, and unit.
+SERIES = {
+    "losses": ("loss", "Training loss", "mean per review"),
+    "memory": ("memory_mb", "Memory in use at each step", "MB (10⁶ bytes)"),
+    "learning-rate": ("learning_rate", "Learning rate of each step", "learning rate"),
+    "gradient-norm": ("grad_norm", "Gradient norm of each step, after clipping", "L2 norm of all gradients"),
+}
+TITLES = {
+    **{kind: title for kind, (_, title, _) in SERIES.items()},
+    "difference": "Difference of the training losses, step by step",
+    "accuracy": "Validation accuracy after each evaluation",
+    "time": "Where the seconds of a step go",
+    "batches": "Which reviews each step drew, and how much is padding",
+}
+
+
+def title_of(kind: str, runs: Sequence[Run], pair: Pair | None) -> str:
+    """The title: of the overview the verdict, of the other kinds what is shown."""
+    if kind != "overview":
+        return TITLES[kind]
+    if pair is None:
+        return f"One run of the loop {runs[0].label}" if len(runs) == 1 else f"{len(runs)} runs"
+    if pair.first is not None:
+        where = f"at step {pair.first.step}" if pair.first.step else "before step 1"
+        return f"Diverged {where}: {shorten(pair.first.quantity, 50)}"
+    if {pair.one.record.loop, pair.other.record.loop} == {"manual", "trainer"}:
+        return "Identical: Trainer is the loop written by hand, bit for bit"
+    return f"Identical: {pair.one.label} and {pair.other.label}, bit for bit"
+
+
+def verdict(pair: Pair | None) -> str:
+    """One line on two runs held against each other; nothing if there are none."""
+    if pair is None:
+        return ""
+    if pair.first is not None:
+        return f"{pair.one.label} and {pair.other.label}: first difference: {shorten(str(pair.first), 80)}"
+    names = f"{pair.one.label} and {pair.other.label}"
+    return f"{names}: every batch, loss, gradient norm and evaluation is equal, difference 0.0"
+
+
+def subtitle(runs: Sequence[Run]) -> str:
+    """Model, slice, steps and seeds in one line; where runs differ, all values."""
+    configs = [run.record.config for run in runs]
+
+    def each(name: str, show: Callable[[Any], str] = str) -> str:
+        return alternatives(show(getattr(config, name)) for config in configs)
+
+    sizes = {run.record.start["parameters"] for run in runs if run.record.start}
+    size = f" ({alternatives(f'{size / 1e6:.1f}' for size in sorted(sizes))} M parameters)" if sizes else ""
+    world = alternatives(str(run.record.header.get("world_size", 1)) for run in runs)
+    return (
+        f"model {each('model', shorten)}{size}, dataset {each('dataset', shorten)}: "
+        f"{each('train_size', '{:,}'.format)} + {each('eval_size', '{:,}'.format)} reviews "
+        f"of at most {each('max_length')} tokens, "
+        f"{alternatives(f'{len(run.record.steps):,}' for run in runs)} steps, seed {each('seed')}, "
+        f"slice seed {each('slice_seed')}" + (f", the first of {world} processes" if world != "1" else "")
+    )
+
+
+def dials_that_differ(runs: Sequence[Run]) -> str:
+    """`different dials: seed 42 (by hand), 7 (Trainer)`; nothing if all runs have the same."""
+    found = different_dials([run.record for run in runs])
+    if not found:
+        return ""
+    texts = []
+    for name, values in list(found.items())[:4]:
+        named = [f"{shorten(str(value))} ({run.label})" for run, value in zip(runs, values, strict=True)]
+        texts.append(f"{name} {', '.join(named)}" if len(runs) <= 4 else f"{name} {alternatives(map(str, values))}")
+    more = f"; and {len(found) - 4} more" if len(found) > 4 else ""
+    return f"different dials: {'; '.join(texts)}{more}"
+
+
+def difference_note(pairs: Sequence[tuple[Run, Run]], pair: Pair | None) -> str:
+    """What the difference panel says in words."""
+    lines = [differences(run.record, other.record) for run, other in pairs]
+    steps = max((len(values) for _, values in lines), default=0)
+    if len(pairs) == 1 and pair is not None and pair.first is not None:
+        where = f"at step {pair.first.step}" if pair.first.step else "before step 1"
+        return f"first difference {where}: {shorten(pair.first.quantity, 50)}"
+    if any(any(values) for _, values in lines):
+        return "the losses differ"
+    return f"0.0 at {'the one step' if steps == 1 else f'all {steps:,} steps'}: exactly equal, not just close"
+
+
+def largest_difference(pairs: Sequence[tuple[Run, Run]]) -> str:
+    """`largest difference: 0.0019, at step 7`, of all pairs."""
+    lines = [zip(*differences(run.record, other.record), strict=True) for run, other in pairs]
+    finite = [(value, step) for line in lines for step, value in line if math.isfinite(value)]
+    value, step = max(finite, key=lambda each: each[0], default=(0.0, 0))
+    return f"largest difference: {number(value)}, at step {step}" if value else "0.0 at every step that both have"
+
+
+def reviews_note(pair: Pair | None) -> str:
+    """Whether two runs drew the same reviews; nothing if there are not two."""
+    if pair is None:
+        return ""
+    step = first_other_reviews(pair.one.record, pair.other.record)
+    names = f"{pair.one.label} and {pair.other.label}"
+    if step is None:
+        return f"{names} drew the same reviews in the same order, at every step"
+    return f"{names} drew other reviews, or in another order, from step {step} on"
+
+
+def footnote(environment: dict[str, Any]) -> str:
+    """Versions and device in one line."""
+    versions = ", ".join(f"{name} {environment[name]}" for name in ("torch", "transformers", "accelerate", "python"))
+    threads = environment["threads"]
+    return f"{versions}; {environment['device']}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def alternatives(values: Any) -> str:
+    """`42`, or `42 / 7` where there are several values."""
+    return " / ".join(dict.fromkeys(values))
+
+
+def shorten(name: str, longest: int = LONGEST_NAME) -> str:
+    """Leave out the middle of a long name."""
+    return name if len(name) <= longest else f"{name[: longest // 2 - 1]}…{name[-longest // 2 :]}"
+
+
+# Alt text -----------------------------------------------------------------------------------------
+
+
+def alt_text(kind: str, runs: Sequence[Run], pair: Pair | None, pairs: Sequence[tuple[Run, Run]] = ()) -> str:
+    """Whole sentences, one a line: what is drawn, in which units, the numbers, and the verdict.
+
+    Args:
+        kind: of the chart.
+        runs, pair: as for the chart.
+        pairs: of which the difference is drawn.
+    """
+    sentences = [f"{title_of(kind, runs, pair)}."]
+    if kind == "overview":
+        parts = ["losses", *(["difference"] if pairs else []), "validation-loss", "accuracy", "seconds"]
+        sentences.append(f"{len(parts)} panels.")
+        for part in parts:
+            sentences += PARTS[part](runs, pair, pairs)
+    else:
+        sentences += PARTS[kind](runs, pair, pairs)
+    if pair is not None:
+        sentences.append(f"{verdict(pair)}.")
+        if pair.first is not None and pair.first.cause:
+            sentences.append(f"Likely cause: {pair.first.cause}.")
+    sentences.append(f"The runs: {subtitle(runs)}." if len(runs) > 1 else f"The run: {subtitle(runs)}.")
+    if dials := dials_that_differ(runs):
+        sentences.append(f"{dials.capitalize()}.")
+    return "\n".join(sentences) + "\n"
+
+
+def _for_each(runs: Sequence[Run], say: Callable[[Run], str]) -> list[str]:
+    """A sentence per run; runs of which the same is to be said share one."""
+    named: dict[str, list[str]] = {}
+    for run in runs:
+        named.setdefault(say(run), []).append(run.label)
+    return [
+        f"{' and '.join(labels)}{' alike' if len(labels) > 1 else ''}: {sentence}."
+        for sentence, labels in named.items()
+    ]
+
+
+def _series(kind: str) -> Callable[..., list[str]]:
+    name, _, unit = SERIES[kind]
+
+    def say(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
+        values = [series(run.record, name) for run in runs]
+        sentences = [
+            f"{TITLES[kind]}: a line per run; x is the optimizer step, y is {_unit(unit)}.",
+            *_for_each(runs, lambda run: _range(*series(run.record, name))),
+        ]
+        if len(runs) > 1 and values[0][0] and all(same(values[0][1], other) for _, other in values[1:]):
+            sentences.append("The lines coincide at every step.")
+        if kind == "losses":
+            sentences += _for_each(runs, _epoch_means)
+        if kind == "memory":
+            sentences += _for_each(runs, _peak)
+        return [sentence for sentence in sentences if sentence]
+
+    return say
+
+
+def _unit(unit: str) -> str:
+    return "the loss, mean per review" if unit == "mean per review" else unit
+
+
+def _range(steps: list[int], values: list[float]) -> str:
+    if not steps:
+        return "no step in this run"
+    finite = [(value, step) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
+    if not finite:
+        return f"none of the {len(steps):,} values is a finite number"
+    (low, low_step), (high, high_step) = min(finite), max(finite, key=lambda each: each[0])
+    missing = len(steps) - len(finite)
+    gaps = f"; {missing:,} values are not finite numbers and left out" if missing else ""
+    return (
+        f"{len(steps):,} steps, from {number(finite[0][0])} at step {finite[0][1]} to {number(finite[-1][0])} at step "
+        f"{finite[-1][1]}, lowest {number(low)} at step {low_step}, highest {number(high)} at step {high_step}{gaps}"
+    )
+
+
+def _epoch_means(run: Run) -> str:
+    by_epoch: dict[int, list[float]] = {}
+    for step, value in zip(*series(run.record, "loss"), strict=True):
+        by_epoch.setdefault(run.record.epoch_of(step), []).append(value)
+    means = [(epoch, sum(values) / len(values)) for epoch, values in by_epoch.items()]
+    return "mean of each epoch: " + (_list(f"epoch {epoch} {number(mean)}" for epoch, mean in means) or "none")
+
+
+def _peak(run: Run) -> str:
+    peak = run.record.footer.get("peak_memory_mb")
+    return "the peak is not known, the run did not finish" if peak is None else f"peak of the run {peak:,.0f} MB"
+
+
+def _difference(runs: Sequence[Run], pair: Pair | None, pairs: Sequence[tuple[Run, Run]]) -> list[str]:
+    sentences = ["Absolute difference of the training losses (mean per review); x is the optimizer step."]
+    for run, other in pairs:
+        steps, values = differences(run.record, other.record)
+        apart = [(value, step) for step, value in zip(steps, values, strict=True) if value != 0]
+        name = f"{run.label} against {other.label}"
+        if not apart:
+            sentences.append(f"{name}: 0.0 at all {len(steps):,} steps.")
+            continue
+        finite = [each for each in apart if math.isfinite(each[0])]
+        largest = f"at most {number(max(finite)[0])}, at step {max(finite)[1]}" if finite else "never a finite number"
+        sentences.append(
+            f"{name}: not 0.0 at {len(apart):,} of {len(steps):,} steps, first at step {apart[0][1]}; {largest}."
+        )
+    return sentences
+
+
+def _evaluations(name: str) -> Callable[..., list[str]]:
+    def say(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
+        what = "Validation accuracy, share of reviews right" if name == "eval_accuracy" else "Validation loss"
+        show = "{:.1%}".format if name == "eval_accuracy" else number
+
+        def points(run: Run) -> str:
+            found = zip(*evaluations(run.record, name), strict=True)
+            return _list(f"after epoch {epoch:.4g} {show(value)}" for epoch, value in found) or "no evaluation"
+
+        return [f"{what}; x is the epochs done.", *_for_each(runs, points)]
+
+    return say
+
+
+def _time(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
+    def say(run: Run) -> str:
+        phases = phase_seconds(run.record)
+        if not phases:
+            return "no step in this run"
+        total = sum(training_seconds(line) for line in run.record.steps)
+        parts = ", ".join(f"{phase} {seconds:.4f} s" for phase, seconds in phases.items())
+        return f"{sum(phases.values()):.4f} s per step ({parts}), {total:.1f} s for all steps"
+
+    return ["A stacked bar per run: the median seconds of each phase of an optimizer step.", *_for_each(runs, say)]
+
+
+def _seconds(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
+    def say(run: Run) -> str:
+        return _list(f"epoch {epoch} {value:.1f}" for epoch, value in seconds_by_epoch(run.record).items()) or "none"
+
+    return ["Training seconds per epoch, as bars.", *_for_each(runs, say)]
+
+
+def _batches(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
+    def say(run: Run) -> str:
+        draws = [review for _, review in drawn(run.record)]
+        tokens = sum(line["padded_tokens"] for line in run.record.steps)
+        return (
+            f"{len(run.record.steps):,} steps drew {len(set(draws)):,} different reviews in {len(draws):,} draws; "
+            f"{padding_share(run.record):.1%} of {tokens:,} tokens are padding"
+        )
+
+    return [
+        "Upper panel: a dot per review drawn; x is the optimizer step, y the review, numbered in the order of first "
+        "draw. So the first epoch is a rising line and every later one a scatter.",
+        "Lower panel: useful tokens and padding of each step, stacked.",
+        *_for_each(runs, say),
+        *([f"{reviews_note(pair)}."] if pair else []),
+    ]
+
+
+PARTS: dict[str, Callable[..., list[str]]] = {
+    **{kind: _series(kind) for kind in SERIES},
+    "difference": _difference,
+    "accuracy": _evaluations("eval_accuracy"),
+    "validation-loss": _evaluations("eval_loss"),
+    "time": _time,
+    "seconds": _seconds,
+    "batches": _batches,
+}
+
+
+def number(value: float) -> str:
+    """Four significant digits."""
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _list(texts: Any, most: int = 12) -> str:
+    """Join with commas; of a long list the first and the last few."""
+    found = list(texts)
+    if len(found) > most:
+        found = [*found[: most // 2], f"… ({len(found) - most} more) …", *found[-most // 2 :]]
+    return ", ".join(found)

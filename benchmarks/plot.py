@@ -1,0 +1,223 @@
+"""`sameloop plot`: a chart of one run or of many, with its alt text beside it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared.errors import SameLoopError
+from shared.folder import COMPARISON_FILE, LOOPS
+from shared.record import FILE_NAME, RunRecord
+
+# torch and matplotlib are imported where they are needed: `--help` must not wait for them.
+if TYPE_CHECKING:
+    from benchmarks.chart_data import Difference, Pair, Run
+
+KINDS = ("overview", "losses", "difference", "accuracy", "time", "memory", "learning-rate", "gradient-norm", "batches")
+STYLE_NAMES = ("slide", "paper", "dark")
+FORMATS = ("png", "svg", "pdf")
+NAMES = {"manual": "by hand", "trainer": "Trainer"}
+# What a step must say for a kind to be drawn.
+NEEDS = {"memory": "memory_mb", "learning-rate": "learning_rate", "gradient-norm": "grad_norm", "batches": "reviews"}
+LONGEST_LABEL = 24
+
+
+class Source(NamedTuple):
+    """A run that was found: its first process's record, those of all processes, and where it is."""
+
+    record: RunRecord
+    records: list[RunRecord]
+    folder: Path
+
+
+class Picture(NamedTuple):
+    """A chart: the file's content, and its alt text."""
+
+    content: bytes
+    alt: str
+
+
+def plot(
+    paths: Sequence[Path], kind: str, style: str, file_format: str | None = None, output: Path | None = None
+) -> Path:
+    """Draw a chart into a file, and write its alt text into `<name>.alt.txt` beside it.
+
+    Args:
+        paths: comparison folders, runs' folders, or `record.jsonl` files.
+        kind, style: one of `KINDS`, one of `STYLE_NAMES`.
+        file_format: one of `FORMATS`; None: as the output's suffix says, or png.
+        output: the file; None: `<kind>-<style>.<format>` in the first run's folder. A picture there is replaced.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        SameLoopError: there is no such run, it lacks what the chart needs, or the file cannot be written.
+    """
+    if output is None:
+        file_format = file_format or FORMATS[0]
+        folder = paths[0] if paths[0].is_dir() else paths[0].parent
+        output = folder / f"{kind}-{style}.{file_format}"
+    else:
+        file_format = _format_of(output, file_format)
+    drawn = draw_picture(paths, kind, style, file_format)
+    try:
+        for path, content in ((output, drawn.content), (alt_path(output), drawn.alt.encode("utf-8"))):
+            path.write_bytes(content)
+    except OSError as error:
+        raise SameLoopError(f"cannot write {path}: {error.strerror}; name another place with --output") from None
+    return output
+
+
+def draw_picture(
+    paths: Sequence[Path], kind: str = "overview", style: str = "slide", file_format: str = "png"
+) -> Picture:
+    """Draw a chart and write nothing.
+
+    Args, Raises:
+        as `plot`.
+    """
+    sources = [source for path in paths for source in find_runs(path)]
+    if kind == "difference" and len(sources) < 2:
+        raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
+    if needed := NEEDS.get(kind):
+        for source in sources:
+            if any(needed not in line for line in source.record.steps):
+                raise SameLoopError(
+                    f"the record in {source.folder} says nothing of `{needed}`, it was written by an older version: "
+                    "run again, or choose another --kind"
+                )
+    from benchmarks.charts import draw
+
+    # The Trainer's runs first: they are drawn broad and pale, those by hand thin and dark on top of them.
+    sources.sort(key=lambda source: source.record.loop == "manual")
+    runs = label(sources)
+    return Picture(*draw(kind, runs, find_pair(sources, runs), style, file_format))
+
+
+def inline_svg(paths: Sequence[Path], kind: str = "overview", style: str = "slide") -> str:
+    """A chart as an `<svg>` element that can stand in an HTML page, beside others like it.
+
+    Its `<title>` and `<desc>` hold title and alt text. It scales with the page, and its ids are its own.
+
+    Args, Raises:
+        as `plot`.
+    """
+    svg = draw_picture(paths, kind, style, "svg").content.decode("utf-8")
+    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg ") :], flags=re.DOTALL)
+    svg = re.sub(r"^<svg [^>]*?>", lambda found: re.sub(r' (width|height)="[^"]*"', "", found[0]), svg)
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{kind}-{style}-", svg)
+
+
+def alt_path(output: Path) -> Path:
+    """Where the alt text of a picture is kept."""
+    return output.with_suffix(".alt.txt")
+
+
+def _format_of(output: Path, file_format: str | None) -> str:
+    """The format that the output's suffix names.
+
+    Raises:
+        SameLoopError: none that is known, or not the one that was asked for.
+    """
+    suffix = output.suffix.lower().removeprefix(".")
+    if suffix not in FORMATS:
+        raise SameLoopError(f"--output {output}: end the name in .{', .'.join(FORMATS[:-1])} or .{FORMATS[-1]}")
+    if file_format not in (None, suffix):
+        raise SameLoopError(f"--output {output}: the name says {suffix}, --format says {file_format}; leave one out")
+    return suffix
+
+
+def find_runs(path: Path) -> list[Source]:
+    """The runs that a path names: both of a comparison's folder, the one of a run's folder or of its record.
+
+    Raises:
+        SameLoopError: there is none, or a record is damaged.
+    """
+    if path.is_file():
+        record = RunRecord.read(path)
+        return [Source(record, [record], path.parent)]
+    if not path.is_dir():
+        raise SameLoopError(f"{path}: there is no such folder or record; `sameloop compare` makes one")
+    if (path / FILE_NAME).is_file():
+        return [_read(path)]
+    found = [_read(path / loop) for loop in LOOPS if (path / loop / FILE_NAME).is_file()]
+    if not found:
+        raise SameLoopError(f"{path}: it holds neither a {FILE_NAME} nor a comparison's two runs")
+    return found
+
+
+def _read(folder: Path) -> Source:
+    records = RunRecord.read_all(folder)
+    return Source(records[0], records, folder)
+
+
+def label(sources: Sequence[Source]) -> list[Run]:
+    """Name the runs: by their loop; where there are several of one loop, by their folder too, or by a number."""
+    from benchmarks.chart_data import Run
+    from benchmarks.chart_texts import shorten
+
+    loops = [NAMES.get(source.record.loop, source.record.loop) for source in sources]
+    labels: list[str] = []
+    for loop, source in zip(loops, sources, strict=True):
+        folder = source.folder.resolve()
+        name = folder.parent.name if folder.name in LOOPS else folder.name
+        labels.append(f"{loop}, {shorten(name, LONGEST_LABEL)}" if loops.count(loop) > 1 else loop)
+    numbered = [
+        f"{text} ({labels[:place].count(text) + 1})" if labels.count(text) > 1 else text
+        for place, text in enumerate(labels)
+    ]
+    return [Run(text, source.record) for text, source in zip(numbered, sources, strict=True)]
+
+
+def find_pair(sources: Sequence[Source], runs: Sequence[Run]) -> Pair | None:
+    """Choose the two runs that are held against each other, and find where they part; None for a lone run.
+
+    One by hand and one of the Trainer, of the same dials if there are such; else the first two.
+    """
+    from benchmarks.chart_data import Pair
+
+    if len(runs) < 2:
+        return None
+    numbers = {loop: [n for n, source in enumerate(sources) if source.record.loop == loop] for loop in LOOPS}
+    pairs = [(ours, theirs) for ours in numbers["manual"] for theirs in numbers["trainer"]] or [(0, 1)]
+    alike = (pair for pair in pairs if not sources[pair[0]].record.config.differences(sources[pair[1]].record.config))
+    one, other = next(alike, pairs[0])
+    return Pair(runs[one], runs[other], find_difference(sources[one], sources[other]))
+
+
+def find_difference(ours: Source, theirs: Source) -> Difference | None:
+    """Where two runs part first; different dials, which are named elsewhere, do not count as such."""
+    from benchmarks.chart_data import Difference
+    from benchmarks.verdict import divergences, first_divergence
+
+    found, rank = first_divergence(ours.records, theirs.records)
+    if found is not None and found.quantity == "config":
+        found = next((each for each in divergences(ours.record, theirs.record) if each.quantity != "config"), None)
+        return found and Difference(found.step, found.quantity)
+    if found is None:
+        return _difference_of_weights(ours, theirs)
+    cause = None
+    if (ours.record.loop, theirs.record.loop) == LOOPS:
+        from benchmarks.causes import likely_cause
+
+        cause = likely_cause(found.step, found.quantity, ours.records[rank], theirs.records[rank])
+    return Difference(found.step, found.quantity, cause, rank)
+
+
+def _difference_of_weights(ours: Source, theirs: Source) -> Difference | None:
+    """The records do not hold the trained weights; a comparison that found them different has said so."""
+    folder = ours.folder.parent
+    if folder != theirs.folder.parent:
+        return None
+    try:
+        comparison: dict[str, Any] = json.loads((folder / COMPARISON_FILE).read_text(encoding="utf-8"))
+        first = comparison["first_divergence"]
+        if first is not None and first["quantity"] == "weights":
+            return Difference(first["step"], first["quantity"], first["likely_cause"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    return None
