@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -54,29 +55,36 @@ def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: St
         axes.text(0.012, 0.96, text, transform=axes.transAxes, va="top", color=style.wrong, fontsize="small")
 
 
-def draw_difference(axes: Axes, pairs: Sequence[tuple[Run, Run]], style: Style, note: str) -> None:
+def draw_difference(
+    axes: Axes,
+    pairs: Sequence[tuple[Run, Run]],
+    looks: Sequence[dict[str, Any]],
+    style: Style,
+    note: str,
+    side: str = "left",
+) -> None:
     """The absolute difference of two runs' training losses at every step that both have; a line per pair.
 
     Args:
         pairs: of each, the run whose difference it is, and the run that it is held against.
-        note: what the panel says in words.
+        looks: of each pair; a lone pair is shown in the colour of its verdict.
+        note: what the panel says in words, on its `side`, left or right.
     """
-    axes.set_ylabel(f"|{pairs[0][0].label} − {pairs[0][1].label}|" if len(pairs) == 1 else "absolute difference")
+    other = pairs[0][1].label
+    axes.set_ylabel(f"|{pairs[0][0].label} − {other}|" if len(pairs) == 1 else f"|run − {other}|")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     lines = [differences(run.record, other.record) for run, other in pairs]
     differ = any(any(values) for _, values in lines)
-    looks = style.looks(len(pairs))
     if len(pairs) == 1:
         looks = [{"color": style.wrong if differ else style.exact, "linewidth": 2.5 * style.scale}]
-    for (run, other), (steps, values), look in zip(pairs, lines, looks, strict=True):
+    for (run, _), (steps, values), look in zip(pairs, lines, looks, strict=True):
         finite = [value if math.isfinite(value) else math.nan for value in values]
-        label = f"{run.label} − {other.label}"
-        axes.plot(steps, finite, label=label, marker="o" if len(steps) == 1 else "", **look)
+        axes.plot(steps, finite, label=run.label, marker="o" if len(steps) == 1 else "", **look)
     _scale_differences(axes, [value for _, values in lines for value in values if math.isfinite(value)])
     colour = style.wrong if differ else style.exact
     box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-    shown = {"va": "top", "color": colour, "fontsize": "large", "weight": "bold", "bbox": box}
-    axes.text(0.012, 0.94, note, transform=axes.transAxes, **shown)
+    shown = {"va": "top", "ha": side, "color": colour, "fontsize": "large", "weight": "bold", "bbox": box}
+    axes.text(0.012 if side == "left" else 0.988, 0.94, note, transform=axes.transAxes, **shown)
 
 
 def _scale_differences(axes: Axes, values: list[float]) -> None:
@@ -146,26 +154,26 @@ def draw_seconds(axes: Axes, runs: Sequence[Run], style: Style) -> None:
         return
     width = 0.8 / len(runs)
     for number, (run, look, seconds) in enumerate(zip(runs, style.looks(len(runs)), found, strict=True)):
-        hatched = number == len(runs) - 1
+        hatched = number == 1 and len(runs) == 2
         bars = axes.bar(
             [epoch + (number - (len(runs) - 1) / 2) * width for epoch in epochs],
             [seconds.get(epoch, 0.0) for epoch in epochs],
             width=width * 0.95,
-            color=style.ground if hatched else look["color"],
+            color=style.ground if hatched else style.accents[1] if len(runs) == 1 else look["color"],
             edgecolor=style.ink,
             linewidth=1.2 * style.scale,
             hatch="////" if hatched else "",
             label=run.label,
         )
-        if len(epochs) * len(runs) <= 8:
+        if len(epochs) <= 4 and len(runs) <= 2:
             axes.bar_label(bars, fmt="{:.3g}", padding=2)
     axes.set_xticks(epochs[:: len(epochs) // 8 + 1])
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    # Room for the names on the right.
-    axes.set_xlim(epochs[0] - 0.75, epochs[-1] + 0.6 + 0.375 * len(epochs))
+    # Room for the names of a pair on the right; of more runs, the panel with the losses has them.
+    axes.set_xlim(epochs[0] - 0.75, epochs[-1] + (0.6 + 0.375 * len(epochs) if len(runs) == 2 else 0.75))
     axes.margins(y=0.2)
     axes.grid(axis="x", visible=False)
-    if len(runs) > 1:
+    if len(runs) == 2:
         axes.legend(loc="center right", handlelength=1.4)
 
 
@@ -191,9 +199,9 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
     for place, (run, seconds) in enumerate(zip(runs, found, strict=True)):
         total = sum(training_seconds(line) for line in run.record.steps)
         rest = [f"{phase} {seconds_text(value)}" for phase, value in seconds.items() if value <= WIDE_ENOUGH * longest]
-        thin = f" ({', '.join(rest)})" if rest else ""
+        thin = f" ({', '.join(rest)})" if 0 < len(rest) < len(seconds) else ""
         text = f"{seconds_text(sum(seconds.values()))} s per step{thin}; {seconds_text(total)} s for all steps"
-        axes.text(0, place + 0.29, text, va="bottom", weight="bold")
+        axes.text(0, place + 0.29, text, va="bottom", weight="bold").set_in_layout(False)
     axes.set_yticks(range(len(runs)), [run.label for run in runs])
     axes.set_ylim(-0.45, len(runs) - 0.25)
     axes.set_xlim(0, longest * 1.02)
@@ -248,7 +256,7 @@ def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> N
             rasterized=len(found) > MOST_SVG_DOTS,
         )
     # Room for the names of the epochs.
-    axes.set_ylim(1 - 0.11 * len(numbers), len(numbers) * 1.04)
+    axes.set_ylim(1 - 0.16 * len(numbers), len(numbers) * 1.04)
 
 
 def draw_padding(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> None:
@@ -279,16 +287,30 @@ def padding_text(runs: Sequence[Run]) -> str:
     shares = {run.label: f"{padding_share(run.record):.1%}" for run in runs}
     if len(set(shares.values())) == 1:
         return f"{next(iter(shares.values()))} of all tokens are padding"
+    if len(shares) > 2:
+        return f"padding: {min(shares.values(), key=_percent)} to {max(shares.values(), key=_percent)} of all tokens"
     return "padding: " + ", ".join(f"{share} {label}" for label, share in shares.items())
+
+
+def _percent(text: str) -> float:
+    return float(text.rstrip("%"))
 
 
 # What is written onto a panel ---------------------------------------------------------------------
 
 
-def name_lines(axes: Axes, runs: Sequence[Run], style: Style, height: float, extra: Sequence[str] = ()) -> None:
+def name_lines(
+    axes: Axes,
+    runs: Sequence[Run],
+    looks: Sequence[dict[str, Any]],
+    style: Style,
+    height: float,
+    extra: Sequence[str] = (),
+) -> None:
     """Name the lines beside their right ends, each with a sample of it, moved apart where the ends coincide.
 
     Args:
+        runs, looks: in the order in which they were drawn.
         height: of the axes in points, about; what decides how far apart names must be.
         extra: what follows each name.
     """
@@ -305,9 +327,7 @@ def name_lines(axes: Axes, runs: Sequence[Run], style: Style, height: float, ext
         ends = [y for y in line.get_ydata() if math.isfinite(y)]
         wanted.append(to_axes.transform((0, ends[-1]))[1] if ends else 0.5)
     places = spread(wanted, 1.45 * style.font * (2 if any(extra) else 1) / height)
-    for line, look, run, place, more in zip(
-        lines, style.looks(len(runs)), runs, places, [*extra, *[""] * len(runs)], strict=False
-    ):
+    for line, look, run, place, more in zip(lines, looks, runs, places, [*extra, *[""] * len(runs)], strict=False):
         if line.get_linestyle() == "None":
             look = {"marker": "o", "linestyle": "", "color": look["color"], "markersize": line.get_markersize()}
             axes.plot((1.04,), (place,), transform=axes.transAxes, clip_on=False, markeredgewidth=0, **look)

@@ -44,7 +44,9 @@ def title_of(kind: str, runs: Sequence[Run], pair: Pair | None) -> str:
     if kind != "overview":
         return TITLES[kind]
     if pair is None:
-        return f"One run of the loop {runs[0].label}" if len(runs) == 1 else f"{len(runs)} runs"
+        return f"One run: {runs[0].label}"
+    if len(runs) > 2:
+        return f"{len(runs)} runs side by side"
     if pair.first is not None:
         where = f"at step {pair.first.step}" if pair.first.step else "before step 1"
         return f"Diverged {where}: {shorten(pair.first.quantity, 50)}"
@@ -104,6 +106,8 @@ def difference_note(pairs: Sequence[tuple[Run, Run]], pair: Pair | None) -> str:
         return f"first difference {where}: {shorten(pair.first.quantity, 50)}"
     if any(any(values) for _, values in lines):
         return "the losses differ"
+    if not steps:
+        return "no step that both have"
     return f"0.0 at {'the one step' if steps == 1 else f'all {steps:,} steps'}: exactly equal, not just close"
 
 
@@ -168,7 +172,7 @@ def alt_text(kind: str, runs: Sequence[Run], pair: Pair | None, pairs: Sequence[
             sentences.append(f"Likely cause: {pair.first.cause}.")
     sentences.append(f"The runs: {subtitle(runs)}." if len(runs) > 1 else f"The run: {subtitle(runs)}.")
     if dials := dials_that_differ(runs):
-        sentences.append(f"{dials.capitalize()}.")
+        sentences.append(f"D{dials[1:]}.")
     return "\n".join(sentences) + "\n"
 
 

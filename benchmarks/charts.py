@@ -128,7 +128,9 @@ def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str
     if dials := texts.dials_that_differ(runs):
         head.append((dials, 1.08, style.soft))
     colour = style.ink
-    if pair is not None:
+    if pair is not None and len(runs) > 2:
+        head.append((texts.verdict(pair), 1.08, style.exact if pair.first is None else style.wrong))
+    elif pair is not None:
         colour = style.exact if pair.first is None else style.wrong
         if pair.first is not None and pair.first.cause:
             head.append((f"Likely cause: {pair.first.cause}", 1.08, style.wrong))
@@ -149,7 +151,7 @@ def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str
     second = figure.add_subplot(large[1], sharex=losses)
     second.set_xlabel("optimizer step")
     if pairs := differences_of(runs, pair):
-        panels.draw_difference(second, pairs, style, texts.difference_note(pairs, pair))
+        panels.draw_difference(second, pairs, _looks_of(pairs, runs, style), style, texts.difference_note(pairs, pair))
         names = f"Difference from {pair.other.label}, step by step" if len(pairs) > 1 else None
         second.set_title(names or "Difference of the two, step by step")
     elif any(has(run.record, "grad_norm") and run.record.steps for run in runs):
@@ -209,16 +211,18 @@ def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> F
         panels.draw_phases(axes, runs, style)
     elif kind == "accuracy":
         panels.draw_reports(axes, runs, "eval_accuracy", "share of reviews right", style)
-        _name_and_mark(axes, runs, pair, style, in_epochs=True)
+        _name_and_mark(axes, runs, style.looks(len(runs)), pair, style, in_epochs=True)
     elif kind == "difference":
         pairs = differences_of(runs, pair)
         differ = pair is not None and pair.first is not None
         note = texts.largest_difference(pairs) if differ else texts.difference_note(pairs, pair)
-        panels.draw_difference(axes, pairs, style, note)
+        looks = _looks_of(pairs, runs, style)
+        # Away from the line that marks the first difference.
+        early = differ and pair.first.step <= len(pair.one.record.steps) / 2
+        panels.draw_difference(axes, pairs, looks, style, note, "right" if early else "left")
         axes.set_xlabel("optimizer step")
         panels.mark_epochs(axes, runs[-1].record, style)
-        named = [Run(f"{run.label} − {other.label}", run.record) for run, other in pairs]
-        _name_and_mark(axes, named, pair, style)
+        _name_and_mark(axes, [run for run, _ in pairs], looks, pair, style)
     else:
         name, _, unit = texts.SERIES[kind]
         panels.draw_series(axes, runs, name, unit, style)
@@ -226,7 +230,7 @@ def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> F
         if kind == "memory":
             panels.draw_peaks(axes, runs, style)
         panels.mark_epochs(axes, runs[-1].record, style)
-        _name_and_mark(axes, runs, pair, style, peaks=kind == "memory")
+        _name_and_mark(axes, runs, style.looks(len(runs)), pair, style, peaks=kind == "memory")
     return figure
 
 
@@ -257,18 +261,30 @@ def _batches(figure: Figure, runs: Sequence[Run], pair: Pair | None, fits: int, 
     if step is not None and step <= fits:
         for axes in (upper, lower):
             panels.mark_step(axes, step, style)
-    panels.name_lines(upper, runs, style, _height(figure) * 0.5)
+    panels.name_lines(upper, runs, style.looks(len(runs)), style, _height(figure) * 0.5)
+
+
+def _looks_of(pairs: Sequence[tuple[Run, Run]], runs: Sequence[Run], style: Style) -> list[dict[str, Any]]:
+    """A difference looks like the run whose it is."""
+    looks = style.looks(len(runs))
+    return [looks[next(n for n, each in enumerate(runs) if each is run)] for run, _ in pairs]
 
 
 def _name_and_mark(
-    axes: Axes, runs: Sequence[Run], pair: Pair | None, style: Style, in_epochs: bool = False, peaks: bool = False
+    axes: Axes,
+    runs: Sequence[Run],
+    looks: Sequence[dict[str, Any]],
+    pair: Pair | None,
+    style: Style,
+    in_epochs: bool = False,
+    peaks: bool = False,
 ) -> None:
     found = [run.record.footer.get("peak_memory_mb") for run in runs] if peaks else []
     extra = ["" if peak is None else f"\npeak {peak:,.0f} MB" for peak in found]
     if pair is not None and pair.first is not None and axes.lines:
         x = pair.first.step / pair.one.record.steps_per_epoch if in_epochs else pair.first.step
         panels.mark_step(axes, x, style, f"first difference: {texts.shorten(str(pair.first), 50)}")
-    panels.name_lines(axes, runs, style, _height(axes.figure) * 0.65, extra)
+    panels.name_lines(axes, runs, looks, style, _height(axes.figure) * 0.65, extra)
 
 
 # Text around the panels ---------------------------------------------------------------------------
