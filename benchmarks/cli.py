@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from benchmarks.compare import compare
+from benchmarks.plot import FORMATS, KINDS, STYLE_NAMES, plot
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.run import default_output_dir
@@ -78,6 +79,25 @@ def diff() -> None:
     print_diff(Console(width=WIDTH, highlight=False))
 
 
+@sameloop.command("plot")
+@click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN ...]")
+@click.option("--kind", type=click.Choice(KINDS), default="overview", show_default=True, help="what is drawn")
+@click.option("--style", type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="for which ground")
+@click.option("--format", "file_format", type=click.Choice(FORMATS), help="of the file  [default: png]")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="where it goes  [default: KIND-STYLE.FORMAT in the first RUN's folder]",
+)
+def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | None, output: Path | None) -> None:
+    """Draw one run or many; RUN is a comparison's folder, a run's folder or a record.jsonl.
+
+    The picture's text for those who cannot see it is written beside it, as NAME.alt.txt.
+    """
+    click.echo(plot(runs, kind, style, file_format, output))
+
+
 @sameloop.command()
 def doctor() -> None:
     """Say what this machine has and which presets can run here."""
@@ -96,7 +116,7 @@ def speed(pairs: int, preset: str) -> None:
     print_speed(preset, pairs)
 
 
-for each in (locate, diff, doctor, speed):
+for each in (locate, diff, draw_plot, doctor, speed):
     each.params.append(debug_option())
 
 
