@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,6 +78,43 @@ def diff() -> None:
     from benchmarks.diff import WIDTH, print_diff
 
     print_diff(Console(width=WIDTH, highlight=False))
+
+
+def _xray(step: int | None, as_json: bool, **parameters: Any) -> int:
+    config = config_from(parameters)
+
+    from rich.console import Console
+
+    from benchmarks.xray import WIDTH, print_xray, xray
+
+    found = xray(config, step)
+    if as_json:
+        click.echo(json.dumps(found.as_dict(), indent=1))
+    else:
+        print_xray(found, Console(width=WIDTH, highlight=False))
+    return 0 if found.first_difference is None else DIVERGED
+
+
+steps = click.Option(
+    ["--step"],
+    type=click.IntRange(min=1),
+    metavar="INT",
+    help="look into this step of the run at its full length  [default: step 1 of a run with a few of the reviews]",
+)
+sameloop.add_command(
+    DialCommand(
+        "xray",
+        params=[
+            debug_option(),
+            steps,
+            click.Option(["--json", "as_json"], is_flag=True, help="every event of the whole run, as JSON"),
+            *dial_options(),
+        ],
+        callback=_xray,
+        help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines.",
+        context_settings=CONTEXT,
+    )
+)
 
 
 @sameloop.command("plot")

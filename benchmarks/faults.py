@@ -225,6 +225,7 @@ def faulty_page(fault: Fault) -> ModuleType:
     source = PAGE.read_text(encoding="utf-8")
     if source.count(fault.right) != 1:
         raise ValueError(f"the page holds this piece {source.count(fault.right)} times, not once: {fault.right!r}")
-    page = ModuleType("faulty_page")
-    exec(compile(source.replace(fault.right, fault.wrong), "faulty_page.py", "exec"), page.__dict__)
+    page = ModuleType("manual_loop.faulty_train")
+    page.__file__ = str(PAGE)
+    exec(compile(source.replace(fault.right, fault.wrong), str(PAGE), "exec"), page.__dict__)
     return page

@@ -50,14 +50,14 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     model = load_model(config, num_labels)
     if config.freeze_body:
         model.base_model.requires_grad_(False)
+
+    # Seed once more: whatever was drawn so far, dropout starts from here (Trainer's constructor does this).
+    set_seed(config.seed)
     if config.full_determinism:
         use_deterministic_algorithms()
     use_gpu = torch.accelerator.is_available() and not config.use_cpu
     device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
     model.to(device)
-
-    # Seed once more: whatever was drawn so far, dropout starts from here (Trainer's constructor does this).
-    set_seed(config.seed)
 
     # 4. Batches: drawn in random order, each padded to its own longest review. The random sampler gets a generator
     #    of its own, to be seeded anew for every epoch; a plain `shuffle=True` would give another order.
@@ -139,14 +139,14 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
                 # Let go of the graph before the next batch builds its own: less memory.
                 del loss, logits
 
+            # Clip: if all gradients together are longer than max_grad_norm, scale them down to it.
+            scaler.unscale_(optimizer)
+            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
+
             # A loss that is not a number would make every weight one too: stop before the step.
             learning_rate = optimizer.param_groups[0]["lr"]
             if not math.isfinite(state.total_loss):
                 raise LossNotFinite(state.step + 1, state.total_loss.item(), learning_rate)
-
-            # Clip: if all gradients together are longer than max_grad_norm, scale them down to it.
-            scaler.unscale_(optimizer)
-            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
 
             # Step: move the weights, then the learning rate, then forget the gradients.
             scale = scaler.get_scale()

@@ -1,0 +1,553 @@
+"""What a loop really does, event by event, seen through hooks while it runs.
+
+Both loops end in the same few calls of torch and of transformers: a batch is padded, a gradient is clipped, a weight
+moves. Each such call is an event, with the values it was made with and the stack of calls that led to it, in the
+installed release. Hooks catch what has a hook; the rest is wrapped for as long as the tracer is on.
+
+Two things are put in order. `Trainer`'s loader (accelerate's) pads every batch one batch ahead, to know which is the
+last, and a loop that accumulates fetches a group of batches at once: the padding of a batch and its move to the device
+are shown where the batch is used. And what only `Trainer` does twice (moving what is there already, forgetting
+gradients that are not there yet) is told apart as a repetition.
+"""
+
+from __future__ import annotations
+
+import linecache
+import math
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any, NamedTuple
+
+import accelerate
+import torch
+import transformers
+from torch.nn.modules.module import register_module_forward_pre_hook
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
+from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
+from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer
+from transformers.optimization import GreedyLR
+from transformers.trainer_pt_utils import LengthGroupedSampler
+
+ROOT = Path(__file__).parent.parent
+TRANSFORMERS, ACCELERATE = Path(transformers.__file__).parent, Path(accelerate.__file__).parent
+TRAINER_FILE = str(TRANSFORMERS / "trainer.py")
+SCHEDULERS = (LRScheduler, ReduceLROnPlateau, GreedyLR)
+SAMPLERS = (RandomSampler, SequentialSampler, LengthGroupedSampler)
+
+
+class Frame(NamedTuple):
+    """One call on the way to an event.
+
+    Attributes:
+        file: as it is shown, for example `trainer.py` or `manual_loop/train.py`.
+        line: the line of the file that was being executed.
+        function: the function that the line is in.
+        code: the line's text.
+    """
+
+    file: str
+    line: int
+    function: str
+    code: str
+
+
+class Event(NamedTuple):
+    """One thing that a loop did.
+
+    Attributes:
+        part: `start`, `epoch`, `step`, `after`, `evaluation` or `end`.
+        epoch, step: under way, both counted from 1; 0 before the first.
+        phase: as `alignment.PHASES` names it.
+        what: in words.
+        values: the numbers it was done with.
+        frames: the calls that led to it, outermost first.
+    """
+
+    part: str
+    epoch: int
+    step: int
+    phase: str
+    what: str
+    values: dict[str, Any]
+    frames: tuple[Frame, ...]
+
+    @property
+    def same(self) -> tuple:
+        """What must be equal in both loops: all but the way that led there."""
+        return (self.part, self.epoch, self.step, self.phase, self.what, self.values)
+
+
+class Call(NamedTuple):
+    """A function that `Trainer` called and in which no event happened.
+
+    Attributes:
+        part, epoch, step: as in `Event`.
+        function: its name, with its class.
+        file: where it is defined.
+        frame: the line of `trainer.py` that called it.
+        seconds: how long it took, the tracing included.
+    """
+
+    part: str
+    epoch: int
+    step: int
+    function: str
+    file: str
+    frame: Frame
+    seconds: float
+
+
+class Traced(Exception):  # noqa: N818 - a signal, not an error
+    """All that was asked for has been seen: nothing is left to do."""
+
+
+class _Batch:
+    """A batch between its padding and its use."""
+
+    def __init__(self, what: str, frames: tuple[Frame, ...], tensors: dict[str, torch.Tensor]) -> None:
+        self.what, self.frames = what, frames
+        self.shown = False
+        self.tensors = {id(tensor): tensor for tensor in tensors.values()}
+        self.moved_to: tuple[str, tuple[Frame, ...]] | None = None
+
+
+class Tracer:
+    """Context manager that traces the one run of a page that happens inside it.
+
+    Args:
+        page: the module of the loop's page, `manual_loop.train` or `trainer_loop.train`.
+        until_step: stop the run with `Traced` when the first epoch boundary after this step has been seen; None: let
+            it run to its end.
+
+    Attributes:
+        events: what happened, in order.
+        calls: what `Trainer` called besides; empty for the loop by hand.
+        repetitions: what was done once more although it was done: a sentence and the frames, each kind once.
+        batches_ahead: how many batches, at most, had been padded before the one in use.
+        seconds: how long each part took, by (part, epoch, step).
+    """
+
+    def __init__(self, page: ModuleType, until_step: int | None = None) -> None:
+        self.events: list[Event] = []
+        self.calls: list[Call] = []
+        self.repetitions: dict[str, tuple[Frame, ...]] = {}
+        self.batches_ahead = 0
+        self.seconds: dict[tuple[str, int, int], float] = {}
+        self._page, self._page_file = page, page.__file__
+        self._until_step = until_step
+        self._undo: list[Callable[[], None]] = []
+        self._model: torch.nn.Module | None = None
+        self._pending: dict[bool, deque[_Batch]] = {True: deque(), False: deque()}
+        self._part, self._epoch, self._steps = "start", 0, 0
+        self._activity = 0
+        self._silent = 0
+        self._evaluating = False
+        self._model_is_placed = self._loader_is_built = False
+        self._entered = time.perf_counter()
+        self._profile = _Profile(self)
+
+    def __enter__(self) -> Tracer:
+        self._install()
+        self._previous_profile = sys.getprofile()
+        if self._page.__name__.startswith("trainer"):
+            sys.setprofile(self._profile)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        sys.setprofile(self._previous_profile)
+        for undo in reversed(self._undo):
+            undo()
+        self._enter(self._part)
+
+    # What is hooked -------------------------------------------------------------------------------
+
+    def _install(self) -> None:
+        page, is_manual = self._page, self._page.__name__.startswith("manual")
+        for name in ("load_tokenizer", "load_data", "load_model"):
+            self._wrap(page, name, partial(self._on_load, name))
+        self._wrap(torch, "manual_seed", self._on_seed)
+        self._wrap(torch, "use_deterministic_algorithms", self._on_determinism)
+        self._wrap(torch.nn.Module, "to", self._on_model_to)
+        self._wrap(DataLoader, "__init__", self._on_loader)
+        self._wrap(page if is_manual else transformers.trainer, "get_parameter_names", self._on_decayed)
+        self._wrap(Optimizer, "__init__", self._on_optimizer)
+        for scheduler in SCHEDULERS:
+            self._wrap(scheduler, "__init__", self._on_schedule)
+            self._wrap(scheduler, "step", self._on_schedule_step)
+        self._wrap(DataLoader, "__iter__", self._on_pass)
+        for sampler in SAMPLERS:
+            self._wrap(sampler, "__iter__", self._on_order)
+        self._wrap(DataCollatorWithPadding, "__call__", self._on_collate)
+        self._wrap(torch.Tensor, "to", self._on_tensor_to)
+        self._wrap(torch.nn.Module, "train", self._on_train_mode)
+        self._undo.append(register_module_forward_pre_hook(self._on_forward).remove)
+        self._wrap(torch.Tensor, "__truediv__", self._on_divide)
+        self._wrap(torch.Tensor, "backward", self._on_backward)
+        self._wrap(torch.Tensor, "__iadd__", self._on_add)
+        self._wrap(torch.nn.utils, "clip_grad_norm_", self._on_clip)
+        self._wrap(math, "isfinite", self._on_check)
+        self._undo.append(register_optimizer_step_pre_hook(self._on_step).remove)
+        for owner in (Optimizer, torch.nn.Module):
+            self._wrap(owner, "zero_grad", self._on_zero)
+        self._wrap(page if is_manual else Trainer, "log", self._on_log)
+        self._wrap(page if is_manual else Trainer, "evaluate", self._on_evaluate)
+        self._wrap(torch, "save", self._on_torch_save)
+        neighbour = "manual_loop.checkpoint" if is_manual else "trainer_loop.callbacks"
+        self._wrap(sys.modules[neighbour], "seal", self._on_seal)
+        self._wrap(PreTrainedModel, "save_pretrained", self._on_save)
+
+    def _wrap(self, owner: Any, name: str, on_call: Callable) -> None:
+        """Have `on_call(original, ...)` called in the place of `owner.name(...)`."""
+        original, is_own = getattr(owner, name), name in vars(owner)
+
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            return on_call(original, *args, **kwargs)
+
+        setattr(owner, name, wrapper)
+        self._undo.append(partial(setattr, owner, name, original) if is_own else partial(delattr, owner, name))
+
+    # Before the first batch -----------------------------------------------------------------------
+
+    def _on_load(self, name: str, original: Callable, *args: Any) -> Any:
+        frames = self._frames()
+        self._silent += 1
+        loaded = original(*args)
+        self._silent -= 1
+        if name == "load_data":
+            sizes = f"{len(loaded.train_dataset)} + {len(loaded.eval_dataset)}"
+            self._event("data", f"{sizes} reviews loaded, shuffled, selected, tokenized", frames=frames)
+        elif name == "load_model":
+            weights = sum(parameter.numel() for parameter in loaded.parameters())
+            self._event("model", f"{type(loaded).__name__}, {weights:,} weights", frames=frames)
+        else:
+            self._event("data", f"the tokenizer, {len(loaded):,} tokens", frames=frames)
+            self._wrap(loaded, "save_pretrained", self._on_tokenizer_save)
+        return loaded
+
+    def _on_seed(self, original: Callable, seed: int) -> Any:
+        self._event("seed", "torch, numpy and random seeded", seed=seed)
+        return original(seed)
+
+    def _on_determinism(self, original: Callable, mode: bool, **options: Any) -> None:
+        self._event("determinism", "deterministic algorithms only", mode=mode)
+        return original(mode, **options)
+
+    def _on_model_to(self, original: Callable, module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
+        if isinstance(module, PreTrainedModel) and not self._silent:
+            if self._model_is_placed:
+                self._repetition("the model is moved to the device where it already is")
+            else:
+                self._event("device", f"the model moved to {_device(args, kwargs)}")
+            self._model_is_placed = True
+        return original(module, *args, **kwargs)
+
+    def _on_loader(self, original: Callable, loader: DataLoader, dataset: Any, *args: Any, **kwargs: Any) -> None:
+        # The first one is for training. Trainer builds another around it, and one for every evaluation.
+        if not self._loader_is_built:
+            self._loader_is_built = True
+            self._event("batch", f"a loader of batches built over {len(dataset)} reviews")
+        original(loader, dataset, *args, **kwargs)
+
+    def _on_decayed(self, original: Callable, *args: Any) -> list[str]:
+        names = original(*args)
+        self._event("optimizer", f"{len(names)} tensors picked out that may decay")
+        return names
+
+    def _on_optimizer(self, original: Callable, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
+        original(optimizer, *args, **kwargs)
+        groups = [len(group["params"]) for group in optimizer.param_groups]
+        decay = [group.get("weight_decay") for group in optimizer.param_groups]
+        lr = optimizer.param_groups[0]["lr"]
+        self._event("optimizer", f"{type(optimizer).__name__} built", tensors=groups, weight_decay=decay, lr=lr)
+
+    def _on_schedule(self, original: Callable, scheduler: Any, *args: Any, **kwargs: Any) -> None:
+        frames = self._frames()
+        self._silent += 1  # the constructor takes a first step by itself
+        original(scheduler, *args, **kwargs)
+        self._silent -= 1
+        self._event("schedule", f"{type(scheduler).__name__} built", frames=frames)
+
+    # Batches --------------------------------------------------------------------------------------
+
+    def _on_pass(self, original: Callable, loader: DataLoader) -> Any:
+        if not self._evaluating:
+            self._enter("epoch", self._epoch + 1)
+        self._event("batch", f"a pass over {len(loader.dataset)} reviews begins; it draws one number")
+        return original(loader)
+
+    def _on_order(self, original: Callable, sampler: Any) -> Any:
+        generator = getattr(sampler, "generator", None)
+        name = {RandomSampler: "random", SequentialSampler: "as they lie", LengthGroupedSampler: "by length"}
+        order = next(text for kind, text in name.items() if isinstance(sampler, kind))
+        seed = {"seed": generator.initial_seed()} if isinstance(generator, torch.Generator) else {}
+        self._event("shuffle", f"the order of the reviews: {order}", **seed)
+        return original(sampler)
+
+    def _on_collate(self, original: Callable, collator: Any, features: list) -> Any:
+        frames = self._frames()
+        batch = original(collator, features)
+        reviews, length = batch["input_ids"].shape
+        pending = self._pending[self._evaluating]
+        pending.append(_Batch(f"{reviews} reviews padded to {length} tokens", frames, dict(batch)))
+        self._activity += 1
+        return batch
+
+    def _on_tensor_to(self, original: Callable, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        for batch in self._pending[self._evaluating]:
+            if id(tensor) in batch.tensors and batch.moved_to is None:
+                batch.moved_to = (_device(args, kwargs), self._frames())
+                self._activity += 1
+                break
+        return original(tensor, *args, **kwargs)
+
+    def _show_batch(self) -> None:
+        """The oldest batch that has not been used is used now."""
+        pending = self._pending[self._evaluating]
+        if pending and not pending[0].shown:
+            pending[0].shown = True
+            if not self._evaluating:
+                self.batches_ahead = max(self.batches_ahead, len(pending) - 1)
+                self._stop_if_seen()
+                self._enter("step")
+            self._event("collator", pending[0].what, frames=pending[0].frames)
+
+    def _stop_if_seen(self) -> None:
+        if self._until_step is not None and self._part == "epoch" and self._steps >= self._until_step:
+            raise Traced
+
+    # One step -------------------------------------------------------------------------------------
+
+    def _on_train_mode(self, original: Callable, module: torch.nn.Module, mode: bool = True) -> Any:
+        if self._silent or not isinstance(module, PreTrainedModel):
+            return original(module, mode)
+        if mode:
+            self._show_batch()
+        self._event("train mode", f"dropout {'on' if mode else 'off'}")
+        self._silent += 1  # it goes down into every module
+        result = original(module, mode)
+        self._silent -= 1
+        return result
+
+    def _on_forward(self, module: torch.nn.Module, args: tuple) -> None:
+        if self._model is None:
+            self._model = module
+        if module is not self._model:
+            return
+        self._show_batch()
+        pending = self._pending[self._evaluating]
+        if pending:
+            batch = pending.popleft()
+            if batch.moved_to is not None:
+                device, frames = batch.moved_to
+                self._event("device", f"the batch moved to {device}", frames=frames)
+        gradients = "with" if torch.is_grad_enabled() else "without"
+        self._event("forward", f"forward pass, {gradients} gradients, dropout {'on' if module.training else 'off'}")
+
+    def _on_divide(self, original: Callable, tensor: torch.Tensor, other: Any) -> torch.Tensor:
+        if tensor.dim() == 0 and tensor.requires_grad and self._is_called_from_loop():
+            self._event(
+                "loss", f"the loss, shared out over {other} batch{'es' if other != 1 else ''}", loss=tensor.item()
+            )
+        return original(tensor, other)
+
+    def _on_backward(self, original: Callable, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
+        self._event("backward", "backward pass", loss=tensor.item())
+        original(tensor, *args, **kwargs)
+
+    def _on_add(self, original: Callable, tensor: torch.Tensor, other: Any) -> torch.Tensor:
+        if tensor.dim() == 0 and isinstance(other, torch.Tensor) and self._is_called_from_loop():
+            self._event("log", "the loss added to the sum for the log", loss=other.item())
+        return original(tensor, other)
+
+    def _on_clip(
+        self, original: Callable, parameters: Any, max_norm: float, *args: Any, **kwargs: Any
+    ) -> torch.Tensor:
+        frames = self._frames()
+        norm = original(parameters, max_norm, *args, **kwargs)
+        self._event("clip", f"gradients scaled to norm {max_norm:g} at most", frames=frames, grad_norm=norm.item())
+        return norm
+
+    def _on_check(self, original: Callable, value: Any) -> bool:
+        result = original(value)
+        if isinstance(value, torch.Tensor) and self._is_called_from_loop(or_neighbour=True):
+            self._event("check", f"the loss so far {'is' if result else 'is not'} finite")
+        return result
+
+    def _on_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        self._event("step", f"{type(optimizer).__name__} moves the weights", lr=float(optimizer.param_groups[0]["lr"]))
+
+    def _on_schedule_step(self, original: Callable, scheduler: Any, *args: Any, **kwargs: Any) -> None:
+        if self._silent:
+            return original(scheduler, *args, **kwargs)
+        frames = self._frames()
+        original(scheduler, *args, **kwargs)
+        lr = float(scheduler.optimizer.param_groups[0]["lr"])
+        return self._event("schedule step", "the learning rate of the next step", frames=frames, lr=lr)
+
+    def _on_zero(self, original: Callable, owner: Any, *args: Any, **kwargs: Any) -> None:
+        groups = owner.param_groups if isinstance(owner, Optimizer) else [{"params": owner.parameters()}]
+        if any(parameter.grad is not None for group in groups for parameter in group["params"]):
+            self._event("zero", "the gradients forgotten")
+        else:
+            self._repetition("gradients are forgotten that are not there")
+        original(owner, *args, **kwargs)
+        if self._part == "step":
+            self._enter("after")
+            self._steps += 1
+
+    # Now and then ---------------------------------------------------------------------------------
+
+    def _on_log(self, original: Callable, *args: Any, **kwargs: Any) -> None:
+        # By hand the values are keywords, in `Trainer` a dictionary.
+        values = next((each for each in args if isinstance(each, dict)), kwargs)
+        both = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy")
+        logged = {name: values[name] for name in both if name in values}
+        if "eval_loss" in logged:
+            self._event("evaluate", "logged", part="evaluation", **logged)
+        elif logged:
+            self._event("log", "logged", **logged)
+        original(*args, **kwargs)
+
+    def _on_evaluate(self, original: Callable, *args: Any, **kwargs: Any) -> Any:
+        part = self._part
+        self._enter("evaluation")
+        self._event("evaluate", "an evaluation begins")
+        self._evaluating = True
+        try:
+            return original(*args, **kwargs)
+        finally:
+            self._evaluating = False
+            self._enter(part)
+
+    def _on_save(
+        self, original: Callable, model: PreTrainedModel, folder: str | Path, *args: Any, **kwargs: Any
+    ) -> Any:
+        if "checkpoint-" not in Path(folder).name:
+            self._enter("end")
+        self._event(*self._saving("the weights saved"))
+        return original(model, folder, *args, **kwargs)
+
+    def _on_tokenizer_save(self, original: Callable, *args: Any, **kwargs: Any) -> Any:
+        self._event(*self._saving("the tokenizer saved"))
+        return original(*args, **kwargs)
+
+    def _on_torch_save(self, original: Callable, value: Any, file: Any, *args: Any, **kwargs: Any) -> None:
+        parts = {
+            "optimizer": "the optimizer's state",
+            "scheduler": "the schedule's state",
+            "rng_state": "random states",
+        }
+        for name, what in parts.items():
+            if isinstance(file, (str, Path)) and Path(file).name.startswith(name):
+                self._event(*self._saving(f"{what} saved"))
+        original(value, file, *args, **kwargs)
+
+    def _on_seal(self, original: Callable, *args: Any) -> None:
+        self._event("checkpoint", "the checkpoint sealed: a digest of every file")
+        original(*args)
+
+    def _saving(self, what: str) -> tuple[str, str]:
+        return ("save", f"{what}, for good") if self._part == "end" else ("checkpoint", f"{what}, in a checkpoint")
+
+    # Keeping it -----------------------------------------------------------------------------------
+
+    def _event(
+        self,
+        phase: str,
+        what: str,
+        frames: tuple[Frame, ...] | None = None,
+        part: str | None = None,
+        **values: Any,
+    ) -> None:
+        if self._silent:
+            return
+        self._activity += 1
+        phase = "evaluate" if self._evaluating else phase
+        _, epoch, step = self.here
+        self.events.append(Event(part or self._part, epoch, step, phase, what, values, frames or self._frames()))
+
+    @property
+    def here(self) -> tuple[str, int, int]:
+        """Part, epoch and step under way, as an event would be labelled now."""
+        return (self._part, self._epoch, 0 if self._epoch == 0 else self._steps + (self._part == "step"))
+
+    def _enter(self, part: str, epoch: int | None = None) -> None:
+        """From here on it is another part; the time until now belongs to the one before."""
+        now = time.perf_counter()
+        self.seconds[self.here] = self.seconds.get(self.here, 0.0) + now - self._entered
+        self._entered = now
+        self._part, self._epoch = part, self._epoch if epoch is None else epoch
+
+    def _repetition(self, what: str) -> None:
+        self._activity += 1
+        self.repetitions.setdefault(what, self._frames())
+
+    def _is_called_from_loop(self, or_neighbour: bool = False) -> bool:
+        """Whether the wrapped call, three frames up, stands in the page or `trainer.py`, or in a neighbour."""
+        file = sys._getframe(3).f_code.co_filename
+        is_neighbour = or_neighbour and Path(file).parent == Path(self._page_file).parent
+        return file in (self._page_file, TRAINER_FILE) or is_neighbour
+
+    def _frames(self) -> tuple[Frame, ...]:
+        found, frame = [], sys._getframe(1)
+        while frame is not None:
+            shown = shown_name(frame.f_code.co_filename)
+            if shown and not frame.f_code.co_name.startswith("<"):
+                found.append(_frame(frame, shown))
+            frame = frame.f_back
+        return tuple(reversed(found))
+
+
+class _Profile:
+    """Python's own profiler hook: finds what `trainer.py` calls without any event happening inside."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        # Calls under way: the frame, when it began, the events until then, and the finished calls inside.
+        self._open: list[tuple[FrameType, float, int, list[Call]]] = []
+
+    def __call__(self, frame: FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            caller = frame.f_back
+            if (
+                caller is not None
+                and caller.f_code.co_filename == TRAINER_FILE
+                and frame.f_code.co_filename != __file__
+                and not frame.f_code.co_name.startswith("<")
+                and not self._tracer._silent
+            ):
+                self._open.append((frame, time.perf_counter(), self._tracer._activity, []))
+        elif event == "return" and self._open and self._open[-1][0] is frame:
+            _, started, activity, inside = self._open.pop()
+            found = inside
+            if self._tracer._activity == activity:
+                code, caller = frame.f_code, frame.f_back
+                name = getattr(code, "co_qualname", code.co_name)
+                where = _frame(caller, shown_name(TRAINER_FILE))
+                found = [Call(*self._tracer.here, name, code.co_filename, where, time.perf_counter() - started)]
+            (self._open[-1][3] if self._open else self._tracer.calls).extend(found)
+
+
+def shown_name(file: str) -> str | None:
+    """How a file is named in a stack; None if it is not shown: only the pages, `Trainer` and accelerate are."""
+    path = Path(file)
+    if path.parent.parent == ROOT and path.parent.name in ("manual_loop", "trainer_loop"):
+        return f"{path.parent.name}/{path.name}"
+    if path.parent == TRANSFORMERS and path.name.startswith("trainer"):
+        return path.name
+    return f"accelerate/{path.name}" if path.parent == ACCELERATE else None
+
+
+def _frame(frame: FrameType, shown: str) -> Frame:
+    code = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
+    return Frame(shown, frame.f_lineno, frame.f_code.co_name, code)
+
+
+def _device(args: tuple, kwargs: dict[str, Any]) -> str:
+    return str(args[0] if args else kwargs.get("device", "the device"))

@@ -1,0 +1,376 @@
+"""`sameloop xray`: both loops opened up, event by event, with the line by hand and the calls inside `Trainer`.
+
+Each loop runs for real, watched by a `Tracer`; the two sequences of events, with their values, must be equal. For a
+look at everything in seconds, the run is shortened: a few of the slice's reviews, two epochs of a few steps.
+"""
+
+from __future__ import annotations
+
+import importlib
+import statistics
+import sys
+import tempfile
+from contextlib import redirect_stdout, suppress
+from itertools import groupby, zip_longest
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+import transformers
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.trace import ACCELERATE, TRANSFORMERS, Call, Event, Frame, Traced, Tracer
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.folder import LOOPS
+from shared.run import run_loop
+
+# A slice this large has reviews of both classes, as the data's own check asks for.
+LEAST_REVIEWS = 16
+PAGES = {"manual": "manual_loop/train.py", "trainer": "trainer_loop/train.py"}
+# Calls of Trainer's that took less in all are counted together.
+WORTH_A_LINE = 100e-6
+WIDTH = 100
+# Phases that no event shows, and why.
+UNSEEN = {
+    "page": "text",
+    "imports": "done before the run begins",
+    "function": "the frame that every stack begins with",
+    "arguments": "the lines of the trainer page that most stacks go through",
+    "wrapping": "scaler, autocast and processes do nothing unless a dial asks for them",
+    "epoch": "counting: in Trainer `_inner_training_loop`, which every stack of a step goes through",
+    "progress": "a bar, on a terminal only",
+}
+# What Trainer calls besides and the manual page does in plain lines, where there is nothing to hook.
+BY_HAND = {
+    "Trainer._prepare_inputs": "the batch is moved once only",
+    "Trainer.get_train_dataloader": "the loader is built once only",
+    "Trainer.get_eval_dataloader": "the loader is built once, at the start",
+    "Trainer._get_learning_rate": 'optimizer.param_groups[0]["lr"]',
+    "Accelerator.gather_for_metrics": "gather(...)",
+    "EvalLoopContainer.add": "losses.append(...)",
+    "EvalLoopContainer.get_arrays": "torch.cat(...)",
+    "compute_metrics": "(predictions == labels)...mean()",
+    "nested_gather": "gather(...)",
+    "Trainer.set_initial_training_values": "max_steps = ...",
+    "CallbackHandler.on_save": "rotate(...)",
+    "TrainerState.save_to_json": "write_json(...)",
+    "Trainer.compute_loss_context_manager": "torch.autocast(...)",
+    "Trainer._determine_best_metric": "state.remember_best(...)",
+}
+
+PARTS = {
+    "start": "Before the first epoch",
+    "epoch": "Epoch {epoch} begins",
+    "step": "Step {step}",
+    "after": "After step {step}",
+    "evaluation": "Evaluation after step {step}, one batch of it",
+    "end": "At the end",
+}
+
+
+class Pair(NamedTuple):
+    """One event in both loops; None where a loop has none at this place."""
+
+    manual: Event | None
+    trainer: Event | None
+
+    @property
+    def equal(self) -> bool:
+        return self.manual is not None and self.trainer is not None and self.manual.same == self.trainer.same
+
+
+class XRay(NamedTuple):
+    """What the x-ray shows.
+
+    Attributes:
+        config: the dials of the run that was watched.
+        step: the optimizer step that is looked into, counted from 1.
+        traces: the tracers of both loops, by name.
+        pairs: every event of the whole run.
+    """
+
+    config: RunConfig
+    step: int
+    traces: dict[str, Tracer]
+    pairs: list[Pair]
+
+    @property
+    def first_difference(self) -> Pair | None:
+        """The first place where the sequences part; None if they are equal."""
+        return next((pair for pair in self.pairs if not pair.equal), None)
+
+    def shown(self) -> list[tuple[str, list[Pair]]]:
+        """The parts worth a look, each with its title: the start, the step, and what surrounds its epoch's end.
+
+        Of an evaluation one batch.
+        """
+        epoch = next(
+            event.epoch for event in map(_either, self.pairs) if event.part == "step" and event.step == self.step
+        )
+        ends_at = max(
+            event.step for event in map(_either, self.pairs) if event.part == "step" and event.epoch == epoch
+        )
+        wanted = {
+            "start": lambda event: True,
+            "epoch": lambda event: event.epoch in (epoch, epoch + 1),
+            "step": lambda event: event.step == self.step,
+            "after": lambda event: event.step in (self.step, ends_at),
+            "evaluation": lambda event: event.step in (self.step, ends_at),
+            "end": lambda event: True,
+        }
+        return [
+            (PARTS[part].format(epoch=number, step=step), _one_batch(list(pairs)))
+            for (part, number, step), pairs in groupby(self.pairs, key=lambda pair: _either(pair)[:3])
+            if wanted[part](Event(part, number, step, "", "", {}, ()))
+        ]
+
+    def bookkeeping(self) -> list[dict[str, Any]]:
+        """What `Trainer` called without any event happening inside, by part of the run, the longest first.
+
+        Each with how often it happens in one such part (a step, an evaluation, ...), and the median of the seconds
+        that it takes there in all; what the manual page does instead, where it does; and where it is called.
+        """
+        trainer = self.traces["trainer"]
+        rows = []
+        for part in PARTS:
+            occasions = [key for key in trainer.seconds if key[0] == part]
+            found: dict[str, list[Call]] = {}
+            for call in trainer.calls:
+                if call.part == part:
+                    found.setdefault(call.function, []).append(call)
+            for function, calls in found.items():
+                seconds = [sum(call.seconds for call in calls if call[:3] == key) for key in occasions]
+                rows.append(
+                    {
+                        "part": part,
+                        "function": function,
+                        "calls": round(len(calls) / len(occasions), 2),
+                        "seconds": statistics.median(seconds),
+                        "is_trainers_own": is_trainers_own(calls[0].file),
+                        "line": calls[0].frame.line,
+                        "code": calls[0].frame.code,
+                        "by_hand": BY_HAND.get(function, ""),
+                    }
+                )
+        return sorted(rows, key=lambda row: (list(PARTS).index(row["part"]), -row["seconds"]))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, in types that JSON knows; what `--json` prints."""
+        manual, trainer = (self.traces[loop] for loop in LOOPS)
+        return {
+            "transformers": transformers.__version__,
+            "torch": torch.__version__,
+            "config": self.config.model_dump(),
+            "step": self.step,
+            "equal": self.first_difference is None,
+            "events": [_pair_as_dict(pair) for pair in self.pairs],
+            "seconds": {loop: {part: _median_seconds(self.traces[loop], part) for part in PARTS} for loop in LOOPS},
+            "bookkeeping": self.bookkeeping(),
+            "repetitions": {
+                what: [frame._asdict() for frame in frames] for what, frames in trainer.repetitions.items()
+            },
+            "batches_ahead": {"manual": manual.batches_ahead, "trainer": trainer.batches_ahead},
+        }
+
+
+def shortened(config: RunConfig) -> RunConfig:
+    """The same run with a few reviews: two epochs of at least two steps, an evaluation of two batches.
+
+    Batches are made in the process itself, where they can be seen, and nothing is compiled.
+    """
+    group = config.per_device_train_batch_size * config.gradient_accumulation_steps
+    sizes = {
+        "train_size": min(config.train_size, max(2 * group, LEAST_REVIEWS)),
+        "eval_size": min(config.eval_size, max(2 * config.per_device_eval_batch_size, 1)),
+    }
+    whole = {"num_train_epochs": 2, "max_steps": -1, "dataloader_num_workers": 0, "torch_compile": False}
+    return RunConfig(**{**config.model_dump(), **sizes, **whole})
+
+
+def xray(config: RunConfig, step: int | None = None) -> XRay:
+    """Run both loops and trace them.
+
+    Args:
+        config: the dials.
+        step: look into this optimizer step of the run at its full length, and stop after the epoch boundary that
+            follows it. None: the first step of the shortened run.
+
+    Raises:
+        SameLoopError: as `run_loop`, or there is no such step.
+    """
+    config = shortened(config) if step is None else config
+    last = config.total_steps(1)
+    if step is not None and not 1 <= step <= last:
+        raise SameLoopError(f"--step {step}: this run has the steps 1 to {last}")
+    if config.dataloader_num_workers or config.torch_compile:
+        raise SameLoopError("the x-ray cannot look into workers or compiled code; leave out --step, or those dials")
+    pages = {loop: importlib.import_module(f"{loop}_loop.train") for loop in LOOPS}
+    traces = {loop: trace(loop, pages[loop], config, step) for loop in LOOPS}
+    return XRay(config, step or 1, traces, paired(*(traces[loop].events for loop in LOOPS)))
+
+
+def trace(loop: str, page: ModuleType, config: RunConfig, until_step: int | None = None) -> Tracer:
+    """Run a page in a folder of its own, unrecorded, and trace it; what it prints goes to stderr."""
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+        tracer = Tracer(page, until_step)
+        with tracer, suppress(Traced):
+            # `train` is looked up when it runs: by then the tracer has wrapped what the page calls.
+            run_loop(loop, lambda: page.train, config, Path(folder) / "run", record=False)
+    return tracer
+
+
+def paired(ours: list[Event], theirs: list[Event]) -> list[Pair]:
+    """The two sequences of events side by side, the shorter one filled up with None."""
+    return [Pair(*pair) for pair in zip_longest(ours, theirs)]
+
+
+def is_trainers_own(file: str) -> bool:
+    """Whether a file is `Trainer`'s, with its callbacks and arguments, or accelerate's, not python's own."""
+    path = Path(file)
+    return ACCELERATE in path.parents or (
+        path.parent == TRANSFORMERS and path.name.startswith(("trainer", "training"))
+    )
+
+
+def _one_batch(pairs: list[Pair]) -> list[Pair]:
+    """An evaluation with its first batch only: the others do the same."""
+    begins = [number for number, pair in enumerate(pairs) if "padded to" in _either(pair).what]
+    if len(begins) < 2 or not all(pair.equal for pair in pairs):
+        return pairs
+    return pairs[: begins[1]] + [pair for pair in pairs[begins[1] :] if _either(pair).what == "logged"]
+
+
+def _either(pair: Pair) -> Event:
+    return pair.manual or pair.trainer
+
+
+def _median_seconds(tracer: Tracer, part: str) -> float | None:
+    seconds = [spent for key, spent in tracer.seconds.items() if key[0] == part]
+    return statistics.median(seconds) if seconds else None
+
+
+def _pair_as_dict(pair: Pair) -> dict[str, Any]:
+    event = _either(pair)
+    stacks = {loop: each and [frame._asdict() for frame in each.frames] for loop, each in pair._asdict().items()}
+    described = {name: getattr(event, name) for name in ("part", "epoch", "step", "phase", "what", "values")}
+    other = {} if pair.equal or pair.trainer is None else {"values_in_trainer": pair.trainer.values}
+    return {**described, **other, "equal": pair.equal, **stacks}
+
+
+def common_frames(stacks: list[tuple[Frame, ...]]) -> tuple[Frame, ...]:
+    """The calls that all stacks begin with."""
+    shared = stacks[0][:-1] if stacks else ()
+    for stack in stacks:
+        length = next(
+            (n for n, pair in enumerate(zip(shared, stack, strict=False)) if pair[0] != pair[1]), len(shared)
+        )
+        shared = shared[: min(length, len(stack) - 1)]
+    return shared
+
+
+def stack_text(frames: tuple[Frame, ...], without: tuple[Frame, ...] = ()) -> str:
+    """A stack in one line: `trainer.py:2082 training_step > :2164 compute_loss`.
+
+    Args:
+        frames: outermost first.
+        without: left out where the stack begins with it.
+    """
+    if frames[: len(without)] == without:
+        frames = frames[len(without) :]
+    texts, file = [], None
+    for frame in frames:
+        texts.append(f"{'' if frame.file == file else frame.file}:{frame.line} {frame.function}")
+        file = frame.file
+    return " > ".join(texts)
+
+
+def page_frame(event: Event, page: str) -> Frame:
+    """The innermost line of a loop's page that led to the event."""
+    return next(frame for frame in reversed(event.frames) if frame.file == page)
+
+
+def values_text(values: dict[str, Any]) -> str:
+    """An event's numbers, rounded for reading."""
+    texts = (
+        f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
+    )
+    return ", ".join(texts)
+
+
+def print_xray(found: XRay, console: Console) -> None:
+    """Print the parts worth a look, what only `Trainer` does, and whether the sequences are equal."""
+    always = common_frames(
+        [pair.trainer.frames for pair in found.pairs if pair.trainer and pair.trainer.part == "step"]
+    )
+    console.print(
+        f"transformers {transformers.__version__}. Below, every `Trainer` stack that is not at the start begins with\n"
+        f"{stack_text(always)} >"
+    )
+    for title, pairs in found.shown():
+        table = Table(title=title, title_justify="left", title_style="bold", width=WIDTH, show_header=False, box=None)
+        table.add_column(width=8, style="dim", justify="right")
+        table.add_column(ratio=1, overflow="fold")
+        for pair in pairs:
+            event = _either(pair)
+            what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (values_text(event.values), "green"))
+            table.add_row("" if pair.equal else "DIFFERS", what)
+            if pair.manual:
+                line = page_frame(pair.manual, PAGES["manual"])
+                table.add_row("by hand", Text(f"train.py:{line.line}  {line.code}"))
+            if pair.trainer:
+                table.add_row("Trainer", Text(stack_text(pair.trainer.frames, always)))
+        console.print(table)
+        console.print()
+    console.print(bookkeeping_table(found))
+    for what, frames in found.traces["trainer"].repetitions.items():
+        console.print(f"Only Trainer, too: {what} ({stack_text(frames, always)}).", soft_wrap=False)
+    manual, trainer = (found.traces[loop].batches_ahead for loop in LOOPS)
+    if trainer != manual:
+        console.print(f"Trainer's loader pads {trainer} batch ahead, to know which is the last; by hand {manual}.")
+    console.print(verdict_text(found))
+
+
+def verdict_text(found: XRay) -> Text:
+    """Whether the sequences are equal, in a sentence; if not, the first place where they part."""
+    first = found.first_difference
+    if first is None:
+        return Text.assemble(("equal", "bold green"), f": {len(found.pairs)} events, the same in the same order")
+    texts = ("nothing" if each is None else f"{each.phase} ({each.what}) {values_text(each.values)}" for each in first)
+    return Text.assemble(("not equal", "bold red"), ": by hand {}; Trainer {}".format(*texts))
+
+
+def bookkeeping_table(found: XRay) -> Table:
+    """What only `Trainer` does, in the step, the evaluation and around them."""
+    table = Table(title="What Trainer calls besides, none of the events inside", title_justify="left", width=WIDTH)
+    for heading, justify in (
+        ("", "left"),
+        ("calls", "right"),
+        ("ms", "right"),
+        ("where, and what is done by hand", "left"),
+    ):
+        table.add_column(heading, justify=justify, overflow="fold")
+    names = {"epoch": "an epoch's beginning", "step": "a step", "after": "after a step", "evaluation": "an evaluation"}
+    for part, title in names.items():
+        rows = [row for row in found.bookkeeping() if row["part"] == part]
+        if not rows:
+            continue
+        whole = _median_seconds(found.traces["trainer"], part)
+        spent = sum(row["seconds"] for row in rows)
+        table.add_section()
+        table.add_row(
+            Text(title, style="bold"), "", f"{spent * 1e3:.2f}", f"of {whole * 1e3:.0f} ms: {spent / whole:.1%}"
+        )
+        small = [row for row in rows if row["seconds"] < WORTH_A_LINE or not row["is_trainers_own"]]
+        for row in rows:
+            if row not in small:
+                by_hand = f"by hand: {row['by_hand']}" if row["by_hand"] else ""
+                where = Text.assemble(f"trainer.py:{row['line']}  ", (by_hand, "italic"))
+                table.add_row(row["function"], f"{row['calls']:g}", f"{row['seconds'] * 1e3:.2f}", where)
+        if small:
+            spent = sum(row["seconds"] for row in small)
+            table.add_row(f"{len(small)} smaller ones, or python's own", "", f"{spent * 1e3:.2f}", "")
+    return table
