@@ -118,9 +118,11 @@ def draw_reports(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: S
     _label_points(axes, points, name)
     axes.set_ylabel(unit)
     axes.set_xlabel("epochs done")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8, min_n_ticks=1))
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.margins(x=0.16, y=0.42)
+    if len(lone := {epoch for epochs, _ in points for epoch in epochs}) == 1:
+        axes.set_xlim(min(lone) - 0.5, min(lone) + 0.5)
     if name == "eval_accuracy":
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 
@@ -279,6 +281,8 @@ def draw_padding(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> N
                 axes.stairs(values, edges, baseline=None, linestyle=look.get("linestyle", "-"), **outline)
     axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
     axes.set_ylim(0, max((line["padded_tokens"] for run in runs for line in run.record.steps), default=1) * 1.05 or 1)
+    if not axes.patches:
+        return
     axes.legend(loc="lower right", bbox_to_anchor=(1, 1), ncols=2, handlelength=1.2, borderaxespad=0.1)
 
 

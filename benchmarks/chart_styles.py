@@ -81,6 +81,7 @@ class Style:
             "axes.grid": True,
             "axes.axisbelow": True,
             "axes.facecolor": self.ground,
+            "axes.formatter.useoffset": False,
             "axes.edgecolor": self.ink,
             "axes.labelcolor": self.ink,
             "axes.titlecolor": self.ink,

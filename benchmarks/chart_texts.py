@@ -220,9 +220,11 @@ def _range(steps: list[int], values: list[float]) -> str:
     (low, low_step), (high, high_step) = min(finite), max(finite, key=lambda each: each[0])
     missing = len(steps) - len(finite)
     gaps = f"; {missing:,} values are not finite numbers and left out" if missing else ""
+    (first, first_step), (last, last_step) = finite[0], finite[-1]
     return (
-        f"{len(steps):,} steps, from {number(finite[0][0])} at step {finite[0][1]} to {number(finite[-1][0])} at step "
-        f"{finite[-1][1]}, lowest {number(low)} at step {low_step}, highest {number(high)} at step {high_step}{gaps}"
+        f"{len(steps):,} step{'' if len(steps) == 1 else 's'}, from {number(first)} at step {first_step} to "
+        f"{number(last)} at step {last_step}, lowest {number(low)} at step {low_step}, highest {number(high)} at step "
+        f"{high_step}{gaps}"
     )
 
 

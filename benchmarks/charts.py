@@ -227,6 +227,9 @@ def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> F
         name, _, unit = texts.SERIES[kind]
         panels.draw_series(axes, runs, name, unit, style)
         axes.set_xlabel("optimizer step")
+        if kind == "learning-rate":
+            # Else the axis' power of ten would stand where the first difference is named.
+            axes.yaxis.set_major_formatter("{x:.6g}")
         if kind == "memory":
             panels.draw_peaks(axes, runs, style)
         panels.mark_epochs(axes, runs[-1].record, style)
@@ -261,7 +264,7 @@ def _batches(figure: Figure, runs: Sequence[Run], pair: Pair | None, fits: int, 
     if step is not None and step <= fits:
         for axes in (upper, lower):
             panels.mark_step(axes, step, style)
-    panels.name_lines(upper, runs, style.looks(len(runs)), style, _height(figure) * 0.5)
+    panels.name_lines(upper, runs, style.looks(len(runs)), style, _height(figure) * 0.38)
 
 
 def _looks_of(pairs: Sequence[tuple[Run, Run]], runs: Sequence[Run], style: Style) -> list[dict[str, Any]]:

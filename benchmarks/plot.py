@@ -6,15 +6,13 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
+from benchmarks.chart_data import Difference, Pair, Run
+from benchmarks.chart_texts import shorten
 from shared.errors import SameLoopError
 from shared.folder import COMPARISON_FILE, LOOPS
 from shared.record import FILE_NAME, RunRecord
-
-# torch and matplotlib are imported where they are needed: `--help` must not wait for them.
-if TYPE_CHECKING:
-    from benchmarks.chart_data import Difference, Pair, Run
 
 KINDS = ("overview", "losses", "difference", "accuracy", "time", "memory", "learning-rate", "gradient-norm", "batches")
 STYLE_NAMES = ("slide", "paper", "dark")
@@ -90,6 +88,7 @@ def draw_picture(
                     f"the record in {source.folder} says nothing of `{needed}`, it was written by an older version: "
                     "run again, or choose another --kind"
                 )
+    # It imports matplotlib, which `--help` must not wait for.
     from benchmarks.charts import draw
 
     # The Trainer's runs first: they are drawn broad and pale, those by hand thin and dark on top of them.
@@ -157,9 +156,6 @@ def _read(folder: Path) -> Source:
 
 def label(sources: Sequence[Source]) -> list[Run]:
     """Name the runs: by their loop; where there are several of one loop, by their folder too, or by a number."""
-    from benchmarks.chart_data import Run
-    from benchmarks.chart_texts import shorten
-
     loops = [NAMES.get(source.record.loop, source.record.loop) for source in sources]
     labels: list[str] = []
     for loop, source in zip(loops, sources, strict=True):
@@ -178,8 +174,6 @@ def find_pair(sources: Sequence[Source], runs: Sequence[Run]) -> Pair | None:
 
     One by hand and one of the Trainer, of the same dials if there are such; else the first two.
     """
-    from benchmarks.chart_data import Pair
-
     if len(runs) < 2:
         return None
     numbers = {loop: [n for n, source in enumerate(sources) if source.record.loop == loop] for loop in LOOPS}
@@ -191,7 +185,7 @@ def find_pair(sources: Sequence[Source], runs: Sequence[Run]) -> Pair | None:
 
 def find_difference(ours: Source, theirs: Source) -> Difference | None:
     """Where two runs part first; different dials, which are named elsewhere, do not count as such."""
-    from benchmarks.chart_data import Difference
+    # It imports torch, which `--help` must not wait for.
     from benchmarks.verdict import divergences, first_divergence
 
     found, rank = first_divergence(ours.records, theirs.records)
