@@ -30,7 +30,7 @@ def compare(config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_
 
     A comparison with the same dials that was cut off goes on where it was: a loop that is done is not run again, one
     that has a checkpoint resumes from it. Leaves `manual/` and `trainer/` (a model and a record each),
-    `comparison.json`, `comparison.png` and `comparison.svg` in `output_dir`.
+    `comparison.json`, `comparison.png`, `comparison.svg` and `comparison.alt.txt` in `output_dir`.
 
     Returns:
         The content of `comparison.json`.
