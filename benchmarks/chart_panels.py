@@ -202,7 +202,9 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
         total = sum(training_seconds(line) for line in run.record.steps)
         rest = [f"{phase} {seconds_text(value)}" for phase, value in seconds.items() if value <= WIDE_ENOUGH * longest]
         thin = f" ({', '.join(rest)})" if 0 < len(rest) < len(seconds) else ""
-        text = f"{seconds_text(sum(seconds.values()))} s per step{thin}; {seconds_text(total)} s for all steps"
+        text = f"{seconds_text(sum(seconds.values()))} s per step"
+        if not style.bare:
+            text += f"{thin}; {seconds_text(total)} s for all steps"
         axes.text(0, place + 0.29, text, va="bottom", weight="bold").set_in_layout(False)
     axes.set_yticks(range(len(runs)), [run.label for run in runs])
     axes.set_ylim(-0.45, len(runs) - 0.25)
@@ -210,7 +212,8 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("seconds per optimizer step, median of all steps")
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(phases), handlelength=1.2, borderaxespad=0.2)
+    close = {"fontsize": "small", "handlelength": 0.9, "columnspacing": 0.9} if style.bare else {"handlelength": 1.2}
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(phases), borderaxespad=0.2, **close)
 
 
 def seconds_text(seconds: float) -> str:

@@ -25,6 +25,7 @@ class Style:
         exact, wrong: what is equal, what is not.
         accents: colours of runs, Okabe and Ito's, told apart by the colour-blind; the last run has the ink's.
         beside: whether the overview puts its small panels beside the large ones, not below.
+        bare: whether a single chart is the panel alone, because title and names stand around it.
     """
 
     size: tuple[float, float]
@@ -42,6 +43,7 @@ class Style:
     wrong: str = "#C04F00"
     accents: tuple[str, ...] = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7")
     beside: bool = True
+    bare: bool = False
 
     def for_overview(self) -> Style:
         """The same style in the overview's size."""
@@ -102,9 +104,28 @@ class Style:
         }
 
 
+# Small, with text as large as a page's own. No colour is plain black or white: a page that shows the chart tells them
+# by their values and puts its theme's in their place.
+_PAGE = Style(
+    (4.6, 3.1),
+    (6.3, 7.6),
+    100,
+    9.5,
+    8,
+    0.62,
+    "#FEFEFE",
+    "#0A0B0C",
+    "#414243",
+    "#8A8B8C",
+    "#E4E5E6",
+    "#0072B3",
+    "#C04F01",
+    bare=True,
+)
 _SLIDE = Style((16, 9), (16, 9), 120, 20, 12, 1.5)
 STYLES = {
     "paper": Style((6.3, 3.9), (6.3, 7.6), 300, 9, 8, 0.6, beside=False),
+    "page": _PAGE,
     "slide": _SLIDE,
     "dark": replace(
         _SLIDE,

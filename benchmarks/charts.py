@@ -201,7 +201,7 @@ def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> F
         fits = steps_that_fit([run.record for run in runs])
         if fits < max(len(run.record.steps) for run in runs):
             title += f" (steps 1 to {fits:,})"
-    top = _write_head(figure, title, 1.45, style.ink, head, style)
+    top = 1.0 if style.bare else _write_head(figure, title, 1.45, style.ink, head, style)
     figure.get_layout_engine().set(rect=(0.015, 0.015, 0.97, top - 0.015 - _points(0.4 * style.font, figure)))
     if kind == "batches":
         _batches(figure, runs, pair, fits, style)
@@ -216,6 +216,7 @@ def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> F
         pairs = differences_of(runs, pair)
         differ = pair is not None and pair.first is not None
         note = texts.largest_difference(pairs) if differ else texts.difference_note(pairs, pair)
+        note = re.sub("(?<=[:,]) ", "\n", note, count=1) if style.bare else note
         looks = _looks_of(pairs, runs, style)
         # Away from the line that marks the first difference.
         early = differ and pair.first.step <= len(pair.one.record.steps) / 2
@@ -259,12 +260,16 @@ def _batches(figure: Figure, runs: Sequence[Run], pair: Pair | None, fits: int, 
     upper.tick_params(labelbottom=False)
     panels.mark_epochs(upper, runs[-1].record, style)
     panels.draw_padding(lower, runs, fits, style)
-    lower.set_title(panels.padding_text(runs), fontsize=0.8 * style.font, weight="normal")
+    if style.bare:
+        lower.set_xlabel(f"optimizer step ({panels.padding_text(runs)})")
+    else:
+        lower.set_title(panels.padding_text(runs), fontsize=0.8 * style.font, weight="normal")
     step = None if pair is None else first_other_reviews(pair.one.record, pair.other.record)
     if step is not None and step <= fits:
         for axes in (upper, lower):
             panels.mark_step(axes, step, style)
-    panels.name_lines(upper, runs, style.looks(len(runs)), style, _height(figure) * 0.38)
+    if not style.bare:
+        panels.name_lines(upper, runs, style.looks(len(runs)), style, _height(figure) * 0.38)
 
 
 def _looks_of(pairs: Sequence[tuple[Run, Run]], runs: Sequence[Run], style: Style) -> list[dict[str, Any]]:
@@ -287,7 +292,8 @@ def _name_and_mark(
     if pair is not None and pair.first is not None and axes.lines:
         x = pair.first.step / pair.one.record.steps_per_epoch if in_epochs else pair.first.step
         panels.mark_step(axes, x, style, f"first difference: {texts.shorten(str(pair.first), 50)}")
-    panels.name_lines(axes, runs, looks, style, _height(axes.figure) * 0.65, extra)
+    if not style.bare or peaks or len(runs) != 2:
+        panels.name_lines(axes, runs, looks, style, _height(axes.figure) * 0.65, extra)
 
 
 # Text around the panels ---------------------------------------------------------------------------

@@ -36,6 +36,10 @@ def _compare(output_dir: Path | None, overwrite_output_dir: bool, nproc_per_node
 
     print_comparison(comparison, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
+    # After the verdict, which must not wait for it: the x-ray runs both loops once more.
+    from benchmarks.report import write_report
+
+    click.echo(f"the report: {write_report(output_dir)}", err=True)
     return 0 if comparison["verdict"] == "identical" else DIVERGED
 
 
@@ -137,6 +141,16 @@ def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | 
 
 
 @sameloop.command()
+@click.argument("output_dir", type=click.Path(path_type=Path), metavar="RUN")
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="the page  [default: RUN/report.html]")
+def report(output_dir: Path, output: Path | None) -> None:
+    """Write one self-contained page about the comparison in RUN: charts, code side by side, x-ray, every step."""
+    from benchmarks.report import write_report
+
+    click.echo(write_report(output_dir, output))
+
+
+@sameloop.command()
 def doctor() -> None:
     """Say what this machine has and which presets can run here."""
     from benchmarks.doctor import print_diagnosis
@@ -154,7 +168,7 @@ def speed(pairs: int, preset: str) -> None:
     print_speed(preset, pairs)
 
 
-for each in (locate, diff, draw_plot, doctor, speed):
+for each in (locate, diff, draw_plot, report, doctor, speed):
     each.params.append(debug_option())
 
 

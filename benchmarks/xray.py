@@ -7,10 +7,10 @@ look at everything in seconds, the run is shortened: a few of the slice's review
 from __future__ import annotations
 
 import importlib
+import io
 import statistics
-import sys
 import tempfile
-from contextlib import redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from itertools import groupby, zip_longest
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +26,7 @@ from benchmarks.trace import ACCELERATE, TRANSFORMERS, Call, Event, Frame, Trace
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.folder import LOOPS
+from shared.progress import announce
 from shared.run import run_loop
 
 # A slice this large has reviews of both classes, as the data's own check asks for.
@@ -66,7 +67,7 @@ PARTS = {
     "start": "Before the first epoch",
     "epoch": "Epoch {epoch} begins",
     "step": "Step {step}",
-    "after": "After step {step}",
+    "after": "{phases} after step {step}",
     "evaluation": "Evaluation after step {step}, one batch of it",
     "end": "At the end",
 }
@@ -122,11 +123,18 @@ class XRay(NamedTuple):
             "evaluation": lambda event: event.step in (self.step, ends_at),
             "end": lambda event: True,
         }
-        return [
-            (PARTS[part].format(epoch=number, step=step), _one_batch(list(pairs)))
-            for (part, number, step), pairs in groupby(self.pairs, key=lambda pair: _either(pair)[:3])
-            if wanted[part](Event(part, number, step, "", "", {}, ()))
-        ]
+        shown = []
+        for (part, number, step), group in groupby(self.pairs, key=lambda pair: _either(pair)[:3]):
+            pairs = list(group)
+            if wanted[part](_either(pairs[0])):
+                phases = " and ".join(dict.fromkeys(_either(pair).phase for pair in pairs)).capitalize()
+                shown.append((PARTS[part].format(epoch=number, step=step, phases=phases), _one_batch(pairs)))
+        return shown
+
+    def seconds_of(self, loop: str, part: str) -> float | None:
+        """How long such a part of the run took, the median; None if there was none."""
+        seconds = [spent for key, spent in self.traces[loop].seconds.items() if key[0] == part]
+        return statistics.median(seconds) if seconds else None
 
     def bookkeeping(self) -> list[dict[str, Any]]:
         """What `Trainer` called without any event happening inside, by part of the run, the longest first.
@@ -168,7 +176,7 @@ class XRay(NamedTuple):
             "step": self.step,
             "equal": self.first_difference is None,
             "events": [_pair_as_dict(pair) for pair in self.pairs],
-            "seconds": {loop: {part: _median_seconds(self.traces[loop], part) for part in PARTS} for loop in LOOPS},
+            "seconds": {loop: {part: self.seconds_of(loop, part) for part in PARTS} for loop in LOOPS},
             "bookkeeping": self.bookkeeping(),
             "repetitions": {
                 what: [frame._asdict() for frame in frames] for what, frames in trainer.repetitions.items()
@@ -214,8 +222,10 @@ def xray(config: RunConfig, step: int | None = None) -> XRay:
 
 
 def trace(loop: str, page: ModuleType, config: RunConfig, until_step: int | None = None) -> Tracer:
-    """Run a page in a folder of its own, unrecorded, and trace it; what it prints goes to stderr."""
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(sys.stderr):
+    """Run a page in a folder of its own, unrecorded and unheard, and trace it."""
+    announce(f"x-ray: the {loop} loop")
+    quiet = io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(quiet), redirect_stderr(quiet):
         tracer = Tracer(page, until_step)
         with tracer, suppress(Traced):
             # `train` is looked up when it runs: by then the tracer has wrapped what the page calls.
@@ -246,11 +256,6 @@ def _one_batch(pairs: list[Pair]) -> list[Pair]:
 
 def _either(pair: Pair) -> Event:
     return pair.manual or pair.trainer
-
-
-def _median_seconds(tracer: Tracer, part: str) -> float | None:
-    seconds = [spent for key, spent in tracer.seconds.items() if key[0] == part]
-    return statistics.median(seconds) if seconds else None
 
 
 def _pair_as_dict(pair: Pair) -> dict[str, Any]:
@@ -358,7 +363,7 @@ def bookkeeping_table(found: XRay) -> Table:
         rows = [row for row in found.bookkeeping() if row["part"] == part]
         if not rows:
             continue
-        whole = _median_seconds(found.traces["trainer"], part)
+        whole = found.seconds_of("trainer", part)
         spent = sum(row["seconds"] for row in rows)
         table.add_section()
         table.add_row(

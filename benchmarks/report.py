@@ -1,0 +1,475 @@
+"""`sameloop report`: the whole lesson of one comparison on one page, in one file that needs nothing else.
+
+The page holds the verdict, the charts, both pages of code with their lines linked, the x-ray, every step with its
+reviews, the dials, and how to reproduce it. Its script and its style are plain files next to the template; its content
+security policy lets it load nothing from anywhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from benchmarks.alignment import PAGES, PHASES, code_lines, segments
+from benchmarks.chart_styles import STYLES
+from benchmarks.plot import inline_svg
+from benchmarks.table import COSTS
+from benchmarks.trace import Event, Frame
+from benchmarks.verdict import STEP_QUANTITIES, equal
+from benchmarks.xray import (
+    WORTH_A_LINE,
+    Pair,
+    XRay,
+    common_frames,
+    page_frame,
+    stack_text,
+    values_text,
+    xray,
+)
+from shared.config import RunConfig, meaning, option, sections, show
+from shared.data import load_slices
+from shared.errors import SameLoopError
+from shared.folder import COMPARISON_FILE, LOOPS
+from shared.hub import go_offline_if_unreachable
+from shared.model import load_tokenizer
+from shared.progress import announce
+from shared.record import RunRecord
+from shared.recorder import review_digest
+
+TEMPLATES = Path(__file__).parent / "templates"
+FILE_NAME = "report.html"
+CHARTS = {
+    "losses": "Training loss",
+    "difference": "Difference of the two losses",
+    "accuracy": "Validation accuracy",
+    "gradient-norm": "Gradient norm",
+    "learning-rate": "Learning rate",
+    "time": "Time of a step",
+    "memory": "Memory",
+    "batches": "Which reviews each batch held",
+}
+# All review texts together take about this many characters, so that the page stays below 3 MB.
+TEXT_BUDGET = 900_000
+LONGEST_TEXT, SHORTEST_TEXT = 500, 30
+NAMES = {"manual": "by hand", "trainer": "Trainer"}
+
+
+class Reviews(NamedTuple):
+    """The reviews of the training slice.
+
+    Attributes:
+        rows: the place in the slice of each review, by the digest of its tokens.
+        texts, labels: what they say, cut to a length that all of them fit in, and their classes; by place.
+        note: why there are none, if there are none.
+    """
+
+    rows: dict[str, int]
+    texts: list[str]
+    labels: list[int]
+    note: str = ""
+
+
+def write_report(output_dir: Path, output: Path | None = None) -> Path:
+    """Write the report of the comparison in `output_dir`.
+
+    Args:
+        output_dir: what `sameloop compare` left.
+        output: the file; None: `report.html` in that folder.
+
+    Returns:
+        The file's path.
+
+    Raises:
+        SameLoopError: there is no comparison, or the file cannot be written.
+    """
+    comparison = _read_comparison(output_dir)
+    records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
+    config = records[0].config
+    go_offline_if_unreachable(config)
+    announce("report: the reviews of every step")
+    reviews = load_reviews(config)
+    found, why_not = _try_xray(config)
+    announce("report: charts and page")
+    html = render(comparison, records, reviews, found, why_not, charts(output_dir))
+    output = output or output_dir / FILE_NAME
+    try:
+        output.write_text(html, encoding="utf-8")
+    except OSError as error:
+        raise SameLoopError(f"cannot write {output}: {error.strerror}; name another place with --output") from None
+    return output
+
+
+def _read_comparison(output_dir: Path) -> dict[str, Any]:
+    try:
+        return json.loads((output_dir / COMPARISON_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise SameLoopError(f"{output_dir} holds no {COMPARISON_FILE}: run `sameloop compare` first") from None
+
+
+def _try_xray(config: RunConfig) -> tuple[XRay | None, str]:
+    """The x-ray, or why there is none: the data or the model may be gone since."""
+    try:
+        return xray(config), ""
+    except SameLoopError as error:
+        return None, str(error)
+
+
+def load_reviews(config: RunConfig) -> Reviews:
+    """The training slice again, to say which review a digest stands for; empty, with a note, where it is gone."""
+    try:
+        train = load_slices(config).train
+        texts, labels = list(train["text"]), list(train["label"])
+        tokens = load_tokenizer(config)(texts, truncation=True, max_length=config.max_length)["input_ids"]
+    except SameLoopError as error:
+        return Reviews({}, [], [], f"The reviews cannot be had any more: {error}")
+    length = max(SHORTEST_TEXT, min(LONGEST_TEXT, TEXT_BUDGET // max(1, len(train))))
+    rows = {review_digest(np.array(each)): row for row, each in reversed(list(enumerate(tokens)))}
+    texts = [text if len(text) <= length else f"{text[:length].rstrip()} …" for text in texts]
+    return Reviews(rows, texts, labels)
+
+
+def render(
+    comparison: dict[str, Any],
+    records: Sequence[RunRecord],
+    reviews: Reviews,
+    found: XRay | None,
+    why_not: str,
+    pictures: dict[str, Markup],
+) -> str:
+    """The page.
+
+    Args:
+        comparison: the content of `comparison.json`.
+        records: by hand, Trainer.
+        reviews: of the training slice.
+        found: the x-ray; None: there is none, and `why_not` says why.
+        pictures: SVG elements by kind.
+    """
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["json"] = json_for_script
+    config = records[0].config
+    return environment.get_template("report.html").render(
+        comparison=comparison,
+        verdict=verdict_sentence(comparison),
+        config=config,
+        start=records[0].start,
+        names=NAMES,
+        charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
+        pages={loop: code(loop) for loop in LOOPS},
+        phases=phase_notes(found),
+        costs=costs(comparison),
+        epochs=epochs(comparison),
+        xray=found and xray_parts(found),
+        bookkeeping=found and bookkeeping(found),
+        xray_facts=found and xray_facts(found),
+        why_not=why_not,
+        steps=step_table(records, reviews),
+        dials=dials(config),
+        command=shlex.join(["sameloop", "compare", *config.flags()]),
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def json_for_script(value: Any) -> Markup:
+    """JSON that may stand inside a `<script>`: no text in it can end the element."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for char in "<>&\u2028\u2029":
+        text = text.replace(char, f"\\u{ord(char):04x}")
+    return Markup(text)
+
+
+# The verdict and what it cost ---------------------------------------------------------------------
+
+
+def verdict_sentence(comparison: dict[str, Any]) -> str:
+    """The verdict in one sentence."""
+    if comparison["verdict"] == "identical":
+        return (
+            f"The Trainer is the loop written by hand: all {comparison['steps']:,} steps, every evaluation and every "
+            "weight are equal, with a difference of exactly 0.0."
+        )
+    first = comparison["first_divergence"]
+    return f"The two loops part at step {first['step']:,}: {first['quantity']} differs. {first['likely_cause']}"
+
+
+def epochs(comparison: dict[str, Any]) -> list[list[str]]:
+    """A row per epoch: its number, then training loss, validation loss and accuracy, by hand and by Trainer."""
+    columns = [
+        (comparison[loop][name], form)
+        for name, form in (("train_loss", ".6f"), ("eval_loss", ".6f"), ("eval_accuracy", ".2%"))
+        for loop in LOOPS
+    ]
+    count = max(len(values) for values, _ in columns)
+    return [
+        [str(row + 1), *(_cell(values[row] if row < len(values) else None, form) for values, form in columns)]
+        for row in range(count)
+    ]
+
+
+def costs(comparison: dict[str, Any]) -> list[list[str]]:
+    """A row per cost: its name, by hand, by Trainer, and the ratio."""
+    rows = []
+    for name, key, form in COSTS:
+        ours, theirs = (comparison[loop][key] for loop in LOOPS)
+        ratio = f"{ours / theirs:.3f}" if ours and theirs else "–"
+        rows.append([name, _cell(ours, form), _cell(theirs, form), ratio])
+    return rows
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "–" if value is None else f"{value:{form}}"
+
+
+# The charts ---------------------------------------------------------------------------------------
+
+
+def charts(output_dir: Path) -> dict[str, Markup]:
+    """The comparison's charts as SVG elements that take their colours from the page; those that can be drawn."""
+    found = {}
+    for kind in CHARTS:
+        try:
+            found[kind] = Markup(_themed(inline_svg([output_dir], kind, "page")))
+        except SameLoopError as error:  # an older record lacks what this chart shows
+            announce(f"no chart of {kind}: {error}")
+    return found
+
+
+def _themed(svg: str) -> str:
+    """An SVG whose colours are the page's own, light or dark."""
+    style = STYLES["page"]
+    variables = {
+        style.ground: "surface",
+        style.ink: "ink",
+        style.soft: "soft",
+        style.faint: "chart-faint",
+        style.grid: "chart-grid",
+        style.exact: "exact",
+        style.wrong: "wrong",
+    }
+    # matplotlib's own rule for the whole document; the page's style sheet has it for its charts alone.
+    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
+    for colour, name in variables.items():
+        svg = re.sub(f"{colour}(?![0-9a-f])", f"var(--{name})", svg, flags=re.IGNORECASE)
+    return svg
+
+
+# The code -----------------------------------------------------------------------------------------
+
+
+def code(loop: str) -> list[dict[str, Any]]:
+    """A page cut into its segments, its lines coloured: phase, number of the first line, lines of HTML."""
+    lexer, formatter = PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
+    source = PAGES[loop].read_text(encoding="utf-8")
+    # The formatter closes what it opens on every line.
+    lines = highlight(source, lexer, formatter).splitlines()
+    return [
+        {
+            "phase": stretch.phase,
+            "first": stretch.first,
+            "last": stretch.first + len(stretch.lines) - 1,
+            "lines": [
+                (number, Markup(lines[number - 1]))
+                for number in range(stretch.first, stretch.first + len(stretch.lines))
+            ],
+        }
+        for stretch in segments(loop)
+    ]
+
+
+def phase_notes(found: XRay | None) -> dict[str, dict[str, Any]]:
+    """By phase: what it does, what buys it, its lines of code on both pages, and Trainer's own line in the x-ray."""
+    by_phase = {
+        loop: {phase.name: [each for each in segments(loop) if each.phase == phase.name] for phase in PHASES}
+        for loop in LOOPS
+    }
+    stacks: dict[str, str] = {}
+    for pair in found.pairs if found else ():
+        if pair.trainer is not None and pair.trainer.phase not in stacks:
+            own = [frame for frame in pair.trainer.frames if frame.file == "trainer.py"]
+            stacks[pair.trainer.phase] = stack_text(tuple(own[-2:]))
+    return {
+        phase.name: {
+            "does": phase.does,
+            "bought": phase.bought,
+            "lines": {loop: code_lines(by_phase[loop][phase.name]) for loop in LOOPS},
+            "trainer": stacks.get(phase.name, ""),
+        }
+        for phase in PHASES
+    }
+
+
+# The x-ray ----------------------------------------------------------------------------------------
+
+
+def xray_parts(found: XRay) -> list[dict[str, Any]]:
+    """The parts of the x-ray that are worth a look, each with its events."""
+    always = common_prefix(found)
+    return [
+        {"title": title, "is_open": title.startswith("Step"), "events": [_event(pair, always) for pair in pairs]}
+        for title, pairs in found.shown()
+    ]
+
+
+def common_prefix(found: XRay) -> tuple[Frame, ...]:
+    """The calls that every stack of a step in `Trainer` begins with."""
+    return common_frames([pair.trainer.frames for pair in found.pairs if pair.trainer and pair.trainer.part == "step"])
+
+
+def _event(pair: Pair, always: tuple[Frame, ...]) -> dict[str, Any]:
+    event = pair.manual or pair.trainer
+    return {
+        "phase": event.phase,
+        "what": event.what,
+        "numbers": values_text(event.values),
+        "equal": pair.equal,
+        "manual": pair.manual and page_frame(pair.manual, "manual_loop/train.py"),
+        "trainer": pair.trainer and _stack(pair.trainer, always),
+    }
+
+
+def _stack(event: Event, always: tuple[Frame, ...]) -> dict[str, Any]:
+    return {"short": stack_text(event.frames, always), "code": event.frames[-1].code, "frames": event.frames}
+
+
+def xray_facts(found: XRay) -> dict[str, Any]:
+    """What stands above and below the events."""
+    import transformers
+
+    first = found.first_difference
+    return {
+        "transformers": transformers.__version__,
+        "events": len(found.pairs),
+        "equal": first is None,
+        "train_size": found.config.train_size,
+        "always": stack_text(common_prefix(found)),
+        "repetitions": {what: stack_text(frames) for what, frames in found.traces["trainer"].repetitions.items()},
+        "ahead": found.traces["trainer"].batches_ahead - found.traces["manual"].batches_ahead,
+    }
+
+
+def bookkeeping(found: XRay) -> list[dict[str, Any]]:
+    """What only `Trainer` does, by part: the calls that are worth a line, and the rest in one."""
+    names = {
+        "step": "In a step",
+        "after": "After a step",
+        "evaluation": "In an evaluation",
+        "epoch": "As an epoch begins",
+    }
+    tables = []
+    for part, title in names.items():
+        rows = [row for row in found.bookkeeping() if row["part"] == part]
+        large = [row for row in rows if row["seconds"] >= WORTH_A_LINE and row["is_trainers_own"]]
+        whole = found.seconds_of("trainer", part)
+        if rows and whole:
+            spent = sum(row["seconds"] for row in rows)
+            rest = {"count": len(rows) - len(large), "seconds": spent - sum(row["seconds"] for row in large)}
+            tables.append({"title": title, "rows": large, "rest": rest, "seconds": spent, "whole": whole})
+    return tables
+
+
+# The steps ----------------------------------------------------------------------------------------
+
+
+def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]:
+    """Every step, column by column, for the page's script.
+
+    Returns:
+        `columns`: lists as long as the longer run, None where a value is missing; `trainer`: the columns in which the
+        Trainer's run differs; `differs`: by step, the first quantity that does; `reviews` and `trainer_reviews` (None
+        if they are the same): by step, the places of its reviews in `texts` and `labels`.
+    """
+    ours, theirs = (record.steps for record in records)
+    count = max(len(ours), len(theirs))
+    numbers = ("loss", "grad_norm", "learning_rate", "samples", "tokens", "padded_tokens")
+
+    def column(lines: list[dict], value: Callable[[dict], Any]) -> list[Any]:
+        return [_plain(value(line)) for line in lines] + [None] * (count - len(lines))
+
+    both = {name: [column(lines, lambda line, name=name: line[name]) for lines in (ours, theirs)] for name in numbers}
+    longer = records[0] if len(ours) == count else records[1]
+    columns = {name: mine for name, (mine, _) in both.items()}
+    drawn = [column(lines, lambda line: _places(line, reviews.rows)) for lines in (ours, theirs)]
+    named = sorted({place for lines in drawn for each in lines for place in each or () if place >= 0})
+    number = {place: new for new, place in enumerate(named)} | {-1: -1}
+    drawn = [[each and [number[place] for place in each] for each in lines] for lines in drawn]
+    return {
+        "count": count,
+        "columns": {
+            "epoch": [longer.epoch_of(step + 1) for step in range(count)],
+            **columns,
+            "seconds_manual": column(ours, _milliseconds),
+            "seconds_trainer": column(theirs, _milliseconds),
+        },
+        "trainer": {name: other for name, (mine, other) in both.items() if mine != other},
+        "differs": {
+            str(step): name
+            for step, pair in enumerate(zip(ours, theirs, strict=False), start=1)
+            if (name := _first_unequal(*pair)) is not None
+        },
+        "reviews": drawn[0],
+        "trainer_reviews": drawn[1] if drawn[0] != drawn[1] else None,
+        "places": named,
+        "texts": [reviews.texts[place] for place in named],
+        "labels": [reviews.labels[place] for place in named],
+        "note": reviews.note or ("" if any("reviews" in line for line in ours) else OLD_RECORD),
+    }
+
+
+OLD_RECORD = "This record was written by an older version, which did not keep each step's reviews."
+
+
+def _places(line: dict[str, Any], rows: dict[str, int]) -> list[int]:
+    return [rows.get(digest, -1) for batch in line.get("reviews", ()) for digest in batch]
+
+
+def _milliseconds(line: dict[str, Any]) -> int:
+    return round(1000 * sum(line["seconds"].values()))
+
+
+def _first_unequal(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
+    return next((name for name in STEP_QUANTITIES if not equal(ours.get(name), theirs.get(name))), None)
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: it and the infinities become text."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# The dials ----------------------------------------------------------------------------------------
+
+
+def dials(config: RunConfig) -> Iterable[tuple[str, list[dict[str, str]]]]:
+    """By section, every dial: option, value, meaning, and whether it is not the preset's own."""
+    own = RunConfig.build(config.preset)
+    for section, names in sections().items():
+        yield (
+            section,
+            [
+                {
+                    "option": option(name),
+                    "value": show(getattr(config, name)),
+                    "meaning": Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(Markup.escape(meaning(name))))),
+                    "changed": getattr(config, name) != getattr(own, name),
+                }
+                for name in names
+            ],
+        )
