@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-slow gpu-test crash-test parity-table parity-sweep lint install docs clean help
+.PHONY: compare test test-slow gpu-test crash-test parity-table parity-sweep browser report-speed lint install docs clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	$(BIN)/sameloop compare $(ARGS)
@@ -25,6 +25,14 @@ parity-table: $(INSTALLED) ## docs/parity.md and docs/faults.md, measured anew; 
 
 parity-sweep: $(INSTALLED) ## search: 300 whole configurations, each compared in full; about 8 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity sweep $(ARGS)
+
+browser: ## what the report's tests take besides: Chromium (from Debian, as root) and axe-core (from npm)
+	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; }
+	command -v npm >/dev/null || apt-get install -qq --no-install-recommends npm
+	npm install --prefix tests/browser --no-package-lock --no-audit --no-fund --silent
+
+report-speed: $(INSTALLED) ## the report of 6,000 steps in a browser: size, first paint, filter
+	$(BIN)/python -m pytest tests/test_report_browser.py -n 0 -s -k 6000 --durations 0
 
 lint: $(INSTALLED) ## ruff, as configured in pyproject.toml
 	$(BIN)/ruff check .

@@ -97,6 +97,10 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
         SameLoopError: there is no comparison, or the file cannot be written.
     """
     comparison = _read_comparison(output_dir)
+    output = output or output_dir / FILE_NAME
+    if output.is_dir() or not output.parent.is_dir():
+        what = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+        raise SameLoopError(f"cannot write {output}: {what}; name another place with --output")
     records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
     config = records[0].config
     go_offline_if_unreachable(config)
@@ -105,7 +109,6 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     found, why_not = _try_xray(config)
     announce("report: charts and page")
     html = render(comparison, records, reviews, found, why_not, charts(output_dir))
-    output = output or output_dir / FILE_NAME
     try:
         output.write_text(html, encoding="utf-8")
     except OSError as error:

@@ -189,6 +189,7 @@ function listOf(title, reviews) {
   return [element("p", `${title}:`), list];
 }
 
+document.getElementById("no-script").hidden = true;
 document.getElementById("filter").hidden = false;
 document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
 table.hidden = false;

@@ -1,0 +1,258 @@
+"""The report: everything of one comparison on one page, true to the record and safe to open."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import random
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import report
+from benchmarks.alignment import PAGES
+from benchmarks.cli import main
+from benchmarks.compare import write_comparison
+from benchmarks.report import Reviews, json_for_script, load_reviews, render, step_table, write_report
+from benchmarks.verdict import compare_runs
+from shared.config import RunConfig
+from shared.data import load_slices
+from shared.record import RunRecord
+
+ATTACK = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & <b>"
+
+
+class Page(HTMLParser):
+    """A page's elements: every tag with its attributes, the text of its code lines, and of its scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.lines: dict[str, str] = {}
+        self.scripts: list[str] = []
+        self._line: str | None = None
+        self._skip = self._depth = 0
+        self._in_script = False
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        found = dict(attributes)
+        self.tags.append((tag, found))
+        if tag == "script":
+            self._in_script = True
+            self.scripts.append("")
+        elif self._line is not None:
+            self._depth += 1
+            self._skip += found.get("class") == "number"
+        elif found.get("class") == "line":
+            self._line, self._depth = found["id"], 0
+            self.lines[self._line] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_script = False
+        if self._line is not None:
+            self._skip = 0
+            self._depth -= 1
+            if self._depth < 0:
+                self._line = None
+
+    def handle_data(self, data: str) -> None:
+        if self._in_script:
+            self.scripts[-1] += data
+        elif self._line is not None and not self._skip:
+            self.lines[self._line] += data
+
+
+@pytest.fixture(scope="module")
+def comparison_dir(tiny_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny comparison's folder, with its report."""
+    folder = tmp_path_factory.mktemp("report") / "run"
+    folder.mkdir()
+    for loop, path in tiny_runs.items():
+        (folder / loop).symlink_to(path)
+    write_comparison(folder)
+    write_report(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(comparison_dir: Path) -> str:
+    return (comparison_dir / "report.html").read_text(encoding="utf-8")
+
+
+def data_of(html: str) -> dict[str, Any]:
+    return json.loads(re.search(r'id="step-data">(.*?)</script>', html, re.DOTALL)[1])
+
+
+def plain(comparison_dir: Path, reviews: Reviews | None = None, records: list[RunRecord] | None = None) -> str:
+    """A page without charts and x-ray, for what does not need them."""
+    runs = [comparison_dir / loop for loop in ("manual", "trainer")]
+    records = records or [RunRecord.read(run) for run in runs]
+    return render(compare_runs(*runs), records, reviews or Reviews({}, [], []), None, "left out", {})
+
+
+def test_the_page_shows_everything(html: str) -> None:
+    for part in ("verdict", "charts", "code", "xray", "steps", "dials", "reproduce"):
+        assert f'<section id="{part}"' in html
+    assert "all 16 steps, every evaluation and every weight are equal" in html
+    assert len(re.findall(r'<li class="exact">\s*<b>0.0</b>', html)) == 6
+    assert html.count("<svg ") == len(report.CHARTS)
+    assert "the same in the same order" in html
+    assert "trainer.py:" in html and "floating_point_ops" in html
+    assert ".venv/bin/sameloop compare --preset tiny --num-train-epochs 2" in html
+    assert "var(--ink)" in html
+
+
+def test_every_line_of_both_pages_is_there_and_can_be_linked_to(html: str) -> None:
+    lines = Page(html).lines
+    for loop, path in PAGES.items():
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            assert lines[f"{loop}-{number}"].rstrip("\n") == line
+    targets = set(re.findall(r'href="#(manual-\d+)"', html))
+    assert len(targets) > 15 and targets <= set(lines)
+
+
+def test_the_page_needs_nothing_else_and_runs_only_its_own_script(html: str) -> None:
+    page = Page(html)
+    for tag, attributes in page.tags:
+        for name in ("src", "href", "xlink:href", "action", "data", "srcset"):
+            value = attributes.get(name)
+            assert value is None or value.startswith(("#", "data:")), (tag, name, value)
+        assert not any(name.startswith("on") for name in attributes)
+    # Links to the web in the words of an SVG's namespaces are names, not addresses: all others would be in the code.
+    policy = next(found["content"] for tag, found in page.tags if found.get("http-equiv") == "Content-Security-Policy")
+    digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
+    assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
+    assert len(page.scripts) == 3
+    identifiers = [found["id"] for _, found in page.tags if found.get("id")]
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_the_table_of_steps_says_what_the_record_says(html: str, comparison_dir: Path) -> None:
+    data, record = data_of(html), RunRecord.read(comparison_dir / "manual")
+    assert data["count"] == 16 and data["differs"] == {} and data["trainer"] == {} and data["trainer_reviews"] is None
+    for name in ("loss", "grad_norm", "learning_rate", "tokens"):
+        assert data["columns"][name] == [line[name] for line in record.steps]
+    assert data["columns"]["epoch"] == [1] * 8 + [2] * 8
+
+
+def test_every_step_shows_the_reviews_it_learned_from(html: str, comparison_dir: Path) -> None:
+    data, config = data_of(html), RunRecord.read(comparison_dir / "manual").config
+    train = load_slices(config).train
+    texts, labels = list(train["text"]), list(train["label"])
+    for epoch in (data["reviews"][:8], data["reviews"][8:]):
+        drawn = [place for step in epoch for place in step]
+        assert sorted(drawn) == list(range(config.train_size))
+        for place in drawn:
+            row = data["places"][place]
+            assert texts[row].startswith(data["texts"][place].removesuffix(" …"))
+            assert data["labels"][place] == labels[row]
+    assert data["reviews"][:8] != data["reviews"][8:]
+
+
+def altered(records: list[RunRecord], step: int, **changes: Any) -> list[RunRecord]:
+    """The same records, Trainer's with another line at one step."""
+    lines = [
+        {**line, **changes} if line["kind"] == "step" and line["step"] == step else line for line in records[1].lines
+    ]
+    return [records[0], RunRecord(lines, "altered")]
+
+
+def test_a_difference_is_marked_where_it_is(comparison_dir: Path) -> None:
+    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
+    found = step_table(altered(records, 3, grad_norm=0.5, reviews=[["0" * 16]]), Reviews({}, [], []))
+    assert found["differs"] == {"3": "grad_norm"}
+    assert set(found["trainer"]) == {"grad_norm"} and found["trainer"]["grad_norm"][2] == 0.5
+    assert found["trainer_reviews"][2] == [-1]
+    shorter = [records[0], RunRecord([line for line in records[1].lines if line.get("step", 0) <= 10], "cut")]
+    cut = step_table(shorter, Reviews({}, [], []))
+    assert cut["count"] == 16 and cut["trainer"]["loss"][10:] == [None] * 6
+
+
+def test_numbers_that_json_does_not_know_are_words(comparison_dir: Path) -> None:
+    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
+    html = plain(comparison_dir, records=altered(records, 2, loss=math.nan, grad_norm=math.inf))
+    data = data_of(html)
+    assert data["trainer"]["loss"][1] == "nan" and data["trainer"]["grad_norm"][1] == "inf"
+
+
+def test_a_review_is_text_whatever_it_contains(comparison_dir: Path) -> None:
+    record = RunRecord.read(comparison_dir / "manual")
+    digest = record.steps[0]["reviews"][0][0]
+    html = plain(comparison_dir, Reviews({digest: 0}, [ATTACK], [1]))
+    page = Page(html)
+    assert len(page.scripts) == 3
+    assert not any(tag == "img" for tag, _ in page.tags)
+    assert data_of(html)["texts"] == [ATTACK]
+    assert "<" not in json_for_script([ATTACK])
+
+
+def six_thousand_steps(folder: Path) -> str:
+    """The page of a run of 6,000 steps over 24,000 long reviews."""
+    dice = random.Random(0)
+    config = RunConfig.build("quick", train_size=24_000).model_dump()
+    environment = RunRecord.read(folder / "manual").header["environment"]
+    digests = [f"{number:016x}" for number in range(24_000)]
+    lines: list[dict[str, Any]] = [
+        {"kind": "header", "schema": 1, "loop": "manual", "config": config, "steps_per_epoch": 3000}
+        | {"environment": environment},
+    ]
+    order: list[str] = []
+    for step in range(1, 6001):
+        order = order or dice.sample(digests, len(digests))
+        drawn, order = order[:8], order[8:]
+        numbers = {"loss": dice.random(), "grad_norm": dice.random(), "learning_rate": 5e-5 * (1 - step / 6001)}
+        counts = {"samples": 8, "tokens": dice.randint(500, 1024), "padded_tokens": 1024, "memory_mb": 1e3}
+        seconds = {"data": 0.01, "forward": dice.random(), "backward": dice.random(), "optimizer": 0.1}
+        lines.append({"kind": "step", "step": step, "reviews": [drawn], **numbers, **counts, "seconds": seconds})
+    records = [RunRecord([{**lines[0], "loop": loop}, *lines[1:]], loop) for loop in ("manual", "trainer")]
+    length = max(report.SHORTEST_TEXT, report.TEXT_BUDGET // 24_000)
+    texts = ["".join(dice.choices("abcdefghij éü—", k=length)) for _ in digests]
+    texts[1234] = "a review like no other"
+    rows = {digest: row for row, digest in enumerate(digests)}
+    return plain(folder, Reviews(rows, texts, [row % 2 for row in range(24_000)]), records)
+
+
+def test_a_page_of_6000_steps_stays_small(comparison_dir: Path) -> None:
+    # Without the charts; those of a run as long take 400 kB, see the next test.
+    assert len(six_thousand_steps(comparison_dir).encode()) < 2_500_000
+
+
+def test_reviews_are_cut_to_a_length_that_all_fit_in(monkeypatch) -> None:
+    config = RunConfig.build("tiny")
+    whole = load_reviews(config)
+    monkeypatch.setattr(report, "TEXT_BUDGET", 64 * 40)
+    cut = load_reviews(config)
+    assert max(map(len, cut.texts)) <= 42 < max(map(len, whole.texts))
+    assert whole.rows == cut.rows and len(whole.texts) == 64
+
+
+def test_data_that_is_gone_is_said_and_the_rest_is_shown(comparison_dir: Path, tmp_path: Path) -> None:
+    config = RunConfig.build("tiny", dataset=str(tmp_path / "gone.csv"))
+    reviews = load_reviews(config)
+    assert "there is no such file" in reviews.note and not reviews.texts
+    html = plain(comparison_dir, reviews)
+    assert "cannot be had any more" in html and "There is none: left out" in html
+    assert data_of(html)["count"] == 16
+
+
+def test_an_older_record_has_a_report_too(comparison_dir: Path) -> None:
+    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
+    older = [
+        RunRecord([{k: v for k, v in line.items() if k not in ("reviews", "memory_mb")} for line in each.lines], "old")
+        for each in records
+    ]
+    assert report.OLD_RECORD in plain(comparison_dir, records=older)
+
+
+def test_the_command_says_where_the_page_is_or_what_is_wrong(comparison_dir: Path, tmp_path: Path, capsys) -> None:
+    assert main(["report", str(tmp_path)]) == 2
+    assert "run `sameloop compare` first" in capsys.readouterr().err
+    assert main(["report", str(comparison_dir), "--output", str(tmp_path / "no" / "page.html")]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "cannot write" in error and "--output" in error

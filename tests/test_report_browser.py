@@ -1,0 +1,296 @@
+"""The report in a real browser: Chromium, driven by Playwright.
+
+`make browser` installs Debian's Chromium and axe-core. Without them these tests skip, unless SAMELOOP_NEEDS_BROWSER is
+set, as in continuous integration: then they fail.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.compare import write_comparison
+from benchmarks.report import FILE_NAME, write_report
+from shared.config import RunConfig
+from tests.conftest import LOOPS, run_in_process
+from tests.test_report import ATTACK, six_thousand_steps
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+BROWSER = os.environ.get("SAMELOOP_BROWSER") or next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
+)
+AXE = Path(__file__).parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+IS_NEEDED = bool(os.environ.get("SAMELOOP_NEEDS_BROWSER"))
+pytestmark = pytest.mark.skipif(
+    BROWSER is None and not IS_NEEDED, reason="no Chromium here: `make browser`, or name one in SAMELOOP_BROWSER"
+)
+# No sandbox, because containers run as root; and nothing that a browser does in the background.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+WIDTHS, THEMES = (360, 1600), ("light", "dark")
+
+
+@pytest.fixture(scope="module")
+def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A real comparison, on reviews one of which tries to take the page over."""
+    folder = tmp_path_factory.mktemp("browser")
+    with (folder / "reviews.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        for number in range(24):
+            text = ATTACK if number % 3 == 0 else f"review {number}: a film about {number} geese"
+            writer.writerow([text, number % 2])
+    dials = {"dataset": str(folder / "reviews.csv"), "train_size": 16, "eval_size": 8, "num_train_epochs": 2}
+    config = RunConfig.build("tiny", save_strategy="epoch", **dials)
+    for loop in LOOPS:
+        run_in_process(loop, config, folder / "run" / loop)
+    write_comparison(folder / "run")
+    write_report(folder / "run")
+    return folder / "run"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield launched
+        launched.close()
+
+
+class Watched:
+    """A page, and all that it said, asked for or stumbled over."""
+
+    def __init__(self, browser: Any, file: Path, width: int = 1280, theme: str = "light", **options: Any) -> None:
+        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
+        self.page = self.context.new_page()
+        self.noticed: list[str] = []
+        self.requests: list[str] = []
+        self.page.on("console", lambda message: self.noticed.append(message.text))
+        self.page.on("pageerror", lambda error: self.noticed.append(str(error)))
+        self.page.on("dialog", lambda dialog: self.noticed.append(dialog.message))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(file.as_uri())
+
+    def __enter__(self) -> Any:
+        return self.page
+
+    def __exit__(self, *exception: object) -> None:
+        self.context.close()
+
+
+def open_everything(page: Any) -> None:
+    """Open every part that can be opened, and one step's reviews."""
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    page.locator("#step-table .open").first.click()
+
+
+def test_nothing_is_said_and_nothing_asked_for(browser: Any, run_dir: Path) -> None:
+    watched = Watched(browser, run_dir / FILE_NAME)
+    with watched as page:
+        open_everything(page)
+        page.locator("#query").fill("geese")
+        page.locator("#theme").click()
+        page.locator("nav a").last.click()
+        page.wait_for_timeout(300)
+        assert page.title().startswith("Identical")
+    assert watched.noticed == []
+    assert [url for url in watched.requests if not url.startswith("data:")] == [(run_dir / FILE_NAME).as_uri()]
+
+
+def lit(page: Any, loop: str) -> list[str]:
+    return page.eval_on_selector_all(
+        f"#pane-{loop} .piece.lit", "pieces => [...new Set(pieces.map(piece => piece.dataset.phase))]"
+    )
+
+
+def in_sight(page: Any, loop: str) -> bool:
+    """Whether a lit piece is within the visible part of its pane."""
+    return page.evaluate(
+        """(loop) => {
+            const pane = document.getElementById(`pane-${loop}`).getBoundingClientRect();
+            return [...document.querySelectorAll(`#pane-${loop} .piece.lit`)].some((piece) => {
+                const box = piece.getBoundingClientRect();
+                return box.top >= pane.top && box.top + 20 <= pane.bottom;
+            });
+        }""",
+        loop,
+    )
+
+
+@pytest.mark.parametrize(("loop", "other"), [("manual", "trainer"), ("trainer", "manual")])
+def test_the_twin_of_what_is_pointed_at_lights_up(browser: Any, run_dir: Path, loop: str, other: str) -> None:
+    with Watched(browser, run_dir / FILE_NAME) as page:
+        for phase in ("clip", "optimizer", "save"):
+            page.locator(f'#pane-{loop} .piece[data-phase="{phase}"] pre').first.hover()
+            assert lit(page, loop) == lit(page, other) == [phase]
+            assert in_sight(page, other)
+            assert phase in page.locator("#note").inner_text()
+        assert "trainer.py:" in page.locator("#note").inner_text()
+
+
+def test_the_code_works_with_the_keyboard(browser: Any, run_dir: Path) -> None:
+    with Watched(browser, run_dir / FILE_NAME) as page:
+        page.keyboard.press("Tab")
+        assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
+        page.locator("#pane-manual").focus()
+        seen = []
+        for _ in range(6):
+            page.keyboard.press("Tab")
+            seen.append(page.evaluate("document.activeElement.closest('.piece').dataset.phase"))
+            assert lit(page, "manual") == [seen[-1]] and lit(page, "trainer") == [seen[-1]]
+        assert seen[:4] == ["page", "imports", "function", "seed"]
+        # Enter keeps it lit while the pointer goes elsewhere, and again lets it go.
+        page.keyboard.press("Enter")
+        page.locator('#pane-manual .piece[data-phase="page"]').hover()
+        assert lit(page, "trainer") == [seen[-1]]
+        page.keyboard.press("Enter")
+        page.locator('#pane-manual .piece[data-phase="imports"]').hover()
+        assert lit(page, "trainer") == ["imports"]
+
+
+def test_a_line_of_the_x_ray_leads_to_the_code(browser: Any, run_dir: Path) -> None:
+    with Watched(browser, run_dir / FILE_NAME) as page:
+        link = page.locator('#xray details[open] .event:has(.phase:text-is("clip")) a')
+        link.click()
+        assert page.evaluate("document.querySelector(':target').textContent").strip().endswith("or math.inf)")
+        assert lit(page, "manual") == ["clip"] and lit(page, "trainer") == ["clip"]
+
+
+def test_the_table_filters_by_number_and_by_words(browser: Any, run_dir: Path) -> None:
+    with Watched(browser, run_dir / FILE_NAME) as page:
+        rows, count = page.locator("#step-table tbody tr"), page.locator("#count")
+        assert rows.count() == 4 and count.inner_text() == "4 of 4 steps"
+        page.locator("#query").fill("3")
+        assert rows.count() == 1 and "3" in rows.first.locator("th").inner_text()
+        # One step in every epoch learned from it.
+        texts = page.evaluate("data.texts")
+        page.locator("#query").fill(next(text for text in texts if "geese" in text).upper())
+        assert rows.count() == 2
+        page.locator("#query").fill("no such words")
+        assert rows.count() == 0 and count.inner_text() == "0 of 4 steps"
+        page.locator("#query").fill("")
+        page.locator("#only-differing").check()
+        assert rows.count() == 0
+        page.locator("#only-differing").uncheck()
+        assert rows.count() == 4
+
+
+def test_a_step_shows_its_reviews_and_a_script_among_them_stays_text(browser: Any, run_dir: Path) -> None:
+    watched = Watched(browser, run_dir / FILE_NAME)
+    with watched as page:
+        page.locator("#query").fill("<script>")
+        button = page.locator("#step-table .open").first
+        button.focus()
+        page.keyboard.press("Enter")
+        assert button.get_attribute("aria-expanded") == "true"
+        reviews = page.locator("#step-table .reviews li")
+        assert reviews.count() == 8
+        assert any(ATTACK in text for text in reviews.all_inner_texts())
+        assert page.locator("#step-table img, #step-table script").count() == 0
+        page.wait_for_timeout(200)
+        assert page.title().startswith("Identical")
+        page.keyboard.press("Enter")
+        assert reviews.count() == 0
+    assert watched.noticed == []
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_overflows(browser: Any, run_dir: Path, width: int, theme: str) -> None:
+    with Watched(browser, run_dir / FILE_NAME, width, theme) as page:
+        open_everything(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        # Nor does any text leave its box, except in the boxes that scroll.
+        outside = page.evaluate(
+            """() => [...document.querySelectorAll("main *")].filter((each) =>
+                !each.closest(".scroll, svg, .hidden, .pane, nav")
+                && each.getBoundingClientRect().right > innerWidth + 1
+            ).map((each) => each.outerHTML.slice(0, 80))"""
+        )
+        assert outside == []
+
+
+def test_the_theme_is_the_systems_until_the_button_is_pressed(browser: Any, run_dir: Path) -> None:
+    ground = "getComputedStyle(document.body).backgroundColor"
+    with Watched(browser, run_dir / FILE_NAME, theme="light") as page:
+        light = page.evaluate(ground)
+        page.locator("#theme").click()
+        assert page.evaluate(ground) != light
+    with Watched(browser, run_dir / FILE_NAME, theme="dark") as page:
+        assert page.evaluate(ground) != light
+        # The charts follow: their text has the page's colour.
+        ink = page.evaluate("getComputedStyle(document.body).color")
+        assert page.evaluate("getComputedStyle(document.querySelector('figure svg text')).fill") == ink
+        page.locator("#theme").click()
+        assert page.evaluate(ground) == light
+
+
+def test_it_prints_whole_and_on_white(browser: Any, run_dir: Path) -> None:
+    with Watched(browser, run_dir / FILE_NAME, theme="dark") as page:
+        page.emulate_media(media="print")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+        assert not page.locator(".top").is_visible()
+        pane = "document.getElementById('pane-manual')"
+        assert page.evaluate(f"{pane}.scrollHeight - {pane}.clientHeight") <= 1
+        assert page.pdf(format="A4").startswith(b"%PDF")
+
+
+def test_without_scripts_it_says_what_is_missing(browser: Any, run_dir: Path) -> None:
+    with Watched(browser, run_dir / FILE_NAME, java_script_enabled=False) as page:
+        assert page.get_by_text("This table is made by a script, which is switched off").is_visible()
+        assert page.get_by_text("every evaluation and every weight are equal").is_visible()
+
+
+@pytest.mark.skipif(not AXE.exists() and not IS_NEEDED, reason="no axe-core here: `make browser`")
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    [
+        (360, "dark"),
+        (1600, "light"),
+        # The other two take 30 seconds more.
+        pytest.param(360, "light", marks=pytest.mark.slow),
+        pytest.param(1600, "dark", marks=pytest.mark.slow),
+    ],
+)
+def test_axe_finds_no_violation(browser: Any, run_dir: Path, width: int, theme: str) -> None:
+    # The page's own policy would keep axe out: it is switched off for this look.
+    with Watched(browser, run_dir / FILE_NAME, width, theme, bypass_csp=True) as page:
+        open_everything(page)
+        page.locator('#pane-manual .piece[data-phase="clip"] button').click()
+        page.add_script_tag(path=AXE)
+        found = page.evaluate("axe.run(document)")
+        assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found["violations"]] == []
+        assert len(found["passes"]) > 30
+
+
+def test_6000_steps_are_searched_and_shown_a_page_at_a_time(browser: Any, run_dir: Path, tmp_path: Path) -> None:
+    file = tmp_path / FILE_NAME
+    file.write_text(six_thousand_steps(run_dir), encoding="utf-8")
+    watched = Watched(browser, file)
+    with watched as page:
+        rows, count = page.locator("#step-table tbody tr"), page.locator("#count")
+        assert rows.count() == 50 and count.inner_text() == "6,000 of 6,000 steps"
+        page.locator("#more").click()
+        assert rows.count() == 100
+        paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+        milliseconds = page.evaluate(
+            """() => {
+                const started = performance.now();
+                document.getElementById("query").value = "like no other";
+                document.getElementById("query").dispatchEvent(new Event("input"));
+                document.body.offsetHeight;
+                return performance.now() - started;
+            }"""
+        )
+        # Shown by `make report-speed`; not asserted, because a busy machine is no fault of the page.
+        size = file.stat().st_size / 1e6
+        print(f"\n6,000 steps: {size:.2f} MB, first paint {paint:.0f} ms, filter {milliseconds:.0f} ms")
+        assert count.inner_text() == "2 of 6,000 steps" and rows.count() == 2
+    assert watched.noticed == []
