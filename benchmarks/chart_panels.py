@@ -19,6 +19,7 @@ from benchmarks.chart_data import (
     differences,
     drawn,
     evaluations,
+    outline,
     padding_share,
     phase_seconds,
     seconds_by_epoch,
@@ -38,7 +39,7 @@ MOST_SVG_DOTS = 4000
 def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: Style) -> None:
     """One number of each step as a line per run, by optimizer step."""
     axes.set_ylabel(unit)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=style.ticks))
     if not any(run.record.steps for run in runs):
         say_nothing_to_show(axes, "no step in this run", style)
         return
@@ -47,6 +48,8 @@ def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: St
         steps, values = series(run.record, name)
         finite = [value if math.isfinite(value) else math.nan for value in values]
         gaps += sum(map(math.isnan, finite))
+        if style.columns:
+            steps, finite = outline(steps, finite, style.columns)
         # A lone step makes no line.
         axes.plot(steps, finite, label=run.label, marker="o" if len(steps) == 1 else "", **look)
     axes.margins(y=0.1)
@@ -72,13 +75,15 @@ def draw_difference(
     """
     other = pairs[0][1].label
     axes.set_ylabel(f"|{pairs[0][0].label} − {other}|" if len(pairs) == 1 else f"|run − {other}|")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=style.ticks))
     lines = [differences(run.record, other.record) for run, other in pairs]
     differ = any(any(values) for _, values in lines)
     if len(pairs) == 1:
         looks = [{"color": style.wrong if differ else style.exact, "linewidth": 2.5 * style.scale}]
     for (run, _), (steps, values), look in zip(pairs, lines, looks, strict=True):
         finite = [value if math.isfinite(value) else math.nan for value in values]
+        if style.columns:
+            steps, finite = outline(steps, finite, style.columns)
         axes.plot(steps, finite, label=run.label, marker="o" if len(steps) == 1 else "", **look)
     _scale_differences(axes, [value for _, values in lines for value in values if math.isfinite(value)])
     colour = style.wrong if differ else style.exact
@@ -237,7 +242,7 @@ def draw_peaks(axes: Axes, runs: Sequence[Run], style: Style) -> None:
 def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> None:
     """A dot per review drawn in the first `steps` steps: when, and which, numbered by their first draw."""
     axes.set_ylabel("review, numbered")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=style.ticks))
     draws = [list(drawn(run.record, steps)) for run in runs]
     numbers: dict[str, int] = {}
     for found in draws:
@@ -272,9 +277,13 @@ def draw_padding(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> N
         lines = run.record.steps[:steps]
         if not lines:
             continue
-        edges = [line["step"] - 0.5 for line in lines] + [lines[-1]["step"] + 0.5]
-        useful = [line["tokens"] for line in lines]
-        places = [line["padded_tokens"] for line in lines]
+        # Where steps are narrower than the picture is fine, the means of so many of them.
+        width = -(-len(lines) // (style.columns or len(lines)))
+        parts = [lines[start : start + width] for start in range(0, len(lines), width)]
+        edges = [part[0]["step"] - 0.5 for part in parts] + [lines[-1]["step"] + 0.5]
+        useful, places = (
+            [sum(line[name] for line in part) / len(part) for part in parts] for name in ("tokens", "padded_tokens")
+        )
         if number == 0:
             axes.stairs(useful, edges, fill=True, color=PHASE_COLOURS[1], label="useful")
             axes.stairs(places, edges, baseline=useful, fill=True, color=PHASE_COLOURS[3], label="padding")

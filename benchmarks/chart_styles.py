@@ -26,6 +26,8 @@ class Style:
         accents: colours of runs, Okabe and Ito's, told apart by the colour-blind; the last run has the ink's.
         beside: whether the overview puts its small panels beside the large ones, not below.
         bare: whether a single chart is the panel alone, because title and names stand around it.
+        columns: how many steps can be told apart across a panel; more are drawn as their outline. 0: any number.
+        ticks: how many numbers an axis of steps has, at most.
     """
 
     size: tuple[float, float]
@@ -44,6 +46,8 @@ class Style:
     accents: tuple[str, ...] = ("#E69F00", "#56B4E9", "#009E73", "#D55E00", "#0072B2", "#CC79A7")
     beside: bool = True
     bare: bool = False
+    columns: int = 0
+    ticks: int | str = "auto"
 
     def for_overview(self) -> Style:
         """The same style in the overview's size."""
@@ -121,6 +125,8 @@ _PAGE = Style(
     "#0072B3",
     "#C04F01",
     bare=True,
+    columns=500,
+    ticks=5,
 )
 _SLIDE = Style((16, 9), (16, 9), 120, 20, 12, 1.5)
 STYLES = {

@@ -63,7 +63,7 @@ CHARTS = {
     "batches": "Which reviews each batch held",
 }
 # All review texts together take about this many characters, so that the page stays below 3 MB.
-TEXT_BUDGET = 900_000
+TEXT_BUDGET = 1_000_000
 LONGEST_TEXT, SHORTEST_TEXT = 500, 30
 NAMES = {"manual": "by hand", "trainer": "Trainer"}
 
@@ -398,7 +398,8 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]
     Returns:
         `columns`: lists as long as the longer run, None where a value is missing; `trainer`: the columns in which the
         Trainer's run differs; `differs`: by step, the first quantity that does; `reviews` and `trainer_reviews` (None
-        if they are the same): by step, the places of its reviews in `texts` and `labels`.
+        if they are the same): by step, the places of its reviews in `texts` and `labels`; `places`: of those texts,
+        their places in the slice, None if these are the same.
     """
     ours, theirs = (record.steps for record in records)
     count = max(len(ours), len(theirs))
@@ -430,7 +431,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]
         },
         "reviews": drawn[0],
         "trainer_reviews": drawn[1] if drawn[0] != drawn[1] else None,
-        "places": named,
+        "places": named if named != list(range(len(named))) else None,
         "texts": [reviews.texts[place] for place in named],
         "labels": [reviews.labels[place] for place in named],
         "note": reviews.note or ("" if any("reviews" in line for line in ours) else OLD_RECORD),

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from benchmarks.chart_data import outline
 from benchmarks.charts import comparison_figure, draw_comparison
 from benchmarks.verdict import REPORTED_EVALUATION
 from shared.config import RunConfig
@@ -122,3 +123,14 @@ def test_odd_records_are_drawn_too(manual: RunRecord, trainer: RunRecord, tmp_pa
     for found in (None, DIVERGENCE):
         for path in draw_comparison(manual, trainer, comparison(len(manual.steps), found), tmp_path):
             assert path.stat().st_size > (400 if path.suffix == ".txt" else 5000)
+
+
+def test_a_long_line_is_drawn_as_its_outline_where_the_chart_is_narrow() -> None:
+    steps, values = list(range(1, 6001)), [math.sin(step) for step in range(6000)]
+    values[4321], values[5000], values[10] = 7.0, -7.0, math.nan
+    kept, drawn = outline(steps, values, 500)
+    assert len(kept) <= 1000 and kept == sorted(kept)
+    # The extremes are where they are, and no value is another than it was.
+    assert drawn[kept.index(4322)] == 7.0 and drawn[kept.index(5001)] == -7.0
+    assert all(values[step - 1] == value for step, value in zip(kept, drawn, strict=True))
+    assert outline(steps[:999], values[:999], 500) == (steps[:999], values[:999])

@@ -181,7 +181,7 @@ function listOf(title, reviews) {
     const item = document.createElement("li");
     if (place < 0) item.textContent = "a review that is not in the slice";
     else {
-      const about = `review ${data.places[place]} of the slice, label ${data.labels[place]}`;
+      const about = `review ${data.places === null ? place : data.places[place]} of the slice, label ${data.labels[place]}`;
       item.append(element("span", about, { className: "place" }), element("q", data.texts[place]));
     }
     list.append(item);
