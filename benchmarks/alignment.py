@@ -7,6 +7,7 @@ says where, and a test fails.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -210,10 +211,51 @@ def segments(page: str) -> list[Stretch]:
     return found
 
 
+def aligned(page: str) -> list[Stretch]:
+    """Cut a page that may have been edited since, for whoever tries things out on it.
+
+    As `segments`, but a segment ends where the next one that still can be found begins; new lines belong to the one
+    before them.
+    """
+    try:
+        return segments(page)
+    except ValueError:
+        source = PAGES[page].read_text(encoding="utf-8").splitlines()
+    # What stands above the first one that is found is the beginning of the page.
+    begins = {0: SEGMENTS[page][0].phase, **_found_begins(SEGMENTS[page], [line.strip() for line in source])}
+    ends = [*sorted(begins)[1:], len(source)]
+    return [
+        Stretch(begins[start], start + 1, source[start:end]) for start, end in zip(sorted(begins), ends, strict=True)
+    ]
+
+
+def _found_begins(declared: Sequence[Segment], lines: Sequence[str]) -> dict[int, str]:
+    """The lines at which segments begin, and their phases: as many as can be found in the declared order.
+
+    The longest common subsequence of what segments begin with and of the lines.
+    """
+    # most[s][n]: how many of the segments from s on can be found in the lines from n on.
+    most = [[0] * (len(lines) + 1) for _ in range(len(declared) + 1)]
+    for s in reversed(range(len(declared))):
+        for n in reversed(range(len(lines))):
+            here = 1 + most[s + 1][n + 1] if lines[n].startswith(declared[s].begins) else 0
+            most[s][n] = max(here, most[s + 1][n], most[s][n + 1])
+    found, s, n = {}, 0, 0
+    while s < len(declared) and n < len(lines):
+        if lines[n].startswith(declared[s].begins) and most[s][n] == 1 + most[s + 1][n + 1]:
+            found[n] = declared[s].phase
+            s, n = s + 1, n + 1
+        elif most[s][n] == most[s][n + 1]:
+            n += 1
+        else:
+            s += 1
+    return found
+
+
 def by_phase(page: str) -> dict[str, list[Stretch]]:
     """A page's segments by phase, in the order of `PHASES`; every phase is there, perhaps without lines."""
     found: dict[str, list[Stretch]] = {phase.name: [] for phase in PHASES}
-    for stretch in segments(page):
+    for stretch in aligned(page):
         found[stretch.phase].append(stretch)
     return found
 

@@ -199,7 +199,7 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
             left = sum(seconds.get(earlier, 0.0) for earlier in phases[:number])
             shown = {"color": colour, "edgecolor": style.ink, "linewidth": 0.8 * style.scale}
             axes.barh(place, width, left=left, height=0.5, label=phase if not place else "_", **shown)
-            if width > WIDE_ENOUGH * longest:
+            if width > (2.5 if style.bare else 1) * WIDE_ENOUGH * longest:
                 axes.text(
                     left + width / 2, place, seconds_text(width), ha="center", va="center", color=_readable_on(colour)
                 )

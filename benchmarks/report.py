@@ -24,7 +24,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from benchmarks.alignment import PAGES, PHASES, code_lines, segments
+from benchmarks.alignment import PAGES, PHASES, aligned, by_phase, code_lines
 from benchmarks.chart_styles import STYLES
 from benchmarks.plot import inline_svg
 from benchmarks.table import COSTS
@@ -211,7 +211,8 @@ def verdict_sentence(comparison: dict[str, Any]) -> str:
             "weight are equal, with a difference of exactly 0.0."
         )
     first = comparison["first_divergence"]
-    return f"The two loops part at step {first['step']:,}: {first['quantity']} differs. {first['likely_cause']}"
+    where = f"The two loops part at step {first['step']:,}: {first['quantity']} differs."
+    return f"{where} Likely cause: {first['likely_cause']}."
 
 
 def epochs(comparison: dict[str, Any]) -> list[list[str]]:
@@ -294,16 +295,13 @@ def code(loop: str) -> list[dict[str, Any]]:
                 for number in range(stretch.first, stretch.first + len(stretch.lines))
             ],
         }
-        for stretch in segments(loop)
+        for stretch in aligned(loop)
     ]
 
 
 def phase_notes(found: XRay | None) -> dict[str, dict[str, Any]]:
     """By phase: what it does, what buys it, its lines of code on both pages, and Trainer's own line in the x-ray."""
-    by_phase = {
-        loop: {phase.name: [each for each in segments(loop) if each.phase == phase.name] for phase in PHASES}
-        for loop in LOOPS
-    }
+    pages = {loop: by_phase(loop) for loop in LOOPS}
     stacks: dict[str, str] = {}
     for pair in found.pairs if found else ():
         if pair.trainer is not None and pair.trainer.phase not in stacks:
@@ -313,7 +311,7 @@ def phase_notes(found: XRay | None) -> dict[str, dict[str, Any]]:
         phase.name: {
             "does": phase.does,
             "bought": phase.bought,
-            "lines": {loop: code_lines(by_phase[loop][phase.name]) for loop in LOOPS},
+            "lines": {loop: code_lines(pages[loop][phase.name]) for loop in LOOPS},
             "trainer": stacks.get(phase.name, ""),
         }
         for phase in PHASES

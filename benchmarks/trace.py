@@ -148,7 +148,7 @@ class Tracer:
         self._activity = 0
         self._silent = 0
         self._evaluating = False
-        self._model_is_placed = self._loader_is_built = False
+        self._model_is_placed = self._loader_is_built = self._has_stepped = False
         self._entered = time.perf_counter()
         self._profile = _Profile(self)
 
@@ -277,6 +277,7 @@ class Tracer:
 
     def _on_pass(self, original: Callable, loader: DataLoader) -> Any:
         if not self._evaluating:
+            self._finish_step()
             self._enter("epoch", self._epoch + 1)
         self._event("batch", f"a pass over {len(loader.dataset)} reviews begins; it draws one number")
         return original(loader)
@@ -312,6 +313,7 @@ class Tracer:
         if pending and not pending[0].shown:
             pending[0].shown = True
             if not self._evaluating:
+                self._finish_step()
                 self.batches_ahead = max(self.batches_ahead, len(pending) - 1)
                 self._stop_if_seen()
                 self._enter("step")
@@ -380,6 +382,7 @@ class Tracer:
         return result
 
     def _on_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+        self._has_stepped = True
         self._event("step", f"{type(optimizer).__name__} moves the weights", lr=float(optimizer.param_groups[0]["lr"]))
 
     def _on_schedule_step(self, original: Callable, scheduler: Any, *args: Any, **kwargs: Any) -> None:
@@ -397,7 +400,12 @@ class Tracer:
         else:
             self._repetition("gradients are forgotten that are not there")
         original(owner, *args, **kwargs)
-        if self._part == "step":
+        self._finish_step()
+
+    def _finish_step(self) -> None:
+        """A step is over when the gradients are forgotten, or when something else begins without that."""
+        if self._has_stepped:
+            self._has_stepped = False
             self._enter("after")
             self._steps += 1
 
@@ -408,6 +416,7 @@ class Tracer:
         values = next((each for each in args if isinstance(each, dict)), kwargs)
         both = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy")
         logged = {name: values[name] for name in both if name in values}
+        self._finish_step()
         if "eval_loss" in logged:
             self._event("evaluate", "logged", part="evaluation", **logged)
         elif logged:
@@ -415,6 +424,7 @@ class Tracer:
         original(*args, **kwargs)
 
     def _on_evaluate(self, original: Callable, *args: Any, **kwargs: Any) -> Any:
+        self._finish_step()
         part = self._part
         self._enter("evaluation")
         self._event("evaluate", "an evaluation begins")
@@ -428,6 +438,7 @@ class Tracer:
     def _on_save(
         self, original: Callable, model: PreTrainedModel, folder: str | Path, *args: Any, **kwargs: Any
     ) -> Any:
+        self._finish_step()
         if "checkpoint-" not in Path(folder).name:
             self._enter("end")
         self._event(*self._saving("the weights saved"))

@@ -11,7 +11,8 @@ import io
 import statistics
 import tempfile
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from itertools import groupby, zip_longest
+from difflib import SequenceMatcher
+from itertools import groupby
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -234,8 +235,15 @@ def trace(loop: str, page: ModuleType, config: RunConfig, until_step: int | None
 
 
 def paired(ours: list[Event], theirs: list[Event]) -> list[Pair]:
-    """The two sequences of events side by side, the shorter one filled up with None."""
-    return [Pair(*pair) for pair in zip_longest(ours, theirs)]
+    """The two sequences of events side by side; what only one of them has stands alone."""
+    keys = [[event[:5] for event in events] for events in (ours, theirs)]
+    pairs: list[Pair] = []
+    for kind, a, b, c, d in SequenceMatcher(None, *keys, autojunk=False).get_opcodes():
+        if kind == "equal":
+            pairs += map(Pair, ours[a:b], theirs[c:d])
+        else:
+            pairs += [Pair(event, None) for event in ours[a:b]] + [Pair(None, event) for event in theirs[c:d]]
+    return pairs
 
 
 def is_trainers_own(file: str) -> bool:

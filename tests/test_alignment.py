@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks import alignment
-from benchmarks.alignment import PAGES, PHASES, by_phase, code_lines, segments
+from benchmarks.alignment import PAGES, PHASES, aligned, by_phase, code_lines, segments
 from benchmarks.cli import main
 from benchmarks.diff import WIDTH, print_diff
 
@@ -67,6 +67,23 @@ def test_no_line_changes_its_place_unnoticed(page: str, what: str, tmp_path: Pat
     monkeypatch.setitem(alignment.PAGES, page, copy)
     with pytest.raises(ValueError, match=r"should begin here with|are not declared"):
         segments(page)
+
+
+@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("what", ["gone", "new", "moved", "longer"])
+def test_a_page_that_somebody_tries_things_on_is_still_shown_whole(
+    page: str, what: str, tmp_path: Path, monkeypatch
+) -> None:
+    before = {(found.phase, line) for found in segments(page) for line in found.lines}
+    lines = mutations(PAGES[page].read_text().splitlines())[what]
+    copy = tmp_path / "train.py"
+    copy.write_text("\n".join(lines) + "\n")
+    monkeypatch.setitem(alignment.PAGES, page, copy)
+    assert [line for found in aligned(page) for line in found.lines] == lines
+    assert [found.first for found in aligned(page)] == sorted({found.first for found in aligned(page)})
+    # Nearly every line is where it was: at most the segment with the change and its neighbour are not.
+    same = [line for found in aligned(page) for line in found.lines if (found.phase, line) in before]
+    assert len(same) > 0.9 * len(lines)
 
 
 def test_diff_shows_every_line_in_100_columns(capsys) -> None:
