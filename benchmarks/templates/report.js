@@ -54,7 +54,11 @@ function showTwin(phase, origin) {
 for (const piece of pieces) {
   const button = piece.querySelector("button");
   const phase = piece.dataset.phase;
-  piece.addEventListener("mouseenter", () => pinned || light(phase, piece));
+  // A pointer that rests while the page scrolls under it does not point at anything.
+  piece.addEventListener("mousemove", (event) => {
+    const moved = event.movementX !== 0 || event.movementY !== 0;
+    if (moved && !pinned && !piece.classList.contains("lit")) light(phase, piece);
+  });
   button.addEventListener("focus", () => pinned || light(phase, piece));
   button.addEventListener("click", () => {
     pinned = pinned === phase ? null : phase;
