@@ -128,6 +128,7 @@ def in_sight(page: Any, loop: str) -> bool:
 def test_the_twin_of_what_is_pointed_at_lights_up(browser: Any, run_dir: Path, loop: str, other: str) -> None:
     with Watched(browser, run_dir / FILE_NAME) as page:
         for phase in ("clip", "optimizer", "save"):
+            page.mouse.move(0, 0)
             page.locator(f'#pane-{loop} .piece[data-phase="{phase}"] pre').first.hover()
             assert lit(page, loop) == lit(page, other) == [phase]
             assert in_sight(page, other)

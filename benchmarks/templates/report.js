@@ -27,6 +27,8 @@ const phases = JSON.parse(document.getElementById("phase-data").textContent);
 const pieces = [...document.querySelectorAll(".piece")];
 const note = document.getElementById("note");
 let pinned = null;
+let pointer = {};
+addEventListener("mousemove", (event) => { pointer = event; });
 
 function light(phase, origin) {
   for (const piece of pieces) piece.classList.toggle("lit", piece.dataset.phase === phase);
@@ -56,8 +58,8 @@ for (const piece of pieces) {
   const phase = piece.dataset.phase;
   // A pointer that rests while the page scrolls under it does not point at anything.
   piece.addEventListener("mousemove", (event) => {
-    const moved = event.movementX !== 0 || event.movementY !== 0;
-    if (moved && !pinned && !piece.classList.contains("lit")) light(phase, piece);
+    const rests = event.clientX === pointer.clientX && event.clientY === pointer.clientY;
+    if (!rests && !pinned && !piece.classList.contains("lit")) light(phase, piece);
   });
   button.addEventListener("focus", () => pinned || light(phase, piece));
   button.addEventListener("click", () => {
