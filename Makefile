@@ -46,9 +46,8 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r shared/embedded.txt
 	touch $@
 
-docs: $(INSTALLED) ## make the README's table of dials, and its picture from runs/quick
+docs: $(INSTALLED) browser ## the README's table of dials, and docs/lesson.md with every picture, from runs/quick
 	$(BIN)/python -m benchmarks.docs
-	mkdir -p docs && cp runs/quick/comparison.png docs/comparison.png
 
 clean: ## remove .venv and every run
 	rm -rf .venv runs build *.egg-info

@@ -31,10 +31,8 @@ from benchmarks.table import COSTS
 from benchmarks.trace import Event, Frame
 from benchmarks.verdict import STEP_QUANTITIES, equal
 from benchmarks.xray import (
-    WORTH_A_LINE,
     Pair,
     XRay,
-    common_frames,
     page_frame,
     stack_text,
     values_text,
@@ -180,7 +178,7 @@ def render(
         costs=costs(comparison),
         epochs=epochs(comparison),
         xray=found and xray_parts(found),
-        bookkeeping=found and bookkeeping(found),
+        bookkeeping=found and found.bookkeeping_by_part(),
         xray_facts=found and xray_facts(found),
         why_not=why_not,
         steps=step_table(records, reviews),
@@ -323,16 +321,11 @@ def phase_notes(found: XRay | None) -> dict[str, dict[str, Any]]:
 
 def xray_parts(found: XRay) -> list[dict[str, Any]]:
     """The parts of the x-ray that are worth a look, each with its events."""
-    always = common_prefix(found)
+    always = found.common_stack
     return [
         {"title": title, "is_open": title.startswith("Step"), "events": [_event(pair, always) for pair in pairs]}
         for title, pairs in found.shown()
     ]
-
-
-def common_prefix(found: XRay) -> tuple[Frame, ...]:
-    """The calls that every stack of a step in `Trainer` begins with."""
-    return common_frames([pair.trainer.frames for pair in found.pairs if pair.trainer and pair.trainer.part == "step"])
 
 
 def _event(pair: Pair, always: tuple[Frame, ...]) -> dict[str, Any]:
@@ -361,30 +354,10 @@ def xray_facts(found: XRay) -> dict[str, Any]:
         "events": len(found.pairs),
         "equal": first is None,
         "train_size": found.config.train_size,
-        "always": stack_text(common_prefix(found)),
+        "always": stack_text(found.common_stack),
         "repetitions": {what: stack_text(frames) for what, frames in found.traces["trainer"].repetitions.items()},
         "ahead": found.traces["trainer"].batches_ahead - found.traces["manual"].batches_ahead,
     }
-
-
-def bookkeeping(found: XRay) -> list[dict[str, Any]]:
-    """What only `Trainer` does, by part: the calls that are worth a line, and the rest in one."""
-    names = {
-        "step": "In a step",
-        "after": "After a step",
-        "evaluation": "In an evaluation",
-        "epoch": "As an epoch begins",
-    }
-    tables = []
-    for part, title in names.items():
-        rows = [row for row in found.bookkeeping() if row["part"] == part]
-        large = [row for row in rows if row["seconds"] >= WORTH_A_LINE and row["is_trainers_own"]]
-        whole = found.seconds_of("trainer", part)
-        if rows and whole:
-            spent = sum(row["seconds"] for row in rows)
-            rest = {"count": len(rows) - len(large), "seconds": spent - sum(row["seconds"] for row in large)}
-            tables.append({"title": title, "rows": large, "rest": rest, "seconds": spent, "whole": whole})
-    return tables
 
 
 # The steps ----------------------------------------------------------------------------------------

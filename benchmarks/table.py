@@ -33,8 +33,9 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
         ("accuracy", "eval_accuracy", ".4f"),
     )
     for heading, _, _ in columns:
-        table.add_column(f"{heading}\nmanual", justify="right")
-        table.add_column(f"{heading}\ntrainer", justify="right")
+        # A word to a line: six columns of numbers then fit into a terminal of 80.
+        for loop in ("manual", "trainer"):
+            table.add_column("\n".join([*heading.split(), loop]), justify="right", vertical="bottom", no_wrap=True)
     epochs = max(len(comparison[loop]["train_loss"]) for loop in ("manual", "trainer"))
     for epoch in range(epochs):
         cells = [

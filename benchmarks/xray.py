@@ -36,6 +36,12 @@ PAGES = {"manual": "manual_loop/train.py", "trainer": "trainer_loop/train.py"}
 # Calls of Trainer's that took less in all are counted together.
 WORTH_A_LINE = 100e-6
 WIDTH = 100
+BOOKKEEPING = {
+    "step": "In a step",
+    "after": "After a step",
+    "evaluation": "In an evaluation",
+    "epoch": "As an epoch begins",
+}
 # Phases that no event shows, and why.
 UNSEEN = {
     "page": "text",
@@ -85,6 +91,24 @@ class Pair(NamedTuple):
         return self.manual is not None and self.trainer is not None and self.manual.same == self.trainer.same
 
 
+class Bookkeeping(NamedTuple):
+    """What only `Trainer` does in one part of the run.
+
+    Attributes:
+        title: the part.
+        rows: the calls worth a line, as `XRay.bookkeeping` describes them.
+        others: how many calls are not.
+        seconds: what all of them take, in one such part.
+        whole: how long such a part takes.
+    """
+
+    title: str
+    rows: list[dict[str, Any]]
+    others: int
+    seconds: float
+    whole: float
+
+
 class XRay(NamedTuple):
     """What the x-ray shows.
 
@@ -104,6 +128,13 @@ class XRay(NamedTuple):
     def first_difference(self) -> Pair | None:
         """The first place where the sequences part; None if they are equal."""
         return next((pair for pair in self.pairs if not pair.equal), None)
+
+    @property
+    def common_stack(self) -> tuple[Frame, ...]:
+        """The calls that every stack of a step in `Trainer` begins with."""
+        return common_frames(
+            [pair.trainer.frames for pair in self.pairs if pair.trainer and pair.trainer.part == "step"]
+        )
 
     def shown(self) -> list[tuple[str, list[Pair]]]:
         """The parts worth a look, each with its title: the start, the step, and what surrounds its epoch's end.
@@ -166,6 +197,18 @@ class XRay(NamedTuple):
                     }
                 )
         return sorted(rows, key=lambda row: (list(PARTS).index(row["part"]), -row["seconds"]))
+
+    def bookkeeping_by_part(self) -> list[Bookkeeping]:
+        """The same for whoever shows it: what is worth a line, and the rest in one number."""
+        found = []
+        for part, title in BOOKKEEPING.items():
+            rows = [row for row in self.bookkeeping() if row["part"] == part]
+            whole = self.seconds_of("trainer", part)
+            if rows and whole:
+                large = [row for row in rows if row["seconds"] >= WORTH_A_LINE and row["is_trainers_own"]]
+                spent = sum(row["seconds"] for row in rows)
+                found.append(Bookkeeping(title, large, len(rows) - len(large), spent, whole))
+        return found
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, in types that JSON knows; what `--json` prints."""
@@ -316,35 +359,50 @@ def values_text(values: dict[str, Any]) -> str:
 
 def print_xray(found: XRay, console: Console) -> None:
     """Print the parts worth a look, what only `Trainer` does, and whether the sequences are equal."""
-    always = common_frames(
-        [pair.trainer.frames for pair in found.pairs if pair.trainer and pair.trainer.part == "step"]
-    )
-    console.print(
-        f"transformers {transformers.__version__}. Below, every `Trainer` stack that is not at the start begins with\n"
-        f"{stack_text(always)} >"
-    )
-    for title, pairs in found.shown():
-        table = Table(title=title, title_justify="left", title_style="bold", width=WIDTH, show_header=False, box=None)
-        table.add_column(width=8, style="dim", justify="right")
-        table.add_column(ratio=1, overflow="fold")
-        for pair in pairs:
-            event = _either(pair)
-            what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (values_text(event.values), "green"))
-            table.add_row("" if pair.equal else "DIFFERS", what)
-            if pair.manual:
-                line = page_frame(pair.manual, PAGES["manual"])
-                table.add_row("by hand", Text(f"train.py:{line.line}  {line.code}"))
-            if pair.trainer:
-                table.add_row("Trainer", Text(stack_text(pair.trainer.frames, always)))
-        console.print(table)
+    for title, pairs in _with_prefix(found, console):
+        console.print(events_table(title, pairs, found.common_stack))
         console.print()
     console.print(bookkeeping_table(found))
     for what, frames in found.traces["trainer"].repetitions.items():
-        console.print(f"Only Trainer, too: {what} ({stack_text(frames, always)}).", soft_wrap=False)
+        console.print(f"Only Trainer, too: {what} ({stack_text(frames, found.common_stack)}).", soft_wrap=False)
     manual, trainer = (found.traces[loop].batches_ahead for loop in LOOPS)
     if trainer != manual:
         console.print(f"Trainer's loader pads {trainer} batch ahead, to know which is the last; by hand {manual}.")
     console.print(verdict_text(found))
+
+
+def print_step(found: XRay, console: Console) -> None:
+    """Print the step alone, and whether the sequences are equal."""
+    for title, pairs in _with_prefix(found, console):
+        if _either(pairs[0]).part == "step":
+            console.print(events_table(title, pairs, found.common_stack))
+    console.print(verdict_text(found))
+
+
+def _with_prefix(found: XRay, console: Console) -> list[tuple[str, list[Pair]]]:
+    """The parts that are shown, after what their stacks have in common has been said once."""
+    console.print(
+        f"transformers {transformers.__version__}. Below, every `Trainer` stack that is not at the start begins with\n"
+        f"{stack_text(found.common_stack)} >"
+    )
+    return found.shown()
+
+
+def events_table(title: str, pairs: list[Pair], always: tuple[Frame, ...]) -> Table:
+    """One part of the run: of each event what happened, the line by hand, and the stack without `always`."""
+    table = Table(title=title, title_justify="left", title_style="bold", width=WIDTH, show_header=False, box=None)
+    table.add_column(width=8, style="dim", justify="right")
+    table.add_column(ratio=1, overflow="fold")
+    for pair in pairs:
+        event = _either(pair)
+        what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (values_text(event.values), "green"))
+        table.add_row("" if pair.equal else "DIFFERS", what)
+        if pair.manual:
+            line = page_frame(pair.manual, PAGES["manual"])
+            table.add_row("by hand", Text(f"train.py:{line.line}  {line.code}"))
+        if pair.trainer:
+            table.add_row("Trainer", Text(stack_text(pair.trainer.frames, always)))
+    return table
 
 
 def verdict_text(found: XRay) -> Text:
@@ -366,24 +424,15 @@ def bookkeeping_table(found: XRay) -> Table:
         ("where, and what is done by hand", "left"),
     ):
         table.add_column(heading, justify=justify, overflow="fold")
-    names = {"epoch": "an epoch's beginning", "step": "a step", "after": "after a step", "evaluation": "an evaluation"}
-    for part, title in names.items():
-        rows = [row for row in found.bookkeeping() if row["part"] == part]
-        if not rows:
-            continue
-        whole = found.seconds_of("trainer", part)
-        spent = sum(row["seconds"] for row in rows)
+    for part in found.bookkeeping_by_part():
         table.add_section()
-        table.add_row(
-            Text(title, style="bold"), "", f"{spent * 1e3:.2f}", f"of {whole * 1e3:.0f} ms: {spent / whole:.1%}"
-        )
-        small = [row for row in rows if row["seconds"] < WORTH_A_LINE or not row["is_trainers_own"]]
-        for row in rows:
-            if row not in small:
-                by_hand = f"by hand: {row['by_hand']}" if row["by_hand"] else ""
-                where = Text.assemble(f"trainer.py:{row['line']}  ", (by_hand, "italic"))
-                table.add_row(row["function"], f"{row['calls']:g}", f"{row['seconds'] * 1e3:.2f}", where)
-        if small:
-            spent = sum(row["seconds"] for row in small)
-            table.add_row(f"{len(small)} smaller ones, or python's own", "", f"{spent * 1e3:.2f}", "")
+        share = f"of {part.whole * 1e3:.0f} ms: {part.seconds / part.whole:.1%}"
+        table.add_row(Text(part.title, style="bold"), "", f"{part.seconds * 1e3:.2f}", share)
+        for row in part.rows:
+            by_hand = f"by hand: {row['by_hand']}" if row["by_hand"] else ""
+            where = Text.assemble(f"trainer.py:{row['line']}  ", (by_hand, "italic"))
+            table.add_row(row["function"], f"{row['calls']:g}", f"{row['seconds'] * 1e3:.2f}", where)
+        if part.others:
+            rest = part.seconds - sum(row["seconds"] for row in part.rows)
+            table.add_row(f"{part.others} smaller ones, or python's own", "", f"{rest * 1e3:.2f}", "")
     return table

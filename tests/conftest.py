@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +31,18 @@ QUANTITIES = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy"
 
 def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -> Path:
     """Run one loop in this process, as `python -m` would, and return its folder."""
+    importlib.import_module(f"{loop}_loop.train")
+    set_imports_aside()
     run_loop(loop, lambda: importlib.import_module(f"{loop}_loop.train").train, config, folder, **options)
     return folder
+
+
+@cache
+def set_imports_aside() -> None:
+    """Spare the garbage collector the libraries' own objects: `Trainer` calls it in every run, a third of a second."""
+    importlib.import_module("trainer_loop.train")
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.docs import README, with_dials
+from benchmarks.docs import DOCS, README, with_dials
+from benchmarks.plot import KINDS
 
 TEXT = README.read_text(encoding="utf-8")
 
@@ -19,6 +20,14 @@ def test_the_table_of_dials_is_up_to_date() -> None:
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http|#)([^)#]+)", TEXT))))
 def test_links_lead_somewhere(target: str) -> None:
     assert (README.parent / target).exists()
+
+
+def test_the_lesson_shows_every_kind_of_chart_with_its_words() -> None:
+    lesson = (DOCS / "lesson.md").read_text(encoding="utf-8")
+    pictures = dict(re.findall(r"!\[([^]]+)\]\(([^)]+)\)", lesson))
+    assert {f"charts/{kind}.svg" for kind in KINDS} <= set(pictures.values())
+    for words, target in pictures.items():
+        assert (DOCS / target).exists() and len(words) > 40
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", TEXT))))
