@@ -561,4 +561,5 @@ def _frame(frame: FrameType, shown: str) -> Frame:
 
 
 def _device(args: tuple, kwargs: dict[str, Any]) -> str:
-    return str(args[0] if args else kwargs.get("device", "the device"))
+    """The kind of device that `.to(...)` was called with: `cuda` and `cuda:0` are the same one here."""
+    return str(args[0] if args else kwargs.get("device", "the device")).partition(":")[0]

@@ -9,6 +9,7 @@ import signal
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 # Read by huggingface_hub and datasets when they are imported: before anything else.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -22,6 +23,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 import pytest
 
+from shared import embedded
 from shared.config import RunConfig
 from shared.run import run_loop
 
@@ -33,8 +35,13 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
     """Run one loop in this process, as `python -m` would, and return its folder."""
     importlib.import_module(f"{loop}_loop.train")
     set_imports_aside()
-    run_loop(loop, lambda: importlib.import_module(f"{loop}_loop.train").train, config, folder, **options)
+    # Hundreds of runs learn from the same file: it is read once.
+    with patch.object(embedded, "load_reviews", read_reviews):
+        run_loop(loop, lambda: importlib.import_module(f"{loop}_loop.train").train, config, folder, **options)
     return folder
+
+
+read_reviews = cache(embedded.load_reviews)
 
 
 @cache

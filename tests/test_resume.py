@@ -368,8 +368,21 @@ sys.exit(main([loop, "--preset", "tiny", *sys.argv[3:]]))
 LIMITS = {"record": 2000, "weights": 1_000_000, "optimizer": 5_000_000}
 
 
-@pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("what", LIMITS)
+# Each on one loop; on the other, too, with the slow tests.
+OTHERS = pytest.mark.slow
+
+
+@pytest.mark.parametrize(
+    ("what", "loop"),
+    [
+        ("record", "trainer"),
+        ("weights", "manual"),
+        ("optimizer", "trainer"),
+        pytest.param("record", "manual", marks=OTHERS),
+        pytest.param("weights", "trainer", marks=OTHERS),
+        pytest.param("optimizer", "manual", marks=OTHERS),
+    ],
+)
 def test_a_full_disk_is_one_line_and_loses_nothing(what: str, loop: str, tmp_path: Path) -> None:
     """About 5 seconds each. First two steps with room enough, then the rest without."""
     folder = tmp_path / "run"
