@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -78,6 +79,18 @@ def write_comparison(output_dir: Path) -> dict[str, Any]:
     write_json(output_dir / COMPARISON_FILE, comparison)
     draw_comparison(RunRecord.read(manual_dir), RunRecord.read(trainer_dir), comparison, output_dir)
     return comparison
+
+
+def read_comparison(output_dir: Path) -> dict[str, Any]:
+    """The content of the `comparison.json` that a comparison left.
+
+    Raises:
+        SameLoopError: there is none.
+    """
+    try:
+        return json.loads((output_dir / COMPARISON_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise SameLoopError(f"{output_dir} holds no {COMPARISON_FILE}: run `sameloop compare` first") from None
 
 
 def run_in_fresh_process(

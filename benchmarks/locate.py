@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.compare import LOOPS, run_in_fresh_process
+from benchmarks.compare import LOOPS, read_comparison, run_in_fresh_process
 from shared.config import RunConfig
-from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.record import RunRecord
 
@@ -52,10 +50,7 @@ def locate(output_dir: Path) -> Located | None:
     Raises:
         SameLoopError: there is no comparison in the folder, or a loop did not finish.
     """
-    try:
-        comparison = json.loads((output_dir / "comparison.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise SameLoopError(f"{output_dir} holds no comparison.json: run `sameloop compare` first") from None
+    comparison = read_comparison(output_dir)
     first = comparison["first_divergence"]
     if first is None:
         return None

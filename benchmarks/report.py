@@ -26,6 +26,7 @@ from pygments.lexers import PythonLexer
 
 from benchmarks.alignment import PAGES, PHASES, aligned, by_phase, code_lines
 from benchmarks.chart_styles import STYLES
+from benchmarks.compare import read_comparison
 from benchmarks.plot import inline_svg
 from benchmarks.table import COSTS
 from benchmarks.trace import Event, Frame
@@ -41,7 +42,7 @@ from benchmarks.xray import (
 from shared.config import RunConfig, meaning, option, sections, show
 from shared.data import load_slices
 from shared.errors import SameLoopError
-from shared.folder import COMPARISON_FILE, LOOPS
+from shared.folder import LOOPS
 from shared.hub import go_offline_if_unreachable
 from shared.model import load_tokenizer
 from shared.progress import announce
@@ -94,7 +95,7 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     Raises:
         SameLoopError: there is no comparison, or the file cannot be written.
     """
-    comparison = _read_comparison(output_dir)
+    comparison = read_comparison(output_dir)
     output = output or output_dir / FILE_NAME
     if output.is_dir() or not output.parent.is_dir():
         what = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
@@ -112,13 +113,6 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     except OSError as error:
         raise SameLoopError(f"cannot write {output}: {error.strerror}; name another place with --output") from None
     return output
-
-
-def _read_comparison(output_dir: Path) -> dict[str, Any]:
-    try:
-        return json.loads((output_dir / COMPARISON_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise SameLoopError(f"{output_dir} holds no {COMPARISON_FILE}: run `sameloop compare` first") from None
 
 
 def _try_xray(config: RunConfig) -> tuple[XRay | None, str]:
