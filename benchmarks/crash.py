@@ -127,7 +127,7 @@ def _wait_for_training(process: subprocess.Popen, folder: Path) -> None:
     """Wait until the model is there and the training begins: what is killed before has nothing to lose."""
     record = folder / FILE_NAME
     while process.poll() is None and not (record.is_file() and '"kind": "start"' in record.read_text("utf-8")):
-        time.sleep(0.001)
+        time.sleep(0.02)
 
 
 def _wait_for_writing(process: subprocess.Popen, folder: Path, after: int) -> None:

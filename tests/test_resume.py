@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -166,6 +167,7 @@ def test_a_real_signal(loop: str, number: int, status: int, tmp_path: Path) -> N
     record = tmp_path / "run/record.jsonl"
     while not record.is_file() or record.read_text().count("\n") < 10:
         assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(number)
     error = process.communicate()[1]
     assert process.returncode == 128 + number
