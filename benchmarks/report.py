@@ -399,11 +399,19 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]
         "places": named if named != list(range(len(named))) else None,
         "texts": [reviews.texts[place] for place in named],
         "labels": [reviews.labels[place] for place in named],
-        "note": reviews.note or ("" if any("reviews" in line for line in ours) else OLD_RECORD),
+        "note": reviews.note or _note(records[0]),
     }
 
 
 OLD_RECORD = "This record was written by an older version, which did not keep each step's reviews."
+
+
+def _note(record: RunRecord) -> str:
+    """What must be known about the reviews of the steps; nothing as a rule."""
+    if not any("reviews" in line for line in record.steps):
+        return OLD_RECORD
+    processes = record.header.get("world_size", 1)
+    return f"Of {processes} processes, these are the first one's reviews and numbers." if processes > 1 else ""
 
 
 def _places(line: dict[str, Any], rows: dict[str, int]) -> list[int]:

@@ -241,6 +241,14 @@ def test_data_that_is_gone_is_said_and_the_rest_is_shown(comparison_dir: Path, t
     assert data_of(html)["count"] == 16
 
 
+def test_of_several_processes_the_first_is_shown_and_said(comparison_dir: Path) -> None:
+    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
+    assert "first one" not in step_table(records, Reviews({}, [], []))["note"]
+    for record in records:
+        record.header["world_size"] = 2
+    assert "Of 2 processes" in step_table(records, Reviews({}, [], []))["note"]
+
+
 def test_an_older_record_has_a_report_too(comparison_dir: Path) -> None:
     records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
     older = [

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
     BROWSER is None and not IS_NEEDED, reason="no Chromium here: `make browser`, or name one in SAMELOOP_BROWSER"
 )
 # No sandbox, because containers run as root; and nothing that a browser does in the background.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+FLAGS = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--no-first-run"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 WIDTHS, THEMES = (360, 1600), ("light", "dark")
 
