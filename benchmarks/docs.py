@@ -38,12 +38,12 @@ def with_dials(text: str) -> str:
 
 def draw_charts(run: Path, folder: Path) -> dict[str, str]:
     """Every kind of chart of `run` as an SVG in `folder`; returns the alt texts by kind."""
-    from benchmarks.plot import KINDS, draw_picture
+    from benchmarks.plot import KINDS, draw_gathered, gather
 
     folder.mkdir(parents=True, exist_ok=True)
-    found = {}
+    gathered, found = gather([run]), {}
     for kind in KINDS:
-        picture = draw_picture([run], kind, "slide", "svg")
+        picture = draw_gathered(gathered, kind, "slide", "svg")
         (folder / f"{kind}.svg").write_bytes(picture.content)
         found[kind] = " ".join(picture.alt.split())
     return found

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks.chart_data import Difference, Pair, Run
 from benchmarks.chart_texts import shorten
+from benchmarks.compare import read_comparison
 from shared.errors import SameLoopError
-from shared.folder import COMPARISON_FILE, LOOPS
+from shared.folder import LOOPS
 from shared.record import FILE_NAME, RunRecord
 
 KINDS = ("overview", "losses", "difference", "accuracy", "time", "memory", "learning-rate", "gradient-norm", "batches")
@@ -29,6 +29,20 @@ class Source(NamedTuple):
     record: RunRecord
     records: list[RunRecord]
     folder: Path
+
+
+class Gathered(NamedTuple):
+    """All that charts are drawn from.
+
+    Attributes:
+        sources: the runs as they were found, in drawing order.
+        runs: the same, named.
+        pair: the two that are held against each other; None: there are no two.
+    """
+
+    sources: list[Source]
+    runs: list[Run]
+    pair: Pair | None
 
 
 class Picture(NamedTuple):
@@ -78,11 +92,32 @@ def draw_picture(
     Args, Raises:
         as `plot`.
     """
+    return draw_gathered(gather(paths), kind, style, file_format)
+
+
+def gather(paths: Sequence[Path]) -> Gathered:
+    """Read the runs that the paths name, once for however many charts.
+
+    Raises:
+        SameLoopError: as `find_runs`.
+    """
     sources = [source for path in paths for source in find_runs(path)]
-    if kind == "difference" and len(sources) < 2:
+    # The Trainer's runs first: they are drawn broad and pale, those by hand thin and dark on top of them.
+    sources.sort(key=lambda source: source.record.loop == "manual")
+    runs = label(sources)
+    return Gathered(sources, runs, find_pair(sources, runs))
+
+
+def draw_gathered(gathered: Gathered, kind: str, style: str, file_format: str) -> Picture:
+    """Draw a chart of runs that have been read.
+
+    Raises:
+        SameLoopError: they lack what the chart needs.
+    """
+    if kind == "difference" and len(gathered.sources) < 2:
         raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
     if needed := NEEDS.get(kind):
-        for source in sources:
+        for source in gathered.sources:
             if any(needed not in line for line in source.record.steps):
                 raise SameLoopError(
                     f"the record in {source.folder} says nothing of `{needed}`, it was written by an older version: "
@@ -91,10 +126,7 @@ def draw_picture(
     # It imports matplotlib, which `--help` must not wait for.
     from benchmarks.charts import draw
 
-    # The Trainer's runs first: they are drawn broad and pale, those by hand thin and dark on top of them.
-    sources.sort(key=lambda source: source.record.loop == "manual")
-    runs = label(sources)
-    return Picture(*draw(kind, runs, find_pair(sources, runs), style, file_format))
+    return Picture(*draw(kind, gathered.runs, gathered.pair, style, file_format))
 
 
 def inline_svg(paths: Sequence[Path], kind: str = "overview", style: str = "slide") -> str:
@@ -105,7 +137,16 @@ def inline_svg(paths: Sequence[Path], kind: str = "overview", style: str = "slid
     Args, Raises:
         as `plot`.
     """
-    svg = draw_picture(paths, kind, style, "svg").content.decode("utf-8")
+    return inline_svg_of(gather(paths), kind, style)
+
+
+def inline_svg_of(gathered: Gathered, kind: str, style: str) -> str:
+    """The same of runs that have been read.
+
+    Raises:
+        SameLoopError: as `draw_gathered`.
+    """
+    svg = draw_gathered(gathered, kind, style, "svg").content.decode("utf-8")
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg ") :], flags=re.DOTALL)
     svg = re.sub(r"^<svg [^>]*?>", lambda found: re.sub(r' (width|height)="[^"]*"', "", found[0]), svg)
     return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{kind}-{style}-", svg)
@@ -208,10 +249,9 @@ def _difference_of_weights(ours: Source, theirs: Source) -> Difference | None:
     if folder != theirs.folder.parent:
         return None
     try:
-        comparison: dict[str, Any] = json.loads((folder / COMPARISON_FILE).read_text(encoding="utf-8"))
-        first = comparison["first_divergence"]
+        first = read_comparison(folder)["first_divergence"]
         if first is not None and first["quantity"] == "weights":
             return Difference(first["step"], first["quantity"], first["likely_cause"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    except (SameLoopError, KeyError, TypeError):
+        return None  # no comparison is there, or it is no longer whole: nobody has said so
     return None

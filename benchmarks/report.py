@@ -27,8 +27,8 @@ from pygments.lexers import PythonLexer
 from benchmarks.alignment import PAGES, PHASES, aligned, by_phase, code_lines
 from benchmarks.chart_styles import STYLES
 from benchmarks.compare import read_comparison
-from benchmarks.plot import inline_svg
-from benchmarks.table import COSTS
+from benchmarks.plot import NAMES, gather, inline_svg_of
+from benchmarks.table import cell, cost_rows
 from benchmarks.trace import Event, Frame
 from benchmarks.verdict import STEP_QUANTITIES, equal
 from benchmarks.xray import (
@@ -64,7 +64,6 @@ CHARTS = {
 # All review texts together take about this many characters, so that the page stays below 3 MB.
 TEXT_BUDGET = 1_000_000
 LONGEST_TEXT, SHORTEST_TEXT = 500, 30
-NAMES = {"manual": "by hand", "trainer": "Trainer"}
 
 
 class Reviews(NamedTuple):
@@ -169,7 +168,7 @@ def render(
         charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
         pages={loop: code(loop) for loop in LOOPS},
         phases=phase_notes(found),
-        costs=costs(comparison),
+        costs=cost_rows(comparison, missing="–"),
         epochs=epochs(comparison),
         xray=found and xray_parts(found),
         bookkeeping=found and found.bookkeeping_by_part(),
@@ -216,23 +215,9 @@ def epochs(comparison: dict[str, Any]) -> list[list[str]]:
     ]
     count = max(len(values) for values, _ in columns)
     return [
-        [str(row + 1), *(_cell(values[row] if row < len(values) else None, form) for values, form in columns)]
+        [str(row + 1), *(cell(values[row] if row < len(values) else None, form, "–") for values, form in columns)]
         for row in range(count)
     ]
-
-
-def costs(comparison: dict[str, Any]) -> list[list[str]]:
-    """A row per cost: its name, by hand, by Trainer, and the ratio."""
-    rows = []
-    for name, key, form in COSTS:
-        ours, theirs = (comparison[loop][key] for loop in LOOPS)
-        ratio = f"{ours / theirs:.3f}" if ours and theirs else "–"
-        rows.append([name, _cell(ours, form), _cell(theirs, form), ratio])
-    return rows
-
-
-def _cell(value: float | None, form: str) -> str:
-    return "–" if value is None else f"{value:{form}}"
 
 
 # The charts ---------------------------------------------------------------------------------------
@@ -240,10 +225,10 @@ def _cell(value: float | None, form: str) -> str:
 
 def charts(output_dir: Path) -> dict[str, Markup]:
     """The comparison's charts as SVG elements that take their colours from the page; those that can be drawn."""
-    found = {}
+    gathered, found = gather([output_dir]), {}
     for kind in CHARTS:
         try:
-            found[kind] = Markup(_themed(inline_svg([output_dir], kind, "page")))
+            found[kind] = Markup(_themed(inline_svg_of(gathered, kind, "page")))
         except SameLoopError as error:  # an older record lacks what this chart shows
             announce(f"no chart of {kind}: {error}")
     return found
@@ -329,7 +314,7 @@ def _event(pair: Pair, always: tuple[Frame, ...]) -> dict[str, Any]:
         "what": event.what,
         "numbers": values_text(event.values),
         "equal": pair.equal,
-        "manual": pair.manual and page_frame(pair.manual, "manual_loop/train.py"),
+        "manual": pair.manual and page_frame(pair.manual),
         "trainer": pair.trainer and _stack(pair.trainer, always),
     }
 

@@ -39,7 +39,9 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
     epochs = max(len(comparison[loop]["train_loss"]) for loop in ("manual", "trainer"))
     for epoch in range(epochs):
         cells = [
-            _cell(comparison[loop][key], epoch, form) for _, key, form in columns for loop in ("manual", "trainer")
+            cell(values[epoch] if epoch < len(values) else None, form, "-")
+            for _, key, form in columns
+            for values in (comparison["manual"][key], comparison["trainer"][key])
         ]
         table.add_row(str(epoch + 1), *cells)
     return table
@@ -50,11 +52,20 @@ def costs_table(comparison: dict[str, Any]) -> Table:
     table = Table(title="What it cost", title_justify="left")
     for heading in ("", "manual", "trainer", "manual / trainer"):
         table.add_column(heading, justify="right" if heading else "left")
+    for row in cost_rows(comparison):
+        table.add_row(*row)
+    return table
+
+
+def cost_rows(comparison: dict[str, Any], missing: str = "-") -> list[list[str]]:
+    """A row per cost: its name, by hand, by Trainer, and the ratio manual/trainer."""
+    rows = []
     for heading, key, form in COSTS:
         manual, trainer = comparison["manual"][key], comparison["trainer"][key]
-        ratio = f"{manual / trainer:.3f}" if manual and trainer else "-"
-        table.add_row(heading, *("-" if v is None else f"{v:{form}}" for v in (manual, trainer)), ratio)
-    return table
+        ratio = manual / trainer if manual and trainer else None
+        numbers = ((manual, form), (trainer, form), (ratio, ".3f"))
+        rows.append([heading, *(cell(value, each, missing) for value, each in numbers)])
+    return rows
 
 
 def verdict_text(comparison: dict[str, Any]) -> Text:
@@ -72,5 +83,6 @@ def verdict_text(comparison: dict[str, Any]) -> Text:
     )
 
 
-def _cell(values: list[float | None], index: int, form: str) -> str:
-    return f"{values[index]:{form}}" if index < len(values) and values[index] is not None else "-"
+def cell(value: float | None, form: str, missing: str) -> str:
+    """A number as a table shows it, or what stands for one that is not there."""
+    return missing if value is None else f"{value:{form}}"

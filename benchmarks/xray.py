@@ -32,7 +32,7 @@ from shared.run import run_loop
 
 # A slice this large has reviews of both classes, as the data's own check asks for.
 LEAST_REVIEWS = 16
-PAGES = {"manual": "manual_loop/train.py", "trainer": "trainer_loop/train.py"}
+MANUAL_PAGE = "manual_loop/train.py"
 # Calls of Trainer's that took less in all are counted together.
 WORTH_A_LINE = 100e-6
 WIDTH = 100
@@ -200,9 +200,9 @@ class XRay(NamedTuple):
 
     def bookkeeping_by_part(self) -> list[Bookkeeping]:
         """The same for whoever shows it: what is worth a line, and the rest in one number."""
-        found = []
+        found, calls = [], self.bookkeeping()
         for part, title in BOOKKEEPING.items():
-            rows = [row for row in self.bookkeeping() if row["part"] == part]
+            rows = [row for row in calls if row["part"] == part]
             whole = self.seconds_of("trainer", part)
             if rows and whole:
                 large = [row for row in rows if row["seconds"] >= WORTH_A_LINE and row["is_trainers_own"]]
@@ -344,9 +344,9 @@ def stack_text(frames: tuple[Frame, ...], without: tuple[Frame, ...] = ()) -> st
     return " > ".join(texts)
 
 
-def page_frame(event: Event, page: str) -> Frame:
-    """The innermost line of a loop's page that led to the event."""
-    return next(frame for frame in reversed(event.frames) if frame.file == page)
+def page_frame(event: Event) -> Frame:
+    """The innermost line of the manual page that led to the event."""
+    return next(frame for frame in reversed(event.frames) if frame.file == MANUAL_PAGE)
 
 
 def values_text(values: dict[str, Any]) -> str:
@@ -398,7 +398,7 @@ def events_table(title: str, pairs: list[Pair], always: tuple[Frame, ...]) -> Ta
         what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (values_text(event.values), "green"))
         table.add_row("" if pair.equal else "DIFFERS", what)
         if pair.manual:
-            line = page_frame(pair.manual, PAGES["manual"])
+            line = page_frame(pair.manual)
             table.add_row("by hand", Text(f"train.py:{line.line}  {line.code}"))
         if pair.trainer:
             table.add_row("Trainer", Text(stack_text(pair.trainer.frames, always)))

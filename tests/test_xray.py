@@ -23,7 +23,6 @@ from benchmarks.faults import FAULTS, faulty_page
 from benchmarks.trace import TRAINER_FILE, Event, Frame, Tracer
 from benchmarks.xray import (
     BY_HAND,
-    PAGES,
     UNSEEN,
     XRay,
     common_frames,
@@ -88,7 +87,7 @@ def test_the_line_by_hand_is_in_the_segment_of_its_phase(quick: XRay) -> None:
         for number in range(stretch.first, stretch.first + len(stretch.lines))
     }
     for pair in quick.pairs:
-        frame = page_frame(pair.manual, PAGES["manual"])
+        frame = page_frame(pair.manual)
         # Batches are cut, ordered and padded in the moment in which they are fetched: by the loader's line.
         expected = {"batch"} if pair.manual.phase in ("shuffle", "collator") else {pair.manual.phase}
         assert phases[frame.line] in expected, (pair.manual.what, frame)
