@@ -42,12 +42,12 @@ from benchmarks.xray import (
 from shared.config import RunConfig, meaning, option, sections, show
 from shared.data import load_slices
 from shared.errors import SameLoopError
+from shared.evidence import review_digest
 from shared.folder import LOOPS
 from shared.hub import go_offline_if_unreachable
 from shared.model import load_tokenizer
 from shared.progress import announce
 from shared.record import RunRecord
-from shared.recorder import review_digest
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILE_NAME = "report.html"

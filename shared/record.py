@@ -28,7 +28,7 @@ from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import flush_to_disk
 
-SCHEMA = 1
+SCHEMA = 2
 FILE_NAME = "record.jsonl"
 
 

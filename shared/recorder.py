@@ -1,38 +1,58 @@
 """The flight recorder: watches a training loop from outside and writes its record.
 
 The loop holds no recording code. The recorder uses PyTorch's own hooks: one before and one after the
-model's forward pass, one before and one after every optimizer step. Two things have no hook, the value
-handed to `loss.backward()` and the saving of a checkpoint, so `torch.Tensor.backward` and `torch.save` are
-wrapped for as long as the recorder is on.
+model's forward pass, one before and one after every optimizer step. Three things have no hook: the value
+handed to `loss.backward()`, the beginning of a pass over a loader, and the saving of a checkpoint. So
+`torch.autograd.backward`, `DataLoader.__iter__` and `torch.save` are wrapped for as long as the recorder is on.
 
 It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes no
 transfer per step (tensors are kept and converted together, `FLUSH_EVERY` steps at a time).
+
+A forward pass belongs to a step if a backward pass follows it, or if the model is in train mode with gradients on;
+otherwise it belongs to an evaluation.
 """
 
 from __future__ import annotations
 
-import random
+import inspect
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
 import torch
-import xxhash
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.utils.data import DataLoader
 
+from shared.evidence import (
+    BATCH_KEYS,
+    FIRST_TOKENS,
+    as_bytes,
+    batch_digests,
+    describe_loader,
+    describe_model,
+    describe_optimizer,
+    digest,
+    mask_of,
+    named_digests,
+    norms,
+    review_digest,
+    reviews_of,
+    rng_digests,
+    sample_of_weights,
+    scaling,
+    total_norm,
+)
 from shared.progress import announce
 from shared.record import RecordWriter, cut_back, file_name, training_seconds
 
 # On a GPU a step's values are fetched together with those of this many steps.
 FLUSH_EVERY = 50
-# The model's inputs that make up a batch, in the order in which they are digested.
-BATCH_KEYS = ("input_ids", "attention_mask", "labels")
 
 
 class FlightRecorder:
@@ -83,6 +103,8 @@ class FlightRecorder:
         self._steps = resume_step
         self._is_resumed = earlier is not None
         self._micro_batches: list[dict[str, Any]] = []
+        self._passes: list[dict[str, Any]] = []
+        self._gradients = _Gradients()
         self._eval_batches: list[dict[str, Any]] = []
         self._pending: list[Callable[[], None]] = []
         self._start_line: dict[str, Any] = {}
@@ -100,18 +122,23 @@ class FlightRecorder:
     # The instrument goes on and off ---------------------------------------------------------------
 
     def __enter__(self) -> FlightRecorder:
-        self._originals = (torch.Tensor.backward, torch.save)
-        recorder, (original_backward, original_save) = self, self._originals
+        self._originals = (torch.autograd.backward, DataLoader.__iter__, torch.save)
+        recorder, (original_backward, original_iter, original_save) = self, self._originals
 
-        def backward(tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-            recorder._before_backward(tensor)
-            original_backward(tensor, *args, **kwargs)
+        def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            recorder._before_backward(tensors)
+            original_backward(tensors, *args, **kwargs)
+            recorder._after_backward()
+
+        def begin_pass(loader: DataLoader) -> Any:
+            recorder._passes.append(describe_loader(loader))
+            return original_iter(loader)
 
         def save(*args: Any, **kwargs: Any) -> None:
             recorder._before_save()
             original_save(*args, **kwargs)
 
-        torch.Tensor.backward, torch.save = backward, save
+        torch.autograd.backward, DataLoader.__iter__, torch.save = backward, begin_pass, save
         self._handles = [
             register_module_forward_pre_hook(self._on_first_call),
             register_optimizer_step_pre_hook(self._before_step),
@@ -120,7 +147,7 @@ class FlightRecorder:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        torch.Tensor.backward, torch.save = self._originals
+        torch.autograd.backward, DataLoader.__iter__, torch.save = self._originals
         for handle in self._handles:
             handle.remove()
         try:
@@ -137,6 +164,7 @@ class FlightRecorder:
             log_history: what the loop returned, its own log lines.
             totals: further fields, for example the weights' digest.
         """
+        self._sort_out()
         self._close_evaluation()
         self._flush()
         seconds = self._train_seconds
@@ -167,6 +195,8 @@ class FlightRecorder:
             for layer in layers:
                 self._handles.append(layer.register_forward_pre_hook(self._before_forward))
                 self._handles.append(layer.register_forward_hook(self._after_forward, with_kwargs=True))
+            self._signature = inspect.signature(layers[-1].forward)
+            self._dropouts = [each for each in layers[-1].modules() if isinstance(each, torch.nn.Dropout)]
             if not self._is_resumed:
                 self._start_line = describe_model(layers[-1])
         # PyTorch listed this call's hooks before this one ran, so the new pre-hook misses it.
@@ -177,7 +207,8 @@ class FlightRecorder:
             return
         self._depth += 1
         if self._depth == 1:
-            if torch.is_grad_enabled() and self._eval_batches:
+            self._sort_out()
+            if torch.is_grad_enabled() and module.training:
                 self._close_evaluation()
             self._clock.mark(self._between)
             self._between = "data"
@@ -194,41 +225,84 @@ class FlightRecorder:
         if self._detail is not None:
             self._detail.after_forward(self._steps)
         with self._own_time():
-            inputs = {key: kwargs[key] for key in BATCH_KEYS if isinstance(kwargs.get(key), torch.Tensor)}
+            inputs = self._inputs(args, kwargs)
+            # In float32, which holds every 16-bit number: it makes no difference who converts them.
+            logits = _field(output, "logits")
             seen = {
-                "inputs": {key: _keep(value) for key, value in inputs.items()},
+                "inputs": {key: _keep(inputs[key]) for key in BATCH_KEYS if isinstance(inputs.get(key), torch.Tensor)},
                 "mode": module.training,
+                "dropout": sorted({each.p for each in self._dropouts if each.training}),
+                "autocast": _autocast(next(iter(inputs.values()), None)),
+                "graph": torch.is_grad_enabled(),
+                "passes": self._passes,
                 "forward_loss": _keep(_field(output, "loss")),
-                "backward_loss": None,
+                "backward_losses": [],
+                "logits": None if logits is None or module.training else _keep(logits.float()),
+                "seconds": {},
             }
+            self._passes = []
             if torch.is_grad_enabled():
                 self._micro_batches.append(seen)
             else:
-                # In float32, which holds every 16-bit number: it makes no difference who converts them.
-                logits = _field(output, "logits")
                 seen["logits"] = None if logits is None else _keep(logits.float())
-                seen["seconds"] = self._clock.take()
                 self._eval_batches.append(seen)
+            if not (torch.is_grad_enabled() and module.training):
+                seen["seconds"] = self._clock.take()
 
-    def _before_backward(self, loss: torch.Tensor) -> None:
-        if self._micro_batches and loss.numel() == 1:
-            with self._own_time():
-                self._micro_batches[-1]["backward_loss"] = _keep(loss)
+    def _inputs(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
+        """What the model was called with, by the names of its `forward`, however the loop passed it."""
+        bound = self._signature.bind_partial(*args, **kwargs).arguments
+        for name, parameter in self._signature.parameters.items():
+            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+                bound = {**bound, **bound.pop(name, {})}
+        return bound
+
+    def _sort_out(self) -> None:
+        """A pass in eval mode that no backward pass has followed was part of an evaluation, graph or no graph."""
+        if self._micro_batches and not (last := self._micro_batches[-1])["mode"] and not last["backward_losses"]:
+            self._eval_batches.append(self._micro_batches.pop())
+
+    def _before_backward(self, tensors: Any) -> None:
+        losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+        self._close_evaluation()
+        with self._own_time():
+            if self._micro_batches and all(loss.numel() == 1 for loss in losses):
+                self._micro_batches[-1]["backward_losses"] += map(_keep, losses)
+            self._gradients.before_backward(self._trained())
+
+    def _after_backward(self) -> None:
+        with self._own_time():
+            self._gradients.after_backward(self._trained())
+
+    def _trained(self) -> list[torch.nn.Parameter]:
+        """The model's parameters that can be trained, in the model's own order."""
+        if self._model is None:
+            return []
+        return [parameter for parameter in unwrap(self._model)[-1].parameters() if parameter.requires_grad]
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         self._clock.mark("backward")
         with self._own_time():
+            self._sort_out()
             groups = optimizer.param_groups
-            gradients = [p.grad for group in groups for p in group["params"] if p.grad is not None]
+            model = unwrap(self._model)[-1]
             if self._start_line:
-                self._writer.write("start", **self._start_line, optimizer=describe_optimizer(optimizer))
+                self._writer.write("start", **self._start_line, optimizer=describe_optimizer(optimizer, model))
                 self._start_line = {}
             if self._detail is not None:
-                self._detail.before_step(unwrap(self._model)[-1], self._steps + 1)
+                self._detail.before_step(model, self._steps + 1)
+            # In the model's own order: another order of the same sum would round otherwise.
+            held = {id(parameter): parameter for group in groups for parameter in group["params"]}
+            ordered = [held.pop(id(each)) for each in model.parameters() if id(each) in held] + list(held.values())
             self._now = {
-                "rng": rng_digest(),
-                "grad_norm": torch.nn.utils.get_total_norm(gradients) if gradients else torch.tensor(0.0),
+                "rng": rng_digests(),
+                "gradients": self._gradients.at_step(ordered, self._trained()),
                 "learning_rate": float(groups[0]["lr"]),
+                "learning_rates": [float(group["lr"]) for group in groups],
+                "weights": sample_of_weights(model.parameters()),
+                "without_gradient": [
+                    name for name, each in model.named_parameters() if each.requires_grad and each.grad is None
+                ],
                 "memory_mb": memory_mb(),
             }
 
@@ -237,12 +311,15 @@ class FlightRecorder:
         with self._own_time():
             self._steps += 1
             seconds = self._clock.take()
+            step, now, micro_batches = self._steps, self._now, self._micro_batches
+            self._micro_batches, self._gradients = [], _Gradients()
+            for seen in micro_batches:
+                for phase, spent in seen["seconds"].items():
+                    seconds[phase] = seconds.get(phase, 0.0) + spent
             self._train_seconds += training_seconds({"seconds": seconds})
             self._checkpoint_seconds += seconds.get("checkpoint", 0.0)
-            step, now, micro_batches = self._steps, self._now, self._micro_batches
-            self._micro_batches = []
             self._pending.append(lambda: self._write_step(step, now, micro_batches, seconds))
-            on_gpu = now["grad_norm"].device.type != "cpu"
+            on_gpu = now["weights"] and now["weights"][0].device.type != "cpu"
             if not on_gpu or len(self._pending) >= FLUSH_EVERY:
                 self._flush()
             if self._detail is not None:
@@ -251,6 +328,7 @@ class FlightRecorder:
     def _before_save(self) -> None:
         """A checkpoint is being made, a part of which `torch.save` writes: no checkpoint gets ahead of the record."""
         self._between = "checkpoint"
+        self._sort_out()
         self._close_evaluation()
         with self._own_time():
             self._flush()
@@ -278,24 +356,40 @@ class FlightRecorder:
         for name, count in counts.items():
             self._totals[name] += count
         forward_losses = [_number(seen["forward_loss"]) for seen in micro_batches]
-        losses = [_number(seen["backward_loss"]) for seen in micro_batches]
+        losses = [loss.item() for seen in micro_batches for loss in seen["backward_losses"]]
         # The step's loss is the sum of what was handed to backward(), each batch's share. With fp16 that is scaled;
         # the mean of the model's own losses is the same, unscaled.
-        shares = [loss for loss in losses if loss is not None]
+        shares = losses
         if self._loss_is_scaled and None not in forward_losses:
             shares = [loss / len(forward_losses) for loss in forward_losses]
+        reviews = [reviews_of(seen["inputs"]) for seen in micro_batches]
+        gradients = now["gradients"].as_dict()
         self._writer.write(
             "step",
             step=step,
-            batch=[_batch_digest(seen) for seen in micro_batches],
-            reviews=[_review_digests(seen["inputs"]) for seen in micro_batches],
+            batch=[batch_digests(seen["inputs"]) for seen in micro_batches],
+            reviews=[[review_digest(review) for review in batch] for batch in reviews],
+            lengths=[[len(review) for review in batch] for batch in reviews],
+            labels=[_labels(seen["inputs"]) for seen in micro_batches],
+            first_review=[batch[0][:FIRST_TOKENS].tolist() if batch else [] for batch in reviews],
+            masked=["attention_mask" in seen["inputs"] for seen in micro_batches],
+            passes=[each for seen in micro_batches for each in seen["passes"]],
             mode=["train" if seen["mode"] else "eval" for seen in micro_batches],
+            dropout=[seen["dropout"] for seen in micro_batches],
+            autocast=[seen["autocast"] for seen in micro_batches],
             rng=now["rng"],
             forward_losses=forward_losses,
             losses=losses,
+            backward_passes=[len(seen["backward_losses"]) for seen in micro_batches],
             loss=sum(shares),
-            grad_norm=_number(now["grad_norm"]),
+            # Scaled gradients say nothing about their norm.
+            unclipped_norm=None if self._loss_is_scaled else gradients.pop("unclipped"),
+            grad_norm=gradients.pop("at_step"),
+            gradients=gradients,
+            without_gradient=now["without_gradient"],
             learning_rate=now["learning_rate"],
+            learning_rates=now["learning_rates"],
+            weights=digest(map(as_bytes, now["weights"])),
             **counts,
             memory_mb=now["memory_mb"],
             seconds=seconds,
@@ -303,22 +397,35 @@ class FlightRecorder:
 
     def _write_evaluation(self, step: int, batches: list[dict], seconds: float) -> None:
         losses = [_number(seen["forward_loss"]) for seen in batches]
-        sizes = [len(seen["inputs"]["input_ids"]) for seen in batches]
+        sizes = [len(next(iter(seen["inputs"].values()), ())) for seen in batches]
+        reviews = [review for seen in batches for review in reviews_of(seen["inputs"])]
         correct = [
             int((seen["logits"].argmax(-1) == seen["inputs"]["labels"]).sum())
             for seen in batches
             if seen["logits"] is not None and "labels" in seen["inputs"]
         ]
-        known = None not in losses
+        counted = bool(sizes) and len(correct) == len(batches) and all(sizes)
+        keys = [batch_digests(seen["inputs"]) for seen in batches]
         self._writer.write(
             "evaluation",
             step=step,
             mode=["train" if seen["mode"] else "eval" for seen in batches],
-            batch=_digest(_bytes(value) for seen in batches for value in seen["inputs"].values()),
-            logits=_digest(_bytes(seen["logits"]) for seen in batches if seen["logits"] is not None),
+            dropout=[seen["dropout"] for seen in batches],
+            autocast=[seen["autocast"] for seen in batches],
+            graph=any(seen["graph"] for seen in batches),
+            batch={
+                name: digest(each[name].encode() for each in keys)
+                for name in BATCH_KEYS
+                if all(name in each for each in keys)
+            },
+            batch_sizes=sizes,
+            reviews=digest(sorted(review_digest(review).encode() for review in reviews)),
+            first_review=reviews[0][:FIRST_TOKENS].tolist() if reviews else [],
+            passes=[each for seen in batches for each in seen["passes"]],
+            logits=digest(as_bytes(seen["logits"]) for seen in batches if seen["logits"] is not None),
             # Every review counts alike: each batch's mean, weighted by the batch's size.
-            loss=float(np.average(losses, weights=sizes)) if known else None,
-            accuracy=sum(correct) / sum(sizes) if len(correct) == len(batches) else None,
+            loss=float(np.average(losses, weights=sizes)) if None not in losses and any(sizes) else None,
+            accuracy=sum(correct) / sum(sizes) if counted else None,
             **self._count(batches),
             seconds=seconds,
         )
@@ -328,9 +435,7 @@ class FlightRecorder:
         inputs = [seen["inputs"] for seen in batches if "input_ids" in seen["inputs"]]
         return {
             "samples": sum(len(each["input_ids"]) for each in inputs),
-            "tokens": sum(
-                int(each.get("attention_mask", torch.ones_like(each["input_ids"])).sum()) for each in inputs
-            ),
+            "tokens": sum(int(mask_of(each).sum()) for each in inputs),
             "padded_tokens": sum(each["input_ids"].numel() for each in inputs),
         }
 
@@ -378,6 +483,67 @@ class _Clock:
         return phases
 
 
+class _Gradients:
+    """The gradients of one step, from before its first backward pass until the optimizer takes them.
+
+    Their norms are taken where something has happened to them; a version counter, which every change in place raises,
+    tells when nothing has.
+
+    Attributes:
+        left: the norm before the first backward pass: what an earlier step has left behind; 0 where nothing is.
+        backward: the norm after each backward pass.
+        between: the norm before each backward pass but the first.
+    """
+
+    def __init__(self) -> None:
+        self.left: torch.Tensor | None = None
+        self.backward: list[torch.Tensor] = []
+        self.between: list[torch.Tensor] = []
+        self._state: list[tuple[int, int]] = []
+        self._norms = torch.zeros(1)
+        self._final = torch.zeros(1)
+
+    def before_backward(self, trained: list[torch.nn.Parameter]) -> None:
+        """Called before each backward pass, with the parameters that can be trained."""
+        self._look(trained)
+        if self.left is None:
+            self.left = total_norm(self._norms)
+        else:
+            self.between.append(total_norm(self._norms))
+
+    def after_backward(self, trained: list[torch.nn.Parameter]) -> None:
+        """Called after each backward pass."""
+        self._look(trained)
+        self.backward.append(total_norm(self._norms))
+
+    def at_step(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> _Gradients:
+        """Called before the step, with the parameters that the optimizer holds, in the model's order."""
+        self._before, self._held = self._norms, [p for p in held if p.grad is not None]
+        self._look(trained)
+        same = [id(p) for p in self._held] == [id(p) for p in trained if p.grad is not None]
+        self._final = self._norms if same else norms([p.grad for p in self._held])
+        del self._held
+        return self
+
+    def as_dict(self) -> dict[str, Any]:
+        """The norms as numbers; `scaled`: by what factors the loop has changed them after the last backward pass."""
+        return {
+            "left": 0.0 if self.left is None else self.left.item(),
+            "backward": [each.item() for each in self.backward],
+            "between": [each.item() for each in self.between],
+            "scaled": scaling(self._before, self._norms),
+            "unclipped": self.backward[-1].item() if self.backward else 0.0,
+            "at_step": total_norm(self._final).item(),
+        }
+
+    def _look(self, trained: list[torch.nn.Parameter]) -> None:
+        """Take the norms anew if any gradient is another one, or changed, since they were taken."""
+        gradients = [p.grad for p in trained if p.grad is not None]
+        state = [(id(gradient), gradient._version) for gradient in gradients]
+        if state != self._state:
+            self._state, self._norms = state, norms(gradients)
+
+
 class DetailTaken(Exception):  # noqa: N818 - a signal, not an error
     """The step that was asked for has been recorded in detail: nothing is left to do."""
 
@@ -396,7 +562,7 @@ class _Detail:
         if step > self._step and training:
             raise DetailTaken
         if step == self._step and training:
-            self.parts.setdefault("weights_before", _named_digests(model.state_dict()))
+            self.parts.setdefault("weights_before", named_digests(model.state_dict()))
             self._listen(model, "outputs")
         elif step == self._step + 1:
             self._listen(model, "evaluation_outputs")
@@ -412,11 +578,11 @@ class _Detail:
     def before_step(self, model: torch.nn.Module, step: int) -> None:
         if step == self._step:
             gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-            self.parts["gradients"] = _named_digests(gradients)
+            self.parts["gradients"] = named_digests(gradients)
 
     def after_step(self, model: torch.nn.Module, step: int) -> None:
         if step == self._step:
-            self.parts["weights_after"] = _named_digests(model.state_dict())
+            self.parts["weights_after"] = named_digests(model.state_dict())
 
     def _listen(self, model: torch.nn.Module, part: str) -> None:
         heard = self.parts.setdefault(part, [])
@@ -424,13 +590,9 @@ class _Detail:
             label = f"{name or 'the model'} ({type(module).__name__})"
 
             def hear(module: torch.nn.Module, args: tuple, output: Any, label: str = label) -> None:
-                heard.append([label, _digest(map(_bytes, _tensors(output)))])
+                heard.append([label, digest(map(as_bytes, _tensors(output)))])
 
             self._handles.append(module.register_forward_hook(hear))
-
-
-def _named_digests(tensors: dict[str, torch.Tensor]) -> list[list[str]]:
-    return [[name, _digest([_bytes(value)])] for name, value in tensors.items()]
 
 
 def _tensors(value: Any) -> list[torch.Tensor]:
@@ -456,45 +618,6 @@ def unwrap(model: torch.nn.Module) -> list[torch.nn.Module]:
     return layers
 
 
-def describe_model(model: torch.nn.Module) -> dict[str, Any]:
-    """The model as it stands: class, parameter counts, and a digest of every tensor by name."""
-    parameters = dict(model.named_parameters())
-    return {
-        "model": type(model).__name__,
-        "parameters": sum(p.numel() for p in parameters.values()),
-        "trainable_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
-        "initial_weights": dict(_named_digests(model.state_dict())),
-    }
-
-
-def describe_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
-    """The optimizer as it stands: class, and each group's settings, with the number of its parameters."""
-    return {
-        "class": type(optimizer).__name__,
-        "groups": [
-            {
-                "parameters": sum(p.numel() for p in group["params"]),
-                **{name: _plain(value) for name, value in sorted(group.items()) if name not in ("params", "lr")},
-            }
-            for group in optimizer.param_groups
-        ],
-    }
-
-
-def rng_digest() -> str:
-    """A digest of every random state that a training loop could draw from.
-
-    Python's, numpy's, torch's on the CPU and, where there is one, on the current GPU. Reading them
-    draws nothing, and the GPU's state is kept on the host, so nothing waits for it.
-    """
-    name, keys, *rest = np.random.get_state()
-    states = [repr(random.getstate()).encode(), keys.tobytes(), repr((name, rest)).encode()]
-    states.append(_bytes(torch.get_rng_state()))
-    if torch.cuda.is_available():
-        states.append(_bytes(torch.cuda.get_rng_state()))
-    return _digest(states)
-
-
 def memory_mb() -> float:
     """The memory in use now, in MB (10^6 bytes): the GPU's where one is used, else the process's resident set."""
     if torch.cuda.is_available() and (allocated := torch.cuda.memory_allocated()):
@@ -511,6 +634,8 @@ def peak_memory_mb() -> float:
 
 
 def _field(output: Any, name: str) -> torch.Tensor | None:
+    if isinstance(output, tuple) and not hasattr(output, name):  # `return_dict=False`: the loss is a scalar
+        output = {"logits" if part.dim() else "loss": part for part in reversed(_tensors(output))}
     value = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
     return value if isinstance(value, torch.Tensor) else None
 
@@ -520,39 +645,15 @@ def _keep(value: torch.Tensor | None) -> torch.Tensor | None:
     return None if value is None else value.detach().clone()
 
 
+def _labels(inputs: dict[str, torch.Tensor]) -> list[Any]:
+    return inputs["labels"].tolist() if "labels" in inputs else []
+
+
+def _autocast(value: Any) -> str | None:
+    """The 16-bit type that matrix products run in where `value` lies; None: they run in the weights' own."""
+    kind = value.device.type if isinstance(value, torch.Tensor) else "cpu"
+    return str(torch.get_autocast_dtype(kind)).removeprefix("torch.") if torch.is_autocast_enabled(kind) else None
+
+
 def _number(value: torch.Tensor | None) -> float | None:
     return None if value is None else value.item()
-
-
-def _plain(value: Any) -> Any:
-    return value if isinstance(value, (bool, int, float, str, type(None))) else [*map(_plain, value)]
-
-
-def _bytes(value: torch.Tensor) -> bytes:
-    return value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
-
-
-def review_digest(tokens: np.ndarray) -> str:
-    """A digest of one review as the model is given it: its token numbers, int64, without padding."""
-    return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(tokens, dtype=np.int64).data)
-
-
-def _review_digests(inputs: dict[str, torch.Tensor]) -> list[str]:
-    """The digest of every review of a batch, in the batch's order; none where the model takes no tokens."""
-    if "input_ids" not in inputs:
-        return []
-    rows = inputs["input_ids"].cpu().numpy()
-    mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).cpu().numpy().astype(bool)
-    return [review_digest(row[kept]) for row, kept in zip(rows, mask, strict=True)]
-
-
-def _batch_digest(seen: dict[str, Any]) -> str:
-    shape = [repr(tuple(value.shape)).encode() for value in seen["inputs"].values()]
-    return _digest([*shape, *(_bytes(value) for value in seen["inputs"].values())])
-
-
-def _digest(parts: Iterable[Any]) -> str:
-    digest = xxhash.xxh3_128()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()

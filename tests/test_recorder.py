@@ -10,12 +10,14 @@ import torch
 from safetensors.torch import load_file
 from torch.nn.modules import module as torch_module
 from torch.optim import optimizer as torch_optimizer
+from torch.utils.data import DataLoader
 
 from shared.config import RunConfig
 from shared.data import load_data
+from shared.evidence import review_digest, rng_digests
 from shared.model import load_tokenizer
 from shared.record import RunRecord
-from shared.recorder import FlightRecorder, review_digest, rng_digest
+from shared.recorder import FlightRecorder
 from shared.run import header
 from tests.conftest import LOOPS, run_in_process
 
@@ -64,7 +66,7 @@ def test_the_recorded_gradient_norm_and_learning_rate_are_the_optimizers(tmp_pat
 
 
 def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
-    backward = torch.Tensor.backward
+    backward, begin_pass = torch.autograd.backward, DataLoader.__iter__
     hooks = (
         torch_module._global_forward_pre_hooks,
         torch_module._global_forward_hooks,
@@ -80,7 +82,7 @@ def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
         model(torch.ones(1, 2)).sum().backward()
         raise ZeroDivisionError
     assert [len(each) for each in hooks] == before
-    assert torch.Tensor.backward is backward
+    assert torch.autograd.backward is backward and DataLoader.__iter__ is begin_pass
     assert not model._forward_hooks and not model._forward_pre_hooks
 
 
@@ -105,12 +107,14 @@ def test_the_random_states_digest_notices_every_source_and_draws_nothing() -> No
 
     import numpy as np
 
-    first = rng_digest()
-    assert rng_digest() == first
-    for draw in (random.random, np.random.rand, lambda: torch.rand(1)):
-        before = rng_digest()
+    first = rng_digests()
+    assert rng_digests() == first
+    draws = {"python": random.random, "numpy": np.random.rand, "torch": lambda: torch.rand(1)}
+    for generator, draw in draws.items():
+        before = rng_digests()
         draw()
-        assert rng_digest() != before
+        after = rng_digests()
+        assert {name for name in after if after[name] != before[name]} == {generator}
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -1,0 +1,207 @@
+"""What can be said about tensors, batches, gradients and random states: digests and descriptions.
+
+The flight recorder writes them down, the rules about causes read them. Everything here reads; nothing draws a random
+number or changes a tensor.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+import xxhash
+from torch.utils.data import DataLoader
+
+# The model's inputs that make up a batch, in the order in which they are digested.
+BATCH_KEYS = ("input_ids", "attention_mask", "labels")
+# So many tokens of a batch's first review are kept, to be shown where two batches differ.
+FIRST_TOKENS = 24
+# Of every weight at most so many numbers, evenly spread over it, stand for the whole in a step's digest.
+SAMPLED = 512
+
+
+# Digests ------------------------------------------------------------------------------------------
+
+
+def digest(parts: Iterable[Any]) -> str:
+    """xxh3-128 over bytes or buffers, in hex."""
+    hashed = xxhash.xxh3_128()
+    for part in parts:
+        hashed.update(part)
+    return hashed.hexdigest()
+
+
+def as_bytes(value: torch.Tensor) -> Any:
+    """A tensor's own bytes, whatever its type."""
+    return value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data
+
+
+def named_digests(tensors: dict[str, torch.Tensor]) -> list[list[str]]:
+    """`[name, digest]` of each tensor."""
+    return [[name, digest([as_bytes(value)])] for name, value in tensors.items()]
+
+
+def review_digest(tokens: np.ndarray) -> str:
+    """A digest of one review as the model is given it: its token numbers, int64, without padding."""
+    return xxhash.xxh3_64_hexdigest(np.ascontiguousarray(tokens, dtype=np.int64).data)
+
+
+# Batches ------------------------------------------------------------------------------------------
+
+
+def mask_of(inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The attention mask (batch, tokens), or what a model takes in its place where it is given none: all ones."""
+    return inputs.get("attention_mask", torch.ones_like(inputs["input_ids"]))
+
+
+def batch_digests(inputs: dict[str, torch.Tensor]) -> dict[str, str]:
+    """A digest of each input of a batch, shape included; without labels where the model was given none.
+
+    A mask that was not given counts as all ones, which is how the model takes it.
+    """
+    if "input_ids" in inputs:
+        inputs = {**inputs, "attention_mask": mask_of(inputs)}
+    return {
+        name: digest([repr(tuple(inputs[name].shape)).encode(), as_bytes(_whole(inputs[name]))])
+        for name in BATCH_KEYS
+        if name in inputs
+    }
+
+
+def reviews_of(inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:
+    """The token numbers of every review of a batch, without padding; none where the model takes no tokens."""
+    if "input_ids" not in inputs:
+        return []
+    rows = inputs["input_ids"].cpu().numpy()
+    mask = mask_of(inputs).cpu().numpy().astype(bool)
+    if mask.shape != rows.shape:
+        return list(rows)
+    return [row[kept] for row, kept in zip(rows, mask, strict=True)]
+
+
+def describe_loader(loader: DataLoader) -> dict[str, Any]:
+    """Where a pass over a loader takes its order from: the sampler, and whose generator it draws from.
+
+    `sampler_seed` is the seed that the sampler's own generator was given last, None where it has none and draws from
+    torch's global random state; `draws_first`: the loader itself has been given that generator, too, and draws from
+    it before the sampler does.
+    """
+    sampler = loader.sampler
+    if loader.batch_sampler is not None:
+        sampler = getattr(loader.batch_sampler, "sampler", loader.batch_sampler)
+    generator = getattr(sampler, "generator", None)
+    is_own = isinstance(generator, torch.Generator)
+    return {
+        "sampler": type(sampler).__name__,
+        "sampler_seed": generator.initial_seed() if is_own else None,
+        "draws_first": is_own and loader.generator is generator,
+        "batch_size": loader.batch_size or getattr(loader.batch_sampler, "batch_size", None),
+        "drop_last": bool(loader.drop_last or getattr(loader.batch_sampler, "drop_last", False)),
+    }
+
+
+# Gradients and weights ----------------------------------------------------------------------------
+
+
+def norms(gradients: list[torch.Tensor]) -> torch.Tensor:
+    """The 2-norm of every tensor, as one vector, on the device of the first."""
+    if not gradients:
+        return torch.zeros(1)
+    device = gradients[0].device
+    with torch.no_grad():
+        return torch.stack([torch.linalg.vector_norm(each, dtype=torch.float32).to(device) for each in gradients])
+
+
+def total_norm(each: torch.Tensor) -> torch.Tensor:
+    """The norm of all gradients together, from the norms of each."""
+    return torch.linalg.vector_norm(each)
+
+
+def scaling(before: torch.Tensor, after: torch.Tensor) -> list[float] | None:
+    """By which factor the tensors' norms have changed: the smallest and the largest; None where nothing can be said.
+
+    A clip by norm scales all alike, a clip by value does not.
+    """
+    if before.shape != after.shape:
+        return None
+    moved = before > 0
+    factors = (after[moved] / before[moved]).double()
+    return [factors.min().item(), factors.max().item()] if len(factors) else None
+
+
+def sample_of_weights(parameters: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Copies of at most `SAMPLED` numbers of every weight, evenly spread: enough to see that it has moved."""
+    sampled = []
+    for parameter in parameters:
+        flat = parameter.detach().reshape(-1)
+        sampled.append(flat[:: max(1, len(flat) // SAMPLED)].clone())
+    return sampled
+
+
+# Model and optimizer ------------------------------------------------------------------------------
+
+
+def describe_model(model: torch.nn.Module) -> dict[str, Any]:
+    """The model as it stands: class, parameter counts and kinds, what is frozen, and a digest of every tensor."""
+    parameters = dict(model.named_parameters())
+    return {
+        "model": type(model).__name__,
+        "parameters": sum(p.numel() for p in parameters.values()),
+        "trainable_parameters": sum(p.numel() for p in parameters.values() if p.requires_grad),
+        "frozen": [name for name, p in parameters.items() if not p.requires_grad],
+        "dtypes": sorted({str(p.dtype).removeprefix("torch.") for p in parameters.values()}),
+        "initial_weights": dict(named_digests(model.state_dict())),
+    }
+
+
+def describe_optimizer(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> dict[str, Any]:
+    """The optimizer as it stands: class, each group's settings with the number of its parameters, and what it lacks.
+
+    `missing` are the model's parameters that could be trained and are in no group.
+    """
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    return {
+        "class": type(optimizer).__name__,
+        "missing": [name for name, p in model.named_parameters() if p.requires_grad and id(p) not in held],
+        "groups": [
+            {
+                "parameters": sum(p.numel() for p in group["params"]),
+                **{name: _plain(value) for name, value in sorted(group.items()) if name not in ("params", "lr")},
+            }
+            for group in optimizer.param_groups
+        ],
+    }
+
+
+# Random states ------------------------------------------------------------------------------------
+
+
+def rng_digests() -> dict[str, str]:
+    """A digest of every random state that a training loop could draw from, by the generator's name.
+
+    Python's, numpy's, torch's on the CPU and, where there is one, on the current GPU. Reading them draws nothing, and
+    the GPU's state is kept on the host, so nothing waits for it.
+    """
+    name, keys, *rest = np.random.get_state()
+    states: dict[str, list[Any]] = {
+        "python": [repr(random.getstate()).encode()],
+        "numpy": [keys.tobytes(), repr((name, rest)).encode()],
+        "torch": [as_bytes(torch.get_rng_state())],
+    }
+    if torch.cuda.is_available():
+        states["cuda"] = [as_bytes(torch.cuda.get_rng_state())]
+    return {generator: digest(parts) for generator, parts in states.items()}
+
+
+def _whole(value: torch.Tensor) -> torch.Tensor:
+    """Whole numbers in one type: it makes no difference whether a loop keeps them in 32 or 64 bits, or as booleans."""
+    return value if value.is_floating_point() else value.long()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, torch.Tensor):
+        return value.tolist()
+    return value if isinstance(value, (bool, int, float, str, type(None))) else [*map(_plain, value)]
