@@ -1,12 +1,37 @@
-"""What usually causes a divergence, decided from the evidence in the two records."""
+"""What causes a divergence, decided from the evidence in the two records, and from nothing else.
+
+Two kinds of rules. `findings` holds the two loops' ways of working against each other: the optimizer's settings, the
+mode, the schedule, the clip, what was left in the gradients. These differ or not whatever the numbers are, so a loop
+with three mistakes has three findings. `likely_cause` then says which of them explains the quantity that differs
+first, or decides from that quantity's own values; where the evidence does not decide, it says so.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from shared.record import RunRecord
+
+NOT_DECIDED = "not decided"
+# A norm after a clip is equal to the limit up to the rounding of one division and one product in float32.
+ROUNDING = 1e-4
+
+
+class Finding(NamedTuple):
+    """One way in which the loop by hand works otherwise than `Trainer`.
+
+    Attributes:
+        phase: which part of the loop.
+        step: the first step that shows it, from 1; 0: it is so from the start.
+        text: what was seen, and what to do.
+    """
+
+    phase: str
+    step: int
+    text: str
 
 
 class Evidence(NamedTuple):
@@ -35,11 +60,26 @@ class Evidence(NamedTuple):
     @property
     def after_evaluation(self) -> bool:
         """Whether an evaluation lies between this step and the one before."""
-        return any(line["step"] == self.step - 1 for line in self.trainer.evaluations)
+        return follows_evaluation(self.trainer, self.step)
 
     @property
     def starts_epoch(self) -> bool:
         return (self.step - 1) % self.trainer.steps_per_epoch == 0
+
+    @property
+    def weights_differ(self) -> bool:
+        """Whether the step began with other weights."""
+        ours, theirs = self.lines
+        return ours.get("weights") != theirs.get("weights")
+
+    def found(self, *phases: str) -> str | None:
+        """What was found in one of these phases up to this step; the earliest phase's text, None if nothing was."""
+        known = [each for each in findings(self.manual, self.trainer) if each.step <= max(self.step, 1)]
+        return next((each.text for phase in phases for each in known if each.phase == phase), None)
+
+
+def follows_evaluation(record: RunRecord, step: int) -> bool:
+    return any(line["step"] == step - 1 for line in record.evaluations)
 
 
 def likely_cause(step: int, quantity: str, manual: RunRecord, trainer: RunRecord) -> str:
@@ -56,6 +96,261 @@ def likely_cause(step: int, quantity: str, manual: RunRecord, trainer: RunRecord
     rule = next(rule for prefix, rule in RULES if quantity.startswith(prefix))
     return rule(evidence)
 
+
+def other_findings(step: int, cause: str, manual: RunRecord, trainer: RunRecord) -> list[str]:
+    """What else the loop by hand does otherwise, besides the cause of the first divergence.
+
+    Nothing where the runs were given different dials, or where a run is not equal to itself.
+    """
+    if cause.startswith(("no mistake", "the two runs", "the upstream fault")):
+        return []
+    return [each.text for each in findings(manual, trainer) if each.text not in cause and each.phase != "trainer"]
+
+
+# How the loop by hand works otherwise -------------------------------------------------------------
+
+
+def findings(manual: RunRecord, trainer: RunRecord) -> list[Finding]:
+    """Every way of working in which the two loops differ, in the order of a step; each phase once."""
+    found: dict[str, Finding] = {}
+    for rule in (_frozen, _dtypes, _optimizer_settings, _by_step, _schedule, _evaluations):
+        for finding in rule(manual, trainer):
+            found.setdefault(finding.phase, finding)
+    return list(found.values())
+
+
+def _frozen(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    ours, theirs = (set(record.start.get("frozen", [])) for record in (manual, trainer))
+    if extra := sorted(ours - theirs):
+        yield Finding("model", 0, f"frozen weights: {_names(extra)} cannot learn by hand (requires_grad is False)")
+    elif extra := sorted(theirs - ours):
+        yield Finding("model", 0, f"frozen weights: {_names(extra)} learn by hand, and must not (freeze_body)")
+
+
+def _dtypes(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    ours, theirs = (record.start.get("dtypes") for record in (manual, trainer))
+    if ours != theirs and ours and theirs:
+        yield Finding(
+            "dtype", 0, f"the weights' type: {' and '.join(ours)} by hand, {' and '.join(theirs)} in Trainer"
+        )
+
+
+def _optimizer_settings(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    missing = manual.start.get("optimizer", {}).get("missing", [])
+    if missing and missing != trainer.start.get("optimizer", {}).get("missing"):
+        yield Finding("optimizer", 0, f"the optimizer: {_names(missing)} are in none of its groups and cannot learn")
+    if settings := _optimizer_differences(manual, trainer):
+        yield Finding("optimizer", 0, f"the optimizer: its settings differ ({settings})")
+
+
+def _optimizer_differences(manual: RunRecord, trainer: RunRecord) -> str:
+    """`weight_decay 0.01 by hand, 0.0 in Trainer`, from the records' description of the optimizer."""
+    ours, theirs = (record.start.get("optimizer", {}) for record in (manual, trainer))
+    if ours.get("class") != theirs.get("class"):
+        return f"{ours.get('class')} by hand, {theirs.get('class')} in Trainer"
+    our_groups, their_groups = ours.get("groups", []), theirs.get("groups", [])
+    if len(our_groups) == 1:
+        # One group against two: its settings are held against those that the two have in common.
+        our_groups = our_groups * len(their_groups)
+    found = [
+        f"{name} {mine[name]} by hand, {other.get(name)} in Trainer"
+        for mine, other in zip(our_groups, their_groups, strict=False)
+        for name in mine
+        if name not in ("initial_lr", "parameters") and mine[name] != other.get(name)
+    ]
+    sizes = [[group["parameters"] for group in record] for record in (our_groups, their_groups)]
+    if not found and sizes[0] != sizes[1] and len({str(group.get("weight_decay")) for group in their_groups}) > 1:
+        found = ["parameters are split into other groups"]
+    return "; ".join(dict.fromkeys(found))
+
+
+def _by_step(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    """What single steps show of the way of working, each at the first step that shows it."""
+    for ours, theirs in zip(manual.steps, trainer.steps, strict=False):
+        step = ours["step"]
+        for rule in (_mode_of_step, _dropout, _autocast, _backward_passes, _leftover, _between, _detached, _clip):
+            if (found := rule(ours, theirs, manual, trainer)) is not None:
+                yield Finding(*found[:1], step, found[1])
+
+
+StepRule = tuple[str, str] | None
+
+
+def _mode_of_step(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    wrong, right = set(ours.get("mode", [])), set(theirs.get("mode", []))
+    if wrong == right or not wrong or not right:
+        return None
+    if "eval" in wrong and right == {"train"}:
+        when = "after the evaluation" if follows_evaluation(trainer, ours["step"]) else "before this step"
+        return "train mode", f"train mode: dropout is off because model.train() was not called {when}"
+    return "train mode", f"train mode: the model was in {' and '.join(sorted(wrong))} mode by hand, not in Trainer"
+
+
+def _dropout(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (line.get("dropout", [[]])[:1] for line in (ours, theirs))
+    if mine == other or ours.get("mode") != theirs.get("mode") or not mine or not other:
+        return None
+    texts = [", ".join(f"{p:g}" for p in each[0]) or "none" for each in (mine, other)]
+    return "dropout", f"dropout: the layers that are on drop {texts[0]} by hand, {texts[1]} in Trainer"
+
+
+def _autocast(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (set(line.get("autocast", [])) for line in (ours, theirs))
+    if mine == other or not mine or not other:
+        return None
+    texts = [" and ".join(str(each or "float32") for each in kinds) for kinds in (mine, other)]
+    return "forward", f"autocast: the forward pass runs in {texts[0]} by hand, in {texts[1]} in Trainer"
+
+
+def _backward_passes(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (line.get("backward_passes", []) for line in (ours, theirs))
+    if not mine or len(mine) != len(other) or mine == other:
+        return None
+    if not any(mine):
+        return "backward", "backward: loss.backward() is not called, so there is no gradient to learn from"
+    return "backward", f"backward: loss.backward() is called {max(mine)} times for a batch, in Trainer {max(other)}"
+
+
+def _leftover(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (line.get("gradients", {}).get("left", 0.0) for line in (ours, theirs))
+    if not mine or other:
+        return None
+    return "zero", (
+        "leftover gradients: zero_grad() is missing after the step before, so its gradients are added to these "
+        f"(norm {mine:.4g} was there before the first backward pass of this step)"
+    )
+
+
+def _between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    """With accumulation: what happens to the gradients between two backward passes of one step."""
+    mine, after = ours.get("gradients", {}).get("between", []), ours.get("gradients", {}).get("backward", [])
+    other = theirs.get("gradients", {}).get("between", [])
+    if len(mine) != len(other):
+        return None
+    for before, now, right in zip(after, mine, other, strict=False):
+        if now == 0 and right > 0:
+            return "zero", (
+                "zero_grad() inside the accumulation: the gradients of the batches before are forgotten, only the "
+                "last batch counts; call it once per step"
+            )
+        if now < before:
+            return "clip", (
+                f"the clip: gradients are scaled between two batches of one step ({before:.4g} to {now:.4g}); clip "
+                "once, after the last batch's backward pass"
+            )
+    return None
+
+
+def _detached(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (set(line.get("without_gradient", [])) for line in (ours, theirs))
+    frozen = set(trainer.start.get("frozen", [])) ^ set(manual.start.get("frozen", []))
+    extra = sorted(mine - other - frozen)
+    if not extra or not any(ours.get("backward_passes", [])):
+        return None
+    return "backward", (
+        f"no gradient: {_names(extra)} get none by hand; the loss does not reach them (a detach, a no_grad, or an "
+        "output that is not used)"
+    )
+
+
+def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    """Whether the gradients are clipped, told by what happens to them after the last backward pass."""
+    limit = trainer.config.max_grad_norm
+    norm, at_step = ours.get("unclipped_norm"), ours.get("grad_norm", 0.0)
+    scaled = ours.get("gradients", {}).get("scaled")
+    their_scaled = theirs.get("gradients", {}).get("scaled") or [1.0, 1.0]
+    if norm is None or scaled is None or not any(ours.get("backward_passes", [])):
+        return None
+    lowest, highest = scaled
+    if limit and norm > limit * (1 + ROUNDING) and lowest == highest == 1.0:
+        return "clip", (
+            f"the clip: by hand the gradients reach the optimizer at norm {at_step:.4g}, Trainer scales them down to "
+            f"max_grad_norm {limit:g}"
+        )
+    if highest - lowest > ROUNDING and their_scaled[1] - their_scaled[0] <= ROUNDING:
+        return "clip", (
+            f"the clip: by hand some tensors are scaled more than others (by {lowest:.4g} to {highest:.4g}), as "
+            "clip_grad_value_ or a clip per tensor does; Trainer scales all alike, with clip_grad_norm_"
+        )
+    target = min(norm, limit) if limit else norm
+    if norm and lowest != 1.0 and not math.isclose(at_step, target, rel_tol=10 * ROUNDING):
+        what = f"to max_grad_norm {limit:g}" if limit else "not at all"
+        return "clip", f"the clip: by hand norm {norm:.4g} is scaled to {at_step:.4g}, Trainer scales it {what}"
+    return None
+
+
+def _schedule(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    """The learning rates of all steps: they depend on no weight, so each differs for a reason of its own."""
+    ours, theirs = ([line["learning_rate"] for line in record.steps] for record in (manual, trainer))
+    step = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False), start=1) if a != b), None)
+    if step is not None:
+        yield Finding("schedule", step, _schedule_text(step, ours, theirs, len(manual.steps[0]["batch"])))
+        return
+    groups = [[line.get("learning_rates") for line in record.steps[:1]] for record in (manual, trainer)]
+    if groups[0] != groups[1] and all(map(any, groups)) and len(groups[0][0]) == len(groups[1][0]):
+        yield Finding("optimizer", 1, f"the groups' learning rates: {groups[0][0]} by hand, {groups[1][0]} in Trainer")
+
+
+def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: int) -> str:
+    """What the two sequences of learning rates say; `batches`: how many make up one step by hand."""
+    count = min(len(ours), len(theirs))
+    mine, other = ours[step - 1], theirs[step - 1]
+    values = f"the schedule: {mine:.6g} against {other:.6g}"
+    if step > 1 and len(set(ours[:count])) == 1:
+        return "the schedule: the learning rate stood still by hand; call scheduler.step() after every optimizer step"
+    ratios = [a / b for a, b in zip(ours[:count], theirs[:count], strict=True) if b]
+    if step == 1 and len(ratios) > 1 and all(math.isclose(ratio, ratios[0], rel_tol=1e-9) for ratio in ratios):
+        return f"the learning rate: {ratios[0]:.6g} times Trainer's at every step; check the optimizer's lr"
+    # Of the schedules that move at all, does ours run ahead of Trainer's, or faster?
+    if len(set(theirs[:count])) > 1:
+        if count > 2 and _same_sequence(ours[: count - 1], theirs[1:count]):
+            return (
+                f"{values}: by hand every step has the learning rate that Trainer has one step later; call "
+                "scheduler.step() after optimizer.step(), not before"
+            )
+        check = "check its shape, the warm-up and the total number of steps"
+        for speed in range(2, count) if step == 2 else ():
+            if _runs_ahead(ours[:count], theirs[:count], speed):
+                if speed == batches:
+                    return (
+                        f"{values}: by hand it moves {speed} times per step; call scheduler.step() after the step only"
+                    )
+                return f"{values}: by hand it moves {speed} times as fast; {check}"
+            if _runs_ahead(theirs[:count], ours[:count], speed):
+                return f"{values}: by hand it moves {speed} times as slowly; {check} (not of batches)"
+    return f"{values}; check its shape, the warm-up and the total number of steps"
+
+
+def _runs_ahead(fast: list[float], slow: list[float], speed: int) -> bool:
+    """Whether every step of one schedule has the rate that the other has `speed` times as many steps later."""
+    ahead = slow[::speed]
+    return len(ahead) > 1 and _same_sequence(fast[: len(ahead)], ahead)
+
+
+def _same_sequence(ours: list[float], theirs: list[float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15) for a, b in zip(ours, theirs, strict=True))
+
+
+def _evaluations(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    for ours, theirs in zip(manual.evaluations, trainer.evaluations, strict=False):
+        if ours["step"] != theirs["step"]:
+            return
+        if set(ours["mode"]) != set(theirs["mode"]):
+            yield Finding(
+                "evaluation's mode",
+                ours["step"],
+                "the evaluation's mode: call model.eval() before and model.train() after",
+            )
+        if "batch" in ours and ours["samples"] != theirs["samples"]:
+            yield Finding("evaluation's batches", ours["step"], _evaluation_batches(ours, theirs))
+
+
+def _names(names: list[str]) -> str:
+    """`classifier.bias`, or `12 tensors (distilbert.embeddings.word_embeddings.weight first)`."""
+    return names[0] if len(names) == 1 else f"{len(names)} tensors ({names[0]} first)"
+
+
+# What explains the quantity that differs first ----------------------------------------------------
 
 # What rounding can move without anything being wrong.
 SUMS = ("forward_losses", "losses", "grad_norm", "eval_forward_logits", "eval_forward_loss", "eval_loss", "weights")
@@ -87,6 +382,8 @@ def _number_of_processes(evidence: Evidence) -> str:
 
 
 def _initial_weights(evidence: Evidence) -> str:
+    if found := evidence.found("dtype"):
+        return found
     name = evidence.quantity.removeprefix("initial weights: ")
     if "classifier" in name:
         return (
@@ -98,50 +395,155 @@ def _initial_weights(evidence: Evidence) -> str:
 
 def _batch(evidence: Evidence) -> str:
     ours, theirs = evidence.lines
-    if len(ours["batch"]) != len(theirs["batch"]):
-        return (
-            f"accumulation: one step took {len(ours['batch'])} batches by hand and {len(theirs['batch'])} in Trainer; "
-            "check gradient_accumulation_steps and the epoch's short last group"
-        )
+    mine, other = ours["batch"], theirs["batch"]
+    if len(mine) != len(other):
+        idle = sum(not count for count in ours.get("backward_passes", []))
+        text = f"accumulation: one step took {len(mine)} batches by hand and {len(other)} in Trainer; "
+        if idle and idle != len(mine):
+            return text + f"{idle} of them had no backward pass"
+        return text + "check gradient_accumulation_steps and the epoch's short last group"
     if ours["samples"] != theirs["samples"]:
+        sizes = [(line.get("passes") or [{}])[0].get("batch_size") for line in (_epoch_start(evidence))]
+        of_whom = f" (batch size {sizes[0]} by hand, {sizes[1]} in Trainer)" if sizes[0] != sizes[1] else ""
         return (
-            f"the loader: {ours['samples']} reviews against {theirs['samples']}; check the batch size and what "
-            "happens to a smaller last batch"
+            f"the loader: {ours['samples']} reviews against {theirs['samples']}{of_whom}; check the batch size and "
+            "what happens to a smaller last batch"
         )
-    if ours["tokens"] == theirs["tokens"] and ours["padded_tokens"] != theirs["padded_tokens"]:
+    differing = [number for number, pair in enumerate(zip(mine, other, strict=True)) if differing_inputs(*pair)]
+    # Records of an older make, or made up, say no more.
+    if not differing or not isinstance(mine[differing[0]], dict):
+        return f"{NOT_DECIDED}: the batches differ"
+    first = differing[0]
+    inputs = set().union(*(differing_inputs(mine[number], other[number]) for number in differing))
+    if inputs == {"labels"}:
+        shown = ours["labels"][first][:8], theirs["labels"][first][:8]
+        flipped = all(a == 1 - b for a, b in zip(ours["labels"][first], theirs["labels"][first], strict=True))
+        how = "every 0 is a 1 and every 1 a 0" if flipped else f"{shown[0]} by hand, {shown[1]} in Trainer"
+        return f"the labels: the same reviews with other labels; {how}"
+    if inputs == {"attention_mask"}:
+        if not ours["masked"][first]:
+            return (
+                "the attention mask: the model is given none, so it takes padding for words; pass attention_mask along"
+            )
+        return "the attention mask: the same tokens with another mask"
+    reviews, their_reviews = ours["reviews"], theirs["reviews"]
+    if reviews == their_reviews and ours["padded_tokens"] != theirs["padded_tokens"]:
         return "the collator: the same tokens were padded to another length; pad each batch to its longest review"
-    if evidence.step == 1:
-        return "the sampler: other reviews from the first batch on; seed the sampler's own generator with seed + epoch"
-    if evidence.starts_epoch:
-        return "the sampler: the order differs from this epoch on; its generator must be seeded with seed + epoch anew"
-    return "the sampler or the loader: the batches part in the middle of an epoch"
+    if reviews == their_reviews:
+        return "the collator: the same reviews, padded otherwise (on which side, or with which token?)"
+    if cut := _cut(evidence):
+        return cut
+    if sorted(chain(*reviews)) == sorted(chain(*their_reviews)):
+        return "the order within the batch: the same reviews, arranged otherwise"
+    return _order(evidence)
+
+
+def differing_inputs(ours: Any, theirs: Any) -> set[str]:
+    """The inputs in which two batches differ; one that only one of the models was given is not compared."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+    return set() if ours == theirs else {"batch"}
+
+
+def _epoch_start(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both loops' first step of this epoch, where the pass over the loader began."""
+    start = (evidence.step - 1) // evidence.trainer.steps_per_epoch * evidence.trainer.steps_per_epoch + 1
+    return evidence.line(evidence.manual, start), evidence.line(evidence.trainer, start)
+
+
+def _cut(evidence: Evidence) -> str | None:
+    """Whether the batch holds the same reviews, cut to another length."""
+    ours, theirs = evidence.lines
+    longest = [
+        max((n for line in record.steps for batch in line["lengths"] for n in batch), default=0)
+        for record in (evidence.manual, evidence.trainer)
+    ]
+    if longest[0] == longest[1]:
+        return None
+    short, long = (ours, theirs) if longest[0] < longest[1] else (theirs, ours)
+    reviews = [chain(*line["reviews"]) for line in (short, long)]
+    lengths = [chain(*line["lengths"]) for line in (short, long)]
+    if not all(
+        one == other or (n == min(longest) and m > n) for one, other, n, m in zip(*reviews, *lengths, strict=True)
+    ):
+        return None
+    return (
+        f"max_length: the same reviews, cut to {longest[0]} tokens by hand and to {longest[1]} in Trainer; tokenize "
+        f"with truncation=True, max_length={evidence.trainer.config.max_length}"
+    )
+
+
+def _order(evidence: Evidence) -> str:
+    """Other reviews in a batch: another slice, or another order of the same one."""
+    drawn = [
+        {digest for line in record.steps for batch in line["reviews"] for digest in batch}
+        for record in (evidence.manual, evidence.trainer)
+    ]
+    if foreign := len(drawn[0] - drawn[1]):
+        return (
+            f"the slice: {foreign} of the {len(drawn[0])} reviews drawn by hand are not in Trainer's training slice; "
+            "take shuffle(seed=slice_seed).select(range(train_size)), and no review of the evaluation"
+        )
+    if evidence.step > 1 and not evidence.starts_epoch:
+        return "the sampler or the loader: the batches part in the middle of an epoch"
+    where = (
+        "the sampler: other reviews from the first batch on"
+        if evidence.step == 1
+        else "the sampler: the order differs from this epoch on"
+    )
+    config, epoch = evidence.trainer.config, evidence.trainer.epoch_of(evidence.step) - 1
+    seed = config.seed if config.data_seed is None else config.data_seed
+    passes = _epoch_start(evidence)[0].get("passes", [])
+    found = passes[0] if passes else {}
+    rule = f"seed the sampler's own generator with seed + epoch ({seed + epoch} here)"
+    if config.train_sampling_strategy != "random" or not found:
+        return f"{where}; {rule}"
+    if found["sampler"] == "SequentialSampler":
+        return f"{where}: by hand they come as they lie, not shuffled; use a RandomSampler, and {rule}"
+    if found["draws_first"]:
+        return (
+            f"{where}: the loader was given the sampler's generator, too, and draws from it first; give it to the "
+            "sampler alone, DataLoader(sampler=RandomSampler(dataset, generator=generator))"
+        )
+    if found["sampler_seed"] is None:
+        return f"{where}: it draws from torch's global random state, as shuffle=True does; {rule}"
+    if found["sampler_seed"] != seed + epoch:
+        return f"{where}: its generator was seeded with {found['sampler_seed']}; its generator must be {rule[4:]} anew"
+    return f"{where}: its generator was seeded with {seed + epoch}, as it must, but drawn from otherwise"
 
 
 def _mode(evidence: Evidence) -> str:
-    wrong, right = (set(line.get("mode", [])) for line in evidence.lines)
-    if wrong == {"eval"} and right == {"train"}:
-        when = "after the evaluation" if evidence.after_evaluation else "before this step"
-        return f"train mode: dropout is off because model.train() was not called {when}"
-    return f"train mode: the model was in {wrong} by hand and in {right} in Trainer"
+    return evidence.found("train mode") or NOT_DECIDED
 
 
 def _rng(evidence: Evidence) -> str:
+    if found := evidence.found("train mode", "dropout"):
+        return found
+    passes = [[each["own_generator"] for each in line.get("passes", [])] for line in _epoch_start(evidence)]
+    if any(passes[0]) and not any(passes[1]):
+        return (
+            "the loader's generator: it was given one, so a pass over it no longer draws its number from torch's "
+            "global random state; give the generator to the sampler alone"
+        )
+    ours, theirs = (line.get("rng") for line in evidence.lines)
+    names = [name for name in ours if ours[name] != theirs.get(name)] if isinstance(ours, dict) else ["torch"]
+    whose = "" if names == ["torch"] else f" ({' and '.join(names)})"
     if evidence.step == 1:
         return (
-            "the random state: batch and mode are equal, but the state is not; seed again right before training, "
-            "and let nothing draw in between (every iter(DataLoader) draws once)"
+            f"the random state{whose}: batch and mode are equal, but the state is not; seed again right before "
+            "training, and let nothing draw in between (every iter(DataLoader) draws once)"
         )
     if evidence.after_evaluation or evidence.starts_epoch:
         return (
-            "a stray draw: one loop drew a random number more around the evaluation or the start of this epoch "
-            "(every iter(DataLoader) draws once, also for the evaluation)"
+            f"a stray draw{whose}: one loop drew a random number more around the evaluation or the start of this "
+            "epoch (every iter(DataLoader) draws once, also for the evaluation)"
         )
-    return "a stray draw: one loop drew a random number that the other did not since the step before"
+    return f"a stray draw: one loop drew a random number{whose} that the other did not since the step before"
 
 
 def _forward_loss(evidence: Evidence) -> str:
-    if evidence.step == 1:
-        return (
+    if evidence.step == 1 or not evidence.weights_differ:
+        return evidence.found("forward", "dtype") or (
             "the forward pass: weights, batch and random state are equal, the loss is not; check dropout, "
             "autocast, and how the loss is computed"
         )
@@ -149,78 +551,78 @@ def _forward_loss(evidence: Evidence) -> str:
 
 
 def _backward_loss(evidence: Evidence) -> str:
-    ours, theirs = (line["losses"][0] for line in evidence.lines)
-    if evidence.trainer.config.trainer_defaults and ours and theirs:
+    ours, theirs = evidence.lines
+    mine, other = ours["losses"], theirs["losses"]
+    if found := evidence.found("backward"):
+        return found
+    if evidence.trainer.config.trainer_defaults and mine and other and mine[0]:
         return (
-            f"the upstream fault: without the remedy, Trainer's loss is {theirs / ours:.6g} times too large; it "
+            f"the upstream fault: without the remedy, Trainer's loss is {other[0] / mine[0]:.6g} times too large; it "
             "believes that DistilBERT divides its loss by the number of items and leaves its own division out "
             "(huggingface/transformers#47688)"
         )
-    factor = f" (by hand {ours / theirs:.6g} times Trainer's)" if ours and theirs else ""
+    if evidence.step > 1 and evidence.weights_differ:
+        return _weights_moved_differently(evidence)
+    if found := evidence.found("forward", "dtype"):
+        return found
+    if None in ours["forward_losses"] and None not in theirs["forward_losses"]:
+        return (
+            "the criterion: the model computes no loss by hand, and the one handed to backward() is another than the "
+            "model's; use the mean cross-entropy of the batch"
+        )
+    ratios = [a / b for a, b in zip(mine, other, strict=False) if b]
+    factor = ""
+    if ratios:
+        size = len(ours["reviews"][0]) if ours.get("reviews") else 0
+        why = f", the batch's {size} reviews: a sum, not a mean" if size > 1 and math.isclose(ratios[0], size) else ""
+        factor = f" (by hand {ratios[0]:.6g} times Trainer's{why})"
+    # Groups of batches that are divided by the wrong number show in the short one only.
+    smoothing = " and label smoothing" if evidence.trainer.config.label_smoothing_factor else ""
     return (
-        f"the loss's scale: the model's loss is equal, the one handed to backward() is not{factor}; check the "
-        "division by gradient_accumulation_steps and label smoothing"
+        f"the loss's scale: the model's loss is equal, the one handed to backward() is not{factor}; check what it is "
+        f"divided by, gradient_accumulation_steps or the size of a short last group{smoothing}"
     )
 
 
 def _grad_norm(evidence: Evidence) -> str:
-    (ours, theirs), limit = (
-        (line["grad_norm"] for line in evidence.lines),
-        evidence.trainer.config.max_grad_norm,
-    )
-    clipped = [math.isclose(norm, limit, rel_tol=1e-4) for norm in (ours, theirs)]
-    if limit and clipped == [False, True] and ours > limit:
-        return (
-            f"the clip: by hand the gradients reach the optimizer at norm {ours:.4g}, Trainer scales them down to "
-            f"max_grad_norm {limit:g}"
-        )
-    if evidence.step > 1:
-        return (
-            "leftover gradients: loss and weights are equal up to here, the gradients are not; zero_grad() is missing "
-            "after the step before, so its gradients are added to these"
-        )
+    ours, theirs = evidence.lines
+    if found := evidence.found("zero", "model", "backward"):
+        return found
+    missing = evidence.manual.start.get("optimizer", {}).get("missing", [])
+    if missing and (found := evidence.found("optimizer")):
+        return found
+    if ours.get("unclipped_norm") == theirs.get("unclipped_norm"):
+        if found := evidence.found("clip"):
+            return found
+        mine, other = ours["grad_norm"], theirs["grad_norm"]
+        if other and math.isclose(mine, other, rel_tol=ROUNDING) and ours.get("gradients"):
+            return (
+                f"the clip's arithmetic: the gradients are equal, and both clips end at norm {other:.4g}, but not in "
+                "the last digits; torch.nn.utils.clip_grad_norm_ multiplies by max_norm / (norm + 1e-6)"
+            )
+        return f"{NOT_DECIDED}: the gradients are equal after the backward pass, at the optimizer they are not"
+    if evidence.weights_differ:
+        return _weights_moved_differently(evidence)
+    if found := evidence.found("clip"):
+        return found
+    mine, other = ours.get("unclipped_norm"), theirs.get("unclipped_norm")
+    how = f" ({mine / other:.6g} times Trainer's)" if mine and other else ""
     return (
-        f"the gradients' scale: the loss is equal, the norm is {ours / theirs:.6g} times Trainer's; check the clip "
-        "and any scaling between loss and step"
-        if theirs
-        else "the gradients' scale: the loss is equal, the norm is not; check the clip"
+        f"{NOT_DECIDED}: weights, batch and loss are equal, the gradients of the backward pass are not{how}; what the "
+        "loss is made of differs, or how it is differentiated"
     )
 
 
 def _learning_rate(evidence: Evidence) -> str:
-    ours, theirs = (line["learning_rate"] for line in evidence.lines)
-    before = evidence.line(evidence.manual, evidence.step - 1).get("learning_rate")
-    if ours == before and ours != theirs:
-        return "the schedule: the learning rate stood still by hand; call scheduler.step() after every optimizer step"
-    return f"the schedule: {ours:.6g} against {theirs:.6g}; check its shape, the warm-up and the total number of steps"
+    return evidence.found("schedule") or NOT_DECIDED
 
 
 def _weights_moved_differently(evidence: Evidence) -> str:
     """Same batch, random state and earlier gradients, another loss: the step before moved the weights otherwise."""
-    settings = _optimizer_differences(evidence)
-    if settings:
-        return f"the optimizer: its settings differ ({settings})"
-    return (
+    return evidence.found("optimizer", "model", "dtype", "backward") or (
         "the optimizer: up to here gradients and learning rates are equal, so the step before moved the weights "
-        "otherwise; check the kind of optimizer and its settings"
+        "otherwise; check the kind of optimizer, its settings, and what else touches the weights"
     )
-
-
-def _optimizer_differences(evidence: Evidence) -> str:
-    """`weight_decay 0.01 by hand, 0.0 in Trainer`, from the records' description of the optimizer."""
-    ours, theirs = (record.start.get("optimizer", {}) for record in (evidence.manual, evidence.trainer))
-    if ours.get("class") != theirs.get("class"):
-        return f"{ours.get('class')} by hand, {theirs.get('class')} in Trainer"
-    our_groups, their_groups = ours.get("groups", []), theirs.get("groups", [])
-    found = [
-        f"{name} {mine[name]} by hand, {other.get(name)} in Trainer"
-        for mine, other in zip(our_groups, their_groups, strict=False)
-        for name in mine
-        if name not in ("initial_lr", "parameters") and mine[name] != other.get(name)
-    ]
-    if not found and [g["parameters"] for g in our_groups] != [g["parameters"] for g in their_groups]:
-        found = ["parameters are split into other groups"]
-    return "; ".join(dict.fromkeys(found))
 
 
 def _when_to_evaluate(evidence: Evidence) -> str:
@@ -231,8 +633,23 @@ def _when_to_evaluate(evidence: Evidence) -> str:
 
 
 def _evaluation(evidence: Evidence) -> str:
+    ours, theirs = (
+        next((line for line in record.evaluations if line["step"] == evidence.step), {})
+        for record in (evidence.manual, evidence.trainer)
+    )
+    reported = next((line for line in evidence.manual.log_history if line.get("step") == evidence.step), None)
+    if evidence.quantity in ("eval_loss", "eval_accuracy") and not any(
+        evidence.quantity in line for line in evidence.manual.log_history if line.get("step") == evidence.step
+    ):
+        what = "nothing" if reported is None or not evidence.manual.log_history else f"no {evidence.quantity}"
+        return f"the report: the loop returned {what} for this evaluation, which itself is equal; return its values"
+    if evidence.quantity == "eval_forward_batch":
+        return _evaluation_batches(ours, theirs)
+    if evidence.quantity == "eval_forward_logits" and (
+        ours.get("autocast", [None])[:1] != theirs.get("autocast", [None])[:1]
+    ):
+        return "the evaluation's precision: one loop evaluates under autocast, the other does not"
     by_name = {
-        "eval_forward_batch": "the evaluation's batches: other reviews, another order or another padding",
         "eval_forward_mode": "the evaluation's mode: call model.eval() before and model.train() after",
         "eval_forward_logits": "the weights at the evaluation: the last step moved them otherwise. "
         + _weights_moved_differently(evidence),
@@ -245,6 +662,24 @@ def _evaluation(evidence: Evidence) -> str:
     return by_name[evidence.quantity]
 
 
+def _evaluation_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> str:
+    if ours.get("samples") != theirs.get("samples"):
+        return (
+            f"the evaluation's batches: {ours.get('samples')} reviews by hand, {theirs.get('samples')} in Trainer; "
+            "leave no smaller last batch out (drop_last)"
+        )
+    if ours.get("reviews") != theirs.get("reviews"):
+        return "the evaluation's batches: other reviews; check which slice is evaluated, and how it is cut"
+    if ours.get("batch_sizes") != theirs.get("batch_sizes"):
+        sizes = ours["batch_sizes"][:1], theirs["batch_sizes"][:1]
+        return f"the evaluation's batches: {sizes[0][0]} reviews at a time by hand, {sizes[1][0]} in Trainer"
+    if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"labels"}:
+        return "the evaluation's labels: the same reviews with other labels"
+    if ours.get("padded_tokens") != theirs.get("padded_tokens"):
+        return "the evaluation's batches: the same reviews in another order or with another padding"
+    return "the evaluation's batches: the same reviews in another order, or with another mask"
+
+
 def _number_of_steps(evidence: Evidence) -> str:
     return (
         f"the length: {len(evidence.manual.steps)} steps by hand, {len(evidence.trainer.steps)} in Trainer; "
@@ -253,6 +688,10 @@ def _number_of_steps(evidence: Evidence) -> str:
 
 
 def _logged(evidence: Evidence) -> str:
+    if not any("loss" in line for line in evidence.manual.log_history):
+        return "the log: the loop returned no line with a training loss; every step itself is equal"
+    if evidence.quantity == "logged grad_norm":
+        return "the log: every step is equal, the gradient norm that is logged is not; log the norm before the clip"
     return "the log: every step is equal, what the loops report of them is not; check how the mean loss is taken"
 
 

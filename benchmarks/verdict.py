@@ -2,10 +2,15 @@
 
 Reads two records and two saved models; runs nothing. Equal means exactly equal: `==` on floats (two NaNs
 count as equal), `torch.equal` on weights. There is no tolerance.
+
+What only one of the loops shows is not compared: the labels and the loss where a loop keeps them from the model and
+has a criterion of its own, a random generator from which neither loop draws, and the log lines that a loop given with
+`--loop` does not return. The verdict says what that was, and which dials never acted.
 """
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,13 +19,13 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 
-from benchmarks.causes import likely_cause
+from benchmarks.causes import differing_inputs, likely_cause, other_findings
 from shared.errors import SameLoopError
 from shared.files import sha256
 from shared.folder import WEIGHTS_FILE
 from shared.record import RunRecord
 
-SCHEMA = 1
+SCHEMA = 2
 # What a step is made of, in causal order: what comes later depends on what comes before.
 STEP_QUANTITIES = ("batch", "mode", "rng", "forward_losses", "losses", "grad_norm", "learning_rate")
 EVALUATION_QUANTITIES = ("batch", "mode", "logits", "loss", "accuracy")
@@ -66,16 +71,57 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
         "steps": len(manuals[0].steps),
         "max_abs_diff": {**max_abs_diff(manuals, trainers), "weights": weights.max_abs_diff},
         "first_divergence": first
-        and {
-            **first._asdict(),
-            "rank": rank,
-            "likely_cause": likely_cause(first.step, first.quantity, manuals[rank], trainers[rank]),
-        },
+        and _explained(first, rank, manuals[rank], trainers[rank], (manual_dir, trainer_dir)),
+        "never_acted": never_acted(trainers),
+        "remarks": [
+            *not_compared(manuals[0], trainers[0]),
+            *observations(manuals[0], trainers[0]),
+            *saved_config_differences(manual_dir, trainer_dir),
+        ],
         "manual": summary(manuals, manual_dir),
         "trainer": summary(trainers, trainer_dir),
         "config": manuals[0].config.model_dump(),
         "environment": {**manuals[0].header["environment"], "world_size": len(manuals)},
     }
+
+
+def _explained(
+    first: Divergence, rank: int, manual: RunRecord, trainer: RunRecord, folders: tuple[Path, Path]
+) -> dict[str, Any]:
+    """The first divergence with its cause, what else differs, and batches shown by their first review."""
+    cause = likely_cause(first.step, first.quantity, manual, trainer)
+    shown = first
+    if first.quantity in ("batch", "eval_forward_batch"):
+        texts = [
+            _first_review(record, folder, first) for record, folder in zip((manual, trainer), folders, strict=True)
+        ]
+        if all(texts):
+            shown = first._replace(manual=texts[0], trainer=texts[1])
+    return {
+        **shown._asdict(),
+        "rank": rank,
+        "likely_cause": cause,
+        "also": other_findings(first.step, cause, manual, trainer),
+    }
+
+
+def _first_review(record: RunRecord, folder: Path, first: Divergence) -> str | None:
+    """How a batch that differs begins, in words, and how large it is; None where that is not known."""
+    if first.quantity == "batch":
+        line = record.steps[first.step - 1]
+        ours, theirs = (each if isinstance(each, list) else [] for each in (first.manual, first.trainer))
+        number = next((n for n, pair in enumerate(zip(ours, theirs, strict=False)) if differing_inputs(*pair)), 0)
+        tokens = (line.get("first_review") or [[]])[min(number, len(line.get("first_review") or [[]]) - 1)]
+    else:
+        line = next((line for line in record.evaluations if line["step"] == first.step), {})
+        tokens = line.get("first_review", [])
+    file = folder / "tokenizer.json"
+    if not tokens or not file.is_file():
+        return None
+    from tokenizers import Tokenizer
+
+    text = Tokenizer.from_file(str(file)).decode(tokens)
+    return f"{text!r}... ({line['samples']} reviews, {line['tokens']} tokens, padded to {line['padded_tokens']})"
 
 
 def first_divergence(manuals: list[RunRecord], trainers: list[RunRecord]) -> tuple[Divergence | None, int]:
@@ -92,23 +138,147 @@ def first_divergence(manuals: list[RunRecord], trainers: list[RunRecord]) -> tup
 
 def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
     """Every difference between two records, in causal order; nothing if there is none."""
-    if different := manual.config.differences(trainer.config):
+    different = {name: pair for name, pair in manual.config.differences(trainer.config).items() if name != "loop"}
+    if different:
         yield Divergence(0, "config", *({name: pair[side] for name, pair in different.items()} for side in (0, 1)))
     ours, theirs = manual.start.get("initial_weights", {}), trainer.start.get("initial_weights", {})
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if ours.get(name) != theirs.get(name):
             yield Divergence(0, f"initial weights: {name}", ours.get(name), theirs.get(name))
+    lenient = is_lenient(manual)
     evaluations = _pair_by_step(manual.evaluations, trainer.evaluations)
     reports = _pair_by_step(*(_reported_evaluations(record) for record in (manual, trainer)))
-    yield from _evaluation_divergences(0, evaluations, reports)
+    yield from _evaluation_divergences(0, evaluations, reports, lenient)
+    generators = _generators_drawn_from(manual, trainer)
     for our_step, their_step in zip(manual.steps, trainer.steps, strict=False):
         step = our_step["step"]
-        yield from _unequal(step, STEP_QUANTITIES, our_step, their_step)
-        yield from _evaluation_divergences(step, evaluations, reports)
+        yield from _unequal(step, STEP_QUANTITIES, *_comparable(our_step, their_step, generators))
+        yield from _evaluation_divergences(step, evaluations, reports, lenient)
     if len(manual.steps) != len(trainer.steps):
         last = min(len(manual.steps), len(trainer.steps))
         yield Divergence(last + 1, "number of steps", len(manual.steps), len(trainer.steps))
     yield from _log_divergences(manual, trainer)
+
+
+def _comparable(ours: dict[str, Any], theirs: dict[str, Any], generators: set[str]) -> tuple[dict, dict]:
+    """Two lines of a step or an evaluation without what only one of the loops shows."""
+    ours, theirs = dict(ours), dict(theirs)
+    mine, other = ours.get("batch"), theirs.get("batch")
+    if isinstance(mine, dict) and isinstance(other, dict):
+        ours["batch"], theirs["batch"] = _common(mine, other)
+    elif isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other):
+        pairs = [
+            _common(a, b) if isinstance(a, dict) and isinstance(b, dict) else (a, b)
+            for a, b in zip(mine, other, strict=True)
+        ]
+        ours["batch"], theirs["batch"] = [a for a, _ in pairs], [b for _, b in pairs]
+    if isinstance(ours.get("rng"), dict) and isinstance(theirs.get("rng"), dict):
+        for line in (ours, theirs):
+            line["rng"] = {name: value for name, value in line["rng"].items() if name in generators}
+    if None in (ours.get("forward_losses") or ()) or None in (theirs.get("forward_losses") or ()):
+        ours["forward_losses"] = theirs["forward_losses"] = None
+    return ours, theirs
+
+
+def _common(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[dict, dict]:
+    names = [name for name in ours if name in theirs]
+    return {name: ours[name] for name in names}, {name: theirs[name] for name in names}
+
+
+def _generators_drawn_from(manual: RunRecord, trainer: RunRecord) -> set[str]:
+    """The random generators that decide: torch's, and any other whose state changes in the course of either run."""
+    found = {"torch", "cuda", "mps"}
+    for record in (manual, trainer):
+        states = [line["rng"] for line in record.steps if isinstance(line.get("rng"), dict)]
+        found |= {name for state in states for name in state if state[name] != states[0].get(name)}
+    return found
+
+
+# What the verdict must add ------------------------------------------------------------------------
+
+
+def never_acted(trainers: list[RunRecord]) -> list[str]:
+    """What these dials and this slice did not put to the test: a loop that lacks it would be identical, too.
+
+    A sentence each, with the evidence.
+    """
+    record, config = trainers[0], trainers[0].config
+    steps = [line for each in trainers for line in each.steps]
+    found = []
+    unclipped = [line["unclipped_norm"] for line in steps if line.get("unclipped_norm") is not None]
+    if config.max_grad_norm and unclipped and max(unclipped) <= config.max_grad_norm:
+        found.append(
+            f"the clip never acted: no gradient norm was above {max(unclipped):.3g}, max_grad_norm is "
+            f"{config.max_grad_norm:g}"
+        )
+    lengths = [n for line in steps for batch in line.get("lengths", ()) for n in batch]
+    if lengths and max(lengths) < config.max_length:
+        found.append(f"max_length {config.max_length} never cut: the longest review has {max(lengths)} tokens")
+    if len(record.steps) <= record.steps_per_epoch:
+        found.append("one epoch only: a new order per epoch, and train mode after an evaluation, were not tested")
+    evaluations = [sizes for line in record.evaluations if (sizes := line.get("batch_sizes"))]
+    if evaluations and all(len(set(sizes)) == 1 for sizes in evaluations):
+        found.append("every evaluation batch was full: how a smaller last one is weighed was not tested")
+    sizes = {line["samples"] for line in steps}
+    if config.dataloader_drop_last and len(sizes) == 1 and config.train_size % config.per_device_train_batch_size == 0:
+        found.append("dataloader_drop_last never acted: every batch was full")
+    if config.gradient_accumulation_steps > 1 and all(len(line["batch"]) == 1 for line in steps):
+        found.append("gradient_accumulation_steps never acted: every step had one batch")
+    rates = {line["learning_rate"] for line in steps}
+    if not config.lr_scheduler_type.startswith("constant") and len(rates) == 1:
+        found.append(f"the schedule never acted: one learning rate, {rates.pop():g}, in every step")
+    return found
+
+
+def not_compared(manual: RunRecord, trainer: RunRecord) -> list[str]:
+    """What the loop by hand does not show, and so was not compared; a sentence each."""
+    found = []
+    if any(None in (line.get("forward_losses") or ()) for line in manual.steps) and not any(
+        None in (line.get("forward_losses") or ()) for line in trainer.steps
+    ):
+        found.append(
+            "not compared: the model's own loss and its labels, which the loop by hand keeps from it; what goes into "
+            "backward() was"
+        )
+    if not is_lenient(manual):
+        return found
+    for name in (*REPORTED_EVALUATION, *REPORTED_TRAINING):
+        ours, theirs = (sum(name in line for line in record.log_history) for record in (manual, trainer))
+        if ours < theirs and name not in ("epoch", "grad_norm", "learning_rate"):
+            found.append(f"not compared: {name} of {theirs - ours} log lines, which the loop does not return")
+    return found
+
+
+def observations(manual: RunRecord, trainer: RunRecord) -> list[str]:
+    """What changes no number and is worth a sentence all the same."""
+    if any(line.get("graph") for line in manual.evaluations) and not any(
+        line.get("graph") for line in trainer.evaluations
+    ):
+        return [
+            "the evaluation by hand builds graphs, which changes no number but costs memory: put it under "
+            "torch.no_grad()"
+        ]
+    return []
+
+
+def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
+    """In which entries the two saved models' `config.json` differ; weights are compared elsewhere."""
+    try:
+        ours, theirs = (
+            json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (manual_dir, trainer_dir)
+        )
+    except (OSError, ValueError):
+        return ["not compared: the saved models' config.json, one of which cannot be read"]
+    names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+    values = (
+        f"{name} ({ours.get(name, 'not set')} by hand, {theirs.get(name, 'not set')} in Trainer)" for name in names
+    )
+    return [f"the saved config.json differ in {', '.join(values)}"] if names else []
+
+
+def is_lenient(manual: RunRecord) -> bool:
+    """Whether the run is of a loop that its user gave with `--loop`: it may report less than `Trainer` does."""
+    return getattr(manual.config, "loop", None) is not None
 
 
 class WeightsDifference(NamedTuple):
@@ -189,19 +359,29 @@ def epoch_means(records: list[RunRecord]) -> list[float]:
     return [sum(losses) / len(losses) for losses in by_epoch.values()]
 
 
-def _evaluation_divergences(step: int, evaluations: dict, reports: dict) -> Iterator[Divergence]:
+def _evaluation_divergences(step: int, evaluations: dict, reports: dict, lenient: bool) -> Iterator[Divergence]:
     """The differences of the evaluations after `step`: first what was seen, then what was reported."""
     for ours, theirs in evaluations.get(step, []):
         if not (ours and theirs):
             yield Divergence(step, "evaluation", *("yes" if line else "no" for line in (ours, theirs)))
-        yield from _unequal(step, EVALUATION_QUANTITIES, ours, theirs, prefix="eval_forward_")
+        # The loss and the accuracy that the model's own outputs give; without labels it gives none.
+        shown = {name for name in ("loss", "accuracy") if ours.get(name) is None or theirs.get(name) is None}
+        names = tuple(name for name in EVALUATION_QUANTITIES if name not in shown)
+        yield from _unequal(step, names, *_comparable(ours, theirs, set()), prefix="eval_forward_")
     for ours, theirs in reports.get(step, []):
-        yield from _unequal(step, REPORTED_EVALUATION, ours, theirs)
+        names = tuple(name for name in REPORTED_EVALUATION if not lenient or name in ours)
+        yield from _unequal(step, names, ours, theirs)
 
 
 def _log_divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
     """The differences of the training values that the loops logged, line by line."""
     logs = [[line for line in record.log_history if "loss" in line] for record in (manual, trainer)]
+    if is_lenient(manual):
+        by_step = {line.get("step"): line for line in logs[1]}
+        for ours in logs[0]:
+            names = tuple(name for name in REPORTED_TRAINING if name in ours and ours.get("step") in by_step)
+            yield from _unequal(ours.get("step", 0), names, ours, by_step.get(ours.get("step"), {}), prefix="logged ")
+        return
     for ours, theirs in zip(*logs, strict=False):
         yield from _unequal(ours.get("step", 0), REPORTED_TRAINING, ours, theirs, prefix="logged ")
     if len(logs[0]) != len(logs[1]):

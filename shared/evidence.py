@@ -86,8 +86,8 @@ def describe_loader(loader: DataLoader) -> dict[str, Any]:
     """Where a pass over a loader takes its order from: the sampler, and whose generator it draws from.
 
     `sampler_seed` is the seed that the sampler's own generator was given last, None where it has none and draws from
-    torch's global random state; `draws_first`: the loader itself has been given that generator, too, and draws from
-    it before the sampler does.
+    torch's global random state. `own_generator`: the loader itself has been given one, from which it draws the number
+    that it otherwise draws from the global state; `draws_first`: it is the sampler's, which then comes second.
     """
     sampler = loader.sampler
     if loader.batch_sampler is not None:
@@ -97,6 +97,7 @@ def describe_loader(loader: DataLoader) -> dict[str, Any]:
     return {
         "sampler": type(sampler).__name__,
         "sampler_seed": generator.initial_seed() if is_own else None,
+        "own_generator": loader.generator is not None,
         "draws_first": is_own and loader.generator is generator,
         "batch_size": loader.batch_size or getattr(loader.batch_sampler, "batch_size", None),
         "drop_last": bool(loader.drop_last or getattr(loader.batch_sampler, "drop_last", False)),
