@@ -169,8 +169,20 @@ class RunRecord:
 
     @property
     def log_history(self) -> list[dict[str, Any]]:
-        """What the loop itself logged, one dictionary per log line, as it returned it."""
-        return self.footer.get("log_history", [])
+        """What the loop itself logged, one dictionary per log line, as it returned it.
+
+        A line of a loop that does not count its steps gets the step and the epoch of the evaluation that it is of or
+        before, as the recorder saw it.
+        """
+        filled, evaluations = [], 0
+        for line in self.footer.get("log_history", []):
+            seen = self.evaluations[evaluations : evaluations + 1] or self.steps[-1:]
+            step = line.get("step", seen[0]["step"] if seen else None)
+            if step is not None and not {"step", "epoch"} <= line.keys():
+                line = {**line, "step": step, "epoch": line.get("epoch", step / self.steps_per_epoch)}
+            filled.append(line)
+            evaluations += "eval_loss" in line
+        return filled
 
     @property
     def steps_per_epoch(self) -> int:
