@@ -203,8 +203,16 @@ def run_in_fresh_process(
     if returncode:
         how = f"exit status {returncode}" if returncode > 0 else f"signal {-returncode}"
         raise SameLoopError(f"the {loop} loop did not finish ({how})")
-    if not is_finished(output_dir) and not RunRecord.read(output_dir).detail:
+    if not is_finished(output_dir) and not _has_detail(output_dir):
         raise SameLoopError(f"the {loop} loop ended its process before it was done: a page must return from `train`")
+
+
+def _has_detail(run_dir: Path) -> bool:
+    """Whether a run was to look into one step, and has."""
+    try:
+        return bool(RunRecord.read(run_dir).detail)
+    except SameLoopError:
+        return False
 
 
 def launch(command: list[str], nproc_per_node: int) -> int:

@@ -109,7 +109,7 @@ def loop_command(loop: str, summary: str) -> click.Command:
         page = kept_page(code) if code else page_of(loop, config)
         if output_dir is None and resume_from_checkpoint not in (None, LAST):
             output_dir = Path(resume_from_checkpoint).parent
-        output_dir = output_dir or default_output_dir(config.preset, loop)
+        named, output_dir = output_dir, output_dir or default_output_dir(config.preset, loop)
         run_loop(
             loop,
             page,
@@ -122,7 +122,9 @@ def loop_command(loop: str, summary: str) -> click.Command:
         )
         if record and detail_step is None and launched_rank() == 0:
             print_losses(RunRecord.read(output_dir).log_history)
-        announce(f"model and record in {output_dir}")
+        # Who has named the folder knows, and it may be one that is soon gone.
+        if named is None:
+            announce(f"model and record in {output_dir}")
 
     instrument = [
         click.Option(
