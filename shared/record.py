@@ -173,15 +173,21 @@ class RunRecord:
 
         A line of a loop that does not count its steps gets the step and the epoch of the evaluation that it is of or
         before, as the recorder saw it.
+
+        Raises:
+            SameLoopError: the record is damaged.
         """
         filled, evaluations = [], 0
-        for line in self.footer.get("log_history", []):
-            seen = self.evaluations[evaluations : evaluations + 1] or self.steps[-1:]
-            step = line.get("step", seen[0]["step"] if seen else None)
-            if step is not None and not {"step", "epoch"} <= line.keys():
-                line = {**line, "step": step, "epoch": line.get("epoch", step / self.steps_per_epoch)}
-            filled.append(line)
-            evaluations += "eval_loss" in line
+        try:
+            for line in self.footer.get("log_history", []):
+                if not {"step", "epoch"} <= line.keys():
+                    seen = (self.evaluations[evaluations:] or self.steps[-1:])[0]
+                    step = line.get("step", seen["step"])
+                    line = {**line, "step": step, "epoch": line.get("epoch", step / self.steps_per_epoch)}
+                filled.append(line)
+                evaluations += "eval_loss" in line
+        except (AttributeError, IndexError, KeyError, TypeError, ZeroDivisionError):
+            raise SameLoopError("the record's log lines are damaged: run again") from None
         return filled
 
     @property
