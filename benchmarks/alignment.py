@@ -8,11 +8,7 @@ says where, and a test fails.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
-
-ROOT = Path(__file__).parent.parent
-PAGES = {"manual": ROOT / "manual_loop" / "train.py", "trainer": ROOT / "trainer_loop" / "train.py"}
 
 
 class Phase(NamedTuple):
@@ -185,47 +181,48 @@ class Stretch(NamedTuple):
     lines: list[str]
 
 
-def segments(page: str) -> list[Stretch]:
+def segments(page: str, source: str) -> list[Stretch]:
     """Cut a page as declared.
 
     Args:
         page: `manual` or `trainer`.
+        source: its text.
 
     Raises:
         ValueError: the page is not as declared; says where.
     """
-    source = PAGES[page].read_text(encoding="utf-8").splitlines()
+    source_lines = source.splitlines()
     found, position = [], 0
     for segment in SEGMENTS[page]:
-        lines = source[position : position + segment.lines]
+        lines = source_lines[position : position + segment.lines]
         if len(lines) < segment.lines or not lines[0].strip().startswith(segment.begins):
             got = lines[0].strip() if lines else "the end of the page"
             raise ValueError(
-                f"{PAGES[page].name} of {page}, line {position + 1}: {segment.phase!r} should begin here with "
+                f"the page of {page}, line {position + 1}: {segment.phase!r} should begin here with "
                 f"{segment.begins!r}, not {got!r}"
             )
         found.append(Stretch(segment.phase, position + 1, lines))
         position += segment.lines
-    if position != len(source):
+    if position != len(source_lines):
         raise ValueError(f"{page}: the lines from {position + 1} on are not declared")
     return found
 
 
-def aligned(page: str) -> list[Stretch]:
-    """Cut a page that may have been edited since, for whoever tries things out on it.
+def aligned(page: str, source: str) -> list[Stretch]:
+    """Cut a page that may not be the package's own any more, for whoever tries things out on it.
 
     As `segments`, but a segment ends where the next one that still can be found begins; new lines belong to the one
     before them.
     """
     try:
-        return segments(page)
+        return segments(page, source)
     except ValueError:
-        source = PAGES[page].read_text(encoding="utf-8").splitlines()
+        lines = source.splitlines()
     # What stands above the first one that is found is the beginning of the page.
-    begins = {0: SEGMENTS[page][0].phase, **_found_begins(SEGMENTS[page], [line.strip() for line in source])}
-    ends = [*sorted(begins)[1:], len(source)]
+    begins = {0: SEGMENTS[page][0].phase, **_found_begins(SEGMENTS[page], [line.strip() for line in lines])}
+    ends = [*sorted(begins)[1:], len(lines)]
     return [
-        Stretch(begins[start], start + 1, source[start:end]) for start, end in zip(sorted(begins), ends, strict=True)
+        Stretch(begins[start], start + 1, lines[start:end]) for start, end in zip(sorted(begins), ends, strict=True)
     ]
 
 
@@ -252,10 +249,10 @@ def _found_begins(declared: Sequence[Segment], lines: Sequence[str]) -> dict[int
     return found
 
 
-def by_phase(page: str) -> dict[str, list[Stretch]]:
+def by_phase(page: str, source: str) -> dict[str, list[Stretch]]:
     """A page's segments by phase, in the order of `PHASES`; every phase is there, perhaps without lines."""
     found: dict[str, list[Stretch]] = {phase.name: [] for phase in PHASES}
-    for stretch in aligned(page):
+    for stretch in aligned(page, source):
         found[stretch.phase].append(stretch)
     return found
 

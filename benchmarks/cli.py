@@ -14,6 +14,10 @@ from benchmarks.compare import compare
 from benchmarks.plot import FORMATS, KINDS, STYLE_NAMES, plot
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
+from shared.config import RunConfig, option
+from shared.errors import SameLoopError
+from shared.page import kept_pages, pages_of
+from shared.record import RunRecord
 from shared.run import default_output_dir
 from trainer_loop.command import command as trainer_command
 
@@ -25,10 +29,12 @@ def sameloop() -> None:
     """Is the Hugging Face Trainer really the loop you wrote by hand? Run both, compare every bit."""
 
 
-def _compare(output_dir: Path | None, overwrite_output_dir: bool, nproc_per_node: int, **parameters: Any) -> int:
+def _compare(
+    output_dir: Path | None, overwrite_output_dir: bool, nproc_per_node: int, reuse: bool, **parameters: Any
+) -> int:
     config = config_from(parameters)
     output_dir = output_dir or default_output_dir(config.preset)
-    comparison = compare(config, output_dir, overwrite_output_dir, nproc_per_node)
+    comparison = compare(config, output_dir, overwrite_output_dir, nproc_per_node, reuse)
 
     from rich.console import Console
 
@@ -50,10 +56,15 @@ processes = click.Option(
     metavar="INT",
     help="processes per loop, as with torchrun  [default: 1]",
 )
+reused = click.Option(
+    ["--reuse"],
+    is_flag=True,
+    help="of the comparison that DIR holds, keep a loop's run if its page and all else it depends on are unchanged",
+)
 sameloop.add_command(
     DialCommand(
         "compare",
-        params=[*run_options(), processes, *dial_options()],
+        params=[*run_options(), processes, reused, *dial_options()],
         callback=_compare,
         help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,
@@ -75,23 +86,41 @@ def locate(output_dir: Path) -> int:
 
 
 @sameloop.command()
-def diff() -> None:
-    """Show the two pages side by side, aligned by what their lines do, and what each phase costs by hand."""
+@click.argument("output_dir", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
+@click.option("--loop", "file", metavar="FILE", help="a file of yours in place of the manual page")
+def diff(output_dir: Path | None, file: str | None) -> None:
+    """Show the two pages side by side, aligned by what their lines do, and what each phase costs by hand.
+
+    With RUN, a comparison's folder, the pages that it ran.
+    """
+    if output_dir and file:
+        raise SameLoopError("RUN and --loop exclude each other: RUN has its own pages")
+    pages = kept_pages(output_dir) if output_dir else pages_of(RunConfig.build(loop=file))
+
     from rich.console import Console
 
     from benchmarks.diff import WIDTH, print_diff
 
-    print_diff(Console(width=WIDTH, highlight=False))
+    print_diff(pages, Console(width=WIDTH, highlight=False))
 
 
-def _xray(step: int | None, as_json: bool, **parameters: Any) -> int:
-    config = config_from(parameters)
+def _xray(output_dir: Path | None, step: int | None, as_json: bool, **parameters: Any) -> int:
+    if output_dir is None:
+        config, pages = config_from(parameters), None
+    else:
+        source_of = click.get_current_context().get_parameter_source
+        given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
+        if given:
+            raise SameLoopError(
+                f"{option(given[0])}: the x-ray of {output_dir} has its dials; leave out one of the two"
+            )
+        config, pages = RunRecord.read(output_dir / "manual").config, kept_pages(output_dir)
 
     from rich.console import Console
 
     from benchmarks.xray import WIDTH, print_xray, xray
 
-    found = xray(config, step)
+    found = xray(config, step, pages)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:
@@ -109,13 +138,15 @@ sameloop.add_command(
     DialCommand(
         "xray",
         params=[
+            click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]"),
             debug_option(),
             steps,
             click.Option(["--json", "as_json"], is_flag=True, help="every event of the whole run, as JSON"),
             *dial_options(),
         ],
         callback=_xray,
-        help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines.",
+        help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a "
+        "comparison's folder, the pages and the dials that it ran.",
         context_settings=CONTEXT,
     )
 )

@@ -9,29 +9,58 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from shared.checkpoints import LAST, in_order, problem_with
-from shared.config import RunConfig
+from shared.config import RunConfig, option, show
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
 from shared.folder import COMPARISON_FILE, LOOPS, can_be_resumed, earlier_config, is_finished, output_folder
 from shared.hub import go_offline_if_unreachable
 from shared.interrupt import SIGNALS, handling
+from shared.page import CODE_FILE, ROOT, Page, kept_code, pages_of, what_changed
 from shared.progress import announce
 from shared.record import RunRecord
+from shared.run import environment
+
+# Started with this, a loop's process imports nothing from the folder it is started in (`python -P`, of which 3.10 has
+# none yet), but everything from where the process that starts it has it from.
+START = """
+import sys
+root, loop = sys.argv[1:3]
+del sys.argv[1:3]
+sys.path[:] = [entry for entry in sys.path if entry]
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+found = find_spec("shared")
+if found is None or found.origin is None or Path(found.origin).resolve().parent.parent != Path(root):
+    sys.path.insert(0, root)
+from shared.command import run_command
+sys.exit(run_command(import_module(loop + "_loop.command").command, "sameloop " + loop))
+"""
 
 
-def compare(config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_per_node: int = 1) -> dict[str, Any]:
+def compare(
+    config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_per_node: int = 1, reuse: bool = False
+) -> dict[str, Any]:
     """Run the two loops, each in fresh processes, one after the other, and compare what they left.
 
     A comparison with the same dials that was cut off goes on where it was: a loop that is done is not run again, one
-    that has a checkpoint resumes from it. Leaves `manual/` and `trainer/` (a model and a record each),
-    `comparison.json`, `comparison.png`, `comparison.svg` and `comparison.alt.txt` in `output_dir`.
+    that has a checkpoint resumes from it, unless its page has changed since. Leaves `manual/` and `trainer/` (a model,
+    a record and the page's code each), `comparison.json`, `comparison.png`, `comparison.svg` and `comparison.alt.txt`
+    in `output_dir`.
+
+    Args:
+        config: the dials.
+        output_dir: made if absent.
+        overwrite: replace a comparison with other dials too.
+        nproc_per_node: how many processes each loop has.
+        reuse: of a finished comparison, keep a loop's run where nothing that it depends on has changed since.
 
     Returns:
         The content of `comparison.json`.
@@ -42,16 +71,21 @@ def compare(config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_
     """
     if problem := config.problem_with(nproc_per_node):
         raise SameLoopError(problem)
+    pages = pages_of(config)
     go_offline_if_unreachable(config)
     goes_on = not overwrite and was_cut_off(output_dir, config, nproc_per_node)
-    with output_folder(output_dir, config, overwrite, resume=goes_on):
+    taken_over = [] if goes_on else _reusable(output_dir, config, pages, nproc_per_node, reuse)
+    with output_folder(output_dir, config, overwrite, resume=goes_on, taken_over=taken_over):
         for number, loop in enumerate(LOOPS, start=1):
             announce(f"{number} of {len(LOOPS)}: the {loop} loop")
             folder = output_dir / loop
-            if is_finished(folder):
+            changed = earlier_config(folder) and _why_not_the_same(folder, config, pages[loop])
+            if changed:
+                announce(f"{changed}: starting it anew")
+            elif is_finished(folder):
                 announce(f"it is done already, in {folder}")
                 continue
-            resumable = any(problem_with(checkpoint) is None for checkpoint in in_order(folder))
+            resumable = not changed and any(problem_with(checkpoint) is None for checkpoint in in_order(folder))
             options = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
             run_in_fresh_process(loop, config, folder, nproc_per_node, *options)
         announce("comparing every step, every evaluation and every weight")
@@ -66,6 +100,57 @@ def was_cut_off(output_dir: Path, config: RunConfig, nproc_per_node: int) -> boo
     return bool(started) and all(
         not config.differences(record.config) and record.header["world_size"] == nproc_per_node for record in started
     )
+
+
+def _reusable(
+    output_dir: Path, config: RunConfig, pages: Mapping[str, Page], nproc_per_node: int, reuse: bool
+) -> list[str]:
+    """The loops whose runs in a finished comparison a new one takes over, if asked to; if not, offers it."""
+    if not (output_dir / COMPARISON_FILE).is_file():
+        return []
+    unchanged = []
+    for loop in filter(lambda loop: is_finished(output_dir / loop), LOOPS):
+        changed = _why_not_reused(output_dir / loop, config, pages[loop], nproc_per_node)
+        if changed is None:
+            unchanged.append(loop)
+        elif reuse:
+            announce(f"--reuse: the {loop} loop's run here cannot be kept ({changed})")
+    if unchanged and not reuse:
+        both = len(unchanged) == len(LOOPS)
+        saved = "both" if both else "it and saves half the time"
+        whose = "both loops' runs here are" if both else f"the {unchanged[0]} loop's run here is"
+        announce(f"{whose} unchanged: --reuse keeps {saved}")
+    return unchanged if reuse else []
+
+
+def _why_not_reused(run_dir: Path, config: RunConfig, page: Page, nproc_per_node: int) -> str | None:
+    """What a finished run depends on that has changed since, in a few words; None if nothing has."""
+    record = RunRecord.read(run_dir)
+    if different := config.differences(record.config):
+        name, (ours, theirs) = next(iter(different.items()))
+        return f"{option(name)} {show(theirs)}, not {show(ours)}"
+    if record.header["world_size"] != nproc_per_node:
+        return f"{record.header['world_size']} processes, not {nproc_per_node}"
+    if changed := _why_not_the_same(run_dir, config, page):
+        return changed
+    now, then = environment(), record.header["environment"]
+    if nproc_per_node > 1:
+        now["threads"] = int(os.environ.get("OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // nproc_per_node)))
+    # What the commit says is in the digests, and more exactly.
+    different = [name for name in now if name != "git" and now[name] != then.get(name)]
+    return f"{different[0]} {then.get(different[0])}, now {now[different[0]]}" if different else None
+
+
+def _why_not_the_same(run_dir: Path, config: RunConfig, page: Page) -> str | None:
+    """Which of the files that a run was made from has changed since, in a few words; None if none has."""
+    if changed := what_changed(kept_code(run_dir), page.code):
+        return changed
+    begun = (run_dir / CODE_FILE).stat().st_mtime
+    for name in ("dataset", "model"):
+        source = Path(getattr(config, name))
+        if any(path.stat().st_mtime > begun for path in (source, *source.rglob("*")) if path.exists()):
+            return f"{option(name)} {source} has changed since"
+    return None
 
 
 def write_comparison(output_dir: Path) -> dict[str, Any]:
@@ -93,24 +178,41 @@ def read_comparison(output_dir: Path) -> dict[str, Any]:
         raise SameLoopError(f"{output_dir} holds no {COMPARISON_FILE}: run `sameloop compare` first") from None
 
 
+def command_line(loop: str, config: RunConfig, output_dir: Path, *options: str) -> list[str]:
+    """The command that runs one loop in a process of its own, of the same SameLoop as this one."""
+    if loop != "manual":
+        config = config.model_copy(update={"loop": None})
+    command = [sys.executable, "-c", START, str(ROOT), loop]
+    return [*command, *config.flags(), "--output-dir", str(output_dir), *options]
+
+
 def run_in_fresh_process(
     loop: str, config: RunConfig, output_dir: Path, nproc_per_node: int = 1, *options: str
 ) -> None:
-    """Run one loop with `python -m`, in one process or several, its output shown as it comes.
+    """Run one loop, in one process or several, its output shown as it comes.
 
     Raises:
         SameLoopError: it did not finish; its own message is on stderr already.
         Interrupted: it was asked to stop.
     """
-    command = [sys.executable, "-m", f"{loop}_loop", *config.flags(), "--output-dir", str(output_dir), *options]
-    returncode = launch(command, nproc_per_node)
+    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node)
     if returncode == SameLoopError.exit_status:
         raise SameLoopError  # without a text: the loop's process has told the user what is wrong
     if returncode in (128 + number for number in SIGNALS):
         raise Interrupted("the comparison is cut off; the same command goes on from there", returncode - 128)
     if returncode:
         how = f"exit status {returncode}" if returncode > 0 else f"signal {-returncode}"
-        raise SameLoopError(f"the {loop} loop did not finish ({how}); run it alone: {' '.join(command[1:])}")
+        raise SameLoopError(f"the {loop} loop did not finish ({how})")
+    if not is_finished(output_dir) and not _has_detail(output_dir):
+        raise SameLoopError(f"the {loop} loop ended its process before it was done: a page must return from `train`")
+
+
+def _has_detail(run_dir: Path) -> bool:
+    """Whether a run was to look into one step, and has."""
+    try:
+        return bool(RunRecord.read(run_dir).detail)
+    except SameLoopError:
+        return False
 
 
 def launch(command: list[str], nproc_per_node: int) -> int:

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks.compare import command_line
 from benchmarks.verdict import compare_runs
 from shared.checkpoints import LAST, MANIFEST, in_order, problem_with
 from shared.config import RunConfig
@@ -101,8 +102,7 @@ def kill_and_resume(loop: str, whole: Path, seconds: float, folder: Path, dice: 
 
 
 def _start(loop: str, folder: Path, *options: str) -> subprocess.Popen:
-    flags = RunConfig.build("tiny", **DIALS).flags()
-    command = [sys.executable, "-m", f"{loop}_loop", *flags, "--output-dir", str(folder), *options]
+    command = command_line(loop, RunConfig.build("tiny", **DIALS), folder, *options)
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

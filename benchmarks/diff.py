@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 
 from rich.console import Console
 from rich.syntax import Syntax
@@ -10,21 +11,24 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.alignment import PHASES, Stretch, by_phase, code_lines
+from shared.folder import LOOPS
+from shared.page import Page
 
 WIDTH = 100
 SIDE = (WIDTH - 7) // 2
 
 
-def print_diff(console: Console) -> None:
+def print_diff(pages: Mapping[str, Page], console: Console) -> None:
     """Print every phase with its lines on both pages, then what each costs by hand and what buys it.
 
     Args:
+        pages: both loops'.
         console: coloured when it is a terminal, plain when it is not.
     """
-    manual, trainer = by_phase("manual"), by_phase("trainer")
+    manual, trainer = (by_phase(loop, pages[loop].source) for loop in LOOPS)
     table = Table(width=WIDTH, show_lines=True, title="The same job twice", title_justify="left")
-    for page in ("manual_loop/train.py", "trainer_loop/train.py"):
-        table.add_column(page, width=SIDE, overflow="fold")
+    for loop in LOOPS:
+        table.add_column(pages[loop].name, width=SIDE, overflow="fold")
     for phase in PHASES:
         ours, theirs = manual[phase.name], trainer[phase.name]
         table.add_row(
@@ -32,12 +36,11 @@ def print_diff(console: Console) -> None:
             _side(phase.does, theirs, f"bought with: {phase.bought}"),
         )
     console.print(table)
-    console.print(summary())
+    console.print(summary(manual, trainer))
 
 
-def summary() -> Table:
+def summary(manual: dict[str, list[Stretch]], trainer: dict[str, list[Stretch]]) -> Table:
     """Lines of code by phase on both pages, and what buys the phase from `Trainer`."""
-    manual, trainer = by_phase("manual"), by_phase("trainer")
     table = Table(title="What each phase costs, in lines of code", title_justify="left", width=WIDTH)
     table.add_column("phase")
     table.add_column("by hand", justify="right")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.compare import LOOPS, read_comparison, run_in_fresh_process
-from shared.config import RunConfig
+from shared.page import kept_pages
 from shared.progress import announce
 from shared.record import RunRecord
 
@@ -44,17 +44,19 @@ class Located(NamedTuple):
 def locate(output_dir: Path) -> Located | None:
     """Look into the first divergence of the comparison in `output_dir`; None if it found none.
 
-    Both loops run again, in fresh processes, up to the step of the divergence, with a digest of every weight, every
-    module's output and every gradient of that step. The folder itself is left as it is.
+    Both loops run again as they ran, from the code that they have kept, in fresh processes, up to the step of the
+    divergence, with a digest of every weight, every module's output and every gradient of that step. The folder itself
+    is left as it is.
 
     Raises:
-        SameLoopError: there is no comparison in the folder, or a loop did not finish.
+        SameLoopError: there is no comparison in the folder, or none that keeps its code; or a loop did not finish.
     """
     comparison = read_comparison(output_dir)
     first = comparison["first_divergence"]
     if first is None:
         return None
-    config = RunConfig(**comparison["config"])
+    kept_pages(output_dir)  # refused before anything runs
+    config = RunRecord.read(output_dir / "manual").config
     step = max(1, first["step"])
     with tempfile.TemporaryDirectory() as folder:
         details = []
@@ -62,7 +64,8 @@ def locate(output_dir: Path) -> Located | None:
             announce(f"the {loop} loop again, up to step {step}")
             run_dir = Path(folder) / loop
             processes = comparison["environment"]["world_size"]
-            run_in_fresh_process(loop, config, run_dir, processes, "--detail-step", str(step))
+            options = ["--detail-step", str(step), "--code", str(output_dir / loop)]
+            run_in_fresh_process(loop, config, run_dir, processes, *options)
             details.append(RunRecord.read_all(run_dir)[first["rank"]].detail)
     return next(differences(step, *details), Located(step, None, ""))
 

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple, get_args
 
 import click
@@ -28,8 +29,9 @@ from benchmarks.faults import FAULTS, Fault, faulty_page
 from benchmarks.verdict import compare_runs
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
+from shared.page import package_page
 from shared.progress import announce
-from shared.run import Train, environment, run_loop
+from shared.run import environment, run_loop
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -37,7 +39,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 # One pair of runs ---------------------------------------------------------------------------------
 
 
-def compare_in_process(config: RunConfig, folder: Path, manual: Train | None = None) -> dict[str, Any]:
+def compare_in_process(config: RunConfig, folder: Path, manual: Callable | None = None) -> dict[str, Any]:
     """Run both loops in this process, as `python -m` would, and compare them.
 
     Args:
@@ -48,12 +50,13 @@ def compare_in_process(config: RunConfig, folder: Path, manual: Train | None = N
     Returns:
         The content of `comparison.json`.
     """
-    pages = {loop: importlib.import_module(f"{loop}_loop.train").train for loop in LOOPS}
-    if manual is not None:
-        pages["manual"] = manual
-    for loop, train in pages.items():
+    for loop in LOOPS:
+        # Imported once for all the runs, not anew for each.
+        module = importlib.import_module(f"{loop}_loop.train")
+        if loop == "manual" and manual is not None:
+            module = SimpleNamespace(train=manual)
         try:
-            run_loop(loop, lambda train=train: train, config, folder / loop)
+            run_loop(loop, package_page(loop, module), config, folder / loop)
         finally:
             _allow_any_algorithm()
     return compare_runs(*(folder / loop for loop in LOOPS))

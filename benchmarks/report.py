@@ -13,7 +13,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from benchmarks.alignment import PAGES, PHASES, aligned, by_phase, code_lines
+from benchmarks.alignment import PHASES, aligned, by_phase, code_lines
 from benchmarks.chart_styles import STYLES
 from benchmarks.compare import read_comparison
 from benchmarks.plot import NAMES, gather, inline_svg_of
@@ -46,6 +46,7 @@ from shared.evidence import review_digest
 from shared.folder import LOOPS
 from shared.hub import go_offline_if_unreachable
 from shared.model import load_tokenizer
+from shared.page import Page, kept_pages
 from shared.progress import announce
 from shared.record import RunRecord
 
@@ -104,9 +105,9 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     go_offline_if_unreachable(config)
     announce("report: the reviews of every step")
     reviews = load_reviews(config)
-    found, why_not = _try_xray(config)
+    pages, found, why_not = _try_xray(output_dir, config)
     announce("report: charts and page")
-    html = render(comparison, records, reviews, found, why_not, charts(output_dir))
+    html = render(comparison, records, reviews, found, why_not, charts(output_dir), pages)
     try:
         output.write_text(html, encoding="utf-8")
     except OSError as error:
@@ -114,12 +115,14 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     return output
 
 
-def _try_xray(config: RunConfig) -> tuple[XRay | None, str]:
-    """The x-ray, or why there is none: the data or the model may be gone since."""
+def _try_xray(output_dir: Path, config: RunConfig) -> tuple[dict[str, Page], XRay | None, str]:
+    """The pages that the run has kept and their x-ray, or why there is none: page, data or model may not allow it."""
+    pages: dict[str, Page] = {}
     try:
-        return xray(config), ""
+        pages = kept_pages(output_dir)
+        return pages, xray(config, pages=pages), ""
     except SameLoopError as error:
-        return None, str(error)
+        return pages, None, str(error)
 
 
 def load_reviews(config: RunConfig) -> Reviews:
@@ -143,6 +146,7 @@ def render(
     found: XRay | None,
     why_not: str,
     pictures: dict[str, Markup],
+    pages: Mapping[str, Page] | None = None,
 ) -> str:
     """The page.
 
@@ -152,6 +156,7 @@ def render(
         reviews: of the training slice.
         found: the x-ray; None: there is none, and `why_not` says why.
         pictures: SVG elements by kind.
+        pages: the code of both loops, as the run has kept it; None: it has kept none, and none is shown.
     """
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = Environment(
@@ -166,8 +171,8 @@ def render(
         start=records[0].start,
         names=NAMES,
         charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
-        pages={loop: code(loop) for loop in LOOPS},
-        phases=phase_notes(found),
+        pages={loop: (page.name, code(loop, page.source)) for loop, page in (pages or {}).items()},
+        phases=phase_notes(pages or {}, found),
         costs=cost_rows(comparison, missing="–"),
         epochs=epochs(comparison),
         xray=found and xray_parts(found),
@@ -256,10 +261,9 @@ def _themed(svg: str) -> str:
 # The code -----------------------------------------------------------------------------------------
 
 
-def code(loop: str) -> list[dict[str, Any]]:
+def code(loop: str, source: str) -> list[dict[str, Any]]:
     """A page cut into its segments, its lines coloured: phase, number of the first line, lines of HTML."""
     lexer, formatter = PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
-    source = PAGES[loop].read_text(encoding="utf-8")
     # The formatter closes what it opens on every line.
     lines = highlight(source, lexer, formatter).splitlines()
     return [
@@ -272,13 +276,13 @@ def code(loop: str) -> list[dict[str, Any]]:
                 for number in range(stretch.first, stretch.first + len(stretch.lines))
             ],
         }
-        for stretch in aligned(loop)
+        for stretch in aligned(loop, source)
     ]
 
 
-def phase_notes(found: XRay | None) -> dict[str, dict[str, Any]]:
+def phase_notes(pages: Mapping[str, Page], found: XRay | None) -> dict[str, dict[str, Any]]:
     """By phase: what it does, what buys it, its lines of code on both pages, and Trainer's own line in the x-ray."""
-    pages = {loop: by_phase(loop) for loop in LOOPS}
+    stretches = {loop: by_phase(loop, page.source) for loop, page in pages.items()}
     stacks: dict[str, str] = {}
     for pair in found.pairs if found else ():
         if pair.trainer is not None and pair.trainer.phase not in stacks:
@@ -288,7 +292,7 @@ def phase_notes(found: XRay | None) -> dict[str, dict[str, Any]]:
         phase.name: {
             "does": phase.does,
             "bought": phase.bought,
-            "lines": {loop: code_lines(pages[loop][phase.name]) for loop in LOOPS},
+            "lines": {loop: code_lines(found[phase.name]) for loop, found in stretches.items()},
             "trainer": stacks.get(phase.name, ""),
         }
         for phase in PHASES
@@ -300,22 +304,21 @@ def phase_notes(found: XRay | None) -> dict[str, dict[str, Any]]:
 
 def xray_parts(found: XRay) -> list[dict[str, Any]]:
     """The parts of the x-ray that are worth a look, each with its events."""
-    always = found.common_stack
     return [
-        {"title": title, "is_open": title.startswith("Step"), "events": [_event(pair, always) for pair in pairs]}
+        {"title": title, "is_open": title.startswith("Step"), "events": [_event(pair, found) for pair in pairs]}
         for title, pairs in found.shown()
     ]
 
 
-def _event(pair: Pair, always: tuple[Frame, ...]) -> dict[str, Any]:
+def _event(pair: Pair, found: XRay) -> dict[str, Any]:
     event = pair.manual or pair.trainer
     return {
         "phase": event.phase,
         "what": event.what,
         "numbers": values_text(event.values),
         "equal": pair.equal,
-        "manual": pair.manual and page_frame(pair.manual),
-        "trainer": pair.trainer and _stack(pair.trainer, always),
+        "manual": pair.manual and page_frame(pair.manual, found.page),
+        "trainer": pair.trainer and _stack(pair.trainer, found.common_stack),
     }
 
 

@@ -34,7 +34,9 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer
 from transformers.optimization import GreedyLR
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-ROOT = Path(__file__).parent.parent
+from shared import checkpoints, data, model, plain
+from shared.page import Page
+
 TRANSFORMERS, ACCELERATE = Path(transformers.__file__).parent, Path(accelerate.__file__).parent
 TRAINER_FILE = str(TRANSFORMERS / "trainer.py")
 SCHEDULERS = (LRScheduler, ReduceLROnPlateau, GreedyLR)
@@ -121,7 +123,9 @@ class Tracer:
     """Context manager that traces the one run of a page that happens inside it.
 
     Args:
-        page: the module of the loop's page, `manual_loop.train` or `trainer_loop.train`.
+        loop: `manual` or `trainer`.
+        page: the loop's page. Of what it lacks there are no events.
+        module: the page imported.
         until_step: stop the run with `Traced` when the first epoch boundary after this step has been seen; None: let
             it run to its end.
 
@@ -133,13 +137,19 @@ class Tracer:
         seconds: how long each part took, by (part, epoch, step).
     """
 
-    def __init__(self, page: ModuleType, until_step: int | None = None) -> None:
+    def __init__(self, loop: str, page: Page, module: ModuleType, until_step: int | None = None) -> None:
         self.events: list[Event] = []
         self.calls: list[Call] = []
         self.repetitions: dict[str, tuple[Frame, ...]] = {}
         self.batches_ahead = 0
         self.seconds: dict[tuple[str, int, int], float] = {}
-        self._page, self._page_file = page, page.__file__
+        self._is_manual, self._page, self._page_file = loop == "manual", page, page.paths[page.name]
+        # The page and its neighbours as they are imported now.
+        self._modules = [module] + [
+            each
+            for each in list(sys.modules.values())
+            if each is not module and page.shown_name(str(getattr(each, "__file__", None)))
+        ]
         self._until_step = until_step
         self._undo: list[Callable[[], None]] = []
         self._model: torch.nn.Module | None = None
@@ -155,7 +165,7 @@ class Tracer:
     def __enter__(self) -> Tracer:
         self._install()
         self._previous_profile = sys.getprofile()
-        if self._page.__name__.startswith("trainer"):
+        if not self._is_manual:
             sys.setprofile(self._profile)
         return self
 
@@ -168,14 +178,13 @@ class Tracer:
     # What is hooked -------------------------------------------------------------------------------
 
     def _install(self) -> None:
-        page, is_manual = self._page, self._page.__name__.startswith("manual")
-        for name in ("load_tokenizer", "load_data", "load_model"):
-            self._wrap(page, name, partial(self._on_load, name))
+        for owner, name in ((data, "load_data"), (model, "load_model"), (model, "load_tokenizer")):
+            self._wrap(owner, name, partial(self._on_load, name))
         self._wrap(torch, "manual_seed", self._on_seed)
         self._wrap(torch, "use_deterministic_algorithms", self._on_determinism)
         self._wrap(torch.nn.Module, "to", self._on_model_to)
         self._wrap(DataLoader, "__init__", self._on_loader)
-        self._wrap(page if is_manual else transformers.trainer, "get_parameter_names", self._on_decayed)
+        self._wrap(transformers.trainer_pt_utils, "get_parameter_names", self._on_decayed)
         self._wrap(Optimizer, "__init__", self._on_optimizer)
         for scheduler in SCHEDULERS:
             self._wrap(scheduler, "__init__", self._on_schedule)
@@ -195,14 +204,25 @@ class Tracer:
         self._undo.append(register_optimizer_step_pre_hook(self._on_step).remove)
         for owner in (Optimizer, torch.nn.Module):
             self._wrap(owner, "zero_grad", self._on_zero)
-        self._wrap(page if is_manual else Trainer, "log", self._on_log)
-        self._wrap(page if is_manual else Trainer, "evaluate", self._on_evaluate)
+        for name, on_call in (("log", self._on_log), ("evaluate", self._on_evaluate)):
+            for owner in self._modules if self._is_manual else [Trainer]:
+                if callable(getattr(owner, name, None)):
+                    self._wrap_here(owner, name, on_call)
         self._wrap(torch, "save", self._on_torch_save)
-        neighbour = "manual_loop.checkpoint" if is_manual else "trainer_loop.callbacks"
-        self._wrap(sys.modules[neighbour], "seal", self._on_seal)
+        self._wrap(checkpoints, "seal", self._on_seal)
         self._wrap(PreTrainedModel, "save_pretrained", self._on_save)
 
     def _wrap(self, owner: Any, name: str, on_call: Callable) -> None:
+        """As `_wrap_here`, also under whatever name one of the page's modules has imported it."""
+        original = getattr(owner, name)
+        self._wrap_here(owner, name, on_call)
+        if isinstance(owner, ModuleType):
+            importers = [*self._modules, plain, transformers.trainer]
+            for module in importers:
+                for own_name in [key for key, value in vars(module).items() if value is original]:
+                    self._wrap_here(module, own_name, on_call)
+
+    def _wrap_here(self, owner: Any, name: str, on_call: Callable) -> None:
         """Have `on_call(original, ...)` called in the place of `owner.name(...)`."""
         original, is_own = getattr(owner, name), name in vars(owner)
 
@@ -214,10 +234,10 @@ class Tracer:
 
     # Before the first batch -----------------------------------------------------------------------
 
-    def _on_load(self, name: str, original: Callable, *args: Any) -> Any:
+    def _on_load(self, name: str, original: Callable, *args: Any, **kwargs: Any) -> Any:
         frames = self._frames()
         self._silent += 1
-        loaded = original(*args)
+        loaded = original(*args, **kwargs)
         self._silent -= 1
         if name == "load_data":
             sizes = f"{len(loaded.train_dataset)} + {len(loaded.eval_dataset)}"
@@ -227,7 +247,7 @@ class Tracer:
             self._event("model", f"{type(loaded).__name__}, {weights:,} weights", frames=frames)
         else:
             self._event("data", f"the tokenizer, {len(loaded):,} tokens", frames=frames)
-            self._wrap(loaded, "save_pretrained", self._on_tokenizer_save)
+            self._wrap_here(loaded, "save_pretrained", self._on_tokenizer_save)
         return loaded
 
     def _on_seed(self, original: Callable, seed: int) -> Any:
@@ -254,8 +274,8 @@ class Tracer:
             self._event("batch", f"a loader of batches built over {len(dataset)} reviews")
         original(loader, dataset, *args, **kwargs)
 
-    def _on_decayed(self, original: Callable, *args: Any) -> list[str]:
-        names = original(*args)
+    def _on_decayed(self, original: Callable, *args: Any, **kwargs: Any) -> list[str]:
+        names = original(*args, **kwargs)
         self._event("optimizer", f"{len(names)} tensors picked out that may decay")
         return names
 
@@ -459,9 +479,9 @@ class Tracer:
                 self._event(*self._saving(f"{what} saved"))
         original(value, file, *args, **kwargs)
 
-    def _on_seal(self, original: Callable, *args: Any) -> None:
+    def _on_seal(self, original: Callable, *args: Any, **kwargs: Any) -> None:
         self._event("checkpoint", "the checkpoint sealed: a digest of every file")
-        original(*args)
+        original(*args, **kwargs)
 
     def _saving(self, what: str) -> tuple[str, str]:
         return ("save", f"{what}, for good") if self._part == "end" else ("checkpoint", f"{what}, in a checkpoint")
@@ -502,13 +522,14 @@ class Tracer:
     def _is_called_from_loop(self, or_neighbour: bool = False) -> bool:
         """Whether the wrapped call, three frames up, stands in the page or `trainer.py`, or in a neighbour."""
         file = sys._getframe(3).f_code.co_filename
-        is_neighbour = or_neighbour and Path(file).parent == Path(self._page_file).parent
+        is_neighbour = or_neighbour and self._page.shown_name(file) is not None
         return file in (self._page_file, TRAINER_FILE) or is_neighbour
 
     def _frames(self) -> tuple[Frame, ...]:
         found, frame = [], sys._getframe(1)
         while frame is not None:
-            shown = shown_name(frame.f_code.co_filename)
+            file = frame.f_code.co_filename
+            shown = self._page.shown_name(file) or shown_name(file)
             if shown and not frame.f_code.co_name.startswith("<"):
                 found.append(_frame(frame, shown))
             frame = frame.f_back
@@ -546,10 +567,10 @@ class _Profile:
 
 
 def shown_name(file: str) -> str | None:
-    """How a file is named in a stack; None if it is not shown: only the pages, `Trainer` and accelerate are."""
+    """How a file that is no page's is named in a stack; None if it is not shown: only these are."""
     path = Path(file)
-    if path.parent.parent == ROOT and path.parent.name in ("manual_loop", "trainer_loop"):
-        return f"{path.parent.name}/{path.name}"
+    if file == plain.__file__:
+        return "shared/plain.py"
     if path.parent == TRANSFORMERS and path.name.startswith("trainer"):
         return path.name
     return f"accelerate/{path.name}" if path.parent == ACCELERATE else None

@@ -6,15 +6,15 @@ look at everything in seconds, the run is shortened: a few of the slice's review
 
 from __future__ import annotations
 
-import importlib
 import io
 import statistics
 import tempfile
+from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
+from dataclasses import replace
 from difflib import SequenceMatcher
 from itertools import groupby
 from pathlib import Path
-from types import ModuleType
 from typing import Any, NamedTuple
 
 import torch
@@ -27,12 +27,12 @@ from benchmarks.trace import ACCELERATE, TRANSFORMERS, Call, Event, Frame, Trace
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.folder import LOOPS
+from shared.page import Page, pages_of
 from shared.progress import announce
 from shared.run import run_loop
 
 # A slice this large has reviews of both classes, as the data's own check asks for.
 LEAST_REVIEWS = 16
-MANUAL_PAGE = "manual_loop/train.py"
 # Calls of Trainer's that took less in all are counted together.
 WORTH_A_LINE = 100e-6
 WIDTH = 100
@@ -115,12 +115,14 @@ class XRay(NamedTuple):
     Attributes:
         config: the dials of the run that was watched.
         step: the optimizer step that is looked into, counted from 1.
+        page: the name of the manual page, or of the file in its place.
         traces: the tracers of both loops, by name.
         pairs: every event of the whole run.
     """
 
     config: RunConfig
     step: int
+    page: str
     traces: dict[str, Tracer]
     pairs: list[Pair]
 
@@ -243,16 +245,17 @@ def shortened(config: RunConfig) -> RunConfig:
     return RunConfig(**{**config.model_dump(), **sizes, **whole})
 
 
-def xray(config: RunConfig, step: int | None = None) -> XRay:
+def xray(config: RunConfig, step: int | None = None, pages: Mapping[str, Page] | None = None) -> XRay:
     """Run both loops and trace them.
 
     Args:
         config: the dials.
+        pages: both loops'; None: those that these dials have today.
         step: look into this optimizer step of the run at its full length, and stop after the epoch boundary that
             follows it. None: the first step of the shortened run.
 
     Raises:
-        SameLoopError: as `run_loop`, or there is no such step.
+        SameLoopError: as `run_loop`, there is no such step, or a page does what cannot be traced.
     """
     config = shortened(config) if step is None else config
     last = config.total_steps(1)
@@ -260,20 +263,35 @@ def xray(config: RunConfig, step: int | None = None) -> XRay:
         raise SameLoopError(f"--step {step}: this run has the steps 1 to {last}")
     if config.dataloader_num_workers or config.torch_compile:
         raise SameLoopError("the x-ray cannot look into workers or compiled code; leave out --step, or those dials")
-    pages = {loop: importlib.import_module(f"{loop}_loop.train") for loop in LOOPS}
+    pages = pages or pages_of(config)
     traces = {loop: trace(loop, pages[loop], config, step) for loop in LOOPS}
-    return XRay(config, step or 1, traces, paired(*(traces[loop].events for loop in LOOPS)))
+    return XRay(config, step or 1, pages["manual"].name, traces, paired(*(traces[loop].events for loop in LOOPS)))
 
 
-def trace(loop: str, page: ModuleType, config: RunConfig, until_step: int | None = None) -> Tracer:
-    """Run a page in a folder of its own, unrecorded and unheard, and trace it."""
+def trace(loop: str, page: Page, config: RunConfig, until_step: int | None = None) -> Tracer:
+    """Run a page in a folder of its own, unrecorded and unheard, and trace it.
+
+    Raises:
+        SameLoopError: as `run_loop`, or the page does what cannot be traced.
+    """
     announce(f"x-ray: the {loop} loop")
     quiet = io.StringIO()
-    with tempfile.TemporaryDirectory() as folder, redirect_stdout(quiet), redirect_stderr(quiet):
-        tracer = Tracer(page, until_step)
-        with tracer, suppress(Traced):
-            # `train` is looked up when it runs: by then the tracer has wrapped what the page calls.
-            run_loop(loop, lambda: page.train, config, Path(folder) / "run", record=False)
+    try:
+        with (
+            tempfile.TemporaryDirectory() as folder,
+            redirect_stdout(quiet),
+            redirect_stderr(quiet),
+            page.loaded() as module,
+            Tracer(loop, page, module, until_step) as tracer,
+            suppress(Traced),
+        ):
+            run_loop(loop, replace(page, module=module), config, Path(folder) / "run", record=False)
+    except SameLoopError:
+        raise
+    except Exception as error:
+        problem = page.mistake(error)
+        what = f"{type(error).__name__}: {error}"[:300]
+        raise problem or SameLoopError(f"{page.name} cannot be x-rayed ({what})") from error
     return tracer
 
 
@@ -344,9 +362,9 @@ def stack_text(frames: tuple[Frame, ...], without: tuple[Frame, ...] = ()) -> st
     return " > ".join(texts)
 
 
-def page_frame(event: Event) -> Frame:
-    """The innermost line of the manual page that led to the event."""
-    return next(frame for frame in reversed(event.frames) if frame.file == MANUAL_PAGE)
+def page_frame(event: Event, page: str) -> Frame | None:
+    """The innermost line of the page of this name that led to the event; None if it happened outside the page."""
+    return next((frame for frame in reversed(event.frames) if frame.file == page), None)
 
 
 def values_text(values: dict[str, Any]) -> str:
@@ -360,7 +378,7 @@ def values_text(values: dict[str, Any]) -> str:
 def print_xray(found: XRay, console: Console) -> None:
     """Print the parts worth a look, what only `Trainer` does, and whether the sequences are equal."""
     for title, pairs in _with_prefix(found, console):
-        console.print(events_table(title, pairs, found.common_stack))
+        console.print(events_table(title, pairs, found))
         console.print()
     console.print(bookkeeping_table(found))
     for what, frames in found.traces["trainer"].repetitions.items():
@@ -375,7 +393,7 @@ def print_step(found: XRay, console: Console) -> None:
     """Print the step alone, and whether the sequences are equal."""
     for title, pairs in _with_prefix(found, console):
         if _either(pairs[0]).part == "step":
-            console.print(events_table(title, pairs, found.common_stack))
+            console.print(events_table(title, pairs, found))
     console.print(verdict_text(found))
 
 
@@ -388,8 +406,9 @@ def _with_prefix(found: XRay, console: Console) -> list[tuple[str, list[Pair]]]:
     return found.shown()
 
 
-def events_table(title: str, pairs: list[Pair], always: tuple[Frame, ...]) -> Table:
-    """One part of the run: of each event what happened, the line by hand, and the stack without `always`."""
+def events_table(title: str, pairs: list[Pair], found: XRay) -> Table:
+    """One part of the run: of each event what happened, the line by hand, and the stack without what all have."""
+    page = Path(found.page).name
     table = Table(title=title, title_justify="left", title_style="bold", width=WIDTH, show_header=False, box=None)
     table.add_column(width=8, style="dim", justify="right")
     table.add_column(ratio=1, overflow="fold")
@@ -397,11 +416,10 @@ def events_table(title: str, pairs: list[Pair], always: tuple[Frame, ...]) -> Ta
         event = _either(pair)
         what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (values_text(event.values), "green"))
         table.add_row("" if pair.equal else "DIFFERS", what)
-        if pair.manual:
-            line = page_frame(pair.manual)
-            table.add_row("by hand", Text(f"train.py:{line.line}  {line.code}"))
+        if pair.manual and (line := page_frame(pair.manual, found.page)):
+            table.add_row("by hand", Text(f"{page}:{line.line}  {line.code}"))
         if pair.trainer:
-            table.add_row("Trainer", Text(stack_text(pair.trainer.frames, always)))
+            table.add_row("Trainer", Text(stack_text(pair.trainer.frames, found.common_stack)))
     return table
 
 

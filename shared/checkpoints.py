@@ -1,8 +1,8 @@
 """Checkpoints that are whole or not there, whichever loop wrote them.
 
-A checkpoint is a folder `checkpoint-<step>` in the run's output folder. Its last file is `manifest.json`: the dials
-and a digest of every other file. A folder without it, or with a file that is not as the manifest says, was cut short
-or damaged, and is passed over.
+A checkpoint is a folder `checkpoint-<step>` in the run's output folder. Its last file is `manifest.json`: the dials,
+the code that ran, and a digest of every other file. A folder without it, or with a file that is not as the manifest
+says, was cut short or damaged, and is passed over.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from pydantic import ValidationError
 from shared.config import RunConfig, option, show
 from shared.errors import SameLoopError
 from shared.files import flush_to_disk, write_json
+from shared.page import CODE_FOLDER, kept_code, what_changed
 from shared.progress import announce
 
 MANIFEST = "manifest.json"
@@ -37,7 +39,7 @@ def seal(folder: Path, config: RunConfig, world_size: int) -> None:
     """Declare a checkpoint whole: flush its files to the disk, then write the manifest.
 
     Args:
-        folder: the checkpoint, with every other file in it.
+        folder: the checkpoint, with every other file in it, in the run's folder, which says what code runs.
         config: the run's dials.
         world_size: how many processes the run has.
     """
@@ -48,6 +50,7 @@ def seal(folder: Path, config: RunConfig, world_size: int) -> None:
         folder / MANIFEST,
         {
             "config": config.model_dump(),
+            "code": kept_code(folder.parent),
             "world_size": world_size,
             "files": {path.name: {"bytes": path.stat().st_size, "xxh3_128": _digest(path)} for path in files},
         },
@@ -97,7 +100,7 @@ def newest_whole(output_dir: Path) -> Path | None:
     return None
 
 
-def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int) -> Checkpoint:
+def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code: Mapping[str, str]) -> Checkpoint:
     """The checkpoint to resume from.
 
     Args:
@@ -105,9 +108,10 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int) -> C
         wanted: `last`, or the path of a checkpoint in `output_dir`.
         config: the dials of the run that is to go on.
         world_size: how many processes it has.
+        code: that of its page, `Page.code`.
 
     Raises:
-        SameLoopError: there is none, it is not whole, or it was made under other dials.
+        SameLoopError: there is none, it is not whole, or it was made under other dials or by other code.
     """
     flag = f"--resume-from-checkpoint {wanted}"
     if wanted == LAST:
@@ -136,6 +140,11 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int) -> C
     if different:
         raise SameLoopError(
             f"{flag}: {folder} was made under other dials ({'; '.join(different)}); give the same ones"
+        )
+    if changed := what_changed(manifest.get("code"), code):
+        raise SameLoopError(
+            f"{flag}: {folder} was made by other code ({changed}); put the page back as it is in "
+            f"{output_dir / CODE_FOLDER}, or start again with --overwrite-output-dir"
         )
     return Checkpoint(folder, step_of(folder))
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
@@ -16,10 +16,11 @@ import click
 from shared.checkpoints import LAST
 from shared.config import PRESETS, RunConfig, meaning, option, sections, values_by_preset
 from shared.errors import Interrupted, SameLoopError
+from shared.page import kept_page, page_of
 from shared.processes import launched_rank
 from shared.progress import announce
 from shared.record import RunRecord
-from shared.run import Train, default_output_dir, run_loop
+from shared.run import default_output_dir, run_loop
 
 # Exit statuses besides 0, 1 and 2: after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
 INTERRUPTED = 130
@@ -85,12 +86,11 @@ def config_from(parameters: dict[str, Any]) -> RunConfig:
     return RunConfig.build(**{name: value for name, value in dials.items() if value is not None})
 
 
-def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> click.Command:
+def loop_command(loop: str, summary: str) -> click.Command:
     """The command that runs one loop.
 
     Args:
         loop: `manual` or `trainer`.
-        load_train: imports the loop's page and returns its `train`.
         summary: the first line of `--help`.
     """
 
@@ -100,15 +100,19 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
         record: bool,
         detail_step: int | None,
         resume_from_checkpoint: str | None,
+        code: Path | None,
         **parameters: Any,
     ) -> None:
         config = config_from(parameters)
+        if config.loop and loop != "manual":
+            raise SameLoopError(f"--loop {config.loop}: it takes the place of the manual page, not of {loop}'s")
+        page = kept_page(code) if code else page_of(loop, config)
         if output_dir is None and resume_from_checkpoint not in (None, LAST):
             output_dir = Path(resume_from_checkpoint).parent
-        output_dir = output_dir or default_output_dir(config.preset, loop)
+        named, output_dir = output_dir, output_dir or default_output_dir(config.preset, loop)
         run_loop(
             loop,
-            load_train,
+            page,
             config,
             output_dir,
             overwrite_output_dir,
@@ -118,7 +122,9 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
         )
         if record and detail_step is None and launched_rank() == 0:
             print_losses(RunRecord.read(output_dir).log_history)
-        announce(f"model and record in {output_dir}")
+        # Who has named the folder knows, and it may be one that is soon gone.
+        if named is None:
+            announce(f"model and record in {output_dir}")
 
     instrument = [
         click.Option(
@@ -135,6 +141,8 @@ def loop_command(loop: str, load_train: Callable[[], Train], summary: str) -> cl
             metavar="INT",
             help="record every tensor of this step and stop there; what `sameloop locate` uses",
         ),
+        # Run the page that the run in this folder has kept; for `sameloop locate` alone.
+        click.Option(["--code"], type=click.Path(path_type=Path), metavar="DIR", hidden=True),
     ]
     return DialCommand(
         loop,
@@ -149,7 +157,7 @@ def print_losses(log_history: list[dict[str, Any]]) -> None:
     """The table that `Trainer` shows in a notebook: one row per evaluation, or per log line if there was none.
 
     Args:
-        log_history: what the loop logged: lines with `loss`, lines with `eval_loss` and `eval_accuracy`.
+        log_history: what the loop logged: lines with `loss`, lines with `eval_loss` and perhaps `eval_accuracy`.
     """
     from rich.console import Console
     from rich.table import Table
@@ -168,7 +176,7 @@ def print_losses(log_history: list[dict[str, Any]]) -> None:
             f"{epochs[step]:.4g}",
             f"{logged[-1]:.6f}" if logged else "No log",
             f"{found['eval_loss']:.6f}" if found else "-",
-            f"{found['eval_accuracy']:.6f}" if found else "-",
+            f"{found['eval_accuracy']:.6f}" if found and "eval_accuracy" in found else "-",
         )
     Console(highlight=False).print(table)
 

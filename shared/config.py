@@ -54,6 +54,7 @@ def _usable_name(value: str) -> str:
 
 
 Source = Annotated[str, AfterValidator(_usable_name)]
+OptionalSource = Annotated[Source | None, BeforeValidator(_none_from_text)]
 OptionalInt = Annotated[int | None, BeforeValidator(_none_from_text)]
 OptionalStr = Annotated[str | None, BeforeValidator(_none_from_text)]
 OptionalMetric = Annotated[Metric | None, BeforeValidator(_none_from_text)]
@@ -73,6 +74,9 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     preset: Preset = _dial("quick", "Slice and model", "the named set of dials that this run started from")
+    loop: OptionalSource = _dial(
+        None, "Loop", "a file of yours whose `train` runs in place of the manual page; `Trainer`'s loop stays as it is"
+    )
     dataset: Source = _dial(
         "embedded",
         "Slice and model",
@@ -261,9 +265,12 @@ class RunConfig(BaseModel):
         ]
 
     def differences(self, other: RunConfig) -> dict[str, tuple[Any, Any]]:
-        """The dials in which two runs differ, as `{name: (ours, theirs)}`."""
-        theirs = other.dials
-        return {name: (value, theirs[name]) for name, value in self.dials.items() if value != theirs[name]}
+        """The dials in which two runs differ, as `{name: (ours, theirs)}`.
+
+        `loop` is not among them: which page runs is one loop's business, and told by its code.
+        """
+        ours, theirs = (config.model_dump(exclude={"preset", "loop"}) for config in (self, other))
+        return {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]}
 
 
 # What each preset sets differently from the defaults above, which are those of `quick`.

@@ -12,6 +12,10 @@ class SameLoopError(Exception):
     exit_status = 2
 
 
+class PageError(SameLoopError):
+    """A page is at fault, which is its writer's business: the line, and what is wrong there."""
+
+
 class TrainingStopped(SameLoopError):  # noqa: N818 - says what happened
     """The training cannot go on from here; what it has written so far stays where it is."""
 

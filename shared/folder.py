@@ -8,13 +8,14 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from shared.checkpoints import MANIFEST, in_order
 from shared.config import RunConfig, option, show
 from shared.errors import SameLoopError, TrainingStopped
+from shared.page import CODE_FOLDER
 from shared.record import FILE_NAME, RunRecord
 
 WEIGHTS_FILE = "model.safetensors"
@@ -23,12 +24,21 @@ LOOPS = ("manual", "trainer")
 
 
 @contextmanager
-def output_folder(output_dir: Path, config: RunConfig, overwrite: bool, resume: bool = False) -> Iterator[None]:
+def output_folder(
+    output_dir: Path, config: RunConfig, overwrite: bool, resume: bool = False, taken_over: Sequence[str] = ()
+) -> Iterator[None]:
     """Give what happens inside `output_dir` for itself: empty, or with `resume` as an unfinished run left it.
 
     A run with the same dials in it, or with `overwrite` any run, is set aside until the new one is complete. If the
     new one does not get that far and leaves nothing to resume from, the old one is put back: at once, or, after a
     kill, by the next run.
+
+    Args:
+        output_dir: the folder; made if absent.
+        config: the dials of the run that is to go there.
+        overwrite: whether it may take the place of a run with other dials.
+        resume: whether it goes on with the run that is there.
+        taken_over: of a comparison that is set aside, the loops whose runs the new one has, too.
 
     Raises:
         SameLoopError: it holds another run, one that can be resumed, or other files; another run is writing there;
@@ -55,6 +65,8 @@ def output_folder(output_dir: Path, config: RunConfig, overwrite: bool, resume: 
             if not output_dir.exists():
                 output_dir.mkdir(parents=True)
                 locks.enter_context(_lock(output_dir))
+            for loop in taken_over:
+                shutil.copytree(previous / loop, output_dir / loop)
             probe = output_dir / ".writable"
             probe.touch()
             probe.unlink()
@@ -68,7 +80,7 @@ def output_folder(output_dir: Path, config: RunConfig, overwrite: bool, resume: 
         try:
             yield
         except BaseException as error:
-            if not can_be_resumed(output_dir):
+            if not can_be_resumed(output_dir, besides=taken_over):
                 if replaces:
                     _put_back(previous, output_dir)
                 elif made and isinstance(error, SameLoopError) and not isinstance(error, TrainingStopped):
@@ -110,7 +122,8 @@ def _settle(output_dir: Path, previous: Path) -> None:
 def _holds_nothing_else(output_dir: Path) -> bool:
     """Whether all there is in a folder is what a run leaves that has just begun."""
     entries = list(output_dir.iterdir()) if output_dir.is_dir() else []
-    return all(entry.name.startswith((FILE_NAME.split(".")[0], *LOOPS, ".checkpoint-")) for entry in entries)
+    begun_with = (FILE_NAME.split(".")[0], CODE_FOLDER, *LOOPS, ".checkpoint-")
+    return all(entry.name.startswith(begun_with) for entry in entries)
 
 
 def _put_back(previous: Path, output_dir: Path) -> None:
@@ -161,8 +174,13 @@ def is_finished(output_dir: Path) -> bool:
         return False
 
 
-def can_be_resumed(output_dir: Path) -> bool:
-    """Whether a run has left something to go on from: a checkpoint, or of a comparison a finished loop."""
-    loops = [output_dir / loop for loop in LOOPS]
+def can_be_resumed(output_dir: Path, besides: Sequence[str] = ()) -> bool:
+    """Whether a run has left something to go on from: a checkpoint, or of a comparison a finished loop.
+
+    Args:
+        output_dir: the run's folder.
+        besides: loops of a comparison that do not count.
+    """
+    loops = [output_dir / loop for loop in LOOPS if loop not in besides]
     sealed = (path for folder in (output_dir, *loops) for path in in_order(folder) if (path / MANIFEST).is_file())
     return any(sealed) or any(map(is_finished, loops))

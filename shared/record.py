@@ -169,8 +169,26 @@ class RunRecord:
 
     @property
     def log_history(self) -> list[dict[str, Any]]:
-        """What the loop itself logged, one dictionary per log line, as it returned it."""
-        return self.footer.get("log_history", [])
+        """What the loop itself logged, one dictionary per log line, as it returned it.
+
+        A line of a loop that does not count its steps gets the step and the epoch of the evaluation that it is of or
+        before, as the recorder saw it.
+
+        Raises:
+            SameLoopError: the record is damaged.
+        """
+        filled, evaluations = [], 0
+        try:
+            for line in self.footer.get("log_history", []):
+                if not {"step", "epoch"} <= line.keys():
+                    seen = (self.evaluations[evaluations:] or self.steps[-1:])[0]
+                    step = line.get("step", seen["step"])
+                    line = {**line, "step": step, "epoch": line.get("epoch", step / self.steps_per_epoch)}
+                filled.append(line)
+                evaluations += "eval_loss" in line
+        except (AttributeError, IndexError, KeyError, TypeError, ZeroDivisionError):
+            raise SameLoopError("the record's log lines are damaged: run again") from None
+        return filled
 
     @property
     def steps_per_epoch(self) -> int:

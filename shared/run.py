@@ -1,7 +1,8 @@
 """One loop, one run: the command behind `python -m manual_loop` and `python -m trainer_loop`.
 
-Checks the dials and the output folder, finds the checkpoint to go on from, turns the flight recorder on, calls the
-loop's `train`, and completes the record. Nothing heavy is imported before the dials have been checked.
+Checks the dials and the output folder, finds the checkpoint to go on from, keeps the page's code, turns the flight
+recorder on, calls the page's `train`, and completes the record. Nothing heavy is imported before the dials have been
+checked.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Mapping
 from contextlib import nullcontext, suppress
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from safetensors import SafetensorError
@@ -22,18 +24,17 @@ from shared import checkpoints
 from shared.checkpoints import Checkpoint
 from shared.config import RunConfig
 from shared.determinism import check_device, use_one_device
-from shared.errors import SameLoopError, TrainingStopped
+from shared.errors import PageError, SameLoopError, TrainingStopped
 from shared.files import refused_write
-from shared.folder import can_be_resumed, is_finished, output_folder
+from shared.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
 from shared.hub import go_offline_if_unreachable
 from shared.interrupt import stopping_after_the_step
+from shared.page import Page, checked_log, train_of
 from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores
 from shared.progress import announce
 from shared.record import SCHEMA
 
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
-
-Train = Callable[[RunConfig, Path, Path | None], list[dict]]
 
 
 def default_output_dir(preset: str, loop: str | None = None) -> Path:
@@ -43,7 +44,7 @@ def default_output_dir(preset: str, loop: str | None = None) -> Path:
 
 def run_loop(
     loop: str,
-    load_train: Callable[[], Train],
+    page: Page,
     config: RunConfig,
     output_dir: Path,
     overwrite: bool = False,
@@ -51,12 +52,11 @@ def run_loop(
     detail_step: int | None = None,
     resume_from_checkpoint: str | None = None,
 ) -> None:
-    """Train once and leave the model and `record.jsonl` in `output_dir`.
+    """Train once and leave the model, `record.jsonl` and the page's code in `output_dir`.
 
     Args:
         loop: `manual` or `trainer`, for the record.
-        load_train: imports the loop's page and returns its `train`; called after the checks, because
-            importing torch takes seconds.
+        page: whose `train` runs; imported after the checks, because importing torch takes seconds.
         config: the run's dials.
         output_dir: made if absent. A run with the same dials in it is replaced.
         overwrite: replace a run with other dials too.
@@ -66,7 +66,7 @@ def run_loop(
             record.
 
     Raises:
-        SameLoopError: the input is at fault, and nothing was overwritten; or the training had to stop.
+        SameLoopError: the input or the page is at fault, and nothing was overwritten; or the training had to stop.
     """
     use_one_device()
     share_the_cores()
@@ -75,7 +75,7 @@ def run_loop(
         raise SameLoopError(problem)
     checkpoint = None
     if resume_from_checkpoint is not None:
-        checkpoint = checkpoints.find(output_dir, resume_from_checkpoint, config, launched_world_size())
+        checkpoint = checkpoints.find(output_dir, resume_from_checkpoint, config, launched_world_size(), page.code)
         if is_finished(output_dir):
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
@@ -86,18 +86,26 @@ def run_loop(
         nullcontext() if rank else output_folder(output_dir, config, overwrite, resume=checkpoint is not None),
         stopping_after_the_step(),
     ):
-        announce("importing torch and transformers")
-        train = load_train()
-        check_device(config)
-        with meeting(config):
-            try:
-                _train(train, loop, config, output_dir, rank, record, detail_step, checkpoint)
-            except (OSError, RuntimeError, MemoryError, SafetensorError) as error:
-                raise _explained(error, output_dir) or error from error
+        try:
+            if rank == 0 and checkpoint is None:
+                page.keep(output_dir)
+            announce("importing torch and transformers")
+            with page.loaded() as module:
+                check_device(config)
+                with meeting(config):
+                    _train(module, page, loop, config, output_dir, rank, record, detail_step, checkpoint)
+        except SameLoopError:
+            raise
+        except (Exception, SystemExit) as error:
+            explained = _explained(error, output_dir) or page.mistake(error)
+            if explained is None:
+                raise
+            raise explained from error
 
 
 def _train(
-    train: Train,
+    module: ModuleType,
+    page: Page,
     loop: str,
     config: RunConfig,
     output_dir: Path,
@@ -106,7 +114,7 @@ def _train(
     detail_step: int | None,
     checkpoint: Checkpoint | None,
 ) -> None:
-    """Call the page, watched or not; `run_loop` has its arguments."""
+    """Call the page, watched or not; `run_loop` has its arguments, `module` is the page imported."""
 
     def log_history() -> list[dict]:
         if checkpoint is not None and checkpoint.step == config.total_steps(launched_world_size()):
@@ -114,7 +122,16 @@ def _train(
             if rank == 0:
                 checkpoints.finish_from(checkpoint.path, output_dir, config)
             return checkpoints.read_state(checkpoint.path)["log_history"]
-        return train(config, output_dir, checkpoint and checkpoint.path)
+        train, is_plain = train_of(module, page)
+        if is_plain:
+            from shared.plain import run_plain
+
+            returned = run_plain(train, config, output_dir)
+        else:
+            returned = train(config, output_dir, checkpoint and checkpoint.path)
+        if rank == 0 and not (output_dir / WEIGHTS_FILE).is_file():
+            raise PageError(f"{page.name}: its train has left no model: end it with model.save_pretrained(output_dir)")
+        return checked_log(returned, page)
 
     if not record:
         log_history()
@@ -123,15 +140,18 @@ def _train(
 
     started = time.perf_counter()
     step = checkpoint.step if checkpoint else 0
+    first_line = header(loop, config, page.code)
     with (
         suppress(DetailTaken),
-        FlightRecorder(output_dir, header(loop, config), rank, detail_step, resume_step=step) as recorder,
+        FlightRecorder(output_dir, first_line, rank, detail_step, resume_step=step) as recorder,
     ):
         recorder.finish(log_history(), total_seconds=time.perf_counter() - started)
 
 
 def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
     """One line for what the system refused, disk space or memory; None for any other error."""
+    if not isinstance(error, (OSError, RuntimeError, MemoryError, SafetensorError)):
+        return None
     how = "add --resume-from-checkpoint last" if can_be_resumed(output_dir) else "start again"
     if reason := refused_write(error):
         return TrainingStopped(f"cannot write to {output_dir} ({reason}); make room there, then {how}")
@@ -143,12 +163,13 @@ def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
     return None
 
 
-def header(loop: str, config: RunConfig) -> dict[str, Any]:
-    """The record's first line: what is to be done, with what, where."""
+def header(loop: str, config: RunConfig, code: Mapping[str, str]) -> dict[str, Any]:
+    """The record's first line: what is to be done, by which code, with what, where."""
     return {
         "schema": SCHEMA,
         "loop": loop,
         "config": config.model_dump(),
+        "code": code,
         "world_size": launched_world_size(),
         "steps_per_epoch": config.steps_per_epoch(launched_world_size()),
         "environment": environment(),

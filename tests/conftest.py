@@ -25,6 +25,7 @@ import pytest
 
 from shared import embedded
 from shared.config import RunConfig
+from shared.page import package_page
 from shared.run import run_loop
 
 LOOPS = ("manual", "trainer")
@@ -32,12 +33,15 @@ QUANTITIES = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy"
 
 
 def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -> Path:
-    """Run one loop in this process, as `python -m` would, and return its folder."""
-    importlib.import_module(f"{loop}_loop.train")
+    """Run one loop in this process, as `python -m` would, and return its folder.
+
+    The page is imported once for all tests, unless `page` is another one.
+    """
+    page = options.pop("page", None) or package_page(loop, importlib.import_module(f"{loop}_loop.train"))
     set_imports_aside()
     # Hundreds of runs learn from the same file: it is read once.
     with patch.object(embedded, "load_reviews", read_reviews):
-        run_loop(loop, lambda: importlib.import_module(f"{loop}_loop.train").train, config, folder, **options)
+        run_loop(loop, page, config, folder, **options)
     return folder
 
 

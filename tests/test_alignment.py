@@ -9,25 +9,29 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import alignment
-from benchmarks.alignment import PAGES, PHASES, aligned, by_phase, code_lines, segments
+from benchmarks.alignment import PHASES, aligned, by_phase, code_lines, segments
 from benchmarks.cli import main
 from benchmarks.diff import WIDTH, print_diff
+from shared.config import RunConfig
+from shared.page import package_page, pages_of
+from tests.conftest import LOOPS
+
+PAGES = {loop: package_page(loop).source for loop in LOOPS}
 
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_line_of_the_page_belongs_to_one_phase(page: str) -> None:
-    source = PAGES[page].read_text().splitlines()
-    assert [line for stretch in segments(page) for line in stretch.lines] == source
+    source = PAGES[page].splitlines()
+    assert [line for stretch in segments(page, PAGES[page]) for line in stretch.lines] == source
     names = {phase.name for phase in PHASES}
-    assert {stretch.phase for stretch in segments(page)} <= names
-    assert sum(code_lines(found) for found in by_phase(page).values()) == sum(
+    assert {stretch.phase for stretch in segments(page, PAGES[page])} <= names
+    assert sum(code_lines(found) for found in by_phase(page, PAGES[page]).values()) == sum(
         bool(line.strip()) and not line.strip().startswith("#") for line in source
     )
 
 
 def test_every_phase_is_on_a_page_and_says_what_buys_it() -> None:
-    manual, trainer = by_phase("manual"), by_phase("trainer")
+    manual, trainer = (by_phase(loop, source) for loop, source in PAGES.items())
     assert len({phase.name for phase in PHASES}) == len(PHASES)
     for phase in PHASES:
         assert phase.does and phase.bought
@@ -40,7 +44,7 @@ def test_every_phase_is_on_a_page_and_says_what_buys_it() -> None:
 
 
 def test_what_buys_a_phase_is_on_the_trainer_page() -> None:
-    source = PAGES["trainer"].read_text() + (PAGES["trainer"].parent / "callbacks.py").read_text()
+    source = PAGES["trainer"] + Path("trainer_loop/callbacks.py").read_text()
     for phase in PHASES:
         for argument in re.findall(r"(\w+)=", phase.bought):
             assert f"{argument}=" in source, (phase.name, argument)
@@ -61,28 +65,22 @@ def mutations(lines: list[str]) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("what", ["gone", "new", "moved", "longer"])
-def test_no_line_changes_its_place_unnoticed(page: str, what: str, tmp_path: Path, monkeypatch) -> None:
-    copy = tmp_path / "train.py"
-    copy.write_text("\n".join(mutations(PAGES[page].read_text().splitlines())[what]) + "\n")
-    monkeypatch.setitem(alignment.PAGES, page, copy)
+def test_no_line_changes_its_place_unnoticed(page: str, what: str) -> None:
+    source = "\n".join(mutations(PAGES[page].splitlines())[what]) + "\n"
     with pytest.raises(ValueError, match=r"should begin here with|are not declared"):
-        segments(page)
+        segments(page, source)
 
 
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("what", ["gone", "new", "moved", "longer"])
-def test_a_page_that_somebody_tries_things_on_is_still_shown_whole(
-    page: str, what: str, tmp_path: Path, monkeypatch
-) -> None:
-    before = {(found.phase, line) for found in segments(page) for line in found.lines}
-    lines = mutations(PAGES[page].read_text().splitlines())[what]
-    copy = tmp_path / "train.py"
-    copy.write_text("\n".join(lines) + "\n")
-    monkeypatch.setitem(alignment.PAGES, page, copy)
-    assert [line for found in aligned(page) for line in found.lines] == lines
-    assert [found.first for found in aligned(page)] == sorted({found.first for found in aligned(page)})
+def test_a_page_that_somebody_tries_things_on_is_still_shown_whole(page: str, what: str) -> None:
+    before = {(found.phase, line) for found in segments(page, PAGES[page]) for line in found.lines}
+    lines = mutations(PAGES[page].splitlines())[what]
+    shown = aligned(page, "\n".join(lines) + "\n")
+    assert [line for found in shown for line in found.lines] == lines
+    assert [found.first for found in shown] == sorted({found.first for found in shown})
     # Nearly every line is where it was: at most the segment with the change and its neighbour are not.
-    same = [line for found in aligned(page) for line in found.lines if (found.phase, line) in before]
+    same = [line for found in shown for line in found.lines if (found.phase, line) in before]
     assert len(same) > 0.9 * len(lines)
 
 
@@ -92,8 +90,8 @@ def test_diff_shows_every_line_in_100_columns(capsys) -> None:
     assert "\x1b" not in shown
     assert max(map(len, shown.splitlines())) <= WIDTH
     assert "\u2026" not in shown
-    for page in PAGES.values():
-        for number, line in enumerate(page.read_text().splitlines(), start=1):
+    for page, source in PAGES.items():
+        for number, line in enumerate(source.splitlines(), start=1):
             if line.strip():
                 assert re.search(rf"[│┃] +{number} ", shown), (page, number)
     # The clip: two lines by hand, one argument.
@@ -102,5 +100,7 @@ def test_diff_shows_every_line_in_100_columns(capsys) -> None:
 
 def test_diff_is_coloured_on_a_terminal() -> None:
     terminal = io.StringIO()
-    print_diff(Console(file=terminal, force_terminal=True, width=WIDTH, color_system="standard"))
+    print_diff(
+        pages_of(RunConfig.build()), Console(file=terminal, force_terminal=True, width=WIDTH, color_system="standard")
+    )
     assert "\x1b[" in terminal.getvalue()

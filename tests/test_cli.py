@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,17 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.cli import main
 from shared.config import RunConfig
+from shared.page import kept_page, package_page
+
+SHADOWS = (
+    "datasets.py",
+    "json.py",
+    "queue.py",
+    "tokenize.py",
+    "torch.py",
+    "manual_loop/train.py",
+    "shared/__init__.py",
+)
 
 
 def sameloop(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
@@ -42,9 +54,18 @@ def test_help_lists_every_dial_without_importing_torch(arguments: list[str]) -> 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.CompletedProcess, Path]:
-    """One whole `sameloop compare --preset tiny`, run in an empty folder with the default output folder."""
+    """One whole `sameloop compare --preset tiny`, as it is installed, with the default output folder.
+
+    In a folder that holds modules of the same names as those that it imports: they disturb nobody.
+    """
     folder = tmp_path_factory.mktemp("compare")
-    return sameloop("compare", "--preset", "tiny", cwd=folder), folder / "runs" / "tiny"
+    for name in SHADOWS:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("raise RuntimeError('the wrong module')\n")
+    script = Path(sysconfig.get_path("scripts")) / "sameloop"
+    command = [script, "compare", "--preset", "tiny"]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    return finished, folder / "runs" / "tiny"
 
 
 def test_compare_leaves_verdict_chart_records_and_models(compared) -> None:
@@ -63,6 +84,7 @@ def test_compare_leaves_verdict_chart_records_and_models(compared) -> None:
         model = AutoModelForSequenceClassification.from_pretrained(run / loop)
         assert model.config.num_labels == 2
         assert AutoTokenizer.from_pretrained(run / loop)("good")["input_ids"] == [101, 2204, 102]
+        assert kept_page(run / loop).code == package_page(loop).code
 
 
 def test_progress_is_named_and_bars_stay_out_of_files(compared) -> None:

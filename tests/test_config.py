@@ -11,9 +11,10 @@ from shared.command import dial_options
 from shared.config import PRESETS, RunConfig, meaning, sections, values_by_preset
 from shared.errors import SameLoopError
 
-# What TrainingArguments knows nothing of: the slice and the model.
+# What TrainingArguments knows nothing of: the slice, the model, and the page.
 OWN = {
     "preset",
+    "loop",
     "dataset",
     "dataset_revision",
     "model",
@@ -58,7 +59,7 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
     from shared.command import config_from, loop_command
 
     config = RunConfig.build(preset, learning_rate=1 / 3 * 1e-4, data_seed=5, use_cpu=True, train_size=3)
-    command = loop_command("manual", lambda: None, "")
+    command = loop_command("manual", "")
     config = config.model_copy(update={"eval_strategy": "steps", "eval_steps": 3, "bf16": True})
     parameters = command.make_context("manual", config.flags()).params
     for name in ("output_dir", "overwrite_output_dir", "record"):

@@ -108,4 +108,4 @@ def test_any_manifest(content: object) -> None:
         checkpoint.mkdir()
         (checkpoint / checkpoints.MANIFEST).write_text(json.dumps(content), encoding="utf-8")
         with contextlib.suppress(SameLoopError):
-            checkpoints.find(Path(folder), "last", RunConfig.build("tiny"), 1)
+            checkpoints.find(Path(folder), "last", RunConfig.build("tiny"), 1, {})

@@ -7,8 +7,8 @@ from pathlib import Path
 from benchmarks.faults import FAULTS, faulty_page
 from benchmarks.locate import Located, differences
 from shared.config import RunConfig
+from shared.page import package_page
 from shared.record import RunRecord
-from shared.run import run_loop
 from tests.conftest import run_in_process
 
 CONFIG = RunConfig.build("tiny", num_train_epochs=2, max_grad_norm=0.1)
@@ -16,8 +16,8 @@ CONFIG = RunConfig.build("tiny", num_train_epochs=2, max_grad_norm=0.1)
 
 def details(fault: str, step: int, folder: Path) -> list[dict]:
     """The detail lines of the manual loop with a fault, and of the Trainer loop."""
-    page = faulty_page(FAULTS[fault]).train
-    run_loop("manual", lambda: page, CONFIG, folder / "manual", detail_step=step)
+    page = package_page("manual", faulty_page(FAULTS[fault]))
+    run_in_process("manual", CONFIG, folder / "manual", detail_step=step, page=page)
     run_in_process("trainer", CONFIG, folder / "trainer", detail_step=step)
     return [RunRecord.read(folder / loop).detail for loop in ("manual", "trainer")]
 

@@ -31,12 +31,13 @@ import importlib, json, sys
 from pathlib import Path
 import torch
 from shared.config import RunConfig
+from shared.page import package_page
 from shared.run import run_loop
 torch.distributed.init_process_group("gloo")
 for name, dials in json.loads(sys.argv[1]).items():
     for loop in ("manual", "trainer"):
-        train = importlib.import_module(f"{loop}_loop.train").train
-        run_loop(loop, lambda: train, RunConfig.build("tiny", **dials), Path(sys.argv[2]) / name / loop)
+        page = package_page(loop, importlib.import_module(f"{loop}_loop.train"))
+        run_loop(loop, page, RunConfig.build("tiny", **dials), Path(sys.argv[2]) / name / loop)
 """
 
 

@@ -15,13 +15,13 @@ from typing import Any
 import pytest
 
 from benchmarks import report
-from benchmarks.alignment import PAGES
 from benchmarks.cli import main
 from benchmarks.compare import write_comparison
 from benchmarks.report import Reviews, json_for_script, load_reviews, render, step_table, write_report
 from benchmarks.verdict import compare_runs
 from shared.config import RunConfig
 from shared.data import load_slices
+from shared.page import pages_of
 from shared.record import RunRecord
 
 ATTACK = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & <b>"
@@ -110,8 +110,8 @@ def test_the_page_shows_everything(html: str) -> None:
 
 def test_every_line_of_both_pages_is_there_and_can_be_linked_to(html: str) -> None:
     lines = Page(html).lines
-    for loop, path in PAGES.items():
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for loop, page in pages_of(RunConfig.build()).items():
+        for number, line in enumerate(page.source.splitlines(), start=1):
             assert lines[f"{loop}-{number}"].rstrip("\n") == line
     targets = set(re.findall(r'href="#(manual-\d+)"', html))
     assert len(targets) > 15 and targets <= set(lines)

@@ -26,6 +26,7 @@ from shared.checkpoints import MANIFEST, in_order, problem_with
 from shared.config import RunConfig
 from shared.errors import Interrupted, LossNotFinite, SameLoopError, TrainingStopped
 from shared.folder import is_finished
+from shared.page import package_page
 from shared.record import RunRecord
 
 # Three epochs of 8 steps, the last batch short; a checkpoint after every step, all of them kept.
@@ -98,12 +99,13 @@ import importlib, shutil, sys
 from pathlib import Path
 import torch
 from shared.config import RunConfig
+from shared.page import package_page
 from shared.run import run_loop
 folder, config = Path(sys.argv[1]), RunConfig.build("tiny", **eval(sys.argv[2]))
 torch.distributed.init_process_group("gloo")
 for loop in ("manual", "trainer"):
-    train = importlib.import_module(f"{loop}_loop.train").train
-    run_loop(loop, lambda: train, config, folder / loop)
+    page = package_page(loop, importlib.import_module(f"{loop}_loop.train"))
+    run_loop(loop, page, config, folder / loop)
     for step in (4, 5, 6):
         resumed = folder / f"{loop}-{step}"
         if torch.distributed.get_rank() == 0:
@@ -111,7 +113,7 @@ for loop in ("manual", "trainer"):
             (resumed / "model.safetensors").unlink()
         torch.distributed.barrier()
         checkpoint = str(resumed / f"checkpoint-{step}")
-        run_loop(loop, lambda: train, config, resumed, resume_from_checkpoint=checkpoint)
+        run_loop(loop, page, config, resumed, resume_from_checkpoint=checkpoint)
         torch.distributed.barrier()
 """
 
@@ -257,10 +259,11 @@ def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path,
     wrong = ["--learning-rate", "0.5", "--seed", "1", "--resume-from-checkpoint", str(folder / "checkpoint-6")]
     assert main(["manual", *options, *wrong]) == 2
     assert "made under other dials (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in capfd.readouterr().err
+    code = package_page("manual").code
     with pytest.raises(SameLoopError, match="1 processes, not 2"):
-        checkpoints.find(folder, "last", CONFIG, world_size=2)
+        checkpoints.find(folder, "last", CONFIG, 2, code)
     with pytest.raises(SameLoopError, match="belongs to another run; give --output-dir"):
-        checkpoints.find(tmp_path, str(folder / "checkpoint-6"), CONFIG, world_size=1)
+        checkpoints.find(tmp_path, str(folder / "checkpoint-6"), CONFIG, 1, code)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 

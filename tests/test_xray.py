@@ -19,7 +19,6 @@ from transformers import PreTrainedModel, Trainer
 
 from benchmarks.alignment import PHASES, segments
 from benchmarks.cli import main
-from benchmarks.faults import FAULTS, faulty_page
 from benchmarks.trace import TRAINER_FILE, Event, Frame, Tracer
 from benchmarks.xray import (
     BY_HAND,
@@ -34,6 +33,7 @@ from benchmarks.xray import (
     xray,
 )
 from shared.config import RunConfig
+from shared.page import package_page
 from shared.run import run_loop
 from tests.conftest import LOOPS, run_in_process
 
@@ -83,11 +83,11 @@ def test_every_phase_has_its_line_in_both_loops(quick: XRay) -> None:
 def test_the_line_by_hand_is_in_the_segment_of_its_phase(quick: XRay) -> None:
     phases = {
         number: stretch.phase
-        for stretch in segments("manual")
+        for stretch in segments("manual", package_page("manual").source)
         for number in range(stretch.first, stretch.first + len(stretch.lines))
     }
     for pair in quick.pairs:
-        frame = page_frame(pair.manual)
+        frame = page_frame(pair.manual, quick.page)
         # Batches are cut, ordered and padded in the moment in which they are fetched: by the loader's line.
         expected = {"batch"} if pair.manual.phase in ("shuffle", "collator") else {pair.manual.phase}
         assert phases[frame.line] in expected, (pair.manual.what, frame)
@@ -149,7 +149,7 @@ def test_both_loops_do_the_same_under_other_dials(dials: dict[str, Any]) -> None
 @pytest.fixture(scope="module")
 def tiny_trainer() -> list[Event]:
     """What `Trainer` does on the tiny preset."""
-    return trace("trainer", importlib.import_module("trainer_loop.train"), shortened(RunConfig.build("tiny"))).events
+    return trace("trainer", package_page("trainer"), shortened(RunConfig.build("tiny"))).events
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def tiny_trainer() -> list[Event]:
 )
 def test_another_sequence_is_noticed_and_named(right: str, wrong: str, phase: str, tiny_trainer: list[Event]) -> None:
     config = shortened(RunConfig.build("tiny"))
-    page = faulty_page(FAULTS["no_clip"]._replace(right=right, wrong=wrong))
+    page = package_page("manual").edited(right, wrong)
     ours = trace("manual", page, config).events
     theirs = tiny_trainer
     assert {event.step for event in ours} == {event.step for event in theirs} == {0, 1, 2, 3, 4}
@@ -194,11 +194,11 @@ def test_the_tracer_disturbs_nothing_and_leaves_nothing_behind(tmp_path: Path) -
     before = [dict(vars(owner)) for owner in owners]
     config = shortened(RunConfig.build("tiny"))
     for loop in LOOPS:
-        page = importlib.import_module(f"{loop}_loop.train")
-        names = dict(vars(page))
-        with Tracer(page):
-            run_loop(loop, lambda page=page: page.train, config, tmp_path / "traced" / loop, record=False)
-        assert vars(page) == names
+        module = importlib.import_module(f"{loop}_loop.train")
+        page, names = package_page(loop, module), dict(vars(module))
+        with Tracer(loop, page, module):
+            run_loop(loop, page, config, tmp_path / "traced" / loop, record=False)
+        assert vars(module) == names
         alone = run_in_process(loop, config, tmp_path / "alone" / loop, record=False)
         weights = load_file(alone / "model.safetensors")
         traced = load_file(tmp_path / "traced" / loop / "model.safetensors")

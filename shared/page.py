@@ -1,0 +1,489 @@
+"""Which page runs, and the code that a run keeps: decided here and nowhere else.
+
+A page is a file that binds `train`, together with the modules of its own that it imports: the package's page of a loop
+with its neighbours, a file of the user's (`--loop`), or what a run has kept of either. Its files are read once. What
+is executed is what was read, whatever happens to the files meanwhile, and what was read is what the run keeps.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import importlib
+import importlib.abc
+import importlib.util
+import inspect
+import json
+import linecache
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import xxhash
+
+from shared.config import RunConfig
+from shared.errors import PageError, SameLoopError
+from shared.files import write_json
+from shared.progress import announce
+
+# The folder that holds the package: `shared`, the two loops, and what compares them.
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("manual_loop", "trainer_loop")
+MANUAL_PAGE = "manual_loop/train.py"
+# What a run keeps: the files in a folder, what they were in a file beside it.
+CODE_FOLDER, CODE_FILE = "code", "code.json"
+# The name of a user's file as a module. No import statement can mean it, so it takes no other module's place.
+OWN_MODULE = "--loop"
+OWN_PARAMETERS = ("config", "output_dir", "checkpoint")
+PLAIN_PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
+MUST = (
+    f"a page binds a function train({', '.join(OWN_PARAMETERS)}=None), or the plain "
+    f"train({', '.join(PLAIN_PARAMETERS)})"
+)
+# They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
+INSTRUMENTS = tuple(str(ROOT / name) for name in ("shared/recorder.py", "benchmarks/trace.py"))
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page, read.
+
+    Attributes:
+        name: how it is shown: `manual_loop/train.py`, or a user's file's own name.
+        files: the content of the page and of each module of its own, by name.
+        paths: where each file was read from: what tracebacks name.
+        shared: the digest of the `shared` package's modules that it goes with.
+        module: its module, where it is imported already and is to be taken as it is.
+    """
+
+    name: str
+    files: Mapping[str, bytes]
+    paths: Mapping[str, str]
+    shared: str
+    module: ModuleType | None = None
+
+    @property
+    def code(self) -> dict[str, str]:
+        """What ran, for the header and the manifests: the page's name, its digest and that of `shared`."""
+        return {"page": self.name, "digest": digest(self.files), "shared": self.shared}
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a user's file."""
+        return not self.name.startswith(PACKAGES)
+
+    @property
+    def module_name(self) -> str:
+        return OWN_MODULE if self.is_own else _module_name(self.name)
+
+    @property
+    def source(self) -> str:
+        """The text of the page itself."""
+        return importlib.util.decode_source(self.files[self.name])
+
+    def shown_name(self, path: str) -> str | None:
+        """The name of a file of the page's that a traceback or a stack names by its path; None for any other file."""
+        return next((name for name, own in self.paths.items() if own == path), None)
+
+    def keep(self, run_dir: Path) -> None:
+        """Leave the page's files in a run's folder, and beside them what they are, `Page.code`."""
+        for name, content in self.files.items():
+            path = run_dir / CODE_FOLDER / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        write_json(run_dir / CODE_FILE, self.code)
+
+    @contextmanager
+    def loaded(self) -> Iterator[ModuleType]:
+        """Import the page for what happens inside, from the files as they were read.
+
+        Another version of the same modules that the process has imported before is set aside meanwhile.
+
+        Raises:
+            Exception: whatever the page raises while it is imported.
+        """
+        if self.module is not None:
+            yield self.module
+            return
+        own = {_module_name(name).partition(".")[0] for name in self.files} | {OWN_MODULE}
+        aside = _take_out(own)
+        importer = _Importer(self)
+        sys.meta_path.insert(0, importer)
+        try:
+            yield importlib.import_module(self.module_name)
+        finally:
+            sys.meta_path.remove(importer)
+            _take_out(own)
+            sys.modules.update(aside)
+
+    def edited(self, right: str, wrong: str) -> Page:
+        """The same page with one piece of its text replaced.
+
+        Raises:
+            ValueError: the page does not hold the piece exactly once.
+        """
+        if self.source.count(right) != 1:
+            raise ValueError(f"the page holds this piece {self.source.count(right)} times, not once: {right!r}")
+        files = {**self.files, self.name: self.source.replace(right, wrong).encode()}
+        return Page(self.name, files, self.paths, self.shared)
+
+    def mistake(self, error: BaseException) -> PageError | None:
+        """One line for an exception that is the page's mistake; None for one that is not.
+
+        It is the page's if its last frame is there; of a user's file, if it passed through the file at all.
+        """
+        if isinstance(error, SyntaxError) and (name := self.shown_name(str(error.filename))):
+            return _syntax_error(name, error)
+        if type(error).__module__.partition(".")[0] in ("shared", "benchmarks"):
+            return None
+        frames = list(traceback.walk_tb(error.__traceback__))
+        files = [frame.f_code.co_filename for frame, _ in frames]
+        passed = [number for number, file in enumerate(files) if self.shown_name(file)]
+        if not passed or files[-1] in INSTRUMENTS or not (self.is_own or passed[-1] == len(files) - 1):
+            return None
+        file, line = files[passed[-1]], frames[passed[-1]][1]
+        code = linecache.getline(file, line).strip()
+        if isinstance(error, SystemExit):
+            what = "it ends the process before the run is done"
+        else:
+            what = f"{type(error).__name__}: {error}"[:300].rstrip(": ")
+        return PageError(f"{_called(self.shown_name(file))}, line {line}: {what} ({code})")
+
+
+def digest(files: Mapping[str, bytes]) -> str:
+    """xxh3_128 over names and contents."""
+    found = xxhash.xxh3_128()
+    for name in sorted(files):
+        found.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
+    return found.hexdigest()
+
+
+# Where pages come from ----------------------------------------------------------------------------
+
+
+def page_of(loop: str, config: RunConfig) -> Page:
+    """The page that a run of `loop` under these dials has: the package's, or by hand the user's file.
+
+    Raises:
+        SameLoopError: `--loop` names no file that can be a page.
+    """
+    return own_page(Path(config.loop)) if loop == "manual" and config.loop else package_page(loop)
+
+
+def pages_of(config: RunConfig) -> dict[str, Page]:
+    """Both loops' pages under these dials, as `page_of`."""
+    return {loop: page_of(loop, config) for loop in ("manual", "trainer")}
+
+
+def package_page(loop: str, module: ModuleType | None = None) -> Page:
+    """The package's own page of a loop.
+
+    Args:
+        loop: `manual` or `trainer`.
+        module: take this module for it, imported already, perhaps with something replaced in it.
+
+    Raises:
+        PageError: a file of it is not Python, or the page binds no `train`.
+    """
+    name, files = f"{loop}_loop/train.py", _package_files(f"{loop}_loop")
+    trees = {each: _parsed(each, content) for each, content in files.items()}
+    _check_binding(trees[name], name)
+    return Page(name, files, _paths(files, ROOT), shared_digest(), module)
+
+
+def own_page(file: Path) -> Page:
+    """A user's file as a page, with the modules of its own that it imports.
+
+    Those lie in its folder and can be imported from nowhere else: it can shadow nothing.
+
+    Raises:
+        SameLoopError: there is no such file, it is not Python, binds no `train`, or one with another signature.
+    """
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise SameLoopError(f"--loop {file}: it cannot be read ({error.strerror}); give a Python file") from None
+    folder = file.resolve().parent
+    files, paths, unread = {file.name: content}, {file.name: str(file.resolve())}, [file.name]
+    while unread:
+        name = unread.pop()
+        tree = _parsed(name, files[name])
+        if name == file.name:
+            _check_binding(tree, name)
+        for module in _imported(tree):
+            if module in PACKAGES:
+                found, root = _package_files(module), ROOT
+            else:
+                found, root = _own_module(module, folder), folder
+            new = {name: content for name, content in found.items() if name not in files}
+            files.update(new)
+            paths.update(_paths(new, root))
+            unread += [] if module in PACKAGES else new
+    return Page(file.name, files, paths, shared_digest())
+
+
+def kept_page(run_dir: Path) -> Page:
+    """The page that the run in `run_dir` had, from what it has kept.
+
+    Raises:
+        SameLoopError: it has kept none, or what it kept has been changed since.
+    """
+    code = kept_code(run_dir)
+    if code is None:
+        raise SameLoopError(f"{run_dir} keeps no code (an older version made it): run it again")
+    folder = (run_dir / CODE_FOLDER).resolve()
+    try:
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
+        if code["page"] not in files:
+            files[code["page"]] = (folder / code["page"]).read_bytes()
+    except OSError as error:
+        raise SameLoopError(f"the code in {folder} cannot be read ({error.strerror}): run it again") from None
+    if digest(files) != code["digest"]:
+        raise SameLoopError(f"the code in {run_dir / CODE_FOLDER} is not what ran, it has been changed: run it again")
+    if code["shared"] != shared_digest():
+        announce(f"note: SameLoop's own modules have changed since the run in {run_dir}; only its page is as it was")
+    return Page(code["page"], files, _paths(files, folder), code["shared"])
+
+
+def kept_pages(output_dir: Path) -> dict[str, Page]:
+    """Both pages of the comparison in `output_dir`, as `kept_page`."""
+    return {loop: kept_page(output_dir / loop) for loop in ("manual", "trainer")}
+
+
+def kept_code(run_dir: Path) -> dict[str, str] | None:
+    """What ran in a folder, as `Page.code` says it; None if it does not say."""
+    try:
+        code = json.loads((run_dir / CODE_FILE).read_text(encoding="utf-8"))
+        return {name: str(code[name]) for name in ("page", "digest", "shared")}
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def what_changed(then: Mapping[str, str] | None, now: Mapping[str, str]) -> str | None:
+    """What is not the code any more that ran then, in a few words; None if all of it is.
+
+    Args:
+        then: as `kept_code` gives it.
+        now: as `Page.code` does.
+    """
+    if then is None:
+        return "an older version made it, and kept no code"
+    if then["page"] != now["page"]:
+        return f"it ran the page {then['page']}, not {now['page']}"
+    if then["digest"] != now["digest"]:
+        return f"the page {now['page']} has changed since"
+    return "SameLoop's own modules have changed since" if then["shared"] != now["shared"] else None
+
+
+def shared_digest() -> str:
+    """The digest of the `shared` package's modules."""
+    return digest(_package_files("shared"))
+
+
+def _package_files(package: str) -> dict[str, bytes]:
+    return {str(path.relative_to(ROOT)): path.read_bytes() for path in sorted((ROOT / package).rglob("*.py"))}
+
+
+def _paths(files: Mapping[str, bytes], root: Path) -> dict[str, str]:
+    return {name: str(root / name) for name in files}
+
+
+def _own_module(module: str, folder: Path) -> dict[str, bytes]:
+    """The files of a module that lies in a user's folder, if it can be imported from nowhere else."""
+    if (folder / f"{module}.py").is_file():
+        found = [folder / f"{module}.py"]
+    else:
+        found = sorted((folder / module).rglob("*.py"))
+    if not found or module in sys.builtin_module_names or module in sys.stdlib_module_names:
+        return {}
+    elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
+    for finder in sys.meta_path:
+        spec = PathFinder.find_spec(module, elsewhere) if finder is PathFinder else finder.find_spec(module, None)
+        if spec is not None and spec.origin is not None and folder not in Path(spec.origin).parents:
+            return {}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+# Importing ----------------------------------------------------------------------------------------
+
+
+class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports a page's modules from the files that were read."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._names = {_module_name(name): name for name in page.files}
+        if page.is_own:
+            self._names[OWN_MODULE] = page.name
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if fullname not in self._names:
+            return None
+        name = self._names[fullname]
+        return importlib.util.spec_from_file_location(
+            fullname,
+            self._page.paths[name],
+            loader=self,
+            submodule_search_locations=[] if Path(name).name == "__init__.py" else None,
+        )
+
+    def exec_module(self, module: ModuleType) -> None:
+        name = self._names[module.__name__]
+        path, content = self._page.paths[name], self._page.files[name]
+        # For tracebacks and stacks: the lines that ran, not those that the file may hold by then.
+        lines = importlib.util.decode_source(content).splitlines(keepends=True)
+        linecache.cache[path] = (len(content), None, lines, path)
+        exec(compile(content, path, "exec", dont_inherit=True), module.__dict__)
+
+
+def _module_name(file: str) -> str:
+    return file.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+
+
+def _take_out(packages: set[str]) -> dict[str, ModuleType]:
+    """Have the process forget these modules and all in them; returns them."""
+    names = [name for name in sys.modules if name.partition(".")[0] in packages]
+    return {name: sys.modules.pop(name) for name in names}
+
+
+# What a page must be ------------------------------------------------------------------------------
+
+
+def train_of(module: ModuleType, page: Page) -> tuple[Callable, bool]:
+    """A page's `train`, and whether it is a plain one.
+
+    Raises:
+        SameLoopError: it binds none, or one with another signature.
+    """
+    train = getattr(module, "train", None)
+    if not callable(train):
+        raise PageError(f"{page.name} binds no function `train`: {MUST}")
+    return train, _is_plain(inspect.signature(train), page.name)
+
+
+def checked_log(returned: Any, page: Page) -> list[dict[str, Any]]:
+    """What a page's `train` returned, as a list of log lines in types that JSON knows.
+
+    Raises:
+        SameLoopError: it is neither a list of dictionaries of numbers nor nothing.
+    """
+    wrong = f"{page.name}: its train must return a list of log lines, as [{{'eval_loss': 0.6}}], or nothing, not "
+    if returned is None:
+        return []
+    if not isinstance(returned, list) or not all(isinstance(line, dict) for line in returned):
+        raise PageError(wrong + f"{type(returned).__name__} {str(returned)[:80]!r}")
+    log = []
+    for line in returned:
+        # A tensor or a number of numpy's is as good as a float.
+        plain = {str(name): value.item() if _is_scalar(value) else value for name, value in line.items()}
+        for name, value in plain.items():
+            if not isinstance(value, (int, float, str, type(None))):
+                raise PageError(wrong + f"a line in which {name} is of type {type(value).__name__}")
+        log.append(plain)
+    return log
+
+
+def _is_scalar(value: Any) -> bool:
+    return hasattr(value, "item") and getattr(value, "size", None) is not None and _count(value) == 1
+
+
+def _count(value: Any) -> int:
+    return value.numel() if hasattr(value, "numel") else value.size
+
+
+def _parsed(name: str, content: bytes) -> ast.Module:
+    try:
+        return ast.parse(content, name)
+    except SyntaxError as error:
+        raise _syntax_error(name, error) from None
+    except ValueError as error:  # a byte that no source can hold
+        raise PageError(f"{name} is not Python: {error}") from None
+
+
+def _called(name: str) -> str:
+    return "your page" if name == MANUAL_PAGE else name
+
+
+def _syntax_error(name: str, error: SyntaxError) -> PageError:
+    line = f" ({error.text.strip()})" if error.text else ""
+    return PageError(f"{_called(name)}, line {error.lineno}: {type(error).__name__}: {error.msg}{line}")
+
+
+def _imported(tree: ast.Module) -> list[str]:
+    """The first part of every module's name that a file imports, also inside its functions."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.append(node.module)
+    return sorted({name.partition(".")[0] for name in found})
+
+
+def _check_binding(tree: ast.Module, name: str) -> None:
+    """Refuse a file of which it is plain without running it that it binds no `train`, or a wrong one."""
+    bound: dict[str, ast.stmt] = {}
+    for statement in _statements(tree.body):
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound[statement.name] = statement
+        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+            bound.update({(alias.asname or alias.name): statement for alias in statement.names})
+        elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            bound.update({node.id: statement for node in ast.walk(statement) if isinstance(node, ast.Name)})
+    train = bound.get("train")
+    if train is None and "*" not in bound:
+        raise PageError(f"{name} binds no function `train`: {MUST}")
+    if isinstance(train, ast.FunctionDef) and not train.decorator_list:
+        _is_plain(_signature(train), name)
+
+
+def _statements(body: list) -> Iterator[ast.stmt]:
+    """A module's statements, those inside its `if`, `try` and `with` too, not those inside functions."""
+    for statement in body:
+        yield statement
+        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            for part in ("body", "orelse", "handlers", "finalbody"):
+                yield from _statements(getattr(statement, part, []))
+
+
+def _signature(function: ast.FunctionDef) -> inspect.Signature:
+    """The signature of a function that has only been read: of one with the same parameters that does nothing."""
+    function = copy.deepcopy(function)
+    arguments = function.args
+    arguments.defaults = [ast.Constant(None) for _ in arguments.defaults]
+    arguments.kw_defaults = [default and ast.Constant(None) for default in arguments.kw_defaults]
+    for argument in ast.walk(arguments):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    function.body, function.returns = [ast.Pass()], None
+    names: dict[str, Any] = {}
+    tree = ast.fix_missing_locations(ast.Module([function], []))
+    exec(compile(tree, "<signature>", "exec", dont_inherit=True), names)
+    return inspect.signature(names["train"])
+
+
+def _is_plain(signature: inspect.Signature, name: str) -> bool:
+    """Whether a `train` is called with the model, and not with the folder.
+
+    Raises:
+        SameLoopError: it can be called in neither way.
+    """
+    known, variable = (
+        {*PLAIN_PARAMETERS, *OWN_PARAMETERS},
+        (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
+    )
+    given = [each.name for each in signature.parameters.values() if each.kind not in variable]
+    for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS):
+        # Under other names they are told by their number; under these names each has its place.
+        at_their_places = all(name == mine or name not in known for name, mine in zip(given, parameters, strict=False))
+        with suppress(TypeError):
+            signature.bind(*parameters)
+            if at_their_places:
+                return parameters is PLAIN_PARAMETERS
+    raise PageError(f"{name}: train{signature} cannot be called: {MUST}")

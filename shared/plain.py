@@ -1,0 +1,40 @@
+"""What surrounds a plain loop, `train(model, tokenizer, train_dataset, eval_dataset, config)`.
+
+It is what the manual page does before its own loop and after it, so that a loop from a tutorial can be compared as it
+is.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from shared.config import RunConfig
+from shared.data import load_data
+from shared.determinism import use_deterministic_algorithms
+from shared.model import load_model, load_tokenizer
+from shared.processes import launched_rank
+
+
+def run_plain(train: Callable[..., Any], config: RunConfig, output_dir: Path) -> Any:
+    """Load data and model, call `train` with them, and save the model to `output_dir`; returns what `train` does."""
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    tokenizer = load_tokenizer(config)
+    train_dataset, eval_dataset, num_labels = load_data(config, tokenizer)
+    model = load_model(config, num_labels)
+    if config.freeze_body:
+        model.base_model.requires_grad_(False)
+    if config.full_determinism:
+        use_deterministic_algorithms()
+    returned = train(model, tokenizer, train_dataset, eval_dataset, config)
+    if launched_rank() == 0:
+        model.save_pretrained(output_dir)
+        tokenizer.save_pretrained(output_dir)
+    return returned

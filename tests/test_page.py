@@ -1,0 +1,369 @@
+"""Which page runs: what a run keeps is what ran, and whatever looks at the run later uses that and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import compare as compare_module
+from benchmarks.cli import main
+from benchmarks.compare import compare, write_comparison
+from benchmarks.report import write_report
+from benchmarks.xray import page_frame, xray
+from shared.checkpoints import MANIFEST, in_order
+from shared.config import RunConfig
+from shared.errors import Interrupted, SameLoopError
+from shared.page import ROOT, Page, kept_code, kept_page, kept_pages, package_page, what_changed
+from shared.record import RunRecord
+from tests.conftest import LOOPS, run_in_process
+
+CONFIG = RunConfig.build("tiny", save_strategy="steps", save_steps=3)
+OPTIONS = ["--preset", "tiny", "--save-strategy", "steps", "--save-steps", "3"]
+ZERO = "            optimizer.zero_grad()\n"
+BROKEN = package_page("manual").edited(ZERO, "")
+EDITED = {
+    "manual": BROKEN,
+    "trainer": package_page("trainer").edited("max_grad_norm=config.max_grad_norm", "max_grad_norm=0.1"),
+}
+
+
+def said(captured: str) -> list[str]:
+    return [line.removeprefix("· ") for line in captured.splitlines() if line.strip()]
+
+
+def use_pages(monkeypatch: pytest.MonkeyPatch, **pages: Page) -> None:
+    """From here on these are today's pages, in this process and for the loops that `compare` starts."""
+    today = {loop: package_page(loop) for loop in LOOPS} | pages
+    monkeypatch.setattr(compare_module, "pages_of", lambda config: today)
+
+    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int = 1, *options: str) -> None:
+        resume = "last" if "--resume-from-checkpoint" in options else None
+        overwrite = "--overwrite-output-dir" in options
+        run_in_process(loop, config, folder, page=today[loop], overwrite=overwrite, resume_from_checkpoint=resume)
+
+    monkeypatch.setattr(compare_module, "run_in_fresh_process", in_process)
+
+
+def interrupted(loop: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that Ctrl-C stopped after step 3."""
+    done = iter(range(1, 100))
+    module = "manual_loop.train" if loop == "manual" else "trainer_loop.callbacks"
+    with monkeypatch.context() as patch:
+        patch.setattr(f"{module}.stop_requested", lambda: 2 if next(done) == 3 else None)
+        with pytest.raises(Interrupted):
+            run_in_process(loop, CONFIG, folder)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A whole comparison of the package's pages."""
+    folder = tmp_path_factory.mktemp("page") / "run"
+    for loop in LOOPS:
+        run_in_process(loop, CONFIG, folder / loop)
+    write_comparison(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def broken(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison of a broken manual page, which is whole again by now."""
+    folder = tmp_path_factory.mktemp("broken") / "run"
+    run_in_process("manual", CONFIG, folder / "manual", page=BROKEN)
+    shutil.copytree(finished / "trainer", folder / "trainer")
+    assert write_comparison(folder)["verdict"] == "diverged"
+    return folder
+
+
+# What is kept -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_run_keeps_its_page_and_says_which_in_header_and_manifest(loop: str, finished: Path) -> None:
+    page = package_page(loop)
+    assert RunRecord.read(finished / loop).header["code"] == page.code == kept_code(finished / loop)
+    for checkpoint in in_order(finished / loop):
+        assert json.loads((checkpoint / MANIFEST).read_text())["code"] == page.code
+    kept = kept_page(finished / loop)
+    assert kept.files == page.files and len(kept.files) >= 5
+    for name, content in page.files.items():
+        assert (finished / loop / "code" / name).read_bytes() == content == (ROOT / name).read_bytes()
+
+
+def test_what_is_kept_is_what_ran(broken: Path) -> None:
+    assert kept_page(broken / "manual").source == BROKEN.source != package_page("manual").source
+
+
+def test_what_was_changed_in_the_folder_is_refused(finished: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished / "manual", run)
+    (run / "code/manual_loop/forward.py").write_text("")
+    with pytest.raises(SameLoopError, match="is not what ran, it has been changed"):
+        kept_page(run)
+
+
+def test_two_versions_of_a_page_do_not_mix(tmp_path: Path) -> None:
+    """Each with its own neighbours, one inside the other; afterwards the process has what it had."""
+    before = {name: module for name, module in sys.modules.items() if name.startswith("manual_loop")}
+    loaded = []
+    for mark in ("one", "two"):
+        page = package_page("manual").edited("import math\n", f"import math\nMARK = '{mark}'\n")
+        forward = page.files["manual_loop/forward.py"] + f"\nMARK = '{mark}'\n".encode()
+        Page(page.name, {**page.files, "manual_loop/forward.py": forward}, page.paths, page.shared).keep(
+            tmp_path / mark
+        )
+        loaded.append(kept_page(tmp_path / mark))
+    with loaded[0].loaded() as one:
+        with loaded[1].loaded() as two:
+            assert (one.MARK, two.MARK) == ("one", "two")
+            assert sys.modules["manual_loop.forward"].MARK == "two" == two.forward.__globals__["MARK"]
+        assert sys.modules["manual_loop.forward"].MARK == "one" == one.forward.__globals__["MARK"]
+    assert {name: each for name, each in sys.modules.items() if name.startswith("manual_loop")} == before
+    assert not list(tmp_path.rglob("__pycache__"))
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({}, None),
+        ({"page": "my_loop.py"}, "it ran the page my_loop.py, not manual_loop/train.py"),
+        ({"digest": "0"}, "the page manual_loop/train.py has changed since"),
+        ({"shared": "0"}, "SameLoop's own modules have changed since"),
+    ],
+)
+def test_what_has_changed_is_named(change: dict[str, str], says: str | None) -> None:
+    code = package_page("manual").code
+    assert what_changed(code | change, code) == says
+    assert "older version" in what_changed(None, code)
+
+
+# Resuming -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_run_is_not_gone_on_with_by_another_page(loop: str, tmp_path: Path, monkeypatch) -> None:
+    interrupted(loop, tmp_path / "run", monkeypatch)
+    with pytest.raises(SameLoopError, match=rf"the page {loop}_loop/train.py has changed since.*put the page back"):
+        run_in_process(loop, CONFIG, tmp_path / "run", page=EDITED[loop], resume_from_checkpoint="last")
+    manifest = tmp_path / "run/checkpoint-3" / MANIFEST
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps(content | {"code": content["code"] | {"shared": "0"}}))
+    with pytest.raises(SameLoopError, match="SameLoop's own modules have changed since"):
+        run_in_process(loop, CONFIG, tmp_path / "run", resume_from_checkpoint="last")
+    manifest.write_text(json.dumps(content | {"code": None}))
+    with pytest.raises(SameLoopError, match="an older version made it"):
+        run_in_process(loop, CONFIG, tmp_path / "run", resume_from_checkpoint="last")
+
+
+@pytest.mark.parametrize("edited", LOOPS)
+def test_a_comparison_goes_on_but_with_no_page_that_has_changed(
+    edited: str, tmp_path: Path, monkeypatch, capfd
+) -> None:
+    """Ctrl-C in the trainer loop; one page is edited; the other loop's half or checkpoint is used."""
+    run = tmp_path / "run"
+    run_in_process("manual", CONFIG, run / "manual")
+    interrupted("trainer", run / "trainer", monkeypatch)
+    use_pages(monkeypatch, **{edited: EDITED[edited]})
+    capfd.readouterr()
+    comparison = compare(CONFIG, run)
+    lines = said(capfd.readouterr().err)
+    assert f"the page {edited}_loop/train.py has changed since: starting it anew" in lines
+    assert (f"it is done already, in {run / 'manual'}" in lines) == (edited == "trainer")
+    assert any(line.startswith("going on from") for line in lines) == (edited == "manual")
+    assert comparison["verdict"] == "diverged"
+    for loop in LOOPS:
+        page = EDITED[loop] if loop == edited else package_page(loop)
+        assert kept_code(run / loop) == page.code
+        assert [line["step"] for line in RunRecord.read(run / loop).steps] == list(range(1, 9))
+
+
+def test_a_page_edited_after_ctrl_c_in_the_manual_loop(tmp_path: Path, monkeypatch, capfd) -> None:
+    """Never half old, half new: it starts anew, and says so."""
+    interrupted("manual", tmp_path / "run/manual", monkeypatch)
+    use_pages(monkeypatch, manual=BROKEN)
+    compare(CONFIG, tmp_path / "run")
+    assert "the page manual_loop/train.py has changed since: starting it anew" in said(capfd.readouterr().err)
+    assert RunRecord.read(tmp_path / "run/manual").resumes == []
+    assert kept_page(tmp_path / "run/manual").source == BROKEN.source
+
+
+# Reusing a half -----------------------------------------------------------------------------------
+
+
+def test_reuse_keeps_the_half_that_nothing_has_changed_for(finished: Path, tmp_path: Path, monkeypatch, capfd) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    kept = (run / "trainer/record.jsonl").read_bytes()
+    use_pages(monkeypatch, manual=BROKEN)
+    assert compare(CONFIG, run, reuse=True)["verdict"] == "diverged"
+    lines = said(capfd.readouterr().err)
+    assert (
+        "--reuse: the manual loop's run here cannot be kept (the page manual_loop/train.py has changed since)" in lines
+    )
+    assert (run / "trainer/record.jsonl").read_bytes() == kept
+    assert kept_page(run / "manual").source == BROKEN.source
+    assert not run.with_name("run.previous").exists()
+
+
+def test_reuse_is_offered_where_it_is_possible(finished: Path, tmp_path: Path, monkeypatch, capfd) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = (run / "trainer/record.jsonl").read_bytes()
+    use_pages(monkeypatch, manual=BROKEN)
+    compare(CONFIG, run)
+    offer = "the trainer loop's run here is unchanged: --reuse keeps it and saves half the time"
+    assert offer in said(capfd.readouterr().err)
+    assert (run / "trainer/record.jsonl").read_bytes() != before
+    compare(CONFIG, run)
+    assert "both loops' runs here are unchanged: --reuse keeps both" in said(capfd.readouterr().err)
+
+
+def test_reuse_of_both_halves_runs_nothing(finished: Path, tmp_path: Path, monkeypatch) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = {loop: (run / loop / "record.jsonl").read_bytes() for loop in LOOPS}
+    monkeypatch.setattr(compare_module, "run_in_fresh_process", None)
+    assert compare(CONFIG, run, reuse=True)["verdict"] == "identical"
+    assert {loop: (run / loop / "record.jsonl").read_bytes() for loop in LOOPS} == before
+
+
+def test_a_new_run_that_fails_takes_nothing_away(finished: Path, tmp_path: Path, monkeypatch) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    use_pages(monkeypatch, manual=package_page("manual").edited(ZERO, "            optimiser.zero_grad()\n"))
+    with pytest.raises(SameLoopError, match=r"your page, line \d+: NameError"):
+        compare(CONFIG, run, reuse=True)
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+NOT_REUSED = {
+    "dials": (CONFIG.model_copy(update={"seed": 1}), {}, "--seed 42, not 1"),
+    "versions": (CONFIG, {"torch": "1.0"}, "torch 1.0, now "),
+    "threads": (CONFIG, {"threads": 99}, "threads 99, now "),
+}
+
+
+@pytest.mark.parametrize(("config", "environment", "says"), NOT_REUSED.values(), ids=NOT_REUSED)
+def test_a_half_made_under_other_conditions_is_not_reused(
+    config: RunConfig, environment: dict, says: str, finished: Path, tmp_path: Path, capfd
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    for loop in LOOPS:
+        first, *rest = (run / loop / "record.jsonl").read_text().splitlines(keepends=True)
+        header = json.loads(first)
+        header["environment"].update(environment)
+        (run / loop / "record.jsonl").write_text(json.dumps(header) + "\n" + "".join(rest))
+    pages = {loop: package_page(loop) for loop in LOOPS}
+    assert compare_module._reusable(run, config, pages, 1, reuse=True) == []
+    assert capfd.readouterr().err.count(f"cannot be kept ({says}") == 2
+    assert compare_module._reusable(run, config, pages, 1, reuse=False) == []
+    assert "--reuse" not in capfd.readouterr().err
+
+
+def test_a_half_trained_on_a_file_that_has_changed_is_not_reused(tmp_path: Path) -> None:
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 20)
+    config = RunConfig.build("tiny", dataset=str(tmp_path / "reviews.csv"), train_size=16, eval_size=8)
+    run_in_process("manual", config, tmp_path / "run")
+    page = package_page("manual")
+    assert compare_module._why_not_the_same(tmp_path / "run", config, page) is None
+    later = (tmp_path / "reviews.csv").stat().st_mtime + 100
+    os.utime(tmp_path / "reviews.csv", (later, later))
+    assert "reviews.csv has changed since" in compare_module._why_not_the_same(tmp_path / "run", config, page)
+
+
+# Looking at a run later ---------------------------------------------------------------------------
+
+
+def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
+    """By now the page is whole again: "identical" above it would be a lie."""
+    html = write_report(broken).read_text(encoding="utf-8")
+    assert "The two loops part at step" in html and "Their events differ" in html
+    manual = html[html.index('id="pane-manual"') : html.index('id="pane-trainer"')]
+    assert "zero_grad" not in manual and "manual_loop/train.py" in manual
+
+
+def test_the_xray_of_a_run_uses_its_pages_and_dials(broken: Path, capsys) -> None:
+    assert main(["xray", str(broken)]) == 1
+    assert "not equal: by hand nothing; Trainer zero" in " ".join(capsys.readouterr().out.split())
+    found = xray(CONFIG, pages=kept_pages(broken))
+    frames = {page_frame(pair.manual, found.page) for pair in found.pairs if pair.manual}
+    assert all(BROKEN.source.splitlines()[frame.line - 1].strip() == frame.code for frame in frames)
+    assert main(["xray", str(broken), "--preset", "tiny"]) == 2
+    assert "--preset: the x-ray of" in capsys.readouterr().err
+
+
+def test_diff_of_a_run_shows_its_pages(broken: Path, capsys) -> None:
+    assert main(["diff", str(broken)]) == 0
+    assert "zero_grad" not in capsys.readouterr().out
+    assert main(["diff"]) == 0
+    assert "zero_grad" in capsys.readouterr().out
+
+
+def test_locate_runs_what_ran(broken: Path, monkeypatch, capfd) -> None:
+    """Today's pages are equal; those that ran are not."""
+
+    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int, *options: str) -> None:
+        command = compare_module.command_line(loop, config, folder, *options)
+        assert main(command[command.index(loop) :]) == 0
+
+    monkeypatch.setattr("benchmarks.locate.run_in_fresh_process", in_process)
+    assert main(["locate", str(broken)]) == 1
+    captured = capfd.readouterr()
+    assert "step 2: the first tensor that differs is the gradient of" in captured.out
+    # The folders that it ran in are gone.
+    assert str(Path("/tmp")) not in captured.err
+
+
+def test_a_run_that_has_kept_no_code(broken: Path, tmp_path: Path, capfd) -> None:
+    """An older version's: no x-ray and no locating, but a report without code."""
+    run = tmp_path / "run"
+    shutil.copytree(broken, run)
+    (run / "manual/code.json").unlink()
+    for command in ("locate", "diff", "xray"):
+        assert main([command, str(run)]) == 2
+        (line,) = said(capfd.readouterr().err)
+        assert "keeps no code (an older version made it): run it again" in line
+    html = write_report(run).read_text(encoding="utf-8")
+    assert "keeps no code" in html and 'id="pane-manual"' not in html
+
+
+def test_the_report_of_a_page_that_cannot_be_traced(broken: Path, monkeypatch) -> None:
+    def raises(*_: object, **__: object) -> None:
+        raise SameLoopError("your page, line 3: ValueError: no (here)")
+
+    monkeypatch.setattr("benchmarks.report.xray", raises)
+    html = write_report(broken).read_text(encoding="utf-8")
+    assert "your page, line 3: ValueError: no (here)" in html and 'id="pane-manual"' in html
+
+
+# Where the modules come from ----------------------------------------------------------------------
+
+
+def test_an_installed_package_inside_a_checkout_runs_its_own_page(tmp_path: Path) -> None:
+    """A child runs what its parent has, whatever else the path or the folder holds: about 5 seconds."""
+    site, checkout = tmp_path / "site", tmp_path / "checkout"
+    for package in ("benchmarks", "manual_loop", "shared", "trainer_loop"):
+        shutil.copytree(ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
+    page = site / "manual_loop/train.py"
+    page.write_text(page.read_text() + "# the installed one\n")
+    for package in ("manual_loop", "shared"):
+        shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
+    (checkout / "manual_loop/train.py").write_text("raise RuntimeError('the checkout')\n")
+    code = f"""
+import sys
+sys.path[:] = [{str(site)!r}, *(each for each in sys.path if each)]
+from benchmarks.compare import run_in_fresh_process
+from pathlib import Path
+from shared.config import RunConfig
+run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
+"""
+    finished = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert kept_page(checkout / "run").source.endswith("# the installed one\n")
