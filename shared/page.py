@@ -192,8 +192,9 @@ def package_page(loop: str, module: ModuleType | None = None) -> Page:
         PageError: a file of it is not Python, or the page binds no `train`.
     """
     name, files = f"{loop}_loop/train.py", _package_files(f"{loop}_loop")
-    trees = {each: _parsed(each, content) for each, content in files.items()}
-    _check_binding(trees[name], name)
+    if module is None:
+        trees = {each: _parsed(each, content) for each, content in files.items()}
+        _check_binding(trees[name], name)
     return Page(name, files, _paths(files, ROOT), shared_digest(), module)
 
 
@@ -300,7 +301,7 @@ def _own_module(module: str, folder: Path) -> dict[str, bytes]:
         found = [folder / f"{module}.py"]
     else:
         found = sorted((folder / module).rglob("*.py"))
-    if not found or module in sys.builtin_module_names or module in sys.stdlib_module_names:
+    if not found:
         return {}
     elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
     for finder in sys.meta_path:

@@ -25,7 +25,7 @@ import pytest
 
 from shared import embedded
 from shared.config import RunConfig
-from shared.page import package_page
+from shared.page import Page, package_page
 from shared.run import run_loop
 
 LOOPS = ("manual", "trainer")
@@ -37,12 +37,17 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
 
     The page is imported once for all tests, unless `page` is another one.
     """
-    page = options.pop("page", None) or package_page(loop, importlib.import_module(f"{loop}_loop.train"))
+    page = options.pop("page", None) or imported_page(loop)
     set_imports_aside()
     # Hundreds of runs learn from the same file: it is read once.
     with patch.object(embedded, "load_reviews", read_reviews):
         run_loop(loop, page, config, folder, **options)
     return folder
+
+
+@cache
+def imported_page(loop: str) -> Page:
+    return package_page(loop, importlib.import_module(f"{loop}_loop.train"))
 
 
 read_reviews = cache(embedded.load_reviews)
