@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-slow gpu-test crash-test parity-table parity-sweep browser report-speed lint install docs clean help
+.PHONY: compare test test-slow gpu-test crash-test parity-table edits-table parity-sweep browser report-speed lint install docs clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	$(BIN)/sameloop compare $(ARGS)
@@ -22,6 +22,9 @@ crash-test: $(INSTALLED) ## docs/crash.md: both loops killed 20 times each and r
 
 parity-table: $(INSTALLED) ## docs/parity.md and docs/faults.md, measured anew; about 6 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity table
+
+edits-table: $(INSTALLED) ## docs/edits.md, measured anew: edits of the manual page and what is said of them; a minute
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity edits
 
 parity-sweep: $(INSTALLED) ## search: 300 whole configurations, each compared in full; about 8 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity sweep $(ARGS)

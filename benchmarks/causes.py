@@ -102,9 +102,11 @@ def other_findings(step: int, cause: str, manual: RunRecord, trainer: RunRecord)
 
     Nothing where the runs were given different dials, or where a run is not equal to itself.
     """
-    if cause.startswith(("no mistake", "the two runs", "the upstream fault")):
+    if cause.startswith(("no mistake", "the two runs", "the upstream fault", "the model:")):
         return []
-    return [each.text for each in findings(manual, trainer) if each.text not in cause and each.phase != "trainer"]
+    # Batches of another size make another number of steps, and so another schedule.
+    follows = ("schedule",) if cause.startswith(("the loader:", "accumulation:")) else ()
+    return [each.text for each in findings(manual, trainer) if each.text not in cause and each.phase not in follows]
 
 
 # How the loop by hand works otherwise -------------------------------------------------------------
@@ -136,11 +138,16 @@ def _dtypes(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
 
 
 def _optimizer_settings(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
-    missing = manual.start.get("optimizer", {}).get("missing", [])
-    if missing and missing != trainer.start.get("optimizer", {}).get("missing"):
+    missing = _missing(manual)
+    if missing and missing != _missing(trainer):
         yield Finding("optimizer", 0, f"the optimizer: {_names(missing)} are in none of its groups and cannot learn")
     if settings := _optimizer_differences(manual, trainer):
         yield Finding("optimizer", 0, f"the optimizer: its settings differ ({settings})")
+
+
+def _missing(record: RunRecord) -> list[str]:
+    """The weights that could learn and are in none of the optimizer's groups."""
+    return record.start.get("optimizer", {}).get("missing", [])
 
 
 def _optimizer_differences(manual: RunRecord, trainer: RunRecord) -> str:
@@ -213,7 +220,8 @@ def _backward_passes(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRe
 
 def _leftover(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
     mine, other = (line.get("gradients", {}).get("left", 0.0) for line in (ours, theirs))
-    if not mine or other:
+    # What the optimizer does not hold, it does not forget either: that has a finding of its own.
+    if not mine or other or _missing(manual):
         return None
     return "zero", (
         "leftover gradients: zero_grad() is missing after the step before, so its gradients are added to these "
@@ -261,6 +269,8 @@ def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> St
     their_scaled = theirs.get("gradients", {}).get("scaled") or [1.0, 1.0]
     if norm is None or scaled is None or not any(ours.get("backward_passes", [])):
         return None
+    if manual.start.get("dtypes") != trainer.start.get("dtypes"):
+        return None  # in 16 bits, norms round too coarsely to say
     lowest, highest = scaled
     if limit and norm > limit * (1 + ROUNDING) and lowest == highest == 1.0:
         return "clip", (
@@ -273,7 +283,7 @@ def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> St
             "clip_grad_value_ or a clip per tensor does; Trainer scales all alike, with clip_grad_norm_"
         )
     target = min(norm, limit) if limit else norm
-    if norm and lowest != 1.0 and not math.isclose(at_step, target, rel_tol=10 * ROUNDING):
+    if norm and lowest != 1.0 and not _missing(manual) and not math.isclose(at_step, target, rel_tol=10 * ROUNDING):
         what = f"to max_grad_norm {limit:g}" if limit else "not at all"
         return "clip", f"the clip: by hand norm {norm:.4g} is scaled to {at_step:.4g}, Trainer scales it {what}"
     return None
@@ -308,13 +318,14 @@ def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: i
                 f"{values}: by hand every step has the learning rate that Trainer has one step later; call "
                 "scheduler.step() after optimizer.step(), not before"
             )
+        per_batch = f"by hand it moves {batches} times per step; call scheduler.step() once, after optimizer.step()"
+        if batches > 1 and _runs_ahead(ours[:count], theirs[batches:count], batches):
+            return f"{values}: {per_batch}"
         check = "check its shape, the warm-up and the total number of steps"
         for speed in range(2, count) if step == 2 else ():
             if _runs_ahead(ours[:count], theirs[:count], speed):
                 if speed == batches:
-                    return (
-                        f"{values}: by hand it moves {speed} times per step; call scheduler.step() after the step only"
-                    )
+                    return f"{values}: {per_batch}"
                 return f"{values}: by hand it moves {speed} times as fast; {check}"
             if _runs_ahead(theirs[:count], ours[:count], speed):
                 return f"{values}: by hand it moves {speed} times as slowly; {check} (not of batches)"
@@ -384,6 +395,12 @@ def _number_of_processes(evidence: Evidence) -> str:
 def _initial_weights(evidence: Evidence) -> str:
     if found := evidence.found("dtype"):
         return found
+    kinds = [record.start.get("model") for record in (evidence.manual, evidence.trainer)]
+    if kinds[0] != kinds[1]:
+        return (
+            f"the model: what is called first is a {kinds[0]} by hand and a {kinds[1]} in Trainer; call the model "
+            "that was loaded, not a part of it or another one"
+        )
     name = evidence.quantity.removeprefix("initial weights: ")
     if "classifier" in name:
         return (
@@ -588,9 +605,10 @@ def _grad_norm(evidence: Evidence) -> str:
     ours, theirs = evidence.lines
     if found := evidence.found("zero", "model", "backward"):
         return found
-    missing = evidence.manual.start.get("optimizer", {}).get("missing", [])
-    if missing and (found := evidence.found("optimizer")):
+    if _missing(evidence.manual) and (found := evidence.found("optimizer")):
         return found
+    if evidence.weights_differ:
+        return _weights_moved_differently(evidence)
     if ours.get("unclipped_norm") == theirs.get("unclipped_norm"):
         if found := evidence.found("clip"):
             return found
@@ -601,8 +619,6 @@ def _grad_norm(evidence: Evidence) -> str:
                 "the last digits; torch.nn.utils.clip_grad_norm_ multiplies by max_norm / (norm + 1e-6)"
             )
         return f"{NOT_DECIDED}: the gradients are equal after the backward pass, at the optimizer they are not"
-    if evidence.weights_differ:
-        return _weights_moved_differently(evidence)
     if found := evidence.found("clip"):
         return found
     mine, other = ours.get("unclipped_norm"), theirs.get("unclipped_norm")
@@ -649,6 +665,19 @@ def _evaluation(evidence: Evidence) -> str:
         ours.get("autocast", [None])[:1] != theirs.get("autocast", [None])[:1]
     ):
         return "the evaluation's precision: one loop evaluates under autocast, the other does not"
+    if evidence.quantity == "eval_loss":
+        values = [
+            line["eval_loss"]
+            for record in (evidence.manual, evidence.trainer)
+            for line in record.log_history
+            if line.get("step") == evidence.step and line.get("eval_loss") is not None
+        ]
+        # float32 holds 24 bits; a sum of n numbers is off by at most about n / 2 units of the last.
+        if len(values) == 2 and math.isclose(*values, rel_tol=ours.get("samples", 1) * 2**-24):
+            return (
+                "the evaluation's mean: equal but for the last digits; Trainer repeats each batch's loss once per "
+                "review and takes numpy's mean of them in float32, and every other way to add them up rounds otherwise"
+            )
     by_name = {
         "eval_forward_mode": "the evaluation's mode: call model.eval() before and model.train() after",
         "eval_forward_logits": "the weights at the evaluation: the last step moved them otherwise. "

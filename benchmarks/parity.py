@@ -24,6 +24,8 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.compare import LOOPS, run_in_fresh_process
+from benchmarks.edits import DIALS as EDIT_DIALS
+from benchmarks.edits import EDITS, IDENTICAL, Edit, edited_page
 from benchmarks.faults import DIALS as FAULT_DIALS
 from benchmarks.faults import FAULTS, Fault, faulty_page
 from benchmarks.verdict import compare_runs
@@ -284,6 +286,87 @@ def faults_page(results: Sequence[tuple[Fault, dict[str, Any]]]) -> str:
     return "\n".join([*lines, ""])
 
 
+# The edits ----------------------------------------------------------------------------------------
+
+
+class EditResult(NamedTuple):
+    """What became of an edited page: its comparison, or the one line that stopped it."""
+
+    comparison: dict[str, Any] | None
+    stopped: str = ""
+
+
+def run_edit(edit: Edit, trainer_runs: Path) -> EditResult:
+    """Run the manual page with an edit and compare it with `Trainer`.
+
+    Args:
+        edit: which.
+        trainer_runs: keeps `Trainer`'s run for each set of dials, so that it is run once for all edits under these.
+    """
+    config = RunConfig.build("tiny", **{**EDIT_DIALS, **edit.dials})
+    trainer = trainer_runs / "-".join(f"{name}={value}" for name, value in edit.dials.items() or [("plain", "")])
+    if not trainer.exists():
+        run_loop("trainer", package_page("trainer", importlib.import_module("trainer_loop.train")), config, trainer)
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run_loop("manual", edited_page(edit), config, Path(folder) / "manual")
+        except SameLoopError as error:
+            return EditResult(None, str(error))
+        return EditResult(compare_runs(Path(folder) / "manual", trainer))
+
+
+def is_judged_rightly(edit: Edit, result: EditResult) -> bool:
+    """Whether an edit got the verdict, the first difference and the cause that it must get."""
+    if edit.stops or result.comparison is None:
+        return edit.stops and edit.cause in result.stopped
+    first = result.comparison["first_divergence"]
+    if edit.quantity == IDENTICAL:
+        return first is None
+    return (
+        first is not None
+        and first["quantity"].startswith(edit.quantity)
+        and edit.cause in first["likely_cause"]
+        and all(any(text in found for found in first["also"]) for text in edit.also)
+        and (len(first["also"]) <= len(edit.also))
+    )
+
+
+def edits_page(results: Sequence[tuple[Edit, EditResult]]) -> str:
+    """docs/edits.md: every edit with what was said of it."""
+    right = [edit for edit, _ in results if edit.quantity == IDENTICAL and not edit.stops]
+    judged = sum(is_judged_rightly(edit, result) for edit, result in results)
+    lines = [
+        "# What readers do to the page",
+        "",
+        "<!-- made by `make edits-table` -->",
+        "",
+        f"{len(results)} edits of a copy of `manual_loop/train.py`, each run against Trainer on {_edit_slice()}:",
+        f"{len(right)} right rewrites, which must be identical, and {len(results) - len(right)} mistakes. "
+        f"**{judged} of {len(results)} judged as they must be:**",
+        "verdict, first difference, cause, and nothing else blamed. " + _where(),
+        "",
+        "| edit | verdict, first difference | what was said |",
+        "|---|---|---|",
+    ]
+    for edit, result in results:
+        dials = "".join(f" (`{option(name)} {show(value)}`)" for name, value in edit.dials.items())
+        mark = "" if is_judged_rightly(edit, result) else "**wrong:** "
+        if result.comparison is None:
+            verdict, said = "stopped, exit status 2", result.stopped
+        elif (first := result.comparison["first_divergence"]) is None:
+            verdict = "identical"
+            said = "; ".join(text for text in result.comparison["remarks"] if "config.json" not in text)
+        else:
+            verdict = f"step {first['step']}: {first['quantity']}"
+            said = "; also: ".join([first["likely_cause"], *first["also"]])
+        lines.append(f"| {edit.what}{dials} | {mark}{verdict} | {said.replace('|', chr(92) + '|')} |")
+    return "\n".join([*lines, ""])
+
+
+def _edit_slice() -> str:
+    return f"{EDIT_DIALS['train_size']} + {EDIT_DIALS['eval_size']} reviews (nothing divides evenly)"
+
+
 # The search ---------------------------------------------------------------------------------------
 
 # What the search draws from. Every pair of values of two different dials is to meet in some configuration.
@@ -407,6 +490,18 @@ def table() -> None:
         wrong += sum(not is_right(item, found) for item, found in results)
         announce(f"docs/{name}: {len(results)} lines")
     raise SystemExit(min(wrong, 1))
+
+
+@parity.command()
+def edits() -> None:
+    """Write docs/edits.md; exit status 1 if an edit is not judged as it must be."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = [
+            (edit, _quietly(run_edit, edit, Path(folder))) for edit in tqdm(EDITS.values(), desc="edits", disable=None)
+        ]
+    (DOCS / "edits.md").write_text(edits_page(results), encoding="utf-8")
+    announce(f"docs/edits.md: {len(results)} lines")
+    raise SystemExit(0 if all(is_judged_rightly(*each) for each in results) else 1)
 
 
 @parity.command()
