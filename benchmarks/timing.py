@@ -63,7 +63,13 @@ def which_is_faster(manual: RunRecord, trainer: RunRecord) -> str:
 def duration(seconds: float) -> str:
     """Three digits, in milliseconds below a second: `3.04 ms`, `1.25 s`, `118 s`."""
     value, unit = (seconds * 1000, "ms") if seconds < 0.9995 else (seconds, "s")
-    return f"{value:.0f} {unit}" if value >= 99.95 else f"{value:#.3g} {unit}" if value >= 0.1 else f"{value:.2f} {unit}"
+    digits = 0 if value >= 99.95 else 1 if value >= 9.995 else 2
+    return f"{value:.{digits}f} {unit}"
+
+
+def unit_for(longest: float) -> tuple[str, float]:
+    """The unit that an axis of up to so many seconds has, and by what seconds are multiplied for it."""
+    return ("ms", 1000.0) if longest < 1 else ("s", 1.0)
 
 
 def spread_text(spread: Spread | None, missing: str = "–") -> str:

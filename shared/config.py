@@ -310,7 +310,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 
 
 def source_name(dial: str, value: str) -> str:
-    """What a reader calls a `dataset` or a `model`: embedded ones and Hub ids by their name, a path by its last part."""
+    """What a reader calls a `dataset` or a `model`: its name where it is embedded or a Hub id, a path's last part."""
     is_path = value.startswith((".", "~", "/")) or value.count("/") > 1
     return NAMES[dial].get(value) or (value.rstrip("/").rpartition("/")[2] or value if is_path else value)
 
