@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
+from benchmarks.timing import warm_steps
 from shared.record import RunRecord, training_seconds
 
 # The order in which a step's phases are stacked; a checkpoint is not part of a step.
@@ -42,17 +43,31 @@ class Difference(NamedTuple):
         return f"{where}, {self.quantity}" + (f" (process {self.rank})" if self.rank else "")
 
 
+class Alike(NamedTuple):
+    """Of several runs, those that are equal to each other.
+
+    Attributes:
+        runs: at least one.
+        first: where they part from the first such group; None: they are it.
+    """
+
+    runs: tuple[Run, ...]
+    first: Difference | None
+
+
 class Pair(NamedTuple):
-    """Two runs held against each other.
+    """Two runs held against each other, and whatever other runs are shown beside them.
 
     Attributes:
         one, other: the runs; where there is one of each loop, `one` is the loop by hand.
-        first: where they part; None if they do not.
+        first: where the runs part first, all that are shown; None if they do not.
+        groups: of more than two runs, which of them are equal; empty for two.
     """
 
     one: Run
     other: Run
     first: Difference | None
+    groups: tuple[Alike, ...] = ()
 
 
 def series(record: RunRecord, name: str) -> tuple[list[int], list[float]]:
@@ -79,8 +94,8 @@ def outline(steps: list[int], values: list[float], columns: int) -> tuple[list[i
 
 
 def has(record: RunRecord, name: str) -> bool:
-    """Whether every step says something of `name`; older records lack some numbers."""
-    return all(name in line for line in record.steps)
+    """Whether any step knows the number `name`: older records lack some, and of others it is not known."""
+    return any(line.get(name) is not None for line in record.steps)
 
 
 def same(ours: Sequence[float], theirs: Sequence[float]) -> bool:
@@ -106,10 +121,11 @@ def seconds_by_epoch(record: RunRecord) -> dict[int, float]:
 
 
 def phase_seconds(record: RunRecord) -> dict[str, float]:
-    """The median seconds that a step spends in each phase; empty where there is no step."""
-    found = {phase for line in record.steps for phase in line["seconds"]} - {"checkpoint"}
+    """The median seconds that a step, once warm, spends in each phase; empty where there is no step."""
+    steps = warm_steps(record)
+    found = {phase for line in steps for phase in line["seconds"]} - {"checkpoint"}
     phases = [*(phase for phase in PHASES if phase in found), *sorted(found.difference(PHASES))]
-    return {phase: median(line["seconds"].get(phase, 0.0) for line in record.steps) for phase in phases}
+    return {phase: median(line["seconds"].get(phase, 0.0) for line in steps) for phase in phases}
 
 
 def reported_evaluations(record: RunRecord) -> list[dict[str, Any]]:
@@ -151,13 +167,19 @@ def steps_that_fit(records: Sequence[RunRecord], most: int = MOST_DOTS) -> int:
     return min((steps for steps, cut in fits if cut), default=max((steps for steps, _ in fits), default=0))
 
 
-def first_other_reviews(one: RunRecord, other: RunRecord) -> int | None:
-    """The first step that drew other reviews, or in another order; None if all are alike."""
-    for ours, theirs in zip(one.steps, other.steps, strict=False):
-        if ours["reviews"] != theirs["reviews"]:
-            return ours["step"]
-    shorter, longer = sorted((len(one.steps), len(other.steps)))
-    return None if shorter == longer else shorter + 1
+def first_other_reviews(records: Sequence[RunRecord]) -> int | None:
+    """The first step at which not all runs drew the same reviews in the same order; None if all always did."""
+    for lines in zip(*(record.steps for record in records), strict=False):
+        if any(line["reviews"] != lines[0]["reviews"] for line in lines):
+            return lines[0]["step"]
+    lengths = {len(record.steps) for record in records}
+    return None if len(lengths) == 1 else min(lengths) + 1
+
+
+def clips(record: RunRecord) -> int:
+    """At how many steps the gradient norm was above `max_grad_norm` before the clip; 0 where there is no limit."""
+    limit = record.config.max_grad_norm
+    return sum((line.get("unclipped_norm") or 0.0) > limit for line in record.steps) if limit else 0
 
 
 def padding_share(record: RunRecord) -> float:

@@ -19,6 +19,7 @@ from benchmarks.chart_data import (
     differences,
     drawn,
     evaluations,
+    has,
     outline,
     padding_share,
     phase_seconds,
@@ -26,6 +27,8 @@ from benchmarks.chart_data import (
     series,
 )
 from benchmarks.chart_styles import MARKERS, PHASE_COLOURS, Style
+from benchmarks.timing import duration, spread_text, step_seconds, unit_for
+from shared.config import show
 from shared.record import RunRecord, training_seconds
 
 # More names than this beside an axis would not fit; a legend then takes their place.
@@ -47,7 +50,7 @@ def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: St
     for run, look in zip(runs, style.looks(len(runs)), strict=True):
         steps, values = series(run.record, name)
         finite = [value if math.isfinite(value) else math.nan for value in values]
-        gaps += sum(map(math.isnan, finite))
+        gaps += sum(map(math.isnan, finite)) if has(run.record, name) else 0
         if style.columns:
             steps, finite = outline(steps, finite, style.columns)
         # A lone step makes no line.
@@ -56,6 +59,16 @@ def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: St
     if gaps:
         text = f"{gaps:,} value{'s are' if gaps > 1 else ' is'} not a finite number: left out"
         axes.text(0.012, 0.96, text, transform=axes.transAxes, va="top", color=style.wrong, fontsize="small")
+
+
+def draw_limits(axes: Axes, limits: Sequence[float], style: Style) -> None:
+    """The norms that gradients are scaled down to, as lines across, on an axis that begins at zero."""
+    for limit in limits:
+        axes.axhline(limit, color=style.wrong, linewidth=1.6 * style.scale, linestyle=(0, (1, 1.5)))
+        box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
+        shown = {"color": style.wrong, "fontsize": "small", "va": "center", "ha": "right", "bbox": box}
+        axes.text(0.985, limit, f"limit {show(limit)}", transform=axes.get_yaxis_transform(), **shown)
+    axes.set_ylim(bottom=0)
 
 
 def draw_difference(
@@ -151,20 +164,21 @@ def _label_points(axes: Axes, points: Sequence[tuple[list[float], list[float]]],
 
 
 def draw_seconds(axes: Axes, runs: Sequence[Run], style: Style) -> None:
-    """Training seconds per epoch, evaluation and recording left out, as bars side by side."""
-    axes.set_ylabel("seconds")
+    """Training time per epoch, evaluation and recording left out, as bars side by side."""
     axes.set_xlabel("epoch")
     found = [seconds_by_epoch(run.record) for run in runs]
     epochs = sorted({epoch for seconds in found for epoch in seconds})
     if not epochs:
         say_nothing_to_show(axes, "no step in this run", style)
         return
+    unit, factor = unit_for(max(max(seconds.values(), default=0.0) for seconds in found))
+    axes.set_ylabel(unit)
     width = 0.8 / len(runs)
     for number, (run, look, seconds) in enumerate(zip(runs, style.looks(len(runs)), found, strict=True)):
         hatched = number == 1 and len(runs) == 2
         bars = axes.bar(
             [epoch + (number - (len(runs) - 1) / 2) * width for epoch in epochs],
-            [seconds.get(epoch, 0.0) for epoch in epochs],
+            [seconds.get(epoch, 0.0) * factor for epoch in epochs],
             width=width * 0.95,
             color=style.ground if hatched else style.accents[1] if len(runs) == 1 else look["color"],
             edgecolor=style.ink,
@@ -185,11 +199,13 @@ def draw_seconds(axes: Axes, runs: Sequence[Run], style: Style) -> None:
 
 
 def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
-    """The median seconds of each phase of a step, stacked to one bar per run."""
+    """The median time of each phase of a step, stacked to one bar per run."""
     if not any(run.record.steps for run in runs):
         say_nothing_to_show(axes, "no step in this run", style)
         return
     found = [phase_seconds(run.record) for run in runs]
+    unit, factor = unit_for(max(sum(seconds.values()) for seconds in found))
+    found = [{phase: value * factor for phase, value in seconds.items()} for seconds in found]
     longest = max(sum(seconds.values()) for seconds in found) or 1.0
     phases = list(dict.fromkeys(phase for seconds in found for phase in seconds))
     for number, phase in enumerate(phases):
@@ -200,30 +216,27 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
             shown = {"color": colour, "edgecolor": style.ink, "linewidth": 0.8 * style.scale}
             axes.barh(place, width, left=left, height=0.5, label=phase if not place else "_", **shown)
             if width > (2.5 if style.bare else 1) * WIDE_ENOUGH * longest:
-                axes.text(
-                    left + width / 2, place, seconds_text(width), ha="center", va="center", color=_readable_on(colour)
-                )
+                text = f"{width:.3g}" if width < 1000 else f"{width:.0f}"
+                axes.text(left + width / 2, place, text, ha="center", va="center", color=_readable_on(colour))
     for place, (run, seconds) in enumerate(zip(runs, found, strict=True)):
         total = sum(training_seconds(line) for line in run.record.steps)
-        rest = [f"{phase} {seconds_text(value)}" for phase, value in seconds.items() if value <= WIDE_ENOUGH * longest]
-        thin = f" ({', '.join(rest)})" if 0 < len(rest) < len(seconds) else ""
-        text = f"{seconds_text(sum(seconds.values()))} s per step"
-        if not style.bare:
-            text += f"{thin}; {seconds_text(total)} s for all steps"
+        rest = [
+            f"{phase} {duration(value / factor)}" for phase, value in seconds.items() if value <= WIDE_ENOUGH * longest
+        ]
+        thin = f", of it {', '.join(rest)}" if 0 < len(rest) < len(seconds) else ""
+        spread = step_seconds(run.record)
+        text = f"a step: {spread_text(spread)}" if spread else "no step in this run"
+        if spread and not style.bare:
+            text += f"{thin}; all: {duration(total)}"
         axes.text(0, place + 0.29, text, va="bottom", weight="bold").set_in_layout(False)
     axes.set_yticks(range(len(runs)), [run.label for run in runs])
     axes.set_ylim(-0.45, len(runs) - 0.25)
     axes.set_xlim(0, longest * 1.02)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("seconds per optimizer step, median of all steps")
+    axes.set_xlabel(f"{unit} per step: median of each phase" + ("" if style.bare else ", the first step left out"))
     close = {"fontsize": "small", "handlelength": 0.9, "columnspacing": 0.9} if style.bare else {"handlelength": 1.2}
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(phases), borderaxespad=0.2, **close)
-
-
-def seconds_text(seconds: float) -> str:
-    """Three digits, never an exponent."""
-    return f"{seconds:.0f}" if seconds >= 100 else f"{seconds:#.3g}" if seconds >= 0.001 else f"{seconds:.4f}"
 
 
 def _readable_on(colour: str) -> str:

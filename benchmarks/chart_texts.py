@@ -7,19 +7,24 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.chart_data import (
+    Alike,
     Pair,
     Run,
+    clips,
     differences,
     different_dials,
     drawn,
     evaluations,
     first_other_reviews,
+    has,
     padding_share,
     phase_seconds,
     same,
     seconds_by_epoch,
     series,
 )
+from benchmarks.timing import duration, spread_text, step_seconds, which_is_faster
+from shared.config import job_name, show
 from shared.record import training_seconds
 
 LONGEST_NAME = 40
@@ -28,13 +33,18 @@ SERIES = {
     "losses": ("loss", "Training loss", "mean per review"),
     "memory": ("memory_mb", "Memory in use at each step", "MB (10⁶ bytes)"),
     "learning-rate": ("learning_rate", "Learning rate of each step", "learning rate"),
-    "gradient-norm": ("grad_norm", "Gradient norm of each step, after clipping", "L2 norm of all gradients"),
+}
+# The two gradient norms of a step -> what they are.
+NORMS = {
+    "unclipped_norm": "before clipping, after the last backward pass",
+    "grad_norm": "after clipping, as the optimizer sees it",
 }
 TITLES = {
     **{kind: title for kind, (_, title, _) in SERIES.items()},
+    "gradient-norm": "Gradient norm of each step, and its limit",
     "difference": "Difference of the training losses, step by step",
     "accuracy": "Validation accuracy after each evaluation",
-    "time": "Where the seconds of a step go",
+    "time": "Where the time of a step goes",
     "batches": "Which reviews each step drew, and how much is padding",
 }
 
@@ -59,25 +69,44 @@ def verdict(pair: Pair | None) -> str:
     """One line on two runs held against each other; nothing if there are none."""
     if pair is None:
         return ""
+    if pair.groups:
+        return _verdict_on_many(pair.groups)
     if pair.first is not None:
         return f"{pair.one.label} and {pair.other.label}: first difference: {shorten(str(pair.first), 80)}"
     names = f"{pair.one.label} and {pair.other.label}"
     return f"{names}: every batch, loss, gradient norm and evaluation is equal, difference 0.0"
 
 
+def _verdict_on_many(groups: Sequence[Alike]) -> str:
+    count = sum(len(group.runs) for group in groups)
+    if len(groups) == 1:
+        return f"all {count} runs: every batch, loss, gradient norm and evaluation is equal, difference 0.0"
+    texts = []
+    for group in groups:
+        names = " = ".join(run.label for run in group.runs)
+        parts = "" if group.first is None else f" (parts from the first at {shorten(str(group.first))})"
+        texts.append(names + parts)
+    same_as_any = "no two of them equal" if len(groups) == count else f"{len(groups)} different ones"
+    return f"{count} runs, {same_as_any}: {'; '.join(texts)}"
+
+
+def time_note(runs: Sequence[Run]) -> str:
+    """Which loop is faster, if that can be told; nothing if they are not one of each."""
+    by_loop = {run.record.loop: run.record for run in runs}
+    return which_is_faster(by_loop["manual"], by_loop["trainer"]) if len(runs) == len(by_loop) == 2 else ""
+
+
 def subtitle(runs: Sequence[Run]) -> str:
-    """Model, slice, steps and seeds in one line; where runs differ, all values."""
+    """Model, data, slice, steps and seeds in one line; where runs differ, all values."""
     configs = [run.record.config for run in runs]
 
     def each(name: str, show: Callable[[Any], str] = str) -> str:
         return alternatives(show(getattr(config, name)) for config in configs)
 
-    sizes = {run.record.start["parameters"] for run in runs if run.record.start}
-    size = f" ({alternatives(f'{size / 1e6:.1f}' for size in sorted(sizes))} M parameters)" if sizes else ""
+    jobs = alternatives(shorten(job_name(run.record.config, run.record.start.get("parameters")), 80) for run in runs)
     world = alternatives(str(run.record.header.get("world_size", 1)) for run in runs)
     return (
-        f"model {each('model', shorten)}{size}, dataset {each('dataset', shorten)}: "
-        f"{each('train_size', '{:,}'.format)} + {each('eval_size', '{:,}'.format)} reviews "
+        f"{jobs}: {each('train_size', '{:,}'.format)} + {each('eval_size', '{:,}'.format)} reviews "
         f"of at most {each('max_length')} tokens, "
         f"{alternatives(f'{len(run.record.steps):,}' for run in runs)} steps, seed {each('seed')}, "
         f"slice seed {each('slice_seed')}" + (f", the first of {world} processes" if world != "1" else "")
@@ -119,12 +148,12 @@ def largest_difference(pairs: Sequence[tuple[Run, Run]]) -> str:
     return f"largest difference: {number(value)}, at step {step}" if value else "0.0 at every step that both have"
 
 
-def reviews_note(pair: Pair | None) -> str:
-    """Whether two runs drew the same reviews; nothing if there are not two."""
-    if pair is None:
+def reviews_note(runs: Sequence[Run]) -> str:
+    """Whether all runs drew the same reviews; nothing of a lone run."""
+    if len(runs) < 2:
         return ""
-    step = first_other_reviews(pair.one.record, pair.other.record)
-    names = f"{pair.one.label} and {pair.other.label}"
+    step = first_other_reviews([run.record for run in runs])
+    names = f"all {len(runs)} runs" if len(runs) > 2 else " and ".join(run.label for run in reversed(runs))
     if step is None:
         return f"{names} drew the same reviews in the same order, at every step"
     return f"{names} drew other reviews, or in another order, from step {step} on"
@@ -278,17 +307,54 @@ def _time(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
         if not phases:
             return "no step in this run"
         total = sum(training_seconds(line) for line in run.record.steps)
-        parts = ", ".join(f"{phase} {seconds:.4f} s" for phase, seconds in phases.items())
-        return f"{sum(phases.values()):.4f} s per step ({parts}), {total:.1f} s for all steps"
+        parts = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases.items())
+        step = spread_text(step_seconds(run.record))
+        return f"a step takes {step}, median and middle half; its phases {parts}; all steps {duration(total)}"
 
-    return ["A stacked bar per run: the median seconds of each phase of an optimizer step.", *_for_each(runs, say)]
+    return [
+        "A stacked bar per run: the median time of each phase of an optimizer step, the first step left out.",
+        *_for_each(runs, say),
+        *([note] if (note := time_note(runs)) else []),
+    ]
+
+
+def _norms(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
+    sentences = []
+    for name in norms_of(runs):
+        known = [run for run in runs if has(run.record, name)]
+        sentences.append(f"Gradient norm {NORMS[name]}: a line per run; x is the optimizer step, y is the L2 norm.")
+        sentences += _for_each(known, lambda run, name=name: _range(*series(run.record, name)))
+    for limit, names in limits_of(runs).items():
+        sentences.append(f"A dotted line at {show(limit)}: max_grad_norm, the limit of {_list(names)}.")
+    told = [run for run in runs if run.record.config.max_grad_norm and has(run.record, "unclipped_norm")]
+    return sentences + _for_each(told, clips_text)
+
+
+def norms_of(runs: Sequence[Run]) -> list[str]:
+    """The gradient norms that any of the runs knows, before the clip and after it; at least the latter."""
+    return [name for name in NORMS if name == "grad_norm" or any(has(run.record, name) for run in runs)]
+
+
+def limits_of(runs: Sequence[Run]) -> dict[float, list[str]]:
+    """The limits that the runs clip their gradients to, each with the names of the runs; none where nothing is."""
+    found: dict[float, list[str]] = {}
+    for run in runs:
+        if run.record.config.max_grad_norm:
+            found.setdefault(run.record.config.max_grad_norm, []).append(run.label)
+    return found
+
+
+def clips_text(run: Run) -> str:
+    """`above the limit at 12 of 40 steps`."""
+    return f"above the limit at {clips(run.record):,} of {len(run.record.steps):,} steps before clipping"
 
 
 def _seconds(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
     def say(run: Run) -> str:
-        return _list(f"epoch {epoch} {value:.1f}" for epoch, value in seconds_by_epoch(run.record).items()) or "none"
+        seconds = seconds_by_epoch(run.record)
+        return _list(f"epoch {epoch} {duration(value)}" for epoch, value in seconds.items()) or "none"
 
-    return ["Training seconds per epoch, as bars.", *_for_each(runs, say)]
+    return ["Training time per epoch, as bars.", *_for_each(runs, say)]
 
 
 def _batches(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
@@ -305,7 +371,7 @@ def _batches(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
         "draw. So the first epoch is a rising line and every later one a scatter.",
         "Lower panel: useful tokens and padding of each step, stacked.",
         *_for_each(runs, say),
-        *([f"{reviews_note(pair)}."] if pair else []),
+        *([f"{reviews_note(runs)}."] if pair else []),
     ]
 
 
@@ -314,6 +380,7 @@ PARTS: dict[str, Callable[..., list[str]]] = {
     "difference": _difference,
     "accuracy": _evaluations("eval_accuracy"),
     "validation-loss": _evaluations("eval_loss"),
+    "gradient-norm": _norms,
     "time": _time,
     "seconds": _seconds,
     "batches": _batches,

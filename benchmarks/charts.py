@@ -128,8 +128,8 @@ def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str
     if dials := texts.dials_that_differ(runs):
         head.append((dials, 1.08, style.soft))
     colour = style.ink
-    if pair is not None and len(runs) > 2:
-        head.append((texts.verdict(pair), 1.08, style.exact if pair.first is None else style.wrong))
+    if pair is not None and pair.groups:
+        head.append((texts.verdict(pair), 1.08, style.exact if pair.first is None else style.ink))
     elif pair is not None:
         colour = style.exact if pair.first is None else style.wrong
         if pair.first is not None and pair.first.cause:
@@ -154,9 +154,10 @@ def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str
         panels.draw_difference(second, pairs, _looks_of(pairs, runs, style), style, texts.difference_note(pairs, pair))
         names = f"Difference from {pair.other.label}, step by step" if len(pairs) > 1 else None
         second.set_title(names or "Difference of the two, step by step")
-    elif any(has(run.record, "grad_norm") and run.record.steps for run in runs):
-        panels.draw_series(second, runs, "grad_norm", "L2 norm", style)
-        second.set_title("Gradient norm, after clipping")
+    elif has(runs[0].record, name := texts.norms_of(runs)[0]):
+        panels.draw_series(second, runs, name, "L2 norm", style)
+        panels.draw_limits(second, list(texts.limits_of(runs)), style)
+        second.set_title(f"Gradient norm, {texts.NORMS[name]}")
     else:
         panels.say_nothing_to_show(second, "no gradient norm in this record", style)
     if pair is not None and pair.first is not None:
@@ -206,6 +207,9 @@ def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> F
     if kind == "batches":
         _batches(figure, runs, pair, fits, style)
         return figure
+    if kind == "gradient-norm":
+        _norms(figure, runs, pair, style)
+        return figure
     axes = figure.add_subplot()
     if kind == "time":
         panels.draw_phases(axes, runs, style)
@@ -244,12 +248,16 @@ def _verdicts(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -
         return []
     lines = []
     if kind == "batches":
-        alike = first_other_reviews(pair.one.record, pair.other.record) is None
-        lines.append((texts.reviews_note(pair), style.exact if alike else style.wrong))
+        alike = first_other_reviews([run.record for run in runs]) is None
+        lines.append((texts.reviews_note(runs), style.exact if alike else style.wrong))
+    if kind == "time" and (note := texts.time_note(runs)):
+        lines.append((note, style.soft))
     if pair.first is None:
         return lines or [(texts.verdict(pair), style.exact)]
+    if pair.groups:
+        return [*lines, (texts.verdict(pair), style.ink)]
     # Where the chart marks and names the first difference itself, there is room for the cause instead.
-    if kind in ("time", "batches") or len(runs) > 2 or not pair.first.cause:
+    if kind in ("time", "batches") or not pair.first.cause:
         return [*lines, (texts.verdict(pair), style.wrong)]
     return [*lines, (f"Likely cause: {pair.first.cause}", style.wrong)]
 
@@ -264,12 +272,30 @@ def _batches(figure: Figure, runs: Sequence[Run], pair: Pair | None, fits: int, 
         lower.set_xlabel(f"optimizer step ({panels.padding_text(runs)})")
     else:
         lower.set_title(panels.padding_text(runs), fontsize=0.8 * style.font, weight="normal")
-    step = None if pair is None else first_other_reviews(pair.one.record, pair.other.record)
+    step = first_other_reviews([run.record for run in runs])
     if step is not None and step <= fits:
         for axes in (upper, lower):
             panels.mark_step(axes, step, style)
     if not style.bare:
         panels.name_lines(upper, runs, style.looks(len(runs)), style, _height(figure) * 0.38)
+
+
+def _norms(figure: Figure, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
+    """The gradient norm before and after the clip, one panel each; only the latter where no record has the former."""
+    names = texts.norms_of(runs)
+    found = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    for axes, name in zip(found, names, strict=True):
+        panels.draw_series(axes, runs, name, "L2 norm", style)
+        panels.draw_limits(axes, list(texts.limits_of(runs)), style)
+        panels.mark_epochs(axes, runs[-1].record, style, named=axes is found[-1])
+        # The line above the first panel is the first difference's.
+        box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+        note = {"ha": "left", "va": "bottom", "weight": "bold", "bbox": box}
+        axes.text(0.012, 0.04, texts.NORMS[name], transform=axes.transAxes, **note)
+    _name_and_mark(found[0], runs, style.looks(len(runs)), pair, style, share=0.65 / len(names))
+    if pair is not None and pair.first is not None and found[-1] is not found[0]:
+        panels.mark_step(found[-1], pair.first.step, style)
+    found[-1].set_xlabel("optimizer step")
 
 
 def _looks_of(pairs: Sequence[tuple[Run, Run]], runs: Sequence[Run], style: Style) -> list[dict[str, Any]]:
@@ -286,14 +312,16 @@ def _name_and_mark(
     style: Style,
     in_epochs: bool = False,
     peaks: bool = False,
+    share: float = 0.65,
 ) -> None:
+    """Name the lines and mark the first difference; `share` is the panel's part of the figure's height, about."""
     found = [run.record.footer.get("peak_memory_mb") for run in runs] if peaks else []
     extra = ["" if peak is None else f"\npeak {peak:,.0f} MB" for peak in found]
     if pair is not None and pair.first is not None and axes.lines:
         x = pair.first.step / pair.one.record.steps_per_epoch if in_epochs else pair.first.step
         panels.mark_step(axes, x, style, f"first difference: {texts.shorten(str(pair.first), 50)}")
     if not style.bare or peaks or len(runs) != 2:
-        panels.name_lines(axes, runs, looks, style, _height(axes.figure) * 0.65, extra)
+        panels.name_lines(axes, runs, looks, style, _height(axes.figure) * share, extra)
 
 
 # Text around the panels ---------------------------------------------------------------------------

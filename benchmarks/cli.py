@@ -40,7 +40,7 @@ def _compare(
 
     from benchmarks.table import print_comparison
 
-    print_comparison(comparison, Console(highlight=False))
+    print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
     # After the verdict, which must not wait for it: the x-ray runs both loops once more.
     from benchmarks.report import write_report

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.chart_data import Difference, Pair, Run
+from benchmarks.chart_data import Alike, Difference, Pair, Run
 from benchmarks.chart_texts import shorten
 from benchmarks.compare import read_comparison
 from shared.errors import SameLoopError
@@ -21,6 +21,8 @@ NAMES = {"manual": "by hand", "trainer": "Trainer"}
 # What a step must say for a kind to be drawn.
 NEEDS = {"memory": "memory_mb", "learning-rate": "learning_rate", "gradient-norm": "grad_norm", "batches": "reviews"}
 LONGEST_LABEL = 24
+# More lines than this in one chart cannot be told apart.
+MOST_RUNS = 8
 
 
 class Source(NamedTuple):
@@ -99,9 +101,11 @@ def gather(paths: Sequence[Path]) -> Gathered:
     """Read the runs that the paths name, once for however many charts.
 
     Raises:
-        SameLoopError: as `find_runs`.
+        SameLoopError: as `find_runs`, or there are too many.
     """
     sources = [source for path in paths for source in find_runs(path)]
+    if len(sources) > MOST_RUNS:
+        raise SameLoopError(f"{len(sources)} runs in one chart: {MOST_RUNS} can be told apart; name fewer")
     # The Trainer's runs first: they are drawn broad and pale, those by hand thin and dark on top of them.
     sources.sort(key=lambda source: source.record.loop == "manual")
     runs = label(sources)
@@ -221,7 +225,27 @@ def find_pair(sources: Sequence[Source], runs: Sequence[Run]) -> Pair | None:
     pairs = [(ours, theirs) for ours in numbers["manual"] for theirs in numbers["trainer"]] or [(0, 1)]
     alike = (pair for pair in pairs if not sources[pair[0]].record.config.differences(sources[pair[1]].record.config))
     one, other = next(alike, pairs[0])
-    return Pair(runs[one], runs[other], find_difference(sources[one], sources[other]))
+    if len(runs) == 2:
+        return Pair(runs[one], runs[other], find_difference(sources[one], sources[other]))
+    groups = find_groups(sources, runs)
+    firsts = [group.first for group in groups if group.first is not None]
+    return Pair(runs[one], runs[other], min(firsts, key=lambda each: each.step, default=None), groups)
+
+
+def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[Alike, ...]:
+    """Which of the runs are equal, and where each such group parts from the first; causes are a pair's alone."""
+    members: list[list[int]] = []
+    for number, source in enumerate(sources):
+        equal = (group for group in members if find_difference(source, sources[group[0]]) is None)
+        if (group := next(equal, None)) is None:
+            members.append([number])
+        else:
+            group.append(number)
+    firsts = [find_difference(sources[group[0]], sources[members[0][0]]) for group in members]
+    return tuple(
+        Alike(tuple(runs[number] for number in group), first and first._replace(cause=None))
+        for group, first in zip(members, firsts, strict=True)
+    )
 
 
 def find_difference(ours: Source, theirs: Source) -> Difference | None:

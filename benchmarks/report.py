@@ -29,6 +29,7 @@ from benchmarks.chart_styles import STYLES
 from benchmarks.compare import read_comparison
 from benchmarks.plot import NAMES, gather, inline_svg_of
 from benchmarks.table import cell, cost_rows
+from benchmarks.timing import which_is_faster
 from benchmarks.trace import Event, Frame
 from benchmarks.verdict import STEP_QUANTITIES, equal
 from benchmarks.xray import (
@@ -39,7 +40,7 @@ from benchmarks.xray import (
     values_text,
     xray,
 )
-from shared.config import RunConfig, meaning, option, sections, show
+from shared.config import RunConfig, job_name, meaning, option, sections, show
 from shared.data import load_slices
 from shared.errors import SameLoopError
 from shared.evidence import review_digest
@@ -48,7 +49,7 @@ from shared.hub import go_offline_if_unreachable
 from shared.model import load_tokenizer
 from shared.page import Page, kept_pages
 from shared.progress import announce
-from shared.record import RunRecord
+from shared.record import RunRecord, training_seconds
 
 TEMPLATES = Path(__file__).parent / "templates"
 FILE_NAME = "report.html"
@@ -163,17 +164,25 @@ def render(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["json"] = json_for_script
-    config = records[0].config
+    environment.filters["with_code"] = with_code
+    config, machine = records[0].config, comparison["environment"]
+    commit = machine["git"] or ""
     return environment.get_template("report.html").render(
         comparison=comparison,
         verdict=verdict_sentence(comparison),
         config=config,
-        start=records[0].start,
+        job=job_name(config, records[0].start.get("parameters")),
+        is_identical=comparison["verdict"] == "identical",
+        is_repeatable=config.full_determinism
+        or (not config.torch_compile and (config.use_cpu or machine["device"] == "cpu")),
+        commit=commit.removesuffix("-dirty"),
+        is_dirty=commit.endswith("-dirty"),
         names=NAMES,
         charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
         pages={loop: (page.name, code(loop, page.source)) for loop, page in (pages or {}).items()},
         phases=phase_notes(pages or {}, found),
-        costs=cost_rows(comparison, missing="–"),
+        costs=cost_rows(comparison, records, missing="–"),
+        faster=which_is_faster(*records),
         epochs=epochs(comparison),
         xray=found and xray_parts(found),
         bookkeeping=found and found.bookkeeping_by_part(),
@@ -186,6 +195,11 @@ def render(
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def with_code(text: str) -> Markup:
+    """A text whose `words in backticks` are shown as code."""
+    return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(Markup.escape(text))))
 
 
 def json_for_script(value: Any) -> Markup:
@@ -381,7 +395,8 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]
             str(step): name
             for step, pair in enumerate(zip(ours, theirs, strict=False), start=1)
             if (name := _first_unequal(*pair)) is not None
-        },
+        }
+        | {str(step): "number_of_steps" for step in range(min(len(ours), len(theirs)) + 1, count + 1)},
         "reviews": drawn[0],
         "trainer_reviews": drawn[1] if drawn[0] != drawn[1] else None,
         "places": named if named != list(range(len(named))) else None,
@@ -406,8 +421,8 @@ def _places(line: dict[str, Any], rows: dict[str, int]) -> list[int]:
     return [rows.get(digest, -1) for batch in line.get("reviews", ()) for digest in batch]
 
 
-def _milliseconds(line: dict[str, Any]) -> int:
-    return round(1000 * sum(line["seconds"].values()))
+def _milliseconds(line: dict[str, Any]) -> float:
+    return float(f"{1000 * training_seconds(line):.3g}")
 
 
 def _first_unequal(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
@@ -432,7 +447,7 @@ def dials(config: RunConfig) -> Iterable[tuple[str, list[dict[str, str]]]]:
                 {
                     "option": option(name),
                     "value": show(getattr(config, name)),
-                    "meaning": Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(Markup.escape(meaning(name))))),
+                    "meaning": with_code(meaning(name)),
                     "changed": getattr(config, name) != getattr(own, name),
                 }
                 for name in names

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.timing import duration, spread_text, step_seconds, which_is_faster
+from shared.folder import LOOPS
+from shared.record import RunRecord
+
 COSTS = (
-    ("training seconds", "train_seconds", ".1f"),
     ("samples/s", "samples_per_second", ".1f"),
     ("useful tokens/s", "tokens_per_second", ".0f"),
     ("peak memory, MB", "peak_memory_mb", ".0f"),
 )
 
 
-def print_comparison(comparison: dict[str, Any], console: Console) -> None:
-    """Print the epochs, the costs and the verdict of a `comparison.json`."""
+def print_comparison(comparison: dict[str, Any], output_dir: Path, console: Console) -> None:
+    """Print the epochs, the costs and the verdict of a `comparison.json`, and what the records beside it add."""
+    records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
     console.print(epochs_table(comparison))
-    console.print(costs_table(comparison))
+    console.print(costs_table(comparison, records))
+    console.print(which_is_faster(*records))
     console.print(verdict_text(comparison))
 
 
@@ -47,25 +54,30 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
     return table
 
 
-def costs_table(comparison: dict[str, Any]) -> Table:
-    """Seconds, speed and memory, with the ratio manual/trainer."""
+def costs_table(comparison: dict[str, Any], records: Sequence[RunRecord]) -> Table:
+    """Time, speed and memory of both loops; `cost_rows` has the arguments."""
     table = Table(title="What it cost", title_justify="left")
-    for heading in ("", "manual", "trainer", "manual / trainer"):
+    for heading in ("", *LOOPS):
         table.add_column(heading, justify="right" if heading else "left")
-    for row in cost_rows(comparison):
+    for row in cost_rows(comparison, records):
         table.add_row(*row)
     return table
 
 
-def cost_rows(comparison: dict[str, Any], missing: str = "-") -> list[list[str]]:
-    """A row per cost: its name, by hand, by Trainer, and the ratio manual/trainer."""
-    rows = []
-    for heading, key, form in COSTS:
-        manual, trainer = comparison["manual"][key], comparison["trainer"][key]
-        ratio = manual / trainer if manual and trainer else None
-        numbers = ((manual, form), (trainer, form), (ratio, ".3f"))
-        rows.append([heading, *(cell(value, each, missing) for value, each in numbers)])
-    return rows
+def cost_rows(comparison: dict[str, Any], records: Sequence[RunRecord], missing: str = "-") -> list[list[str]]:
+    """A row per cost: its name, by hand, and by Trainer. Which is faster is said by `which_is_faster` alone.
+
+    Args:
+        comparison: the content of `comparison.json`.
+        records: by hand, Trainer; of several processes the first one's.
+        missing: what stands for a number that is not there.
+    """
+    seconds = [comparison[loop]["train_seconds"] for loop in LOOPS]
+    return [
+        ["step, median (middle half)", *(spread_text(step_seconds(record), missing) for record in records)],
+        ["training in all", *(missing if each is None else duration(each) for each in seconds)],
+        *([name, *(cell(comparison[loop][key], form, missing) for loop in LOOPS)] for name, key, form in COSTS),
+    ]
 
 
 def verdict_text(comparison: dict[str, Any]) -> Text:

@@ -5,9 +5,12 @@ click and pydantic only: `--help` must answer without importing torch.
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
@@ -185,11 +188,13 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
     """Run a command and return the exit status.
 
     A user's mistake is one line on stderr and status 2, a stop on request one line and 128 plus the signal's number, a
-    mistake of ours one line and status 70. With `--debug` the traceback comes before the line.
+    mistake of ours one line and status 70. With `--debug` the traceback comes before the line. A reader of stdout
+    that goes away (`| head`) changes none of this.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        result = command.main(arguments, prog_name=program, standalone_mode=False)
+        with _stdout_without_a_reader():
+            result = command.main(arguments, prog_name=program, standalone_mode=False)
     except click.exceptions.Exit as exit_:
         return exit_.exit_code
     except BaseException as error:
@@ -208,6 +213,47 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
             return _say(f"error: this should not happen ({what[:300]}); please report what --debug shows", OUR_MISTAKE)
         raise
     return result if isinstance(result, int) else 0
+
+
+class _Output(io.FileIO):
+    """A file that takes what nobody reads any more."""
+
+    def write(self, data: Any) -> int | None:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            # For this process and for those that it starts from now on.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.fileno())
+            os.close(nowhere)
+            return super().write(data)
+        except OSError as error:
+            raise SameLoopError(f"cannot write the output: {error.strerror}") from error
+
+
+@contextmanager
+def _stdout_without_a_reader() -> Iterator[None]:
+    """Let whoever prints go on when stdout is a pipe that nobody reads any more, below all that print in their way."""
+    stdout = sys.stdout
+    # Not there, or somebody's own, as in a notebook: no pipe of ours.
+    if stdout is None or stdout is not sys.__stdout__:
+        yield
+        return
+    stdout.flush()
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(stdout.fileno(), "w", closefd=False)),
+        stdout.encoding,
+        stdout.errors,
+        line_buffering=stdout.line_buffering,
+        write_through=stdout.write_through,
+    )
+    try:
+        yield
+    finally:
+        try:
+            sys.stdout.flush()
+        finally:
+            sys.stdout = stdout
 
 
 def _say(message: str, exit_status: int) -> int:

@@ -42,6 +42,12 @@ HUB_REVISIONS = {
     "distilbert/distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be",
 }
 
+# What a reader calls the sources that pip carries; `shared/embedded.py` says what they are.
+NAMES = {
+    "dataset": {"embedded": "IMDB", "embedded-rotten-tomatoes": "Rotten Tomatoes"},
+    "model": {"embedded": "MiniLM-L6", "embedded-tiny": "2 layers, random"},
+}
+
 
 def _none_from_text(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in ("", "none") else value
@@ -301,6 +307,25 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_length": 512,
     },
 }
+
+
+def source_name(dial: str, value: str) -> str:
+    """What a reader calls a `dataset` or a `model`: its name where it is embedded or a Hub id, a path's last part."""
+    is_path = value.startswith((".", "~", "/")) or value.count("/") > 1
+    return NAMES[dial].get(value) or (value.rstrip("/").rpartition("/")[2] or value if is_path else value)
+
+
+def job_name(config: RunConfig, parameters: int | None) -> str:
+    """What is trained on what: `MiniLM-L6 (22.7 M) on IMDB`.
+
+    Args:
+        config: the run's dials.
+        parameters: how many the model has, as a record's start line says; None: not known.
+    """
+    size = ""
+    if parameters is not None:
+        size = f" ({parameters / 1e6:.1f} M)" if parameters >= 1e6 else f" ({parameters / 1e3:.0f} k)"
+    return f"{source_name('model', config.model)}{size} on {source_name('dataset', config.dataset)}"
 
 
 def option(name: str) -> str:

@@ -140,7 +140,7 @@ function rowOf(row) {
     ...["loss", "grad_norm", "learning_rate", "samples", "tokens"].map((name) => numbers(name, row)),
     element("td", padding), element("td", data.columns.seconds_manual[row] ?? "–"),
     element("td", data.columns.seconds_trainer[row] ?? "–"),
-    difference ? element("td", `${difference.replace("_", " ")} differs`, { className: "wrong" })
+    difference ? element("td", `${difference.replaceAll("_", " ")} differs`, { className: "wrong" })
       : element("td", "equal", { className: "exact" }),
   );
   return made;
