@@ -12,14 +12,6 @@ from typing import Any, NamedTuple
 
 from shared.page import Page, package_page
 
-# Two epochs, sizes that nothing divides evenly, a clip that bites at every step, reviews that are cut.
-DIALS: dict[str, Any] = {
-    "num_train_epochs": 2,
-    "max_grad_norm": 0.1,
-    "train_size": 61,
-    "eval_size": 29,
-    "max_length": 24,
-}
 ACCUMULATE = {"gradient_accumulation_steps": 2}
 IDENTICAL = "identical"
 
@@ -50,7 +42,7 @@ class Edit(NamedTuple):
         pieces: what is replaced by what, one after the other.
         quantity: what must differ first; `identical`: nothing may.
         cause: what the likely cause must contain; for a mistake that stops the run, what the error line must.
-        dials: on top of `DIALS`.
+        dials: on top of the `tiny` preset, under which every dial acts.
         also: what the list of other findings must contain, each once.
         stops: whether the page cannot run to its end.
     """

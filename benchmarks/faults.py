@@ -15,7 +15,13 @@ PAGE = Path(__file__).parent.parent / "manual_loop" / "train.py"
 
 # What all faults are shown with: a clip below the gradients' usual norm, so that it bites in every step, and two
 # epochs of 8 steps, so that step 9 is the first after an evaluation.
-DIALS: dict[str, Any] = {"num_train_epochs": 2, "max_grad_norm": 0.1}
+DIALS: dict[str, Any] = {
+    "train_size": 64,
+    "eval_size": 32,
+    "max_length": 64,
+    "num_train_epochs": 2,
+    "max_grad_norm": 0.1,
+}
 
 
 class Fault(NamedTuple):

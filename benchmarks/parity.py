@@ -24,7 +24,6 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.compare import LOOPS, run_in_fresh_process
-from benchmarks.edits import DIALS as EDIT_DIALS
 from benchmarks.edits import EDITS, IDENTICAL, Edit, edited_page
 from benchmarks.faults import DIALS as FAULT_DIALS
 from benchmarks.faults import FAULTS, Fault, faulty_page
@@ -303,7 +302,7 @@ def run_edit(edit: Edit, trainer_runs: Path) -> EditResult:
         edit: which.
         trainer_runs: keeps `Trainer`'s run for each set of dials, so that it is run once for all edits under these.
     """
-    config = RunConfig.build("tiny", **{**EDIT_DIALS, **edit.dials})
+    config = RunConfig.build("tiny", **edit.dials)
     trainer = trainer_runs / "-".join(f"{name}={value}" for name, value in edit.dials.items() or [("plain", "")])
     if not trainer.exists():
         run_loop("trainer", package_page("trainer", importlib.import_module("trainer_loop.train")), config, trainer)
@@ -340,7 +339,7 @@ def edits_page(results: Sequence[tuple[Edit, EditResult]]) -> str:
         "",
         "<!-- made by `make edits-table` -->",
         "",
-        f"{len(results)} edits of a copy of `manual_loop/train.py`, each run against Trainer on {_edit_slice()}:",
+        f"{len(results)} edits of a copy of `manual_loop/train.py`, each run against Trainer under the `tiny` preset:",
         f"{len(right)} right rewrites, which must be identical, and {len(results) - len(right)} mistakes. "
         f"**{judged} of {len(results)} judged as they must be:**",
         "verdict, first difference, cause, and nothing else blamed. " + _where(),
@@ -361,10 +360,6 @@ def edits_page(results: Sequence[tuple[Edit, EditResult]]) -> str:
             said = "; also: ".join([first["likely_cause"], *first["also"]])
         lines.append(f"| {edit.what}{dials} | {mark}{verdict} | {said.replace('|', chr(92) + '|')} |")
     return "\n".join([*lines, ""])
-
-
-def _edit_slice() -> str:
-    return f"{EDIT_DIALS['train_size']} + {EDIT_DIALS['eval_size']} reviews (nothing divides evenly)"
 
 
 # The search ---------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ from benchmarks.alignment import PHASES, aligned, by_phase, code_lines
 from benchmarks.chart_styles import STYLES
 from benchmarks.compare import read_comparison
 from benchmarks.plot import NAMES, gather, inline_svg_of
-from benchmarks.table import cell, cost_rows
+from benchmarks.table import cell, cost_rows, notes
 from benchmarks.timing import which_is_faster
 from benchmarks.trace import Event, Frame
 from benchmarks.verdict import STEP_QUANTITIES, equal
@@ -170,6 +170,7 @@ def render(
     return environment.get_template("report.html").render(
         comparison=comparison,
         verdict=verdict_sentence(comparison),
+        notes=notes(comparison),
         config=config,
         job=job_name(config, records[0].start.get("parameters")),
         is_identical=comparison["verdict"] == "identical",

@@ -81,18 +81,32 @@ def cost_rows(comparison: dict[str, Any], records: Sequence[RunRecord], missing:
 
 
 def verdict_text(comparison: dict[str, Any]) -> Text:
-    """The verdict in words: what was compared, and where the runs part if they do."""
+    """The verdict in words: what was compared, where the runs part if they do, and what has to be known besides."""
     if comparison["verdict"] == "identical":
-        return Text.assemble(
+        found = Text.assemble(
             ("identical", "bold green"),
             f": all {comparison['steps']} steps, every evaluation and every weight are equal, difference exactly 0.0",
         )
-    first = comparison["first_divergence"]
-    return Text.assemble(
-        ("diverged", "bold red"),
-        f" at step {first['step']}, {first['quantity']}: manual {first['manual']}, trainer {first['trainer']}\n"
-        f"likely cause: {first['likely_cause']}",
-    )
+    else:
+        first = comparison["first_divergence"]
+        found = Text.assemble(
+            ("diverged", "bold red"),
+            f" at step {first['step']}, {first['quantity']}: manual {first['manual']}, trainer {first['trainer']}\n"
+            f"likely cause: {first['likely_cause']}",
+        )
+    for line in notes(comparison):
+        found.append(f"\n· {line}")
+    return found
+
+
+def notes(comparison: dict[str, Any]) -> list[str]:
+    """What must be known besides the verdict: what else differs, what was not compared, and what was not tested."""
+    also = (comparison["first_divergence"] or {}).get("also", [])
+    return [
+        *(f"also: {text}" for text in also),
+        *comparison.get("remarks", []),
+        *(f"not tested in this run: {text}" for text in comparison.get("never_acted", [])),
+    ]
 
 
 def cell(value: float | None, form: str, missing: str) -> str:

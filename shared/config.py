@@ -284,11 +284,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "dataset": "embedded-rotten-tomatoes",
         "model": "embedded-tiny",
-        "train_size": 64,
-        "eval_size": 32,
-        "max_length": 64,
-        "num_train_epochs": 1.0,
+        # Under these every dial acts: nothing divides evenly, reviews are cut, the clip bites, the order changes.
+        "train_size": 61,
+        "eval_size": 29,
+        "max_length": 24,
         "learning_rate": 1e-3,
+        "max_grad_norm": 0.1,
         "save_strategy": "no",
     },
     "quick": {},
