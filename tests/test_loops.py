@@ -1,0 +1,123 @@
+"""Loops that others could have written, through `--loop`: right ones are identical, wrong ones rightly explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import run_in_process
+
+from benchmarks.verdict import compare_runs
+from shared.config import RunConfig
+from shared.page import own_page
+
+LOOPS = Path(__file__).parent / "loops"
+WHILE, CRITERION, CLASS = "while_with_iterator.py", "own_criterion.py", "class_with_methods.py"
+
+
+class Loop(NamedTuple):
+    """One loop: a file, what is replaced in it, and what must be said of it."""
+
+    file: str
+    right: str = ""
+    wrong: str = ""
+    quantity: str | None = None
+    cause: str = ""
+    also: tuple[str, ...] = ()
+
+
+ALL = {
+    "own_signature": Loop("own_signature.py"),
+    "class_with_methods": Loop(CLASS),
+    "while_with_iterator": Loop(WHILE),
+    "own_criterion": Loop(CRITERION),
+    "named_arguments": Loop(WHILE, "model(**batch).loss", "model(labels=batch.pop('labels'), **batch).loss"),
+    "course_style": Loop(
+        "course_style.py",
+        quantity="batch",
+        cause="as shuffle=True does",
+        also=("weight_decay 0.01 by hand", "the clip: by hand", "was not called after the evaluation"),
+    ),
+    "without_loader": Loop("without_loader.py", quantity="rng", cause="every iter(DataLoader) draws once"),
+    "no_clip": Loop(
+        CLASS,
+        "        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.max_grad_norm)\n",
+        "",
+        "grad_norm",
+        "the clip: by hand the gradients reach the optimizer",
+    ),
+    "train_mode_once": Loop(
+        WHILE,
+        "            model.train()\n",
+        "            step or model.train()\n",
+        "mode",
+        "model.train() was not called after the evaluation",
+    ),
+    "no_zero_grad": Loop(WHILE, "        model.zero_grad()\n", "", "grad_norm", "zero_grad() is missing"),
+    "constant_rate": Loop(WHILE, " * ((total - step) / total)", "", "learning_rate", "the learning rate stood still"),
+    "sgd": Loop(
+        WHILE,
+        "AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True)",
+        "SGD(model.parameters(), lr=config.learning_rate)",
+        "",
+        "SGD by hand, AdamW in Trainer",
+    ),
+    "no_mask": Loop(
+        CRITERION, "logits = model(ids, mask).logits", "logits = model(ids).logits", "batch", "the attention mask"
+    ),
+    "evaluates_in_train_mode": Loop(
+        CRITERION, "        model.eval()\n", "", "eval_forward_mode", "call model.eval() before"
+    ),
+    "no_evaluation": Loop(
+        CRITERION,
+        "(model(ids, mask).logits.argmax(-1) == labels).sum() for ids, mask, labels in eval_loader",
+        "len(labels) for ids, mask, labels in eval_loader",
+        "evaluation",
+        "only one loop evaluates here",
+    ),
+    "mean_of_means": Loop(
+        WHILE,
+        'losses.extend([output.loss.item()] * len(batch["labels"]))',
+        "losses.append(output.loss.item())",
+        "eval_loss",
+        "weigh every review alike",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def trainer_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_in_process("trainer", RunConfig.build("tiny"), tmp_path_factory.mktemp("trainer") / "run")
+
+
+def judged(loop: Loop, trainer_run: Path, folder: Path) -> dict[str, Any]:
+    """The comparison of a loop with `Trainer`."""
+    source = (LOOPS / loop.file).read_text(encoding="utf-8")
+    assert source.count(loop.right) == 1 or not loop.right
+    file = folder / loop.file
+    file.write_text(source.replace(loop.right, loop.wrong) if loop.right else source, encoding="utf-8")
+    config = RunConfig.build("tiny", loop=str(file))
+    return compare_runs(run_in_process("manual", config, folder / "run", page=own_page(file)), trainer_run)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_loop_is_judged_as_it_must_be(name: str, trainer_run: Path, tmp_path: Path) -> None:
+    loop = ALL[name]
+    comparison = judged(loop, trainer_run, tmp_path)
+    first = comparison["first_divergence"]
+    if loop.quantity is None:
+        assert first is None and comparison["verdict"] == "identical", first
+        return
+    assert first["quantity"].startswith(loop.quantity)
+    assert loop.cause in first["likely_cause"]
+    assert len(first["also"]) == len(loop.also), first["also"]
+    assert all(any(text in found for found in first["also"]) for text in loop.also)
+
+
+def test_what_a_loop_does_not_report_is_not_compared_and_said(trainer_run: Path, tmp_path: Path) -> None:
+    comparison = judged(ALL["own_criterion"], trainer_run, tmp_path)
+    said = " ".join(comparison["remarks"])
+    for name in ("eval_loss", "eval_accuracy", "loss", "the model's own loss and its labels"):
+        assert f"not compared: {name}" in said
+    assert comparison["never_acted"] == []
