@@ -66,7 +66,10 @@ def output_folder(
                 output_dir.mkdir(parents=True)
                 locks.enter_context(_lock(output_dir))
             for loop in taken_over:
-                shutil.copytree(previous / loop, output_dir / loop)
+                # Whole or not there: a half copy with a whole record in it would look like a finished run.
+                copied = output_dir / f"{loop}.unfinished"
+                shutil.copytree(previous / loop, copied)
+                copied.rename(output_dir / loop)
             probe = output_dir / ".writable"
             probe.touch()
             probe.unlink()
