@@ -27,7 +27,7 @@ from benchmarks.chart_data import (
     series,
 )
 from benchmarks.chart_styles import MARKERS, PHASE_COLOURS, Style
-from benchmarks.timing import duration, spread_text, step_seconds, unit_for
+from benchmarks.timing import duration, range_text, step_seconds, unit_for
 from shared.record import RunRecord, training_seconds
 
 # More names than this beside an axis would not fit; a legend then takes their place.
@@ -219,7 +219,9 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
         text = "no step in this run"
         if spread:
             total = sum(training_seconds(line) for line in run.record.steps)
-            text = f"a step: {spread_text(spread)}" + ("" if style.bare else f"; all steps: {duration(total)}")
+            text = f"a step: {duration(spread.median)} ({range_text(spread)})" + (
+                "" if style.bare else f"; all steps: {duration(total)}"
+            )
             line = {"color": style.ink, "linewidth": 1.6 * style.scale, "marker": "|", "markersize": 8 * style.scale}
             axes.plot([spread.low * factor, spread.high * factor], [place - 0.31] * 2, **line)
             axes.plot(

@@ -23,7 +23,7 @@ from benchmarks.chart_data import (
     seconds_by_epoch,
     series,
 )
-from benchmarks.timing import duration, spread_text, step_seconds, which_is_faster
+from benchmarks.timing import duration, range_text, step_seconds, which_is_faster
 from shared.config import job_name, show
 from shared.record import training_seconds
 
@@ -310,8 +310,9 @@ def _time(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
             return "no step in this run"
         total = sum(training_seconds(line) for line in run.record.steps)
         parts = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases.items())
-        step = spread_text(step_seconds(run.record))
-        return f"a step takes {step}, median and middle half; its phases {parts}; all steps {duration(total)}"
+        spread = step_seconds(run.record)
+        step = f"a step takes {duration(spread.median)} (median; middle half {range_text(spread)})"
+        return f"{step}; its phases {parts}; all steps {duration(total)}"
 
     return [
         "A stacked bar per run: the time of each phase, mean of the middle half of all optimizer steps but the first. "

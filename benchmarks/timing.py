@@ -71,9 +71,7 @@ def unit_for(longest: float) -> tuple[str, float]:
     return ("milliseconds", 1000.0) if longest < 1 else ("seconds", 1.0)
 
 
-def spread_text(spread: Spread | None, missing: str = "–") -> str:
-    """`3.04 ms (2.90 to 3.40 ms)`."""
-    if spread is None:
-        return missing
+def range_text(spread: Spread) -> str:
+    """`2.90 to 3.40 ms`."""
     (low, unit), high = duration(spread.low).split(), duration(spread.high)
-    return f"{duration(spread.median)} ({low}{'' if high.endswith(f' {unit}') else f' {unit}'} to {high})"
+    return f"{low}{'' if high.endswith(f' {unit}') else f' {unit}'} to {high}"
