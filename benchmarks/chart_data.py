@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from statistics import median
+from statistics import mean
 from typing import Any, NamedTuple
 
-from benchmarks.timing import warm_steps
+from benchmarks.timing import step_seconds, warm_steps
 from shared.record import RunRecord, training_seconds
 
 # The order in which a step's phases are stacked; a checkpoint is not part of a step.
@@ -121,11 +121,13 @@ def seconds_by_epoch(record: RunRecord) -> dict[int, float]:
 
 
 def phase_seconds(record: RunRecord) -> dict[str, float]:
-    """The median seconds that a step, once warm, spends in each phase; empty where there is no step."""
-    steps = warm_steps(record)
+    """The mean seconds that the middle half of the steps spends in each phase; empty where there is no step."""
+    if (spread := step_seconds(record)) is None:
+        return {}
+    steps = [line for line in warm_steps(record) if spread.low <= training_seconds(line) <= spread.high]
     found = {phase for line in steps for phase in line["seconds"]} - {"checkpoint"}
     phases = [*(phase for phase in PHASES if phase in found), *sorted(found.difference(PHASES))]
-    return {phase: median(line["seconds"].get(phase, 0.0) for line in steps) for phase in phases}
+    return {phase: mean(line["seconds"].get(phase, 0.0) for line in steps) for phase in phases}
 
 
 def reported_evaluations(record: RunRecord) -> list[dict[str, Any]]:

@@ -27,8 +27,7 @@ from benchmarks.chart_data import (
     series,
 )
 from benchmarks.chart_styles import MARKERS, PHASE_COLOURS, Style
-from benchmarks.timing import duration, spread_text, step_seconds, unit_for
-from shared.config import show
+from benchmarks.timing import duration, range_text, step_seconds, unit_for
 from shared.record import RunRecord, training_seconds
 
 # More names than this beside an axis would not fit; a legend then takes their place.
@@ -62,12 +61,9 @@ def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: St
 
 
 def draw_limits(axes: Axes, limits: Sequence[float], style: Style) -> None:
-    """The norms that gradients are scaled down to, as lines across, on an axis that begins at zero."""
+    """The norms that gradients are scaled down to, as dotted lines across, on an axis that begins at zero."""
     for limit in limits:
         axes.axhline(limit, color=style.wrong, linewidth=1.6 * style.scale, linestyle=(0, (1, 1.5)))
-        box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 0.5}
-        shown = {"color": style.wrong, "fontsize": "small", "va": "center", "ha": "right", "bbox": box}
-        axes.text(0.985, limit, f"limit {show(limit)}", transform=axes.get_yaxis_transform(), **shown)
     axes.set_ylim(bottom=0)
 
 
@@ -199,42 +195,46 @@ def draw_seconds(axes: Axes, runs: Sequence[Run], style: Style) -> None:
 
 
 def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
-    """The median time of each phase of a step, stacked to one bar per run."""
+    """The time of each phase of a step, stacked to one bar per run."""
     if not any(run.record.steps for run in runs):
         say_nothing_to_show(axes, "no step in this run", style)
         return
     found = [phase_seconds(run.record) for run in runs]
-    unit, factor = unit_for(max(sum(seconds.values()) for seconds in found))
-    found = [{phase: value * factor for phase, value in seconds.items()} for seconds in found]
-    longest = max(sum(seconds.values()) for seconds in found) or 1.0
+    spreads = [step_seconds(run.record) for run in runs]
+    highest = [*(sum(seconds.values()) for seconds in found), *(spread.high for spread in spreads if spread)]
+    unit, factor = unit_for(max(highest))
+    longest = max(highest) * factor or 1.0
     phases = list(dict.fromkeys(phase for seconds in found for phase in seconds))
     for number, phase in enumerate(phases):
         colour = PHASE_COLOURS[min(number, len(PHASE_COLOURS) - 1)]
         for place, seconds in enumerate(found):
-            width = seconds.get(phase, 0.0)
-            left = sum(seconds.get(earlier, 0.0) for earlier in phases[:number])
+            width = seconds.get(phase, 0.0) * factor
+            left = sum(seconds.get(earlier, 0.0) for earlier in phases[:number]) * factor
             shown = {"color": colour, "edgecolor": style.ink, "linewidth": 0.8 * style.scale}
             axes.barh(place, width, left=left, height=0.5, label=phase if not place else "_", **shown)
             if width > (2.5 if style.bare else 1) * WIDE_ENOUGH * longest:
                 text = f"{width:.3g}" if width < 1000 else f"{width:.0f}"
                 axes.text(left + width / 2, place, text, ha="center", va="center", color=_readable_on(colour))
-    for place, (run, seconds) in enumerate(zip(runs, found, strict=True)):
-        total = sum(training_seconds(line) for line in run.record.steps)
-        rest = [
-            f"{phase} {duration(value / factor)}" for phase, value in seconds.items() if value <= WIDE_ENOUGH * longest
-        ]
-        thin = f", of it {', '.join(rest)}" if 0 < len(rest) < len(seconds) else ""
-        spread = step_seconds(run.record)
-        text = f"a step: {spread_text(spread)}" if spread else "no step in this run"
-        if spread and not style.bare:
-            text += f"{thin}; all: {duration(total)}"
+    for place, (run, spread) in enumerate(zip(runs, spreads, strict=True)):
+        text = "no step in this run"
+        if spread:
+            total = sum(training_seconds(line) for line in run.record.steps)
+            text = f"a step: {duration(spread.median)} ({range_text(spread)})" + (
+                "" if style.bare else f"; all steps: {duration(total)}"
+            )
+            line = {"color": style.ink, "linewidth": 1.6 * style.scale, "marker": "|", "markersize": 8 * style.scale}
+            axes.plot([spread.low * factor, spread.high * factor], [place - 0.31] * 2, **line)
+            axes.plot(
+                [spread.median * factor], [place - 0.31], color=style.ink, marker="o", markersize=6 * style.scale
+            )
         axes.text(0, place + 0.29, text, va="bottom", weight="bold").set_in_layout(False)
     axes.set_yticks(range(len(runs)), [run.label for run in runs])
     axes.set_ylim(-0.45, len(runs) - 0.25)
     axes.set_xlim(0, longest * 1.02)
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(f"{unit} per step: median of each phase" + ("" if style.bare else ", the first step left out"))
+    below = "" if style.bare else "; line and dot: middle half and median"
+    axes.set_xlabel(f"{unit} per step, mean of the middle half{below}")
     close = {"fontsize": "small", "handlelength": 0.9, "columnspacing": 0.9} if style.bare else {"handlelength": 1.2}
     axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=len(phases), borderaxespad=0.2, **close)
 

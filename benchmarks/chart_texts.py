@@ -23,7 +23,7 @@ from benchmarks.chart_data import (
     seconds_by_epoch,
     series,
 )
-from benchmarks.timing import duration, spread_text, step_seconds, which_is_faster
+from benchmarks.timing import duration, range_text, step_seconds, which_is_faster
 from shared.config import job_name, show
 from shared.record import training_seconds
 
@@ -34,14 +34,14 @@ SERIES = {
     "memory": ("memory_mb", "Memory in use at each step", "MB (10⁶ bytes)"),
     "learning-rate": ("learning_rate", "Learning rate of each step", "learning rate"),
 }
-# The two gradient norms of a step -> what they are.
+# The two gradient norms of a step -> when, and what that means.
 NORMS = {
-    "unclipped_norm": "before clipping, after the last backward pass",
-    "grad_norm": "after clipping, as the optimizer sees it",
+    "unclipped_norm": ("before clipping", "after the last backward pass"),
+    "grad_norm": ("after clipping", "as the optimizer sees it"),
 }
 TITLES = {
     **{kind: title for kind, (_, title, _) in SERIES.items()},
-    "gradient-norm": "Gradient norm of each step, and its limit",
+    "gradient-norm": "Gradient norm of each step",
     "difference": "Difference of the training losses, step by step",
     "accuracy": "Validation accuracy after each evaluation",
     "time": "Where the time of a step goes",
@@ -93,7 +93,9 @@ def _verdict_on_many(groups: Sequence[Alike]) -> str:
 def time_note(runs: Sequence[Run]) -> str:
     """Which loop is faster, if that can be told; nothing if they are not one of each."""
     by_loop = {run.record.loop: run.record for run in runs}
-    return which_is_faster(by_loop["manual"], by_loop["trainer"]) if len(runs) == len(by_loop) == 2 else ""
+    if len(runs) != 2 or len(by_loop) != 2:
+        return ""
+    return which_is_faster(by_loop["manual"], by_loop["trainer"]).replace("`", "")
 
 
 def subtitle(runs: Sequence[Run]) -> str:
@@ -308,11 +310,13 @@ def _time(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
             return "no step in this run"
         total = sum(training_seconds(line) for line in run.record.steps)
         parts = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases.items())
-        step = spread_text(step_seconds(run.record))
-        return f"a step takes {step}, median and middle half; its phases {parts}; all steps {duration(total)}"
+        spread = step_seconds(run.record)
+        step = f"a step takes {duration(spread.median)} (median; middle half {range_text(spread)})"
+        return f"{step}; its phases {parts}; all steps {duration(total)}"
 
     return [
-        "A stacked bar per run: the median time of each phase of an optimizer step, the first step left out.",
+        "A stacked bar per run: the time of each phase, mean of the middle half of all optimizer steps but the first. "
+        "Below it, a line from the shortest to the longest of this half, with a dot at the median.",
         *_for_each(runs, say),
         *([note] if (note := time_note(runs)) else []),
     ]
@@ -322,7 +326,9 @@ def _norms(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
     sentences = []
     for name in norms_of(runs):
         known = [run for run in runs if has(run.record, name)]
-        sentences.append(f"Gradient norm {NORMS[name]}: a line per run; x is the optimizer step, y is the L2 norm.")
+        sentences.append(
+            f"Gradient norm {', '.join(NORMS[name])}: a line per run; x is the optimizer step, y is the L2 norm."
+        )
         sentences += _for_each(known, lambda run, name=name: _range(*series(run.record, name)))
     for limit, names in limits_of(runs).items():
         sentences.append(f"A dotted line at {show(limit)}: max_grad_norm, the limit of {_list(names)}.")
@@ -342,6 +348,12 @@ def limits_of(runs: Sequence[Run]) -> dict[float, list[str]]:
         if run.record.config.max_grad_norm:
             found.setdefault(run.record.config.max_grad_norm, []).append(run.label)
     return found
+
+
+def norm_title(name: str, runs: Sequence[Run]) -> str:
+    """`before clipping; dotted: the limit, 1`."""
+    limits = alternatives(map(show, limits_of(runs)))
+    return NORMS[name][0] + (f"; dotted: the limit, {limits}" if limits else "")
 
 
 def clips_text(run: Run) -> str:

@@ -157,7 +157,7 @@ def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str
     elif has(runs[0].record, name := texts.norms_of(runs)[0]):
         panels.draw_series(second, runs, name, "L2 norm", style)
         panels.draw_limits(second, list(texts.limits_of(runs)), style)
-        second.set_title(f"Gradient norm, {texts.NORMS[name]}")
+        second.set_title(f"Gradient norm {texts.norm_title(name, runs)}")
     else:
         panels.say_nothing_to_show(second, "no gradient norm in this record", style)
     if pair is not None and pair.first is not None:
@@ -284,16 +284,16 @@ def _norms(figure: Figure, runs: Sequence[Run], pair: Pair | None, style: Style)
     """The gradient norm before and after the clip, one panel each; only the latter where no record has the former."""
     names = texts.norms_of(runs)
     found = figure.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0]
+    differ = pair is not None and pair.first is not None
     for axes, name in zip(found, names, strict=True):
         panels.draw_series(axes, runs, name, "L2 norm", style)
         panels.draw_limits(axes, list(texts.limits_of(runs)), style)
         panels.mark_epochs(axes, runs[-1].record, style, named=axes is found[-1])
-        # The line above the first panel is the first difference's.
-        box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-        note = {"ha": "left", "va": "bottom", "weight": "bold", "bbox": box}
-        axes.text(0.012, 0.04, texts.NORMS[name], transform=axes.transAxes, **note)
+        # Below the first panel's title is the name of the first difference.
+        pad = (1.6 if differ and axes is found[0] else 0.4) * style.font
+        axes.set_title(texts.norm_title(name, runs), fontsize=0.8 * style.font, weight="normal", pad=pad)
     _name_and_mark(found[0], runs, style.looks(len(runs)), pair, style, share=0.65 / len(names))
-    if pair is not None and pair.first is not None and found[-1] is not found[0]:
+    if differ and found[-1] is not found[0]:
         panels.mark_step(found[-1], pair.first.step, style)
     found[-1].set_xlabel("optimizer step")
 

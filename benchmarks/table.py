@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.timing import duration, spread_text, step_seconds, which_is_faster
+from benchmarks.timing import duration, range_text, step_seconds, which_is_faster
 from shared.folder import LOOPS
 from shared.record import RunRecord
 
@@ -72,9 +72,11 @@ def cost_rows(comparison: dict[str, Any], records: Sequence[RunRecord], missing:
         records: by hand, Trainer; of several processes the first one's.
         missing: what stands for a number that is not there.
     """
+    spreads = [step_seconds(record) for record in records]
     seconds = [comparison[loop]["train_seconds"] for loop in LOOPS]
     return [
-        ["step, median (middle half)", *(spread_text(step_seconds(record), missing) for record in records)],
+        ["step, median", *(duration(each.median) if each else missing for each in spreads)],
+        ["step, middle half", *(range_text(each) if each else missing for each in spreads)],
         ["training in all", *(missing if each is None else duration(each) for each in seconds)],
         *([name, *(cell(comparison[loop][key], form, missing) for loop in LOOPS)] for name, key, form in COSTS),
     ]

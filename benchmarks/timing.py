@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from shared.record import RunRecord, training_seconds
 
-# Fewer steps than this tell nothing. From here on, three quarters of the steps on one side of 1 are more than chance
-# would give (sign test, two-sided, 5 %), so that the rule below needs no other.
+# Fewer steps than this tell nothing. From here on, two loops of which three quarters of the steps are faster than
+# three quarters of the other's differ by more than chance (median test, two-sided, far below 5 %).
 FEWEST_STEPS = 20
 HINT = "`sameloop speed` runs both in turns"
 
@@ -39,24 +39,23 @@ def step_seconds(record: RunRecord) -> Spread | None:
     return spread_of([training_seconds(line) for line in warm_steps(record)]) if record.steps else None
 
 
-def step_ratios(manual: RunRecord, trainer: RunRecord) -> list[float]:
-    """Step by step, how many times as long the loop by hand took: both do the same work in the same step."""
-    pairs = zip(manual.steps[1:], trainer.steps[1:], strict=False)
-    seconds = [(training_seconds(ours), training_seconds(theirs)) for ours, theirs in pairs]
-    return [ours / theirs for ours, theirs in seconds if theirs]
-
-
 def which_is_faster(manual: RunRecord, trainer: RunRecord) -> str:
-    """One sentence on the time of a step by hand and Trainer's, with a ratio only where these runs can tell one."""
-    ratios = step_ratios(manual, trainer)
-    if len(ratios) < FEWEST_STEPS:
-        return f"Time per step: too few steps to tell the loops apart; {HINT}."
-    found = spread_of(ratios)
-    if found.low <= 1 <= found.high:
-        return f"Time per step: no difference that these {len(ratios):,} steps could tell; {HINT}."
+    """One sentence on the time of a step by hand and Trainer's, with a ratio only where these runs can tell one.
+
+    They can where there are enough steps, and where the middle halves of the two loops' steps do not meet. Held
+    against each other step by step, the loops would more often look different when they are not: what slows a machine
+    down lasts for many steps.
+    """
+    steps = min(len(warm_steps(record)) for record in (manual, trainer))
+    ours, theirs = step_seconds(manual), step_seconds(trainer)
+    if ours is None or theirs is None or steps < FEWEST_STEPS:
+        return f"Time of a step: too few steps to tell the loops apart; {HINT}."
+    if ours.low <= theirs.high and theirs.low <= ours.high:
+        return f"Time of a step: no difference that these {steps:,} steps could tell; {HINT}."
     return (
-        f"Time per step, by hand / Trainer: {found.median:.2f}, the middle half of {len(ratios):,} steps "
-        f"{found.low:.2f} to {found.high:.2f}. A machine that was busier during one run looks the same; {HINT}."
+        f"Time of a step, by hand / Trainer: {ours.median / theirs.median:.2f} (middle halves of {steps:,} steps: "
+        f"{ours.low / theirs.high:.2f} to {ours.high / theirs.low:.2f}). A machine that was busier during one of the "
+        f"runs looks the same; {HINT}."
     )
 
 
@@ -69,11 +68,10 @@ def duration(seconds: float) -> str:
 
 def unit_for(longest: float) -> tuple[str, float]:
     """The unit that an axis of up to so many seconds has, and by what seconds are multiplied for it."""
-    return ("ms", 1000.0) if longest < 1 else ("s", 1.0)
+    return ("milliseconds", 1000.0) if longest < 1 else ("seconds", 1.0)
 
 
-def spread_text(spread: Spread | None, missing: str = "–") -> str:
-    """`3.04 ms (2.90 ms to 3.40 ms)`."""
-    if spread is None:
-        return missing
-    return f"{duration(spread.median)} ({duration(spread.low)} to {duration(spread.high)})"
+def range_text(spread: Spread) -> str:
+    """`2.90 to 3.40 ms`."""
+    (low, unit), high = duration(spread.low).split(), duration(spread.high)
+    return f"{low}{'' if high.endswith(f' {unit}') else f' {unit}'} to {high}"

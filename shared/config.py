@@ -96,7 +96,7 @@ class RunConfig(BaseModel):
     model: Source = _dial(
         "embedded",
         "Slice and model",
-        "where the model comes from: `embedded` (pretrained, 22.7 M parameters), `embedded-tiny` (random, for "
+        "where the model comes from: `embedded` (MiniLM-L6, 22.7 M parameters), `embedded-tiny` (random, for "
         "tests), a Hub id, or a local model folder",
         min_length=1,
     )

@@ -14,7 +14,7 @@ from benchmarks.chart_data import outline
 from benchmarks.charts import comparison_figure, draw_comparison
 from benchmarks.verdict import REPORTED_EVALUATION
 from shared.config import RunConfig
-from shared.record import RunRecord
+from shared.record import SCHEMA, RunRecord
 
 ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "3", "device": "cpu", "threads": 2}
 
@@ -22,7 +22,7 @@ ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "
 def record(losses: list[float | None], evaluations: int = 2, steps_per_epoch: int = 4, **dials: Any) -> RunRecord:
     """A record with these losses, and as many evaluations, one after each epoch."""
     config = RunConfig.build("tiny", **dials).model_dump()
-    header = {"schema": 1, "loop": "manual", "config": config, "steps_per_epoch": steps_per_epoch}
+    header = {"schema": SCHEMA, "loop": "manual", "config": config, "steps_per_epoch": steps_per_epoch}
     seconds = {"forward": 0.5, "backward": 0.5}
     log = [
         {"eval_loss": 0.6 / n, "eval_accuracy": 1 - 0.4 / n, "epoch": float(n), "step": n * steps_per_epoch}
@@ -61,7 +61,13 @@ def test_the_picture_is_a_slide_and_the_svg_keeps_its_text(tmp_path: Path) -> No
     png, svg, alt = draw_comparison(record(LOSSES), record(LOSSES), comparison(8), tmp_path)
     assert struct.unpack(">II", png.read_bytes()[16:24]) == (1920, 1080)
     texts = svg_texts(svg)
-    for expected in ("Identical", "embedded-tiny", "1.0 M parameters", "64 + 32 reviews", "seed 42", "slice seed 0"):
+    for expected in (
+        "Identical",
+        "2 layers, random (1.0 M) on Rotten Tomatoes",
+        "64 + 32 reviews",
+        "seed 42",
+        "slice seed 0",
+    ):
         assert expected in texts
     assert "0.0 at all 8 steps: exactly equal" in texts
     assert "by hand" in texts and "Trainer" in texts
@@ -102,7 +108,7 @@ def test_the_panels_show_what_the_records_say() -> None:
     assert list(difference.lines[0].get_ydata()) == [0.0] * 8
     for axes, name in zip((loss, accuracy), REPORTED_EVALUATION, strict=True):
         assert list(axes.lines[0].get_ydata()) == [line[name] for line in record(LOSSES).log_history]
-    assert [bar.get_height() for bar in seconds.patches] == [4.0] * 4
+    assert [bar.get_height() for bar in seconds.patches] == [4.0] * 4 and seconds.get_ylabel() == "seconds"
 
 
 @pytest.mark.parametrize(

@@ -24,9 +24,20 @@ from benchmarks.chart_panels import spread
 from benchmarks.chart_styles import STYLES
 from benchmarks.charts import overview, single
 from benchmarks.cli import main
-from benchmarks.plot import FORMATS, KINDS, STYLE_NAMES, draw_picture, find_pair, find_runs, inline_svg, label, plot
+from benchmarks.plot import (
+    FORMATS,
+    KINDS,
+    MOST_RUNS,
+    STYLE_NAMES,
+    draw_picture,
+    find_pair,
+    find_runs,
+    inline_svg,
+    label,
+    plot,
+)
 from shared.config import RunConfig
-from shared.record import RunRecord
+from shared.record import SCHEMA, RunRecord
 
 ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "3", "device": "cpu", "threads": 2}
 LOSSES = [0.7, 0.69, 0.6, 0.5, 0.55, 0.4, 0.3, 0.35]
@@ -63,7 +74,13 @@ def lines(losses: Sequence[float | None], loop: str = "manual", per_epoch: int =
         for n in range(1, len(losses) // per_epoch + 1)
     ]
     config = RunConfig.build("tiny", **dials).model_dump()
-    header = {"schema": 1, "loop": loop, "config": config, "steps_per_epoch": per_epoch, "environment": ENVIRONMENT}
+    header = {
+        "schema": SCHEMA,
+        "loop": loop,
+        "config": config,
+        "steps_per_epoch": per_epoch,
+        "environment": ENVIRONMENT,
+    }
     return [
         {"kind": "header", **header},
         {"kind": "start", "parameters": 1_011_362},
@@ -148,7 +165,7 @@ def test_accuracy_time_and_difference_are_the_records_numbers(tmp_path: Path) ->
     for line in figure_of("accuracy", run).axes[0].lines[:2]:
         assert ys(line) == [0.6, 0.8]
     bars = figure_of("time", run).axes[0].patches
-    assert [bar.get_width() for bar in bars] == pytest.approx([0.01, 0.01, 0.2, 0.2, 0.3, 0.3, 0.05, 0.05])
+    assert [bar.get_width() for bar in bars] == pytest.approx([10, 10, 200, 200, 300, 300, 50, 50])
     difference = ys(figure_of("difference", run).axes[0].lines[0])
     assert difference == pytest.approx([0, 0, 0] + [0.001] * 5) and difference[:3] == [0, 0, 0]
 
@@ -257,9 +274,9 @@ def test_many_runs_each_have_a_name_and_a_look_of_their_own(tmp_path: Path) -> N
 
 
 def test_more_runs_than_there_is_room_for_names_get_a_legend(tmp_path: Path) -> None:
-    folders = [write(tmp_path / f"seed{n}", lines(LOSSES, seed=n)) for n in range(9)]
+    folders = [write(tmp_path / f"seed{n}", lines(LOSSES, seed=n)) for n in range(MOST_RUNS)]
     legend = figure_of("losses", *folders).axes[0].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == [f"by hand, seed{n}" for n in range(9)]
+    assert [text.get_text() for text in legend.get_texts()] == [f"by hand, seed{n}" for n in range(MOST_RUNS)]
 
 
 def test_the_pair_is_chosen_among_runs_with_the_same_dials(tmp_path: Path) -> None:
@@ -287,7 +304,7 @@ def test_the_same_record_gives_the_same_svg_with_its_text_as_text(kind: str, sty
         assert plot([run], kind, style, output=tmp_path / "another name.svg").read_bytes() == first
     svg = first.decode()
     assert chart_texts.title_of(kind, *chosen(run)).split()[0] in texts_of(svg)
-    assert "embedded-tiny" in texts_of(svg) and "seed 42" in texts_of(svg)
+    assert "2 layers, random (1.0 M) on Rotten Tomatoes" in texts_of(svg) and "seed 42" in texts_of(svg)
     alt = (tmp_path / "first.alt.txt").read_text(encoding="utf-8")
     root = ElementTree.fromstring(svg)
     namespace = "{http://www.w3.org/2000/svg}"

@@ -22,7 +22,7 @@ from benchmarks.verdict import compare_runs
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.page import pages_of
-from shared.record import RunRecord
+from shared.record import SCHEMA, RunRecord
 
 ATTACK = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & <b>"
 
@@ -199,7 +199,7 @@ def six_thousand_steps(folder: Path) -> str:
     environment = RunRecord.read(folder / "manual").header["environment"]
     digests = [f"{number:016x}" for number in range(24_000)]
     lines: list[dict[str, Any]] = [
-        {"kind": "header", "schema": 1, "loop": "manual", "config": config, "steps_per_epoch": 3000}
+        {"kind": "header", "schema": SCHEMA, "loop": "manual", "config": config, "steps_per_epoch": 3000}
         | {"environment": environment},
     ]
     order: list[str] = []
