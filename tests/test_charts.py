@@ -64,7 +64,7 @@ def test_the_picture_is_a_slide_and_the_svg_keeps_its_text(tmp_path: Path) -> No
     for expected in (
         "Identical",
         "2 layers, random (1.0 M) on Rotten Tomatoes",
-        "64 + 32 reviews",
+        "61 + 29 reviews",
         "seed 42",
         "slice seed 0",
     ):

@@ -103,9 +103,11 @@ def comparison(folder: Path, ours: list[dict] | None = None, theirs: list[dict] 
 
 
 def diverged(step: int = 3) -> list[dict]:
-    """By hand, with another gradient norm at this step and other losses after it."""
+    """By hand, with what an earlier step left in the gradients of this step, and other losses after it."""
     content = lines(LOSSES)
     for line in content:
+        if line["kind"] == "step" and line["step"] == step:
+            line["gradients"] = {"left": line["grad_norm"]}
         if line["kind"] == "step" and line["step"] >= step:
             line["grad_norm"] *= 2
         if line["kind"] == "step" and line["step"] > step:
