@@ -425,7 +425,12 @@ def test_each_format_is_what_it_says_and_has_its_size(tmp_path: Path) -> None:
 
 
 def test_nothing_is_cut_off_and_no_text_lies_on_another(tmp_path: Path) -> None:
-    folders = [comparison(tmp_path / "a-run-with-a-long-name", diverged()), comparison(tmp_path / "b", diverged(6))]
+    folders = [
+        comparison(
+            tmp_path / name, *(with_unclipped(each, NORMS) for each in (diverged(step), lines(LOSSES, "trainer")))
+        )
+        for name, step in (("a-run-with-a-long-name", 3), ("b", 6))
+    ]
     for (count, style), kind in itertools.product(((1, "paper"), (2, "slide")), KINDS):
         figure = figure_of(kind, *folders[:count], style=style)
         width, height = figure.get_size_inches() * figure.dpi
