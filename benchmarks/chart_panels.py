@@ -397,7 +397,7 @@ def mark_epochs(axes: Axes, record: RunRecord, style: Style, named: bool = True)
         return
     for epoch, end in enumerate(ends, start=1):
         axes.axvline(end + 0.5, color=style.faint, linewidth=style.scale, linestyle=(0, (1, 3)))
-        if named and len(ends) <= 6:
+        if named and len(ends) <= (3 if style.bare else 6):
             place = axes.get_xaxis_transform()
             box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.8, "pad": 0}
             axes.text(

@@ -88,6 +88,6 @@ def conclusion(ratios: Sequence[float]) -> str:
     # All on one side: of 6 pairs 3 % by chance, of 5 still 6 %.
     chance = "" if count >= 6 else " Fewer than 6 pairs may agree by chance: --pairs 6."
     return (
-        f"Training time: {faster} was faster in each of {count} pairs, by hand / Trainer {median(ratios):.2f} "
+        f"Training time: {faster} was faster in {count} of {count} pairs, by hand / Trainer {median(ratios):.2f} "
         f"({low:.2f} to {high:.2f}).{chance}"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -162,3 +163,95 @@ def test_doctor_names_versions_device_assets_and_presets() -> None:
     words = " ".join(finished.stdout.split())
     for expected in ("transformers 5.", "torch.cuda.is_available()", "vocab.txt intact", "Hub", "quick", "lesson"):
         assert expected in words
+
+
+PRINTS = """
+import os, subprocess, sys
+import click
+from rich.console import Console
+from shared.command import run_command
+
+@click.command()
+def command():
+    print("first", flush=True)
+    sys.stdin.read()
+    for number in range(20_000):
+        click.echo(f"line {number}")
+    Console().print("by rich")
+    subprocess.run(["printf", "%s", "a child's"], check=True)
+    print("to the end", file=sys.stderr)
+    return 3
+
+sys.exit(run_command(command, "test"))
+"""
+
+
+def test_a_reader_that_goes_away_changes_neither_the_work_nor_the_exit_status() -> None:
+    started = subprocess.Popen(
+        [sys.executable, "-c", PRINTS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout.readline() == "first\n"
+    started.stdout.close()
+    started.stdin.close()
+    assert started.stderr.read() == "to the end\n"
+    assert started.wait() == 3
+
+
+def test_diff_into_head_ends_well() -> None:
+    pipe = 'set -o pipefail; "$0" -m benchmarks diff | head -1'
+    finished = subprocess.run(["bash", "-c", pipe, sys.executable], capture_output=True, text=True, check=False)
+    assert (finished.returncode, finished.stderr) == (0, "")
+    assert finished.stdout.count("\n") == 1
+
+
+def test_output_that_cannot_be_written_is_one_line() -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full on this system")
+    with Path("/dev/full").open("w") as full:
+        finished = subprocess.run(
+            [sys.executable, "-m", "benchmarks", "diff"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert finished.returncode == 2
+    assert finished.stderr == "sameloop: error: cannot write the output: No space left on device\n"
+
+
+@pytest.mark.slow
+def test_compare_into_head_does_its_whole_work(tmp_path: Path) -> None:
+    pipe = 'set -o pipefail; "$0" -m benchmarks compare --preset tiny --output-dir "$1" | head -1'
+    finished = subprocess.run(
+        ["bash", "-c", pipe, sys.executable, str(tmp_path / "run")], capture_output=True, check=False
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert {"comparison.json", "report.html"} <= {path.name for path in (tmp_path / "run").iterdir()}
+
+
+@pytest.mark.parametrize(("status", "of_make"), [(0, 0), (1, 0), (2, 2), (70, 2), (130, 2)])
+def test_make_takes_a_divergence_for_an_answer_and_an_error_for_an_error(
+    status: int, of_make: int, tmp_path: Path
+) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    root = Path(__file__).parent.parent
+    (tmp_path / "shared").mkdir()
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "shared/embedded.txt"):
+        shutil.copy(root / name, tmp_path / name)
+    program = tmp_path / ".venv" / "bin" / "sameloop"
+    program.parent.mkdir(parents=True)
+    program.write_text(f"#!/bin/sh\necho the verdict of $@\nexit {status}\n")
+    program.chmod(0o755)
+    installed = tmp_path / ".venv" / ".installed"
+    installed.touch()
+    newest = max((tmp_path / name).stat().st_mtime for name in ("pyproject.toml", "constraints.txt"))
+    os.utime(installed, (newest + 10, newest + 10))
+    finished = subprocess.run(
+        ["make", "compare", "ARGS=--preset tiny"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == of_make, finished.stderr
+    assert "the verdict of compare --preset tiny" in finished.stdout
+    assert ("Error" in finished.stderr) == (of_make != 0)
+    if of_make:
+        assert f"Error {status}" in finished.stderr

@@ -8,7 +8,8 @@ import pytest
 from transformers import TrainingArguments
 
 from shared.command import dial_options
-from shared.config import PRESETS, RunConfig, meaning, sections, values_by_preset
+from shared.config import PRESETS, RunConfig, job_name, meaning, sections, values_by_preset
+from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.errors import SameLoopError
 
 # What TrainingArguments knows nothing of: the slice, the model, and the page.
@@ -142,3 +143,27 @@ def test_what_works_for_one_process_may_not_for_several() -> None:
     config = RunConfig.build("tiny", lr_scheduler_type="polynomial", warmup_steps=4)
     assert config.problem_with(1) is None
     assert "polynomial needs a step after it, of 4 in all" in config.problem_with(2)
+
+
+@pytest.mark.parametrize(
+    ("dials", "parameters", "name"),
+    [
+        ({"preset": "quick"}, 22_713_986, "MiniLM-L6 (22.7 M) on IMDB"),
+        ({"preset": "quick"}, None, "MiniLM-L6 on IMDB"),
+        ({"preset": "tiny"}, 1_011_362, "2 layers, random (1.0 M) on Rotten Tomatoes"),
+        ({"preset": "tiny"}, 11_362, "2 layers, random (11 k) on Rotten Tomatoes"),
+        ({"preset": "full"}, None, "distilbert/distilbert-base-uncased on stanfordnlp/imdb"),
+        ({"model": "/home/me/my-model/", "dataset": "./data/reviews.csv"}, None, "my-model on reviews.csv"),
+        ({"model": "..", "dataset": "mine/reviews.csv"}, None, ".. on mine/reviews.csv"),
+    ],
+)
+def test_a_job_is_named_as_a_reader_would(dials: dict, parameters: int | None, name: str) -> None:
+    assert job_name(RunConfig.build(**dials), parameters) == name
+
+
+def test_every_embedded_source_has_a_name_that_is_true() -> None:
+    for model, shape in MODEL_SHAPES.items():
+        name = job_name(RunConfig.build(model=model), None)
+        assert "embedded" not in name and str(shape["n_layers"]) in name
+    for dataset in REVIEW_SOURCES:
+        assert "embedded" not in job_name(RunConfig.build(dataset=dataset), None)

@@ -230,10 +230,11 @@ def test_a_diverged_overview_says_where_and_why(tmp_path: Path) -> None:
     drawn = draw_picture([comparison(tmp_path, diverged())], "overview", "dark", "svg")
     texts = texts_of(drawn.content.decode())
     assert "Diverged at step 3: grad_norm" in texts and "Identical" not in texts
-    assert "leftover gradients" in texts
+    cause = chosen(tmp_path)[1].first.cause
+    assert f"Likely cause: {cause.split()[0]}" in texts
     for said in (
         "first difference: step 3, grad_norm",
-        "leftover gradients",
+        f"Likely cause: {cause}.",
         "not 0.0 at 5 of 8 steps, first at step 4",
     ):
         assert said in drawn.alt
@@ -258,6 +259,74 @@ def test_weights_that_only_the_comparison_saw_differ(tmp_path: Path) -> None:
     assert chosen(run)[1].first == Difference(8, "weights", "the saving")
 
 
+# The gradient norm, before and after the clip -------------------------------------------------------
+
+
+def with_unclipped(content: list[dict], norms: Sequence[float | None], **dials: Any) -> list[dict]:
+    content[0]["config"].update(dials)
+    for line, norm in zip(content[2:-1], norms, strict=True):
+        line["unclipped_norm"] = norm
+    return content
+
+
+NORMS = [3.0, 0.5, 2.0, 0.25, 0.2, 7.0, 0.1, 0.1]
+
+
+def test_both_gradient_norms_are_drawn_and_the_limit_between_them(tmp_path: Path) -> None:
+    run = comparison(tmp_path, *(with_unclipped(lines(LOSSES, loop), NORMS) for loop in ("manual", "trainer")))
+    before, after = figure_of("gradient-norm", run).axes
+    assert [ys(line) for line in before.lines[:2]] == [NORMS] * 2
+    assert [ys(line) for line in after.lines[:2]] == [[1 / n for n in range(1, 9)]] * 2
+    for axes, name in ((before, "before clipping"), (after, "after clipping")):
+        assert axes.get_title(loc="left") == f"{name}; dotted: the limit, 1"
+        assert any(ys(line) == [1, 1] for line in axes.lines[2:]) and axes.get_ylim()[0] == 0
+    alt = draw_picture([run], "gradient-norm").alt
+    assert "Gradient norm before clipping, after the last backward pass" in alt and "highest 7 at step 6" in alt
+    assert "Gradient norm after clipping, as the optimizer sees it" in alt and "highest 1 at step 1" in alt
+    assert "A dotted line at 1: max_grad_norm" in alt
+    assert "Trainer and by hand alike: above the limit at 3 of 8 steps before clipping." in alt
+    # A lone run's overview has the norm that says more.
+    lone = figure_of("overview", run / "manual").axes[1]
+    assert lone.get_title(loc="left") == "Gradient norm before clipping; dotted: the limit, 1"
+    assert ys(lone.lines[0]) == NORMS
+
+
+def test_without_a_limit_none_is_drawn(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", with_unclipped(lines(LOSSES), NORMS, max_grad_norm=0.0))
+    before, _ = figure_of("gradient-norm", run).axes
+    assert before.get_title(loc="left") == "before clipping" and not any(ys(line) == [0, 0] for line in before.lines)
+    assert "limit" not in draw_picture([run], "gradient-norm").alt
+
+
+@pytest.mark.parametrize("content", [lines(LOSSES), with_unclipped(lines(LOSSES), [None] * 8)], ids=["older", "fp16"])
+def test_a_record_without_the_norm_before_the_clip_shows_what_it_has(content: list[dict], tmp_path: Path) -> None:
+    run = comparison(tmp_path, content)
+    (axes,) = figure_of("gradient-norm", run).axes
+    assert axes.get_title(loc="left") == "after clipping; dotted: the limit, 1"
+    alt = draw_picture([run], "gradient-norm").alt
+    assert "before clipping" not in alt and "finite" not in alt
+
+
+# The time of a step -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("slower", "said"),
+    [(1.0, "no difference that these 39 steps could tell"), (2.0, "by hand / Trainer: 2.00")],
+)
+def test_the_time_chart_states_a_ratio_only_where_there_is_one(slower: float, said: str, tmp_path: Path) -> None:
+    ours, theirs = (lines([0.5] * 40, loop) for loop in ("manual", "trainer"))
+    for line in ours[2:-1]:
+        line["seconds"] = {phase: value * slower for phase, value in line["seconds"].items()}
+    drawn = draw_picture([comparison(tmp_path, ours, theirs)], "time", "slide", "svg")
+    assert said in drawn.alt and said in texts_of(drawn.content.decode())
+    assert "a step takes 560 ms (median; middle half 560 to 560 ms)" in drawn.alt
+    few = draw_picture([comparison(tmp_path / "few")], "time", "slide", "svg")
+    assert "too few steps to tell" in few.alt and "too few steps to tell" in texts_of(few.content.decode())
+    lone = draw_picture([tmp_path / "few" / "manual"], "time", "slide", "svg")
+    assert "tell" not in lone.alt
+
+
 # Many runs -----------------------------------------------------------------------------------------
 
 
@@ -279,6 +348,37 @@ def test_more_runs_than_there_is_room_for_names_get_a_legend(tmp_path: Path) -> 
     folders = [write(tmp_path / f"seed{n}", lines(LOSSES, seed=n)) for n in range(MOST_RUNS)]
     legend = figure_of("losses", *folders).axes[0].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == [f"by hand, seed{n}" for n in range(MOST_RUNS)]
+
+
+def test_what_is_said_of_many_runs_is_true_of_all_of_them(tmp_path: Path) -> None:
+    equal, other = comparison(tmp_path / "a"), comparison(tmp_path / "b", diverged())
+    drawn = draw_picture([equal, other], "overview", "slide", "svg")
+    said = "4 runs, 2 different ones: Trainer, a = Trainer, b = by hand, a; by hand, b (parts from the first at step 3"
+    assert said in drawn.alt and "4 runs, 2 different ones" in texts_of(drawn.content.decode())
+    assert "is equal, difference 0.0" not in drawn.alt and "cause" not in drawn.alt
+    for order in ([equal, other], [other, equal]):
+        (mark,) = [line for line in figure_of("losses", *order).axes[0].lines if line.get_gid() == "first-difference"]
+        assert list(mark.get_xdata()) == [3, 3]
+    alike = draw_picture([equal, comparison(tmp_path / "c")], "losses")
+    assert "all 4 runs: every batch, loss, gradient norm and evaluation is equal, difference 0.0" in alike.alt
+    seeds = [write(tmp_path / f"d{n}", lines([loss + n for loss in LOSSES], seed=n)) for n in range(3)]
+    assert "3 runs, no two of them equal: by hand, d0; by hand, d1 (parts" in draw_picture(seeds, "losses").alt
+
+
+def test_other_reviews_of_any_run_are_seen(tmp_path: Path) -> None:
+    runs = [write(tmp_path / f"run{n}", lines(LOSSES)) for n in range(3)]
+    assert "all 3 runs drew the same reviews" in draw_picture(runs, "batches").alt
+    content = lines(LOSSES)
+    content[6]["reviews"] = [["review 0", "another"]]
+    write(runs[2], content)
+    assert "all 3 runs drew other reviews, or in another order, from step 5 on" in draw_picture(runs, "batches").alt
+
+
+def test_more_runs_than_can_be_told_apart_are_refused(tmp_path: Path, capsys) -> None:
+    runs = [str(write(tmp_path / f"run{n}", lines(LOSSES))) for n in range(MOST_RUNS + 1)]
+    assert main(["plot", *runs]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1 and "9 runs in one chart: 8 can be told apart" in error
 
 
 def test_the_pair_is_chosen_among_runs_with_the_same_dials(tmp_path: Path) -> None:
@@ -327,7 +427,12 @@ def test_each_format_is_what_it_says_and_has_its_size(tmp_path: Path) -> None:
 
 
 def test_nothing_is_cut_off_and_no_text_lies_on_another(tmp_path: Path) -> None:
-    folders = [comparison(tmp_path / "a-run-with-a-long-name", diverged()), comparison(tmp_path / "b", diverged(6))]
+    folders = [
+        comparison(
+            tmp_path / name, *(with_unclipped(each, NORMS) for each in (diverged(step), lines(LOSSES, "trainer")))
+        )
+        for name, step in (("a-run-with-a-long-name", 3), ("b", 6))
+    ]
     for (count, style), kind in itertools.product(((1, "paper"), (2, "slide")), KINDS):
         figure = figure_of(kind, *folders[:count], style=style)
         width, height = figure.get_size_inches() * figure.dpi

@@ -172,6 +172,51 @@ def test_a_difference_is_marked_where_it_is(comparison_dir: Path) -> None:
     shorter = [records[0], RunRecord([line for line in records[1].lines if line.get("step", 0) <= 10], "cut")]
     cut = step_table(shorter, Reviews({}, [], []))
     assert cut["count"] == 16 and cut["trainer"]["loss"][10:] == [None] * 6
+    # A step that only one loop has is no equal one.
+    assert cut["differs"] == {str(step): "number_of_steps" for step in range(11, 17)}
+
+
+def words(html: str) -> str:
+    """What the page says outside its scripts and styles, in one line."""
+    return " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", html, flags=re.DOTALL).split())
+
+
+def said_of(comparison: dict[str, Any], comparison_dir: Path) -> str:
+    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
+    return words(render(comparison, records, Reviews({}, [], []), None, "left out", {}))
+
+
+def test_what_is_true_of_equal_runs_alone_is_said_of_them_alone(comparison_dir: Path) -> None:
+    equal = compare_runs(*(comparison_dir / loop for loop in ("manual", "trainer")))
+    first = {"step": 3, "quantity": "grad_norm", "manual": 1.0, "trainer": 2.0, "rank": 0, "likely_cause": "the clip"}
+    parted = said_of({**equal, "verdict": "diverged", "first_divergence": first}, comparison_dir)
+    for sentence in ("but still the same ones", "is the loop written by hand", "are equal"):
+        assert sentence in said_of(equal, comparison_dir) and sentence not in parted
+    assert "Diverged The two loops part at step 3" in parted and "may part at another place" in parted
+
+
+def test_a_commit_is_named_only_where_it_holds_what_ran(comparison_dir: Path) -> None:
+    equal = compare_runs(*(comparison_dir / loop for loop in ("manual", "trainer")))
+
+    def at(**machine: Any) -> str:
+        return said_of({**equal, "environment": {**equal["environment"], **machine}}, comparison_dir)
+
+    assert "In a checkout of SameLoop at abc123 , with the versions" in at(git="abc123")
+    assert "In a checkout of SameLoop, with the versions" in at(git=None)
+    dirty = at(git="abc123-dirty")
+    assert "changes that no commit holds, on top of abc123" in dirty and "In a checkout of SameLoop" not in dirty
+    assert "manual/code and trainer/code" in dirty
+    assert "bit for bit as they did here" in at(device="cpu")
+    on_gpu = at(device="a GPU")
+    assert "bit for bit as they did here" not in on_gpu and "--full-determinism" in on_gpu
+
+
+def test_the_page_names_the_job_and_states_no_ratio_of_few_steps(html: str) -> None:
+    said = words(html)
+    assert "2 layers, random (1.0 M) on Rotten Tomatoes : 64 reviews to learn from" in said
+    assert "<title>Identical: 2 layers, random (1.0 M) on Rotten Tomatoes, SameLoop</title>" in html
+    assert "too few steps to tell the loops apart; <code>sameloop speed</code>" in html
+    assert "step, median" in said and "Trainer ratio" not in said
 
 
 def test_numbers_that_json_does_not_know_are_words(comparison_dir: Path) -> None:
