@@ -38,6 +38,7 @@ from benchmarks.xray import (
     page_frame,
     stack_text,
     values_text,
+    verdict_text,
     xray,
 )
 from shared.config import RunConfig, job_name, meaning, option, sections, show
@@ -107,6 +108,8 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     announce("report: the reviews of every step")
     reviews = load_reviews(config)
     pages, found, why_not = _try_xray(output_dir, config)
+    if comparison["first_divergence"] and found and found.first_difference:
+        announce(f"the x-ray sees {verdict_text(found).plain}")
     announce("report: charts and page")
     html = render(comparison, records, reviews, found, why_not, charts(output_dir), pages)
     try:

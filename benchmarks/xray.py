@@ -429,7 +429,7 @@ def verdict_text(found: XRay) -> Text:
     if first is None:
         return Text.assemble(("equal", "bold green"), f": {len(found.pairs)} events, the same in the same order")
     texts = ("nothing" if each is None else f"{each.phase} ({each.what}) {values_text(each.values)}" for each in first)
-    return Text.assemble(("not equal", "bold red"), ": by hand {}; Trainer {}".format(*texts))
+    return Text.assemble(("not the same events", "bold red"), ", first: by hand {}; Trainer {}".format(*texts))
 
 
 def bookkeeping_table(found: XRay) -> Table:
