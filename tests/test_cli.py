@@ -72,10 +72,10 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Compl
 def test_compare_leaves_verdict_chart_records_and_models(compared) -> None:
     finished, run = compared
     assert finished.returncode == 0, finished.stderr
-    assert "identical: all 8 steps" in " ".join(finished.stdout.split())
+    assert "identical: all 16 steps" in " ".join(finished.stdout.split())
     comparison = json.loads((run / "comparison.json").read_text())
     assert comparison["verdict"] == "identical"
-    assert comparison["steps"] == 8
+    assert comparison["steps"] == 16
     assert set(comparison["max_abs_diff"].values()) == {0.0}
     assert comparison["first_divergence"] is None
     assert comparison["manual"]["weights_sha256"] == comparison["trainer"]["weights_sha256"]

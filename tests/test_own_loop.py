@@ -284,7 +284,7 @@ def test_a_mistake_in_the_instruments_is_ours(plain: Path, tmp_path: Path, monke
         raise KeyError("input_ids")
 
     monkeypatch.setattr("shared.page.INSTRUMENTS", (broken.__code__.co_filename,))
-    monkeypatch.setattr("shared.recorder.rng_digest", broken)
+    monkeypatch.setattr("shared.recorder.rng_digests", broken)
     with pytest.raises(KeyError):
         run(plain, tmp_path / "run")
 

@@ -23,13 +23,13 @@ from shared.page import ROOT, Page, kept_code, kept_page, kept_pages, package_pa
 from shared.record import RunRecord
 from tests.conftest import LOOPS, run_in_process
 
-CONFIG = RunConfig.build("tiny", save_strategy="steps", save_steps=3)
-OPTIONS = ["--preset", "tiny", "--save-strategy", "steps", "--save-steps", "3"]
+CONFIG = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3)
+OPTIONS = ["--preset", "tiny", "--num-train-epochs", "1", "--save-strategy", "steps", "--save-steps", "3"]
 ZERO = "            optimizer.zero_grad()\n"
 BROKEN = package_page("manual").edited(ZERO, "")
 EDITED = {
     "manual": BROKEN,
-    "trainer": package_page("trainer").edited("max_grad_norm=config.max_grad_norm", "max_grad_norm=0.1"),
+    "trainer": package_page("trainer").edited("max_grad_norm=config.max_grad_norm", "max_grad_norm=0.05"),
 }
 
 

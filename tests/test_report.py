@@ -104,7 +104,7 @@ def test_the_page_shows_everything(html: str) -> None:
     assert html.count("<svg ") == len(report.CHARTS)
     assert "the same in the same order" in html
     assert "trainer.py:" in html and "floating_point_ops" in html
-    assert ".venv/bin/sameloop compare --preset tiny --num-train-epochs 2" in html
+    assert ".venv/bin/sameloop compare --preset tiny" in html
     assert "var(--ink)" in html
 
 
@@ -271,10 +271,10 @@ def test_a_page_of_6000_steps_stays_small(comparison_dir: Path) -> None:
 def test_reviews_are_cut_to_a_length_that_all_fit_in(monkeypatch) -> None:
     config = RunConfig.build("tiny")
     whole = load_reviews(config)
-    monkeypatch.setattr(report, "TEXT_BUDGET", 64 * 40)
+    monkeypatch.setattr(report, "TEXT_BUDGET", 61 * 40)
     cut = load_reviews(config)
     assert max(map(len, cut.texts)) <= 42 < max(map(len, whole.texts))
-    assert whole.rows == cut.rows and len(whole.texts) == 64
+    assert whole.rows == cut.rows and len(whole.texts) == 61
 
 
 def test_data_that_is_gone_is_said_and_the_rest_is_shown(comparison_dir: Path, tmp_path: Path) -> None:

@@ -211,12 +211,13 @@ def test_what_is_ignored_stays_ignored() -> None:
 @pytest.fixture(scope="module")
 def checkpointed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Each loop's finished run with checkpoints after steps 3, 6 and 8."""
-    config = RunConfig.build("tiny", save_strategy="steps", save_steps=3, save_total_limit=None)
+    config = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3, save_total_limit=None)
     base = tmp_path_factory.mktemp("checkpointed")
     return {loop: run_in_process(loop, config, base / loop) for loop in LOOPS}
 
 
-CONFIG = RunConfig.build("tiny", save_strategy="steps", save_steps=3, save_total_limit=None)
+EVERY_THIRD_STEP = "--preset tiny --num-train-epochs 1 --save-strategy steps --save-steps 3".split()
+CONFIG = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3, save_total_limit=None)
 
 
 def flip_a_bit(path: Path) -> None:
@@ -255,7 +256,18 @@ def test_a_damaged_checkpoint_is_passed_over(
 def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path, capfd) -> None:
     folder = cut_off(checkpointed["manual"], tmp_path / "run")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    options = ["--preset", "tiny", "--save-strategy", "steps", "--save-steps", "3", "--save-total-limit", "none"]
+    options = [
+        "--preset",
+        "tiny",
+        "--num-train-epochs",
+        "1",
+        "--save-strategy",
+        "steps",
+        "--save-steps",
+        "3",
+        "--save-total-limit",
+        "none",
+    ]
     wrong = ["--learning-rate", "0.5", "--seed", "1", "--resume-from-checkpoint", str(folder / "checkpoint-6")]
     assert main(["manual", *options, *wrong]) == 2
     assert "made under other dials (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in capfd.readouterr().err
@@ -314,7 +326,7 @@ def test_old_checkpoints_go_when_the_new_one_is_whole(loop: str, tmp_path: Path,
 
     module = "manual_loop.checkpoint" if loop == "manual" else "trainer_loop.callbacks"
     monkeypatch.setattr(f"{module}.rotate", watch)
-    config = RunConfig.build("tiny", save_strategy="steps", save_steps=2, save_total_limit=2)
+    config = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=2, save_total_limit=2)
     run_in_process(loop, config, tmp_path / "run")
     assert [path.name for path in in_order(tmp_path / "run")] == ["checkpoint-6", "checkpoint-8"]
     assert [len(each) for each in seen] == [1, 2, 3, 3]
@@ -407,7 +419,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(what: str, loop: str, tmp_pat
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_disk_that_fills_up_keeps_the_older_checkpoint(loop: str, tmp_path: Path, monkeypatch) -> None:
     """The second checkpoint cannot be written: the first stays, and the run goes on from there later."""
-    config = RunConfig.build("tiny", save_strategy="steps", save_steps=3, save_total_limit=1)
+    config = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3, save_total_limit=1)
     save, calls = torch.save, []
 
     def full(content, path, *args, **kwargs) -> None:
@@ -442,7 +454,7 @@ def test_killed_and_resumed(loop: str, tmp_path: Path) -> None:
 
 def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd, monkeypatch) -> None:
     """The first loop is done, the second stopped after step 3: only the rest of that is run. About 7 seconds."""
-    config = RunConfig.build("tiny", save_strategy="steps", save_steps=3)
+    config = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3)
     run = tmp_path / "run"
     run_in_process("manual", config, run / "manual")
     first = (run / "manual/record.jsonl").read_bytes()
@@ -451,7 +463,18 @@ def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd, monkey
     with pytest.raises(Interrupted):
         run_in_process("trainer", config, run / "trainer")
     capfd.readouterr()
-    options = ["--preset", "tiny", "--save-strategy", "steps", "--save-steps", "3", "--output-dir", str(run)]
+    options = [
+        "--preset",
+        "tiny",
+        "--num-train-epochs",
+        "1",
+        "--save-strategy",
+        "steps",
+        "--save-steps",
+        "3",
+        "--output-dir",
+        str(run),
+    ]
     assert main(["compare", *options]) == 0
     said = capfd.readouterr().err
     assert f"it is done already, in {run / 'manual'}" in said

@@ -268,7 +268,7 @@ def test_json_holds_every_event_of_any_step_of_the_whole_run(capsys) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--step", "99"], "this run has the steps 1 to 8"),
+        (["--step", "99"], "this run has the steps 1 to 16"),
         (["--step", "1", "--dataloader-num-workers", "1"], "leave out --step"),
         (["--step", "0"], "--step"),
         (["--preset", "huge"], "tiny, quick"),
