@@ -140,7 +140,7 @@ def test_what_works_for_one_process_may_not_for_several() -> None:
     config = RunConfig.build("tiny", train_size=20, dataloader_drop_last=True)
     assert config.problem_with(2) is None
     assert "leaves no batch to train on" in config.problem_with(3)
-    config = RunConfig.build("tiny", lr_scheduler_type="polynomial", warmup_steps=4)
+    config = RunConfig.build("tiny", train_size=64, num_train_epochs=1, lr_scheduler_type="polynomial", warmup_steps=4)
     assert config.problem_with(1) is None
     assert "polynomial needs a step after it, of 4 in all" in config.problem_with(2)
 

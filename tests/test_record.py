@@ -9,10 +9,10 @@ import pytest
 
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.record import RecordWriter, RunRecord
+from shared.record import SCHEMA, RecordWriter, RunRecord
 
 
-def write(folder: Path, schema: int = 1) -> Path:
+def write(folder: Path, schema: int = SCHEMA) -> Path:
     writer = RecordWriter(folder / "record.jsonl")
     config = RunConfig.build("tiny").model_dump()
     writer.write("header", schema=schema, loop="manual", config=config, steps_per_epoch=8, environment={})
@@ -43,7 +43,7 @@ def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
         (lambda text: text.replace('"step": 1', '"step": 1,,'), "is not JSON"),
         (lambda text: text.replace('{"kind": "step", "step": 1', '{"step": 1'), "not a line"),
         (lambda text: "\n".join(text.splitlines()[1:]), "no header"),
-        (lambda text: text.replace('"schema": 1', '"schema": 99'), "format 99"),
+        (lambda text: text.replace(f'"schema": {SCHEMA}', '"schema": 99'), "format 99"),
         (lambda text: text.replace('"config": {', '"config": {"nonsense": 1, '), "without the run's dials"),
         (lambda text: "", "no header"),
     ],

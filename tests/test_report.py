@@ -8,6 +8,7 @@ import json
 import math
 import random
 import re
+import shlex
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def test_the_page_shows_everything(html: str) -> None:
     assert html.count("<svg ") == len(report.CHARTS)
     assert "the same in the same order" in html
     assert "trainer.py:" in html and "floating_point_ops" in html
-    assert ".venv/bin/sameloop compare --preset tiny --num-train-epochs 2" in html
+    config = RunConfig.build("tiny", num_train_epochs=2)
+    assert f".venv/bin/{shlex.join(['sameloop', 'compare', *config.flags()])}" in html
     assert "var(--ink)" in html
 
 
@@ -213,7 +215,8 @@ def test_a_commit_is_named_only_where_it_holds_what_ran(comparison_dir: Path) ->
 
 def test_the_page_names_the_job_and_states_no_ratio_of_few_steps(html: str) -> None:
     said = words(html)
-    assert "2 layers, random (1.0 M) on Rotten Tomatoes : 64 reviews to learn from" in said
+    size = RunConfig.build("tiny").train_size
+    assert f"2 layers, random (1.0 M) on Rotten Tomatoes : {size} reviews to learn from" in said
     assert "<title>Identical: 2 layers, random (1.0 M) on Rotten Tomatoes, SameLoop</title>" in html
     assert "too few steps to tell the loops apart; <code>sameloop speed</code>" in html
     assert "step, median" in said and "Trainer ratio" not in said
@@ -271,10 +274,10 @@ def test_a_page_of_6000_steps_stays_small(comparison_dir: Path) -> None:
 def test_reviews_are_cut_to_a_length_that_all_fit_in(monkeypatch) -> None:
     config = RunConfig.build("tiny")
     whole = load_reviews(config)
-    monkeypatch.setattr(report, "TEXT_BUDGET", 64 * 40)
+    monkeypatch.setattr(report, "TEXT_BUDGET", config.train_size * 40)
     cut = load_reviews(config)
     assert max(map(len, cut.texts)) <= 42 < max(map(len, whole.texts))
-    assert whole.rows == cut.rows and len(whole.texts) == 64
+    assert whole.rows == cut.rows and len(whole.texts) == config.train_size
 
 
 def test_data_that_is_gone_is_said_and_the_rest_is_shown(comparison_dir: Path, tmp_path: Path) -> None:
