@@ -73,7 +73,7 @@ def lines(losses: Sequence[float | None], loop: str = "manual", per_epoch: int =
         {"eval_loss": 0.6 / n, "eval_accuracy": 1 - 0.4 / n, "epoch": float(n), "step": n * per_epoch}
         for n in range(1, len(losses) // per_epoch + 1)
     ]
-    config = RunConfig.build("tiny", **dials).model_dump()
+    config = RunConfig.build("tiny", **{"max_grad_norm": 1.0, **dials}).model_dump()
     header = {
         "schema": SCHEMA,
         "loop": loop,

@@ -216,7 +216,7 @@ def checkpointed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {loop: run_in_process(loop, config, base / loop) for loop in LOOPS}
 
 
-EVERY_THIRD_STEP = "--preset tiny --num-train-epochs 1 --save-strategy steps --save-steps 3".split()
+EVERY_THIRD_STEP = ["--preset", "tiny", "--num-train-epochs", "1", "--save-strategy", "steps", "--save-steps", "3"]
 CONFIG = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3, save_total_limit=None)
 
 
