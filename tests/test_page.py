@@ -291,7 +291,7 @@ def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
 
 def test_the_xray_of_a_run_uses_its_pages_and_dials(broken: Path, capsys) -> None:
     assert main(["xray", str(broken)]) == 1
-    assert "not equal: by hand nothing; Trainer zero" in " ".join(capsys.readouterr().out.split())
+    assert "not the same events, first: by hand nothing; Trainer zero" in " ".join(capsys.readouterr().out.split())
     found = xray(CONFIG, pages=kept_pages(broken))
     frames = {page_frame(pair.manual, found.page) for pair in found.pairs if pair.manual}
     assert all(BROKEN.source.splitlines()[frame.line - 1].strip() == frame.code for frame in frames)
