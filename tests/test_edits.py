@@ -8,9 +8,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from conftest import read_reviews, set_imports_aside
 
 from benchmarks.edits import EDITS, IDENTICAL
 from benchmarks.parity import edits_page, is_judged_rightly, run_edit
+from shared import embedded
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reviews are read once for all edits."""
+    set_imports_aside()
+    monkeypatch.setattr(embedded, "load_reviews", read_reviews)
 
 
 @pytest.fixture(scope="module")
