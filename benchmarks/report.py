@@ -25,6 +25,7 @@ from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
 from benchmarks.alignment import PHASES, aligned, by_phase, code_lines
+from benchmarks.causes import NOT_DECIDED
 from benchmarks.chart_styles import STYLES
 from benchmarks.compare import read_comparison
 from benchmarks.plot import NAMES, gather, inline_svg_of
@@ -108,8 +109,9 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     announce("report: the reviews of every step")
     reviews = load_reviews(config)
     pages, found, why_not = _try_xray(output_dir, config)
-    if comparison["first_divergence"] and found and found.first_difference:
-        announce(f"the x-ray sees {verdict_text(found).plain}")
+    first = comparison["first_divergence"]
+    if first and first["likely_cause"].startswith(NOT_DECIDED) and found and found.first_difference:
+        announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
     announce("report: charts and page")
     html = render(comparison, records, reviews, found, why_not, charts(output_dir), pages)
     try:
