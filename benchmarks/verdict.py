@@ -215,10 +215,10 @@ def never_acted(trainers: list[RunRecord]) -> list[str]:
     if lengths and max(lengths) < config.max_length:
         found.append(f"max_length {config.max_length} never cut: the longest review has {max(lengths)} tokens")
     if len(record.steps) <= record.steps_per_epoch:
-        found.append("one epoch only: a new order per epoch, and train mode after an evaluation, were not tested")
+        found.append("one epoch only: a new order per epoch, and train mode after an evaluation")
     evaluations = [sizes for line in record.evaluations if (sizes := line.get("batch_sizes"))]
     if evaluations and all(len(set(sizes)) == 1 for sizes in evaluations):
-        found.append("every evaluation batch was full: how a smaller last one is weighed was not tested")
+        found.append("every evaluation batch was full: how a smaller last one is weighed")
     sizes = {line["samples"] for line in steps}
     if config.dataloader_drop_last and len(sizes) == 1 and config.train_size % config.per_device_train_batch_size == 0:
         found.append("dataloader_drop_last never acted: every batch was full")
