@@ -177,7 +177,8 @@ def _by_step(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
         step = ours["step"]
         for rule in (_mode_of_step, _dropout, _autocast, _backward_passes, _leftover, _between, _detached, _clip):
             if (found := rule(ours, theirs, manual, trainer)) is not None:
-                yield Finding(*found[:1], step, found[1])
+                phase, text = found
+                yield Finding(phase, step, text)
 
 
 StepRule = tuple[str, str] | None

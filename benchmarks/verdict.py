@@ -278,7 +278,7 @@ def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
 
 def is_lenient(manual: RunRecord) -> bool:
     """Whether the run is of a loop that its user gave with `--loop`: it may report less than `Trainer` does."""
-    return getattr(manual.config, "loop", None) is not None
+    return manual.config.loop is not None
 
 
 class WeightsDifference(NamedTuple):

@@ -228,6 +228,7 @@ class FlightRecorder:
             inputs = self._inputs(args, kwargs)
             # In float32, which holds every 16-bit number: it makes no difference who converts them.
             logits = _field(output, "logits")
+            in_training = torch.is_grad_enabled() and module.training
             seen = {
                 "inputs": {key: _keep(inputs[key]) for key in BATCH_KEYS if isinstance(inputs.get(key), torch.Tensor)},
                 "mode": module.training,
@@ -237,16 +238,15 @@ class FlightRecorder:
                 "passes": self._passes,
                 "forward_loss": _keep(_field(output, "loss")),
                 "backward_losses": [],
-                "logits": None if logits is None or module.training else _keep(logits.float()),
+                "logits": None if logits is None or in_training else _keep(logits.float()),
                 "seconds": {},
             }
             self._passes = []
             if torch.is_grad_enabled():
                 self._micro_batches.append(seen)
             else:
-                seen["logits"] = None if logits is None else _keep(logits.float())
                 self._eval_batches.append(seen)
-            if not (torch.is_grad_enabled() and module.training):
+            if not in_training:
                 seen["seconds"] = self._clock.take()
 
     def _inputs(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
@@ -518,11 +518,11 @@ class _Gradients:
 
     def at_step(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> _Gradients:
         """Called before the step, with the parameters that the optimizer holds, in the model's order."""
-        self._before, self._held = self._norms, [p for p in held if p.grad is not None]
+        self._before = self._norms
+        held = [p for p in held if p.grad is not None]
         self._look(trained)
-        same = [id(p) for p in self._held] == [id(p) for p in trained if p.grad is not None]
-        self._final = self._norms if same else norms([p.grad for p in self._held])
-        del self._held
+        same = [id(p) for p in held] == [id(p) for p in trained if p.grad is not None]
+        self._final = self._norms if same else norms([p.grad for p in held])
         return self
 
     def as_dict(self) -> dict[str, Any]:
