@@ -256,18 +256,7 @@ def test_a_damaged_checkpoint_is_passed_over(
 def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path, capfd) -> None:
     folder = cut_off(checkpointed["manual"], tmp_path / "run")
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-    options = [
-        "--preset",
-        "tiny",
-        "--num-train-epochs",
-        "1",
-        "--save-strategy",
-        "steps",
-        "--save-steps",
-        "3",
-        "--save-total-limit",
-        "none",
-    ]
+    options = [*EVERY_THIRD_STEP, "--save-total-limit", "none"]
     wrong = ["--learning-rate", "0.5", "--seed", "1", "--resume-from-checkpoint", str(folder / "checkpoint-6")]
     assert main(["manual", *options, *wrong]) == 2
     assert "made under other dials (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in capfd.readouterr().err
@@ -463,18 +452,7 @@ def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd, monkey
     with pytest.raises(Interrupted):
         run_in_process("trainer", config, run / "trainer")
     capfd.readouterr()
-    options = [
-        "--preset",
-        "tiny",
-        "--num-train-epochs",
-        "1",
-        "--save-strategy",
-        "steps",
-        "--save-steps",
-        "3",
-        "--output-dir",
-        str(run),
-    ]
+    options = [*EVERY_THIRD_STEP, "--output-dir", str(run)]
     assert main(["compare", *options]) == 0
     said = capfd.readouterr().err
     assert f"it is done already, in {run / 'manual'}" in said
