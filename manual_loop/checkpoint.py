@@ -8,16 +8,14 @@ drawn again from the epoch's seed, and the batches that are done are passed over
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_model
-from torch.utils.data import DataLoader
 
 from manual_loop.processes import is_first_process, rank, wait_for_all, world_size
+from manual_loop.state import TrainingState
 from shared.checkpoints import STATE, read_state, rotate, seal
 from shared.config import RunConfig
 from shared.determinism import random_states, restore_random_states
@@ -29,48 +27,20 @@ if TYPE_CHECKING:
 WEIGHTS = "model.safetensors"
 
 
-@dataclass
-class TrainingState:
-    """Where the training stands.
-
-    Attributes:
-        step: optimizer steps done.
-        total_loss: the training losses added up since the last log line, a scalar; each process has its own.
-        step_logged: the step of the last log line.
-        log_history: what has been logged.
-        best_metric, best_step: the best evaluation so far and its step.
-        random_states: of every generator, at the start of the epoch.
-    """
-
-    total_loss: torch.Tensor
-    step: int = 0
-    step_logged: int = 0
-    log_history: list[dict] = field(default_factory=list)
-    best_metric: float | None = None
-    best_step: int | None = None
-    random_states: dict[str, Any] = field(default_factory=random_states)
-
-    def remember_best(self, metric: float, higher_is_better: bool) -> None:
-        """Note this step if no evaluation before it was as good."""
-        sign = 1 if higher_is_better else -1
-        if self.best_metric is None or sign * metric > sign * self.best_metric:
-            self.best_metric, self.best_step = metric, self.step
-
-
 def save_checkpoint(
     output_dir: Path,
-    config: RunConfig,
     state: TrainingState,
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    **parts: Any,
+    parts: dict[str, Any],
+    config: RunConfig,
 ) -> None:
     """Write everything to a folder under another name, flush it to the disk, and only then give it its name.
 
     Args:
         output_dir: gets `checkpoint-<step>`.
         model, tokenizer: saved so that `from_pretrained` takes the checkpoint.
-        parts: the optimizer, the scheduler and the scaler, by name; whatever has a `state_dict`.
+        parts: the optimizer, the scheduler and perhaps a scaler, by name.
     """
     checkpoint = output_dir / f"checkpoint-{state.step}"
     unfinished = output_dir / f".{checkpoint.name}.unfinished"
@@ -80,7 +50,8 @@ def save_checkpoint(
         model.save_pretrained(unfinished)
         tokenizer.save_pretrained(unfinished)
         for name, part in parts.items():
-            torch.save(part.state_dict(), unfinished / f"{name}.pt")
+            if part is not None:
+                torch.save(part.state_dict(), unfinished / f"{name}.pt")
         readable = {
             "global_step": state.step,
             "step_logged": state.step_logged,
@@ -104,11 +75,12 @@ def save_checkpoint(
     wait_for_all()
 
 
-def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Module, **parts: Any) -> None:
+def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Module, parts: dict[str, Any]) -> None:
     """Put everything back, in place, as `save_checkpoint` found it."""
     load_model(model, checkpoint / WEIGHTS)
     for name, part in parts.items():
-        part.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
+        if part is not None:
+            part.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
     readable = read_state(checkpoint)
     state.step, state.step_logged = readable["global_step"], readable["step_logged"]
     state.best_metric, state.best_step = readable["best_metric"], readable["best_global_step"]
@@ -117,20 +89,6 @@ def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Modu
     state.total_loss.copy_(own["total_loss"])
     state.random_states = own["epoch_start"]
     restore_random_states(own["now"])
-
-
-def remaining_batches(train_loader: DataLoader, done: int, state: TrainingState) -> Iterator[dict[str, torch.Tensor]]:
-    """The batches of the epoch in which the checkpoint was made, without the first `done`.
-
-    The loader draws from the generators as it did when the epoch began; afterwards they are back at the checkpoint.
-    """
-    now = random_states()
-    restore_random_states(state.random_states)
-    batches = iter(train_loader)
-    for _ in range(done):
-        next(batches)
-    restore_random_states(now)
-    return batches
 
 
 def load_best_model(output_dir: Path, state: TrainingState, model: torch.nn.Module) -> None:

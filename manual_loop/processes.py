@@ -5,13 +5,11 @@ process holds a copy of the model. In one process alone, everything here gives b
 """
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from itertools import cycle, islice
 
 import torch
 from torch import distributed
-from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import BatchSampler, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Sampler
 
 
 def rank() -> int:
@@ -35,9 +33,14 @@ def wait_for_all() -> None:
         distributed.barrier()
 
 
-def my_share(batches: BatchSampler) -> Sampler[list[int]]:
-    """The batches that this process takes: every `world_size`-th, starting with its own number."""
-    return EveryNthBatch(batches, rank(), world_size()) if world_size() > 1 else batches
+def my_share(loader: DataLoader) -> DataLoader:
+    """A loader of the batches that this process takes: every `world_size`-th, starting with its own number."""
+    if world_size() == 1:
+        return loader
+    batches = EveryNthBatch(loader.batch_sampler, rank(), world_size())
+    return DataLoader(
+        loader.dataset, batch_sampler=batches, num_workers=loader.num_workers, collate_fn=loader.collate_fn
+    )
 
 
 class EveryNthBatch(Sampler[list[int]]):
@@ -65,16 +68,6 @@ class EveryNthBatch(Sampler[list[int]]):
             yield indices[first : first + size] + list(islice(cycle(indices), skipped, skipped + min(missing, size)))
 
 
-def wrap_for_processes(model: torch.nn.Module) -> torch.nn.Module:
-    """The model, wrapped so that every backward pass averages the gradients over all processes."""
-    return DistributedDataParallel(model) if world_size() > 1 else model
-
-
-def without_sync(model: torch.nn.Module, unless: bool) -> AbstractContextManager:
-    """Let gradients pile up without averaging them, `unless` this is the last batch before the step."""
-    return nullcontext() if unless or world_size() == 1 else model.no_sync()
-
-
 def gather(tensor: torch.Tensor) -> torch.Tensor:
     """All processes' tensors of this shape, joined along the first dimension in the order of the processes."""
     if world_size() == 1:
@@ -82,3 +75,17 @@ def gather(tensor: torch.Tensor) -> torch.Tensor:
     gathered = [torch.empty_like(tensor) for _ in range(world_size())]
     distributed.all_gather(gathered, tensor.contiguous())
     return torch.cat(gathered)
+
+
+def average(tensor: torch.Tensor) -> torch.Tensor:
+    """The mean of all processes' scalars."""
+    if world_size() == 1:
+        return tensor
+    return gather(tensor.unsqueeze(0)).mean()
+
+
+def join(parts: list[torch.Tensor], loader: DataLoader) -> torch.Tensor:
+    """One tensor of what `gather` gave for every batch, without the reviews that fill up the last round."""
+    if world_size() == 1:
+        return torch.cat(parts)
+    return torch.cat(parts)[: len(loader.dataset)]

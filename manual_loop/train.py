@@ -1,252 +1,200 @@
 """Fine-tune DistilBERT on reviews, every line by hand.
 
-Read it top to bottom next to `trainer_loop/train.py`: the numbered headings are the same on both pages
-(`diff -y manual_loop/train.py trainer_loop/train.py`). Both give the same model, bit for bit. Four neighbours hold
-what would bury the lesson: `forward.py` (16-bit precision, label smoothing), `optimizer.py` (the other optimizers),
-`processes.py` (several GPUs) and `checkpoint.py` (what a run needs to go on after it was cut off).
+Read it next to `trainer_loop/train.py`, best with `sameloop diff`: a comment that names
+a phase begins a block, and both pages have the same phases. Both give the same model,
+bit for bit. This page knows every dial; `sameloop eject` folds it down to those that
+are set. What few runs need stands in a neighbour. Borrowed are transformers' collator,
+its seeding, and in two neighbours Adafactor and the schedules that are not linear.
 """
 
 import math
-import random
-from itertools import islice
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch.utils.data import BatchSampler, DataLoader, RandomSampler, SequentialSampler
-from tqdm import tqdm
-from transformers import DataCollatorWithPadding, get_scheduler
-from transformers.trainer_pt_utils import LengthGroupedSampler, get_parameter_names
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader, RandomSampler
+from transformers import DataCollatorWithPadding, set_seed
 
-from manual_loop.checkpoint import (
-    TrainingState,
-    load_best_model,
-    load_checkpoint,
-    remaining_batches,
-    save_checkpoint,
-)
+from manual_loop.checkpoint import load_best_model, load_checkpoint, save_checkpoint
 from manual_loop.forward import forward
-from manual_loop.optimizer import make_optimizer
-from manual_loop.processes import gather, is_first_process, my_share, without_sync, wrap_for_processes
+from manual_loop.log import is_due, log, log_training, progress_bar
+from manual_loop.optimizer import adamw_settings, make_optimizer, parameter_groups
+from manual_loop.processes import gather, is_first_process, join, my_share
+from manual_loop.sampling import make_samplers
+from manual_loop.schedule import make_schedule
+from manual_loop.state import TrainingState, batches_left, follow
+from manual_loop.steps import batches_of_step, duration, ends_step
+from manual_loop.wrapping import scaled_step, sync_gradients, wrap
 from shared.config import METRIC_SCHEDULES, RunConfig
 from shared.data import load_data
-from shared.determinism import random_states, use_deterministic_algorithms
-from shared.errors import LossNotFinite
+from shared.determinism import use_deterministic_algorithms
 from shared.interrupt import stop_after_checkpoint, stop_requested
 from shared.model import load_model, load_tokenizer
 
 
-def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -> list[dict]:
-    """Fine-tune (from `checkpoint` on, if given), evaluate, save to `output_dir`; return what was logged."""
-
-    # 1. Seed: the new head's weights are random, so fix the dice before they are thrown.
+def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -> list:
+    """Fine-tune (from `checkpoint` on, if given), evaluate, save; return the log."""
+    # Seed: the new head's weights are random, so fix the dice before they are thrown.
     set_seed(config.seed)
-
-    # 2. Data: load > shuffle > select > tokenize. No padding yet.
+    # Data: load > shuffle > select > tokenize. No padding yet.
     tokenizer = load_tokenizer(config)
     train_dataset, eval_dataset, num_labels = load_data(config, tokenizer)
-
-    # 3. Model: a pretrained body and a new classification head, moved to the GPU if there is one.
+    # Model: a pretrained body and a new classification head.
     model = load_model(config, num_labels)
     if config.freeze_body:
         model.base_model.requires_grad_(False)
 
-    # Seed once more: whatever was drawn so far, dropout starts from here (Trainer's constructor does this).
+    # Seed: once more, so that dropout starts from here, whatever was drawn before.
     set_seed(config.seed)
+    # Determinism: slower, but the same bits every time on a GPU, too.
     if config.full_determinism:
         use_deterministic_algorithms()
+
+    # Device: the GPU if there is one.
     use_gpu = torch.accelerator.is_available() and not config.use_cpu
     device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
     model.to(device)
 
-    # 4. Batches: drawn in random order, each padded to its own longest review. The random sampler gets a generator
-    #    of its own, to be seeded anew for every epoch; a plain `shuffle=True` would give another order.
+    # Shuffle: in random order. The sampler has a generator of its own; with a plain
+    # `shuffle=True`, dropout's draws would change the order.
     data_seed = config.seed if config.data_seed is None else config.data_seed
-    shuffle, eval_shuffle = torch.Generator(), torch.Generator()
-    train_sampler, eval_sampler = RandomSampler(train_dataset, generator=shuffle), SequentialSampler(eval_dataset)
-    if config.train_sampling_strategy == "sequential":
-        train_sampler = SequentialSampler(train_dataset)
-    if config.train_sampling_strategy == "group_by_length":
-        group_size = config.per_device_train_batch_size * config.gradient_accumulation_steps
-        train_sampler = LengthGroupedSampler(group_size, train_dataset)
-        eval_sampler = LengthGroupedSampler(config.per_device_eval_batch_size, eval_dataset, generator=eval_shuffle)
+    order, eval_sampler = torch.Generator(), None
+    train_sampler = RandomSampler(train_dataset, generator=order)
+    if config.train_sampling_strategy != "random":
+        train_sampler, eval_sampler = make_samplers(train_dataset, eval_dataset, config)
 
-    train_batches = BatchSampler(train_sampler, config.per_device_train_batch_size, config.dataloader_drop_last)
-    eval_batches = BatchSampler(eval_sampler, config.per_device_eval_batch_size, config.dataloader_drop_last)
-    options = {"collate_fn": DataCollatorWithPadding(tokenizer), "num_workers": config.dataloader_num_workers}
-    train_loader = DataLoader(train_dataset, batch_sampler=my_share(train_batches), **options)
-    eval_loader = DataLoader(eval_dataset, batch_sampler=my_share(eval_batches), **options)
+    # Collator: pads each batch to its own longest review.
+    options = {"collate_fn": DataCollatorWithPadding(tokenizer)}
+    # Batch: cut the order into batches; of several processes, each takes its share.
+    options["num_workers"] = config.dataloader_num_workers
+    options["drop_last"] = config.dataloader_drop_last
+    sizes = config.per_device_train_batch_size, config.per_device_eval_batch_size
+    train_loader = DataLoader(train_dataset, sizes[0], sampler=train_sampler, **options)
+    eval_loader = DataLoader(eval_dataset, sizes[1], sampler=eval_sampler, **options)
+    train_loader, eval_loader = my_share(train_loader), my_share(eval_loader)
 
-    steps_per_epoch = math.ceil(len(train_loader) / config.gradient_accumulation_steps)
-    max_steps = config.max_steps if config.max_steps > 0 else math.ceil(config.num_train_epochs * steps_per_epoch)
+    # Epoch: how long. A step may learn from several batches.
+    per_step = config.gradient_accumulation_steps
+    steps_per_epoch = math.ceil(len(train_loader) / per_step)
+    max_steps, epochs, cut_short = duration(steps_per_epoch, config)
 
-    # 5. Optimizer: two groups of parameters, because weight decay is for matrices, not for biases and norms.
-    decayed = get_parameter_names(model, [torch.nn.LayerNorm], ["bias", "layernorm", "_norm"])
-    trained = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(
-        [
-            {"params": [p for name, p in trained if name in decayed], "weight_decay": config.weight_decay},
-            {"params": [p for name, p in trained if name not in decayed], "weight_decay": 0.0},
-        ],
-        config,
-    )
+    # Optimizer: AdamW. If weights decay, then only matrices, not biases and norms.
+    parameters = parameter_groups(model, config)
+    if config.optim == "adamw_torch_fused":
+        settings = adamw_settings(config)  # learning rate, betas, epsilon
+        optimizer = torch.optim.AdamW(parameters, **settings, fused=True)
+    else:
+        optimizer = make_optimizer(parameters, config)
+    # Schedule: the learning rate falls in a straight line to 0.
+    if config.lr_scheduler_type == "linear" and config.warmup_steps == 0:
+        scheduler = LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)
+    else:
+        scheduler = make_schedule(optimizer, max_steps, config)
 
-    # 6. Schedule: by default the learning rate climbs during the warm-up, then falls in a straight line to zero.
-    warmup = config.warmup_steps if config.warmup_steps >= 1 else math.ceil(config.warmup_steps * max_steps)
-    scheduler = get_scheduler(config.lr_scheduler_type, optimizer, int(warmup), max_steps)
-
-    # 7. Training. Float16 has a small range: the scaler keeps gradients from vanishing (it does nothing otherwise).
-    scaler = torch.amp.GradScaler(device.type, enabled=config.fp16)
-    if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
-    training_model = wrap_for_processes(model)
-    if config.torch_compile:
-        training_model = torch.compile(training_model)
-
-    state = TrainingState(total_loss=torch.tensor(0.0, device=device))
+    # Wrapping: what the model is trained through, and a scaler for 16-bit gradients.
+    training_model = wrap(model, config)
+    scaler = torch.amp.GradScaler(device.type) if config.fp16 else None
     parts = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
+    # Checkpoint: where the training stands, perhaps where an earlier one was cut off.
+    state = TrainingState(total_loss=torch.tensor(0.0, device=device))
     if checkpoint is not None:
-        load_checkpoint(checkpoint, state, model, **parts)
-    progress = tqdm(total=max_steps, initial=state.step, desc="Training", disable=None if is_first_process() else True)
+        load_checkpoint(checkpoint, state, model, parts)
+    progress = progress_bar(state.step, max_steps)
+    for epoch in range(state.step // steps_per_epoch, epochs):
+        # Shuffle: another order in every epoch, the same one in every run.
+        if config.train_sampling_strategy == "random":
+            order.manual_seed(data_seed + epoch)
+        # Checkpoint: of an epoch that was cut off, the batches that were left.
+        done = state.step % steps_per_epoch * per_step
+        batches = batches_left(train_loader, done, state)
+        for number, batch in enumerate(batches, start=done + 1):
+            # Train mode: dropout on; the evaluation switched it off.
+            training_model.train()
+            # Device: ids and mask (batch, tokens) and labels (batch,) go to the model.
+            batch = batch.to(device)
 
-    for epoch in range(state.step // steps_per_epoch, math.ceil(max_steps / steps_per_epoch)):
-        # A new order of the batches in every epoch, the same one in every run. After a checkpoint in mid-epoch: the
-        # order of that epoch, from where it was cut off.
-        shuffle.manual_seed(data_seed + epoch)
-        steps_done = state.step % steps_per_epoch
-        if steps_done:
-            batches = remaining_batches(train_loader, steps_done * config.gradient_accumulation_steps, state)
-        else:
-            state.random_states = random_states()
-            batches = iter(train_loader)
+            # Forward: the loss is the mean over the batch, a scalar.
+            step_ends = ends_step(number, train_loader, per_step)
+            sync_gradients(training_model, step_ends, config)
+            loss, _ = forward(training_model, batch, config)
+            # Loss: each batch gives its share; an epoch's last step may have fewer.
+            loss = loss / batches_of_step(number, train_loader, per_step)
+            # Backward: add to the gradient of every parameter.
+            (scaler.scale(loss) if config.fp16 else loss).backward()
+            state.total_loss += loss.detach()
+            if not step_ends:
+                continue
 
-        for step_in_epoch in range(steps_done + 1, steps_per_epoch + 1):
-            # One step learns from gradient_accumulation_steps batches; the epoch's last step may have fewer.
-            group = list(islice(batches, config.gradient_accumulation_steps))
-
-            for number, batch in enumerate(group, start=1):
-                # The evaluation switched dropout off; switch it on again.
-                training_model.train()
-                batch = {name: tensor.to(device) for name, tensor in batch.items()}
-                with without_sync(training_model, unless=number == len(group)):
-                    # Forward: `model(**batch).loss`, a mean over the batch, shared out over the group's batches.
-                    loss, logits = forward(training_model, batch, config)
-                    loss = loss / len(group)
-
-                    # Backward: add to the gradient of every parameter.
-                    scaler.scale(loss).backward()
-                state.total_loss += loss.detach()
-                # Let go of the graph before the next batch builds its own: less memory.
-                del loss, logits
-
-            # Clip: if all gradients together are longer than max_grad_norm, scale them down to it.
-            scaler.unscale_(optimizer)
-            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)
-
-            # A loss that is not a number would make every weight one too: stop before the step.
-            learning_rate = optimizer.param_groups[0]["lr"]
-            if not math.isfinite(state.total_loss):
-                raise LossNotFinite(state.step + 1, state.total_loss.item(), learning_rate)
-
-            # Step: move the weights, then the learning rate, then forget the gradients.
-            scale = scaler.get_scale()
-            scaler.step(optimizer)
-            scaler.update()
-            # After an overflow the scaler leaves the step out, and the schedule waits. The fused AdamW is called even
-            # then and skips by itself, which Trainer does not notice: there the schedule goes on.
-            left_out = scaler.get_scale() < scale and config.optim != "adamw_torch_fused"
-            if config.lr_scheduler_type not in METRIC_SCHEDULES and not left_out:
+            # Clip: gradients that are longer than this, all together, are scaled down.
+            if config.fp16:
+                scaler.unscale_(optimizer)
+            limit = config.max_grad_norm or math.inf
+            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+            # Step: move the weights.
+            learning_rate, moved = optimizer.param_groups[0]["lr"], True
+            if config.fp16:
+                moved = scaled_step(scaler, optimizer, config)
+            else:
+                optimizer.step()
+            # Schedule step: the learning rate of the next step.
+            if config.lr_scheduler_type not in METRIC_SCHEDULES and moved:
                 scheduler.step()
+            # Zero: forget the gradients; the next ones would be added to them.
             optimizer.zero_grad()
+
+            # Epoch: how far it has come.
             state.step += 1
+            state.epoch = epoch + number / len(train_loader)
+            state.ends = state.step == max_steps
+            state.epoch_ends = number == len(train_loader) or (cut_short and state.ends)
             progress.update()
 
-            training_ends = state.step == max_steps
-            epoch_ends = training_ends or step_in_epoch == steps_per_epoch
-            epochs_done = epoch + min(step_in_epoch * config.gradient_accumulation_steps / len(train_loader), 1)
-
-            # Log: the mean training loss since the last line, and this step's gradient norm and learning rate.
-            if is_due(config.logging_strategy, state.step, config.logging_steps, epoch_ends):
-                mean_loss = gather(state.total_loss.unsqueeze(0)).mean().item() / (state.step - state.step_logged)
-                values = {"loss": mean_loss, "grad_norm": grad_norm.item(), "learning_rate": learning_rate}
-                log(state.log_history, **values, epoch=epochs_done, step=state.step)
-                state.total_loss.zero_()
-                state.step_logged = state.step
+            # Log: the mean loss since the last line, and this step's norm and rate.
+            if is_due(config.logging_strategy, config.logging_steps, state):
+                log_training(state, grad_norm, learning_rate)
 
             # Evaluate: with `steps` also after the very last step.
-            eval_steps = config.eval_steps or config.logging_steps
-            last = config.eval_strategy == "steps" and training_ends
-            if last or is_due(config.eval_strategy, state.step, eval_steps, epoch_ends):
-                eval_shuffle.manual_seed(data_seed)
+            every = config.eval_steps or config.logging_steps
+            if is_due(config.eval_strategy, every, state, or_last=True):
                 metrics = evaluate(model, eval_loader, device, config)
-                log(state.log_history, **metrics, epoch=epochs_done, step=state.step)
-                metric = metrics[f"eval_{config.metric_for_best_model or 'loss'}"]
-                if config.lr_scheduler_type in METRIC_SCHEDULES:
-                    scheduler.step(metric)
-                if config.load_best_model_at_end:
-                    state.remember_best(metric, higher_is_better=config.metric_for_best_model == "accuracy")
+                log(state, metrics)
+                follow(metrics, state, scheduler, config)
 
-            # Checkpoint: all it takes to go on from here, also when Ctrl-C asks to stop.
-            stop = stop_requested()
-            last = config.save_strategy == "steps" and training_ends
-            if stop or last or is_due(config.save_strategy, state.step, config.save_steps, epoch_ends):
-                save_checkpoint(output_dir, config, state, model, tokenizer, **parts)
-            if stop:
-                stop_after_checkpoint(stop, state.step, max_steps)
-
-            if training_ends:
+            # Checkpoint: all it takes to go on from here, also when Ctrl-C asks.
+            stop, every = stop_requested(), config.save_steps
+            if stop or is_due(config.save_strategy, every, state, or_last=True):
+                save_checkpoint(output_dir, state, model, tokenizer, parts, config)
+            stop_after_checkpoint(stop, state.step, max_steps)
+            if cut_short and state.ends:
                 break
 
     progress.close()
     if config.load_best_model_at_end:
         load_best_model(output_dir, state, model)
 
-    # 8. Saving: weights, configuration and tokenizer in one folder, ready for `from_pretrained`.
+    # Save: weights, configuration and tokenizer, ready for `from_pretrained`.
     if is_first_process():
         model.save_pretrained(output_dir)
         tokenizer.save_pretrained(output_dir)
     return state.log_history
 
 
-# 9. Evaluation: no gradients, no dropout, and every review counts once.
+# Evaluate: no gradients, no dropout, and every review counts once.
 @torch.no_grad()
-def evaluate(
-    model: torch.nn.Module, eval_loader: DataLoader, device: torch.device, config: RunConfig
-) -> dict[str, float]:
+def evaluate(model, eval_loader: DataLoader, device, config: RunConfig) -> dict:
     model.eval()
     losses, predictions, labels = [], [], []
-    for batch in tqdm(eval_loader, desc="Evaluating", leave=False, disable=None if is_first_process() else True):
-        batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        loss, logits = forward(model, batch, config)
+    for batch in eval_loader:
+        batch = batch.to(device)
+        loss, logits = forward(model, batch, config)  # logits (batch, classes)
         # A batch's loss is a mean; repeat it so that a smaller last batch weighs less.
-        losses.append(gather(loss.repeat(len(batch["labels"]))))
+        losses.append(gather(loss.repeat(len(logits))))
         predictions.append(gather(logits.argmax(dim=-1)))
         labels.append(gather(batch["labels"]))
-    # Several processes fill up the last round with reviews from the start: leave those out.
-    losses, predictions, labels = (
-        torch.cat(each)[: len(eval_loader.dataset)] for each in (losses, predictions, labels)
-    )
-    # numpy's mean, as in Trainer: torch's adds up in another order and differs in the last digits.
+    parts = losses, predictions, labels
+    losses, predictions, labels = (join(part, eval_loader) for part in parts)
+    # numpy's mean, as in Trainer: torch's adds up in another order, rounds otherwise.
     return {
         "eval_loss": losses.cpu().numpy().mean().item(),
         "eval_accuracy": (predictions == labels).cpu().numpy().mean().item(),
     }
-
-
-def set_seed(seed: int) -> None:
-    """Seed every random number generator that a training loop may draw from."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-
-
-def is_due(strategy: str, step: int, every: int, epoch_ends: bool) -> bool:
-    """Whether to log or evaluate now: `no`, every so many `steps`, or at the end of an `epoch`."""
-    return step % every == 0 if strategy == "steps" else strategy == "epoch" and epoch_ends
-
-
-def log(log_history: list[dict], **values: float) -> None:
-    """Keep a line of the log and show it, without disturbing the progress bar."""
-    log_history.append(values)
-    if is_first_process():
-        tqdm.write(str({name: f"{value:.4g}" for name, value in values.items() if name != "step"}))

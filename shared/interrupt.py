@@ -78,12 +78,14 @@ def stop_requested() -> int | None:
     return asked or None
 
 
-def stop_after_checkpoint(signal_number: int, step: int, max_steps: int) -> None:
-    """End the run: the checkpoint of `step` is on the disk.
+def stop_after_checkpoint(signal_number: int | None, step: int, max_steps: int) -> None:
+    """End the run if it was asked to: the checkpoint of `step` is on the disk.
 
     Raises:
-        Interrupted: always.
+        Interrupted: unless `signal_number`, as `stop_requested` gave it, is None.
     """
+    if signal_number is None:
+        return
     raise Interrupted(
         f"stopped after step {step} of {max_steps}; the same command with --resume-from-checkpoint last goes on from "
         "there",

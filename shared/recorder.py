@@ -5,8 +5,9 @@ model's forward pass, one before and one after every optimizer step. Three thing
 handed to `loss.backward()`, the beginning of a pass over a loader, and the saving of a checkpoint. So
 `torch.autograd.backward`, `DataLoader.__iter__` and `torch.save` are wrapped for as long as the recorder is on.
 
-It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes no
-transfer per step (tensors are kept and converted together, `FLUSH_EVERY` steps at a time).
+It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes one transfer
+per step, of the loss (the other tensors are kept and converted together, `FLUSH_EVERY` steps at a time).
+It steps in once only: a loss that is not finite ends the run before the weights are lost, in either loop.
 
 A forward pass belongs to a step if a backward pass follows it, or if the model is in train mode with gradients on;
 otherwise it belongs to an evaluation.
@@ -15,6 +16,7 @@ otherwise it belongs to an evaluation.
 from __future__ import annotations
 
 import inspect
+import math
 import resource
 import sys
 import time
@@ -29,6 +31,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
 
+from shared.errors import LossNotFinite
 from shared.evidence import (
     BATCH_KEYS,
     FIRST_TOKENS,
@@ -68,6 +71,7 @@ class FlightRecorder:
 
     Raises:
         SameLoopError: the record to continue is not there or too short.
+        LossNotFinite: while the loop runs, before a step whose loss is NaN or infinite.
 
     Example:
         with FlightRecorder(folder, header) as recorder:
@@ -289,6 +293,7 @@ class FlightRecorder:
             if self._start_line:
                 self._writer.write("start", **self._start_line, optimizer=describe_optimizer(optimizer, model))
                 self._start_line = {}
+            self._check_loss(float(groups[0]["lr"]))
             if self._detail is not None:
                 self._detail.before_step(model, self._steps + 1)
             # In the model's own order: another order of the same sum would round otherwise.
@@ -305,6 +310,17 @@ class FlightRecorder:
                 ],
                 "memory_mb": memory_mb(),
             }
+
+    def _check_loss(self, learning_rate: float) -> None:
+        """A loss that is not a number would make every weight one too: stop before the step.
+
+        Raises:
+            LossNotFinite: one that was handed to `backward()` for this step is NaN or infinite.
+        """
+        losses = [loss.flatten() for seen in self._micro_batches for loss in seen["backward_losses"]]
+        # A sum of finite losses is finite, but for fp16's scale; one transfer from a GPU, as Trainer makes, too.
+        if losses and not math.isfinite(total := torch.cat(losses).sum().item()):
+            raise LossNotFinite(self._steps + 1, total, learning_rate)
 
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         self._clock.mark("optimizer")

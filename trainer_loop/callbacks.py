@@ -12,7 +12,6 @@ made up for here, from outside (`transformers/trainer.py` of release 5.23):
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from shared.checkpoints import rotate, seal
 from shared.config import RunConfig
 from shared.determinism import random_states, restore_random_states
-from shared.errors import LossNotFinite
 from shared.interrupt import stop_after_checkpoint, stop_requested
 
 
@@ -36,7 +34,6 @@ class ExactResume(TrainerCallback):
         checkpoint: the one that the run goes on from, if any.
 
     Raises:
-        LossNotFinite: before a step with a loss that is NaN or infinite.
         Interrupted: after the step in which Ctrl-C or SIGTERM arrived.
     """
 
@@ -74,13 +71,6 @@ class ExactResume(TrainerCallback):
             self._resumed = None
         self._random_states = random_states()
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        loss = self._trainer._tr_loss
-        if not math.isfinite(loss):
-            raise LossNotFinite(state.global_step + 1, loss.item(), kwargs["optimizer"].param_groups[0]["lr"])
-
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -113,5 +103,4 @@ class ExactResume(TrainerCallback):
             best_step = state.best_global_step if self._config.load_best_model_at_end else None
             rotate(self._output_dir, self._config.save_total_limit, best_step)
         self._trainer.accelerator.wait_for_everyone()
-        if self._stop:
-            stop_after_checkpoint(self._stop, state.global_step, state.max_steps)
+        stop_after_checkpoint(self._stop, state.global_step, state.max_steps)

@@ -1,0 +1,40 @@
+"""When something is due, and the log."""
+
+import torch
+from tqdm import tqdm
+
+from manual_loop.processes import average, is_first_process
+from manual_loop.state import TrainingState
+
+
+def progress_bar(step: int, max_steps: int) -> tqdm:
+    """A bar over the steps, on a terminal, in the first process."""
+    return tqdm(total=max_steps, initial=step, disable=None if is_first_process() else True)
+
+
+def is_due(strategy: str, every: int, state: TrainingState, or_last: bool = False) -> bool:
+    """Whether to log, evaluate or save after this step.
+
+    Args:
+        strategy: `no`, every so many `steps`, or at the end of an `epoch`.
+        every: so many steps.
+        or_last: with `steps`, after the very last one, too.
+    """
+    if strategy == "steps":
+        return state.step % every == 0 or (or_last and state.ends)
+    return strategy == "epoch" and state.epoch_ends
+
+
+def log_training(state: TrainingState, grad_norm: torch.Tensor, learning_rate: float) -> None:
+    """Log the mean loss since the last such line, with this step's gradient norm and learning rate."""
+    loss = average(state.total_loss).item() / (state.step - state.step_logged)
+    log(state, {"loss": loss, "grad_norm": grad_norm.item(), "learning_rate": learning_rate})
+    state.total_loss.zero_()
+    state.step_logged = state.step
+
+
+def log(state: TrainingState, values: dict[str, float]) -> None:
+    """Keep a line of the log and show it, without disturbing the progress bar."""
+    state.log_history.append({**values, "epoch": state.epoch, "step": state.step})
+    if is_first_process():
+        tqdm.write(str({name: f"{value:.4g}" for name, value in values.items()} | {"epoch": f"{state.epoch:.4g}"}))

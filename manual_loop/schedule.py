@@ -1,0 +1,22 @@
+"""The schedules besides a straight line to 0."""
+
+import math
+from typing import Any
+
+import torch
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import get_scheduler
+
+from shared.config import RunConfig
+
+
+def make_schedule(optimizer: torch.optim.Optimizer, max_steps: int, config: RunConfig) -> Any:
+    """A schedule with a warm-up: the learning rate climbs in a straight line first; below 1, a share of all steps."""
+    warmup = int(config.warmup_steps)
+    if 0 < config.warmup_steps < 1:
+        warmup = math.ceil(config.warmup_steps * max_steps)
+    if config.lr_scheduler_type != "linear":
+        return get_scheduler(config.lr_scheduler_type, optimizer, warmup, max_steps)
+    # Up to 1 in the warm-up, then down to 0. One that is as long as the training leaves nothing to fall.
+    fall = max(1, max_steps - warmup)
+    return LambdaLR(optimizer, lambda step: step / warmup if step < warmup else (max_steps - step) / fall)

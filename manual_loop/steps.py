@@ -1,0 +1,31 @@
+"""How many steps there are, and which batches make up one.
+
+Batches are numbered from 1 in every epoch, as the loop counts them. Where a step learns from several, an epoch's last
+step may have fewer.
+"""
+
+import math
+
+from torch.utils.data import DataLoader
+
+from shared.config import RunConfig
+
+
+def duration(steps_per_epoch: int, config: RunConfig) -> tuple[int, int, bool]:
+    """How many steps and epochs there are, and whether the last epoch may end early."""
+    if config.max_steps > 0:
+        return config.max_steps, math.ceil(config.max_steps / steps_per_epoch), True
+    max_steps = math.ceil(config.num_train_epochs * steps_per_epoch)
+    return max_steps, math.ceil(config.num_train_epochs), config.num_train_epochs % 1 > 0
+
+
+def ends_step(number: int, train_loader: DataLoader, batches_per_step: int) -> bool:
+    """Whether batch `number` of the epoch is the last one of its step."""
+    return number % batches_per_step == 0 or number == len(train_loader)
+
+
+def batches_of_step(number: int, train_loader: DataLoader, batches_per_step: int) -> int:
+    """How many batches the step has that batch `number` of the epoch is one of."""
+    if batches_per_step == 1:
+        return 1
+    return min(batches_per_step, len(train_loader) - (number - 1) // batches_per_step * batches_per_step)
