@@ -61,7 +61,7 @@ def save_checkpoint(
         }
         write_json(unfinished / STATE, readable)
     wait_for_all()
-    own = {"now": random_states(), "epoch_start": state.random_states, "total_loss": state.total_loss}
+    own = {"now": random_states(), "epoch_start": state.epoch_states, "total_loss": state.total_loss}
     torch.save(own, unfinished / f"rng_state_{rank()}.pth")
     wait_for_all()
     if is_first_process():
@@ -87,7 +87,7 @@ def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Modu
     state.log_history = readable["log_history"]
     own = torch.load(checkpoint / f"rng_state_{rank()}.pth", map_location="cpu", weights_only=True)
     state.total_loss.copy_(own["total_loss"])
-    state.random_states = own["epoch_start"]
+    state.epoch_states = own["epoch_start"]
     restore_random_states(own["now"])
 
 

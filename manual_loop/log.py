@@ -27,14 +27,15 @@ def is_due(strategy: str, every: int, state: TrainingState, or_last: bool = Fals
 
 def log_training(state: TrainingState, grad_norm: torch.Tensor, learning_rate: float) -> None:
     """Log the mean loss since the last such line, with this step's gradient norm and learning rate."""
-    loss = average(state.total_loss).item() / (state.step - state.step_logged)
-    log(state, {"loss": loss, "grad_norm": grad_norm.item(), "learning_rate": learning_rate})
+    mean_loss = average(state.total_loss).item() / (state.step - state.step_logged)
+    values = {"loss": mean_loss, "grad_norm": grad_norm.item(), "learning_rate": learning_rate}
+    log(state.log_history, values, state.epochs_done, state.step)
     state.total_loss.zero_()
     state.step_logged = state.step
 
 
-def log(state: TrainingState, values: dict[str, float]) -> None:
+def log(log_history: list[dict], values: dict[str, float], epoch: float, step: int) -> None:
     """Keep a line of the log and show it, without disturbing the progress bar."""
-    state.log_history.append({**values, "epoch": state.epoch, "step": state.step})
+    log_history.append({**values, "epoch": epoch, "step": step})
     if is_first_process():
-        tqdm.write(str({name: f"{value:.4g}" for name, value in values.items()} | {"epoch": f"{state.epoch:.4g}"}))
+        tqdm.write(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))

@@ -20,24 +20,24 @@ class TrainingState:
     Attributes:
         total_loss: the training losses added up since the last log line, a scalar; each process has its own.
         step: optimizer steps done.
-        epoch: passes over the training reviews done, a fraction in the middle of one.
+        epochs_done: passes over the training reviews, a fraction in the middle of one.
         ends, epoch_ends: whether the training, or the epoch, ends with this step.
         step_logged: the step of the last log line.
         log_history: what has been logged.
         best_metric, best_step: the best evaluation so far and its step.
-        random_states: of every generator, at the start of the epoch.
+        epoch_states: of every random number generator, at the start of the epoch.
     """
 
     total_loss: torch.Tensor
     step: int = 0
-    epoch: float = 0.0
+    epochs_done: float = 0.0
     ends: bool = False
     epoch_ends: bool = False
     step_logged: int = 0
     log_history: list[dict] = field(default_factory=list)
     best_metric: float | None = None
     best_step: int | None = None
-    random_states: dict[str, Any] = field(default_factory=random_states)
+    epoch_states: dict[str, Any] = field(default_factory=random_states)
 
 
 def batches_left(train_loader: DataLoader, done: int, state: TrainingState) -> Iterable[dict[str, torch.Tensor]]:
@@ -47,14 +47,14 @@ def batches_left(train_loader: DataLoader, done: int, state: TrainingState) -> I
     checkpoint.
     """
     if not done:
-        state.random_states = random_states()
+        state.epoch_states = random_states()
         return train_loader
     return _later_batches(train_loader, done, state)
 
 
 def _later_batches(train_loader: DataLoader, done: int, state: TrainingState) -> Iterator[dict[str, torch.Tensor]]:
     now = random_states()
-    restore_random_states(state.random_states)
+    restore_random_states(state.epoch_states)
     batches = iter(train_loader)
     for _ in range(done):
         next(batches)

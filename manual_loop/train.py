@@ -49,31 +49,31 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     # Determinism: slower, but the same bits every time on a GPU, too.
     if config.full_determinism:
         use_deterministic_algorithms()
-
     # Device: the GPU if there is one.
     use_gpu = torch.accelerator.is_available() and not config.use_cpu
     device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
     model.to(device)
 
-    # Shuffle: in random order. The sampler has a generator of its own; with a plain
-    # `shuffle=True`, dropout's draws would change the order.
+    # Shuffle: the order of the reviews.
     data_seed = config.seed if config.data_seed is None else config.data_seed
-    order, eval_sampler = torch.Generator(), None
-    train_sampler = RandomSampler(train_dataset, generator=order)
-    if config.train_sampling_strategy != "random":
-        train_sampler, eval_sampler = make_samplers(train_dataset, eval_dataset, config)
+    if config.train_sampling_strategy == "random":
+        # Of its own: with a plain `shuffle=True`, dropout's draws would change the order.
+        order = torch.Generator()
+        sampler, eval_sampler = RandomSampler(train_dataset, generator=order), None
+    else:
+        sampler, eval_sampler = make_samplers(train_dataset, eval_dataset, config)
 
     # Collator: pads each batch to its own longest review.
-    options = {"collate_fn": DataCollatorWithPadding(tokenizer)}
-    # Batch: cut the order into batches; of several processes, each takes its share.
-    options["num_workers"] = config.dataloader_num_workers
+    collator = DataCollatorWithPadding(tokenizer)
+    # Batch: cut the order into batches.
+    options = {"collate_fn": collator, "num_workers": config.dataloader_num_workers}
     options["drop_last"] = config.dataloader_drop_last
     sizes = config.per_device_train_batch_size, config.per_device_eval_batch_size
-    train_loader = DataLoader(train_dataset, sizes[0], sampler=train_sampler, **options)
+    train_loader = DataLoader(train_dataset, sizes[0], sampler=sampler, **options)
     eval_loader = DataLoader(eval_dataset, sizes[1], sampler=eval_sampler, **options)
     train_loader, eval_loader = my_share(train_loader), my_share(eval_loader)
 
-    # Epoch: how long. A step may learn from several batches.
+    # Epoch: how long.
     per_step = config.gradient_accumulation_steps
     steps_per_epoch = math.ceil(len(train_loader) / per_step)
     max_steps, epochs, cut_short = duration(steps_per_epoch, config)
@@ -94,8 +94,8 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     # Wrapping: what the model is trained through, and a scaler for 16-bit gradients.
     training_model = wrap(model, config)
     scaler = torch.amp.GradScaler(device.type) if config.fp16 else None
-    parts = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
     # Checkpoint: where the training stands, perhaps where an earlier one was cut off.
+    parts = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
     state = TrainingState(total_loss=torch.tensor(0.0, device=device))
     if checkpoint is not None:
         load_checkpoint(checkpoint, state, model, parts)
@@ -105,7 +105,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         if config.train_sampling_strategy == "random":
             order.manual_seed(data_seed + epoch)
         # Checkpoint: of an epoch that was cut off, the batches that were left.
-        done = state.step % steps_per_epoch * per_step
+        done = 0 if checkpoint is None else state.step % steps_per_epoch * per_step
         batches = batches_left(train_loader, done, state)
         for number, batch in enumerate(batches, start=done + 1):
             # Train mode: dropout on; the evaluation switched it off.
@@ -116,7 +116,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             # Forward: the loss is the mean over the batch, a scalar.
             step_ends = ends_step(number, train_loader, per_step)
             sync_gradients(training_model, step_ends, config)
-            loss, _ = forward(training_model, batch, config)
+            loss, _ = forward(training_model, batch, device, config)
             # Loss: each batch gives its share; an epoch's last step may have fewer.
             loss = loss / batches_of_step(number, train_loader, per_step)
             # Backward: add to the gradient of every parameter.
@@ -144,7 +144,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
 
             # Epoch: how far it has come.
             state.step += 1
-            state.epoch = epoch + number / len(train_loader)
+            state.epochs_done = epoch + number / len(train_loader)
             state.ends = state.step == max_steps
             state.epoch_ends = number == len(train_loader) or (cut_short and state.ends)
             progress.update()
@@ -153,11 +153,11 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             if is_due(config.logging_strategy, config.logging_steps, state):
                 log_training(state, grad_norm, learning_rate)
 
-            # Evaluate: with `steps` also after the very last step.
+            # Evaluate: on reviews that are not trained on.
             every = config.eval_steps or config.logging_steps
             if is_due(config.eval_strategy, every, state, or_last=True):
                 metrics = evaluate(model, eval_loader, device, config)
-                log(state, metrics)
+                log(state.log_history, metrics, state.epochs_done, state.step)
                 follow(metrics, state, scheduler, config)
 
             # Checkpoint: all it takes to go on from here, also when Ctrl-C asks.
@@ -186,7 +186,7 @@ def evaluate(model, eval_loader: DataLoader, device, config: RunConfig) -> dict:
     losses, predictions, labels = [], [], []
     for batch in eval_loader:
         batch = batch.to(device)
-        loss, logits = forward(model, batch, config)  # logits (batch, classes)
+        loss, logits = forward(model, batch, device, config)  # logits (batch, classes)
         # A batch's loss is a mean; repeat it so that a smaller last batch weighs less.
         losses.append(gather(loss.repeat(len(logits))))
         predictions.append(gather(logits.argmax(dim=-1)))
