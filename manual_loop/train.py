@@ -57,7 +57,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     # Shuffle: the order of the reviews.
     data_seed = config.seed if config.data_seed is None else config.data_seed
     if config.train_sampling_strategy == "random":
-        # Of its own: with a plain `shuffle=True`, dropout's draws would change the order.
+        # Its own, or dropout's draws would change the order, as with `shuffle=True`.
         order = torch.Generator()
         sampler, eval_sampler = RandomSampler(train_dataset, generator=order), None
     else:
