@@ -18,6 +18,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import math
 import operator
 import subprocess
@@ -48,7 +49,10 @@ PURE_CALLS = {
     "torch.Generator",
     "torch.accelerator.is_available",
     "torch.tensor",
+    "tqdm",
 }
+# Methods of what a page calls by this name.
+METHODS = {"trainer.train": "Trainer.train"}
 PURE_METHODS = {"detach", "item", "items", "parameters"}
 BINARY = {
     cst.Add: operator.add,
@@ -109,7 +113,8 @@ def value_of(node: cst.CSTNode | None) -> Any:
 
 def literal(value: Any) -> cst.BaseExpression:
     """A value as an expression. A float that is whole stays one: `1.0` is not `1`."""
-    return cst.parse_expression(repr(value).replace("'", '"') if isinstance(value, str) else repr(value))
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    return cst.parse_expression(text.replace("e-0", "e-") if isinstance(value, float) else text)
 
 
 def _is_atom(node: cst.CSTNode) -> bool:
@@ -255,15 +260,15 @@ class _Simplify(cst.CSTTransformer):
         return new
 
     def leave_FormattedString(self, old: cst.FormattedString, new: cst.FormattedString) -> cst.BaseExpression:
-        texts = []
+        parts: list[cst.BaseFormattedStringContent] = []
         for part in new.parts:
-            if isinstance(part, cst.FormattedStringText):
-                texts.append(part.value)
-            elif isinstance(value := value_of(part.expression), str) and not part.format_spec:
-                texts.append(value)
-            else:
-                return new
-        return literal("".join(texts))
+            if isinstance(part, cst.FormattedStringExpression) and not part.format_spec:
+                value = value_of(part.expression)
+                part = cst.FormattedStringText(value) if isinstance(value, str) else part
+            parts.append(part)
+        if all(isinstance(part, cst.FormattedStringText) for part in parts):
+            return literal("".join(part.value for part in parts))
+        return new.with_changes(parts=parts)
 
     def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
         name = code_of(new.func)
@@ -314,23 +319,59 @@ class _Simplify(cst.CSTTransformer):
 
     def _without_defaults(self, name: str, call: cst.Call) -> cst.Call:
         """Without keyword arguments that the function that is called would take by itself."""
-        if not any(arg.keyword and value_of(arg.value) is not NOTHING for arg in call.args):
+        if not any(arg.keyword for arg in call.args):
             return call
         defaults = self.fold.defaults(name)
-        args = [
-            arg
-            for arg in call.args
-            if not arg.keyword
-            or (value := value_of(arg.value)) is NOTHING
-            or arg.keyword.value not in defaults
-            or value != defaults[arg.keyword.value]
-            or isinstance(value, bool) != isinstance(defaults[arg.keyword.value], bool)
-        ]
-        if len(args) == len(call.args):
-            return call
-        if args:
-            args[-1] = args[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
-        return call.with_changes(args=args)
+
+        def is_needed(arg: cst.Arg) -> bool:
+            keyword, value = arg.keyword and arg.keyword.value, value_of(arg.value)
+            if keyword in self.fold.left_out:
+                return False
+            if value is NOTHING or keyword not in defaults:
+                return True
+            return value != defaults[keyword] or isinstance(value, bool) != isinstance(defaults[keyword], bool)
+
+        needed = [is_needed(arg) for arg in call.args]
+        return call if all(needed) else _with_args(call, needed)
+
+
+def _with_args(call: cst.Call, needed: Sequence[bool]) -> cst.Call:
+    """A call with some of its arguments; a comment between them stays if something of its block does."""
+    above = [call.whitespace_before_args, *map(_space_after, call.args[:-1])]
+    args: list[cst.Arg] = []
+    spaces: list[cst.BaseParenthesizableWhitespace] = []
+    waiting: cst.BaseParenthesizableWhitespace | None = None
+    for arg, space, is_needed in zip(call.args, above, needed, strict=True):
+        if waiting is None or _has_comment(space):
+            waiting = space
+        if is_needed:
+            args.append(arg)
+            spaces.append(waiting)
+            waiting = None
+    # The comment behind an argument stays with it.
+    for number, arg in enumerate(args):
+        if number + 1 < len(args):
+            args[number] = arg.with_changes(comma=_comma(arg, spaces[number + 1]))
+        elif isinstance(arg.comma, cst.Comma):
+            args[number] = arg.with_changes(comma=call.args[-1].comma)
+    return call.with_changes(args=args, whitespace_before_args=spaces[0] if spaces else cst.SimpleWhitespace(""))
+
+
+def _space_after(arg: cst.Arg) -> cst.BaseParenthesizableWhitespace:
+    return arg.comma.whitespace_after if isinstance(arg.comma, cst.Comma) else cst.SimpleWhitespace(" ")
+
+
+def _comma(arg: cst.Arg, space: cst.BaseParenthesizableWhitespace) -> cst.Comma:
+    own = arg.comma.whitespace_after if isinstance(arg.comma, cst.Comma) else None
+    if isinstance(own, cst.ParenthesizedWhitespace) and isinstance(space, cst.ParenthesizedWhitespace):
+        space = space.with_changes(first_line=own.first_line)
+    elif not isinstance(space, cst.ParenthesizedWhitespace):
+        space = cst.SimpleWhitespace(" ")
+    return cst.Comma(whitespace_after=space)
+
+
+def _has_comment(space: cst.BaseParenthesizableWhitespace) -> bool:
+    return isinstance(space, cst.ParenthesizedWhitespace) and any(line.comment for line in space.empty_lines)
 
 
 # Which names a piece of code uses -----------------------------------------------------------------
@@ -462,18 +503,34 @@ class Fold:
         config: the dials.
         world_size: how many processes the run has.
         instead: modules whose functions take the place of functions that the page imports, by their names.
+        values: what else `config` has in `instead`, or another value of a dial.
 
     Raises:
         FoldError: from `module`, something on the page is beyond the fold.
     """
 
     def __init__(
-        self, page: Page, config: RunConfig, world_size: int = 1, instead: Mapping[str, bytes] | None = None
+        self,
+        page: Page,
+        config: RunConfig,
+        world_size: int = 1,
+        *,
+        instead: Mapping[str, bytes] | None = None,
+        values: Mapping[str, Any] | None = None,
     ) -> None:
-        self.dials = config.dials
-        self.calls: dict[str, Any] = {"world_size": world_size, "stop_requested": None}
+        self.dials = {**config.dials, **(values or {})}
+        # A terminal is assumed, and that nobody asks a folded page to stop.
+        self.calls: dict[str, Any] = {
+            "world_size": world_size,
+            "launched_world_size": world_size,
+            "stop_requested": None,
+            "sys.stderr.isatty": True,
+        }
         if world_size == 1:
             self.calls["rank"] = 0
+        self.no_ops = {"stop_after_checkpoint"}
+        # Arguments that are given in any case and change no number.
+        self.left_out: set[str] = set()
         self.page = cst.parse_module(page.files[page.name])
         package = page.name.rpartition("/")[0]
         neighbours = {
@@ -482,10 +539,14 @@ class Fold:
         self._imports: dict[str, tuple[str, str | None]] = {}
         self._library: dict[str, Definition] = {}
         self._calls_of: Counter[str] = Counter()
+        self._instead = set(instead or {})
+        self._read(page.name, self.page, is_page=True)
         for name, content in {**neighbours, **(instead or {})}.items():
             self._read(name, cst.parse_module(content))
-        self._read(page.name, self.page, is_page=True)
         self._underway: list[str] = []
+        self._read_names: Counter[str] = Counter()
+        # What names stand for in every function of the page.
+        self.known: dict[str, cst.BaseExpression] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
 
     def _read(self, name: str, module: cst.Module, is_page: bool = False) -> None:
@@ -517,7 +578,7 @@ class Fold:
         return self._defaults[name]
 
     def _found_defaults(self, name: str) -> dict[str, Any]:
-        first, *others = name.split(".")
+        first, *others = METHODS.get(name, name).split(".")
         if first not in self._imports or first in self._library:
             return {}
         module, attribute = self._imports[first]
@@ -526,7 +587,12 @@ class Fold:
         found: Any = importlib.import_module(module)
         for each in ([attribute] if attribute else []) + others:
             found = getattr(found, each)
-        parameters = inspect.signature(found).parameters.values()
+        # tqdm's class says nothing of its parameters, its constructor does.
+        called = inspect.unwrap(found.__init__) if module == "tqdm" else found
+        try:
+            parameters = inspect.signature(called).parameters.values()
+        except ValueError:  # written in C, without one
+            return {}
         return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
 
     def as_expression(self, name: str, call: cst.Call) -> cst.BaseExpression | None:
@@ -558,12 +624,9 @@ class Fold:
         self._underway.pop()
         if any(isinstance(value, cst.Dict) for value in given.values()):
             return None
-        for each, value in given.items():
+        for value in given.values():
             # Something that is computed must be computed once, as it was.
-            if not _is_atom(value) and value_of(value) is NOTHING and not is_pure(value):
-                if sum(code_of(node).count(code_of(value)) for node in folded) != 1:
-                    return None
-            elif isinstance(value, cst.Call) and used.read[each] > 1:
+            if not is_pure(value) and sum(code_of(node).count(code_of(value)) for node in folded) != 1:
                 return None
         return folded
 
@@ -582,7 +645,8 @@ class Fold:
         if any(m.findall(each, m.Return()) for each in body):
             return None
         lines = sum(len(code_of(each).splitlines()) for each in body)
-        if lines > MOST_LINES or (lines > 3 and self._calls_of[name] > 1):
+        is_long = lines > MOST_LINES and self._library[name].module not in self._instead
+        if is_long or (lines > 1 and self._calls_of[name] > 1):
             return None
         clashes = set(names_in(body).written) & taken
         return None if clashes else (list(body), returned)
@@ -607,16 +671,16 @@ class Fold:
         waiting = list(statements)
         lines: list[cst.EmptyLine] = []
         while waiting:
-            statement = waiting.pop(0)
+            statement = _taking_over(lines, waiting.pop(0))
+            lines = []
             replaced = self._statement(statement, known, taken)
             if isinstance(replaced, _Done):
                 self._learn(replaced[0], known)
-                done.append(_with_lines(replaced[0], lines))
-                lines = []
+                done.append(replaced[0])
             elif replaced:
                 waiting = [_with_lines(replaced[0], statement.leading_lines), *replaced[1:], *waiting]
             else:
-                lines = _left_over(lines, statement.leading_lines)
+                lines = list(statement.leading_lines)
             if done and _ends_block(done[-1]):
                 break
         return done
@@ -679,11 +743,11 @@ class Fold:
             value = self.simplified(statement.value, known)
             if code_of(target) == code_of(value):
                 return []
-            if isinstance(target, cst.Tuple) and isinstance(value, cst.Tuple) and _can_be_split(target, value):
-                return [
-                    line.with_changes(leading_lines=[], body=[cst.Assign([cst.AssignTarget(one.value)], other.value)])
-                    for one, other in zip(target.elements, value.elements, strict=True)
-                ]
+            both = isinstance(target, cst.Tuple) and isinstance(value, cst.Tuple)
+            if both and self._is_to_be_split(target, value):
+                pairs = zip(target.elements, value.elements, strict=True)
+                *lines, last = (cst.Assign([cst.AssignTarget(one.value)], other.value) for one, other in pairs)
+                return [*map(_line, lines), line.with_changes(leading_lines=[], body=[last])]
             if inlined := self._inlined(value, taken - set(_targets(target))):
                 body, returned = inlined
                 result = statement.with_changes(value=returned or cst.Name("None"))
@@ -691,6 +755,8 @@ class Fold:
             return _Done([line.with_changes(body=[statement.with_changes(value=value)])])
         if isinstance(statement, cst.Expr):
             value = self.simplified(statement.value, known)
+            if isinstance(value, cst.Call) and code_of(value.func) in self.no_ops:
+                return []
             if inlined := self._inlined(value, taken):
                 return inlined[0]
             if is_pure(value):
@@ -700,6 +766,12 @@ class Fold:
             value = self.simplified(statement.value, known)
             return _Done([line.with_changes(body=[statement.with_changes(value=value)])])
         return _Done([line])
+
+    def _is_to_be_split(self, target: cst.Tuple, value: cst.Tuple) -> bool:
+        """Whether assigning a tuple's values one after the other shows what can be folded further."""
+        is_known = any(value_of(each.value) is not NOTHING or _is_alias(each.value) for each in value.elements)
+        names = [name for each in target.elements for name in _targets(each.value)]
+        return (is_known or not all(self._read_names[name] for name in names)) and _can_be_split(target, value)
 
     def simplified(self, node: cst.BaseExpression, known: Mapping[str, cst.BaseExpression]) -> cst.BaseExpression:
         """An expression with values in it, computed."""
@@ -726,8 +798,7 @@ class Fold:
         if m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
             target, value = statement.body[0].targets[0].target, statement.body[0].value
             is_value = value_of(value) is not NOTHING
-            is_alias = isinstance(value, cst.Name) and value.value != target.value
-            if is_value or is_alias or isinstance(value, cst.Dict):
+            if is_value or (_is_alias(value) and value.value != target.value) or isinstance(value, cst.Dict):
                 known[target.value] = value
 
     # What nobody uses -----------------------------------------------------------------------------
@@ -739,12 +810,12 @@ class Fold:
         def cleaned(block: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
             done, lines = [], []
             for number, statement in enumerate(block):
+                statement, lines = _taking_over(lines, statement), []
                 new = self._without_dead(statement, block[number + 1 :], read, cleaned)
                 if new is None:
-                    lines = _left_over(lines, statement.leading_lines)
+                    lines = list(statement.leading_lines)
                 else:
-                    done.append(_with_lines(new, lines))
-                    lines = []
+                    done.append(new)
             return done
 
         return cleaned(statements)
@@ -816,10 +887,11 @@ class Fold:
             if finder.escapes or finder.attributes & set(names_in(statements).written):
                 continue
             values = _field_values(found.node, call)
+            # What is set before it is read needs no first value.
             made = [
                 _line(cst.Assign([cst.AssignTarget(cst.Name(attribute))], values[attribute]))
                 for attribute in values
-                if attribute in finder.attributes
+                if attribute in finder.attributes and not finder.is_set_first[attribute]
             ]
             made[0] = made[0].with_changes(leading_lines=statement.leading_lines)
             rest = [each.visit(_AsLocals(name)) for each in statements[number + 1 :]]
@@ -832,20 +904,26 @@ class Fold:
         """A function folded; its parameters stay."""
         docstring = node.body.body[: len(node.body.body) - len(_without_docstring(node.body.body))]
         body: list[cst.BaseStatement] = list(_without_docstring(node.body.body))
-        known = {"checkpoint": cst.Name("None")} if node.name.value == "train" else {}
+        known = {"checkpoint": cst.Name("None"), **self.known}
         while True:
-            before = "".join(map(code_of, body))
+            before, self._read_names = "".join(map(code_of, body)), names_in(body).read
             body = self.body(body, known)
             body = self.without_dead(self.with_locals(body), keep=set())
             body = self.with_short(_after_loops(body))
             if "".join(map(code_of, body)) == before:
                 return node.with_changes(body=node.body.with_changes(body=[*docstring, *body]))
 
-    def module(self) -> list[cst.BaseStatement]:
-        """The page's functions, folded, and what of the neighbours they still call, without imports."""
+    def module(self, functions: Sequence[cst.FunctionDef] | None = None) -> list[cst.BaseStatement]:
+        """The page's functions, folded, and what of the neighbours they still call, without imports.
+
+        Args:
+            functions: take these for the page's.
+        """
         done: dict[str, cst.BaseStatement] = {}
         order: list[str] = []
-        waiting = [each for each in self.page.body if isinstance(each, (cst.FunctionDef, cst.ClassDef))]
+        if functions is None:
+            functions = [each for each in self.page.body if isinstance(each, cst.FunctionDef)]
+        waiting: list[cst.BaseStatement] = list(functions)
         while waiting:
             node = waiting.pop(0)
             name = _name_of(node)
@@ -885,10 +963,16 @@ class _Held(cst.CSTVisitor):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name, self.attributes, self.escapes = name, set(), False
+        self.is_set_first: dict[str, bool] = {}
+
+    def visit_AssignTarget(self, node: cst.AssignTarget) -> None:
+        if m.matches(node.target, m.Attribute(m.Name(self.name))):
+            self.is_set_first.setdefault(node.target.attr.value, True)
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
         if m.matches(node.value, m.Name(self.name)):
             self.attributes.add(node.attr.value)
+            self.is_set_first.setdefault(node.attr.value, False)
         else:
             node.value.visit(self)
         return False
@@ -939,8 +1023,8 @@ def _field_values(node: cst.ClassDef, call: cst.Call) -> dict[str, cst.BaseExpre
 def _after_loops(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
     """What a loop over batches does with its last one stands after the loop.
 
-    In `for number, batch in enumerate(loader, start=1)` that is what the loop's end does `if number == len(loader)`, if
-    nothing breaks off the loop. A `continue` passes over the end only where a step goes on with the next batch.
+    In `for number, batch in enumerate(loader, start=1)` that is what the loop's end does `if number == len(loader)`,
+    if nothing breaks off the loop. A `continue` passes over the end only where a step goes on with the next batch.
     """
     done: list[cst.BaseStatement] = []
     for statement in statements:
@@ -1112,6 +1196,10 @@ def _mentions(name: str, value: cst.BaseExpression, changed: set[str]) -> bool:
     return name in changed or bool(set(names_in(value).read) & changed)
 
 
+def _is_alias(value: cst.BaseExpression) -> bool:
+    return isinstance(value, cst.Name) and value_of(value) is NOTHING
+
+
 def _is_return(statement: cst.BaseStatement) -> bool:
     return m.matches(statement, m.SimpleStatementLine([m.Return()]))
 
@@ -1143,9 +1231,18 @@ def _with_lines(statement: cst.BaseStatement, lines: Sequence[cst.EmptyLine]) ->
     return statement.with_changes(leading_lines=[*lines, *statement.leading_lines]) if lines else statement
 
 
-def _left_over(lines: list[cst.EmptyLine], own: Sequence[cst.EmptyLine]) -> list[cst.EmptyLine]:
-    """The lines above statements that are gone: they go over to the next one."""
-    return [*lines, *own]
+def _taking_over(lines: Sequence[cst.EmptyLine], statement: cst.BaseStatement) -> cst.BaseStatement:
+    """A statement with the comment of a block whose first lines are gone, unless it begins a block of its own."""
+    if not lines:
+        return statement
+    if not statement.leading_lines and not isinstance(statement, cst.For):
+        return statement.with_changes(leading_lines=lines)
+    # Of a whole block that is gone, a blank line is left.
+    if any(line.comment is None for line in lines) and not any(
+        line.comment is None for line in statement.leading_lines
+    ):
+        return statement.with_changes(leading_lines=[cst.EmptyLine(indent=False), *statement.leading_lines])
+    return statement
 
 
 def _imported_by(statement: cst.BaseStatement) -> list[tuple[str, tuple[str, str | None]]]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import load_model
+from safetensors.torch import load_model as load_weights
 
 from manual_loop.processes import is_first_process, rank, wait_for_all, world_size
 from manual_loop.state import TrainingState
@@ -77,7 +77,7 @@ def save_checkpoint(
 
 def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Module, parts: dict[str, Any]) -> None:
     """Put everything back, in place, as `save_checkpoint` found it."""
-    load_model(model, checkpoint / WEIGHTS)
+    load_weights(model, checkpoint / WEIGHTS)
     for name, part in parts.items():
         if part is not None:
             part.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
@@ -94,4 +94,4 @@ def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Modu
 def load_best_model(output_dir: Path, state: TrainingState, model: torch.nn.Module) -> None:
     """Take the weights out of the checkpoint of the best evaluation, if there was one."""
     if state.best_step is not None:
-        load_model(model, output_dir / f"checkpoint-{state.best_step}" / WEIGHTS)
+        load_weights(model, output_dir / f"checkpoint-{state.best_step}" / WEIGHTS)

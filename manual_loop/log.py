@@ -25,17 +25,17 @@ def is_due(strategy: str, every: int, state: TrainingState, or_last: bool = Fals
     return strategy == "epoch" and state.epoch_ends
 
 
-def log_training(state: TrainingState, grad_norm: torch.Tensor, learning_rate: float) -> None:
-    """Log the mean loss since the last such line, with this step's gradient norm and learning rate."""
-    mean_loss = average(state.total_loss).item() / (state.step - state.step_logged)
-    values = {"loss": mean_loss, "grad_norm": grad_norm.item(), "learning_rate": learning_rate}
+def log_training(state: TrainingState, grad_norm: torch.Tensor, rate: float) -> None:
+    """Log the mean loss since the last such line, this step's norm and learning rate."""
+    mean = average(state.total_loss).item() / (state.step - state.step_logged)
+    values = {"loss": mean, "grad_norm": grad_norm.item(), "learning_rate": rate}
     log(state.log_history, values, state.epochs_done, state.step)
     state.total_loss.zero_()
     state.step_logged = state.step
 
 
-def log(log_history: list[dict], values: dict[str, float], epoch: float, step: int) -> None:
+def log(log_history: list, values: dict, epoch: float, step: int) -> None:
     """Keep a line of the log and show it, without disturbing the progress bar."""
     log_history.append({**values, "epoch": epoch, "step": step})
     if is_first_process():
-        tqdm.write(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in values.items()))
+        tqdm.write(str(log_history[-1]))

@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 import torch
+from torch.optim import SGD, AdamW
 from transformers import Adafactor
 
 from shared.config import RunConfig
@@ -34,7 +35,7 @@ def adamw_settings(config: RunConfig) -> dict[str, Any]:
         "lr": config.learning_rate,
         "betas": (config.adam_beta1, config.adam_beta2),
         "eps": config.adam_epsilon,
-        "weight_decay": 0.0,
+        "weight_decay": 0,
     }
 
 
@@ -45,7 +46,7 @@ def make_optimizer(parameters: Any, config: RunConfig) -> torch.optim.Optimizer:
     as `Trainer` runs it.
     """
     if config.optim == "sgd":
-        return torch.optim.SGD(parameters, lr=config.learning_rate)
+        return SGD(parameters, lr=config.learning_rate)
     if config.optim == "adafactor":
         return Adafactor(parameters, lr=config.learning_rate, scale_parameter=False, relative_step=False)
-    return torch.optim.AdamW(parameters, **adamw_settings(config))
+    return AdamW(parameters, **adamw_settings(config))

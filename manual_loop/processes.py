@@ -7,6 +7,7 @@ process holds a copy of the model. In one process alone, everything here gives b
 from collections.abc import Iterator
 from itertools import cycle, islice
 
+import numpy as np
 import torch
 from torch import distributed
 from torch.utils.data import BatchSampler, DataLoader, Sampler
@@ -84,8 +85,8 @@ def average(tensor: torch.Tensor) -> torch.Tensor:
     return gather(tensor.unsqueeze(0)).mean()
 
 
-def join(parts: list[torch.Tensor], loader: DataLoader) -> torch.Tensor:
-    """One tensor of what `gather` gave for every batch, without the reviews that fill up the last round."""
+def join(parts: list[torch.Tensor], loader: DataLoader) -> np.ndarray:
+    """One array of what `gather` gave for every batch, without the reviews that fill up the last round."""
     if world_size() == 1:
-        return torch.cat(parts)
-    return torch.cat(parts)[: len(loader.dataset)]
+        return torch.cat(parts).cpu().numpy()
+    return torch.cat(parts).cpu().numpy()[: len(loader.dataset)]

@@ -11,6 +11,7 @@ import math
 from pathlib import Path
 
 import torch
+from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader, RandomSampler
 from transformers import DataCollatorWithPadding, set_seed
@@ -46,6 +47,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
 
     # Seed: once more, so that dropout starts from here, whatever was drawn before.
     set_seed(config.seed)
+    data_seed = config.seed if config.data_seed is None else config.data_seed
     # Determinism: slower, but the same bits every time on a GPU, too.
     if config.full_determinism:
         use_deterministic_algorithms()
@@ -54,10 +56,8 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
     model.to(device)
 
-    # Shuffle: the order of the reviews.
-    data_seed = config.seed if config.data_seed is None else config.data_seed
     if config.train_sampling_strategy == "random":
-        # Its own, or dropout's draws would change the order, as with `shuffle=True`.
+        # Shuffle: the order is drawn apart, or dropout's draws would change it.
         order = torch.Generator()
         sampler, eval_sampler = RandomSampler(train_dataset, generator=order), None
     else:
@@ -78,11 +78,11 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     steps_per_epoch = math.ceil(len(train_loader) / per_step)
     max_steps, epochs, cut_short = duration(steps_per_epoch, config)
 
-    # Optimizer: AdamW. If weights decay, then only matrices, not biases and norms.
+    # Optimizer: AdamW. Biases and norms never decay; torch alone would let all, by 0.01.
     parameters = parameter_groups(model, config)
     if config.optim == "adamw_torch_fused":
         settings = adamw_settings(config)  # learning rate, betas, epsilon
-        optimizer = torch.optim.AdamW(parameters, **settings, fused=True)
+        optimizer = AdamW(parameters, **settings, fused=True)
     else:
         optimizer = make_optimizer(parameters, config)
     # Schedule: the learning rate falls in a straight line to 0.
@@ -94,7 +94,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     # Wrapping: what the model is trained through, and a scaler for 16-bit gradients.
     training_model = wrap(model, config)
     scaler = torch.amp.GradScaler(device.type) if config.fp16 else None
-    # Checkpoint: where the training stands, perhaps where an earlier one was cut off.
+    # Checkpoint: where the training stands.
     parts = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
     state = TrainingState(total_loss=torch.tensor(0.0, device=device))
     if checkpoint is not None:
@@ -108,10 +108,8 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         done = 0 if checkpoint is None else state.step % steps_per_epoch * per_step
         batches = batches_left(train_loader, done, state)
         for number, batch in enumerate(batches, start=done + 1):
-            # Train mode: dropout on; the evaluation switched it off.
-            training_model.train()
-            # Device: ids and mask (batch, tokens) and labels (batch,) go to the model.
-            batch = batch.to(device)
+            training_model.train()  # Train mode: dropout on; the evaluation put it off.
+            batch = batch.to(device)  # Device: ids, mask (batch, tokens), labels (batch,)
 
             # Forward: the loss is the mean over the batch, a scalar.
             step_ends = ends_step(number, train_loader, per_step)
@@ -131,19 +129,16 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             limit = config.max_grad_norm or math.inf
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
             # Step: move the weights.
-            learning_rate, moved = optimizer.param_groups[0]["lr"], True
+            rate, moved = optimizer.param_groups[0]["lr"], True
             if config.fp16:
                 moved = scaled_step(scaler, optimizer, config)
             else:
                 optimizer.step()
-            # Schedule step: the learning rate of the next step.
             if config.lr_scheduler_type not in METRIC_SCHEDULES and moved:
-                scheduler.step()
-            # Zero: forget the gradients; the next ones would be added to them.
-            optimizer.zero_grad()
+                scheduler.step()  # Schedule step: the learning rate of the next step.
+            optimizer.zero_grad()  # Zero: the next gradients would be added to these.
 
-            # Epoch: how far it has come.
-            state.step += 1
+            state.step += 1  # Epoch: how far it has come.
             state.epochs_done = epoch + number / len(train_loader)
             state.ends = state.step == max_steps
             state.epoch_ends = number == len(train_loader) or (cut_short and state.ends)
@@ -151,7 +146,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
 
             # Log: the mean loss since the last line, and this step's norm and rate.
             if is_due(config.logging_strategy, config.logging_steps, state):
-                log_training(state, grad_norm, learning_rate)
+                log_training(state, grad_norm, rate)
 
             # Evaluate: on reviews that are not trained on.
             every = config.eval_steps or config.logging_steps
@@ -160,7 +155,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
                 log(state.log_history, metrics, state.epochs_done, state.step)
                 follow(metrics, state, scheduler, config)
 
-            # Checkpoint: all it takes to go on from here, also when Ctrl-C asks.
+            # Checkpoint: save what there is so far.
             stop, every = stop_requested(), config.save_steps
             if stop or is_due(config.save_strategy, every, state, or_last=True):
                 save_checkpoint(output_dir, state, model, tokenizer, parts, config)
@@ -183,18 +178,13 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
 @torch.no_grad()
 def evaluate(model, eval_loader: DataLoader, device, config: RunConfig) -> dict:
     model.eval()
-    losses, predictions, labels = [], [], []
+    losses, right = [], []
     for batch in eval_loader:
         batch = batch.to(device)
         loss, logits = forward(model, batch, device, config)  # logits (batch, classes)
         # A batch's loss is a mean; repeat it so that a smaller last batch weighs less.
         losses.append(gather(loss.repeat(len(logits))))
-        predictions.append(gather(logits.argmax(dim=-1)))
-        labels.append(gather(batch["labels"]))
-    parts = losses, predictions, labels
-    losses, predictions, labels = (join(part, eval_loader) for part in parts)
+        right.append(gather(logits.argmax(dim=-1) == batch["labels"]))
+    losses, right = join(losses, eval_loader), join(right, eval_loader)
     # numpy's mean, as in Trainer: torch's adds up in another order, rounds otherwise.
-    return {
-        "eval_loss": losses.cpu().numpy().mean().item(),
-        "eval_accuracy": (predictions == labels).cpu().numpy().mean().item(),
-    }
+    return {"eval_loss": losses.mean().item(), "eval_accuracy": right.mean().item()}

@@ -90,7 +90,7 @@ def load_slices(config: RunConfig) -> Slices:
 
     (datasets.enable_progress_bars if is_interactive() else datasets.disable_progress_bars)()
     announce(f"loading reviews from {config.dataset}")
-    splits = _load_splits(config)
+    splits = load_splits(config)
     train = _checked(splits["train"], config, "train")
     num_labels = _num_labels(train, config)
     if config.train_size > len(train):
@@ -142,7 +142,7 @@ def _check_slices(slices: Slices, config: RunConfig) -> None:
         )
 
 
-def _load_splits(config: RunConfig) -> dict[str, datasets.Dataset]:
+def load_splits(config: RunConfig) -> dict[str, datasets.Dataset]:
     """The dataset's splits by name; always one called `train`."""
     import datasets
 

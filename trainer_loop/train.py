@@ -9,7 +9,6 @@ and resumed to be the same run, too.
 import sys
 from pathlib import Path
 
-import torch
 from transformers import (
     DataCollatorWithPadding,
     EvalPrediction,
@@ -21,6 +20,7 @@ from transformers import (
 from shared.config import RunConfig
 from shared.data import load_data
 from shared.model import load_model, load_tokenizer
+from shared.processes import launched_world_size
 from trainer_loop.callbacks import ExactResume
 
 
@@ -43,7 +43,8 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     # leaves the division to them. DistilBERT has **kwargs but does not divide, so with
     # accumulation or several processes its loss and gradients would be too large
     # (huggingface/transformers#47688). This line tells Trainer the truth.
-    if not config.trainer_defaults:
+    several = config.gradient_accumulation_steps > 1 or launched_world_size() > 1
+    if several and not config.trainer_defaults:
         model.accepts_loss_kwargs = False
 
     # Arguments: everything that the loop is to do.
@@ -54,7 +55,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         # Determinism: slower, but the same bits every time on a GPU, too.
         full_determinism=config.full_determinism,
         # Device: the GPU if there is one.
-        use_cpu=config.use_cpu or not torch.accelerator.is_available(),
+        use_cpu=config.use_cpu,
         # Shuffle: another order in every epoch, the same one in every run.
         train_sampling_strategy=config.train_sampling_strategy,
         data_seed=config.data_seed,

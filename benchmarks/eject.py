@@ -1,0 +1,172 @@
+"""`sameloop eject`: the loop that a set of dials stands for, as a script to keep, to read and to change.
+
+The page of all dials is folded (`fold`), what it loads is spelled out (`standalone`), and what is left is a plain
+script: `train(model, tokenizer, train_dataset, eval_dataset)`, which `sameloop compare --loop` takes as it is, and a
+`main` that loads, trains and saves.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import libcst as cst
+
+from benchmarks.alignment import phase_of
+from benchmarks.fold import Fold, formatted, names_in
+from shared.config import HUB_REVISIONS, RunConfig, job_name
+from shared.data import EVAL_SPLITS, FILE_FORMATS, load_splits
+from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES
+from shared.errors import SameLoopError
+from shared.page import package_page
+
+HERE = Path(__file__).parent
+INSTEAD = (HERE / "standalone.py", HERE.parent / "shared" / "determinism.py")
+SETUP = ("seed", "data", "model")
+PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset")
+# Arguments of `TrainingArguments` on the page that are no dials, and change no number of a single process.
+CHANGE_NOTHING = {"dataloader_pin_memory", "ddp_find_unused_parameters"}
+
+
+def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Path | None = None) -> str:
+    """The script of these dials.
+
+    Args:
+        config: the dials.
+        loop: `manual`, by hand, or `trainer`, through `Trainer` with the arguments that are no defaults.
+        world_size: how many processes `torchrun` will start.
+        file: where the script will be; its name is the output folder's, too.
+
+    Raises:
+        SameLoopError: the dials name a file of the user's as the loop, or data that cannot be had.
+    """
+    if config.loop is not None:
+        raise SameLoopError(f"--loop {config.loop}: eject writes a loop itself; leave it out")
+    name = file.name if file is not None else "my_loop.py"
+    page = package_page(loop)
+    fold = Fold(
+        page,
+        config,
+        world_size,
+        instead={path.name: path.read_bytes() for path in INSTEAD},
+        values=_data_values(config),
+    )
+    fold.known["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
+    fold.no_ops |= {"trainer.add_callback", "progress.update", "progress.close"}
+    fold.left_out = CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
+    (train,) = (each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each.name.value == "train")
+    others = [each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each is not train]
+    statements = fold.module([*_parted(train, world_size), *others])
+    (main,) = (each for each in statements if isinstance(each, cst.FunctionDef) and each.name.value == "main")
+    statements.remove(main)
+    head = f'"""{_docstring(config, loop, world_size, name)}"""'
+    run = cst.Module([cst.parse_statement('if __name__ == "__main__":\n    pass\n').with_changes(body=main.body)]).code
+    imports = "\n".join(fold.imports([*statements, main]))
+    source = formatted(f"{head}\n\n{imports}\n\n\n{cst.Module(statements).code}\n\n{run}")
+    if "config" in names_in(cst.parse_module(source)).read:
+        line = next(line.strip() for line in source.splitlines() if re.search(r"\bconfig\b", line))
+        raise SameLoopError(f"eject cannot fold this line of the page, which is a mistake of SameLoop's: {line}")
+    return source
+
+
+def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, cst.FunctionDef]:
+    """A page's `train` in two: the loop, which gets model and data, and a `main` that loads and saves around it."""
+    body = train.body.body[1:]
+    phases = _phases(body)
+    loaded = phases.index("model")
+    first = next(number for number in range(loaded, len(body)) if phases[number] not in SETUP[1:])
+    is_saved = [
+        phase == "save"
+        and not isinstance(statement.body, list)
+        and names_in(statement).read.keys() <= {"model", "tokenizer", "output_dir", "is_first_process"}
+        for phase, statement in zip(phases, body, strict=True)
+    ]
+    saving = [each for each, saves in zip(body, is_saved, strict=True) if saves]
+    rest = [each for each, saves in list(zip(body, is_saved, strict=True))[first:] if not saves]
+    params = cst.Parameters([cst.Param(cst.Name(name)) for name in PARAMETERS])
+    text = '"""Fine-tune the model, evaluate it; returns what was logged."""'
+    loop = train.with_changes(
+        params=params,
+        body=train.body.with_changes(body=[cst.parse_statement(text), *rest]),
+    )
+    call = cst.parse_statement(f"train({', '.join(PARAMETERS)})\n")
+    meeting = []
+    if world_size > 1:
+        meeting = [
+            cst.parse_statement(
+                'torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")\n'
+            )
+        ]
+    main = cst.parse_statement("def main() -> None:\n    pass\n")
+    main = main.with_changes(
+        leading_lines=[cst.EmptyLine(indent=False)] * 2,
+        body=main.body.with_changes(body=[*meeting, *body[:first], call, *saving]),
+    )
+    return loop, main
+
+
+def _phases(body: list[cst.BaseStatement]) -> list[str]:
+    """The phase that each statement belongs to, as the comments above them say."""
+    found, phase = [], ""
+    for statement in body:
+        for line in statement.leading_lines:
+            if line.comment is not None:
+                phase = phase_of(line.comment.value) or phase
+        found.append(phase)
+    return found
+
+
+def _data_values(config: RunConfig) -> dict[str, Any]:
+    """What a script that loads these reviews must know of them: their format, splits and number of classes."""
+    values: dict[str, Any] = {"dataset_format": None, "train_split": None, "eval_split": None, "num_labels": 2}
+    values["model_revision"] = config.model_revision or HUB_REVISIONS.get(config.model)
+    values["dataset_revision"] = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
+    if Path(config.model).expanduser().is_dir():
+        values["model_revision"] = None
+    if config.dataset in REVIEW_SOURCES:
+        return values
+    path = Path(config.dataset).expanduser()
+    values["dataset_format"] = "folder" if path.is_dir() else FILE_FORMATS.get(path.suffix.lower(), "hub")
+    if config.dataset in HUB_REVISIONS:
+        return {**values, "train_split": "train", "eval_split": "test"}
+    from shared.data import load_slices
+
+    splits = load_splits(config)
+    values["num_labels"] = load_slices(config).num_labels
+    is_bare = path.is_dir() and not (path / "dataset_dict.json").exists()
+    values["train_split"] = None if is_bare else "train"
+    values["eval_split"] = next((name for name in EVAL_SPLITS if name in splits), None)
+    return values
+
+
+def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
+    """What the script is, how it runs, and how it is compared."""
+    dials = " ".join(map(shlex.quote, config.flags()))
+    how = "by hand" if loop == "manual" else "through Hugging Face's `Trainer`"
+    runs = f"python {name}" if world_size == 1 else f"torchrun --nproc-per-node {world_size} {name}"
+    processes = f" --nproc-per-node {world_size}" if world_size > 1 else ""
+    lines = [f"Fine-tune {job_name(config, None)}, {how}: {runs}", ""]
+    if loop == "manual":
+        lines += [
+            "It ends with `Trainer`'s weights, bit for bit. Change it, and see what that changes:",
+            "",
+            *_wrapped(f"sameloop compare --loop {name} {dials}{processes}"),
+        ]
+    else:
+        lines += ["The arguments that are given are those that differ from `TrainingArguments`' own."]
+    if config.dataset in REVIEW_SOURCES or config.model in MODEL_SHAPES:
+        lines += ["", "The reviews and weights that pip carries are loaded by SameLoop (`shared.embedded`)."]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _wrapped(command: str) -> list[str]:
+    """A command in lines of a slide's width, as a shell takes them."""
+    lines = textwrap.wrap(command, 78, break_long_words=False, break_on_hyphens=False)
+    indents = ["    ", *["        "] * (len(lines) - 1)]
+    return [
+        f"{indent}{line}" + (" \\" if number + 1 < len(lines) else "")
+        for number, (indent, line) in enumerate(zip(indents, lines, strict=True))
+    ]

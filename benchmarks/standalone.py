@@ -1,0 +1,95 @@
+"""What an ejected script does in the place of SameLoop's own modules, where it must stand alone.
+
+`eject` folds these functions like the page's neighbours, and they take the place of those of the same names: they load
+with `transformers` and `datasets` alone, and save what a run leaves behind without what it takes to resume it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import DatasetDict, load_dataset, load_from_disk
+from safetensors.torch import load_file
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from manual_loop.processes import is_first_process
+from shared.config import RunConfig
+from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES, checkpoint, load_reviews
+
+
+def load_tokenizer(config: RunConfig) -> Any:
+    """The tokenizer that belongs to the model."""
+    if config.model in MODEL_SHAPES:
+        return AutoTokenizer.from_pretrained(checkpoint(config.model))
+    return AutoTokenizer.from_pretrained(config.model, revision=config.model_revision)
+
+
+def load_model(config: RunConfig, num_labels: int) -> Any:
+    """The pretrained body with a new head, in float32."""
+    if config.model in MODEL_SHAPES:
+        source = checkpoint(config.model)
+        return AutoModelForSequenceClassification.from_pretrained(source, num_labels=num_labels, dtype=torch.float32)
+    return AutoModelForSequenceClassification.from_pretrained(
+        config.model, revision=config.model_revision, num_labels=num_labels, dtype=torch.float32
+    )
+
+
+def load_data(config: RunConfig, tokenizer: Any) -> tuple[Any, Any, int]:
+    """The two slices, tokenized, and how many classes there are."""
+    if config.dataset in REVIEW_SOURCES:
+        reviews = load_reviews(config.dataset)
+    elif config.dataset_format == "folder":
+        splits = load_from_disk(config.dataset)
+    elif config.dataset_format == "hub":
+        splits = load_dataset(config.dataset, revision=config.dataset_revision)
+    else:
+        splits = load_dataset(config.dataset_format, data_files=config.dataset)
+    if config.train_split is not None:
+        reviews = splits[config.train_split].select_columns(["text", "label"])
+    if config.eval_split is not None:
+        held_out = splits[config.eval_split].select_columns(["text", "label"])
+        held_out = held_out.shuffle(seed=config.slice_seed).select(range(config.eval_size))
+    reviews = reviews.shuffle(seed=config.slice_seed)
+    if config.eval_split is None:
+        # From the far end of the shuffled reviews: none is in both slices.
+        held_out = reviews.select(range(len(reviews) - config.eval_size, len(reviews)))
+    slices = DatasetDict(train=reviews.select(range(config.train_size)), test=held_out)
+    slices = slices.map(
+        lambda batch: tokenizer(batch["text"], truncation=True, max_length=config.max_length),
+        batched=True,
+        remove_columns="text",
+    )
+    return slices["train"], slices["test"], config.num_labels
+
+
+def log(log_history: list, values: dict, epoch: float, step: int) -> None:
+    """Keep a line of the log, and show it."""
+    log_history.append(values)
+    if is_first_process():
+        print(values)
+
+
+def save_checkpoint(output_dir: str, state: Any, model: Any, tokenizer: Any, parts: dict, config: RunConfig) -> None:
+    """Weights and tokenizer, as `from_pretrained` takes them."""
+    folder = f"{output_dir}/checkpoint-{state.step}"
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    if config.save_total_limit is not None:
+        delete_older_checkpoints(output_dir, config.save_total_limit, state.best_step)
+
+
+def delete_older_checkpoints(output_dir: str, limit: int, best_step: int | None) -> None:
+    """All but the newest `limit`, and the best."""
+    folders = Path(output_dir).glob("checkpoint-*")
+    steps = sorted(int(folder.name.partition("-")[2]) for folder in folders)
+    for step in steps[:-limit]:
+        if step != best_step:
+            shutil.rmtree(f"{output_dir}/checkpoint-{step}")
+
+
+def load_best_model(output_dir: str, state: Any, model: Any) -> None:
+    """The weights of the best evaluation."""
+    model.load_state_dict(load_file(f"{output_dir}/checkpoint-{state.best_step}/model.safetensors"))
