@@ -16,7 +16,7 @@ from typing import Any
 import libcst as cst
 
 from benchmarks.alignment import phase_of
-from benchmarks.fold import Fold, formatted, names_in
+from benchmarks.fold import WIDTH, Fold, formatted, names_in
 from shared.config import HUB_REVISIONS, RunConfig, job_name
 from shared.data import EVAL_SPLITS, FILE_FORMATS, load_splits
 from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES
@@ -63,9 +63,10 @@ def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Pa
     (main,) = (each for each in statements if isinstance(each, cst.FunctionDef) and each.name.value == "main")
     statements.remove(main)
     head = f'"""{_docstring(config, loop, world_size, name)}"""'
-    run = cst.Module([cst.parse_statement('if __name__ == "__main__":\n    pass\n').with_changes(body=main.body)]).code
+    run = cst.Module([cst.parse_statement('if __name__ == "__main__":\n    pass\n').with_changes(body=main.body)])
     imports = "\n".join(fold.imports([*statements, main]))
-    source = formatted(f"{head}\n\n{imports}\n\n\n{cst.Module(statements).code}\n\n{run}")
+    body = cst.Module(statements).visit(_WithoutBlankLines()).code
+    source = formatted(f"{head}\n\n{imports}\n\n\n{body}\n\n{run.visit(_WithoutBlankLines()).code}")
     if "config" in names_in(cst.parse_module(source)).read:
         line = next(line.strip() for line in source.splitlines() if re.search(r"\bconfig\b", line))
         raise SameLoopError(f"eject cannot fold this line of the page, which is a mistake of SameLoop's: {line}")
@@ -144,29 +145,54 @@ def _data_values(config: RunConfig) -> dict[str, Any]:
 
 def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
     """What the script is, how it runs, and how it is compared."""
-    dials = " ".join(map(shlex.quote, config.flags()))
+    # What a run leaves on the disk changes no number, and `compare` keeps what it needs.
+    plain = RunConfig(**{**config.model_dump(), "save_strategy": RunConfig.build(config.preset).save_strategy})
+    dials = " ".join(map(shlex.quote, (config if config.load_best_model_at_end else plain).flags()))
     how = "by hand" if loop == "manual" else "through Hugging Face's `Trainer`"
     runs = f"python {name}" if world_size == 1 else f"torchrun --nproc-per-node {world_size} {name}"
     processes = f" --nproc-per-node {world_size}" if world_size > 1 else ""
-    lines = [f"Fine-tune {job_name(config, None)}, {how}: {runs}", ""]
     if loop == "manual":
-        lines += [
-            "It ends with `Trainer`'s weights, bit for bit. Change it, and see what that changes:",
+        lines = [
+            f"Fine-tune {job_name(config, None)}, {how}, to `Trainer`'s weights bit for bit.",
             "",
-            *_wrapped(f"sameloop compare --loop {name} {dials}{processes}"),
+            *_wrapped("Edit it, and see what that changes:", f"sameloop compare --loop {name} {dials}{processes}"),
         ]
     else:
-        lines += ["The arguments that are given are those that differ from `TrainingArguments`' own."]
+        lines = [
+            f"Fine-tune {job_name(config, None)}, {how}.",
+            "",
+            "Only the arguments are given that differ from `TrainingArguments`' own.",
+        ]
+    if world_size > 1:
+        lines += [f"It runs in {world_size} processes: {runs}"]
     if config.dataset in REVIEW_SOURCES or config.model in MODEL_SHAPES:
-        lines += ["", "The reviews and weights that pip carries are loaded by SameLoop (`shared.embedded`)."]
+        lines += ["Reviews and weights that pip carries are loaded by SameLoop, `shared.embedded`."]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _wrapped(command: str) -> list[str]:
-    """A command in lines of a slide's width, as a shell takes them."""
-    lines = textwrap.wrap(command, 78, break_long_words=False, break_on_hyphens=False)
+def _wrapped(sentence: str, command: str) -> list[str]:
+    """A sentence and a command behind it or below, in lines of the script's width, as a shell takes them."""
+    if len(sentence) + 1 + len(command) <= WIDTH:
+        return [f"{sentence} {command}"]
+    lines = textwrap.wrap(command, WIDTH - 10, break_long_words=False, break_on_hyphens=False)
     indents = ["    ", *["        "] * (len(lines) - 1)]
-    return [
-        f"{indent}{line}" + (" \\" if number + 1 < len(lines) else "")
-        for number, (indent, line) in enumerate(zip(indents, lines, strict=True))
-    ]
+    joined = " \\\\\n".join(indent + line for indent, line in zip(indents, lines, strict=True))
+    return [sentence, *joined.splitlines()]
+
+
+class _WithoutBlankLines(cst.CSTTransformer):
+    """Takes out the empty lines inside functions; the phases' comments part the blocks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 0
+
+    def visit_IndentedBlock(self, node: cst.IndentedBlock) -> None:
+        self.depth += 1
+
+    def leave_IndentedBlock(self, old: cst.IndentedBlock, new: cst.IndentedBlock) -> cst.IndentedBlock:
+        self.depth -= 1
+        return new
+
+    def leave_EmptyLine(self, old: cst.EmptyLine, new: cst.EmptyLine) -> cst.EmptyLine | cst.RemovalSentinel:
+        return new if new.comment or not self.depth else cst.RemoveFromParent()

@@ -35,7 +35,7 @@ from shared.page import Page
 
 WIDTH = 88
 # Neighbours that are longer than this are functions of their own, also where they are called once.
-MOST_LINES = 5
+MOST_LINES = 8
 # What may be left out, or put off, if nobody uses its result.
 PURE_CALLS = {
     "DataCollatorWithPadding",
@@ -174,6 +174,8 @@ class _Simplify(cst.CSTTransformer):
     def leave_Arg(self, old: cst.Arg, new: cst.Arg) -> cst.Arg:
         if old.keyword:
             self.hidden.subtract([old.keyword.value])
+        if not isinstance(new.value, (cst.Tuple, cst.GeneratorExp, cst.NamedExpr, cst.ConcatenatedString)):
+            new = new.with_changes(value=new.value.with_changes(lpar=[], rpar=[])) if new.value.lpar else new
         if (
             old.star == "**"
             and isinstance(old.value, cst.Name)
@@ -545,6 +547,7 @@ class Fold:
             self._read(name, cst.parse_module(content))
         self._underway: list[str] = []
         self._read_names: Counter[str] = Counter()
+        self._written_names: Counter[str] = Counter()
         # What names stand for in every function of the page.
         self.known: dict[str, cst.BaseExpression] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
@@ -646,7 +649,8 @@ class Fold:
             return None
         lines = sum(len(code_of(each).splitlines()) for each in body)
         is_long = lines > MOST_LINES and self._library[name].module not in self._instead
-        if is_long or (lines > 1 and self._calls_of[name] > 1):
+        # As a function it would take as many lines, its head, and an empty line or two.
+        if is_long or lines * self._calls_of[name] > lines + 4:
             return None
         clashes = set(names_in(body).written) & taken
         return None if clashes else (list(body), returned)
@@ -745,9 +749,12 @@ class Fold:
                 return []
             both = isinstance(target, cst.Tuple) and isinstance(value, cst.Tuple)
             if both and self._is_to_be_split(target, value):
-                pairs = zip(target.elements, value.elements, strict=True)
-                *lines, last = (cst.Assign([cst.AssignTarget(one.value)], other.value) for one, other in pairs)
-                return [*map(_line, lines), line.with_changes(leading_lines=[], body=[last])]
+                pairs = [(one.value, other.value) for one, other in zip(target.elements, value.elements, strict=True)]
+                apart = [pair for pair in pairs if self._is_foldable(*pair)]
+                rest = [pair for pair in pairs if pair not in apart]
+                done = [_line(_assignment([pair])) for pair in apart]
+                # The comment behind the line stays with what is left of it.
+                return [*done, line.with_changes(leading_lines=[], body=[_assignment(rest)])] if rest else done
             if inlined := self._inlined(value, taken - set(_targets(target))):
                 body, returned = inlined
                 result = statement.with_changes(value=returned or cst.Name("None"))
@@ -769,9 +776,17 @@ class Fold:
 
     def _is_to_be_split(self, target: cst.Tuple, value: cst.Tuple) -> bool:
         """Whether assigning a tuple's values one after the other shows what can be folded further."""
-        is_known = any(value_of(each.value) is not NOTHING or _is_alias(each.value) for each in value.elements)
-        names = [name for each in target.elements for name in _targets(each.value)]
-        return (is_known or not all(self._read_names[name] for name in names)) and _can_be_split(target, value)
+        if not _can_be_split(target, value):
+            return False
+        pairs = zip(target.elements, value.elements, strict=True)
+        return any(self._is_foldable(one.value, other.value) for one, other in pairs)
+
+    def _is_foldable(self, target: cst.BaseExpression, value: cst.BaseExpression) -> bool:
+        """Whether a name that is given this value need not be there."""
+        if not isinstance(target, cst.Name):
+            return False
+        is_known = value_of(value) is not NOTHING or _is_alias(value)
+        return (is_known and self._written_names[target.value] == 1) or not self._read_names[target.value]
 
     def simplified(self, node: cst.BaseExpression, known: Mapping[str, cst.BaseExpression]) -> cst.BaseExpression:
         """An expression with values in it, computed."""
@@ -795,7 +810,13 @@ class Fold:
         changed = set(names_in(statement).written)
         for name in [name for name, value in known.items() if _mentions(name, value, changed)]:
             del known[name]
-        if m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
+        both = m.Assign([m.AssignTarget(m.Tuple())], m.Tuple())
+        if m.matches(statement, m.SimpleStatementLine([both])):
+            pairs = zip(statement.body[0].targets[0].target.elements, statement.body[0].value.elements, strict=False)
+            for one, other in pairs:
+                if isinstance(one.value, cst.Name) and value_of(other.value) is not NOTHING:
+                    known[one.value.value] = other.value
+        elif m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
             target, value = statement.body[0].targets[0].target, statement.body[0].value
             is_value = value_of(value) is not NOTHING
             if is_value or (_is_alias(value) and value.value != target.value) or isinstance(value, cst.Dict):
@@ -888,12 +909,16 @@ class Fold:
                 continue
             values = _field_values(found.node, call)
             # What is set before it is read needs no first value.
-            made = [
-                _line(cst.Assign([cst.AssignTarget(cst.Name(attribute))], values[attribute]))
+            first = [
+                (cst.Name(attribute), values[attribute])
                 for attribute in values
                 if attribute in finder.attributes and not finder.is_set_first[attribute]
             ]
-            made[0] = made[0].with_changes(leading_lines=statement.leading_lines)
+            computed = [pair for pair in first if m.findall(pair[1], m.Call())]
+            plain = [pair for pair in first if pair not in computed]
+            made = [_line(_assignment([pair])) for pair in computed] + [_line(_assignment(plain))] * bool(plain)
+            if made:
+                made[0] = made[0].with_changes(leading_lines=statement.leading_lines)
             rest = [each.visit(_AsLocals(name)) for each in statements[number + 1 :]]
             return [*statements[:number], *made, *rest]
         return statements
@@ -904,9 +929,12 @@ class Fold:
         """A function folded; its parameters stay."""
         docstring = node.body.body[: len(node.body.body) - len(_without_docstring(node.body.body))]
         body: list[cst.BaseStatement] = list(_without_docstring(node.body.body))
-        known = {"checkpoint": cst.Name("None"), **self.known}
+        known = dict(self.known)
+        if node.name.value == "train":
+            known["checkpoint"] = cst.Name("None")
         while True:
-            before, self._read_names = "".join(map(code_of, body)), names_in(body).read
+            before, used = "".join(map(code_of, body)), names_in(body)
+            self._read_names, self._written_names = used.read, used.written
             body = self.body(body, known)
             body = self.without_dead(self.with_locals(body), keep=set())
             body = self.with_short(_after_loops(body))
@@ -1095,15 +1123,22 @@ def _joined(one: cst.BaseStatement, two: cst.BaseStatement, used: _Names) -> cst
     if not isinstance(two, cst.SimpleStatementLine) or two.leading_lines:
         return None
     name, value = one.body[0].targets[0].target.value, one.body[0].value
+    goes_on = m.Assign([m.AssignTarget(m.Name(name))], m.Call(m.Attribute(m.Name(name))))
+    if m.matches(two.body[0], goes_on) and names_in(two).read[name] == 1:
+        new = two.visit(_Replace(name, _in_parentheses(value)))
+        new = new.with_changes(body=[new.body[0].with_changes(targets=two.body[0].targets)])
+        return new if len(code_of(new)) < WIDTH - 8 else None
     if used.read[name] != 1 or used.written[name] != 1 or names_in(two).read[name] != 1:
         return None
     is_attribute = m.matches(two.body[0], m.Assign(value=m.Attribute(m.Name(name))))
-    is_plain = m.matches(value, m.Call(m.Attribute(m.Name()), args=[])) or m.matches(
-        value, m.Tuple([m.AtLeastN(m.Element(m.Name()), n=2)])
+    is_plain = m.matches(value, m.Call(m.Attribute(m.Name()), args=[])) or (
+        m.matches(value, m.Call(m.Name()))
+        and all(value_of(arg.value) is not NOTHING or isinstance(arg.value, cst.Name) for arg in value.args)
     )
     if not (is_attribute or (is_plain and len(code_of(value)) <= SHORT)):
         return None
-    return two.visit(_Replace(name, _in_parentheses(value)))
+    new = two.visit(_Replace(name, _in_parentheses(value)))
+    return new if len(code_of(new)) < WIDTH - 4 else None
 
 
 def _can_be_split(target: cst.Tuple, value: cst.Tuple) -> bool:
@@ -1194,6 +1229,15 @@ def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
 
 def _mentions(name: str, value: cst.BaseExpression, changed: set[str]) -> bool:
     return name in changed or bool(set(names_in(value).read) & changed)
+
+
+def _assignment(pairs: Sequence[tuple[cst.BaseExpression, cst.BaseExpression]]) -> cst.Assign:
+    """Names given values, in one statement."""
+    names, values = ([each[side] for each in pairs] for side in (0, 1))
+    if len(pairs) == 1:
+        return cst.Assign([cst.AssignTarget(names[0])], values[0])
+    target, value = (cst.Tuple([cst.Element(each) for each in side], lpar=[], rpar=[]) for side in (names, values))
+    return cst.Assign([cst.AssignTarget(target)], value)
 
 
 def _is_alias(value: cst.BaseExpression) -> bool:

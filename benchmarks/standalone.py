@@ -7,6 +7,7 @@ with `transformers` and `datasets` alone, and save what a run leaves behind with
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,8 @@ def load_tokenizer(config: RunConfig) -> Any:
 def load_model(config: RunConfig, num_labels: int) -> Any:
     """The pretrained body with a new head, in float32."""
     if config.model in MODEL_SHAPES:
-        source = checkpoint(config.model)
-        return AutoModelForSequenceClassification.from_pretrained(source, num_labels=num_labels, dtype=torch.float32)
+        folder = checkpoint(config.model)
+        return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=num_labels)
     return AutoModelForSequenceClassification.from_pretrained(
         config.model, revision=config.model_revision, num_labels=num_labels, dtype=torch.float32
     )
@@ -54,15 +55,11 @@ def load_data(config: RunConfig, tokenizer: Any) -> tuple[Any, Any, int]:
         held_out = held_out.shuffle(seed=config.slice_seed).select(range(config.eval_size))
     reviews = reviews.shuffle(seed=config.slice_seed)
     if config.eval_split is None:
-        # From the far end of the shuffled reviews: none is in both slices.
-        held_out = reviews.select(range(len(reviews) - config.eval_size, len(reviews)))
-    slices = DatasetDict(train=reviews.select(range(config.train_size)), test=held_out)
-    slices = slices.map(
-        lambda batch: tokenizer(batch["text"], truncation=True, max_length=config.max_length),
-        batched=True,
-        remove_columns="text",
-    )
-    return slices["train"], slices["test"], config.num_labels
+        held_out = reviews.select(range(len(reviews) - config.eval_size, len(reviews)))  # the far end
+    data = DatasetDict(train=reviews.select(range(config.train_size)), test=held_out)
+    tokenize = partial(tokenizer, truncation=True, max_length=config.max_length)
+    data = data.map(tokenize, batched=True, input_columns="text", remove_columns="text")
+    return data["train"], data["test"], config.num_labels
 
 
 def log(log_history: list, values: dict, epoch: float, step: int) -> None:

@@ -15,8 +15,8 @@ def duration(steps_per_epoch: int, config: RunConfig) -> tuple[int, int, bool]:
     """How many steps and epochs there are, and whether the last epoch may end early."""
     if config.max_steps > 0:
         return config.max_steps, math.ceil(config.max_steps / steps_per_epoch), True
-    max_steps = math.ceil(config.num_train_epochs * steps_per_epoch)
-    return max_steps, math.ceil(config.num_train_epochs), config.num_train_epochs % 1 > 0
+    epochs = config.num_train_epochs
+    return math.ceil(epochs * steps_per_epoch), math.ceil(epochs), epochs % 1 > 0
 
 
 def ends_step(number: int, train_loader: DataLoader, batches_per_step: int) -> bool:

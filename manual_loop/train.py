@@ -63,8 +63,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     else:
         sampler, eval_sampler = make_samplers(train_dataset, eval_dataset, config)
 
-    # Collator: pads each batch to its own longest review.
-    collator = DataCollatorWithPadding(tokenizer)
+    collator = DataCollatorWithPadding(tokenizer)  # Collator: to a batch's longest.
     # Batch: cut the order into batches.
     options = {"collate_fn": collator, "num_workers": config.dataloader_num_workers}
     options["drop_last"] = config.dataloader_drop_last
@@ -73,12 +72,11 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     eval_loader = DataLoader(eval_dataset, sizes[1], sampler=eval_sampler, **options)
     train_loader, eval_loader = my_share(train_loader), my_share(eval_loader)
 
-    # Epoch: how long.
     per_step = config.gradient_accumulation_steps
     steps_per_epoch = math.ceil(len(train_loader) / per_step)
-    max_steps, epochs, cut_short = duration(steps_per_epoch, config)
+    max_steps, epochs, cut_short = duration(steps_per_epoch, config)  # Epoch: how long.
 
-    # Optimizer: AdamW. Biases and norms never decay; torch alone would let all, by 0.01.
+    # Optimizer: AdamW. Biases and norms never decay; torch by itself lets all, by 0.01.
     parameters = parameter_groups(model, config)
     if config.optim == "adamw_torch_fused":
         settings = adamw_settings(config)  # learning rate, betas, epsilon
@@ -101,24 +99,23 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         load_checkpoint(checkpoint, state, model, parts)
     progress = progress_bar(state.step, max_steps)
     for epoch in range(state.step // steps_per_epoch, epochs):
-        # Shuffle: another order in every epoch, the same one in every run.
         if config.train_sampling_strategy == "random":
-            order.manual_seed(data_seed + epoch)
+            order.manual_seed(data_seed + epoch)  # Shuffle: anew in every epoch.
         # Checkpoint: of an epoch that was cut off, the batches that were left.
         done = 0 if checkpoint is None else state.step % steps_per_epoch * per_step
         batches = batches_left(train_loader, done, state)
         for number, batch in enumerate(batches, start=done + 1):
             training_model.train()  # Train mode: dropout on; the evaluation put it off.
-            batch = batch.to(device)  # Device: ids, mask (batch, tokens), labels (batch,)
+            batch = batch.to(device)  # Device: the data goes to where the model is.
 
-            # Forward: the loss is the mean over the batch, a scalar.
+            # Forward: ids and mask (batch, tokens), labels (batch,); a mean loss.
             step_ends = ends_step(number, train_loader, per_step)
             sync_gradients(training_model, step_ends, config)
             loss, _ = forward(training_model, batch, device, config)
             # Loss: each batch gives its share; an epoch's last step may have fewer.
             loss = loss / batches_of_step(number, train_loader, per_step)
-            # Backward: add to the gradient of every parameter.
-            (scaler.scale(loss) if config.fp16 else loss).backward()
+            scaled = scaler.scale(loss) if config.fp16 else loss
+            scaled.backward()  # Backward: add to the gradient of every parameter.
             state.total_loss += loss.detach()
             if not step_ends:
                 continue
@@ -128,12 +125,11 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
                 scaler.unscale_(optimizer)
             limit = config.max_grad_norm or math.inf
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
-            # Step: move the weights.
             rate, moved = optimizer.param_groups[0]["lr"], True
             if config.fp16:
                 moved = scaled_step(scaler, optimizer, config)
             else:
-                optimizer.step()
+                optimizer.step()  # Step: move the weights.
             if config.lr_scheduler_type not in METRIC_SCHEDULES and moved:
                 scheduler.step()  # Schedule step: the learning rate of the next step.
             optimizer.zero_grad()  # Zero: the next gradients would be added to these.
@@ -182,8 +178,7 @@ def evaluate(model, eval_loader: DataLoader, device, config: RunConfig) -> dict:
     for batch in eval_loader:
         batch = batch.to(device)
         loss, logits = forward(model, batch, device, config)  # logits (batch, classes)
-        # A batch's loss is a mean; repeat it so that a smaller last batch weighs less.
-        losses.append(gather(loss.repeat(len(logits))))
+        losses.append(gather(loss.repeat(len(logits))))  # a small batch weighs less
         right.append(gather(logits.argmax(dim=-1) == batch["labels"]))
     losses, right = join(losses, eval_loader), join(right, eval_loader)
     # numpy's mean, as in Trainer: torch's adds up in another order, rounds otherwise.
