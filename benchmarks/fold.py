@@ -1217,7 +1217,7 @@ def _without_last_comma(nodes: list) -> list:
 
 def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
     """A neighbour with the first paragraph of its docstring only."""
-    if not isinstance(node, cst.FunctionDef):
+    if not isinstance(node, (cst.FunctionDef, cst.ClassDef)):
         return node
     first = node.body.body[0]
     if not m.matches(first, m.SimpleStatementLine([m.Expr(m.SimpleString())])):

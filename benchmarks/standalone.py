@@ -75,16 +75,16 @@ def save_checkpoint(output_dir: str, state: Any, model: Any, tokenizer: Any, par
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     if config.save_total_limit is not None:
-        delete_older_checkpoints(output_dir, config.save_total_limit, state.best_step)
+        delete_older_checkpoints(output_dir, state.best_step, config)
 
 
-def delete_older_checkpoints(output_dir: str, limit: int, best_step: int | None) -> None:
-    """All but the newest `limit`, and the best."""
+def delete_older_checkpoints(output_dir: str, best_step: int | None, config: RunConfig) -> None:
+    """All but the newest, and the best."""
     folders = Path(output_dir).glob("checkpoint-*")
     steps = sorted(int(folder.name.partition("-")[2]) for folder in folders)
-    for step in steps[:-limit]:
-        if step != best_step:
-            shutil.rmtree(f"{output_dir}/checkpoint-{step}")
+    for old in steps[: -config.save_total_limit]:
+        if not config.load_best_model_at_end or old != best_step:
+            shutil.rmtree(f"{output_dir}/checkpoint-{old}")
 
 
 def load_best_model(output_dir: str, state: Any, model: Any) -> None:

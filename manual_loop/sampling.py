@@ -15,6 +15,7 @@ def make_samplers(
     """For training and for the evaluation; None: as the reviews lie."""
     if config.train_sampling_strategy == "sequential":
         return None, None
+    # Shuffle: reviews of like length lie together, so that little is padded.
     group_size = config.per_device_train_batch_size * config.gradient_accumulation_steps
     train_sampler = LengthGroupedSampler(train_dataset, group_size)
     seed = config.seed if config.data_seed is None else config.data_seed

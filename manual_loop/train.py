@@ -114,6 +114,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             loss, _ = forward(training_model, batch, device, config)
             # Loss: each batch gives its share; an epoch's last step may have fewer.
             loss = loss / batches_of_step(number, train_loader, per_step)
+
             scaled = scaler.scale(loss) if config.fp16 else loss
             scaled.backward()  # Backward: add to the gradient of every parameter.
             state.total_loss += loss.detach()

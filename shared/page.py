@@ -44,7 +44,7 @@ OWN_PARAMETERS = ("config", "output_dir", "checkpoint")
 PLAIN_PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
 MUST = (
     f"a page binds a function train({', '.join(OWN_PARAMETERS)}=None), or the plain "
-    f"train({', '.join(PLAIN_PARAMETERS)})"
+    f"train({', '.join(PLAIN_PARAMETERS)}), with or without config"
 )
 # They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
 INSTRUMENTS = tuple(str(ROOT / name) for name in ("shared/recorder.py", "benchmarks/trace.py"))
@@ -365,7 +365,11 @@ def train_of(module: ModuleType, page: Page) -> tuple[Callable, bool]:
     train = getattr(module, "train", None)
     if not callable(train):
         raise PageError(f"{page.name} binds no function `train`: {MUST}")
-    return train, _is_plain(inspect.signature(train), page.name)
+    parameters = _parameters(inspect.signature(train), page.name)
+    if parameters == PLAIN_PARAMETERS[:-1]:
+        # An ejected script has its dials in it.
+        return lambda *given: train(*given[:-1]), True
+    return train, parameters == PLAIN_PARAMETERS
 
 
 def checked_log(returned: Any, page: Page) -> list[dict[str, Any]]:
@@ -441,7 +445,7 @@ def _check_binding(tree: ast.Module, name: str) -> None:
     if train is None and "*" not in bound:
         raise PageError(f"{name} binds no function `train`: {MUST}")
     if isinstance(train, ast.FunctionDef) and not train.decorator_list:
-        _is_plain(_signature(train), name)
+        _parameters(_signature(train), name)
 
 
 def _statements(body: list) -> Iterator[ast.stmt]:
@@ -469,8 +473,8 @@ def _signature(function: ast.FunctionDef) -> inspect.Signature:
     return inspect.signature(names["train"])
 
 
-def _is_plain(signature: inspect.Signature, name: str) -> bool:
-    """Whether a `train` is called with the model, and not with the folder.
+def _parameters(signature: inspect.Signature, name: str) -> tuple[str, ...]:
+    """What a `train` is called with: the model and the data, or the dials and the folder.
 
     Raises:
         SameLoopError: it can be called in neither way.
@@ -480,11 +484,11 @@ def _is_plain(signature: inspect.Signature, name: str) -> bool:
         (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
     )
     given = [each.name for each in signature.parameters.values() if each.kind not in variable]
-    for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS):
+    for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS, PLAIN_PARAMETERS[:-1]):
         # Under other names they are told by their number; under these names each has its place.
         at_their_places = all(name == mine or name not in known for name, mine in zip(given, parameters, strict=False))
         with suppress(TypeError):
             signature.bind(*parameters)
             if at_their_places:
-                return parameters is PLAIN_PARAMETERS
+                return parameters
     raise PageError(f"{name}: train{signature} cannot be called: {MUST}")
