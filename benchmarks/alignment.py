@@ -89,7 +89,8 @@ def stretches(source: str) -> list[Stretch]:
     outside, previous = True, ""
     for number, line in enumerate(lines):
         text = line.strip()
-        if text.startswith("#") and (phase := phase_of(text)):
+        comment = re.search(r"(?:^|  )(# .*)$", text)
+        if comment and (phase := phase_of(comment[1])):
             begins[number] = phase
         elif re.match(r"(import|from) \w", line) and outside and not any(begins[each] == "imports" for each in begins):
             begins[number] = "imports"

@@ -52,7 +52,7 @@ def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Pa
         config,
         world_size,
         instead={path.name: path.read_bytes() for path in INSTEAD},
-        values=_data_values(config),
+        values=_data_values(config, world_size),
     )
     fold.known["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
     fold.no_ops |= {"trainer.add_callback", "progress.update", "progress.close"}
@@ -120,13 +120,16 @@ def _phases(body: list[cst.BaseStatement]) -> list[str]:
     return found
 
 
-def _data_values(config: RunConfig) -> dict[str, Any]:
+def _data_values(config: RunConfig, world_size: int) -> dict[str, Any]:
     """What a script that loads these reviews must know of them: their format, splits and number of classes."""
     values: dict[str, Any] = {"dataset_format": None, "train_split": None, "eval_split": None, "num_labels": 2}
     values["model_revision"] = config.model_revision or HUB_REVISIONS.get(config.model)
     values["dataset_revision"] = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
     if Path(config.model).expanduser().is_dir():
         values["model_revision"] = None
+    if world_size == 1 and config.gradient_accumulation_steps == 1:
+        # Where a step learns from one batch, the remedy has nothing to mend.
+        values["trainer_defaults"] = True
     if config.dataset in REVIEW_SOURCES:
         return values
     path = Path(config.dataset).expanduser()
@@ -146,7 +149,7 @@ def _data_values(config: RunConfig) -> dict[str, Any]:
 def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
     """What the script is, how it runs, and how it is compared."""
     # What a run leaves on the disk changes no number, and `compare` keeps what it needs.
-    plain = RunConfig(**{**config.model_dump(), "save_strategy": RunConfig.build(config.preset).save_strategy})
+    plain = config.model_copy(update={"save_strategy": RunConfig.build(config.preset).save_strategy})
     dials = " ".join(map(shlex.quote, (config if config.load_best_model_at_end else plain).flags()))
     how = "by hand" if loop == "manual" else "through Hugging Face's `Trainer`"
     runs = f"python {name}" if world_size == 1 else f"torchrun --nproc-per-node {world_size} {name}"

@@ -287,6 +287,8 @@ class _Simplify(cst.CSTTransformer):
     def _computed(name: str, call: cst.Call) -> cst.BaseExpression | None:
         """Whole numbers and ranges."""
         values = [value_of(arg.value) for arg in call.args]
+        if name == "str" and isinstance(values[0], str):
+            return call.args[0].value
         if name in ("math.ceil", "int") and len(call.args) == 1:
             inner = call.args[0].value
             if isinstance(values[0], (int, float)):
@@ -1279,7 +1281,7 @@ def _taking_over(lines: Sequence[cst.EmptyLine], statement: cst.BaseStatement) -
     """A statement with the comment of a block whose first lines are gone, unless it begins a block of its own."""
     if not lines:
         return statement
-    if not statement.leading_lines and not isinstance(statement, cst.For):
+    if not statement.leading_lines and not isinstance(statement, cst.For) and not _ends_block(statement):
         return statement.with_changes(leading_lines=lines)
     # Of a whole block that is gone, a blank line is left.
     if any(line.comment is None for line in lines) and not any(

@@ -13,7 +13,6 @@ gradients that are not there yet) is told apart as a repetition.
 from __future__ import annotations
 
 import linecache
-import math
 import sys
 import time
 from collections import deque
@@ -184,13 +183,14 @@ class Tracer:
         self._wrap(torch, "use_deterministic_algorithms", self._on_determinism)
         self._wrap(torch.nn.Module, "to", self._on_model_to)
         self._wrap(DataLoader, "__init__", self._on_loader)
-        self._wrap(transformers.trainer_pt_utils, "get_parameter_names", self._on_decayed)
         self._wrap(Optimizer, "__init__", self._on_optimizer)
         for scheduler in SCHEDULERS:
             self._wrap(scheduler, "__init__", self._on_schedule)
             self._wrap(scheduler, "step", self._on_schedule_step)
         self._wrap(DataLoader, "__iter__", self._on_pass)
-        for sampler in SAMPLERS:
+        # By hand the sampler by length is the page's own class.
+        own = [getattr(module, LengthGroupedSampler.__name__, None) for module in self._modules]
+        for sampler in {*SAMPLERS, *(each for each in own if isinstance(each, type))}:
             self._wrap(sampler, "__iter__", self._on_order)
         self._wrap(DataCollatorWithPadding, "__call__", self._on_collate)
         self._wrap(torch.Tensor, "to", self._on_tensor_to)
@@ -200,7 +200,6 @@ class Tracer:
         self._wrap(torch.Tensor, "backward", self._on_backward)
         self._wrap(torch.Tensor, "__iadd__", self._on_add)
         self._wrap(torch.nn.utils, "clip_grad_norm_", self._on_clip)
-        self._wrap(math, "isfinite", self._on_check)
         self._undo.append(register_optimizer_step_pre_hook(self._on_step).remove)
         for owner in (Optimizer, torch.nn.Module):
             self._wrap(owner, "zero_grad", self._on_zero)
@@ -274,17 +273,16 @@ class Tracer:
             self._event("batch", f"a loader of batches built over {len(dataset)} reviews")
         original(loader, dataset, *args, **kwargs)
 
-    def _on_decayed(self, original: Callable, *args: Any, **kwargs: Any) -> list[str]:
-        names = original(*args, **kwargs)
-        self._event("optimizer", f"{len(names)} tensors picked out that may decay")
-        return names
-
     def _on_optimizer(self, original: Callable, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         original(optimizer, *args, **kwargs)
-        groups = [len(group["params"]) for group in optimizer.param_groups]
-        decay = [group.get("weight_decay") for group in optimizer.param_groups]
+        # Groups with the same settings are as good as one.
+        tensors: dict[float, int] = {}
+        for group in optimizer.param_groups:
+            decay = float(group.get("weight_decay", 0.0))
+            tensors[decay] = tensors.get(decay, 0) + len(group["params"])
+        by_decay = {f"tensors_with_decay_{decay:g}": count for decay, count in sorted(tensors.items()) if count}
         lr = optimizer.param_groups[0]["lr"]
-        self._event("optimizer", f"{type(optimizer).__name__} built", tensors=groups, weight_decay=decay, lr=lr)
+        self._event("optimizer", f"{type(optimizer).__name__} built", **by_decay, lr=lr)
 
     def _on_schedule(self, original: Callable, scheduler: Any, *args: Any, **kwargs: Any) -> None:
         frames = self._frames()
@@ -303,10 +301,12 @@ class Tracer:
         return original(loader)
 
     def _on_order(self, original: Callable, sampler: Any) -> Any:
-        generator = getattr(sampler, "generator", None)
-        name = {RandomSampler: "random", SequentialSampler: "as they lie", LengthGroupedSampler: "by length"}
-        order = next(text for kind, text in name.items() if isinstance(sampler, kind))
-        seed = {"seed": generator.initial_seed()} if isinstance(generator, torch.Generator) else {}
+        generator, own_seed = getattr(sampler, "generator", None), getattr(sampler, "seed", None)
+        name = {RandomSampler: "random", SequentialSampler: "as they lie"}
+        order = next((text for kind, text in name.items() if isinstance(sampler, kind)), "by length")
+        seed = {} if own_seed is None else {"seed": own_seed}
+        if isinstance(generator, torch.Generator):
+            seed = {"seed": generator.initial_seed()}
         self._event("shuffle", f"the order of the reviews: {order}", **seed)
         return original(sampler)
 
@@ -394,12 +394,6 @@ class Tracer:
         norm = original(parameters, max_norm, *args, **kwargs)
         self._event("clip", f"gradients scaled to norm {max_norm:g} at most", frames=frames, grad_norm=norm.item())
         return norm
-
-    def _on_check(self, original: Callable, value: Any) -> bool:
-        result = original(value)
-        if isinstance(value, torch.Tensor) and self._is_called_from_loop(or_neighbour=True):
-            self._event("check", f"the loss so far {'is' if result else 'is not'} finite")
-        return result
 
     def _on_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         self._has_stepped = True
@@ -519,11 +513,9 @@ class Tracer:
         self._activity += 1
         self.repetitions.setdefault(what, self._frames())
 
-    def _is_called_from_loop(self, or_neighbour: bool = False) -> bool:
-        """Whether the wrapped call, three frames up, stands in the page or `trainer.py`, or in a neighbour."""
-        file = sys._getframe(3).f_code.co_filename
-        is_neighbour = or_neighbour and self._page.shown_name(file) is not None
-        return file in (self._page_file, TRAINER_FILE) or is_neighbour
+    def _is_called_from_loop(self) -> bool:
+        """Whether the wrapped call, three frames up, stands in the page or `trainer.py`."""
+        return sys._getframe(3).f_code.co_filename in (self._page_file, TRAINER_FILE)
 
     def _frames(self) -> tuple[Frame, ...]:
         found, frame = [], sys._getframe(1)

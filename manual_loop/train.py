@@ -97,14 +97,15 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     state = TrainingState(total_loss=torch.tensor(0.0, device=device))
     if checkpoint is not None:
         load_checkpoint(checkpoint, state, model, parts)
-    progress = progress_bar(state.step, max_steps)
-    for epoch in range(state.step // steps_per_epoch, epochs):
+    progress = progress_bar(state.step, max_steps)  # Progress: a bar.
+
+    for epoch in range(state.step // steps_per_epoch, epochs):  # Epoch: one by one.
         if config.train_sampling_strategy == "random":
             order.manual_seed(data_seed + epoch)  # Shuffle: anew in every epoch.
         # Checkpoint: of an epoch that was cut off, the batches that were left.
         done = 0 if checkpoint is None else state.step % steps_per_epoch * per_step
         batches = batches_left(train_loader, done, state)
-        for number, batch in enumerate(batches, start=done + 1):
+        for number, batch in enumerate(batches, start=done + 1):  # Batch: one by one.
             training_model.train()  # Train mode: dropout on; the evaluation put it off.
             batch = batch.to(device)  # Device: the data goes to where the model is.
 
@@ -117,9 +118,9 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
 
             scaled = scaler.scale(loss) if config.fp16 else loss
             scaled.backward()  # Backward: add to the gradient of every parameter.
-            state.total_loss += loss.detach()
+            state.total_loss += loss.detach()  # Log: the losses, added up.
             if not step_ends:
-                continue
+                continue  # Loss: the step goes on with the next batch.
 
             # Clip: gradients that are longer than this, all together, are scaled down.
             if config.fp16:
@@ -139,7 +140,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             state.epochs_done = epoch + number / len(train_loader)
             state.ends = state.step == max_steps
             state.epoch_ends = number == len(train_loader) or (cut_short and state.ends)
-            progress.update()
+            progress.update()  # Progress: one step.
 
             # Log: the mean loss since the last line, and this step's norm and rate.
             if is_due(config.logging_strategy, config.logging_steps, state):
@@ -158,9 +159,10 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
                 save_checkpoint(output_dir, state, model, tokenizer, parts, config)
             stop_after_checkpoint(stop, state.step, max_steps)
             if cut_short and state.ends:
-                break
+                break  # Epoch: here the training ends.
 
-    progress.close()
+    progress.close()  # Progress: the bar has come to its end.
+    # Checkpoint: the best one.
     if config.load_best_model_at_end:
         load_best_model(output_dir, state, model)
 

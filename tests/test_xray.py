@@ -17,7 +17,7 @@ from torch.optim.optimizer import Optimizer
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
 
-from benchmarks.alignment import PHASES, segments
+from benchmarks.alignment import PHASES, stretches
 from benchmarks.cli import main
 from benchmarks.trace import TRAINER_FILE, Event, Frame, Tracer
 from benchmarks.xray import (
@@ -83,7 +83,7 @@ def test_every_phase_has_its_line_in_both_loops(quick: XRay) -> None:
 def test_the_line_by_hand_is_in_the_segment_of_its_phase(quick: XRay) -> None:
     phases = {
         number: stretch.phase
-        for stretch in segments("manual", package_page("manual").source)
+        for stretch in stretches(package_page("manual").source)
         for number in range(stretch.first, stretch.first + len(stretch.lines))
     }
     for pair in quick.pairs:

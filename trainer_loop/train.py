@@ -21,7 +21,6 @@ from transformers import (
 from shared.config import RunConfig
 from shared.data import load_data
 from shared.model import load_model, load_tokenizer
-from shared.processes import launched_world_size
 from trainer_loop.callbacks import ExactResume
 
 
@@ -44,8 +43,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     # leaves the division to them. DistilBERT has **kwargs but does not divide, so with
     # accumulation or several processes its loss and gradients would be too large
     # (huggingface/transformers#47688). This line tells Trainer the truth.
-    several = config.gradient_accumulation_steps > 1 or launched_world_size() > 1
-    if several and not config.trainer_defaults:
+    if not config.trainer_defaults:
         model.accepts_loss_kwargs = False
 
     # Arguments: everything that the loop is to do.
@@ -97,10 +95,10 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         logging_strategy=config.logging_strategy,
         logging_steps=config.logging_steps,
         report_to="none",
-        # Evaluate: with `steps` also after the very last step.
+        # Evaluate: on reviews that are not trained on.
         eval_strategy=config.eval_strategy,
         eval_steps=config.eval_steps,
-        # Checkpoint: all it takes to go on. (The callback deletes the older ones.)
+        # Checkpoint: save what there is so far.
         save_strategy=config.save_strategy,
         save_steps=config.save_steps,
         load_best_model_at_end=config.load_best_model_at_end,
@@ -122,7 +120,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     # Checkpoint: so that a run that was cut off and goes on is the same run.
     trainer.add_callback(ExactResume(trainer, config, output_dir, checkpoint))
 
-    # Training: the rest of what the other page does happens in this call.
+    # Epoch: the rest of what the other page does happens in this call.
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
 
     # Save: weights, configuration and tokenizer, ready for `from_pretrained`.
