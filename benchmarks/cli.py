@@ -16,7 +16,7 @@ from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.config import RunConfig, option
 from shared.errors import SameLoopError
-from shared.page import kept_pages, pages_of
+from shared.page import Page, kept_pages, pages_of
 from shared.record import RunRecord
 from shared.run import default_output_dir
 from trainer_loop.command import command as trainer_command
@@ -85,46 +85,142 @@ def locate(output_dir: Path) -> int:
     return 0 if located is None else DIVERGED
 
 
-@sameloop.command()
-@click.argument("output_dir", required=False, type=click.Path(path_type=Path), metavar="[RUN]")
-@click.option("--loop", "file", metavar="FILE", help="a file of yours in place of the manual page")
-def diff(output_dir: Path | None, file: str | None) -> None:
-    """Show the two pages side by side, aligned by what their lines do, and what each phase costs by hand.
+def _dials_of_run(output_dir: Path, parameters: dict[str, Any], what: str) -> tuple[RunConfig, dict[str, Page]]:
+    """The dials and the pages of the comparison in a folder.
 
-    With RUN, a comparison's folder, the pages that it ran.
+    Raises:
+        SameLoopError: other dials are given besides, or there is no such comparison.
     """
-    if output_dir and file:
-        raise SameLoopError("RUN and --loop exclude each other: RUN has its own pages")
-    pages = kept_pages(output_dir) if output_dir else pages_of(RunConfig.build(loop=file))
+    source_of = click.get_current_context().get_parameter_source
+    given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
+    if given:
+        raise SameLoopError(f"{option(given[0])}: {what} of {output_dir} has its dials; leave out one of the two")
+    return RunRecord.read(output_dir / "manual").config, kept_pages(output_dir)
+
+
+def _diff(output_dir: Path | None, phase: str | None, dial: tuple[str, ...], **parameters: Any) -> None:
+    if output_dir is None:
+        config = config_from(parameters)
+        pages = pages_of(config)
+    else:
+        config, pages = _dials_of_run(output_dir, parameters, "the diff")
 
     from rich.console import Console
 
-    from benchmarks.diff import WIDTH, print_diff
+    from benchmarks.diff import print_dial_diff, print_diff
+    from benchmarks.fold import folded_source
 
-    print_diff(pages, Console(width=WIDTH, highlight=False))
+    console = Console(highlight=False)
+    if dial:
+        if phase or pages["manual"].is_own:
+            raise SameLoopError(
+                "--dial shows SameLoop's own page without and with a dial: leave out --phase and --loop"
+            )
+        other = RunConfig.build(config.preset, **{**config.dials, **_pairs(dial)})
+        before, after = (folded_source(pages["manual"], each) for each in (config, other))
+        shown = " ".join(f"{option(name)} {value}" for name, value in _pairs(dial).items())
+        print_dial_diff(before, after, shown, console)
+        return
+    sources = {loop: folded_source(page, config) for loop, page in pages.items()}
+    print_diff(sources, console, names={loop: page.name for loop, page in pages.items()}, phase=phase)
+
+
+def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
+    """`NAME=VALUE` as a dial and its value.
+
+    Raises:
+        SameLoopError: it has another form, or there is no such dial.
+    """
+    found = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        name = name.lstrip("-").replace("-", "_")
+        if not equals or name not in RunConfig.model_fields or name in ("preset", "loop"):
+            raise SameLoopError(f"--dial {text}: give a dial and its value, as gradient_accumulation_steps=4")
+        found[name] = value
+    return found
+
+
+sameloop.add_command(
+    DialCommand(
+        "diff",
+        params=[
+            click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]"),
+            debug_option(),
+            click.Option(["--phase"], metavar="NAME", help="only this phase, for example clip"),
+            click.Option(
+                ["--dial"],
+                multiple=True,
+                metavar="NAME=VALUE",
+                help="instead: the page without this dial and with it; what one argument of Trainer is by hand",
+            ),
+            *dial_options(),
+        ],
+        callback=_diff,
+        help="Show the two pages of a run side by side, folded to its dials, aligned by what their lines do, and what "
+        "each phase costs by hand. With RUN, a comparison's folder, the pages and the dials that it ran.",
+        context_settings=CONTEXT,
+    )
+)
+
+
+def _eject(output: Path | None, trainer: bool, nproc_per_node: int, **parameters: Any) -> None:
+    source_of = click.get_current_context().get_parameter_source
+    if source_of("save_strategy") is not click.core.ParameterSource.COMMANDLINE and not parameters.get(
+        "load_best_model_at_end"
+    ):
+        # A script that only ends with a model needs no checkpoints on the way, unless it is asked for them.
+        parameters["save_strategy"] = "no"
+    config = config_from(parameters)
+
+    from benchmarks.eject import eject, write_script
+
+    source = eject(config, "trainer" if trainer else "manual", nproc_per_node, output)
+    if output is None:
+        click.echo(source, nl=False)
+    else:
+        write_script(source, output)
+        click.echo(f"written: {output}", err=True)
+
+
+sameloop.add_command(
+    DialCommand(
+        "eject",
+        params=[
+            debug_option(),
+            click.Option(
+                ["-o", "--output"],
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="where the script goes; a file that is there is not overwritten  [default: the terminal]",
+            ),
+            click.Option(["--trainer"], is_flag=True, help="the other side: the Trainer script, no default arguments"),
+            processes,
+            *dial_options(),
+        ],
+        callback=_eject,
+        help="Write the loop by hand that these dials stand for, as a script that runs on its own: no dial that is "
+        "off, no branch that cannot be taken. Checkpoints only with --save-strategy.",
+        context_settings=CONTEXT,
+    )
+)
 
 
 def _xray(output_dir: Path | None, step: int | None, as_json: bool, **parameters: Any) -> int:
     if output_dir is None:
         config, pages = config_from(parameters), None
     else:
-        source_of = click.get_current_context().get_parameter_source
-        given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
-        if given:
-            raise SameLoopError(
-                f"{option(given[0])}: the x-ray of {output_dir} has its dials; leave out one of the two"
-            )
-        config, pages = RunRecord.read(output_dir / "manual").config, kept_pages(output_dir)
+        config, pages = _dials_of_run(output_dir, parameters, "the x-ray")
 
     from rich.console import Console
 
-    from benchmarks.xray import WIDTH, print_xray, xray
+    from benchmarks.xray import print_xray, xray
 
     found = xray(config, step, pages)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:
-        print_xray(found, Console(width=WIDTH, highlight=False))
+        print_xray(found, Console(highlight=False))
     return 0 if found.first_difference is None else DIVERGED
 
 
@@ -199,7 +295,7 @@ def speed(pairs: int, preset: str) -> None:
     print_speed(preset, pairs)
 
 
-for each in (locate, diff, draw_plot, report, doctor, speed):
+for each in (locate, draw_plot, report, doctor, speed):
     each.params.append(debug_option())
 
 

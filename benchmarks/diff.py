@@ -1,47 +1,67 @@
-"""`sameloop diff`: the two pages side by side, aligned by what their lines do."""
+"""`sameloop diff`: the two pages of a run side by side, and what one dial is by hand.
+
+Both pages are folded to the dials of the run, so that what is shown is what runs; twins stand on one row.
+"""
 
 from __future__ import annotations
 
+import difflib
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.alignment import PHASES, Stretch, by_phase, code_lines
+from benchmarks.alignment import PHASES, Phase, Stretch, by_phase, code_lines
+from shared.errors import SameLoopError
 from shared.folder import LOOPS
-from shared.page import Page
 
-WIDTH = 100
-SIDE = (WIDTH - 7) // 2
+# Side by side, code of 88 columns needs room; on less than this the pages stand one below the other.
+LEAST_FOR_TWO = 120
+UNSHOWN = ("page", "imports")
 
 
-def print_diff(pages: Mapping[str, Page], console: Console) -> None:
+def print_diff(
+    sources: Mapping[str, str], console: Console, *, names: Mapping[str, str], phase: str | None = None
+) -> None:
     """Print every phase with its lines on both pages, then what each costs by hand and what buys it.
 
     Args:
-        pages: both loops'.
-        console: coloured when it is a terminal, plain when it is not.
+        sources: both loops' pages, as they are to be shown.
+        console: coloured when it is a terminal, plain when it is not; as wide as it is.
+        names: what the pages are called.
+        phase: show this one only.
+
+    Raises:
+        SameLoopError: there is no such phase.
     """
-    manual, trainer = (by_phase(loop, pages[loop].source) for loop in LOOPS)
-    table = Table(width=WIDTH, show_lines=True, title="The same job twice", title_justify="left")
-    for loop in LOOPS:
-        table.add_column(pages[loop].name, width=SIDE, overflow="fold")
-    for phase in PHASES:
-        ours, theirs = manual[phase.name], trainer[phase.name]
-        table.add_row(
-            _side(phase.does, ours, "by hand: nothing"),
-            _side(phase.does, theirs, f"bought with: {phase.bought}"),
-        )
+    shown = [each for each in PHASES if phase in (None, each.name)]
+    if not shown:
+        raise SameLoopError(f"--phase {phase}: there is none; choose one of {', '.join(each.name for each in PHASES)}")
+    manual, trainer = (by_phase(sources[loop]) for loop in LOOPS)
+    wide = console.width >= LEAST_FOR_TWO
+    table = Table(expand=True, show_lines=True, title="The same job twice", title_justify="left", show_header=wide)
+    for loop in LOOPS if wide else LOOPS[:1]:
+        table.add_column(names[loop], overflow="fold", ratio=1)
+    for each in shown:
+        sides = _side(each, manual[each.name], None), _side(each, trainer[each.name], f"bought with: {each.bought}")
+        if not (manual[each.name] or trainer[each.name]):
+            continue
+        if wide:
+            table.add_row(*sides)
+        else:
+            rows = [Group(Text(names[loop], style="italic"), side) for loop, side in zip(LOOPS, sides, strict=True)]
+            table.add_row(Group(*rows))
     console.print(table)
-    console.print(summary(manual, trainer))
+    if phase is None:
+        console.print(summary(manual, trainer))
 
 
-def summary(manual: dict[str, list[Stretch]], trainer: dict[str, list[Stretch]]) -> Table:
+def summary(manual: Mapping[str, list[Stretch]], trainer: Mapping[str, list[Stretch]]) -> Table:
     """Lines of code by phase on both pages, and what buys the phase from `Trainer`."""
-    table = Table(title="What each phase costs, in lines of code", title_justify="left", width=WIDTH)
+    table = Table(title="What each phase costs, in lines of code", title_justify="left")
     table.add_column("phase")
     table.add_column("by hand", justify="right")
     table.add_column("Trainer", justify="right")
@@ -49,21 +69,75 @@ def summary(manual: dict[str, list[Stretch]], trainer: dict[str, list[Stretch]])
     totals = [0, 0]
     for phase in PHASES:
         counts = code_lines(manual[phase.name]), code_lines(trainer[phase.name])
-        totals = [total + count for total, count in zip(totals, counts, strict=True)]
-        table.add_row(phase.name, *(str(count) for count in counts), phase.bought)
+        if any(counts):
+            totals = [total + count for total, count in zip(totals, counts, strict=True)]
+            table.add_row(phase.name, *(str(count) for count in counts), phase.bought)
     table.add_section()
     table.add_row("all", *(str(total) for total in totals), "")
     return table
 
 
-def _side(does: str, stretches: list[Stretch], nothing: str) -> Table:
+def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
+    """The lines of code that only the second page has, and those that only the first has; imports left out."""
+    lines = [[line.strip() for line in _code(source)] for source in (before, after)]
+    found = difflib.unified_diff(*lines, n=0, lineterm="")
+    changes = [line for line in found if not line.startswith(("---", "+++", "@@"))]
+    return [line[1:] for line in changes if line[0] == "+"], [line[1:] for line in changes if line[0] == "-"]
+
+
+def print_dial_diff(before: str, after: str, option: str, console: Console) -> None:
+    """Print what a dial changes on the manual page: the lines that go and come, each with a few around it.
+
+    Args:
+        before, after: the page folded without the dial and with it.
+        option: the dial and its value, as on the command line.
+        console: as wide as it is.
+    """
+    new, gone = changed_lines(before, after)
+    console.print(Text.assemble((option, "bold"), f", by hand: {count(new)} more, {count(gone)} less"))
+    lines = [_shown(source) for source in (before, after)]
+    for line in difflib.unified_diff(*lines, n=2, lineterm=""):
+        if line.startswith(("---", "+++")):
+            continue
+        if line.startswith("@@"):
+            console.print(Text("…", style="dim"))
+            continue
+        console.print(Text(line, style={"+": "green", "-": "red"}.get(line[0], "")), soft_wrap=True)
+
+
+def count(lines: Sequence[str]) -> str:
+    """`1 line`, `3 lines`, `no line`."""
+    return {0: "no line", 1: "1 line"}.get(len(lines), f"{len(lines)} lines")
+
+
+def _code(source: str) -> list[str]:
+    """A page's lines of code: no comments, blank lines, imports, docstrings of its own."""
+    found = []
+    for stretch in (each for each in _all(source) if each.phase not in UNSHOWN):
+        for line in stretch.lines:
+            code = line.partition("  # ")[0].strip()
+            if code and not code.startswith(("#", '"""')):
+                found.append(code)
+    return found
+
+
+def _shown(source: str) -> list[str]:
+    return [line for stretch in _all(source) if stretch.phase not in UNSHOWN for line in stretch.lines]
+
+
+def _all(source: str) -> list[Stretch]:
+    found = [stretch for each in by_phase(source).values() for stretch in each]
+    return sorted(found, key=lambda stretch: stretch.first)
+
+
+def _side(phase: Phase, stretches: list[Stretch], nothing: str | None) -> RenderableType:
     """One phase on one page: what it does, then its lines with their numbers."""
     side = Table.grid(expand=True, padding=(0, 1, 0, 0))
     side.add_column(justify="right", style="dim", width=3)
     side.add_column(overflow="fold", ratio=1)
-    side.add_row("", Text(does, style="bold"))
+    side.add_row("", Text(phase.does, style="bold"))
     if not stretches:
-        side.add_row("", Text(nothing, style="italic"))
+        side.add_row("", Text(nothing or "by hand: nothing", style="italic"))
     python = Syntax("", "python", theme="ansi_dark", background_color="default")
     for stretch in stretches:
         code = textwrap.dedent("\n".join(stretch.lines)).rstrip("\n")

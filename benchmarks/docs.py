@@ -73,10 +73,10 @@ def xray_text() -> str:
     """The x-ray of the quick preset's first step, as the terminal shows it."""
     from rich.console import Console
 
-    from benchmarks.xray import WIDTH, print_step, xray
+    from benchmarks.xray import print_step, xray
     from shared.config import RunConfig
 
-    shown = Console(file=io.StringIO(), width=WIDTH, highlight=False)
+    shown = Console(file=io.StringIO(), width=100, highlight=False)
     print_step(xray(RunConfig.build("quick")), shown)
     return "\n".join(line.rstrip() for line in shown.file.getvalue().rstrip().splitlines())
 

@@ -16,15 +16,13 @@ from typing import Any
 import libcst as cst
 
 from benchmarks.alignment import phase_of
-from benchmarks.fold import WIDTH, Fold, formatted, names_in
+from benchmarks.fold import INSTEAD, WIDTH, Fold, formatted, names_in
 from shared.config import HUB_REVISIONS, RunConfig, job_name
 from shared.data import EVAL_SPLITS, FILE_FORMATS, load_splits
 from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.errors import SameLoopError
 from shared.page import package_page
 
-HERE = Path(__file__).parent
-INSTEAD = (HERE / "standalone.py", HERE.parent / "shared" / "determinism.py")
 SETUP = ("seed", "data", "model")
 PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset")
 # Arguments of `TrainingArguments` on the page that are no dials, and change no number of a single process.
@@ -71,6 +69,21 @@ def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Pa
         line = next(line.strip() for line in source.splitlines() if re.search(r"\bconfig\b", line))
         raise SameLoopError(f"eject cannot fold this line of the page, which is a mistake of SameLoop's: {line}")
     return source
+
+
+def write_script(source: str, file: Path) -> None:
+    """Write a script to a file that is not there yet.
+
+    Raises:
+        SameLoopError: it is there, or it cannot be written.
+    """
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(source)
+    except FileExistsError:
+        raise SameLoopError(f"{file} is there already; it stays as it is: give another name with -o") from None
+    except OSError as error:
+        raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place with -o") from None
 
 
 def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, cst.FunctionDef]:

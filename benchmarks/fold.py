@@ -23,7 +23,9 @@ import math
 import operator
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import libcst as cst
@@ -34,6 +36,9 @@ from shared.config import RunConfig
 from shared.page import Page
 
 WIDTH = 88
+# Whose functions stand in the place of SameLoop's own where a page is shown or stands alone.
+INSTEAD = (Path(__file__).with_name("standalone.py"), Path(__file__).parent.parent / "shared" / "determinism.py")
+LOADING = ("load_data", "load_model", "load_tokenizer", "use_deterministic_algorithms")
 # Neighbours that are longer than this are functions of their own, also where they are called once.
 MOST_LINES = 8
 # What may be left out, or put off, if nobody uses its result.
@@ -115,6 +120,14 @@ def literal(value: Any) -> cst.BaseExpression:
     """A value as an expression. A float that is whole stays one: `1.0` is not `1`."""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
     return cst.parse_expression(text.replace("e-0", "e-") if isinstance(value, float) else text)
+
+
+def _computed(compute: Callable, *values: Any) -> Any:
+    """What comes out, `NOTHING` if an error does: then the page has it, too, and keeps it."""
+    try:
+        return compute(*values)
+    except (ArithmeticError, TypeError):
+        return NOTHING
 
 
 def _is_atom(node: cst.CSTNode) -> bool:
@@ -218,7 +231,8 @@ class _Simplify(cst.CSTTransformer):
             target = new.comparisons[0]
             left, right = value_of(new.left), self.fold.constant(target.comparator)
             if left is not NOTHING and right is not NOTHING:
-                return literal(COMPARISONS[type(target.operator)](left, right))
+                value = _computed(COMPARISONS[type(target.operator)], left, right)
+                return new if value is NOTHING else literal(value)
         return new
 
     def leave_UnaryOperation(self, old: cst.UnaryOperation, new: cst.UnaryOperation) -> cst.BaseExpression:
@@ -236,8 +250,9 @@ class _Simplify(cst.CSTTransformer):
 
     def leave_BinaryOperation(self, old: cst.BinaryOperation, new: cst.BinaryOperation) -> cst.BaseExpression:
         left, right, kind = value_of(new.left), value_of(new.right), type(new.operator)
-        if left is not NOTHING and right is not NOTHING and kind in BINARY:
-            return literal(BINARY[kind](left, right))
+        if isinstance(left, (int, float)) and isinstance(right, (int, float)) and kind in BINARY:
+            value = _computed(BINARY[kind], left, right)
+            return new if value is NOTHING else literal(value)
         if right == 1 and kind in (cst.Divide, cst.Multiply):
             return _instead(old, new.left)
         if left == 1 and kind is cst.Multiply:
@@ -482,10 +497,25 @@ class _Names(cst.CSTVisitor):
 
 def names_in(nodes: cst.CSTNode | Iterable[cst.CSTNode]) -> _Names:
     """The names that are read and written in nodes."""
+    if isinstance(nodes, cst.CSTNode):
+        return _names_in(nodes)
     found = _Names()
-    for node in [nodes] if isinstance(nodes, cst.CSTNode) else nodes:
-        node.visit(found)
+    for node in nodes:
+        one = _names_in(node)
+        found.read.update(one.read)
+        found.written.update(one.written)
     return found
+
+
+@lru_cache(maxsize=10_000)
+def _names_in(node: cst.CSTNode) -> _Names:
+    """A node never changes, and is asked for often."""
+    found = _Names()
+    node.visit(found)
+    return found
+
+
+_parsed = lru_cache(maxsize=100)(cst.parse_module)
 
 
 def _targets(target: cst.BaseExpression) -> list[str]:
@@ -507,6 +537,7 @@ class Fold:
         config: the dials.
         world_size: how many processes the run has.
         instead: modules whose functions take the place of functions that the page imports, by their names.
+        called: functions that stay calls, whatever `instead` says of them.
         values: what else `config` has in `instead`, or another value of a dial.
 
     Raises:
@@ -520,6 +551,7 @@ class Fold:
         world_size: int = 1,
         *,
         instead: Mapping[str, bytes] | None = None,
+        called: Collection[str] = (),
         values: Mapping[str, Any] | None = None,
     ) -> None:
         self.dials = {**config.dials, **(values or {})}
@@ -535,7 +567,7 @@ class Fold:
         self.no_ops = {"stop_after_checkpoint"}
         # Arguments that are given in any case and change no number.
         self.left_out: set[str] = set()
-        self.page = cst.parse_module(page.files[page.name])
+        self.page = _parsed(page.files[page.name])
         package = page.name.rpartition("/")[0]
         neighbours = {
             name: content for name, content in page.files.items() if name != page.name and name.startswith(package)
@@ -546,7 +578,9 @@ class Fold:
         self._instead = set(instead or {})
         self._read(page.name, self.page, is_page=True)
         for name, content in {**neighbours, **(instead or {})}.items():
-            self._read(name, cst.parse_module(content))
+            self._read(name, _parsed(content))
+        for name in called:
+            self._library.pop(name, None)
         self._underway: list[str] = []
         self._read_names: Counter[str] = Counter()
         self._written_names: Counter[str] = Counter()
@@ -1315,3 +1349,34 @@ def formatted(source: str) -> str:
         ran = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
         source = ran.stdout or source
     return source
+
+
+def folded_source(page: Page, config: RunConfig, world_size: int = 1) -> str:
+    """A page as these dials leave it, for whoever shows it; a file of the user's stays as it is.
+
+    Args:
+        page: either loop's.
+        config: the dials.
+        world_size: how many processes the run has.
+    """
+    if page.is_own:
+        return page.source
+    try:
+        return _folded_source(page, config, world_size)
+    except FoldError:  # somebody tries things out on the page
+        return page.source
+
+
+def _folded_source(page: Page, config: RunConfig, world_size: int) -> str:
+    values = {}
+    if world_size == 1 and config.gradient_accumulation_steps == 1:
+        # Where a step learns from one batch, the remedy on Trainer's page has nothing to mend.
+        values["trainer_defaults"] = True
+    # What it loads stays a call, what it saves is told in short.
+    instead = {file.name: file.read_bytes() for file in INSTEAD}
+    fold = Fold(page, config, world_size, instead=instead, called=LOADING, values=values)
+    fold.no_ops.add("trainer.add_callback")
+    statements = fold.module()
+    docstring = cst.Module([fold.page.body[0]]).code
+    imports = "\n".join(fold.imports(statements))
+    return formatted(f"{docstring}\n{imports}\n\n\n{cst.Module(statements).code}")

@@ -24,10 +24,11 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from benchmarks.alignment import PHASES, aligned, by_phase, code_lines
+from benchmarks.alignment import PHASES, by_phase, code_lines, stretches
 from benchmarks.causes import NOT_DECIDED
 from benchmarks.chart_styles import STYLES
 from benchmarks.compare import read_comparison
+from benchmarks.fold import folded_source
 from benchmarks.plot import NAMES, gather, inline_svg_of
 from benchmarks.table import cell, cost_rows, notes
 from benchmarks.timing import which_is_faster
@@ -171,6 +172,8 @@ def render(
     environment.filters["json"] = json_for_script
     environment.filters["with_code"] = with_code
     config, machine = records[0].config, comparison["environment"]
+    world_size = records[0].header["world_size"]
+    sources = {loop: folded_source(page, config, world_size) for loop, page in (pages or {}).items()}
     commit = machine["git"] or ""
     return environment.get_template("report.html").render(
         comparison=comparison,
@@ -185,8 +188,8 @@ def render(
         is_dirty=commit.endswith("-dirty"),
         names=NAMES,
         charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
-        pages={loop: (page.name, code(loop, page.source)) for loop, page in (pages or {}).items()},
-        phases=phase_notes(pages or {}, found),
+        pages={loop: (page.name, code(sources[loop])) for loop, page in (pages or {}).items()},
+        phases=phase_notes(sources, found),
         costs=cost_rows(comparison, records, missing="–"),
         faster=which_is_faster(*records),
         epochs=epochs(comparison),
@@ -281,7 +284,7 @@ def _themed(svg: str) -> str:
 # The code -----------------------------------------------------------------------------------------
 
 
-def code(loop: str, source: str) -> list[dict[str, Any]]:
+def code(source: str) -> list[dict[str, Any]]:
     """A page cut into its segments, its lines coloured: phase, number of the first line, lines of HTML."""
     lexer, formatter = PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
     # The formatter closes what it opens on every line.
@@ -296,13 +299,13 @@ def code(loop: str, source: str) -> list[dict[str, Any]]:
                 for number in range(stretch.first, stretch.first + len(stretch.lines))
             ],
         }
-        for stretch in aligned(loop, source)
+        for stretch in stretches(source)
     ]
 
 
-def phase_notes(pages: Mapping[str, Page], found: XRay | None) -> dict[str, dict[str, Any]]:
+def phase_notes(sources: Mapping[str, str], found: XRay | None) -> dict[str, dict[str, Any]]:
     """By phase: what it does, what buys it, its lines of code on both pages, and Trainer's own line in the x-ray."""
-    stretches = {loop: by_phase(loop, page.source) for loop, page in pages.items()}
+    pieces = {loop: by_phase(source) for loop, source in sources.items()}
     stacks: dict[str, str] = {}
     for pair in found.pairs if found else ():
         if pair.trainer is not None and pair.trainer.phase not in stacks:
@@ -312,7 +315,7 @@ def phase_notes(pages: Mapping[str, Page], found: XRay | None) -> dict[str, dict
         phase.name: {
             "does": phase.does,
             "bought": phase.bought,
-            "lines": {loop: code_lines(found[phase.name]) for loop, found in stretches.items()},
+            "lines": {loop: code_lines(found[phase.name]) for loop, found in pieces.items()},
             "trainer": stacks.get(phase.name, ""),
         }
         for phase in PHASES

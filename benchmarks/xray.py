@@ -35,7 +35,6 @@ from shared.run import run_loop
 LEAST_REVIEWS = 16
 # Calls of Trainer's that took less in all are counted together.
 WORTH_A_LINE = 100e-6
-WIDTH = 100
 BOOKKEEPING = {
     "step": "In a step",
     "after": "After a step",
@@ -409,7 +408,7 @@ def _with_prefix(found: XRay, console: Console) -> list[tuple[str, list[Pair]]]:
 def events_table(title: str, pairs: list[Pair], found: XRay) -> Table:
     """One part of the run: of each event what happened, the line by hand, and the stack without what all have."""
     page = Path(found.page).name
-    table = Table(title=title, title_justify="left", title_style="bold", width=WIDTH, show_header=False, box=None)
+    table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_header=False, box=None)
     table.add_column(width=8, style="dim", justify="right")
     table.add_column(ratio=1, overflow="fold")
     for pair in pairs:
@@ -434,7 +433,7 @@ def verdict_text(found: XRay) -> Text:
 
 def bookkeeping_table(found: XRay) -> Table:
     """What only `Trainer` does, in the step, the evaluation and around them."""
-    table = Table(title="What Trainer calls besides, none of the events inside", title_justify="left", width=WIDTH)
+    table = Table(title="What Trainer calls besides, none of the events inside", title_justify="left")
     for heading, justify in (
         ("", "left"),
         ("calls", "right"),
