@@ -65,7 +65,7 @@ def summary(manual: Mapping[str, list[Stretch]], trainer: Mapping[str, list[Stre
     table.add_column("phase")
     table.add_column("by hand", justify="right")
     table.add_column("Trainer", justify="right")
-    table.add_column("what buys it")
+    table.add_column("what buys it", overflow="fold")
     totals = [0, 0]
     for phase in PHASES:
         counts = code_lines(manual[phase.name]), code_lines(trainer[phase.name])
@@ -100,7 +100,7 @@ def print_dial_diff(before: str, after: str, option: str, console: Console) -> N
         if line.startswith(("---", "+++")):
             continue
         if line.startswith("@@"):
-            console.print(Text("…", style="dim"))
+            console.print(Text("...", style="dim"))
             continue
         console.print(Text(line, style={"+": "green", "-": "red"}.get(line[0], "")), soft_wrap=True)
 

@@ -21,17 +21,20 @@ from typing import Any, NamedTuple, get_args
 
 import click
 import torch
+from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.compare import LOOPS, run_in_fresh_process
 from benchmarks.edits import EDITS, IDENTICAL, Edit, edited_page
+from benchmarks.eject import eject
 from benchmarks.faults import DIALS as FAULT_DIALS
 from benchmarks.faults import FAULTS, Fault, faulty_page
 from benchmarks.verdict import compare_runs
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
-from shared.page import package_page
+from shared.page import own_page, package_page
 from shared.progress import announce
+from shared.record import WEIGHTS_FILE
 from shared.run import environment, run_loop
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -457,6 +460,35 @@ def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
         yield RunConfig.build("tiny", **best), 1 - len(missing) / len(every)
 
 
+def ejected_differences(config: RunConfig, folder: Path) -> list[str]:
+    """Eject the loop of these dials, run it against `Trainer` in this process, and compare in full.
+
+    Args:
+        config: the dials.
+        folder: gets the script, `manual/` and `trainer/`.
+
+    Returns:
+        What differs; empty if every step, evaluation and weight is equal.
+    """
+    script = folder / "my_loop.py"
+    script.write_text(eject(config, file=script), encoding="utf-8")
+    pages = {
+        "manual": own_page(script),
+        "trainer": package_page("trainer", importlib.import_module("trainer_loop.train")),
+    }
+    for loop, page in pages.items():
+        own = config.model_copy(update={"loop": str(script) if loop == "manual" else None})
+        try:
+            run_loop(loop, page, own, folder / loop)
+        finally:
+            _allow_any_algorithm()
+    comparison = compare_runs(*(folder / loop for loop in LOOPS))
+    weights = [load_file(folder / loop / WEIGHTS_FILE) for loop in LOOPS]
+    unequal = [name for name in weights[1] if not torch.equal(weights[0][name], weights[1][name])]
+    first = comparison["first_divergence"]
+    return ([] if first is None else [f"step {first['step']}: {first['quantity']}"]) + unequal
+
+
 # The commands -------------------------------------------------------------------------------------
 
 
@@ -510,10 +542,27 @@ def sweep(configurations: int) -> None:
         if comparison["verdict"] != "identical":
             different += 1
             click.echo(f"{comparison['first_divergence']}\n  sameloop compare {' '.join(config.flags())}")
+    _end_sweep("configurations", configurations, different, covered, started)
+
+
+@parity.command("sweep-ejected")
+@click.option("--configurations", type=click.IntRange(min=1), default=100, show_default=True)
+def sweep_ejected(configurations: int) -> None:
+    """The same search with ejected scripts against Trainer; exit status 1 if any pair of runs differs."""
+    started, different, covered = time.perf_counter(), 0, 0.0
+    for config, covered in tqdm(covering_configurations(configurations), total=configurations, disable=None):  # noqa: B007
+        with tempfile.TemporaryDirectory() as folder:
+            differences = _quietly(ejected_differences, config, Path(folder))
+        if differences:
+            different += 1
+            click.echo(f"{differences[:3]}\n  sameloop eject {' '.join(config.flags())}")
+    _end_sweep("ejected scripts", configurations, different, covered, started)
+
+
+def _end_sweep(what: str, count: int, different: int, covered: float, started: float) -> None:
     minutes = (time.perf_counter() - started) / 60
     click.echo(
-        f"{configurations} configurations, {different} different; {covered:.1%} of all pairs of dial values met; "
-        f"{minutes:.1f} minutes"
+        f"{count} {what}, {different} different; {covered:.1%} of all pairs of dial values met; {minutes:.1f} minutes"
     )
     raise SystemExit(min(different, 1))
 

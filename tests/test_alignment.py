@@ -1,4 +1,4 @@
-"""The two pages side by side: every line has its place, and no line moves unnoticed."""
+"""The two pages side by side: every line has its place, told by the pages' own comments."""
 
 from __future__ import annotations
 
@@ -9,29 +9,33 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.alignment import PHASES, aligned, by_phase, code_lines, segments
+from benchmarks.alignment import PHASES, by_phase, code_lines, phase_of, stretches
 from benchmarks.cli import main
-from benchmarks.diff import WIDTH, print_diff
+from benchmarks.diff import LEAST_FOR_TWO, changed_lines, print_diff
+from benchmarks.fold import folded_source
 from shared.config import RunConfig
-from shared.page import package_page, pages_of
+from shared.page import package_page
 from tests.conftest import LOOPS
 
 PAGES = {loop: package_page(loop).source for loop in LOOPS}
+# The page of all dials has a line for every dial; at the quick preset's the folded ones are what is shown.
+FOLDED = {loop: folded_source(package_page(loop), RunConfig.build("quick")) for loop in LOOPS}
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_line_of_the_page_belongs_to_one_phase(page: str) -> None:
-    source = PAGES[page].splitlines()
-    assert [line for stretch in segments(page, PAGES[page]) for line in stretch.lines] == source
-    names = {phase.name for phase in PHASES}
-    assert {stretch.phase for stretch in segments(page, PAGES[page])} <= names
-    assert sum(code_lines(found) for found in by_phase(page, PAGES[page]).values()) == sum(
-        bool(line.strip()) and not line.strip().startswith("#") for line in source
+@pytest.mark.parametrize("source", [*PAGES.values(), *FOLDED.values()], ids=[*PAGES, *(f"{x}, folded" for x in LOOPS)])
+def test_every_line_of_the_page_belongs_to_one_phase(source: str) -> None:
+    lines = source.splitlines()
+    found = stretches(source)
+    assert [line for stretch in found for line in stretch.lines] == lines
+    assert [stretch.first for stretch in found] == sorted({stretch.first for stretch in found})
+    assert {stretch.phase for stretch in found} <= {phase.name for phase in PHASES}
+    assert sum(code_lines(each) for each in by_phase(source).values()) == sum(
+        bool(line.strip()) and not line.strip().startswith("#") for line in lines
     )
 
 
 def test_every_phase_is_on_a_page_and_says_what_buys_it() -> None:
-    manual, trainer = (by_phase(loop, source) for loop, source in PAGES.items())
+    manual, trainer = (by_phase(source) for source in PAGES.values())
     assert len({phase.name for phase in PHASES}) == len(PHASES)
     for phase in PHASES:
         assert phase.does and phase.bought
@@ -52,55 +56,112 @@ def test_what_buys_a_phase_is_on_the_trainer_page() -> None:
             assert name in source, (phase.name, name)
 
 
-def mutations(lines: list[str]) -> dict[str, list[str]]:
-    moved = lines[:]
-    moved.insert(40, moved.pop(60))
-    return {
-        "gone": lines[:50] + lines[51:],
-        "new": [*lines[:50], "    pass", *lines[50:]],
-        "moved": moved,
-        "longer": [*lines, "x"],
-    }
+@pytest.mark.parametrize(
+    ("piece", "phase"),
+    [
+        ("set_seed(config.seed)", "seed"),
+        ("order.manual_seed(", "shuffle"),
+        ("DataLoader(train_dataset,", "batch"),
+        ("training_model.train()", "train mode"),
+        ("forward(training_model,", "forward"),
+        ("loss = loss / ", "loss"),
+        (".backward()", "backward"),
+        ("clip_grad_norm_(", "clip"),
+        ("optimizer.step()", "step"),
+        ("scheduler.step()", "schedule step"),
+        ("zero_grad()", "zero"),
+        ("AdamW(", "optimizer"),
+        ("LambdaLR(", "schedule"),
+        ("model.eval()", "evaluate"),
+        ("tokenizer.save_pretrained(", "save"),
+    ],
+)
+def test_the_lines_that_matter_are_in_their_phase(piece: str, phase: str) -> None:
+    found = {each.phase for each in stretches(PAGES["manual"]) for line in each.lines if piece in line}
+    assert phase in found and found <= {phase, "imports"}
 
 
-@pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("what", ["gone", "new", "moved", "longer"])
-def test_no_line_changes_its_place_unnoticed(page: str, what: str) -> None:
-    source = "\n".join(mutations(PAGES[page].splitlines())[what]) + "\n"
-    with pytest.raises(ValueError, match=r"should begin here with|are not declared"):
-        segments(page, source)
+def test_a_comment_names_a_phase_only_at_its_beginning() -> None:
+    assert phase_of("# Clip: gradients that are longer") == "clip"
+    assert phase_of("# Schedule step: the next rate") == "schedule step"
+    assert phase_of("# Zero.") == "zero"
+    for comment in ("# the Clip: no", "# Clipping: no", "# clip: no", "# Step by step", "# A seed: no"):
+        assert phase_of(comment) is None
 
 
-@pytest.mark.parametrize("page", PAGES)
-@pytest.mark.parametrize("what", ["gone", "new", "moved", "longer"])
-def test_a_page_that_somebody_tries_things_on_is_still_shown_whole(page: str, what: str) -> None:
-    before = {(found.phase, line) for found in segments(page, PAGES[page]) for line in found.lines}
-    lines = mutations(PAGES[page].splitlines())[what]
-    shown = aligned(page, "\n".join(lines) + "\n")
-    assert [line for found in shown for line in found.lines] == lines
-    assert [found.first for found in shown] == sorted({found.first for found in shown})
-    # Nearly every line is where it was: at most the segment with the change and its neighbour are not.
-    same = [line for found in shown for line in found.lines if (found.phase, line) in before]
-    assert len(same) > 0.9 * len(lines)
+def test_a_page_that_somebody_tries_things_on_is_still_shown_whole() -> None:
+    before = {(found.phase, line) for found in stretches(PAGES["manual"]) for line in found.lines}
+    lines = PAGES["manual"].splitlines()
+    for edited in (lines[:50] + lines[51:], [*lines[:50], "    pass", *lines[50:]], [*lines, "x = 1"], []):
+        shown = stretches("\n".join(edited))
+        assert [line for found in shown for line in found.lines] == edited
+        same = [line for found in shown for line in found.lines if (found.phase, line) in before]
+        assert len(same) >= 0.9 * len(edited)
 
 
-def test_diff_shows_every_line_in_100_columns(capsys) -> None:
-    assert main(["diff"]) == 0
+def test_a_function_belongs_to_the_phase_that_calls_it() -> None:
+    source = (
+        "import x\n\n\ndef train(a):\n    # Clip: so.\n    clipped(a)\n\n\ndef clipped(a):\n    return two(a)\n\n\n"
+    )
+    source += "def two(a):\n    return a\n\n\ndef unused(a):\n    return a\n"
+    phases = [(each.phase, each.lines[0]) for each in stretches(source)]
+    assert ("clip", "def clipped(a):") in phases and ("clip", "def two(a):") in phases
+    assert ("function", "def unused(a):") in phases
+
+
+def shown_diff(width: int, *arguments: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", str(width))
+    assert main(["diff", *arguments]) == 0
     shown = capsys.readouterr().out
-    assert "\x1b" not in shown
-    assert max(map(len, shown.splitlines())) <= WIDTH
-    assert "\u2026" not in shown
-    for page, source in PAGES.items():
+    assert "\x1b" not in shown and "\u2026" not in shown
+    assert max(map(len, shown.splitlines())) <= width
+    return shown
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_diff_shows_every_line_as_wide_as_the_terminal(
+    width: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = shown_diff(width, capsys=capsys, monkeypatch=monkeypatch)
+    for page, source in FOLDED.items():
         for number, line in enumerate(source.splitlines(), start=1):
             if line.strip():
                 assert re.search(rf"[│┃] +{number} ", shown), (page, number)
-    # The clip: two lines by hand, one argument.
-    assert re.search(r"│ clip +│ +2 │ +1 │ max_grad_norm= +│", shown)
+    if width >= 200:
+        # No line of code is broken where both fit, and the clip's line stands beside what buys it.
+        row = next(line for line in shown.splitlines() if "clip_grad_norm_(model.parameters(), 1.0)" in line)
+        assert row.count("│") == 3
+    assert ("┃ manual_loop/train.py" in shown) == (width >= LEAST_FOR_TWO)
+
+
+def test_diff_shows_one_phase(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = shown_diff(160, "--phase", "clip", "--max-grad-norm", "0.5", capsys=capsys, monkeypatch=monkeypatch)
+    assert "clip_grad_norm_(model.parameters(), 0.5)" in shown and "max_grad_norm=0.5," in shown
+    assert "zero_grad" not in shown
+    assert main(["diff", "--phase", "clipping"]) == 2
+    assert "--phase clipping: there is none; choose one of page, imports" in capsys.readouterr().err
+
+
+def test_diff_shows_what_a_dial_is_by_hand(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = shown_diff(100, "--dial", "gradient_accumulation_steps=4", capsys=capsys, monkeypatch=monkeypatch)
+    assert "--gradient-accumulation-steps 4, by hand: 7 lines more, 2 lines less" in shown
+    changed = [line[1:].strip() for line in shown.splitlines() if line.startswith(("+", "-"))]
+    assert "loss = loss / min(4, len(train_loader) - (number - 1) // 4 * 4)" in changed
+    assert not any("clip_grad_norm_" in line for line in changed)
+    for wrong in ("gradient_accumulation_steps", "nothing=4", "loop=x.py"):
+        assert main(["diff", "--dial", wrong]) == 2
+        assert f"--dial {wrong}: give a dial and its value" in capsys.readouterr().err
+    assert main(["diff", "--dial", "gradient_accumulation_steps=0"]) == 2
+
+
+def test_what_changes_is_counted_in_lines_of_code() -> None:
+    before = "def train():\n    # Clip: so.\n    a = 1\n    b = 2  # Zero: x\n"
+    after = "def train():\n    # Clip: otherwise.\n    a = 1\n    c = 3\n    b = 2  # Zero: y\n"
+    assert changed_lines(before, after) == (["c = 3"], [])
 
 
 def test_diff_is_coloured_on_a_terminal() -> None:
     terminal = io.StringIO()
-    print_diff(
-        pages_of(RunConfig.build()), Console(file=terminal, force_terminal=True, width=WIDTH, color_system="standard")
-    )
+    console = Console(file=terminal, force_terminal=True, width=160, color_system="standard")
+    print_diff(FOLDED, console, names={loop: loop for loop in LOOPS})
     assert "\x1b[" in terminal.getvalue()

@@ -1,0 +1,249 @@
+"""Ejected scripts: nothing in them that is off, and the same weights as `Trainer`'s, bit for bit."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import run_in_process
+from ruff import find_ruff_bin
+from safetensors.torch import load_file
+
+from benchmarks.cli import main
+from benchmarks.eject import eject
+from benchmarks.parity import UNEVEN, covering_configurations, ejected_differences
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.page import own_page
+
+# How many of the configurations that `make parity-sweep` draws are run here.
+DRAWN = 20
+PLAIN = {"save_strategy": "no"}
+FIVE: dict[str, tuple[dict[str, Any], int]] = {
+    "defaults": (PLAIN, 1),
+    "accumulation and bf16": ({"gradient_accumulation_steps": 4, "bf16": True, **PLAIN}, 1),
+    "cosine": (
+        {
+            "lr_scheduler_type": "cosine",
+            "warmup_steps": 0.1,
+            "weight_decay": 0.01,
+            "label_smoothing_factor": 0.1,
+            **PLAIN,
+        },
+        1,
+    ),
+    "length groups with checkpoints": ({"train_sampling_strategy": "group_by_length", "save_strategy": "epoch"}, 1),
+    "two processes": (PLAIN, 2),
+}
+
+
+@pytest.fixture(scope="module")
+def scripts() -> dict[str, str]:
+    return {name: eject(RunConfig.build("quick", **dials), "manual", n) for name, (dials, n) in FIVE.items()}
+
+
+# What is in them ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", FIVE)
+def test_it_passes_ruff_and_reads_no_config(name: str, scripts: dict[str, str]) -> None:
+    for rules in ([], ["--select", "F,E4,E7,E9,I,RET505,SIM,PLR5501"]):
+        command = [find_ruff_bin(), "check", "--isolated", *rules, "--stdin-filename", "my_loop.py", "-"]
+        checked = subprocess.run(command, input=scripts[name], capture_output=True, text=True, check=False)
+        assert checked.returncode == 0, checked.stdout
+    names = {node.id for node in ast.walk(ast.parse(scripts[name])) if isinstance(node, ast.Name)}
+    assert "config" not in names
+    assert not re.search(r"\bif (True|False|None|not)\b(?! step_ends)", scripts[name])
+
+
+def test_at_the_quick_presets_dials_it_is_short(scripts: dict[str, str]) -> None:
+    assert len(scripts["defaults"].splitlines()) <= 110
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [
+        (
+            "defaults",
+            "autocast|accumulat|Scaler|smooth|Group|checkpoint-|warmup|decayed|distributed|compile|enumerate|rank",
+        ),
+        ("accumulation and bf16", "Scaler|smooth|Group|checkpoint-|warmup|decayed|distributed|compile|rank"),
+        ("cosine", "autocast|Scaler|LengthGroup|checkpoint-|distributed|compile|LambdaLR|rank"),
+        (
+            "length groups with checkpoints",
+            "autocast|Scaler|smooth|warmup|decayed|distributed|compile|RandomSampler|best",
+        ),
+        ("two processes", "autocast|Scaler|smooth|LengthGroup|checkpoint-|warmup|decayed|compile|no_sync"),
+    ],
+)
+def test_nothing_of_a_dial_that_is_off_is_in_it(off: str, words: str, scripts: dict[str, str]) -> None:
+    code = "\n".join(
+        line.partition("  # ")[0] for line in scripts[off].splitlines() if not line.strip().startswith("#")
+    )
+    assert not re.findall(rf"\w*(?:{words})\w*", code.partition('"""\n\n')[2])
+
+
+def test_of_a_dial_that_is_on_everything_is_in_it(scripts: dict[str, str]) -> None:
+    for name, pieces in {
+        "accumulation and bf16": ("number % 4 == 0", "torch.autocast(device.type, torch.bfloat16)"),
+        "cosine": ('get_scheduler("cosine", optimizer, warmup, max_steps)', "math.ceil(0.1 * max_steps)", "0.01"),
+        "length groups with checkpoints": ("class LengthGroupedSampler", "checkpoint-{step}", "shutil.rmtree"),
+        "two processes": ("DistributedDataParallel(model)", "init_process_group", "class EveryNthBatch"),
+    }.items():
+        for piece in pieces:
+            assert piece in scripts[name], (name, piece)
+
+
+def test_every_comment_of_a_block_has_its_block(scripts: dict[str, str]) -> None:
+    for source in scripts.values():
+        lines = [line.strip() for line in source.splitlines()]
+        for line, after in zip(lines, [*lines[1:], ""], strict=True):
+            if re.match(r"# [A-Z][a-z ]+:", line):
+                assert after and not re.match(r"# [A-Z][a-z ]+:|return\b", after), line
+
+
+def test_the_other_side_has_only_arguments_that_are_no_defaults() -> None:
+    from transformers import TrainingArguments
+
+    source = eject(RunConfig.build("quick", gradient_accumulation_steps=4, **PLAIN), "trainer")
+    (call,) = (
+        node
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "TrainingArguments"
+    )
+    given = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+    assert given == {
+        "output_dir": "my_loop",
+        "num_train_epochs": 2.0,
+        "gradient_accumulation_steps": 4,
+        "logging_strategy": "epoch",
+        "eval_strategy": "epoch",
+        "save_strategy": "no",
+    }
+    defaults = TrainingArguments()
+    assert not {name for name, value in given.items() if value == getattr(defaults, name)}
+    # The remedy stands where it has something to mend, and only there.
+    assert "accepts_loss_kwargs = False" in source
+    assert "accepts_loss_kwargs" not in eject(RunConfig.build("quick", **PLAIN), "trainer")
+
+
+# What they do -------------------------------------------------------------------------------------
+
+
+@cache
+def drawn() -> list[RunConfig]:
+    return [config for config, _ in covering_configurations(DRAWN)]
+
+
+@pytest.mark.parametrize("number", range(DRAWN))
+def test_it_ends_with_the_trainers_weights(number: int, tmp_path: Path) -> None:
+    assert ejected_differences(drawn()[number], tmp_path) == []
+
+
+def weights_of_script(source: str, folder: Path) -> dict[str, torch.Tensor]:
+    """Run a script alone, as `python my_loop.py`, and take the weights it leaves."""
+    (folder / "my_loop.py").write_text(source)
+    ran = subprocess.run(
+        [sys.executable, "my_loop.py"], cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return load_file(folder / "my_loop" / "model.safetensors")
+
+
+def test_both_scripts_run_alone_and_end_alike(tmp_path: Path) -> None:
+    """With data and model loaded by themselves: what they spell out is what SameLoop loads."""
+    config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, logging_strategy="no", **PLAIN)
+    trainer = load_file(run_in_process("trainer", config, tmp_path / "run") / "model.safetensors")
+    for loop in ("manual", "trainer"):
+        (folder := tmp_path / loop).mkdir()
+        found = weights_of_script(eject(config, loop), folder)
+        assert found.keys() == trainer.keys()
+        assert all(torch.equal(found[name], trainer[name]) for name in trainer)
+
+
+def test_a_local_file_and_model_are_spelled_out(tmp_path: Path) -> None:
+    from shared.data import load_slices
+    from shared.model import load_model, load_tokenizer
+
+    first = RunConfig.build("tiny", **UNEVEN)
+    slices = load_slices(first)
+    slices.train.to_csv(tmp_path / "reviews.csv", index=False)
+    load_model(first, 2).save_pretrained(tmp_path / "model")
+    load_tokenizer(first).save_pretrained(tmp_path / "model")
+    config = RunConfig.build(
+        "tiny",
+        train_size=20,
+        eval_size=9,
+        dataset=str(tmp_path / "reviews.csv"),
+        model=str(tmp_path / "model"),
+        **PLAIN,
+    )
+    source = eject(config)
+    assert "shared" not in source and "sameloop compare --loop" in source
+    expected = load_file(run_in_process("trainer", config, tmp_path / "run") / "model.safetensors")
+    found = weights_of_script(source, tmp_path)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_an_edited_script_is_a_loop_that_is_judged(tmp_path: Path) -> None:
+    config = RunConfig.build("tiny", **UNEVEN, **PLAIN)
+    source = eject(config, file=tmp_path / "my_loop.py")
+    line = "            optimizer.zero_grad()  # Zero: the next gradients would be added to these.\n"
+    assert source.count(line) == 1
+    (tmp_path / "my_loop.py").write_text(source.replace(line, ""))
+    assert own_page(tmp_path / "my_loop.py").is_own
+    status = main(
+        ["compare", "--loop", str(tmp_path / "my_loop.py"), "--output-dir", str(tmp_path / "run"), *config.flags()]
+    )
+    assert status == 1
+    verdict = (tmp_path / "run" / "comparison.json").read_text()
+    assert "zero_grad() is missing" in verdict
+
+
+# What is refused ----------------------------------------------------------------------------------
+
+
+def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    file = tmp_path / "my_loop.py"
+    assert main(["eject", "--preset", "tiny", "-o", str(file)]) == 0
+    written = file.read_text()
+    assert 'save_pretrained("my_loop")' in written
+    assert main(["eject", "--preset", "tiny", "--seed", "7", "-o", str(file)]) == 2
+    assert "is there already; it stays as it is" in capsys.readouterr().err
+    assert file.read_text() == written
+    assert main(["eject", "-o", str(tmp_path / "none" / "x.py")]) == 2
+    assert "cannot write" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--loop", "mine.py"], "--loop mine.py: eject writes a loop itself"),
+        (["--dataset", "nowhere.csv"], "--dataset nowhere.csv: there is no such file"),
+        (["--max-steps", "0"], "--max-steps 0"),
+        (["--nproc-per-node", "0"], "nproc-per-node"),
+    ],
+)
+def test_what_cannot_be_ejected_is_said_in_one_line(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture
+) -> None:
+    assert main(["eject", *arguments]) == 2
+    err = capsys.readouterr().err
+    assert said in err and "Traceback" not in err
+
+
+def test_a_line_that_cannot_be_folded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import eject as module
+
+    page = module.package_page("manual")
+    edited = page.edited("    set_seed(config.seed)\n    data_seed", "    set_seed(config)\n    data_seed")
+    monkeypatch.setattr(module, "package_page", lambda loop: edited)
+    with pytest.raises(SameLoopError, match=r"eject cannot fold this line of the page.*set_seed\(config\)"):
+        eject(RunConfig.build("tiny", **PLAIN))
