@@ -227,13 +227,14 @@ class _Simplify(cst.CSTTransformer):
         return new
 
     def leave_Comparison(self, old: cst.Comparison, new: cst.Comparison) -> cst.BaseExpression:
-        if len(new.comparisons) == 1:
-            target = new.comparisons[0]
-            left, right = value_of(new.left), self.fold.constant(target.comparator)
-            if left is not NOTHING and right is not NOTHING:
-                value = _computed(COMPARISONS[type(target.operator)], left, right)
-                return new if value is NOTHING else literal(value)
-        return new
+        left, truth = value_of(new.left), True
+        for target in new.comparisons:
+            right = self.fold.constant(target.comparator)
+            if left is NOTHING or right is NOTHING:
+                return new
+            truth = truth and _computed(COMPARISONS[type(target.operator)], left, right)
+            left = right
+        return new if truth is NOTHING else literal(bool(truth))
 
     def leave_UnaryOperation(self, old: cst.UnaryOperation, new: cst.UnaryOperation) -> cst.BaseExpression:
         value = value_of(new.expression)
@@ -855,7 +856,13 @@ class Fold:
         elif m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
             target, value = statement.body[0].targets[0].target, statement.body[0].value
             is_value = value_of(value) is not NOTHING
-            if is_value or (_is_alias(value) and value.value != target.value) or isinstance(value, cst.Dict):
+            is_next = m.matches(value, m.BinaryOperation(m.Name(), m.Add(), m.Integer()))
+            if (
+                is_value
+                or is_next
+                or (_is_alias(value) and value.value != target.value)
+                or isinstance(value, cst.Dict)
+            ):
                 known[target.value] = value
 
     # What nobody uses -----------------------------------------------------------------------------

@@ -32,9 +32,9 @@ from benchmarks.faults import FAULTS, Fault, faulty_page
 from benchmarks.verdict import compare_runs
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
+from shared.folder import WEIGHTS_FILE
 from shared.page import own_page, package_page
 from shared.progress import announce
-from shared.record import WEIGHTS_FILE
 from shared.run import environment, run_loop
 
 DOCS = Path(__file__).parent.parent / "docs"

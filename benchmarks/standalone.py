@@ -64,9 +64,9 @@ def load_data(config: RunConfig, tokenizer: Any) -> tuple[Any, Any, int]:
 
 def log(log_history: list, values: dict, epoch: float, step: int) -> None:
     """Keep a line of the log, and show it."""
-    log_history.append(values)
+    log_history.append({**values, "epoch": epoch, "step": step})
     if is_first_process():
-        print(values)
+        print(log_history[-1])
 
 
 def save_checkpoint(output_dir: str, state: Any, model: Any, tokenizer: Any, parts: dict, config: RunConfig) -> None:

@@ -19,9 +19,11 @@ from safetensors.torch import load_file
 from benchmarks.cli import main
 from benchmarks.eject import eject
 from benchmarks.parity import UNEVEN, covering_configurations, ejected_differences
+from benchmarks.verdict import compare_runs
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.page import own_page
+from shared.run import run_loop
 
 # How many of the configurations that `make parity-sweep` draws are run here.
 DRAWN = 20
@@ -75,7 +77,7 @@ def test_at_the_quick_presets_dials_it_is_short(scripts: dict[str, str]) -> None
             "autocast|accumulat|Scaler|smooth|Group|checkpoint-|warmup|decayed|distributed|compile|enumerate|rank",
         ),
         ("accumulation and bf16", "Scaler|smooth|Group|checkpoint-|warmup|decayed|distributed|compile|rank"),
-        ("cosine", "autocast|Scaler|LengthGroup|checkpoint-|distributed|compile|LambdaLR|rank"),
+        ("cosine", "autocast|Scaler|LengthGroup|checkpoint-|distributed|torch.compile|LambdaLR|rank"),
         (
             "length groups with checkpoints",
             "autocast|Scaler|smooth|warmup|decayed|distributed|compile|RandomSampler|best",
@@ -147,23 +149,27 @@ def test_it_ends_with_the_trainers_weights(number: int, tmp_path: Path) -> None:
     assert ejected_differences(drawn()[number], tmp_path) == []
 
 
-def weights_of_script(source: str, folder: Path) -> dict[str, torch.Tensor]:
-    """Run a script alone, as `python my_loop.py`, and take the weights it leaves."""
-    (folder / "my_loop.py").write_text(source)
-    ran = subprocess.run(
-        [sys.executable, "my_loop.py"], cwd=folder, capture_output=True, text=True, check=False, timeout=120
-    )
-    assert ran.returncode == 0, ran.stderr[-2000:]
-    return load_file(folder / "my_loop" / "model.safetensors")
+def weights_of_scripts(sources: dict[Path, str]) -> list[dict[str, torch.Tensor]]:
+    """Run scripts alone, as `python my_loop.py`, each in its folder, and take the weights they leave."""
+    running = []
+    for folder, source in sources.items():
+        (folder / "my_loop.py").write_text(source)
+        options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        running.append(subprocess.Popen([sys.executable, "my_loop.py"], cwd=folder, **options))
+    for process in running:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0, output[-2000:]
+    return [load_file(folder / "my_loop" / "model.safetensors") for folder in sources]
 
 
 def test_both_scripts_run_alone_and_end_alike(tmp_path: Path) -> None:
     """With data and model loaded by themselves: what they spell out is what SameLoop loads."""
     config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, logging_strategy="no", **PLAIN)
     trainer = load_file(run_in_process("trainer", config, tmp_path / "run") / "model.safetensors")
-    for loop in ("manual", "trainer"):
-        (folder := tmp_path / loop).mkdir()
-        found = weights_of_script(eject(config, loop), folder)
+    sources = {tmp_path / loop: eject(config, loop) for loop in ("manual", "trainer")}
+    for folder in sources:
+        folder.mkdir()
+    for found in weights_of_scripts(sources):
         assert found.keys() == trainer.keys()
         assert all(torch.equal(found[name], trainer[name]) for name in trainer)
 
@@ -188,7 +194,7 @@ def test_a_local_file_and_model_are_spelled_out(tmp_path: Path) -> None:
     source = eject(config)
     assert "shared" not in source and "sameloop compare --loop" in source
     expected = load_file(run_in_process("trainer", config, tmp_path / "run") / "model.safetensors")
-    found = weights_of_script(source, tmp_path)
+    (found,) = weights_of_scripts({tmp_path: source})
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
@@ -199,12 +205,10 @@ def test_an_edited_script_is_a_loop_that_is_judged(tmp_path: Path) -> None:
     assert source.count(line) == 1
     (tmp_path / "my_loop.py").write_text(source.replace(line, ""))
     assert own_page(tmp_path / "my_loop.py").is_own
-    status = main(
-        ["compare", "--loop", str(tmp_path / "my_loop.py"), "--output-dir", str(tmp_path / "run"), *config.flags()]
-    )
-    assert status == 1
-    verdict = (tmp_path / "run" / "comparison.json").read_text()
-    assert "zero_grad() is missing" in verdict
+    own = config.model_copy(update={"loop": str(tmp_path / "my_loop.py")})
+    run_loop("manual", own_page(tmp_path / "my_loop.py"), own, tmp_path / "manual")
+    first = compare_runs(tmp_path / "manual", run_in_process("trainer", config, tmp_path))["first_divergence"]
+    assert first["quantity"] == "grad_norm" and "zero_grad() is missing" in first["likely_cause"]
 
 
 # What is refused ----------------------------------------------------------------------------------
