@@ -23,6 +23,13 @@ from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.errors import SameLoopError
 from shared.page import package_page
 
+# Around a run of several processes, each with a GPU of its own where there are GPUs.
+MEETING = (
+    "on_gpu = torch.cuda.is_available()\n",
+    'if on_gpu:\n    torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))\n',
+    'distributed.init_process_group("nccl" if on_gpu else "gloo")\n',
+)
+PARTING = ("distributed.destroy_process_group()\n",)
 SETUP = ("seed", "data", "model")
 PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset")
 # Arguments of `TrainingArguments` on the page that are no dials, and change no number of a single process.
@@ -107,17 +114,13 @@ def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, c
         body=train.body.with_changes(body=[cst.parse_statement(text), *rest]),
     )
     call = cst.parse_statement(f"train({', '.join(PARAMETERS)})\n")
-    meeting = []
-    if world_size > 1:
-        meeting = [
-            cst.parse_statement(
-                'torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")\n'
-            )
-        ]
+    meeting, parting = (
+        [cst.parse_statement(text) for text in texts if world_size > 1] for texts in (MEETING, PARTING)
+    )
     main = cst.parse_statement("def main() -> None:\n    pass\n")
     main = main.with_changes(
         leading_lines=[cst.EmptyLine(indent=False)] * 2,
-        body=main.body.with_changes(body=[*meeting, *body[:first], call, *saving]),
+        body=main.body.with_changes(body=[*meeting, *body[:first], call, *saving, *parting]),
     )
     return loop, main
 
@@ -192,7 +195,7 @@ def _wrapped(sentence: str, command: str) -> list[str]:
         return [f"{sentence} {command}"]
     lines = textwrap.wrap(command, WIDTH - 10, break_long_words=False, break_on_hyphens=False)
     indents = ["    ", *["        "] * (len(lines) - 1)]
-    joined = " \\\\\n".join(indent + line for indent, line in zip(indents, lines, strict=True))
+    joined = " \\\n".join(indent + line for indent, line in zip(indents, lines, strict=True))
     return [sentence, *joined.splitlines()]
 
 

@@ -45,6 +45,7 @@ MOST_LINES = 8
 PURE_CALLS = {
     "DataCollatorWithPadding",
     "TrainingState",
+    "distributed.get_rank",
     "int",
     "len",
     "math.ceil",
@@ -450,7 +451,9 @@ class _Names(cst.CSTVisitor):
                 param.default.visit(self)
         if node.returns:
             node.returns.visit(self)
+        self.own.append({param.name.value for param in node.params.params})
         node.body.visit(self)
+        self.own.pop()
         return False
 
     def visit_AssignTarget(self, node: cst.AssignTarget) -> bool:
@@ -565,6 +568,8 @@ class Fold:
         }
         if world_size == 1:
             self.calls["rank"] = 0
+        else:
+            self.calls["distributed.is_initialized"] = True
         self.no_ops = {"stop_after_checkpoint"}
         # Arguments that are given in any case and change no number.
         self.left_out: set[str] = set()
@@ -575,12 +580,12 @@ class Fold:
         }
         self._imports: dict[str, tuple[str, str | None]] = {}
         self._library: dict[str, Definition] = {}
-        self._calls_of: Counter[str] = Counter()
+        self._calls_of: dict[str, Counter[str]] = {}
         self._instead = set(instead or {})
         self._read(page.name, self.page, is_page=True)
         for name, content in {**neighbours, **(instead or {})}.items():
             self._read(name, _parsed(content))
-        for name in called:
+        for name in {"random_states", *called}:
             self._library.pop(name, None)
         self._underway: list[str] = []
         self._read_names: Counter[str] = Counter()
@@ -598,7 +603,8 @@ class Fold:
                 self._library[statement.name.value] = Definition(statement, name)
             elif not is_page and m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
                 self._library[statement.body[0].targets[0].target.value] = Definition(statement, name)
-        self._calls_of.update(call.func.value for call in m.findall(module, m.Call(m.Name())))
+            caller = statement.name.value if isinstance(statement, (cst.FunctionDef, cst.ClassDef)) else ""
+            self._calls_of[caller] = Counter(call.func.value for call in m.findall(statement, m.Call(m.Name())))
 
     # What the simplifier asks ---------------------------------------------------------------------
 
@@ -687,10 +693,19 @@ class Fold:
         lines = sum(len(code_of(each).splitlines()) for each in body)
         is_long = lines > MOST_LINES and self._library[name].module not in self._instead
         # As a function it would take as many lines, its head, and an empty line or two.
-        if is_long or lines * self._calls_of[name] > lines + 4:
+        if is_long or lines * self._places(name) > lines + 4:
             return None
         clashes = set(names_in(body).written) & taken
         return None if clashes else (list(body), returned)
+
+    def _places(self, name: str, on_the_way: tuple[str, ...] = ()) -> int:
+        """How many times a neighbour would be written out, if those that call it are written out, too."""
+        way = (*on_the_way, name)
+        return sum(
+            calls[name] * (self._places(caller, way) if caller in self._library else 1)
+            for caller, calls in self._calls_of.items()
+            if calls[name] and caller not in way
+        )
 
     # Blocks ---------------------------------------------------------------------------------------
 
@@ -823,7 +838,8 @@ class Fold:
         if not isinstance(target, cst.Name):
             return False
         is_known = value_of(value) is not NOTHING or _is_alias(value)
-        return (is_known and self._written_names[target.value] == 1) or not self._read_names[target.value]
+        written, read = self._written_names[target.value], self._read_names[target.value]
+        return (is_known and written == 1) or (written > 0 and not read)
 
     def simplified(self, node: cst.BaseExpression, known: Mapping[str, cst.BaseExpression]) -> cst.BaseExpression:
         """An expression with values in it, computed."""

@@ -89,7 +89,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     else:
         scheduler = make_schedule(optimizer, max_steps, config)
 
-    # Wrapping: what the model is trained through, and a scaler for 16-bit gradients.
+    # Wrapping: what the model is trained through.
     training_model = wrap(model, config)
     scaler = torch.amp.GradScaler(device.type) if config.fp16 else None
     # Checkpoint: where the training stands.

@@ -207,7 +207,9 @@ def test_an_edited_script_is_a_loop_that_is_judged(tmp_path: Path) -> None:
     assert own_page(tmp_path / "my_loop.py").is_own
     own = config.model_copy(update={"loop": str(tmp_path / "my_loop.py")})
     run_loop("manual", own_page(tmp_path / "my_loop.py"), own, tmp_path / "manual")
-    first = compare_runs(tmp_path / "manual", run_in_process("trainer", config, tmp_path))["first_divergence"]
+    first = compare_runs(tmp_path / "manual", run_in_process("trainer", config, tmp_path / "trainer"))[
+        "first_divergence"
+    ]
     assert first["quantity"] == "grad_norm" and "zero_grad() is missing" in first["likely_cause"]
 
 
