@@ -57,11 +57,11 @@ def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Pa
         config,
         world_size,
         instead={path.name: path.read_bytes() for path in INSTEAD},
-        values=_data_values(config, world_size),
+        values=_data_values(config),
     )
     fold.known["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
     fold.no_ops |= {"trainer.add_callback", "progress.update", "progress.close"}
-    fold.left_out = CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
+    fold.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
     (train,) = (each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each.name.value == "train")
     others = [each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each is not train]
     statements = fold.module([*_parted(train, world_size), *others])
@@ -136,16 +136,13 @@ def _phases(body: list[cst.BaseStatement]) -> list[str]:
     return found
 
 
-def _data_values(config: RunConfig, world_size: int) -> dict[str, Any]:
+def _data_values(config: RunConfig) -> dict[str, Any]:
     """What a script that loads these reviews must know of them: their format, splits and number of classes."""
     values: dict[str, Any] = {"dataset_format": None, "train_split": None, "eval_split": None, "num_labels": 2}
     values["model_revision"] = config.model_revision or HUB_REVISIONS.get(config.model)
     values["dataset_revision"] = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
     if Path(config.model).expanduser().is_dir():
         values["model_revision"] = None
-    if world_size == 1 and config.gradient_accumulation_steps == 1:
-        # Where a step learns from one batch, the remedy has nothing to mend.
-        values["trainer_defaults"] = True
     if config.dataset in REVIEW_SOURCES:
         return values
     path = Path(config.dataset).expanduser()

@@ -578,6 +578,8 @@ class Fold:
         neighbours = {
             name: content for name, content in page.files.items() if name != page.name and name.startswith(package)
         }
+        if world_size == 1:
+            self._spare_remedies(config)
         self._imports: dict[str, tuple[str, str | None]] = {}
         self._library: dict[str, Definition] = {}
         self._calls_of: dict[str, Counter[str]] = {}
@@ -593,6 +595,14 @@ class Fold:
         # What names stand for in every function of the page.
         self.known: dict[str, cst.BaseExpression] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
+
+    def _spare_remedies(self, config: RunConfig) -> None:
+        """What a single process needs on Trainer's page only under some dials, though no `if` there says so."""
+        if config.gradient_accumulation_steps == 1:
+            # Where a step learns from one batch, the remedy has nothing to mend.
+            self.dials["trainer_defaults"] = True
+        if not config.bf16 and not config.use_cpu:
+            self.left_out.add("use_cpu")
 
     def _read(self, name: str, module: cst.Module, is_page: bool = False) -> None:
         for statement in module.body:
@@ -1391,13 +1401,9 @@ def folded_source(page: Page, config: RunConfig, world_size: int = 1) -> str:
 
 
 def _folded_source(page: Page, config: RunConfig, world_size: int) -> str:
-    values = {}
-    if world_size == 1 and config.gradient_accumulation_steps == 1:
-        # Where a step learns from one batch, the remedy on Trainer's page has nothing to mend.
-        values["trainer_defaults"] = True
     # What it loads stays a call, what it saves is told in short.
     instead = {file.name: file.read_bytes() for file in INSTEAD}
-    fold = Fold(page, config, world_size, instead=instead, called=LOADING, values=values)
+    fold = Fold(page, config, world_size, instead=instead, called=LOADING)
     fold.no_ops.add("trainer.add_callback")
     statements = fold.module()
     docstring = cst.Module([fold.page.body[0]]).code

@@ -53,8 +53,8 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         seed=config.seed,
         # Determinism: slower, but the same bits every time on a GPU, too.
         full_determinism=config.full_determinism,
-        # Device: the GPU if there is one; with bf16, a CPU must be told.
-        use_cpu=config.use_cpu or (config.bf16 and not torch.accelerator.is_available()),
+        # Device: the GPU if there is one; if there is none, Trainer wants to be told.
+        use_cpu=config.use_cpu or not torch.accelerator.is_available(),
         # Shuffle: another order in every epoch, the same one in every run.
         train_sampling_strategy=config.train_sampling_strategy,
         data_seed=config.data_seed,
