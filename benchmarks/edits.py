@@ -15,23 +15,31 @@ from shared.page import Page, package_page
 ACCUMULATE = {"gradient_accumulation_steps": 2}
 IDENTICAL = "identical"
 
-FORWARD = "loss, logits = forward(training_model, batch, config)"
-CLIP = "grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm or math.inf)"
-ZERO = "            optimizer.zero_grad()\n"
-BACKWARD = "                    scaler.scale(loss).backward()\n"
-STEP = "            scaler.step(optimizer)\n"
-SCHEDULE = "                scheduler.step()\n            optimizer"
-GROUPS = """    optimizer = make_optimizer(
-        [
-            {"params": [p for name, p in trained if name in decayed], "weight_decay": config.weight_decay},
-            {"params": [p for name, p in trained if name not in decayed], "weight_decay": 0.0},
-        ],
-        config,
-    )"""
-LOADER = "DataLoader(train_dataset, batch_sampler=my_share(train_batches), **options)"
+FORWARD = "loss, _ = forward(training_model, batch, device, config)"
+TRAIN_MODE = "            training_model.train()  # Train mode: dropout on; the evaluation put it off.\n"
+LOSS = "loss = loss / batches_of_step(number, train_loader, per_step)"
+CLIP = """limit = config.max_grad_norm or math.inf
+            grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)"""
+ZERO = "            optimizer.zero_grad()  # Zero: the next gradients would be added to these.\n"
+BACKWARD = "            scaled.backward()  # Backward: add to the gradient of every parameter.\n"
+STEP = "                optimizer.step()  # Step: move the weights.\n"
+SCHEDULE = "                scheduler.step()  # Schedule step: the learning rate of the next step.\n"
+LINEAR = "        scheduler = LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)\n"
+PARAMETERS = "    parameters = parameter_groups(model, config)\n"
+GROUPS = """    parameters = parameter_groups(model, config)
+    if config.optim == "adamw_torch_fused":
+        settings = adamw_settings(config)  # learning rate, betas, epsilon
+        optimizer = AdamW(parameters, **settings, fused=True)
+    else:
+        optimizer = make_optimizer(parameters, config)"""
+LOADER = "DataLoader(train_dataset, sizes[0], sampler=sampler, **options)"
+EVAL_LOADER = "DataLoader(eval_dataset, sizes[1], sampler=eval_sampler, **options)"
 DATA = "    train_dataset, eval_dataset, num_labels = load_data(config, tokenizer)\n"
-DEVICE = "                batch = {name: tensor.to(device) for name, tensor in batch.items()}\n                with"
+SEED_AGAIN = "so that dropout starts from here, whatever was drawn before.\n    set_seed(config.seed)\n"
+DEVICE = "            batch = batch.to(device)  # Device: the data goes to where the model is.\n"
 PLACED = "    model.to(device)\n"
+EVAL_LOSS = "losses.append(gather(loss.repeat(len(logits))))"
+JOIN = "    losses, right = join(losses, eval_loader), join(right, eval_loader)\n"
 
 
 class Edit(NamedTuple):
@@ -57,18 +65,21 @@ class Edit(NamedTuple):
 
 
 def _forward(*lines: str) -> tuple[str, str]:
-    return FORWARD, ("\n" + " " * 20).join(lines)
+    return FORWARD, ("\n" + " " * 12).join(lines)
 
 
 EDITS: dict[str, Edit] = {
     # Right, written another way.
     "zero_top": Edit(
         "zero_grad() at the step's beginning",
-        ((ZERO, ""), ("            group = list(", "            optimizer.zero_grad()\n            group = list(")),
+        (
+            (ZERO, ""),
+            (TRAIN_MODE, "            if (number - 1) % per_step == 0: optimizer.zero_grad()\n" + TRAIN_MODE),
+        ),
     ),
     "zero_before_backward": Edit(
         "zero_grad() before the backward pass",
-        ((ZERO, ""), (BACKWARD, "                    optimizer.zero_grad()\n" + BACKWARD)),
+        ((ZERO, ""), (BACKWARD, "            optimizer.zero_grad()\n" + BACKWARD)),
     ),
     "model_zero_grad": Edit("model.zero_grad()", ((ZERO, "            model.zero_grad()\n"),)),
     "zero_not_none": Edit(
@@ -77,11 +88,11 @@ EDITS: dict[str, Edit] = {
     "to_helper": Edit(
         "the move to the device in a function",
         (
-            (DEVICE, "                batch = on_device(batch, device)\n                with"),
+            (DEVICE, "            batch = on_device(batch, device)\n"),
             (
-                "def set_seed(",
+                "def train(",
                 "def on_device(batch, device):\n    return {k: v.to(device) for k, v in batch.items()}\n\n\n"
-                "def set_seed(",
+                "def train(",
             ),
         ),
     ),
@@ -136,41 +147,50 @@ EDITS: dict[str, Edit] = {
         ),
     ),
     "no_scaler": Edit(
-        "no gradient scaler",
+        "no gradient scaler: nothing of what only fp16 needs",
         (
-            ("scaler.scale(loss).backward()", "loss.backward()"),
-            ("            scaler.unscale_(optimizer)\n", ""),
-            (STEP, "            optimizer.step()\n"),
+            ("    scaler = torch.amp.GradScaler(device.type) if config.fp16 else None\n", "    scaler = None\n"),
+            ("            scaled = scaler.scale(loss) if config.fp16 else loss\n", ""),
+            (BACKWARD, "            loss.backward()\n"),
+            ("            if config.fp16:\n                scaler.unscale_(optimizer)\n", ""),
+            (
+                "            if config.fp16:\n                moved = scaled_step(scaler, optimizer, config)\n"
+                "            else:\n" + STEP,
+                "            optimizer.step()\n",
+            ),
         ),
     ),
     "autograd_backward": Edit(
-        "torch.autograd.backward(loss)", (("scaler.scale(loss).backward()", "torch.autograd.backward(loss)"),)
+        "torch.autograd.backward(loss)", ((BACKWARD, "            torch.autograd.backward(scaled)\n"),)
     ),
-    "keeps_graph_names": Edit("loss and logits not deleted", (("                del loss, logits\n", ""),)),
+    "train_mode_per_epoch": Edit(
+        "train() once per epoch: the evaluation comes at an epoch's end",
+        (
+            (TRAIN_MODE, ""),
+            (
+                "        for number, batch in enumerate(",
+                "        training_model.train()\n        for number, batch in enumerate(",
+            ),
+        ),
+    ),
     "accuracy_by_counting": Edit(
         "accuracy from running counts",
         (
-            ("    losses, predictions, labels = [], [], []\n", "    losses, correct, total = [], 0, 0\n"),
+            ("    losses, right = [], []\n", "    losses, correct, total = [], 0, 0\n"),
             (
-                "        predictions.append(gather(logits.argmax(dim=-1)))\n"
-                '        labels.append(gather(batch["labels"]))\n',
+                '        right.append(gather(logits.argmax(dim=-1) == batch["labels"]))\n',
                 '        correct += (logits.argmax(dim=-1) == batch["labels"]).sum().item()\n'
                 '        total += len(batch["labels"])\n',
             ),
-            (
-                "    losses, predictions, labels = (\n"
-                "        torch.cat(each)[: len(eval_loader.dataset)] for each in (losses, predictions, labels)\n"
-                "    )\n",
-                "    losses = torch.cat(losses)\n",
-            ),
-            ("(predictions == labels).cpu().numpy().mean().item()", "correct / total"),
+            (JOIN, "    losses = join(losses, eval_loader)\n"),
+            ("right.mean().item()", "correct / total"),
         ),
     ),
     "eval_positional": Edit(
         "evaluation by position, with a criterion of its own",
         (
             (
-                "        loss, logits = forward(model, batch, config)\n",
+                "        loss, logits = forward(model, batch, device, config)  # logits (batch, classes)\n",
                 "        logits = model(batch['input_ids'], batch['attention_mask']).logits\n"
                 "        loss = torch.nn.functional.cross_entropy(logits, batch['labels'])\n",
             ),
@@ -183,7 +203,7 @@ EDITS: dict[str, Edit] = {
         "no no_grad: graphs, but the same numbers",
         (
             ("@torch.no_grad()\n", ""),
-            ("losses.cpu().numpy()", "losses.detach().cpu().numpy()"),
+            (EVAL_LOSS, EVAL_LOSS.replace("loss.repeat", "loss.detach().repeat")),
         ),
     ),
     "print_in_loop": Edit(
@@ -192,11 +212,9 @@ EDITS: dict[str, Edit] = {
     "only_torch_seeded": Edit(
         "torch.manual_seed alone before training: nothing draws from the other generators",
         (
-            (
-                "(Trainer's constructor does this).\n    set_seed(config.seed)\n",
-                "(Trainer's constructor does this).\n    random.random(), np.random.rand()\n"
-                "    torch.manual_seed(config.seed)\n",
-            ),
+            ("import math\n", "import math\nimport random\n"),
+            ("import torch\n", "import numpy as np\nimport torch\n"),
+            (SEED_AGAIN, "from here.\n    random.random(), np.random.rand()\n    torch.manual_seed(config.seed)\n"),
         ),
     ),
     # Mistakes that stop the run, and are the page's.
@@ -226,7 +244,7 @@ EDITS: dict[str, Edit] = {
     ),
     "no_return": Edit(
         "the evaluation returns nothing",
-        (('    return {\n        "eval_loss"', '    metrics = {\n        "eval_loss"'),),
+        (('    return {"eval_loss"', '    metrics = {"eval_loss"'),),
         cause="TypeError: ",
         stops=True,
     ),
@@ -263,13 +281,13 @@ EDITS: dict[str, Edit] = {
     ),
     "clip_before_backward": Edit(
         "clip before the backward pass",
-        ((CLIP, "grad_norm = torch.tensor(0.0)"), (BACKWARD, f"                    {CLIP}\n{BACKWARD}")),
+        ((CLIP, "grad_norm = torch.tensor(0.0)"), (BACKWARD, f"            {CLIP}\n{BACKWARD}")),
         "grad_norm",
         "the clip: by hand the gradients reach the optimizer at norm",
     ),
     "clip_every_batch": Edit(
         "clip after every small batch, not once per step",
-        ((CLIP, "grad_norm = torch.tensor(0.0)"), (BACKWARD, f"{BACKWARD}                    {CLIP}\n")),
+        ((CLIP, "grad_norm = torch.tensor(0.0)"), (BACKWARD, f"{BACKWARD}            {CLIP}\n")),
         "grad_norm",
         "the clip: gradients are scaled between two batches of one step",
         ACCUMULATE,
@@ -295,52 +313,43 @@ EDITS: dict[str, Edit] = {
     "rate_doubled": Edit(
         "twice the learning rate",
         (
-            (
-                "    scheduler = get_scheduler(",
-                "    for g in optimizer.param_groups: g['lr'] = 2e-3\n    scheduler = get_scheduler(",
-            ),
+            (LINEAR, "        for g in optimizer.param_groups: g['lr'] = 2e-3\n" + LINEAR),
         ),
         "learning_rate",
         "2 times Trainer's at every step",
     ),
     "rate_of_one_group": Edit(
         "another learning rate in one group",
-        (('"weight_decay": 0.0}', '"weight_decay": 0.0, "lr": 2e-3}'),),
+        (
+            (
+                PARAMETERS,
+                "    matrices = [p for p in model.parameters() if p.ndim > 1]\n"
+                "    others = [p for p in model.parameters() if p.ndim == 1]\n"
+                "    parameters = [{'params': matrices}, {'params': others, 'lr': 2e-3}]\n",
+            ),
+        ),
         "forward_losses",
         "the groups' learning rates",
     ),
     "evaluation_in_float64": Edit(
         "the evaluation loss summed in Python's floats",
         (
-            (
-                'losses.append(gather(loss.repeat(len(batch["labels"]))))',
-                'losses.append(loss.item() * len(batch["labels"]))',
-            ),
-            (
-                "        torch.cat(each)[: len(eval_loader.dataset)] for each in (losses, predictions, labels)\n"
-                "    )\n",
-                "        losses, torch.cat(predictions), torch.cat(labels)\n    )\n",
-            ),
-            ("losses.cpu().numpy().mean().item()", "sum(losses) / len(labels)"),
+            (EVAL_LOSS, "losses.append(loss.item() * len(logits))"),
+            (JOIN, "    right = join(right, eval_loader)\n"),
+            ("losses.mean().item()", "sum(losses) / len(right)"),
         ),
         "eval_loss",
         "equal but for the last digits",
     ),
     "shuffle_true": Edit(
         "DataLoader(shuffle=True)",
-        ((LOADER, "DataLoader(train_dataset, config.per_device_train_batch_size, shuffle=True, **options)"),),
+        ((LOADER, LOADER.replace("sampler=sampler", "shuffle=True")),),
         "batch",
         "as shuffle=True does",
     ),
     "loader_generator": Edit(
         "DataLoader(shuffle=True, generator=g)",
-        (
-            (
-                LOADER,
-                "DataLoader(train_dataset, config.per_device_train_batch_size, shuffle=True, generator=shuffle,"
-                " **options)",
-            ),
-        ),
+        ((LOADER, LOADER.replace("sampler=sampler", "shuffle=True, generator=order")),),
         "batch",
         "the loader was given the sampler's generator, too, and draws from it first",
     ),
@@ -352,24 +361,21 @@ EDITS: dict[str, Edit] = {
     ),
     "not_shuffled": Edit(
         "the training set is not shuffled",
-        (("RandomSampler(train_dataset, generator=shuffle)", "SequentialSampler(train_dataset)"),),
+        (("RandomSampler(train_dataset, generator=order)", "torch.utils.data.SequentialSampler(train_dataset)"),),
         "batch",
         "they come as they lie, not shuffled",
     ),
     "batch_reversed": Edit(
         "the reviews of a batch in another order",
         (
-            (
-                DEVICE,
-                "                batch = {k: v.flip(0).to(device) for k, v in batch.items()}\n                with",
-            ),
+            (DEVICE, "            batch = {k: v.flip(0).to(device) for k, v in batch.items()}\n"),
         ),
         "batch",
         "the order within the batch",
     ),
     "labels_flipped": Edit(
         "labels flipped",
-        ((DEVICE, DEVICE.replace("\n", "\n                batch['labels'] = 1 - batch['labels']\n", 1)),),
+        ((DEVICE, DEVICE + "            batch['labels'] = 1 - batch['labels']\n"),),
         "batch",
         "the labels: the same reviews with other labels; every 0 is a 1",
     ),
@@ -408,7 +414,7 @@ EDITS: dict[str, Edit] = {
     ),
     "batch16": Edit(
         "batches of 16",
-        (("BatchSampler(train_sampler, config.per_device_train_batch_size,", "BatchSampler(train_sampler, 16,"),),
+        ((LOADER, LOADER.replace("sizes[0]", "16")),),
         "batch",
         "batch size 16 by hand, 8 in Trainer",
     ),
@@ -449,21 +455,21 @@ EDITS: dict[str, Edit] = {
     "no_backward": Edit("no backward()", ((BACKWARD, ""),), "losses", "loss.backward() is not called"),
     "backward_twice": Edit(
         "backward() twice",
-        ((BACKWARD, "                    loss.backward(retain_graph=True)\n                    loss.backward()\n"),),
+        ((BACKWARD, "            scaled.backward(retain_graph=True)\n            scaled.backward()\n"),),
         "losses",
         "loss.backward() is called 2 times",
     ),
     "scheduler_first": Edit(
         "the scheduler before the optimizer",
-        ((STEP, ""), (SCHEDULE, f"                scheduler.step()\n{STEP}            optimizer")),
+        ((STEP, "                pass\n"), (SCHEDULE, f"{SCHEDULE}            optimizer.step()\n")),
         "learning_rate",
         "call scheduler.step() after optimizer.step(), not before",
     ),
     "scheduler_every_batch": Edit(
         "the schedule moves after every small batch",
         (
-            (SCHEDULE, "                pass\n            optimizer"),
-            (BACKWARD, f"{BACKWARD}                    scheduler.step()\n"),
+            (SCHEDULE, "                pass\n"),
+            (BACKWARD, f"{BACKWARD}            scheduler.step()\n"),
         ),
         "learning_rate",
         "by hand it moves 2 times per step",
@@ -471,20 +477,20 @@ EDITS: dict[str, Edit] = {
     ),
     "schedule_counts_batches": Edit(
         "the schedule's length in batches, not in steps",
-        (("int(warmup), max_steps)", "int(warmup), max_steps * config.gradient_accumulation_steps)"),),
+        ((LINEAR, "        length = max_steps * per_step\n" + LINEAR.replace("max_steps", "length")),),
         "learning_rate",
         "2 times as slowly",
         ACCUMULATE,
     ),
     "four_steps_more": Edit(
         "four steps more than the epochs have",
-        (("    # 5. Optimizer", "    max_steps += 4\n    # 5. Optimizer"),),
+        ((PARAMETERS, "    max_steps += 4\n" + PARAMETERS),),
         "learning_rate",
         "the total number of steps",
     ),
     "no_second_seed": Edit(
         "no seed right before training",
-        (("(Trainer's constructor does this).\n    set_seed(config.seed)\n", "\n"),),
+        ((SEED_AGAIN, "\n"),),
         "rng",
         "seed again right before training",
     ),
@@ -496,27 +502,27 @@ EDITS: dict[str, Edit] = {
     ),
     "loss_summed": Edit(
         "the loss is the batch's sum",
-        (("loss = loss / len(group)", "loss = loss / len(group) * 8"),),
+        ((LOSS, f"{LOSS} * 8"),),
         "losses",
         "by hand 8 times Trainer's, the batch's 8 reviews: a sum, not a mean",
     ),
     "short_group_misdivided": Edit(
         "a short last group divided by the full number",
-        (("loss = loss / len(group)", "loss = loss / config.gradient_accumulation_steps"),),
+        ((LOSS, "loss = loss / config.gradient_accumulation_steps"),),
         "losses",
         "the size of a short last group",
         {"gradient_accumulation_steps": 3},
     ),
     "zero_inside_accumulation": Edit(
         "zero_grad() inside the accumulation",
-        ((BACKWARD, "                    optimizer.zero_grad()\n" + BACKWARD),),
+        ((BACKWARD, "            optimizer.zero_grad()\n" + BACKWARD),),
         "grad_norm",
         "zero_grad() inside the accumulation",
         ACCUMULATE,
     ),
     "zero_once_per_epoch": Edit(
         "zero_grad() once per epoch",
-        ((ZERO, "            if step_in_epoch == steps_per_epoch: optimizer.zero_grad()\n"),),
+        ((ZERO, "            if number == len(train_loader): optimizer.zero_grad()\n"),),
         "grad_norm",
         "zero_grad() is missing",
     ),
@@ -582,25 +588,20 @@ EDITS: dict[str, Edit] = {
                 "    model = load_model(config, num_labels)\n",
                 "    model = load_model(config, num_labels).bfloat16()\n",
             ),
-            ("losses.cpu().numpy()", "losses.float().cpu().numpy()"),
+            (EVAL_LOSS, EVAL_LOSS.replace("loss.repeat", "loss.float().repeat")),
         ),
         "initial weights",
         "the weights' type: bfloat16 by hand, float32 in Trainer",
     ),
     "eval_drops_last": Edit(
         "the evaluation leaves out a last batch that is not full",
-        (
-            (
-                "BatchSampler(eval_sampler, config.per_device_eval_batch_size, config.dataloader_drop_last)",
-                "BatchSampler(eval_sampler, config.per_device_eval_batch_size, True)",
-            ),
-        ),
+        ((EVAL_LOADER, EVAL_LOADER.replace("**options", "**{**options, 'drop_last': True}")),),
         "eval_forward_batch",
         "leave no smaller last batch out",
     ),
     "eval_other_batch_size": Edit(
         "another batch size in the evaluation",
-        (("BatchSampler(eval_sampler, config.per_device_eval_batch_size,", "BatchSampler(eval_sampler, 4,"),),
+        ((EVAL_LOADER, EVAL_LOADER.replace("sizes[1]", "4")),),
         "eval_forward_batch",
         "4 reviews at a time by hand, 8 in Trainer",
     ),
@@ -621,7 +622,7 @@ EDITS: dict[str, Edit] = {
     "three_mistakes": Edit(
         "no train mode, no clip and torch's decay at once",
         (
-            ("                training_model.train()\n", ""),
+            (TRAIN_MODE, ""),
             (CLIP, "grad_norm = torch.tensor(0.0)"),
             (GROUPS, "    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate)"),
         ),

@@ -247,7 +247,7 @@ def test_a_name_error_on_the_page_is_its_writers(tmp_path: Path) -> None:
     clip = next(line for line in page.source.splitlines(keepends=True) if "clip_grad_norm_(" in line)
     said = mistakes_of((clip, ""), tmp_path)
     text = page.edited(clip, "").source.splitlines()
-    number, line = next((n, line) for n, line in enumerate(text, start=1) if "grad_norm.item()" in line)
+    number, line = next((n, line) for n, line in enumerate(text, start=1) if "log_training(state, grad_norm" in line)
     assert said == f"your page, line {number}: NameError: name 'grad_norm' is not defined ({line.strip()})"
 
 
@@ -265,7 +265,7 @@ def test_an_exception_elsewhere_is_not_the_packages_pages(tmp_path: Path) -> Non
 def test_a_syntax_error_in_a_page_that_is_imported(loop: str, tmp_path: Path) -> None:
     page = package_page(loop)
     line = page.source.count("\n", 0, page.source.index("    set_seed(config.seed)\n")) + 1
-    page = page.edited("    set_seed(config.seed)\n\n    # 2. Data", "    set_seed(config.seed))\n\n    # 2. Data")
+    page = page.edited("thrown.\n    set_seed(config.seed)\n", "thrown.\n    set_seed(config.seed))\n")
     with pytest.raises(PageError) as caught:
         run_in_process(loop, CONFIG, tmp_path / "run", page=page)
     name = {"manual": "your page", "trainer": "trainer_loop/train.py"}[loop]
@@ -275,7 +275,7 @@ def test_a_syntax_error_in_a_page_that_is_imported(loop: str, tmp_path: Path) ->
 def test_an_import_that_fails_and_a_page_that_ends_the_process(tmp_path: Path) -> None:
     said = mistakes_of(("import math\n", "import math\nimport no_such_module\n"), tmp_path)
     assert "ModuleNotFoundError: No module named 'no_such_module' (import no_such_module)" in said
-    said = mistakes_of(("    # 2. Data", "    raise SystemExit\n    # 2. Data"), tmp_path)
+    said = mistakes_of(("    # Data: load", "    raise SystemExit\n    # Data: load"), tmp_path)
     assert said.startswith("your page, line ") and "it ends the process before the run is done" in said
 
 

@@ -25,7 +25,7 @@ from tests.conftest import LOOPS, run_in_process
 
 CONFIG = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3)
 OPTIONS = ["--preset", "tiny", "--num-train-epochs", "1", "--save-strategy", "steps", "--save-steps", "3"]
-ZERO = "            optimizer.zero_grad()\n"
+ZERO = "            optimizer.zero_grad()  # Zero: the next gradients would be added to these.\n"
 BROKEN = package_page("manual").edited(ZERO, "")
 EDITED = {
     "manual": BROKEN,

@@ -155,14 +155,18 @@ def tiny_trainer() -> list[Event]:
 @pytest.mark.parametrize(
     ("right", "wrong", "phase"),
     [
-        ("            optimizer.zero_grad()\n", "            pass\n", "zero"),
-        ("                training_model.train()\n", "                pass\n", "train mode"),
-        ("shuffle.manual_seed(data_seed + epoch)", "shuffle.manual_seed(data_seed)", "shuffle"),
-        ("loss = loss / len(group)", "loss = loss / 1 if len(group) > 9 else loss", "loss"),
+        ("            optimizer.zero_grad()", "            pass", "zero"),
+        ("            training_model.train()", "            pass", "train mode"),
+        ("order.manual_seed(data_seed + epoch)", "order.manual_seed(data_seed)", "shuffle"),
+        (
+            "loss = loss / batches_of_step(number, train_loader, per_step)",
+            "loss = loss / 1 if per_step > 9 else loss",
+            "loss",
+        ),
         ("    model.eval()\n", "    pass\n", "evaluate"),
         (
-            "                scheduler.step()\n",
-            "                scheduler.step(), scheduler.step()\n",
+            "                scheduler.step()",
+            "                scheduler.step(), scheduler.step()",
             "schedule step",
         ),
     ],
