@@ -1,39 +1,115 @@
-"""The parts of the docs that are made, not written: the table of dials, and every picture. Run by `make docs`.
+"""The parts of the docs that are made, not written. Run by `make docs`.
 
-The pictures come from the comparison in `runs/quick`, the report's from the browser that `make browser` installs.
+The README's two pages, `docs/dials.md` with what every dial costs by hand, and every picture. The pictures come from
+the comparison in `runs/quick`, the report's from the browser that `make browser` installs.
 """
 
 from __future__ import annotations
 
 import io
+import re
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
 
-from shared.config import meaning, option, sections, values_by_preset
+from shared.config import RunConfig, meaning, option, sections, show, values_by_preset
 from shared.progress import announce
 
 ROOT = Path(__file__).parent.parent
 README, DOCS = ROOT / "README.md", ROOT / "docs"
-BEGIN, END = "<!-- dials: made by `make docs` -->", "<!-- /dials -->"
+SHOWN_PAGES = ("manual_loop/minimal.py", "trainer_loop/minimal.py")
 RUN = Path("runs") / "quick"
 SIZE = {"width": 1280, "height": 860}
+# What a dial's cost is measured against: the quick preset without checkpoints, which a script does not need.
+PLAIN = {"save_strategy": "no"}
+# Values that show what a dial is by hand, where the next best number would not, or not alone.
+EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
+    "weight_decay": ({"weight_decay": 0.01},),
+    "max_grad_norm": ({"max_grad_norm": 0},),
+    "warmup_steps": ({"warmup_steps": 10}, {"warmup_steps": 0.1}),
+    "num_train_epochs": ({"num_train_epochs": 1.5},),
+    "max_steps": ({"max_steps": 100},),
+    "gradient_accumulation_steps": ({"gradient_accumulation_steps": 4},),
+    "label_smoothing_factor": ({"label_smoothing_factor": 0.1},),
+    "data_seed": ({"data_seed": 3},),
+    "logging_steps": ({"logging_strategy": "steps", "logging_steps": 10},),
+    "eval_steps": ({"eval_strategy": "steps", "eval_steps": 10},),
+    "save_steps": ({"save_strategy": "steps", "save_steps": 10},),
+    "save_total_limit": ({"save_strategy": "epoch", "save_total_limit": None},),
+    "load_best_model_at_end": ({"save_strategy": "epoch", "load_best_model_at_end": True},),
+    "metric_for_best_model": (
+        {"save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "accuracy"},
+    ),
+}
+# Dials that say what the loop is given, or what Trainer alone does: no line of the loop comes or goes with them.
+NOT_IN_THE_LOOP = ("Loop", "Slice and model")
 
 
-def dials_table() -> str:
-    """Every dial in a Markdown table, from its declaration."""
-    rows = ["| dial | meaning | default; presets that differ |", "|---|---|---|"]
+def examples(name: str) -> Iterator[dict[str, Any]]:
+    """Other values of a dial, with what they need besides."""
+    field = RunConfig.model_fields[name]
+    default = getattr(RunConfig.build("quick", **PLAIN), name)
+    if name in EXAMPLES:
+        yield from EXAMPLES[name]
+    elif isinstance(default, bool):
+        yield {name: not default}
+    elif get_origin(field.annotation) is Literal:
+        yield from ({name: value} for value in get_args(field.annotation) if value not in (default, "steps"))
+    else:
+        yield {name: default / 2 if isinstance(default, float) else default + 1}
+
+
+def cost(name: str) -> str:
+    """What a dial's other values cost by hand, in lines of code of the folded page."""
+    from benchmarks.diff import changed_lines
+    from benchmarks.fold import folded_source
+    from shared.page import package_page
+
+    page = package_page("manual")
+    before = folded_source(page, RunConfig.build("quick", **PLAIN))
+    costs: dict[str, list[str]] = {}
+    for dials in examples(name):
+        new, gone = changed_lines(before, folded_source(page, RunConfig.build("quick", **{**PLAIN, **dials})))
+        text = "another value in its line" if len(new) == len(gone) == 1 else f"{len(new)} more, {len(gone)} less"
+        if not new and not gone:
+            text = "nothing"
+        others = [f"{option(other)} {show(value)}" for other, value in dials.items() if other != name]
+        value = f"`{show(dials[name])}`" + (f" (with `{' '.join(others)}`)" if others else "")
+        costs.setdefault(text, []).append(value)
+    return "; ".join(f"{', '.join(values)}: {text}" for text, values in costs.items())
+
+
+def dials_page() -> str:
+    """`docs/dials.md`: every dial, from its declaration, with what it costs by hand."""
+    parts = [
+        "# The dials",
+        "<!-- made by `make docs` -->",
+        "Names and defaults are those of `transformers.TrainingArguments` where it has them. Any dial can be set on "
+        "top of any preset. The last column is what one argument of `Trainer` is by hand: the lines of code that come and "
+        "go when the manual page, folded to the quick preset's dials without checkpoints, is folded with this value "
+        "instead. `sameloop diff --dial gradient_accumulation_steps=4` shows them.",
+    ]
     for section, names in sections().items():
-        rows.append(f"| **{section}** | | |")
-        rows += [f"| `{option(name)}` | {meaning(name)} | {values_by_preset(name)} |" for name in names]
-    return "\n".join(rows)
+        parts.append(f"## {section}")
+        rows = ["| dial | meaning | default; presets that differ | by hand |", "|---|---|---|---|"]
+        for name in names:
+            is_free = section in NOT_IN_THE_LOOP and name != "freeze_body"
+            by_hand = "not in the loop" if is_free or name == "trainer_defaults" else cost(name)
+            rows.append(f"| `{option(name)}` | {meaning(name)} | {values_by_preset(name)} | {by_hand} |")
+        parts.append("\n".join(rows))
+    return "\n\n".join(parts) + "\n"
 
 
-def with_dials(text: str) -> str:
-    """The README's text with the table between its two markers made anew."""
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{dials_table()}\n{END}{after}"
+def with_pages(text: str) -> str:
+    """The README's text with the pages that it prints as they are now."""
+    for name in SHOWN_PAGES:
+        source = (ROOT / name).read_text(encoding="utf-8").rstrip()
+        begin = f"<!-- {name}: printed by `make docs` -->"
+        block = f"{begin}\n```python\n{source}\n```"
+        text = re.sub(rf"{re.escape(begin)}\n```python\n.*?\n```", lambda _, block=block: block, text, flags=re.DOTALL)
+    return text
 
 
 def draw_charts(run: Path, folder: Path) -> dict[str, str]:
@@ -103,9 +179,10 @@ def lesson(alt_texts: dict[str, str], step: str) -> str:
 
 
 def main() -> None:
-    """Write the table into the README and the pictures into `docs/`."""
-    README.write_text(with_dials(README.read_text(encoding="utf-8")), encoding="utf-8")
-    announce(f"table of dials written to {README.name}")
+    """Write the pages into the README, and the table of dials and the pictures into `docs/`."""
+    README.write_text(with_pages(README.read_text(encoding="utf-8")), encoding="utf-8")
+    (DOCS / "dials.md").write_text(dials_page(), encoding="utf-8")
+    announce(f"pages printed in {README.name}, dials.md written to {DOCS.name}/")
     if not (RUN / "report.html").exists():
         sys.exit(f"no {RUN}/report.html: run `make compare` first, the pictures are made from it")
     shutil.copy(RUN / "comparison.png", DOCS / "comparison.png")

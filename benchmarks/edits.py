@@ -312,9 +312,7 @@ EDITS: dict[str, Edit] = {
     ),
     "rate_doubled": Edit(
         "twice the learning rate",
-        (
-            (LINEAR, "        for g in optimizer.param_groups: g['lr'] = 2e-3\n" + LINEAR),
-        ),
+        ((LINEAR, "        for g in optimizer.param_groups: g['lr'] = 2e-3\n" + LINEAR),),
         "learning_rate",
         "2 times Trainer's at every step",
     ),
@@ -367,9 +365,7 @@ EDITS: dict[str, Edit] = {
     ),
     "batch_reversed": Edit(
         "the reviews of a batch in another order",
-        (
-            (DEVICE, "            batch = {k: v.flip(0).to(device) for k, v in batch.items()}\n"),
-        ),
+        ((DEVICE, "            batch = {k: v.flip(0).to(device) for k, v in batch.items()}\n"),),
         "batch",
         "the order within the batch",
     ),

@@ -7,19 +7,40 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.docs import DOCS, README, with_dials
+from benchmarks.docs import DOCS, README, SHOWN_PAGES, cost, with_pages
 from benchmarks.plot import KINDS
+from shared.config import meaning, option, sections, values_by_preset
 
 TEXT = README.read_text(encoding="utf-8")
+GUIDE = DOCS / "guide.md"
+LINK = re.compile(r"\]\((?!http|#)([^)#]+)")
+
+
+def test_the_readme_opens_with_the_two_pages_as_they_are() -> None:
+    assert with_pages(TEXT) == TEXT, "run `make docs`"
+    for name in SHOWN_PAGES:
+        assert (README.parent / name).read_text().rstrip() in TEXT
+    assert len(TEXT.splitlines()) <= 150
 
 
 def test_the_table_of_dials_is_up_to_date() -> None:
-    assert with_dials(TEXT) == TEXT, "run `make docs`"
+    """Every dial with its declaration; of the costs a few, for all of them take a minute."""
+    rows = dict(re.findall(r"^\| `--([a-z0-9-]+)` (\|.*)$", (DOCS / "dials.md").read_text(), re.MULTILINE))
+    names = [name for section in sections().values() for name in section]
+    assert list(rows) == [option(name).removeprefix("--") for name in names], "run `make docs`"
+    for name in names:
+        assert rows[option(name).removeprefix("--")].startswith(f"| {meaning(name)} | {values_by_preset(name)} |")
+    for name in ("gradient_accumulation_steps", "full_determinism", "learning_rate"):
+        assert f"| {cost(name)} |" in rows[option(name).removeprefix("--")], "run `make docs`"
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!http|#)([^)#]+)", TEXT))))
-def test_links_lead_somewhere(target: str) -> None:
-    assert (README.parent / target).exists()
+@pytest.mark.parametrize(
+    ("page", "target"),
+    sorted({(page, target) for page in (README, GUIDE) for target in LINK.findall(page.read_text(encoding="utf-8"))}),
+    ids=str,
+)
+def test_links_lead_somewhere(page: Path, target: str) -> None:
+    assert (page.parent / target).exists()
 
 
 def test_the_lesson_shows_every_kind_of_chart_with_its_words() -> None:
@@ -30,6 +51,6 @@ def test_the_lesson_shows_every_kind_of_chart_with_its_words() -> None:
         assert (DOCS / target).exists() and len(words) > 40
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", TEXT))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", TEXT + GUIDE.read_text()))))
 def test_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:", Path("Makefile").read_text(), re.MULTILINE)
