@@ -86,9 +86,9 @@ def dials_page() -> str:
     parts = [
         "# The dials",
         "<!-- made by `make docs` -->",
-        "Names and defaults are those of `transformers.TrainingArguments` where it has them. Any dial can be set on "
-        "top of any preset. The last column is what one argument of `Trainer` is by hand: the lines of code that come and "
-        "go when the manual page, folded to the quick preset's dials without checkpoints, is folded with this value "
+        "Names and defaults are those of `transformers.TrainingArguments` where it has them. Any dial can be set "
+        "on top of any preset. The last column is what one argument of `Trainer` is by hand: the lines of code that "
+        "come and go when the manual page, folded to the quick preset's dials without checkpoints, is folded with this value "
         "instead. `sameloop diff --dial gradient_accumulation_steps=4` shows them.",
     ]
     for section, names in sections().items():

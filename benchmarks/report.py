@@ -14,6 +14,7 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +25,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from benchmarks.alignment import PHASES, by_phase, code_lines, stretches
+from benchmarks.alignment import PHASES, Stretch, by_phase, code_lines, stretches
 from benchmarks.causes import NOT_DECIDED
 from benchmarks.chart_styles import STYLES
 from benchmarks.compare import read_comparison
@@ -172,7 +173,7 @@ def render(
     environment.filters["json"] = json_for_script
     environment.filters["with_code"] = with_code
     config, machine = records[0].config, comparison["environment"]
-    world_size = records[0].header["world_size"]
+    world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(page, config, world_size) for loop, page in (pages or {}).items()}
     commit = machine["git"] or ""
     return environment.get_template("report.html").render(
@@ -193,7 +194,7 @@ def render(
         costs=cost_rows(comparison, records, missing="–"),
         faster=which_is_faster(*records),
         epochs=epochs(comparison),
-        xray=found and xray_parts(found),
+        xray=found and xray_parts(found, sources.get("manual", "")),
         bookkeeping=found and found.bookkeeping_by_part(),
         xray_facts=found and xray_facts(found),
         why_not=why_not,
@@ -325,24 +326,47 @@ def phase_notes(sources: Mapping[str, str], found: XRay | None) -> dict[str, dic
 # The x-ray ----------------------------------------------------------------------------------------
 
 
-def xray_parts(found: XRay) -> list[dict[str, Any]]:
-    """The parts of the x-ray that are worth a look, each with its events."""
+def xray_parts(found: XRay, source: str) -> list[dict[str, Any]]:
+    """The parts of the x-ray that are worth a look, each with its events.
+
+    Args:
+        found: the x-ray.
+        source: the manual page as it is shown, to which the events' lines lead.
+    """
+    pieces = by_phase(source)
     return [
-        {"title": title, "is_open": title.startswith("Step"), "events": [_event(pair, found) for pair in pairs]}
+        {
+            "title": title,
+            "is_open": title.startswith("Step"),
+            "events": [_event(pair, found, pieces) for pair in pairs],
+        }
         for title, pairs in found.shown()
     ]
 
 
-def _event(pair: Pair, found: XRay) -> dict[str, Any]:
+def _event(pair: Pair, found: XRay, pieces: Mapping[str, list[Stretch]]) -> dict[str, Any]:
     event = pair.manual or pair.trainer
+    frame = pair.manual and page_frame(pair.manual, found.page)
     return {
         "phase": event.phase,
         "what": event.what,
         "numbers": values_text(event.values),
         "equal": pair.equal,
-        "manual": pair.manual and page_frame(pair.manual, found.page),
+        "manual": frame,
+        "shown_line": frame and shown_line(frame.code, pieces[event.phase]),
         "trainer": pair.trainer and _stack(pair.trainer, found.common_stack),
     }
+
+
+def shown_line(code: str, stretches: Sequence[Stretch]) -> int | None:
+    """The line of a shown page that is most like a line of the page that ran, within its phase; None: it has none.
+
+    What is shown is folded: numbers stand where the page that ran has names.
+    """
+    lines = [(stretch.first + n, line) for stretch in stretches for n, line in enumerate(stretch.lines)]
+    code_of = [(number, line.strip()) for number, line in lines if line.strip() and not line.strip().startswith("#")]
+    likeness = {number: SequenceMatcher(None, code, line).ratio() for number, line in code_of}
+    return max(likeness, key=likeness.__getitem__) if likeness else None
 
 
 def _stack(event: Event, always: tuple[Frame, ...]) -> dict[str, Any]:
