@@ -19,17 +19,17 @@ gpu-test: $(INSTALLED) ## what needs a GPU: fp32, bf16 and fp16 with full determ
 	$(BIN)/python -m pytest -m gpu -rs $(ARGS)
 
 crash-test: $(INSTALLED) ## docs/crash.md: both loops killed 20 times each and resumed; about 9 minutes on 2 cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.crash $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.crash $(ARGS)
 
 parity-table: $(INSTALLED) ## docs/parity.md and docs/faults.md, measured anew; about 6 minutes on 2 cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity table
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity table
 
 edits-table: $(INSTALLED) ## docs/edits.md, measured anew: edits of the manual page and what is said of them; a minute
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity edits
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity edits
 
 parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as ejected scripts; about 15 minutes on 2 cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity sweep $(ARGS)
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.parity sweep-ejected
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep-ejected
 
 browser: ## what the report's tests take besides: Chromium (from Debian, as root) and axe-core (from npm)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; }
@@ -52,7 +52,7 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	touch $@
 
 docs: $(INSTALLED) browser ## the README's pages, docs/dials.md, and docs/lesson.md with every picture, from runs/quick
-	$(BIN)/python -m benchmarks.docs
+	$(BIN)/python -m benchmarks.lesson.docs
 
 clean: ## remove .venv and every run
 	rm -rf .venv runs build *.egg-info

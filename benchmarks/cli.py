@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES, plot
 from benchmarks.compare import compare
-from benchmarks.plot import FORMATS, KINDS, STYLE_NAMES, plot
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.config import RunConfig, option
@@ -38,12 +38,12 @@ def _compare(
 
     from rich.console import Console
 
-    from benchmarks.table import print_comparison
+    from benchmarks.judge.table import print_comparison
 
     print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
     # After the verdict, which must not wait for it: the x-ray runs both loops once more.
-    from benchmarks.report import write_report
+    from benchmarks.lesson.report import write_report
 
     click.echo(f"the report: {write_report(output_dir)}", err=True)
     return 0 if comparison["verdict"] == "identical" else DIVERGED
@@ -78,7 +78,7 @@ sameloop.add_command(trainer_command)
 @click.argument("output_dir", type=click.Path(path_type=Path), metavar="DIR")
 def locate(output_dir: Path) -> int:
     """Run both loops of the comparison in DIR again, up to their first divergence, and name the first tensor."""
-    from benchmarks.locate import locate
+    from benchmarks.judge.locate import locate
 
     located = locate(output_dir)
     click.echo("identical: there is nothing to locate" if located is None else located)
@@ -107,8 +107,8 @@ def _diff(output_dir: Path | None, phase: str | None, dial: tuple[str, ...], **p
 
     from rich.console import Console
 
-    from benchmarks.diff import print_dial_diff, print_diff
-    from benchmarks.fold import folded_source
+    from benchmarks.pages.diff import print_dial_diff, print_diff
+    from benchmarks.pages.fold import folded_source
 
     console = Console(highlight=False)
     if dial:
@@ -173,7 +173,7 @@ def _eject(output: Path | None, trainer: bool, nproc_per_node: int, **parameters
         parameters["save_strategy"] = "no"
     config = config_from(parameters)
 
-    from benchmarks.eject import eject, write_script
+    from benchmarks.pages.eject import eject, write_script
 
     source = eject(config, "trainer" if trainer else "manual", nproc_per_node, output)
     if output is None:
@@ -214,7 +214,7 @@ def _xray(output_dir: Path | None, step: int | None, as_json: bool, **parameters
 
     from rich.console import Console
 
-    from benchmarks.xray import print_xray, xray
+    from benchmarks.lesson.xray import print_xray, xray
 
     found = xray(config, step, pages)
     if as_json:
@@ -272,7 +272,7 @@ def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | 
 @click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="the page  [default: RUN/report.html]")
 def report(output_dir: Path, output: Path | None) -> None:
     """Write one self-contained page about the comparison in RUN: charts, code side by side, x-ray, every step."""
-    from benchmarks.report import write_report
+    from benchmarks.lesson.report import write_report
 
     click.echo(write_report(output_dir, output))
 
@@ -290,7 +290,7 @@ def doctor() -> None:
 @click.option("--preset", default="quick", show_default=True, metavar="NAME", help="the preset to time")
 def speed(pairs: int, preset: str) -> None:
     """Time both loops in interleaved pairs: median ratios, and the flight recorder's own cost."""
-    from benchmarks.speed import print_speed
+    from benchmarks.proofs.speed import print_speed
 
     print_speed(preset, pairs)
 

@@ -156,8 +156,8 @@ def _why_not_the_same(run_dir: Path, config: RunConfig, page: Page) -> str | Non
 def write_comparison(output_dir: Path) -> dict[str, Any]:
     """Compare the two runs in `output_dir` and write the verdict and the charts there."""
     # Both import heavy libraries, which `--help` and a wrong dial must not wait for.
-    from benchmarks.charts import draw_comparison
-    from benchmarks.verdict import compare_runs
+    from benchmarks.charts.charts import draw_comparison
+    from benchmarks.judge.verdict import compare_runs
 
     manual_dir, trainer_dir = (output_dir / loop for loop in LOOPS)
     comparison = compare_runs(manual_dir, trainer_dir)

@@ -30,8 +30,7 @@ WEIGHTS = "model.safetensors"
 def save_checkpoint(
     output_dir: Path,
     state: TrainingState,
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
+    pretrained: tuple[PreTrainedModel, PreTrainedTokenizerBase],
     parts: dict[str, Any],
     config: RunConfig,
 ) -> None:
@@ -39,7 +38,7 @@ def save_checkpoint(
 
     Args:
         output_dir: gets `checkpoint-<step>`.
-        model, tokenizer: saved so that `from_pretrained` takes the checkpoint.
+        pretrained: the model and the tokenizer, saved so that `from_pretrained` takes the checkpoint.
         parts: the optimizer, the scheduler and perhaps a scaler, by name.
     """
     checkpoint = output_dir / f"checkpoint-{state.step}"
@@ -47,8 +46,8 @@ def save_checkpoint(
     if is_first_process():
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        model.save_pretrained(unfinished)
-        tokenizer.save_pretrained(unfinished)
+        for each in pretrained:
+            each.save_pretrained(unfinished)
         for name, part in parts.items():
             if part is not None:
                 torch.save(part.state_dict(), unfinished / f"{name}.pt")

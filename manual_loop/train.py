@@ -156,7 +156,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             # Checkpoint: save what there is so far.
             stop, every = stop_requested(), config.save_steps
             if stop or is_due(config.save_strategy, every, state, or_last=True):
-                save_checkpoint(output_dir, state, model, tokenizer, parts, config)
+                save_checkpoint(output_dir, state, (model, tokenizer), parts, config)
             stop_after_checkpoint(stop, state.step, max_steps)
             if cut_short and state.ends:
                 break  # Epoch: here the training ends.

@@ -98,6 +98,7 @@ def loop_command(loop: str, summary: str) -> click.Command:
     """
 
     def run(
+        *,
         output_dir: Path | None,
         overwrite_output_dir: bool,
         record: bool,
@@ -118,10 +119,10 @@ def loop_command(loop: str, summary: str) -> click.Command:
             page,
             config,
             output_dir,
-            overwrite_output_dir,
-            record,
-            detail_step,
-            resume_from_checkpoint,
+            overwrite=overwrite_output_dir,
+            record=record,
+            detail_step=detail_step,
+            resume_from_checkpoint=resume_from_checkpoint,
         )
         if record and detail_step is None and launched_rank() == 0:
             print_losses(RunRecord.read(output_dir).log_history)

@@ -47,7 +47,7 @@ MUST = (
     f"train({', '.join(PLAIN_PARAMETERS)}), with or without config"
 )
 # They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
-INSTRUMENTS = tuple(str(ROOT / name) for name in ("shared/recorder.py", "benchmarks/trace.py"))
+INSTRUMENTS = tuple(str(ROOT / name) for name in ("shared/recorder.py", "benchmarks/lesson/trace.py"))
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,7 @@ def run_loop(
     page: Page,
     config: RunConfig,
     output_dir: Path,
+    *,
     overwrite: bool = False,
     record: bool = True,
     detail_step: int | None = None,
@@ -93,7 +94,17 @@ def run_loop(
             with page.loaded() as module:
                 check_device(config)
                 with meeting(config):
-                    _train(module, page, loop, config, output_dir, rank, record, detail_step, checkpoint)
+                    _train(
+                        module,
+                        page,
+                        loop,
+                        config,
+                        output_dir,
+                        rank=rank,
+                        record=record,
+                        detail_step=detail_step,
+                        checkpoint=checkpoint,
+                    )
         except SameLoopError:
             raise
         except (Exception, SystemExit) as error:
@@ -109,6 +120,7 @@ def _train(
     loop: str,
     config: RunConfig,
     output_dir: Path,
+    *,
     rank: int,
     record: bool,
     detail_step: int | None,

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks.alignment import PHASES, by_phase, code_lines, phase_of, stretches
 from benchmarks.cli import main
-from benchmarks.diff import LEAST_FOR_TWO, changed_lines, print_diff
-from benchmarks.fold import folded_source
+from benchmarks.pages.alignment import PHASES, by_phase, code_lines, phase_of, stretches
+from benchmarks.pages.diff import LEAST_FOR_TWO, changed_lines, print_diff
+from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
 from shared.page import package_page
 from tests.conftest import LOOPS

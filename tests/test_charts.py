@@ -10,9 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from benchmarks.chart_data import outline
-from benchmarks.charts import comparison_figure, draw_comparison
-from benchmarks.verdict import REPORTED_EVALUATION
+from benchmarks.charts.charts import comparison_figure, draw_comparison
+from benchmarks.charts.data import outline
+from benchmarks.judge.verdict import REPORTED_EVALUATION
 from shared.config import RunConfig
 from shared.record import SCHEMA, RunRecord
 

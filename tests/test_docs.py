@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.docs import DOCS, README, SHOWN_PAGES, cost, with_pages
-from benchmarks.plot import KINDS
+from benchmarks.charts.plot import KINDS
+from benchmarks.lesson.docs import DOCS, README, SHOWN_PAGES, cost, with_pages
 from shared.config import meaning, option, sections, values_by_preset
 
 TEXT = README.read_text(encoding="utf-8")

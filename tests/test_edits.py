@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import read_reviews, set_imports_aside
 
-from benchmarks.edits import EDITS, IDENTICAL
-from benchmarks.parity import edits_page, is_judged_rightly, run_edit
+from benchmarks.proofs.edits import EDITS, IDENTICAL
+from benchmarks.proofs.parity import edits_page, is_judged_rightly, run_edit
 from shared import embedded
 
 

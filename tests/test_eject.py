@@ -17,9 +17,9 @@ from ruff import find_ruff_bin
 from safetensors.torch import load_file
 
 from benchmarks.cli import main
-from benchmarks.eject import eject
-from benchmarks.parity import UNEVEN, covering_configurations, ejected_differences
-from benchmarks.verdict import compare_runs
+from benchmarks.judge.verdict import compare_runs
+from benchmarks.pages.eject import eject
+from benchmarks.proofs.parity import UNEVEN, covering_configurations, ejected_differences
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.page import own_page
@@ -246,7 +246,7 @@ def test_what_cannot_be_ejected_is_said_in_one_line(
 
 
 def test_a_line_that_cannot_be_folded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    from benchmarks import eject as module
+    from benchmarks.pages import eject as module
 
     page = module.package_page("manual")
     edited = page.edited("    set_seed(config.seed)\n    data_seed", "    set_seed(config)\n    data_seed")

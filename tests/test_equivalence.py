@@ -8,8 +8,8 @@ import datasets
 import pytest
 from conftest import assert_identical
 
-from benchmarks.faults import FAULTS, Fault, faulty_page
-from benchmarks.parity import (
+from benchmarks.proofs.faults import FAULTS, Fault, faulty_page
+from benchmarks.proofs.parity import (
     Cell,
     cell_config,
     cells,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from benchmarks.faults import FAULTS, faulty_page
-from benchmarks.locate import Located, differences
+from benchmarks.judge.locate import Located, differences
+from benchmarks.proofs.faults import FAULTS, faulty_page
 from shared.config import RunConfig
 from shared.page import package_page
 from shared.record import RunRecord

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import run_in_process
 
-from benchmarks.verdict import compare_runs
+from benchmarks.judge.verdict import compare_runs
 from shared.config import RunConfig
 from shared.page import own_page
 

@@ -11,7 +11,7 @@ import torch
 from conftest import LOOPS, run_in_process, set_imports_aside
 from safetensors.torch import load_file
 
-from benchmarks.parity import UNEVEN
+from benchmarks.proofs.parity import UNEVEN
 from shared.config import RunConfig
 from shared.data import Data, load_data
 from shared.model import load_model, load_tokenizer

@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from benchmarks.cli import main
 from benchmarks.compare import run_in_fresh_process
-from benchmarks.xray import page_frame, xray
+from benchmarks.lesson.xray import page_frame, xray
 from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
 from shared.page import MUST, kept_page, own_page, package_page, page_of, train_of

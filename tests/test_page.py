@@ -14,8 +14,8 @@ import pytest
 from benchmarks import compare as compare_module
 from benchmarks.cli import main
 from benchmarks.compare import compare, write_comparison
-from benchmarks.report import write_report
-from benchmarks.xray import page_frame, xray
+from benchmarks.lesson.report import write_report
+from benchmarks.lesson.xray import page_frame, xray
 from shared.checkpoints import MANIFEST, in_order
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
@@ -313,7 +313,7 @@ def test_locate_runs_what_ran(broken: Path, monkeypatch, capfd) -> None:
         command = compare_module.command_line(loop, config, folder, *options)
         assert main(command[command.index(loop) :]) == 0
 
-    monkeypatch.setattr("benchmarks.locate.run_in_fresh_process", in_process)
+    monkeypatch.setattr("benchmarks.judge.locate.run_in_fresh_process", in_process)
     assert main(["locate", str(broken)]) == 1
     captured = capfd.readouterr()
     assert "step 2: the first tensor that differs is the gradient of" in captured.out

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.alignment import stretches
+from benchmarks.pages.alignment import stretches
 
 PAGES = {"manual": Path("manual_loop/train.py"), "trainer": Path("trainer_loop/train.py")}
 

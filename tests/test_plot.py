@@ -18,13 +18,11 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from benchmarks import chart_texts
-from benchmarks.chart_data import Difference, Pair, Run, steps_that_fit
-from benchmarks.chart_panels import spread
-from benchmarks.chart_styles import STYLES
-from benchmarks.charts import overview, single
-from benchmarks.cli import main
-from benchmarks.plot import (
+from benchmarks.charts import texts as chart_texts
+from benchmarks.charts.charts import overview, single
+from benchmarks.charts.data import Difference, Pair, Run, steps_that_fit
+from benchmarks.charts.panels import spread
+from benchmarks.charts.plot import (
     FORMATS,
     KINDS,
     MOST_RUNS,
@@ -36,6 +34,8 @@ from benchmarks.plot import (
     label,
     plot,
 )
+from benchmarks.charts.styles import STYLES
+from benchmarks.cli import main
 from shared.config import RunConfig
 from shared.record import SCHEMA, RunRecord
 
@@ -191,7 +191,7 @@ def test_too_many_dots_are_cut_and_the_title_says_where() -> None:
     assert steps_that_fit([short, long], most=61) == 30
     runs = [Run("by hand", long)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.charts.steps_that_fit", lambda records: 30)
+        patch.setattr("benchmarks.charts.charts.steps_that_fit", lambda records: 30)
         figure = single("batches", runs, None, STYLES["slide"])
     assert "(steps 1 to 30)" in figure.texts[0].get_text()
     assert max(figure.axes[0].lines[0].get_xdata()) == 30

@@ -13,8 +13,8 @@ import pytest
 from conftest import assert_identical
 
 from benchmarks.compare import launch
-from benchmarks.parity import UNEVEN
-from benchmarks.verdict import compare_runs
+from benchmarks.judge.verdict import compare_runs
+from benchmarks.proofs.parity import UNEVEN
 
 TWO_PROCESSES = {
     "fp32": {},

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
 from benchmarks.cli import main
 from benchmarks.compare import write_comparison
-from benchmarks.fold import folded_source
-from benchmarks.report import Reviews, json_for_script, load_reviews, render, step_table, write_report
-from benchmarks.verdict import compare_runs
+from benchmarks.judge.verdict import compare_runs
+from benchmarks.lesson import report
+from benchmarks.lesson.report import Reviews, json_for_script, load_reviews, render, step_table, write_report
+from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.page import pages_of
@@ -94,7 +94,9 @@ def plain(comparison_dir: Path, reviews: Reviews | None = None, records: list[Ru
     """A page without charts and x-ray, for what does not need them."""
     runs = [comparison_dir / loop for loop in ("manual", "trainer")]
     records = records or [RunRecord.read(run) for run in runs]
-    return render(compare_runs(*runs), records, reviews or Reviews({}, [], []), None, "left out", {})
+    return render(
+        compare_runs(*runs), records, reviews or Reviews({}, [], []), found=None, why_not="left out", pictures={}
+    )
 
 
 def test_the_page_shows_everything(html: str) -> None:
@@ -187,7 +189,7 @@ def words(html: str) -> str:
 
 def said_of(comparison: dict[str, Any], comparison_dir: Path) -> str:
     records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
-    return words(render(comparison, records, Reviews({}, [], []), None, "left out", {}))
+    return words(render(comparison, records, Reviews({}, [], []), found=None, why_not="left out", pictures={}))
 
 
 def test_what_is_true_of_equal_runs_alone_is_said_of_them_alone(comparison_dir: Path) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from benchmarks.compare import write_comparison
-from benchmarks.report import FILE_NAME, write_report
+from benchmarks.lesson.report import FILE_NAME, write_report
 from shared.config import RunConfig
 from tests.conftest import LOOPS, run_in_process
 from tests.test_report import ATTACK, six_thousand_steps

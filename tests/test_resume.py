@@ -19,8 +19,8 @@ from conftest import LOOPS, run_in_process
 
 from benchmarks.cli import main
 from benchmarks.compare import launch
-from benchmarks.crash import kill_and_resume, report
-from benchmarks.verdict import compare_runs
+from benchmarks.judge.verdict import compare_runs
+from benchmarks.proofs.crash import kill_and_resume, report
 from shared import checkpoints, interrupt
 from shared.checkpoints import MANIFEST, in_order, problem_with
 from shared.config import RunConfig
@@ -432,7 +432,7 @@ def test_killed_and_resumed(loop: str, tmp_path: Path) -> None:
     """One real SIGKILL per loop, about 12 seconds; `make crash-test` does 20 of each."""
     import random
 
-    from benchmarks.crash import DIALS as CRASH_DIALS
+    from benchmarks.proofs.crash import DIALS as CRASH_DIALS
 
     config = RunConfig.build("tiny", **CRASH_DIALS)
     whole = run_in_process(loop, config, tmp_path / "whole")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from conftest import assert_identical
 
-from benchmarks.parity import (
+from benchmarks.proofs.parity import (
     SEARCH_SPACE,
     all_pairs,
     compare_in_process,

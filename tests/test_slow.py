@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.compare import compare
-from benchmarks.parity import Cell, run_cell
+from benchmarks.proofs.parity import Cell, run_cell
 from shared.config import RunConfig
 from shared.record import RunRecord
 

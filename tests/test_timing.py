@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from benchmarks import speed
-from benchmarks.speed import conclusion, print_speed
-from benchmarks.table import print_comparison
-from benchmarks.timing import FEWEST_STEPS, duration, range_text, spread_of, step_seconds, which_is_faster
-from benchmarks.verdict import compare_runs
+from benchmarks.judge.table import print_comparison
+from benchmarks.judge.timing import FEWEST_STEPS, duration, range_text, spread_of, step_seconds, which_is_faster
+from benchmarks.judge.verdict import compare_runs
+from benchmarks.proofs import speed
+from benchmarks.proofs.speed import conclusion, print_speed
 from shared.config import RunConfig
 from shared.record import SCHEMA, RunRecord
 

@@ -17,10 +17,9 @@ from torch.optim.optimizer import Optimizer
 from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
 
-from benchmarks.alignment import PHASES, stretches
 from benchmarks.cli import main
-from benchmarks.trace import TRAINER_FILE, Event, Frame, Tracer
-from benchmarks.xray import (
+from benchmarks.lesson.trace import TRAINER_FILE, Event, Frame, Tracer
+from benchmarks.lesson.xray import (
     BY_HAND,
     UNSEEN,
     XRay,
@@ -32,6 +31,7 @@ from benchmarks.xray import (
     trace,
     xray,
 )
+from benchmarks.pages.alignment import PHASES, stretches
 from shared.config import RunConfig
 from shared.page import package_page
 from shared.run import run_loop

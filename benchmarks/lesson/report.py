@@ -25,17 +25,15 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
-from benchmarks.alignment import PHASES, Stretch, by_phase, code_lines, stretches
-from benchmarks.causes import NOT_DECIDED
-from benchmarks.chart_styles import STYLES
+from benchmarks.charts.plot import NAMES, gather, inline_svg_of
+from benchmarks.charts.styles import STYLES
 from benchmarks.compare import read_comparison
-from benchmarks.fold import folded_source
-from benchmarks.plot import NAMES, gather, inline_svg_of
-from benchmarks.table import cell, cost_rows, notes
-from benchmarks.timing import which_is_faster
-from benchmarks.trace import Event, Frame
-from benchmarks.verdict import STEP_QUANTITIES, equal
-from benchmarks.xray import (
+from benchmarks.judge.causes import NOT_DECIDED
+from benchmarks.judge.table import cell, cost_rows, notes
+from benchmarks.judge.timing import which_is_faster
+from benchmarks.judge.verdict import STEP_QUANTITIES, equal
+from benchmarks.lesson.trace import Event, Frame
+from benchmarks.lesson.xray import (
     Pair,
     XRay,
     page_frame,
@@ -44,6 +42,8 @@ from benchmarks.xray import (
     verdict_text,
     xray,
 )
+from benchmarks.pages.alignment import PHASES, Stretch, by_phase, code_lines, stretches
+from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name, meaning, option, sections, show
 from shared.data import load_slices
 from shared.errors import SameLoopError
@@ -115,7 +115,7 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     if first and first["likely_cause"].startswith(NOT_DECIDED) and found and found.first_difference:
         announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
     announce("report: charts and page")
-    html = render(comparison, records, reviews, found, why_not, charts(output_dir), pages)
+    html = render(comparison, records, reviews, found=found, why_not=why_not, pictures=charts(output_dir), pages=pages)
     try:
         output.write_text(html, encoding="utf-8")
     except OSError as error:
@@ -151,6 +151,7 @@ def render(
     comparison: dict[str, Any],
     records: Sequence[RunRecord],
     reviews: Reviews,
+    *,
     found: XRay | None,
     why_not: str,
     pictures: dict[str, Markup],

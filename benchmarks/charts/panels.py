@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from benchmarks.chart_data import (
+from benchmarks.charts.data import (
     Run,
     differences,
     drawn,
@@ -26,8 +26,8 @@ from benchmarks.chart_data import (
     seconds_by_epoch,
     series,
 )
-from benchmarks.chart_styles import MARKERS, PHASE_COLOURS, Style
-from benchmarks.timing import duration, range_text, step_seconds, unit_for
+from benchmarks.charts.styles import MARKERS, PHASE_COLOURS, Style
+from benchmarks.judge.timing import duration, range_text, step_seconds, unit_for
 from shared.record import RunRecord, training_seconds
 
 # More names than this beside an axis would not fit; a legend then takes their place.
@@ -72,6 +72,7 @@ def draw_difference(
     pairs: Sequence[tuple[Run, Run]],
     looks: Sequence[dict[str, Any]],
     style: Style,
+    *,
     note: str,
     side: str = "left",
 ) -> None:
@@ -333,6 +334,7 @@ def name_lines(
     runs: Sequence[Run],
     looks: Sequence[dict[str, Any]],
     style: Style,
+    *,
     height: float,
     extra: Sequence[str] = (),
 ) -> None:

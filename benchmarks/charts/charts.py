@@ -17,10 +17,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from benchmarks import chart_panels as panels
-from benchmarks import chart_texts as texts
-from benchmarks.chart_data import Difference, Pair, Run, first_other_reviews, has, steps_that_fit
-from benchmarks.chart_styles import STYLES, Style
+from benchmarks.charts import panels, texts
+from benchmarks.charts.data import Difference, Pair, Run, first_other_reviews, has, steps_that_fit
+from benchmarks.charts.styles import STYLES, Style
 from shared.record import RunRecord
 
 # An SVG names its font; where that is not installed, Verdana has letters of the same width.
@@ -134,11 +133,10 @@ def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str
         colour = style.exact if pair.first is None else style.wrong
         if pair.first is not None and pair.first.cause:
             head.append((f"Likely cause: {pair.first.cause}", 1.08, style.wrong))
-    top = _write_head(
-        figure, texts.title_of("overview", runs, pair), 2.0 if style.beside else 1.4, colour, head, style
-    )
+    size = 2.0 if style.beside else 1.4
+    top = _write_head(figure, style, texts.title_of("overview", runs, pair), size, colour=colour, lines=head)
     footnote = footnote or _footnote(runs)
-    _text(figure, _points(0.35 * style.font, figure), footnote, 0.88, style.soft, style, va="bottom")
+    _text(figure, style, _points(0.35 * style.font, figure), footnote, factor=0.88, colour=style.soft, va="bottom")
     large, small = _places(figure, style, top - _points(2.7 * style.font, figure))
     losses, second = figure.add_subplot(large[0]), None
     panels.draw_series(losses, runs, "loss", "mean per review", style)
@@ -151,7 +149,9 @@ def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str
     second = figure.add_subplot(large[1], sharex=losses)
     second.set_xlabel("optimizer step")
     if pairs := differences_of(runs, pair):
-        panels.draw_difference(second, pairs, _looks_of(pairs, runs, style), style, texts.difference_note(pairs, pair))
+        panels.draw_difference(
+            second, pairs, _looks_of(pairs, runs, style), style, note=texts.difference_note(pairs, pair)
+        )
         names = f"Difference from {pair.other.label}, step by step" if len(pairs) > 1 else None
         second.set_title(names or "Difference of the two, step by step")
     elif has(runs[0].record, name := texts.norms_of(runs)[0]):
@@ -202,7 +202,7 @@ def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> F
         fits = steps_that_fit([run.record for run in runs])
         if fits < max(len(run.record.steps) for run in runs):
             title += f" (steps 1 to {fits:,})"
-    top = 1.0 if style.bare else _write_head(figure, title, 1.45, style.ink, head, style)
+    top = 1.0 if style.bare else _write_head(figure, style, title, 1.45, colour=style.ink, lines=head)
     figure.get_layout_engine().set(rect=(0.015, 0.015, 0.97, top - 0.015 - _points(0.4 * style.font, figure)))
     if kind == "batches":
         _batches(figure, runs, pair, fits, style)
@@ -224,7 +224,7 @@ def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> F
         looks = _looks_of(pairs, runs, style)
         # Away from the line that marks the first difference.
         early = differ and pair.first.step <= len(pair.one.record.steps) / 2
-        panels.draw_difference(axes, pairs, looks, style, note, "right" if early else "left")
+        panels.draw_difference(axes, pairs, looks, style, note=note, side="right" if early else "left")
         axes.set_xlabel("optimizer step")
         panels.mark_epochs(axes, runs[-1].record, style)
         _name_and_mark(axes, [run for run, _ in pairs], looks, pair, style)
@@ -277,7 +277,7 @@ def _batches(figure: Figure, runs: Sequence[Run], pair: Pair | None, fits: int, 
         for axes in (upper, lower):
             panels.mark_step(axes, step, style)
     if not style.bare:
-        panels.name_lines(upper, runs, style.looks(len(runs)), style, _height(figure) * 0.38)
+        panels.name_lines(upper, runs, style.looks(len(runs)), style, height=_height(figure) * 0.38)
 
 
 def _norms(figure: Figure, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
@@ -310,6 +310,7 @@ def _name_and_mark(
     looks: Sequence[dict[str, Any]],
     pair: Pair | None,
     style: Style,
+    *,
     in_epochs: bool = False,
     peaks: bool = False,
     share: float = 0.65,
@@ -321,24 +322,24 @@ def _name_and_mark(
         x = pair.first.step / pair.one.record.steps_per_epoch if in_epochs else pair.first.step
         panels.mark_step(axes, x, style, f"first difference: {texts.shorten(str(pair.first), 50)}")
     if not style.bare or peaks or len(runs) != 2:
-        panels.name_lines(axes, runs, looks, style, _height(axes.figure) * share, extra)
+        panels.name_lines(axes, runs, looks, style, height=_height(axes.figure) * share, extra=extra)
 
 
 # Text around the panels ---------------------------------------------------------------------------
 
 
 def _write_head(
-    figure: Figure, title: str, size: float, colour: str, lines: Sequence[tuple[str, float, str]], style: Style
+    figure: Figure, style: Style, title: str, size: float, *, colour: str, lines: Sequence[tuple[str, float, str]]
 ) -> float:
     """Write the title and the lines below it; returns where they end, as a share of the figure's height."""
     y = 1 - _points(1.0 * style.font, figure)
-    y = _text(figure, y, title, size, colour, style, weight="bold")
+    y = _text(figure, style, y, title, factor=size, colour=colour, weight="bold")
     for text, factor, line_colour in lines:
-        y = _text(figure, y, text, factor, line_colour, style)
+        y = _text(figure, style, y, text, factor=factor, colour=line_colour)
     return y
 
 
-def _text(figure: Figure, y: float, text: str, factor: float, colour: str, style: Style, **options: Any) -> float:
+def _text(figure: Figure, style: Style, y: float, text: str, *, factor: float, colour: str, **options: Any) -> float:
     """Write a text, wrapped to the figure's width, its top at `y`; returns where the next one can begin."""
     size = factor * style.font
     letter = 0.62 if options.get("weight") == "bold" else 0.54

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from benchmarks.chart_data import (
+from benchmarks.charts.data import (
     Alike,
     Pair,
     Run,
@@ -23,7 +23,7 @@ from benchmarks.chart_data import (
     seconds_by_epoch,
     series,
 )
-from benchmarks.timing import duration, range_text, step_seconds, which_is_faster
+from benchmarks.judge.timing import duration, range_text, step_seconds, which_is_faster
 from shared.config import job_name, show
 from shared.record import training_seconds
 

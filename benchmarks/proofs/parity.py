@@ -25,11 +25,11 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.compare import LOOPS, run_in_fresh_process
-from benchmarks.edits import EDITS, IDENTICAL, Edit, edited_page
-from benchmarks.eject import eject
-from benchmarks.faults import DIALS as FAULT_DIALS
-from benchmarks.faults import FAULTS, Fault, faulty_page
-from benchmarks.verdict import compare_runs
+from benchmarks.judge.verdict import compare_runs
+from benchmarks.pages.eject import eject
+from benchmarks.proofs.edits import EDITS, IDENTICAL, Edit, edited_page
+from benchmarks.proofs.faults import DIALS as FAULT_DIALS
+from benchmarks.proofs.faults import FAULTS, Fault, faulty_page
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
 from shared.folder import WEIGHTS_FILE
@@ -37,7 +37,7 @@ from shared.page import own_page, package_page
 from shared.progress import announce
 from shared.run import environment, run_loop
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 # One pair of runs ---------------------------------------------------------------------------------

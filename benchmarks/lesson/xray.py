@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.trace import ACCELERATE, TRANSFORMERS, Call, Event, Frame, Traced, Tracer
+from benchmarks.lesson.trace import ACCELERATE, TRANSFORMERS, Call, Event, Frame, Traced, Tracer
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.folder import LOOPS

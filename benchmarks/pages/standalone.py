@@ -69,11 +69,11 @@ def log(log_history: list, values: dict, epoch: float, step: int) -> None:
         print(log_history[-1])
 
 
-def save_checkpoint(output_dir: str, state: Any, model: Any, tokenizer: Any, parts: dict, config: RunConfig) -> None:
+def save_checkpoint(output_dir: str, state: Any, pretrained: tuple, parts: dict, config: RunConfig) -> None:
     """Weights and tokenizer, as `from_pretrained` takes them."""
     folder = f"{output_dir}/checkpoint-{state.step}"
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
+    for part in pretrained:
+        part.save_pretrained(folder)
     if config.save_total_limit is not None:
         delete_older_checkpoints(output_dir, state.best_step, config)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, NamedTuple
 
-PAGE = Path(__file__).parent.parent / "manual_loop" / "train.py"
+PAGE = Path(__file__).parents[2] / "manual_loop" / "train.py"
 
 # What all faults are shown with: a clip below the gradients' usual norm, so that it bites in every step, and two
 # epochs of 8 steps, so that step 9 is the first after an evaluation.

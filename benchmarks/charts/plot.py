@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.chart_data import Alike, Difference, Pair, Run
-from benchmarks.chart_texts import shorten
+from benchmarks.charts.data import Alike, Difference, Pair, Run
+from benchmarks.charts.texts import shorten
 from benchmarks.compare import read_comparison
 from shared.errors import SameLoopError
 from shared.folder import LOOPS
@@ -128,7 +128,7 @@ def draw_gathered(gathered: Gathered, kind: str, style: str, file_format: str) -
                     "run again, or choose another --kind"
                 )
     # It imports matplotlib, which `--help` must not wait for.
-    from benchmarks.charts import draw
+    from benchmarks.charts.charts import draw
 
     return Picture(*draw(kind, gathered.runs, gathered.pair, style, file_format))
 
@@ -251,7 +251,7 @@ def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[Alike, 
 def find_difference(ours: Source, theirs: Source) -> Difference | None:
     """Where two runs part first; different dials, which are named elsewhere, do not count as such."""
     # It imports torch, which `--help` must not wait for.
-    from benchmarks.verdict import divergences, first_divergence
+    from benchmarks.judge.verdict import divergences, first_divergence
 
     found, rank = first_divergence(ours.records, theirs.records)
     if found is not None and found.quantity == "config":
@@ -261,7 +261,7 @@ def find_difference(ours: Source, theirs: Source) -> Difference | None:
         return _difference_of_weights(ours, theirs)
     cause = None
     if (ours.record.loop, theirs.record.loop) == LOOPS:
-        from benchmarks.causes import likely_cause
+        from benchmarks.judge.causes import likely_cause
 
         cause = likely_cause(found.step, found.quantity, ours.records[rank], theirs.records[rank])
     return Difference(found.step, found.quantity, cause, rank)

@@ -17,7 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 from shared.config import RunConfig, meaning, option, sections, show, values_by_preset
 from shared.progress import announce
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 SHOWN_PAGES = ("manual_loop/minimal.py", "trainer_loop/minimal.py")
 RUN = Path("runs") / "quick"
@@ -63,8 +63,8 @@ def examples(name: str) -> Iterator[dict[str, Any]]:
 
 def cost(name: str) -> str:
     """What a dial's other values cost by hand, in lines of code of the folded page."""
-    from benchmarks.diff import changed_lines
-    from benchmarks.fold import folded_source
+    from benchmarks.pages.diff import changed_lines
+    from benchmarks.pages.fold import folded_source
     from shared.page import package_page
 
     page = package_page("manual")
@@ -88,8 +88,8 @@ def dials_page() -> str:
         "<!-- made by `make docs` -->",
         "Names and defaults are those of `transformers.TrainingArguments` where it has them. Any dial can be set "
         "on top of any preset. The last column is what one argument of `Trainer` is by hand: the lines of code that "
-        "come and go when the manual page, folded to the quick preset's dials without checkpoints, is folded with this value "
-        "instead. `sameloop diff --dial gradient_accumulation_steps=4` shows them.",
+        "come and go when the manual page, folded to the quick preset's dials without checkpoints, is folded with "
+        "this value instead. `sameloop diff --dial gradient_accumulation_steps=4` shows them.",
     ]
     for section, names in sections().items():
         parts.append(f"## {section}")
@@ -114,7 +114,7 @@ def with_pages(text: str) -> str:
 
 def draw_charts(run: Path, folder: Path) -> dict[str, str]:
     """Every kind of chart of `run` as an SVG in `folder`; returns the alt texts by kind."""
-    from benchmarks.plot import KINDS, draw_gathered, gather
+    from benchmarks.charts.plot import KINDS, draw_gathered, gather
 
     folder.mkdir(parents=True, exist_ok=True)
     gathered, found = gather([run]), {}
@@ -149,7 +149,7 @@ def xray_text() -> str:
     """The x-ray of the quick preset's first step, as the terminal shows it."""
     from rich.console import Console
 
-    from benchmarks.xray import print_step, xray
+    from benchmarks.lesson.xray import print_step, xray
     from shared.config import RunConfig
 
     shown = Console(file=io.StringIO(), width=100, highlight=False)

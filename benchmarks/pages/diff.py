@@ -14,7 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.alignment import PHASES, Phase, Stretch, by_phase, code_lines
+from benchmarks.pages.alignment import PHASES, Phase, Stretch, by_phase, code_lines
 from shared.errors import SameLoopError
 from shared.folder import LOOPS
 

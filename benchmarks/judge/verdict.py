@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 
-from benchmarks.causes import differing_inputs, likely_cause, other_findings
+from benchmarks.judge.causes import differing_inputs, likely_cause, other_findings
 from shared.errors import SameLoopError
 from shared.files import sha256
 from shared.folder import WEIGHTS_FILE

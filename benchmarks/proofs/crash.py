@@ -24,14 +24,14 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.compare import command_line
-from benchmarks.verdict import compare_runs
+from benchmarks.judge.verdict import compare_runs
 from shared.checkpoints import LAST, MANIFEST, in_order, problem_with
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.folder import LOOPS
 from shared.record import FILE_NAME, RunRecord
 
-DOCS = Path(__file__).parent.parent / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 # Three epochs of 30 steps, a checkpoint after every third, and what makes resuming hard: an order drawn from the
 # global random state, accumulated batches, log lines that do not fall together with checkpoints.
 DIALS: dict[str, Any] = {
@@ -146,7 +146,7 @@ def _difference(whole: Path, resumed: Path) -> str | None:
     return first and f"{first['quantity']} of step {first['step']}"
 
 
-def crash_test(loop: str, kills: int, aimed_at_least: int, folder: Path, bar: tqdm, seed: int) -> list[Kill]:
+def crash_test(loop: str, kills: int, aimed_at_least: int, *, folder: Path, bar: tqdm, seed: int) -> list[Kill]:
     """Kill and resume one loop `kills` times, or more, until `aimed_at_least` fell into a checkpoint's writing."""
     whole, dice = folder / "whole", random.Random(f"{loop}{seed}")
     process = _start(loop, whole)

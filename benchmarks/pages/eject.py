@@ -15,8 +15,10 @@ from typing import Any
 
 import libcst as cst
 
-from benchmarks.alignment import phase_of
-from benchmarks.fold import INSTEAD, WIDTH, Fold, formatted, names_in
+from benchmarks.pages.alignment import phase_of
+from benchmarks.pages.fold import INSTEAD, Fold, formatted
+from benchmarks.pages.names import names_in
+from benchmarks.pages.statements import WIDTH
 from shared.config import HUB_REVISIONS, RunConfig, job_name
 from shared.data import EVAL_SPLITS, FILE_FORMATS, load_splits
 from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES

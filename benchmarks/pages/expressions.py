@@ -1,0 +1,363 @@
+"""Expressions: their values, and what can be computed once the dials are known."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+import operator
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+import libcst.matchers as m
+
+if TYPE_CHECKING:
+    from benchmarks.pages.fold import Fold
+
+# What may be left out, or put off, if nobody uses its result.
+PURE_CALLS = {
+    "DataCollatorWithPadding",
+    "TrainingState",
+    "distributed.get_rank",
+    "int",
+    "len",
+    "math.ceil",
+    "max",
+    "min",
+    "random_states",
+    "torch.Generator",
+    "torch.accelerator.is_available",
+    "torch.tensor",
+    "tqdm",
+}
+
+
+PURE_METHODS = {"detach", "item", "items", "parameters"}
+
+
+BINARY = {
+    cst.Add: operator.add,
+    cst.Subtract: operator.sub,
+    cst.Multiply: operator.mul,
+    cst.Divide: operator.truediv,
+    cst.FloorDivide: operator.floordiv,
+    cst.Modulo: operator.mod,
+}
+
+
+COMPARISONS = {
+    cst.Equal: operator.eq,
+    cst.NotEqual: operator.ne,
+    cst.LessThan: operator.lt,
+    cst.LessThanEqual: operator.le,
+    cst.GreaterThan: operator.gt,
+    cst.GreaterThanEqual: operator.ge,
+    cst.Is: operator.is_,
+    cst.IsNot: operator.is_not,
+    cst.In: lambda one, many: one in many,
+    cst.NotIn: lambda one, many: one not in many,
+}
+
+
+NOTHING = object()
+
+
+_CODE = cst.Module([])
+
+
+class FoldError(ValueError):
+    """A page says something that the fold does not know how to read."""
+
+
+def code_of(node: cst.CSTNode) -> str:
+    """A node as text."""
+    return _CODE.code_for_node(node).strip()
+
+
+def value_of(node: cst.CSTNode | None) -> Any:
+    """The value of a literal, also of a tuple of literals; `NOTHING` if it is none."""
+    if isinstance(node, cst.Name):
+        return {"True": True, "False": False, "None": None}.get(node.value, NOTHING)
+    if isinstance(node, (cst.Integer, cst.Float, cst.SimpleString, cst.UnaryOperation, cst.Tuple)):
+        try:
+            return ast.literal_eval(code_of(node))
+        except ValueError:
+            return NOTHING
+    return NOTHING
+
+
+def literal(value: Any) -> cst.BaseExpression:
+    """A value as an expression. A float that is whole stays one: `1.0` is not `1`."""
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+    return cst.parse_expression(text.replace("e-0", "e-") if isinstance(value, float) else text)
+
+
+def _computed(compute: Callable, *values: Any) -> Any:
+    """What comes out, `NOTHING` if an error does: then the page has it, too, and keeps it."""
+    try:
+        return compute(*values)
+    except (ArithmeticError, TypeError):
+        return NOTHING
+
+
+def _is_atom(node: cst.CSTNode) -> bool:
+    return isinstance(
+        node, (cst.Name, cst.Integer, cst.Float, cst.SimpleString, cst.Call, cst.Attribute, cst.Subscript)
+    )
+
+
+def in_parentheses(node: cst.BaseExpression) -> cst.BaseExpression:
+    if _is_atom(node) or node.lpar:
+        return node
+    return node.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
+
+
+def in_place_of(old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExpression:
+    """`new` in the place of `old`, with parentheses if `old` had some and `new` needs them."""
+    return in_parentheses(new) if old.lpar else new
+
+
+def is_pure(node: cst.CSTNode) -> bool:
+    """Whether computing it does nothing else."""
+    for call in m.findall(node, m.Call()):
+        name = code_of(call.func)
+        method = call.func.attr.value if isinstance(call.func, cst.Attribute) else ""
+        if name not in PURE_CALLS and method not in PURE_METHODS:
+            return False
+    return not m.findall(node, m.Yield() | m.Await() | m.NamedExpr())
+
+
+class Simplify(cst.CSTTransformer):
+    """Puts values in and computes what can be computed.
+
+    Args:
+        fold: the fold, for the dials and for calls that become expressions.
+        known: what names stand for: literals, or other names.
+    """
+
+    def __init__(self, fold: Fold, known: Mapping[str, cst.BaseExpression]) -> None:
+        super().__init__()
+        self.fold, self.known = fold, dict(known)
+        self.hidden: Counter[str] = Counter()
+
+    # Names that are no variables of ours are not looked at.
+    def visit_Attribute_attr(self, node: cst.Attribute) -> None:
+        self.hidden.update([node.attr.value])
+
+    def leave_Attribute_attr(self, node: cst.Attribute) -> None:
+        self.hidden.subtract([node.attr.value])
+
+    def visit_Arg(self, node: cst.Arg) -> None:
+        if node.keyword:
+            self.hidden.update([node.keyword.value])
+
+    def leave_Arg(self, old: cst.Arg, new: cst.Arg) -> cst.Arg:
+        if old.keyword:
+            self.hidden.subtract([old.keyword.value])
+        if not isinstance(new.value, (cst.Tuple, cst.GeneratorExp, cst.NamedExpr, cst.ConcatenatedString)):
+            new = new.with_changes(value=new.value.with_changes(lpar=[], rpar=[])) if new.value.lpar else new
+        if (
+            old.star == "**"
+            and isinstance(old.value, cst.Name)
+            and isinstance(held := self.known.get(old.value.value), cst.Dict)
+        ):
+            return new.with_changes(value=held.deep_clone())
+        return new
+
+    def visit_Arg_value(self, node: cst.Arg) -> None:
+        if node.keyword:
+            self.hidden.subtract([node.keyword.value])
+
+    def leave_Arg_value(self, node: cst.Arg) -> None:
+        if node.keyword:
+            self.hidden.update([node.keyword.value])
+
+    def visit_Lambda(self, node: cst.Lambda) -> None:
+        self.hidden.update(each.name.value for each in node.params.params)
+
+    def leave_Lambda(self, old: cst.Lambda, new: cst.Lambda) -> cst.Lambda:
+        self.hidden.subtract(each.name.value for each in old.params.params)
+        return new.with_changes(params=old.params)
+
+    def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
+        held = self.known.get(old.value)
+        if held is None or self.hidden[old.value] > 0 or isinstance(held, cst.Dict):
+            return new
+        return held.deep_clone()
+
+    def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
+        if m.matches(new, m.Attribute(m.Name("config"), m.Name())):
+            name = new.attr.value
+            if name not in self.fold.dials:
+                raise FoldError(f"the page reads config.{name}, which is no dial")
+            return literal(self.fold.dials[name])
+        return new
+
+    def leave_Comparison(self, old: cst.Comparison, new: cst.Comparison) -> cst.BaseExpression:
+        left, truth = value_of(new.left), True
+        for target in new.comparisons:
+            right = self.fold.constant(target.comparator)
+            if left is NOTHING or right is NOTHING:
+                return new
+            truth = truth and _computed(COMPARISONS[type(target.operator)], left, right)
+            left = right
+        return new if truth is NOTHING else literal(bool(truth))
+
+    def leave_UnaryOperation(self, old: cst.UnaryOperation, new: cst.UnaryOperation) -> cst.BaseExpression:
+        value = value_of(new.expression)
+        return literal(not value) if isinstance(new.operator, cst.Not) and value is not NOTHING else new
+
+    def leave_BooleanOperation(self, old: cst.BooleanOperation, new: cst.BooleanOperation) -> cst.BaseExpression:
+        left, right, is_and = value_of(new.left), value_of(new.right), isinstance(new.operator, cst.And)
+        if left is not NOTHING:
+            return in_place_of(old, new.right if bool(left) == is_and else new.left)
+        # `x and True`, `x or False` stand where a truth is asked for.
+        if right is is_and:
+            return in_place_of(old, new.left)
+        return literal(right) if right is (not is_and) and is_pure(new.left) else new
+
+    def leave_BinaryOperation(self, old: cst.BinaryOperation, new: cst.BinaryOperation) -> cst.BaseExpression:
+        left, right, kind = value_of(new.left), value_of(new.right), type(new.operator)
+        if isinstance(left, (int, float)) and isinstance(right, (int, float)) and kind in BINARY:
+            value = _computed(BINARY[kind], left, right)
+            return new if value is NOTHING else literal(value)
+        if right == 1 and kind in (cst.Divide, cst.Multiply):
+            return in_place_of(old, new.left)
+        if left == 1 and kind is cst.Multiply:
+            return in_place_of(old, new.right)
+        if left == 0 and kind in (cst.FloorDivide, cst.Modulo, cst.Multiply) and is_pure(new.right):
+            return literal(0)
+        if right == 1 and kind is cst.Modulo and is_pure(new.left):
+            return literal(0)
+        if kind is cst.Divide and code_of(new.left) == code_of(new.right) and is_pure(new.left):
+            return literal(1)
+        return new
+
+    def leave_IfExp(self, old: cst.IfExp, new: cst.IfExp) -> cst.BaseExpression:
+        test = value_of(new.test)
+        return new if test is NOTHING else in_place_of(old, new.body if test else new.orelse)
+
+    def leave_Subscript(self, old: cst.Subscript, new: cst.Subscript) -> cst.BaseExpression:
+        if isinstance(new.value, cst.Tuple) and m.matches(new, m.Subscript(slice=[m.SubscriptElement(m.Index())])):
+            index = value_of(new.slice[0].slice.value)
+            if isinstance(index, int):
+                return new.value.elements[index].value
+        return new
+
+    def leave_FormattedString(self, old: cst.FormattedString, new: cst.FormattedString) -> cst.BaseExpression:
+        parts: list[cst.BaseFormattedStringContent] = []
+        for part in new.parts:
+            if isinstance(part, cst.FormattedStringExpression) and not part.format_spec:
+                value = value_of(part.expression)
+                part = cst.FormattedStringText(value) if isinstance(value, str) else part
+            parts.append(part)
+        if all(isinstance(part, cst.FormattedStringText) for part in parts):
+            return literal("".join(part.value for part in parts))
+        return new.with_changes(parts=parts)
+
+    def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
+        name = code_of(new.func)
+        if not new.args and name in self.fold.calls:
+            return literal(self.fold.calls[name])
+        computed = self._computed(name, new)
+        if computed is not None:
+            return in_place_of(old, computed)
+        new = self._without_defaults(name, self._spread(new))
+        inlined = self.fold.as_expression(name, new)
+        return new if inlined is None else in_place_of(old, in_parentheses(inlined))
+
+    @staticmethod
+    def _computed(name: str, call: cst.Call) -> cst.BaseExpression | None:
+        """Whole numbers and ranges."""
+        values = [value_of(arg.value) for arg in call.args]
+        if name == "str" and isinstance(values[0], str):
+            return call.args[0].value
+        if name in ("math.ceil", "int") and len(call.args) == 1:
+            inner = call.args[0].value
+            if isinstance(values[0], (int, float)):
+                return literal({"int": int, "math.ceil": math.ceil}[name](values[0]))
+            if m.matches(inner, m.Call(m.Name("len"))):
+                return inner
+            if m.matches(inner, m.BinaryOperation(operator=m.Multiply(), right=m.Name())):
+                # So many epochs of so many steps.
+                factor = value_of(inner.left)
+                if factor is not NOTHING and factor % 1 == 0:
+                    return inner.right if factor == 1 else inner.with_changes(left=literal(int(factor)))
+            if m.matches(inner, m.Name("steps_per_epoch")):
+                return inner
+        if name == "range" and len(call.args) == 2 and values[0] == 0:
+            return call.with_changes(args=[call.args[1]])
+        if name == "enumerate" and value_of(call.args[-1].value) == 0 and len(call.args) == 2:
+            return call.with_changes(args=[call.args[0].with_changes(comma=cst.MaybeSentinel.DEFAULT)])
+        return None
+
+    @staticmethod
+    def _spread(call: cst.Call) -> cst.Call:
+        """`f(**{"a": 1})` as `f(a=1)`."""
+        args: list[cst.Arg] = []
+        for arg in call.args:
+            if arg.star == "**" and isinstance(arg.value, cst.Dict):
+                for element in arg.value.elements:
+                    key = value_of(element.key)
+                    args.append(cst.Arg(element.value, keyword=cst.Name(key), equal=cst.AssignEqual()))
+            else:
+                args.append(arg)
+        return call.with_changes(args=args) if len(args) != len(call.args) or args != list(call.args) else call
+
+    def _without_defaults(self, name: str, call: cst.Call) -> cst.Call:
+        """Without keyword arguments that the function that is called would take by itself."""
+        if not any(arg.keyword for arg in call.args):
+            return call
+        defaults = self.fold.defaults(name)
+
+        def is_needed(arg: cst.Arg) -> bool:
+            keyword, value = arg.keyword and arg.keyword.value, value_of(arg.value)
+            if keyword in self.fold.left_out:
+                return False
+            if value is NOTHING or keyword not in defaults:
+                return True
+            return value != defaults[keyword] or isinstance(value, bool) != isinstance(defaults[keyword], bool)
+
+        needed = [is_needed(arg) for arg in call.args]
+        return call if all(needed) else _with_args(call, needed)
+
+
+def _with_args(call: cst.Call, needed: Sequence[bool]) -> cst.Call:
+    """A call with some of its arguments; a comment between them stays if something of its block does."""
+    above = [call.whitespace_before_args, *map(_space_after, call.args[:-1])]
+    args: list[cst.Arg] = []
+    spaces: list[cst.BaseParenthesizableWhitespace] = []
+    waiting: cst.BaseParenthesizableWhitespace | None = None
+    for arg, space, is_needed in zip(call.args, above, needed, strict=True):
+        if waiting is None or _has_comment(space):
+            waiting = space
+        if is_needed:
+            args.append(arg)
+            spaces.append(waiting)
+            waiting = None
+    # The comment behind an argument stays with it.
+    for number, arg in enumerate(args):
+        if number + 1 < len(args):
+            args[number] = arg.with_changes(comma=_comma(arg, spaces[number + 1]))
+        elif isinstance(arg.comma, cst.Comma):
+            args[number] = arg.with_changes(comma=call.args[-1].comma)
+    return call.with_changes(args=args, whitespace_before_args=spaces[0] if spaces else cst.SimpleWhitespace(""))
+
+
+def _space_after(arg: cst.Arg) -> cst.BaseParenthesizableWhitespace:
+    return arg.comma.whitespace_after if isinstance(arg.comma, cst.Comma) else cst.SimpleWhitespace(" ")
+
+
+def _comma(arg: cst.Arg, space: cst.BaseParenthesizableWhitespace) -> cst.Comma:
+    own = arg.comma.whitespace_after if isinstance(arg.comma, cst.Comma) else None
+    if isinstance(own, cst.ParenthesizedWhitespace) and isinstance(space, cst.ParenthesizedWhitespace):
+        space = space.with_changes(first_line=own.first_line)
+    elif not isinstance(space, cst.ParenthesizedWhitespace):
+        space = cst.SimpleWhitespace(" ")
+    return cst.Comma(whitespace_after=space)
+
+
+def _has_comment(space: cst.BaseParenthesizableWhitespace) -> bool:
+    return isinstance(space, cst.ParenthesizedWhitespace) and any(line.comment for line in space.empty_lines)

@@ -1,0 +1,1 @@
+"""What is measured about SameLoop itself: every dial, planted mistakes, kills, speed."""
