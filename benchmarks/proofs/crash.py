@@ -198,7 +198,10 @@ def main(kills: int, aimed: int, seed: int | None) -> None:
         ThreadPoolExecutor(len(LOOPS)) as pool,
         tqdm(total=kills * len(LOOPS), desc=f"Killing (seed {seed})") as bar,
     ):
-        tests = [pool.submit(crash_test, loop, kills, aimed, Path(folder) / loop, bar, seed) for loop in LOOPS]
+        tests = [
+            pool.submit(crash_test, loop, kills, aimed, folder=Path(folder) / loop, bar=bar, seed=seed)
+            for loop in LOOPS
+        ]
         found = [kill for test in tests for kill in test.result()]
     (DOCS / "crash.md").write_text(report(found, time.perf_counter() - started), encoding="utf-8")
     table = Table(title=f"{sum(kill.difference is None for kill in found)} of {len(found)} lost nothing")
