@@ -20,7 +20,7 @@ def forward(
     if config.label_smoothing_factor > 0:
         return smoothed_loss(model, batch, device, config)
     if config.bf16 or config.fp16:
-        # Autocast runs the matrix products in 16 bits, and in float32 what needs its precision, the loss among it.
+        # 16 bits for matrix products, not for what is sensitive, as the loss.
         with torch.autocast(device.type, torch.bfloat16 if config.bf16 else torch.float16):
             output = model(**batch)
     else:

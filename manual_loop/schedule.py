@@ -17,6 +17,6 @@ def make_schedule(optimizer: torch.optim.Optimizer, max_steps: int, config: RunC
         warmup = math.ceil(config.warmup_steps * max_steps)
     if config.lr_scheduler_type != "linear":
         return get_scheduler(config.lr_scheduler_type, optimizer, warmup, max_steps)
-    # Up to 1 in the warm-up, then down to 0. One that is as long as the training leaves nothing to fall.
+    # Up to 1 in the warm-up, then down to 0.
     fall = max(1, max_steps - warmup)
     return LambdaLR(optimizer, lambda step: step / warmup if step < warmup else (max_steps - step) / fall)

@@ -17,17 +17,18 @@ from ruff import find_ruff_bin
 from safetensors.torch import load_file
 
 from benchmarks.cli import main
+from benchmarks.compare import run_in_fresh_process
 from benchmarks.judge.verdict import compare_runs
+from benchmarks.lesson.docs import NOT_IN_THE_LOOP, PLAIN, examples
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.parity import UNEVEN, covering_configurations, ejected_differences
-from shared.config import RunConfig
+from shared.config import RunConfig, sections
 from shared.errors import SameLoopError
 from shared.page import own_page
 from shared.run import run_loop
 
 # How many of the configurations that `make parity-sweep` draws are run here.
 DRAWN = 20
-PLAIN = {"save_strategy": "no"}
 FIVE: dict[str, tuple[dict[str, Any], int]] = {
     "defaults": (PLAIN, 1),
     "accumulation and bf16": ({"gradient_accumulation_steps": 4, "bf16": True, **PLAIN}, 1),
@@ -196,6 +197,33 @@ def test_a_local_file_and_model_are_spelled_out(tmp_path: Path) -> None:
     expected = load_file(run_in_process("trainer", config, tmp_path / "run") / "model.safetensors")
     (found,) = weights_of_scripts({tmp_path: source})
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.slow
+def test_a_script_of_two_processes_ends_with_the_trainers_weights(tmp_path: Path) -> None:
+    """Half a minute: both sides start two processes each."""
+    config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=2, **PLAIN)
+    (tmp_path / "my_loop.py").write_text(eject(config, world_size=2))
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "my_loop.py"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    run_in_fresh_process("trainer", config, tmp_path / "trainer", 2)
+    found, expected = (load_file(tmp_path / each / "model.safetensors") for each in ("my_loop", "trainer"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("loop", ["manual", "trainer"])
+def test_the_script_of_every_dial_passes_ruff_in_88_columns(loop: str) -> None:
+    """A minute: every dial of the loop with each of its other values."""
+    names = [name for section, found in sections().items() for name in found if section not in NOT_IN_THE_LOOP]
+    for name in [*names, "freeze_body"]:
+        for dials in examples(name):
+            source = eject(RunConfig.build("quick", **{**PLAIN, **dials}), loop)
+            command = [find_ruff_bin(), "check", "--isolated", "--stdin-filename", "my_loop.py", "-"]
+            checked = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+            assert checked.returncode == 0, (dials, checked.stdout)
+            assert max(map(len, source.splitlines())) <= 88, dials
 
 
 def test_an_edited_script_is_a_loop_that_is_judged(tmp_path: Path) -> None:

@@ -338,7 +338,7 @@ def test_the_report_of_a_page_that_cannot_be_traced(broken: Path, monkeypatch) -
     def raises(*_: object, **__: object) -> None:
         raise SameLoopError("your page, line 3: ValueError: no (here)")
 
-    monkeypatch.setattr("benchmarks.report.xray", raises)
+    monkeypatch.setattr("benchmarks.lesson.report.xray", raises)
     html = write_report(broken).read_text(encoding="utf-8")
     assert "your page, line 3: ValueError: no (here)" in html and 'id="pane-manual"' in html
 

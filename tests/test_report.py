@@ -94,9 +94,8 @@ def plain(comparison_dir: Path, reviews: Reviews | None = None, records: list[Ru
     """A page without charts and x-ray, for what does not need them."""
     runs = [comparison_dir / loop for loop in ("manual", "trainer")]
     records = records or [RunRecord.read(run) for run in runs]
-    return render(
-        compare_runs(*runs), records, reviews or Reviews({}, [], []), found=None, why_not="left out", pictures={}
-    )
+    reviews = reviews or Reviews({}, [], [])
+    return render(compare_runs(*runs), records, reviews, found=None, why_not="left out", pictures={})
 
 
 def test_the_page_shows_everything(html: str) -> None:

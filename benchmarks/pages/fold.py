@@ -19,6 +19,7 @@ import ast
 import importlib
 import inspect
 import subprocess
+import textwrap
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -608,6 +609,7 @@ def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
     if not m.matches(first, m.SimpleStatementLine([m.Expr(m.SimpleString())])):
         return node
     text = ast.literal_eval(first.body[0].value.value).partition("\n\n")[0].strip()
+    text = "\n    ".join(textwrap.wrap(text, WIDTH - 10))
     line = line_of(cst.Expr(cst.SimpleString(f'"""{text}"""')))
     return node.with_changes(body=node.body.with_changes(body=[line, *node.body.body[1:]]))
 
