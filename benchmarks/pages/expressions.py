@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 import libcst.matchers as m
 
+from benchmarks.pages.names import names_of_loops
+
 if TYPE_CHECKING:
     from benchmarks.pages.fold import Fold
 
@@ -174,12 +176,29 @@ class Simplify(cst.CSTTransformer):
         if node.keyword:
             self.hidden.update([node.keyword.value])
 
+    def _own_names(self, node: cst.Lambda) -> list[str]:
+        """A lambda's parameters, and names that may have another value when it is called."""
+        params = node.params
+        own = [*params.posonly_params, *params.params, *params.kwonly_params]
+        own += [each for each in (params.star_arg, params.star_kwarg) if isinstance(each, cst.Param)]
+        return [each.name.value for each in own] + [name for name in self.known if self.fold.changes(name)]
+
     def visit_Lambda(self, node: cst.Lambda) -> None:
-        self.hidden.update(each.name.value for each in node.params.params)
+        self.hidden.update(self._own_names(node))
 
     def leave_Lambda(self, old: cst.Lambda, new: cst.Lambda) -> cst.Lambda:
-        self.hidden.subtract(each.name.value for each in old.params.params)
+        self.hidden.subtract(self._own_names(old))
         return new.with_changes(params=old.params)
+
+    def _hide_targets(self, node: Any) -> None:
+        self.hidden.update(names_of_loops(node))
+
+    def _show_targets(self, old: Any, new: Any) -> Any:
+        self.hidden.subtract(names_of_loops(old))
+        return new
+
+    visit_GeneratorExp = visit_ListComp = visit_SetComp = visit_DictComp = _hide_targets  # noqa: N815
+    leave_GeneratorExp = leave_ListComp = leave_SetComp = leave_DictComp = _show_targets  # noqa: N815
 
     def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
         held = self.known.get(old.value)
@@ -298,7 +317,7 @@ class Simplify(cst.CSTTransformer):
         """`f(**{"a": 1})` as `f(a=1)`."""
         args: list[cst.Arg] = []
         for arg in call.args:
-            if arg.star == "**" and isinstance(arg.value, cst.Dict):
+            if arg.star == "**" and _has_names(arg.value):
                 for element in arg.value.elements:
                     key = value_of(element.key)
                     args.append(cst.Arg(element.value, keyword=cst.Name(key), equal=cst.AssignEqual()))
@@ -322,6 +341,14 @@ class Simplify(cst.CSTTransformer):
 
         needed = [is_needed(arg) for arg in call.args]
         return call if all(needed) else _with_args(call, needed)
+
+
+def _has_names(value: cst.BaseExpression) -> bool:
+    """Whether it is a dictionary whose keys could be written as keywords."""
+    return isinstance(value, cst.Dict) and all(
+        isinstance(element, cst.DictElement) and isinstance(key := value_of(element.key), str) and key.isidentifier()
+        for element in value.elements
+    )
 
 
 def _with_args(call: cst.Call, needed: Sequence[bool]) -> cst.Call:

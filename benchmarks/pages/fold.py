@@ -170,6 +170,10 @@ class Fold:
 
     # What the simplifier asks ---------------------------------------------------------------------
 
+    def changes(self, name: str) -> bool:
+        """Whether the function that is folded gives a name more than one value."""
+        return self._written_names[name] > 1
+
     def constant(self, node: cst.BaseExpression) -> Any:
         """The value of a literal, or of a name that a module of ours binds to one."""
         value = value_of(node)
@@ -357,8 +361,10 @@ class Fold:
         if isinstance(statement, cst.Pass):
             return []
         if isinstance(statement, cst.Assign):
-            (target,) = (each.target for each in statement.targets)
             value = self.simplified(statement.value, known)
+            if len(statement.targets) > 1:
+                return _Done([line.with_changes(body=[statement.with_changes(value=value)])])
+            target = statement.targets[0].target
             if code_of(target) == code_of(value):
                 return []
             both = isinstance(target, cst.Tuple) and isinstance(value, cst.Tuple)
@@ -419,16 +425,18 @@ class Fold:
             target, value = statement.body[0].targets[0].target, statement.body[0].value
             held = known.pop(target.value.value, None)
             if isinstance(held, cst.Dict):
-                element = cst.DictElement(target.slice[0].slice.value, value)
-                known[target.value.value] = held.with_changes(elements=[*held.elements, element])
+                key = target.slice[0].slice.value
+                others = [each for each in held.elements if not key.deep_equals(getattr(each, "key", held))]
+                known[target.value.value] = held.with_changes(elements=[*others, cst.DictElement(key, value)])
             return
         changed = set(names_in(statement).written)
         for name in [name for name, value in known.items() if mentions(name, value, changed)]:
             del known[name]
         both = m.Assign([m.AssignTarget(m.Tuple())], m.Tuple())
         if m.matches(statement, m.SimpleStatementLine([both])):
-            pairs = zip(statement.body[0].targets[0].target.elements, statement.body[0].value.elements, strict=False)
-            for one, other in pairs:
+            ones, others = statement.body[0].targets[0].target.elements, statement.body[0].value.elements
+            is_plain = len(ones) == len(others) and not m.findall(statement, m.StarredElement())
+            for one, other in zip(ones, others, strict=True) if is_plain else ():
                 if isinstance(one.value, cst.Name) and value_of(other.value) is not NOTHING:
                     known[one.value.value] = other.value
         elif m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
@@ -463,7 +471,7 @@ class Fold:
     ) -> cst.BaseStatement | None:
         if isinstance(statement, cst.SimpleStatementLine):
             (inner,) = statement.body
-            if isinstance(inner, (cst.Assign, cst.AugAssign)):
+            if isinstance(inner, cst.AugAssign) or (isinstance(inner, cst.Assign) and len(inner.targets) == 1):
                 target = inner.targets[0].target if isinstance(inner, cst.Assign) else inner.target
                 base = target.value if m.matches(target, m.Subscript(m.Name())) else target
                 names = targets_of(base)
@@ -631,7 +639,7 @@ def _imported_by(statement: cst.BaseStatement) -> list[tuple[str, tuple[str, str
 def formatted(source: str) -> str:
     """Source text as ruff formats it, its imports sorted and without those that nothing uses."""
     for options in (
-        ["check", "--isolated", "--quiet", "--select", "I,F401,F841", "--fix", "--unsafe-fixes", "-"],
+        ["check", "--isolated", "--quiet", "--select", "I,F401", "--fix", "-"],
         ["format", "--isolated", "--quiet", "--line-length", str(WIDTH), "-"],
     ):
         command = [find_ruff_bin(), options[0], *options[1:]]
@@ -652,7 +660,7 @@ def folded_source(page: Page, config: RunConfig, world_size: int = 1) -> str:
         return page.source
     try:
         return _folded_source(page, config, world_size)
-    except FoldError:  # somebody tries things out on the page
+    except (FoldError, cst.ParserSyntaxError):  # somebody tries things out on the page
         return page.source
 
 
@@ -662,6 +670,7 @@ def _folded_source(page: Page, config: RunConfig, world_size: int) -> str:
     fold = Fold(page, config, world_size, instead=instead, called=LOADING)
     fold.no_ops.add("trainer.add_callback")
     statements = fold.module()
-    docstring = cst.Module([fold.page.body[0]]).code
+    is_described = len(without_docstring(fold.page.body)) < len(fold.page.body)
+    docstring = cst.Module([fold.page.body[0]]).code if is_described else ""
     imports = "\n".join(fold.imports(statements))
     return formatted(f"{docstring}\n{imports}\n\n\n{cst.Module(statements).code}")

@@ -35,11 +35,7 @@ class Names(cst.CSTVisitor):
         return False
 
     def _visit_comprehension(self, node: Any) -> bool:
-        names, each = set(), node.for_in
-        while each is not None:
-            names |= set(targets_of(each.target))
-            each = each.inner_for_in
-        self.own.append(names)
+        self.own.append(set(names_of_loops(node)))
         for part in ("elt", "key", "value"):
             if hasattr(node, part):
                 getattr(node, part).visit(self)
@@ -132,10 +128,43 @@ def _names_in(node: cst.CSTNode) -> Names:
     return found
 
 
-parsed = lru_cache(maxsize=100)(cst.parse_module)
+@lru_cache(maxsize=100)
+def parsed(source: bytes) -> cst.Module:
+    """A module with every statement on a line of its own: `if a: b; c` takes three."""
+    return cst.parse_module(source).visit(_OneByOne())
+
+
+class _OneByOne(cst.CSTTransformer):
+    def leave_SimpleStatementSuite(
+        self, old: cst.SimpleStatementSuite, new: cst.SimpleStatementSuite
+    ) -> cst.IndentedBlock:
+        return cst.IndentedBlock([cst.SimpleStatementLine([_alone(each)]) for each in new.body])
+
+    def leave_SimpleStatementLine(
+        self, old: cst.SimpleStatementLine, new: cst.SimpleStatementLine
+    ) -> cst.SimpleStatementLine | cst.FlattenSentinel:
+        if len(new.body) == 1:
+            return new.with_changes(body=[_alone(new.body[0])])
+        first, *others = (cst.SimpleStatementLine([_alone(each)]) for each in new.body)
+        return cst.FlattenSentinel([first.with_changes(leading_lines=new.leading_lines), *others])
+
+
+def _alone(statement: cst.BaseSmallStatement) -> cst.BaseSmallStatement:
+    return statement.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
+
+
+def names_of_loops(comprehension: Any) -> list[str]:
+    """The names that a comprehension's loops give values to; they are its own."""
+    names, each = [], comprehension.for_in
+    while each is not None:
+        names += targets_of(each.target)
+        each = each.inner_for_in
+    return names
 
 
 def targets_of(target: cst.BaseExpression) -> list[str]:
+    if isinstance(target, cst.StarredElement):
+        target = target.value
     if isinstance(target, cst.Name):
         return [target.value]
     if isinstance(target, (cst.Tuple, cst.List)):
