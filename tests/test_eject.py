@@ -163,8 +163,9 @@ def weights_of_scripts(sources: dict[Path, str]) -> list[dict[str, torch.Tensor]
     return [load_file(folder / "my_loop" / "model.safetensors") for folder in sources]
 
 
+@pytest.mark.slow
 def test_both_scripts_run_alone_and_end_alike(tmp_path: Path) -> None:
-    """With data and model loaded by themselves: what they spell out is what SameLoop loads."""
+    """Half a minute. With data and model loaded by themselves: what they spell out is what SameLoop loads."""
     config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, logging_strategy="no", **PLAIN)
     trainer = load_file(run_in_process("trainer", config, tmp_path / "run") / "model.safetensors")
     sources = {tmp_path / loop: eject(config, loop) for loop in ("manual", "trainer")}
@@ -173,6 +174,20 @@ def test_both_scripts_run_alone_and_end_alike(tmp_path: Path) -> None:
     for found in weights_of_scripts(sources):
         assert found.keys() == trainer.keys()
         assert all(torch.equal(found[name], trainer[name]) for name in trainer)
+
+
+def test_the_other_sides_script_ends_with_the_trainers_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It saves where it runs.
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, bf16=True, weight_decay=0.1, **PLAIN)
+    (tmp_path / "my_trainer.py").write_text(eject(config, "trainer", file=tmp_path / "my_trainer.py"))
+    own = config.model_copy(update={"loop": str(tmp_path / "my_trainer.py")})
+    run_loop("manual", own_page(tmp_path / "my_trainer.py"), own, tmp_path / "ejected")
+    run_in_process("trainer", config, tmp_path / "trainer")
+    found, expected = (load_file(tmp_path / each / "model.safetensors") for each in ("ejected", "trainer"))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_local_file_and_model_are_spelled_out(tmp_path: Path) -> None:
