@@ -160,12 +160,8 @@ def test_a_line_of_the_x_ray_leads_to_the_code(browser: Any, run_dir: Path) -> N
     with Watched(browser, run_dir / FILE_NAME) as page:
         link = page.locator('#xray details[open] .event:has(.phase:text-is("clip")) a')
         link.click()
-        assert (
-            page.evaluate("document.querySelector(':target').textContent")
-            .strip()
-    target = page.evaluate("document.querySelector(':target').textContent")
-    assert target.strip().endswith("clip_grad_norm_(model.parameters(), 0.1)")
-        )
+        target = page.evaluate("document.querySelector(':target').textContent").strip()
+        assert target.endswith("clip_grad_norm_(model.parameters(), 0.1)")
         assert lit(page, "manual") == ["clip"] and lit(page, "trainer") == ["clip"]
 
 
