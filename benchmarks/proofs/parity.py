@@ -535,31 +535,29 @@ def edits() -> None:
 @click.option("--configurations", type=click.IntRange(min=1), default=300, show_default=True)
 def sweep(configurations: int) -> None:
     """Search: whole configurations, each compared in full; exit status 1 if any pair of runs differs."""
-    started, different, covered = time.perf_counter(), 0, 0.0
-    for config, covered in tqdm(covering_configurations(configurations), total=configurations, disable=None):  # noqa: B007
-        with tempfile.TemporaryDirectory() as folder:
-            comparison = _quietly(compare_in_process, config, Path(folder))
-        if comparison["verdict"] != "identical":
-            different += 1
-            click.echo(f"{comparison['first_divergence']}\n  sameloop compare {' '.join(config.flags())}")
-    _end_sweep("configurations", configurations, different, covered, started)
+
+    def differences(config: RunConfig, folder: Path) -> list[str]:
+        first = compare_in_process(config, folder)["first_divergence"]
+        return [] if first is None else [str(first)]
+
+    _search("configurations", configurations, differences, "sameloop compare")
 
 
 @parity.command("sweep-ejected")
 @click.option("--configurations", type=click.IntRange(min=1), default=100, show_default=True)
 def sweep_ejected(configurations: int) -> None:
     """The same search with ejected scripts against Trainer; exit status 1 if any pair of runs differs."""
+    _search("ejected scripts", configurations, ejected_differences, "sameloop eject")
+
+
+def _search(what: str, count: int, differences: Callable[[RunConfig, Path], list[str]], command: str) -> None:
     started, different, covered = time.perf_counter(), 0, 0.0
-    for config, covered in tqdm(covering_configurations(configurations), total=configurations, disable=None):  # noqa: B007
+    for config, covered in tqdm(covering_configurations(count), total=count, disable=None):  # noqa: B007
         with tempfile.TemporaryDirectory() as folder:
-            differences = _quietly(ejected_differences, config, Path(folder))
-        if differences:
+            found = _quietly(differences, config, Path(folder))
+        if found:
             different += 1
-            click.echo(f"{differences[:3]}\n  sameloop eject {' '.join(config.flags())}")
-    _end_sweep("ejected scripts", configurations, different, covered, started)
-
-
-def _end_sweep(what: str, count: int, different: int, covered: float, started: float) -> None:
+            click.echo(f"{found[:3]}\n  {command} {' '.join(config.flags())}")
     minutes = (time.perf_counter() - started) / 60
     click.echo(
         f"{count} {what}, {different} different; {covered:.1%} of all pairs of dial values met; {minutes:.1f} minutes"
