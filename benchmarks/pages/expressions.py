@@ -337,6 +337,8 @@ class Simplify(cst.CSTTransformer):
                 return False
             if value is NOTHING or keyword not in defaults:
                 return True
+            if name in self.fold.shown and value and value != -1:
+                return True
             return value != defaults[keyword] or isinstance(value, bool) != isinstance(defaults[keyword], bool)
 
         needed = [is_needed(arg) for arg in call.args]

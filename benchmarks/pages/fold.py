@@ -130,6 +130,8 @@ class Fold:
         neighbours = {
             name: content for name, content in page.files.items() if name != page.name and name.startswith(package)
         }
+        # Calls of which what they would do by themselves is shown, too, as the twin of what is done by hand.
+        self.shown: set[str] = set()
         if world_size == 1:
             self._spare_remedies(config)
         self._imports: dict[str, tuple[str, str | None]] = {}
@@ -669,6 +671,9 @@ def _folded_source(page: Page, config: RunConfig, world_size: int) -> str:
     instead = {file.name: file.read_bytes() for file in INSTEAD}
     fold = Fold(page, config, world_size, instead=instead, called=LOADING)
     fold.no_ops.add("trainer.add_callback")
+    fold.shown.add("TrainingArguments")
+    steps = {"logging_steps": config.logging_strategy, "save_steps": config.save_strategy}
+    fold.left_out |= {name for name, strategy in steps.items() if strategy != "steps"}
     statements = fold.module()
     is_described = len(without_docstring(fold.page.body)) < len(fold.page.body)
     docstring = cst.Module([fold.page.body[0]]).code if is_described else ""
