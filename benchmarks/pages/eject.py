@@ -102,9 +102,7 @@ def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, c
     loaded = phases.index("model")
     first = next(number for number in range(loaded, len(body)) if phases[number] not in SETUP[1:])
     is_saved = [
-        phase == "save"
-        and not isinstance(statement.body, list)
-        and names_in(statement).read.keys() <= {"model", "tokenizer", "output_dir", "is_first_process"}
+        phase == "save" and names_in(statement).read.keys() <= {"model", "tokenizer", "output_dir", "is_first_process"}
         for phase, statement in zip(phases, body, strict=True)
     ]
     saving = [each for each, saves in zip(body, is_saved, strict=True) if saves]

@@ -231,13 +231,11 @@ class Fold:
             given[arg.keyword.value if arg.keyword else params.params[position].name.value] = arg.value
         body = without_docstring(found.node.body.body)
         used = names_in(body)
-        if any(used.written[each] for each in given):
+        if any(used.written[each] or isinstance(value, cst.Dict) for each, value in given.items()):
             return None
         self._underway.append(name)
         folded = self.body(body, given)
         self._underway.pop()
-        if any(isinstance(value, cst.Dict) for value in given.values()):
-            return None
         for value in given.values():
             # Something that is computed must be computed once, as it was.
             if not is_pure(value) and sum(code_of(node).count(code_of(value)) for node in folded) != 1:
@@ -252,7 +250,7 @@ class Fold:
         body = self._called(name, value)
         if body is None:
             return None
-        body = self.without_dead(body, keep=set()) if name in self._library else body
+        body = self.without_dead(body)
         returned = None
         if body and is_return(body[-1]):
             body, returned = body[:-1], body[-1].body[0].value
@@ -450,9 +448,9 @@ class Fold:
 
     # What nobody uses -----------------------------------------------------------------------------
 
-    def without_dead(self, statements: Sequence[cst.BaseStatement], keep: set[str]) -> list[cst.BaseStatement]:
-        """Without assignments to names that nothing reads, `keep` excepted."""
-        read = set(names_in(statements).read) | keep
+    def without_dead(self, statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
+        """Without assignments to names that nothing reads."""
+        read = set(names_in(statements).read)
 
         def cleaned(block: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
             done, lines = [], []
@@ -562,7 +560,7 @@ class Fold:
             before, used = "".join(map(code_of, body)), names_in(body)
             self._read_names, self._written_names = used.read, used.written
             body = self.body(body, known)
-            body = self.without_dead(self.with_locals(body), keep=set())
+            body = self.without_dead(self.with_locals(body))
             body = self.with_short(after_loops(body))
             if "".join(map(code_of, body)) == before:
                 return node.with_changes(body=node.body.with_changes(body=[*docstring, *body]))
