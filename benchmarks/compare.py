@@ -20,12 +20,15 @@ from shared.config import RunConfig, option, show
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
 from shared.folder import COMPARISON_FILE, LOOPS, can_be_resumed, earlier_config, is_finished, output_folder
-from shared.hub import go_offline_if_unreachable
+from shared.data import prepared_slices
+from shared.hub import go_offline_if_unreachable, needs_hub
 from shared.interrupt import SIGNALS, handling
 from shared.page import CODE_FILE, ROOT, Page, kept_code, pages_of, what_changed
+from shared.processes import launched_world_size
 from shared.progress import announce
 from shared.record import RunRecord
 from shared.run import environment
+from shared.surroundings import without_launcher
 
 # Started with this, a loop's process imports nothing from the folder it is started in (`python -P`, of which 3.10 has
 # none yet), but everything from where the process that starts it has it from.
@@ -71,6 +74,11 @@ def compare(
     """
     if problem := config.problem_with(nproc_per_node):
         raise SameLoopError(problem)
+    if launched_world_size() > 1:
+        raise SameLoopError(
+            "a comparison starts its processes by itself: run it without torchrun (`unset RANK WORLD_SIZE`), with "
+            f"--nproc-per-node {launched_world_size()}"
+        )
     pages = pages_of(config)
     go_offline_if_unreachable(config)
     goes_on = not overwrite and was_cut_off(output_dir, config, nproc_per_node)
@@ -145,11 +153,12 @@ def _why_not_the_same(run_dir: Path, config: RunConfig, page: Page) -> str | Non
     """Which of the files that a run was made from has changed since, in a few words; None if none has."""
     if changed := what_changed(kept_code(run_dir), page.code):
         return changed
-    begun = (run_dir / CODE_FILE).stat().st_mtime
-    for name in ("dataset", "model"):
-        source = Path(getattr(config, name))
-        if any(path.stat().st_mtime > begun for path in (source, *source.rglob("*")) if path.exists()):
-            return f"{option(name)} {source} has changed since"
+    # What is in the reviews' file counts, not its date.
+    if not needs_hub(config) and RunRecord.read(run_dir).header.get("data") != prepared_slices(config).described():
+        return f"the reviews of --dataset {config.dataset} have changed since"
+    begun, model = (run_dir / CODE_FILE).stat().st_mtime, Path(config.model)
+    if any(path.stat().st_mtime > begun for path in (model, *model.rglob("*")) if path.exists()):
+        return f"--model {model} has changed since"
     return None
 
 
@@ -223,14 +232,15 @@ def launch(command: list[str], nproc_per_node: int) -> int:
     Returns:
         0, or the first non-zero exit status; the other processes are then ended.
     """
-    environments = [dict(os.environ)]
+    own = without_launcher(os.environ)
+    environments = [own]
     if nproc_per_node > 1:
         with socket.create_server(("127.0.0.1", 0)) as server:
             port = server.getsockname()[1]
         world = {"WORLD_SIZE": str(nproc_per_node), "LOCAL_WORLD_SIZE": str(nproc_per_node)}
         meeting_point = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         environments = [
-            {**os.environ, **world, **meeting_point, "RANK": str(rank), "LOCAL_RANK": str(rank)}
+            {**own, **world, **meeting_point, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             for rank in range(nproc_per_node)
         ]
     processes: list[subprocess.Popen] = []

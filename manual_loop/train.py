@@ -39,9 +39,9 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     set_seed(config.seed)
     # Data: load > shuffle > select > tokenize. No padding yet.
     tokenizer = load_tokenizer(config)
-    train_dataset, eval_dataset, num_labels = load_data(config, tokenizer)
+    train_dataset, eval_dataset, labels = load_data(config, tokenizer)
     # Model: a pretrained body and a new classification head.
-    model = load_model(config, num_labels)
+    model = load_model(config, labels)
     if config.freeze_body:
         model.base_model.requires_grad_(False)
 

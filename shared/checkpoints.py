@@ -18,6 +18,7 @@ import xxhash
 from pydantic import ValidationError
 
 from shared.config import RunConfig, option, show
+from shared.data import prepared_slices
 from shared.errors import SameLoopError
 from shared.files import flush_to_disk, write_json
 from shared.page import CODE_FOLDER, kept_code, what_changed
@@ -51,6 +52,7 @@ def seal(folder: Path, config: RunConfig, world_size: int) -> None:
         {
             "config": config.model_dump(),
             "code": kept_code(folder.parent),
+            "data": prepared_slices(config).described(),
             "world_size": world_size,
             "files": {path.name: {"bytes": path.stat().st_size, "xxh3_128": _digest(path)} for path in files},
         },
@@ -147,6 +149,24 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
             f"{output_dir / CODE_FOLDER}, or start again with --overwrite-output-dir"
         )
     return Checkpoint(folder, step_of(folder))
+
+
+def check_data(checkpoint: Checkpoint, config: RunConfig, data: Mapping[str, Any]) -> None:
+    """Refuse to go on with other reviews than those that the run was begun with.
+
+    Args:
+        checkpoint: the one to go on from.
+        config: the run's dials.
+        data: what the slices are now, `Slices.described`.
+
+    Raises:
+        SameLoopError: they are others.
+    """
+    if _manifest(checkpoint.path).get("data") != data:
+        raise SameLoopError(
+            f"--dataset {config.dataset}: its reviews are not those that {checkpoint.path} was made with, they have "
+            "changed since; put them back as they were, or start again with --overwrite-output-dir"
+        )
 
 
 def read_state(folder: Path) -> dict[str, Any]:

@@ -20,10 +20,11 @@ from shared.checkpoints import LAST
 from shared.config import PRESETS, RunConfig, meaning, option, sections, values_by_preset
 from shared.errors import Interrupted, SameLoopError
 from shared.page import kept_page, page_of
-from shared.processes import launched_rank
+from shared.processes import launched_rank, launched_world_size
 from shared.progress import announce
 from shared.record import RunRecord
 from shared.run import default_output_dir, run_loop
+from shared.surroundings import settle
 
 # Exit statuses besides 0, 1 and 2: after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
 INTERRUPTED = 130
@@ -83,10 +84,10 @@ def config_from(parameters: dict[str, Any]) -> RunConfig:
     """Take the dials out of a command's parameters; those not given keep the preset's value.
 
     Raises:
-        SameLoopError: as `RunConfig.build`.
+        SameLoopError: as `RunConfig.build`, and as `settle`.
     """
     dials = {name: parameters.pop(name) for name in RunConfig.model_fields if name in parameters}
-    return RunConfig.build(**{name: value for name, value in dials.items() if value is not None})
+    return settle(RunConfig.build(**{name: value for name, value in dials.items() if value is not None}))
 
 
 def loop_command(loop: str, summary: str) -> click.Command:
@@ -259,7 +260,11 @@ def _stdout_without_a_reader() -> Iterator[None]:
 
 def _say(message: str, exit_status: int) -> int:
     """One line on stderr, of several processes from the first; none if there is nothing to say."""
-    if message and launched_rank() == 0:
+    try:
+        speaks = launched_world_size() == 1 or launched_rank() == 0
+    except SameLoopError:
+        speaks = True
+    if message and speaks:
         print("sameloop: " + " ".join(message.split()), file=sys.stderr)
     return exit_status
 

@@ -34,6 +34,9 @@ Schedule = Literal[
 # Schedules that step after an evaluation, on its loss, and not after every optimizer step.
 METRIC_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
 
+# Where the polynomial schedule ends: `lr_end` of transformers' get_polynomial_decay_schedule_with_warmup.
+POLYNOMIAL_END = 1e-7
+
 # The Hub repositories that the presets name, each pinned to one commit.
 HUB_REVISIONS = {
     "imdb": "e6281661ce1c48d982bc483cf8a173c1bbeb5d31",
@@ -87,11 +90,20 @@ class RunConfig(BaseModel):
         "embedded",
         "Slice and model",
         "where the reviews come from: `embedded` (IMDB), `embedded-rotten-tomatoes`, a Hub id, or a local "
-        "CSV, JSON Lines or Parquet file or `save_to_disk` folder",
+        "CSV, TSV, JSON or Parquet file, a folder with train.csv and test.csv, or a `save_to_disk` folder",
         min_length=1,
+    )
+    dataset_config: OptionalStr = _dial(
+        None, "Slice and model", "which of a Hub dataset's configurations, where it has several"
     )
     dataset_revision: OptionalStr = _dial(
         None, "Slice and model", "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
+    )
+    text_column: OptionalStr = _dial(
+        None, "Slice and model", "the column with the reviews; none: text, review, sentence or content, in any case"
+    )
+    label_column: OptionalStr = _dial(
+        None, "Slice and model", "the column with their labels; none: label, labels or sentiment, in any case"
     )
     model: Source = _dial(
         "embedded",
@@ -149,6 +161,7 @@ class RunConfig(BaseModel):
     seed: int = _dial(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
     full_determinism: bool = _dial(False, "Training", "deterministic algorithms only; what equality on a GPU needs")
     use_cpu: bool = _dial(False, "Training", "stay on the CPU even where there is a GPU")
+    use_mps: bool = _dial(False, "Training", "on a Mac, train on Apple's GPU, where no two runs are the same to the bit")
     trainer_defaults: bool = _dial(
         False, "Training", "leave out the trainer loop's remedy for an upstream fault, to see what the fault does"
     )
@@ -179,6 +192,9 @@ class RunConfig(BaseModel):
         Raises:
             ValueError: one line, which `RunConfig.build` passes on.
         """
+        if self.use_mps and (self.use_cpu or self.full_determinism):
+            other = "--use-cpu" if self.use_cpu else "--full-determinism"
+            raise ValueError(f"--use-mps and {other} exclude each other: choose one")
         if self.bf16 and self.fp16:
             raise ValueError("--bf16 and --fp16 exclude each other: choose one")
         if self.max_steps == 0:
@@ -256,6 +272,11 @@ class RunConfig(BaseModel):
             return "--dataloader-drop-last leaves no batch to train on: raise --train-size or lower the batch size"
         steps = self.total_steps(world_size)
         warmup = self.warmup_steps if self.warmup_steps >= 1 else math.ceil(self.warmup_steps * steps)
+        if self.lr_scheduler_type == "polynomial" and self.learning_rate <= POLYNOMIAL_END:
+            return (
+                f"--learning-rate {show(self.learning_rate)}: polynomial falls to {show(POLYNOMIAL_END)} and must "
+                "start above it; raise it, or choose another --lr-scheduler-type"
+            )
         if self.lr_scheduler_type == "polynomial" and int(warmup) == steps:
             # get_polynomial_decay_schedule_with_warmup divides by the number of steps after the warm-up.
             return f"--warmup-steps {show(self.warmup_steps)}: polynomial needs a step after it, of {steps} in all"

@@ -6,41 +6,72 @@ to the collator, batch by batch.
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
+import xxhash
+
 from shared import embedded
-from shared.config import HUB_REVISIONS, RunConfig
-from shared.errors import SameLoopError
+from shared.config import HUB_REVISIONS, RunConfig, option
+from shared.errors import SameLoopError, shown
 from shared.hub import hub_errors
+from shared.labels import Classes, classes_of, ids_of, is_unlabelled
 from shared.progress import announce, is_interactive
+from shared.readers import FILE_FORMATS, Columns, Split, file_format, read_split, renaming
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
 
-FILE_FORMATS = {".csv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-EVAL_SPLITS = ("test", "validation")
-MOST_COLUMNS = 1000
+# A split of one of these names is evaluated on, the first that is there and has labels.
+EVAL_SPLITS = ("validation", "valid", "val", "dev", "eval", "test")
+# What the two columns are called in most of the datasets that people bring, whatever the case.
+USUAL_NAMES = {
+    "text_column": ("text", "review", "sentence", "content"),
+    "label_column": ("label", "labels", "sentiment"),
+}
+# What `save_to_disk` leaves in a folder.
+SAVED = ("dataset_dict.json", "state.json", "dataset_info.json")
 
 
 class Data(NamedTuple):
-    """The two tokenized slices and how many classes the labels have."""
+    """The two tokenized slices and the names of the classes."""
 
     train_dataset: datasets.Dataset
     eval_dataset: datasets.Dataset
-    num_labels: int
+    labels: list[str]
 
 
 class Slices(NamedTuple):
-    """The two slices as text, columns `text` and `label`."""
+    """The two slices as text, columns `text` (string) and `label` (the number of its class), and what they are of.
+
+    Attributes:
+        train, eval: `train_size` and `eval_size` rows.
+        labels: the names of class 0, 1, ...
+        columns: what the two columns are called in the source.
+        eval_split: the split that `eval` is of; None: it is the far end of the training split.
+    """
 
     train: datasets.Dataset
     eval: datasets.Dataset
-    num_labels: int
+    labels: list[str]
+    columns: Columns
+    eval_split: str | None
+
+    def described(self) -> dict[str, Any]:
+        """What a record keeps of them: names, and a digest of each slice, which tells whether the data is the same."""
+        return {
+            "text_column": self.columns.text,
+            "label_column": self.columns.label,
+            "eval_split": self.eval_split,
+            "labels": self.labels,
+            "train": _digest(self.train),
+            "eval": _digest(self.eval),
+        }
 
 
 def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
@@ -48,12 +79,12 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
 
     Returns:
         `train_dataset` and `eval_dataset` with columns `input_ids`, `attention_mask` (lists of at most
-        `max_length` ints) and `labels` (int), `train_size` and `eval_size` rows.
+        `max_length` ints) and `labels` (int), `train_size` and `eval_size` rows; and the names of the classes.
 
     Raises:
         SameLoopError: as `load_slices`.
     """
-    slices = load_slices(config)
+    slices = prepared_slices(config)
 
     def tokenize(batch: dict) -> dict:
         return tokenizer(batch["text"], truncation=True, max_length=config.max_length)
@@ -73,105 +104,322 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
         ).rename_column("label", "labels")
         for part in (slices.train, slices.eval)
     )
-    return Data(train_dataset, eval_dataset, slices.num_labels)
+    return Data(train_dataset, eval_dataset, slices.labels)
+
+
+_prepared: dict[tuple, Slices] = {}
+"""The slices of the run that is going on: its record and its checkpoints say which they are, its page learns from
+them, and a file that changes meanwhile is no matter."""
+
+
+def prepare_slices(config: RunConfig) -> Slices:
+    """Load the slices anew, for all that asks `prepared_slices` for them from now on.
+
+    Raises:
+        SameLoopError: as `load_slices`.
+    """
+    _prepared.clear()
+    return prepared_slices(config)
+
+
+def prepared_slices(config: RunConfig) -> Slices:
+    """The slices that have been prepared, or of another configuration those that there are now.
+
+    Raises:
+        SameLoopError: as `load_slices`.
+    """
+    key = tuple(getattr(config, name) for name in SLICE_DIALS)
+    if key not in _prepared:
+        _prepared[key] = load_slices(config)
+    return _prepared[key]
+
+
+# What the slices depend on.
+SLICE_DIALS = (
+    "dataset",
+    "dataset_config",
+    "dataset_revision",
+    "text_column",
+    "label_column",
+    "train_size",
+    "eval_size",
+    "slice_seed",
+)
 
 
 def load_slices(config: RunConfig) -> Slices:
     """Pick the training and the evaluation reviews, as text.
 
     The training slice is `shuffle(seed=slice_seed).select(range(train_size))`. A dataset with a split of
-    its own to test on gives the evaluation slice from there, in the same way; from a dataset with a
+    its own to evaluate on gives the evaluation slice from there, in the same way; from a dataset with a
     single split it is taken from the far end of the same shuffle, so that the two never overlap.
 
     Raises:
-        SameLoopError: the dataset cannot be had, lacks a column, or holds fewer reviews than asked for.
+        SameLoopError: the dataset cannot be had, lacks a column, holds rows that no training can make sense of, or
+            fewer reviews than asked for.
     """
     import datasets
 
     (datasets.enable_progress_bars if is_interactive() else datasets.disable_progress_bars)()
     announce(f"loading reviews from {config.dataset}")
+    where = f"--dataset {config.dataset}"
     splits = load_splits(config)
-    train = _checked(splits["train"], config, "train")
-    num_labels = _num_labels(train, config)
-    if config.train_size > len(train):
+    train = splits["train"]()
+    _check_texts(train, where)
+    classes = classes_of(train, where)
+    _announce(train, classes)
+    if config.train_size > len(train.rows):
         raise SameLoopError(
-            f"--train-size {config.train_size}: {config.dataset} has only {len(train)} reviews to train on"
+            f"--train-size {config.train_size}: {config.dataset} has only {len(train.rows)} reviews to train on"
         )
     # In memory: datasets would otherwise leave the order as a file next to the user's own.
-    shuffled = train.shuffle(seed=config.slice_seed, keep_in_memory=True)
-    evaluation = next((splits[name] for name in EVAL_SPLITS if name in splits), None)
+    order = _shuffled(train, config)
+    name, evaluation = _evaluation(splits)
     if evaluation is not None:
-        evaluation = _checked(evaluation, config, "test")
-        if config.eval_size > len(evaluation):
+        _check_texts(evaluation, where)
+        if config.eval_size > len(evaluation.rows):
             raise SameLoopError(
-                f"--eval-size {config.eval_size}: {config.dataset} has only {len(evaluation)} reviews to test on"
+                f"--eval-size {config.eval_size}: {config.dataset} has only {len(evaluation.rows)} reviews in its "
+                f"split {name}, which is evaluated on"
             )
-        eval_slice = evaluation.shuffle(seed=config.slice_seed, keep_in_memory=True).select(range(config.eval_size))
+        eval_slice = _slice(evaluation, classes, _shuffled(evaluation, config)[: config.eval_size], where)
     else:
-        if config.train_size + config.eval_size > len(train):
+        if config.train_size + config.eval_size > len(order):
             raise SameLoopError(
                 f"--train-size {config.train_size} and --eval-size {config.eval_size} add up to more than the "
-                f"{len(train)} reviews of {config.dataset}: no review may be in both"
+                f"{len(order)} reviews of {config.dataset}: no review may be in both"
             )
-        eval_slice = shuffled.select(range(len(train) - config.eval_size, len(train)))
-    slices = Slices(shuffled.select(range(config.train_size)), eval_slice, num_labels)
-    _check_slices(slices, config)
-    return slices
-
-
-def _check_slices(slices: Slices, config: RunConfig) -> None:
-    """Refuse rows that no training can make sense of, before time is spent on them."""
-    for name, part in (("train", slices.train), ("eval", slices.eval)):
-        texts = part["text"]
-        empty = [number for number, text in enumerate(texts) if text is None or not text.strip()]
-        if empty:
-            raise SameLoopError(
-                f"--dataset {config.dataset}: {len(empty)} of the {len(texts)} texts of the {name} slice are empty; "
-                "remove such rows: `dataset.filter(lambda row: row['text'] and row['text'].strip())`"
-            )
-        wrong = [label for label in set(part["label"]) if label is None or not 0 <= label < slices.num_labels]
-        if wrong:
-            raise SameLoopError(
-                f"--dataset {config.dataset}: label {wrong[0]} in the {name} slice; the training labels are 0 to "
-                f"{slices.num_labels - 1}: remove such rows, or number the labels anew"
-            )
-    if config.train_size > 1 and len(set(slices.train["label"])) == 1:
+        eval_slice = _slice(train, classes, order[-config.eval_size :], where)
+    train_slice = _slice(train, classes, order[: config.train_size], where)
+    if config.train_size > 1 and len(set(train_slice["label"])) == 1:
         raise SameLoopError(
-            f"--train-size {config.train_size}: all reviews of the slice have the label {slices.train['label'][0]}, "
-            "there is nothing to tell apart; raise it, or choose another --slice-seed"
+            f"--train-size {config.train_size}: all reviews of the slice have the label "
+            f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or choose "
+            "another --slice-seed"
+        )
+    return Slices(train_slice, eval_slice, classes.names, train.columns, name)
+
+
+def _shuffled(split: Split, config: RunConfig) -> list[int]:
+    """The numbers of the split's rows in the order of `shuffle(seed=slice_seed)`."""
+    import datasets
+
+    numbers = datasets.Dataset.from_dict({"row": range(len(split.rows))})
+    return list(numbers.shuffle(seed=config.slice_seed, keep_in_memory=True)["row"])
+
+
+def _slice(split: Split, classes: Classes, rows: Sequence[int], where: str) -> datasets.Dataset:
+    """These rows, their labels as numbers of classes, in memory."""
+    import datasets
+
+    picked = split._replace(
+        rows=split.rows.select(rows, keep_in_memory=True),
+        lines=None if split.lines is None else [split.lines[row] for row in rows],
+    )
+    return datasets.Dataset.from_dict(
+        {"text": list(picked.rows["text"]), "label": ids_of(picked, classes, where)},
+        features=datasets.Features({"text": datasets.Value("string"), "label": datasets.Value("int64")}),
+    )
+
+
+def _evaluation(splits: Mapping[str, Callable[[], Split]]) -> tuple[str | None, Split | None]:
+    """The split to evaluate on, if there is one; says which, and what is not used."""
+    passed_over, chosen = [], None
+    for name in (name for name in EVAL_SPLITS if name in splits):
+        split = splits[name]()
+        if is_unlabelled(split):
+            passed_over.append(f"{name} (without labels)")
+        else:
+            chosen = name
+            break
+    unused = [*passed_over, *(name for name in splits if name not in ("train", chosen, *EVAL_SPLITS))]
+    unused += [name for name in EVAL_SPLITS if name in splits and name != chosen and f"{name} (" not in str(unused)]
+    if chosen or unused:
+        used = f"evaluating on its split {chosen}" if chosen else "evaluating on the far end of its training split"
+        announce(used + (f"; not used: {', '.join(map(shown, unused[:8]))}" if unused else ""))
+    return (chosen, split) if chosen else (None, None)
+
+
+def _announce(train: Split, classes: Classes) -> None:
+    """Say what was taken for what."""
+    announce(
+        f"text from `{shown(train.columns.text)}`, label from `{shown(train.columns.label)}`; {classes.described()}"
+    )
+    if mapping := classes.mapping():
+        announce(f"labels: {mapping}")
+    for note in train.notes:
+        announce(f"note: {note}")
+
+
+def _check_texts(split: Split, where: str) -> None:
+    """Refuse reviews that no training can make sense of, before time is spent on them."""
+    import pyarrow.compute as pc
+
+    feature = split.rows.features["text"]
+    if getattr(feature, "dtype", "") not in ("string", "large_string"):
+        raise SameLoopError(
+            f"{where}: the column `{shown(split.columns.text)}` holds no text but {shown(feature)}; name the one that "
+            "does with --text-column"
+        )
+    texts = split.rows.with_format("arrow")[:]["text"]
+    is_empty = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "")
+    empty = pc.indices_nonzero(is_empty)
+    if len(empty):
+        more = f" ({len(empty)} of {len(texts)} rows are empty)" if len(empty) > 1 else ""
+        raise SameLoopError(
+            f"{where}: {split.place(empty[0].as_py())} has no text in `{shown(split.columns.text)}`{more}; remove such "
+            "rows"
         )
 
 
-def load_splits(config: RunConfig) -> dict[str, datasets.Dataset]:
-    """The dataset's splits by name; always one called `train`."""
+# Where reviews come from --------------------------------------------------------------------------
+
+
+def load_splits(config: RunConfig) -> dict[str, Callable[[], Split]]:
+    """The dataset's splits by name, each read when it is called; always one called `train`.
+
+    Raises:
+        SameLoopError: there is no such dataset, or it has no split called `train`.
+    """
     import datasets
 
+    choose = partial(_choose, config)
     if config.dataset in embedded.REVIEW_SOURCES:
-        return {"train": embedded.load_reviews(config.dataset)}
+        return {"train": lambda: Split(embedded.load_reviews(config.dataset), Columns("text", "label"))}
     path = Path(config.dataset).expanduser()
-    if path.is_dir():
-        try:
-            loaded = datasets.load_from_disk(str(path))
-        except (FileNotFoundError, ValueError, OSError):
-            raise SameLoopError(
-                f"--dataset {config.dataset}: not a folder that `datasets.save_to_disk` wrote; "
-                "name one, or a .csv, .jsonl or .parquet file"
-            ) from None
+    if path.is_dir() and any((path / name).is_file() for name in SAVED):
+        loaded = _saved(path, config.dataset)
         splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
+        readers = {name: partial(_from_datasets, split, choose) for name, split in splits.items()}
+    elif path.is_dir():
+        readers = {name: partial(_read_files, files, choose) for name, files in _files_of(path).items()}
+        if not readers:
+            raise SameLoopError(
+                f"--dataset {config.dataset}: not a folder that `datasets.save_to_disk` wrote, and no train.csv in it "
+                "(nor train.jsonl, train.parquet, ...); name a file, or name the files after their splits"
+            )
     elif path.is_file():
-        splits = {"train": _load_file(path)}
+        readers = {"train": partial(read_split, path, choose)}
+    elif path.exists():
+        raise SameLoopError(f"--dataset {config.dataset}: it is neither a file nor a folder")
     elif _looks_like_a_path(config.dataset):
         raise SameLoopError(f"--dataset {config.dataset}: there is no such file or folder")
     else:
         revision = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
         with hub_errors("--dataset", config.dataset):
-            splits = dict(datasets.load_dataset(config.dataset, revision=revision))
+            splits = dict(datasets.load_dataset(config.dataset, config.dataset_config, revision=revision))
         _check_revision(splits, config.dataset, revision)
-    if "train" not in splits:
+        readers = {name: partial(_from_datasets, split, choose) for name, split in splits.items()}
+    if "train" not in readers:
         raise SameLoopError(
-            f"--dataset {config.dataset}: it has no split called `train`, only {', '.join(splits)}; rename one"
+            f"--dataset {config.dataset}: it has no split called `train`, only {shown(', '.join(readers), 200)}; "
+            "rename one"
         )
-    return splits
+    return readers
+
+
+def _saved(path: Path, name: str) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_from_disk(str(path))
+    except Exception as error:  # a damaged folder makes its readers raise almost anything
+        raise SameLoopError(
+            f"--dataset {name}: not a whole folder that `datasets.save_to_disk` wrote ({shown(error, 120)}); save it "
+            "anew"
+        ) from None
+
+
+def _from_datasets(split: datasets.Dataset, choose: Callable) -> Split:
+    """A split of `datasets`, whatever format it hands its rows out in."""
+    import datasets
+
+    values = (datasets.Value, datasets.ClassLabel)
+    nested = {name: str(kind) for name, kind in split.features.items() if not isinstance(kind, values)}
+    columns = choose(split.column_names, nested)
+    rows = split.with_format(None).select_columns(list(columns)).rename_columns(renaming(columns))
+    return Split(rows, columns)
+
+
+def _files_of(folder: Path) -> dict[str, list[Path]]:
+    """The files of a folder by the split that each is named after: `train.csv`, `test-00000-of-00002.parquet`."""
+    found: dict[str, list[Path]] = {}
+    places = [folder, folder / "data"]
+    for path in sorted(path for place in places if place.is_dir() for path in place.iterdir()):
+        split = path.name.partition(".")[0].partition("-")[0].lower()
+        if split in ("train", *EVAL_SPLITS) and path.is_file() and file_format(path) is not None:
+            found.setdefault(split, []).append(path)
+    for split, files in found.items():
+        if len({path.name.partition(".")[2] for path in files}) > 1 or len({path.parent for path in files}) > 1:
+            raise SameLoopError(
+                f"--dataset {folder}: several files for its split {split} ({shown(', '.join(p.name for p in files))}); "
+                "keep one"
+            )
+    return found
+
+
+def _read_files(files: Sequence[Path], choose: Callable) -> Split:
+    """One split out of a file, or of several that hold its parts."""
+    import datasets
+
+    parts = [read_split(path, choose) for path in files]
+    if len(parts) == 1:
+        return parts[0]
+    return parts[0]._replace(rows=datasets.concatenate_datasets([part.rows for part in parts]), lines=None)
+
+
+def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) -> Columns:
+    """The two columns that matter: those that were asked for, or those with the usual names.
+
+    Args:
+        config: the run's dials.
+        names: all that there are.
+        nested: those that hold lists or objects, and which.
+
+    Raises:
+        SameLoopError: they cannot be told.
+    """
+    found = []
+    for dial, usual in USUAL_NAMES.items():
+        asked = getattr(config, dial)
+        wanted = (asked,) if asked else usual
+        for exactly in (True, False):
+            fitting = [name for want in wanted for name in names if _same(name, want, exactly)]
+            usable = [name for name in fitting if name not in nested]
+            if usable:
+                break
+        if not usable:
+            raise _no_column(config, dial, names, nested, fitting)
+        if not exactly and len({name for name in usable if name.casefold() == usable[0].casefold()}) > 1:
+            raise SameLoopError(
+                f"--dataset {config.dataset}: its columns {shown(', '.join(usable), 80)} differ in their case only; "
+                f"name one with {option(dial)}"
+            )
+        found.append(usable[0])
+    if found[0] == found[1]:
+        raise SameLoopError(f"--text-column {shown(found[0])}: it is the label's column, too; name two")
+    return Columns(*found)
+
+
+def _same(name: str, wanted: str, exactly: bool) -> bool:
+    return name == wanted if exactly else name.casefold() == wanted.casefold()
+
+
+def _no_column(
+    config: RunConfig, dial: str, names: Sequence[str], nested: Mapping[str, str], fitting: Sequence[str]
+) -> SameLoopError:
+    there = ", ".join(shown(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    what, usual = ("text", "reviews") if dial == "text_column" else ("label", "labels")
+    if fitting:
+        return SameLoopError(
+            f"--dataset {config.dataset}: its column `{shown(fitting[0])}` holds {shown(nested[fitting[0]])}, no plain "
+            f"values; name the one with the {usual} with {option(dial)}, of {there}"
+        )
+    missing = f"`{shown(getattr(config, dial))}`" if getattr(config, dial) else f"`{what}`"
+    return SameLoopError(
+        f"--dataset {config.dataset}: it has no column {missing}, only {there}; name the one with the {usual}: "
+        f"{option(dial)} NAME"
+    )
 
 
 def _check_revision(splits: dict[str, datasets.Dataset], name: str, revision: str | None) -> None:
@@ -184,106 +432,19 @@ def _check_revision(splits: dict[str, datasets.Dataset], name: str, revision: st
         )
 
 
-def _load_file(path: Path) -> datasets.Dataset:
-    import datasets
-
-    file_format = FILE_FORMATS.get(path.suffix.lower())
-    if file_format is None:
-        raise SameLoopError(
-            f"--dataset {path}: cannot tell its format; name it {', '.join(sorted(FILE_FORMATS))}, "
-            "or give a `save_to_disk` folder"
-        )
-    _check_width(path)
-    # datasets would log what we say in one line below.
-    verbosity = datasets.logging.get_verbosity()
-    datasets.logging.set_verbosity(datasets.logging.CRITICAL)
-    try:
-        if file_format == "json":
-            return _read_json(path)
-        return datasets.load_dataset(file_format, data_files=str(path), split="train")
-    except Exception as error:  # the readers raise almost anything on a file that is not what its name says
-        cause = error.__cause__ or error
-        reason = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
-        raise SameLoopError(f"--dataset {path}: not a readable {file_format} file ({reason})") from None
-    finally:
-        datasets.logging.set_verbosity(verbosity)
-
-
-def _read_json(path: Path) -> datasets.Dataset:
-    """A list of objects, or one object per line; of each the plain values.
-
-    `datasets` reads JSON through pyarrow, which some files end with a crash of the whole program: release 26.0.1 does
-    on a line that is only `null`. So the standard library reads it here.
-    """
-    import datasets
-
-    text = path.read_text(encoding="utf-8")
-    try:
-        content = json.loads(text)
-        rows = content if isinstance(content, list) else [content]
-    except json.JSONDecodeError:
-        rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-    columns = dict.fromkeys(name for row in rows for name in row)
-    values = {name: [row.get(name) for row in rows] for name in columns}
-    plain = (str, int, float, type(None))
-    return datasets.Dataset.from_dict(
-        {name: column for name, column in values.items() if all(isinstance(value, plain) for value in column)}
-    )
-
-
-def _check_width(path: Path) -> None:
-    """A CSV's first line says how many columns there are; reading a million takes minutes and gigabytes."""
-    if path.suffix.lower() == ".csv":
-        with path.open("rb") as file:
-            columns = file.readline(MOST_COLUMNS * 100).count(b",") + 1
-        if columns > MOST_COLUMNS:
-            raise SameLoopError(
-                f"--dataset {path}: its first line has more than {MOST_COLUMNS} columns; keep only `text` and `label`"
-            )
-
-
-def _checked(split: datasets.Dataset, config: RunConfig, name: str) -> datasets.Dataset:
-    """The split cut down to `text` and `label`, or an error that says how to rename a column."""
-    for column, others in (("text", "review, sentence"), ("label", "labels, sentiment")):
-        if column not in split.column_names:
-            raise SameLoopError(
-                f"--dataset {config.dataset}: its {name} split has no column `{column}`, only "
-                f"{', '.join(split.column_names[:8])}; rename one ({others}, ...): edit the header, or "
-                f'`dataset.rename_column("...", "{column}").save_to_disk("renamed")` and --dataset renamed'
-            )
-    if getattr(split.features["text"], "dtype", "") not in ("string", "large_string"):
-        raise SameLoopError(
-            f"--dataset {config.dataset}: the column `text` of its {name} split holds no text but "
-            f"{split.features['text']}; name the column that does `text`"
-        )
-    return split.select_columns(["text", "label"])
-
-
-def _num_labels(train: datasets.Dataset, config: RunConfig) -> int:
-    """How many classes: the label names' count where the dataset has names, else the highest label + 1."""
-    import datasets
-
-    feature = train.features["label"]
-    if isinstance(feature, datasets.ClassLabel):
-        return feature.num_classes
-    labels = set(train.unique("label"))
-    if not all(isinstance(label, int) and not isinstance(label, bool) for label in labels) or (
-        labels != set(range(len(labels)))
-    ):
-        found = ", ".join(sorted(map(repr, labels))[:5])
-        raise SameLoopError(
-            f"--dataset {config.dataset}: labels must be the integers 0, 1, ... without gaps, not {found}; "
-            'for names, `dataset.class_encode_column("label").save_to_disk("encoded")` numbers them'
-        )
-    if len(labels) < 2:
-        raise SameLoopError(f"--dataset {config.dataset}: all labels are {labels.pop()}; two classes at least")
-    return len(labels)
-
-
 def _looks_like_a_path(name: str) -> bool:
     return (
         name.startswith((".", "~", os.sep))
-        or Path(name).suffix.lower() in FILE_FORMATS
+        or Path(name.removesuffix(".gz")).suffix.lower() in FILE_FORMATS
         or name.count("/") > 1
         or os.sep == "\\" in name
     )
+
+
+def _digest(part: datasets.Dataset) -> str:
+    """xxh3_128 over the reviews and their classes, in order."""
+    found = xxhash.xxh3_128()
+    for text, label in zip(part["text"], part["label"], strict=True):
+        content = text.encode()
+        found.update(b"%d %d " % (label, len(content)) + content)
+    return found.hexdigest()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
+import sys
 from typing import Any
 
 from shared.config import RunConfig
@@ -40,10 +42,18 @@ def check_device(config: RunConfig) -> None:
     """Refuse dials that this machine's device cannot follow.
 
     Raises:
-        SameLoopError: `fp16` without a GPU.
+        SameLoopError: `fp16` without a GPU, `torch_compile` without a compiler.
     """
     import torch
 
+    if config.torch_compile and (config.use_cpu or not torch.cuda.is_available()):
+        # As torch._inductor.config.cpp.cxx has it.
+        compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+        if shutil.which(compiler) is None:
+            raise SameLoopError(
+                f"--torch-compile needs a C++ compiler, and there is no {compiler}; install one (Debian: `apt install "
+                "g++`), or leave it out"
+            )
     if config.fp16 and (config.use_cpu or not torch.cuda.is_available()):
         raise SameLoopError("--fp16 needs a GPU (torch.cuda.is_available() is False or --use-cpu is set); use --bf16")
 
@@ -61,6 +71,8 @@ def random_states() -> dict[str, Any]:
     }
     if torch.cuda.is_available():
         states["cuda"] = torch.cuda.get_rng_state()
+    if torch.backends.mps.is_available():
+        states["mps"] = torch.mps.get_rng_state()
     return states
 
 
@@ -75,3 +87,5 @@ def restore_random_states(states: dict[str, Any]) -> None:
     torch.set_rng_state(states["torch"].cpu())
     if "cuda" in states and torch.cuda.is_available():
         torch.cuda.set_rng_state(states["cuda"].cpu())
+    if "mps" in states and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(states["mps"].cpu())

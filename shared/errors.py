@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 
+def shown(value: object, longest: int = 40) -> str:
+    """Somebody else's text as part of a line: on one line, without control characters, cut if it is long."""
+    text = " ".join(str(value).split())
+    text = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    return text if len(text) <= longest else text[: longest - 3] + "..."
+
+
 class SameLoopError(Exception):
     """Something the user can put right: one line saying what is wrong and what to do. Exit status 2.
 

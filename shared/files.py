@@ -31,12 +31,28 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def flush_to_disk(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk and not only on its way there."""
+    """Wait until a file's content, or a folder's list of names, is on the disk and not only on its way there.
+
+    Some shared and network folders cannot be asked to; then it is as safe as the folder is.
+    """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync(descriptor: int) -> None:
+    """`fsync`, where the file system has it.
+
+    Raises:
+        OSError: the disk is full, for example.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS):
+            raise
 
 
 def refused_write(error: BaseException) -> str | None:
@@ -47,6 +63,8 @@ def refused_write(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return os.strerror(error.errno)
     text = str(error)
+    if "(os error 28)" in text:  # what tokenizers raises is a bare Exception
+        return os.strerror(errno.ENOSPC)
     if type(error).__name__ == "SafetensorError" and "I/O error" in text:
         return text.split("I/O error:")[-1].split("(os error")[0].strip(" .()")
     if isinstance(error, RuntimeError) and ("inline_container" in text or "iostream error" in text):

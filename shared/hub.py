@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +12,8 @@ from urllib.parse import urlsplit
 
 from shared import embedded
 from shared.config import RunConfig
-from shared.errors import SameLoopError
+from shared.errors import SameLoopError, shown
+from shared.files import refused_write
 
 PROBE_SECONDS = 3.0
 
@@ -65,8 +67,6 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
     """
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
-    from safetensors import SafetensorError
-
     try:
         yield
     except GatedRepoError:
@@ -77,11 +77,37 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
         if _offline(error):
             raise _unreachable(flag, name) from None
         raise SameLoopError(f"{flag} {name}: no such file here and no such repository on the Hub") from None
-    except (OSError, ValueError, SafetensorError) as error:
+    except (SameLoopError, MemoryError):
+        raise
+    except PermissionError as error:
+        raise SameLoopError(
+            f"{flag} {name}: {error.filename or 'its folder'} cannot be written or read ({error.strerror}); set "
+            "HF_HOME to a folder you own"
+        ) from None
+    except Exception as error:  # what others have uploaded makes its loaders raise almost anything
+        if refused_write(error):
+            raise
         if _offline(error):
             raise _unreachable(flag, name) from None
-        reason = str(error).strip().splitlines()[0]
-        raise SameLoopError(f"{flag} {name}: cannot be loaded ({reason})") from None
+        raise SameLoopError(f"{flag} {name}: cannot be loaded ({_first_line(error)}){_way_out(error)}") from None
+
+
+def _first_line(error: BaseException) -> str:
+    """What the innermost cause of an error says, in a line."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return shown(str(error).strip() or type(error).__name__, 200)
+
+
+def _way_out(error: BaseException) -> str:
+    """What helps against those errors of `datasets` that many meet."""
+    text = str(error)
+    if "scripts are no longer supported" in text:
+        return "; --dataset-revision refs/convert/parquet takes the Hub's own conversion of it, if it has one"
+    if "Config name is missing" in text or "for config" in text:
+        names = re.findall(r"'([^']+)'", text.partition("configs")[2])
+        return f"; choose one: --dataset-config {shown(' | '.join(names[:12]), 160)}" if names else ""
+    return ""
 
 
 def _unreachable(flag: str, name: str) -> SameLoopError:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from shared import embedded
 from shared.config import HUB_REVISIONS, RunConfig
-from shared.errors import SameLoopError
+from shared.errors import SameLoopError, shown
 from shared.hub import hub_errors
 from shared.memory import check_memory
 from shared.progress import announce, is_interactive
@@ -29,19 +29,27 @@ def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
 
     source = _source(config)
     with hub_errors("--model", config.model):
-        tokenizer = AutoTokenizer.from_pretrained(**source)
+        tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)
     # Without a vocabulary file transformers makes an empty tokenizer, to which every word is unknown.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise SameLoopError(
             f"--model {config.model}: no vocabulary in it; save the tokenizer there, too, with its `save_pretrained`"
         )
+    if tokenizer.pad_token_id is None:  # GPT-2 and its like never saw a batch that was not full
+        if tokenizer.eos_token_id is None:
+            raise SameLoopError(
+                f"--model {config.model}: its tokenizer has neither a padding token nor an end token; give it one, "
+                'and save it: `tokenizer.pad_token = "[PAD]"`'
+            )
+        tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 
 
-def load_model(config: RunConfig, num_labels: int) -> PreTrainedModel:
-    """The pretrained body with a new head of `num_labels` outputs, in float32, on the CPU.
+def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
+    """The pretrained body with a new head of an output for each of `labels`, in float32, on the CPU.
 
-    The head's weights are drawn from torch's global random state: seed it before the call.
+    The head's weights are drawn from torch's global random state: seed it before the call. A head that is there
+    already is kept if it has as many outputs.
 
     Raises:
         SameLoopError: it cannot be had, its weights are another architecture's, `max_length` is more than it takes, or
@@ -56,13 +64,23 @@ def load_model(config: RunConfig, num_labels: int) -> PreTrainedModel:
     source = _source(config)
     with hub_errors("--model", config.model), _no_report():
         model, loading = AutoModelForSequenceClassification.from_pretrained(
-            **source, num_labels=num_labels, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            **source,
+            id2label=dict(enumerate(labels)),
+            label2id={label: number for number, label in enumerate(labels)},
+            problem_type="single_label_classification",
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,
+            trust_remote_code=False,
+            output_loading_info=True,
         )
-    _check_loaded(model, loading["missing_keys"], config.model)
+    _check_loaded(model, loading, config.model, len(labels))
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and config.max_length > longest:
         raise SameLoopError(f"--max-length {config.max_length}: {config.model} takes {longest} tokens at most")
     check_memory(model, config)
+    if config.model not in embedded.MODEL_SHAPES:
+        _check_it_runs(model, config, len(labels))
     return model
 
 
@@ -79,16 +97,64 @@ def _no_report() -> Iterator[None]:
         logging.set_verbosity(verbosity)
 
 
-def _check_loaded(model: PreTrainedModel, missing: set[str], name: str) -> None:
+def _check_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: str, num_labels: int) -> None:
     """The head is new, the body must come from the checkpoint; transformers would fill gaps with random weights."""
+    other_sizes = {key if isinstance(key, str) else key[0] for key in loading["mismatched_keys"]}
+    missing = set(loading["missing_keys"]) | other_sizes
     body = sorted(key for key in missing if key.startswith(model.base_model_prefix + "."))
     # Some architectures keep a pooler for classification that their pretraining leaves out.
     absent = [key for key in body if ".pooler." not in key]
+    if other_sizes and not absent:
+        announce(f"note: the head of {name} is for another number of classes than {num_labels}: it gets a fresh one")
     if absent:
         raise SameLoopError(
             f"--model {name}: its weights are not those of a {type(model).__name__} ({len(absent)} are missing, "
             f"{absent[0]} first); give a model whose weights and config.json belong together"
         )
+
+
+def _check_it_runs(model: PreTrainedModel, config: RunConfig, num_labels: int) -> None:
+    """One pass over a text of `max_length` tokens: what is wrong with a model shows before time is spent on it.
+
+    Raises:
+        SameLoopError: it does not take so many tokens, or none at all, or is no classifier.
+    """
+    import torch
+
+    tokenizer = load_tokenizer(config)
+    if model.config.pad_token_id is None:
+        announce(f"note: {config.model} has no padding token: its end token takes its place")
+        model.config.pad_token_id = tokenizer.pad_token_id
+    known = model.get_input_embeddings().num_embeddings
+    if len(tokenizer) > known:
+        raise SameLoopError(
+            f"--model {config.model}: its tokenizer has {len(tokenizer)} tokens, its embedding {known}; give a model "
+            "and a tokenizer that belong together"
+        )
+    special = set(tokenizer.all_special_ids)
+    token = next((number for number in range(known) if number not in special), 0)
+
+    def problem(tokens: int) -> str | None:
+        ids = torch.full((1, tokens), token)
+        try:
+            with torch.random.fork_rng(devices=[]), torch.no_grad():
+                output = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([0]))
+        except Exception as error:  # what others have put together raises almost anything
+            return shown(f"{type(error).__name__}: {error}", 120)
+        if output.logits.shape != (1, num_labels) or output.loss.shape != ():
+            return f"its logits have the shape {tuple(output.logits.shape)}, not (texts, {num_labels} classes)"
+        return None
+
+    found = problem(config.max_length)
+    if found is None:
+        return
+    if shortest := problem(2):
+        raise SameLoopError(f"--model {config.model}: it does not run ({shortest}); give another")
+    works, fails = 2, config.max_length
+    while fails - works > 1:
+        middle = (works + fails) // 2
+        works, fails = (works, middle) if problem(middle) else (middle, fails)
+    raise SameLoopError(f"--max-length {config.max_length}: {config.model} takes {works} tokens at most ({found})")
 
 
 def _source(config: RunConfig) -> dict:
@@ -108,11 +174,13 @@ def _source(config: RunConfig) -> dict:
 
 def _check_folder(folder: Path, name: str) -> None:
     try:
-        json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
+        described = None
+    if not isinstance(described, dict):
         raise SameLoopError(
             f"--model {name}: no readable config.json in it; give a folder that `save_pretrained` wrote"
-        ) from None
+        )
     if not any(folder.glob("*.safetensors")):
         pickled = next(
             (path.name for suffix in ("bin", "pt", "pth", "pkl") for path in folder.glob(f"*.{suffix}")), None

@@ -27,8 +27,8 @@ def run_plain(train: Callable[..., Any], config: RunConfig, output_dir: Path) ->
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
     tokenizer = load_tokenizer(config)
-    train_dataset, eval_dataset, num_labels = load_data(config, tokenizer)
-    model = load_model(config, num_labels)
+    train_dataset, eval_dataset, labels = load_data(config, tokenizer)
+    model = load_model(config, labels)
     if config.freeze_body:
         model.base_model.requires_grad_(False)
     if config.full_determinism:

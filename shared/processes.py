@@ -8,16 +8,48 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from shared.config import RunConfig
+from shared.errors import SameLoopError, shown
 
 
 def launched_world_size() -> int:
-    """How many processes a launcher such as `torchrun` started for this run; 1 without one."""
-    return int(os.environ.get("WORLD_SIZE", 1))
+    """How many processes a launcher such as `torchrun` started for this run; 1 without one.
+
+    Raises:
+        SameLoopError: the variables it sets are not all there, or make no sense.
+    """
+    world_size = _variable("WORLD_SIZE", 1, least=1)
+    rank = _variable("RANK", 0, least=0)
+    if rank >= world_size:
+        raise SameLoopError(
+            f"the environment sets RANK={rank} and WORLD_SIZE={os.environ.get('WORLD_SIZE', 'nothing')}: no launcher "
+            "does; `unset RANK WORLD_SIZE`, or start with torchrun"
+        )
+    missing = [name for name in ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if world_size > 1 and missing:
+        raise SameLoopError(
+            f"the environment sets WORLD_SIZE={world_size} without {', '.join(missing)}, so that this process would "
+            "wait for others in vain; `unset WORLD_SIZE`, or start with torchrun"
+        )
+    return world_size
 
 
 def launched_rank() -> int:
-    """This process's number among them, from 0."""
-    return int(os.environ.get("RANK", 0))
+    """This process's number among them, from 0.
+
+    Raises:
+        SameLoopError: the variable that tells it is no number.
+    """
+    return _variable("RANK", 0, least=0)
+
+
+def _variable(name: str, default: int, least: int) -> int:
+    """A whole number that a launcher sets; what is set to nothing is not set."""
+    text = os.environ.get(name, "").strip()
+    if not text:
+        return default
+    if not text.isdecimal() or int(text) < least:
+        raise SameLoopError(f"the environment sets {name}={shown(text)}, not a number from {least} on; `unset {name}`")
+    return int(text)
 
 
 def share_the_cores() -> None:
@@ -25,7 +57,7 @@ def share_the_cores() -> None:
 
     Launchers differ here, and so would sums: how a sum is split over threads decides how it is rounded.
     """
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    local = _variable("LOCAL_WORLD_SIZE", 1, least=1)
     if local > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local)))
 

@@ -18,7 +18,6 @@ are written so that reading them back gives the same float64, bit for bit.
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,7 @@ from pydantic import ValidationError
 
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.files import flush_to_disk
+from shared.files import flush_to_disk, sync
 
 SCHEMA = 2
 FILE_NAME = "record.jsonl"
@@ -63,7 +62,7 @@ class RecordWriter:
 
     def flush_to_disk(self) -> None:
         """Wait until every line is on the disk."""
-        os.fsync(self._file.fileno())
+        sync(self._file.fileno())
 
     def close(self) -> None:
         self._file.close()

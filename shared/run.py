@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from shared import checkpoints
 from shared.checkpoints import Checkpoint
 from shared.config import RunConfig
+from shared.data import prepare_slices
 from shared.determinism import check_device, use_one_device
 from shared.errors import PageError, SameLoopError, TrainingStopped
 from shared.files import refused_write
@@ -81,6 +82,10 @@ def run_loop(
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
         announce(f"going on from {checkpoint.path}")
+    announce("importing torch and transformers")
+    data = prepare_slices(config).described()
+    if checkpoint is not None:
+        checkpoints.check_data(checkpoint, config, data)
     # Of several processes the first prepares the folder; the others meet it only after that.
     rank = launched_rank()
     with (
@@ -90,7 +95,6 @@ def run_loop(
         try:
             if rank == 0 and checkpoint is None:
                 page.keep(output_dir)
-            announce("importing torch and transformers")
             with page.loaded() as module:
                 check_device(config)
                 with meeting(config):
@@ -100,6 +104,7 @@ def run_loop(
                         loop,
                         config,
                         output_dir,
+                        data=data,
                         rank=rank,
                         record=record,
                         detail_step=detail_step,
@@ -121,6 +126,7 @@ def _train(
     config: RunConfig,
     output_dir: Path,
     *,
+    data: Mapping[str, Any],
     rank: int,
     record: bool,
     detail_step: int | None,
@@ -152,7 +158,7 @@ def _train(
 
     started = time.perf_counter()
     step = checkpoint.step if checkpoint else 0
-    first_line = header(loop, config, page.code)
+    first_line = header(loop, config, page.code, data)
     with (
         suppress(DetailTaken),
         FlightRecorder(output_dir, first_line, rank, detail_step, resume_step=step) as recorder,
@@ -175,13 +181,14 @@ def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
     return None
 
 
-def header(loop: str, config: RunConfig, code: Mapping[str, str]) -> dict[str, Any]:
-    """The record's first line: what is to be done, by which code, with what, where."""
+def header(loop: str, config: RunConfig, code: Mapping[str, str], data: Mapping[str, Any]) -> dict[str, Any]:
+    """The record's first line: what is to be done, by which code, on which reviews, with what, where."""
     return {
         "schema": SCHEMA,
         "loop": loop,
         "config": config.model_dump(),
         "code": code,
+        "data": data,
         "world_size": launched_world_size(),
         "steps_per_epoch": config.steps_per_epoch(launched_world_size()),
         "environment": environment(),

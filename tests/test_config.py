@@ -17,7 +17,10 @@ OWN = {
     "preset",
     "loop",
     "dataset",
+    "dataset_config",
     "dataset_revision",
+    "text_column",
+    "label_column",
     "model",
     "model_revision",
     "train_size",
@@ -26,6 +29,7 @@ OWN = {
     "slice_seed",
     "freeze_body",
     "trainer_defaults",
+    "use_mps",
 }
 # Dials whose default is the tutorial's and not TrainingArguments' (None there is a deprecated name's False).
 OTHER_DEFAULTS = {

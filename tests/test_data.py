@@ -25,7 +25,7 @@ def test_the_training_slice_is_the_tutorials() -> None:
     slices = load_slices(config)
     tutorial = embedded.load_reviews("embedded").shuffle(seed=0).select(range(512))
     assert slices.train["text"] == tutorial["text"]
-    assert slices.num_labels == 2
+    assert slices.labels == ["neg", "pos"]
 
 
 @pytest.mark.parametrize("sizes", [(512, 256), (5000, 3530), (1, 1)])

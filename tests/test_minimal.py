@@ -26,7 +26,7 @@ def train_minimal(loop: str, config: RunConfig, folder: Path, monkeypatch: pytes
     tokenizer = load_tokenizer(config)
     data: Data = load_data(config, tokenizer)
     torch.manual_seed(config.seed)
-    model = load_model(config, data.num_labels)
+    model = load_model(config, data.labels)
     page = importlib.import_module(f"{loop}_loop.minimal")
     set_imports_aside()
     # `Trainer` makes its default folder where it runs.

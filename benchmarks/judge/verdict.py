@@ -60,6 +60,12 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
         SameLoopError: a record or a model is missing or damaged.
     """
     manuals, trainers = RunRecord.read_all(manual_dir), RunRecord.read_all(trainer_dir)
+    ours, theirs = manuals[0], trainers[0]
+    if not ours.config.differences(theirs.config) and ours.header.get("data") != theirs.header.get("data"):
+        raise SameLoopError(
+            f"--dataset {ours.config.dataset}: its reviews have changed between the two loops, so they cannot be "
+            "compared; run both again"
+        )
     weights = compare_weights(manual_dir / WEIGHTS_FILE, trainer_dir / WEIGHTS_FILE)
     first, rank = first_divergence(manuals, trainers)
     if first is None and weights.differing:

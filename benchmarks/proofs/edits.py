@@ -34,7 +34,7 @@ GROUPS = """    parameters = parameter_groups(model, config)
         optimizer = make_optimizer(parameters, config)"""
 LOADER = "DataLoader(train_dataset, sizes[0], sampler=sampler, **options)"
 EVAL_LOADER = "DataLoader(eval_dataset, sizes[1], sampler=eval_sampler, **options)"
-DATA = "    train_dataset, eval_dataset, num_labels = load_data(config, tokenizer)\n"
+DATA = "    train_dataset, eval_dataset, labels = load_data(config, tokenizer)\n"
 SEED_AGAIN = "so that dropout starts from here, whatever was drawn before.\n    set_seed(config.seed)\n"
 DEVICE = "            batch = batch.to(device)  # Device: the data goes to where the model is.\n"
 PLACED = "    model.to(device)\n"
@@ -581,8 +581,8 @@ EDITS: dict[str, Edit] = {
         "weights in bfloat16",
         (
             (
-                "    model = load_model(config, num_labels)\n",
-                "    model = load_model(config, num_labels).bfloat16()\n",
+                "    model = load_model(config, labels)\n",
+                "    model = load_model(config, labels).bfloat16()\n",
             ),
             (EVAL_LOSS, EVAL_LOSS.replace("loss.repeat", "loss.float().repeat")),
         ),

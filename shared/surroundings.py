@@ -1,0 +1,84 @@
+"""What surrounds a run and might decide in the dials' place: variables of accelerate and of launchers, and the machine.
+
+The dials alone decide. What contradicts them is refused by name, before any time is spent.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+
+from shared.config import RunConfig
+from shared.errors import SameLoopError, shown
+from shared.progress import announce
+
+# Values that ask for nothing.
+NEUTRAL = ("", "0", "no", "none", "off", "false", "n", "f")
+# What `Trainer` and accelerate read besides their arguments (accelerate 1.15, `state.py` and `accelerator.py`);
+# `accelerate launch` sets them from the user's `accelerate config`.
+ACCELERATE = (
+    "ACCELERATE_MIXED_PRECISION",
+    "ACCELERATE_USE_CPU",
+    "ACCELERATE_DYNAMO_BACKEND",
+    "ACCELERATE_DOWNCAST_BF16",
+    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS",
+    "ACCELERATE_TORCH_DEVICE",
+    "ACCELERATE_USE_DEEPSPEED",
+    "ACCELERATE_USE_FSDP",
+    "ACCELERATE_USE_MEGATRON_LM",
+    "ACCELERATE_USE_PARALLELISM_CONFIG",
+    "ACCELERATE_USE_SAGEMAKER",
+)
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def settle(config: RunConfig) -> RunConfig:
+    """The dials that run here: on a Mac's own GPU only if it is asked for.
+
+    Call it where a user's dials come in, before torch is imported.
+
+    Raises:
+        SameLoopError: a variable of the environment asks for something else than the dials, or this machine cannot
+            follow them.
+    """
+    _check_accelerate(config, os.environ)
+    if not is_apple_silicon():
+        if config.use_mps:
+            raise SameLoopError("--use-mps: this is no Mac with Apple Silicon; leave it out")
+        return config
+    if config.use_mps:
+        # The embedding's gradient adds up in another order from run to run there: pytorch/pytorch#195404.
+        announce("note: on Apple's GPU two runs may differ in the last bits, whatever the loop: --use-cpu does not")
+        return config
+    if not config.use_cpu:
+        announce("on the CPU: on Apple's GPU no two runs are the same to the bit; --use-mps trains there all the same")
+    return config.model_copy(update={"use_cpu": True})
+
+
+def is_apple_silicon() -> bool:
+    """Whether torch would train on MPS here."""
+    return sys.platform == "darwin" and platform.machine() == "arm64"
+
+
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables of an environment but for those by which a launcher tells a process of the others."""
+    return {name: value for name, value in environment.items() if name not in LAUNCHER}
+
+
+def _check_accelerate(config: RunConfig, environment: Mapping[str, str]) -> None:
+    agrees = {
+        "ACCELERATE_MIXED_PRECISION": "bf16" if config.bf16 else "fp16" if config.fp16 else "no",
+        "ACCELERATE_USE_CPU": config.use_cpu,
+        "ACCELERATE_DYNAMO_BACKEND": config.torch_compile,
+        "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": str(config.gradient_accumulation_steps),
+    }
+    for name in ACCELERATE:
+        value = environment.get(name, "").strip().lower()
+        if value in NEUTRAL or agrees.get(name) is True or agrees.get(name) == value:
+            continue
+        raise SameLoopError(
+            f"the environment sets {name}={shown(value)}, which would make Trainer another run than the dials say; "
+            f"`unset {name}` (`accelerate launch` sets it from `accelerate config`), and choose with the dials alone"
+        )
