@@ -17,10 +17,10 @@ from typing import Any
 
 from shared.checkpoints import LAST, in_order, problem_with
 from shared.config import RunConfig, option, show
+from shared.data import prepared_slices
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
 from shared.folder import COMPARISON_FILE, LOOPS, can_be_resumed, earlier_config, is_finished, output_folder
-from shared.data import prepared_slices
 from shared.hub import go_offline_if_unreachable, needs_hub
 from shared.interrupt import SIGNALS, handling
 from shared.page import CODE_FILE, ROOT, Page, kept_code, pages_of, what_changed

@@ -161,7 +161,9 @@ class RunConfig(BaseModel):
     seed: int = _dial(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
     full_determinism: bool = _dial(False, "Training", "deterministic algorithms only; what equality on a GPU needs")
     use_cpu: bool = _dial(False, "Training", "stay on the CPU even where there is a GPU")
-    use_mps: bool = _dial(False, "Training", "on a Mac, train on Apple's GPU, where no two runs are the same to the bit")
+    use_mps: bool = _dial(
+        False, "Training", "on a Mac, train on Apple's GPU, where no two runs are the same to the bit"
+    )
     trainer_defaults: bool = _dial(
         False, "Training", "leave out the trainer loop's remedy for an upstream fault, to see what the fault does"
     )

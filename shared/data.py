@@ -292,7 +292,7 @@ def load_splits(config: RunConfig) -> dict[str, Callable[[], Split]]:
         splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
         readers = {name: partial(_from_datasets, split, choose) for name, split in splits.items()}
     elif path.is_dir():
-        readers = {name: partial(_read_files, files, choose) for name, files in _files_of(path).items()}
+        readers = {name: partial(_read_files, files, choose) for name, files in files_of(path).items()}
         if not readers:
             raise SameLoopError(
                 f"--dataset {config.dataset}: not a folder that `datasets.save_to_disk` wrote, and no train.csv in it "
@@ -341,7 +341,7 @@ def _from_datasets(split: datasets.Dataset, choose: Callable) -> Split:
     return Split(rows, columns)
 
 
-def _files_of(folder: Path) -> dict[str, list[Path]]:
+def files_of(folder: Path) -> dict[str, list[Path]]:
     """The files of a folder by the split that each is named after: `train.csv`, `test-00000-of-00002.parquet`."""
     found: dict[str, list[Path]] = {}
     places = [folder, folder / "data"]

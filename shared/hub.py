@@ -67,6 +67,7 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
     """
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+
     try:
         yield
     except GatedRepoError:

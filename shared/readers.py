@@ -116,6 +116,12 @@ def read_split(path: Path, choose: Choose) -> Split:
         raise SameLoopError(f"--dataset {path}: cannot be read ({error.strerror or error})") from None
 
 
+def separator_of(path: Path, columns: Columns) -> str:
+    """What parts the fields of a CSV file that has been read: the separator by which its header has the columns."""
+    text = _decoded(_content(path), path)
+    return next(each for each in SEPARATORS if set(columns) <= {name.strip() for name in _header(text, each)})
+
+
 # Bytes to text -----------------------------------------------------------------------------------------
 
 
@@ -206,9 +212,7 @@ def _header(text: str, separator: str) -> list[str]:
         return []
 
 
-def _separator(
-    headers: dict[str, list[str]], choose: Choose
-) -> tuple[str, Columns | None, SameLoopError | _Refused]:
+def _separator(headers: dict[str, list[str]], choose: Choose) -> tuple[str, Columns | None, SameLoopError | _Refused]:
     """The separator by which the header has the two columns; else the one with most columns, and what is wrong."""
     problem: SameLoopError | _Refused = _Refused("its first line is no header")
     by_width = sorted(headers, key=lambda separator: -len(headers[separator]))

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from datetime import date
 from pathlib import Path
 from typing import NamedTuple
 
@@ -169,49 +170,59 @@ BAD: dict[str, Bad] = {
     "no such format": Bad(file("reviews.txt", b"hello"), ("cannot tell its format", ".csv")),
     "a folder that is a file": Bad(file("saved", b"hello"), ("cannot tell its format", "save_to_disk")),
     "a folder that was not saved": Bad(
-        lambda f: ["--dataset", str(f)], ("not a folder that `datasets.save_to_disk`",)
+        lambda f: ["--dataset", str(f)], ("not a folder that `datasets.save_to_disk` wrote", "train.csv")
     ),
     "no split to train on": Bad(no_train_split, ("no split called `train`, only all", "rename one")),
     "no text column": Bad(
-        rows(lambda r: [{"review": x["text"], "label": x["label"]} for x in r]),
-        ("no column `text`, only review, label", 'rename_column("...", "text")'),
+        rows(lambda r: [{"body": x["text"], "label": x["label"]} for x in r]),
+        ("no column `text`, only body, label", "--text-column NAME"),
     ),
     "label under another name": Bad(
         rows(lambda r: [{"text": x["text"], "stars": x["label"]} for x in r]),
-        ("no column `label`, only text, stars", 'rename_column("...", "label")'),
+        ("no column `label`, only text, stars", "--label-column NAME"),
     ),
     "text that is no text": Bad(rows(lambda r: [{**x, "text": 3} for x in r]), ("`text`", "holds no text but")),
-    "empty texts": Bad(rows(lambda r: [{**x, "text": "  "} for x in r]), ("12 of the 12 texts", "remove such rows")),
+    "empty texts": Bad(
+        rows(lambda r: [{**x, "text": "  "} for x in r]), ("row 1 has no text", "24 of 24 rows", "remove such rows")
+    ),
     "missing texts": Bad(
         rows(lambda r: [{**x, "text": None if x["label"] else "a"} for x in r]),
-        ("texts of the train slice are empty",),
+        ("row 2 has no text in `text`", "12 of 24 rows"),
     ),
-    "labels that are words": Bad(
-        rows(lambda r: [{**x, "label": "good"} for x in r]), ("must be the integers", 'class_encode_column("label")')
+    "labels that are fractions": Bad(
+        rows(lambda r: [{**x, "label": 0.5} for x in r]),
+        ("row 1 has the label 0.5, a fraction", "words or whole numbers"),
     ),
-    "labels that are fractions": Bad(rows(lambda r: [{**x, "label": 0.5} for x in r]), ("must be the integers",)),
-    "negative labels": Bad(rows(lambda r: [{**x, "label": x["label"] - 1} for x in r]), ("must be the integers",)),
     "missing labels": Bad(
-        rows(lambda r: [{**x, "label": None if x["text"].endswith("3") else 1} for x in r]), ("must be the integers",)
+        rows(lambda r: [{**x, "label": None if x["text"].endswith("3") else 1} for x in r]),
+        ("row 4 has no label in `label`", "remove the row"),
     ),
-    "labels with a gap": Bad(rows(lambda r: [{**x, "label": 2 * x["label"]} for x in r]), ("without gaps",)),
+    "labels that are dates": Bad(
+        rows(lambda r: [{**x, "label": date(2026, 1, 1 + x["label"])} for x in r]),
+        ("`label` holds Value('date32')", "--label-column"),
+    ),
+    "labels that are structs": Bad(
+        rows(lambda r: [{**x, "label": {"stars": x["label"]}} for x in r]), ("`label` holds", "no plain values")
+    ),
     "one class only": Bad(rows(lambda r: [{**x, "label": 0} for x in r]), ("two classes at least",)),
     "one class in the slice": Bad(
         rows(lambda r: [{"text": "a", "label": int(n == LAST_OF_THE_SHUFFLE)} for n in range(24)]),
         ("all reviews of the slice have the label 0", "--slice-seed"),
     ),
-    "a label only in the test split": Bad(split_with_a_label_of_its_own, ("label 7 in the eval slice",)),
-    "CSV that is not UTF-8": Bad(
-        file("latin.csv", "text,label\ncafé,1\n".encode("latin-1") * 9), ("not a readable csv file", "utf-8")
+    "a label only in the test split": Bad(
+        split_with_a_label_of_its_own, ("to evaluate on has the label 7, which no review to train on has",)
     ),
-    "ragged CSV": Bad(file("ragged.csv", b"text,label\na,1\nb,0,5,6\n"), ("not a readable csv file",)),
-    "empty CSV": Bad(file("empty.csv", b""), ("not a readable csv file",)),
+    "CSV that is not UTF-8": Bad(
+        file("latin.csv", "text,label\ncafé,1\n".encode("latin-1") * 9), ("line 2 is not UTF-8", "iconv")
+    ),
+    "ragged CSV": Bad(file("ragged.csv", b"text,label\na,1\nb,0,5,6\n"), ("line 3 has 4 fields",)),
+    "empty CSV": Bad(file("empty.csv", b""), ("it is empty",)),
     "CSV with a header only": Bad(file("header.csv", b"text,label\n"), ("--dataset",)),
     "CSV with a million columns": Bad(
         file("wide.csv", b"a," * 10**6 + b"b\n1"), ("more than 1000 columns", "keep only")
     ),
-    "JSON cut short": Bad(file("broken.jsonl", b'{"text": "a", "label": '), ("not a readable json file",)),
-    "JSON nested too deep": Bad(file("deep.json", b"[" * 10**5), ("not a readable json file",)),
+    "JSON cut short": Bad(file("broken.jsonl", b'{"text": "a", "label": '), ("line 1 is not JSON", "cut short")),
+    "JSON nested too deep": Bad(file("deep.json", b"[" * 10**5), ("nested too deep",)),
     "Parquet cut short": Bad(parquet_cut_short, ("not a readable parquet file",)),
     "a dataset not in the cache, no network": Bad(hub("dataset"), ("the Hub cannot be reached", "--preset quick")),
     "an impossible name": Bad(["--dataset", "x" * 500], ("--dataset xxx", "can have this name")),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import csv
+import json
 import re
 import subprocess
 import sys
@@ -24,9 +26,11 @@ from benchmarks.pages.eject import eject
 from benchmarks.proofs.parity import UNEVEN, covering_configurations, ejected_differences
 from shared.config import RunConfig, sections
 from shared.errors import SameLoopError
+from shared.model import load_model, load_tokenizer
 from shared.page import own_page
 from shared.run import run_loop
 
+WORDS = ("bad", "fair", "good")
 # How many of the configurations that `make parity-sweep` draws are run here.
 DRAWN = 20
 FIVE: dict[str, tuple[dict[str, Any], int]] = {
@@ -190,28 +194,33 @@ def test_the_other_sides_script_ends_with_the_trainers_weights(
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_a_local_file_and_model_are_spelled_out(tmp_path: Path) -> None:
-    from shared.data import load_slices
-    from shared.model import load_model, load_tokenizer
-
-    first = RunConfig.build("tiny", **UNEVEN)
-    slices = load_slices(first)
-    slices.train.to_csv(tmp_path / "reviews.csv", index=False)
-    load_model(first, 2).save_pretrained(tmp_path / "model")
+def test_a_local_file_with_words_for_labels_and_a_model_are_spelled_out(tmp_path: Path) -> None:
+    rows = [(f"review {n}, quite {WORDS[n % 3]}", WORDS[n % 3]) for n in range(60)]
+    with (tmp_path / "own.csv").open("w", newline="") as file:
+        csv.writer(file, delimiter=";").writerows([("Review", "sentiment"), *rows])
+    first = RunConfig.build("tiny")
+    load_model(first, sorted(WORDS)).save_pretrained(tmp_path / "model")
     load_tokenizer(first).save_pretrained(tmp_path / "model")
-    config = RunConfig.build(
-        "tiny",
-        train_size=20,
-        eval_size=9,
-        dataset=str(tmp_path / "reviews.csv"),
-        model=str(tmp_path / "model"),
-        **PLAIN,
-    )
+    sources = {"dataset": str(tmp_path / "own.csv"), "model": str(tmp_path / "model")}
+    config = RunConfig.build("tiny", train_size=20, eval_size=9, **sources, **PLAIN)
     source = eject(config)
     assert "shared" not in source and "sameloop compare --loop" in source
+    assert (
+        'sep=";"' in source and '{"Review": "text", "sentiment": "label"}' in source and " is not None" not in source
+    )
     expected = load_file(run_in_process("trainer", config, tmp_path / "run") / "model.safetensors")
     (found,) = weights_of_scripts({tmp_path: source})
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+    names = [json.loads((tmp_path / each / "config.json").read_text())["id2label"] for each in ("run", "my_loop")]
+    assert names[0] == names[1] == dict(zip("012", sorted(WORDS), strict=True))
+
+
+def test_what_datasets_reads_otherwise_is_not_ejected(tmp_path: Path) -> None:
+    rows = [("None" if n == 7 else f"review {n}", "ab"[n % 2]) for n in range(60)]
+    (tmp_path / "own.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
+    config = RunConfig.build("tiny", train_size=20, eval_size=9, dataset=str(tmp_path / "own.csv"), **PLAIN)
+    with pytest.raises(SameLoopError, match="does not read it as it is .* save it as Parquet"):
+        eject(config)
 
 
 @pytest.mark.slow

@@ -89,7 +89,7 @@ def test_without_network_and_cache_the_line_names_the_quick_preset(tmp_path: Pat
     finished = lesson(tmp_path / "nothing", tmp_path / "run")
     assert finished.returncode == 2
     last = finished.stderr.splitlines()[-1]
-    assert last.startswith("sameloop: error: --model distilbert/distilbert-base-uncased: the Hub cannot be reached")
+    assert last.startswith("sameloop: error: --dataset stanfordnlp/imdb: the Hub cannot be reached")
     assert "--preset quick" in last
     assert "Traceback" not in finished.stderr
 

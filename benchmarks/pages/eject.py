@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tempfile
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,12 @@ from benchmarks.pages.fold import INSTEAD, Fold, formatted
 from benchmarks.pages.names import names_in
 from benchmarks.pages.statements import WIDTH
 from shared.config import HUB_REVISIONS, RunConfig, job_name
-from shared.data import EVAL_SPLITS, FILE_FORMATS, load_splits
+from shared.data import SAVED, Slices, files_of, load_slices, load_splits
 from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES
-from shared.errors import SameLoopError
+from shared.errors import SameLoopError, shown
+from shared.labels import Classes, classes_of, ids_of
 from shared.page import package_page
+from shared.readers import Columns, Split, file_format, renaming, separator_of
 
 # Around a run of several processes, each with a GPU of its own where there are GPUs.
 MEETING = (
@@ -137,26 +140,92 @@ def _phases(body: list[cst.BaseStatement]) -> list[str]:
 
 
 def _data_values(config: RunConfig) -> dict[str, Any]:
-    """What a script that loads these reviews must know of them: their format, splits and number of classes."""
-    values: dict[str, Any] = {"dataset_format": None, "train_split": None, "eval_split": None, "num_labels": 2}
+    """What a script that loads these reviews must know of them: their format, columns, splits and classes.
+
+    Raises:
+        SameLoopError: `datasets`, with which the script loads them, reads them otherwise than they are.
+    """
+    values: dict[str, Any] = dict.fromkeys(
+        ("dataset_format", "data_files", "separator", "renamed", "train_split", "eval_split", "classes")
+    )
+    values |= {"is_renamed": False, "is_mapped": False, "is_named": False}
     values["model_revision"] = config.model_revision or HUB_REVISIONS.get(config.model)
     values["dataset_revision"] = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
     if Path(config.model).expanduser().is_dir():
         values["model_revision"] = None
-    if config.dataset in REVIEW_SOURCES:
-        return values
+    if config.dataset in (*REVIEW_SOURCES, *HUB_REVISIONS):
+        is_hub = config.dataset in HUB_REVISIONS
+        splits = {"dataset_format": "hub", "train_split": "train", "eval_split": "test"} if is_hub else {}
+        return {**values, **splits, "num_labels": 2}
+    slices = load_slices(config)
     path = Path(config.dataset).expanduser()
-    values["dataset_format"] = "folder" if path.is_dir() else FILE_FORMATS.get(path.suffix.lower(), "hub")
-    if config.dataset in HUB_REVISIONS:
-        return {**values, "train_split": "train", "eval_split": "test"}
-    from shared.data import load_slices
+    values |= {"train_split": "train", "eval_split": slices.eval_split, "num_labels": len(slices.labels)}
+    values |= {"is_named": True, "id2label": dict(enumerate(slices.labels))}
+    values["label2id"] = {label: number for number, label in values["id2label"].items()}
+    if path.is_dir() and any((path / name).is_file() for name in SAVED):
+        values["dataset_format"] = "folder"
+        values["train_split"] = "train" if (path / "dataset_dict.json").exists() else None
+    elif path.exists():
+        values |= _file_values(path, slices)
+    else:
+        values["dataset_format"] = "hub"
+    with tempfile.TemporaryDirectory() as cache:
+        loaded = _loaded(config, values, cache)
+        columns = renaming(slices.columns)
+        if columns:
+            values["renamed"] = columns
+            loaded = loaded.rename_columns(columns)
+        split = Split(loaded["train"].select_columns(["text", "label"]), Columns("text", "label"))
+        classes = classes_of(split, f"--dataset {config.dataset}")
+        ids = dict(zip(split.rows["label"], ids_of(split, classes, ""), strict=True))
+        if any(type(label) is not int or label != number for label, number in ids.items()):
+            values["classes"] = dict(sorted(ids.items(), key=lambda pair: pair[1]))
+        _check_equal(config, load_splits(config)["train"](), split, classes)
+    return {**values, "is_renamed": bool(values["renamed"]), "is_mapped": values["classes"] is not None}
 
-    splits = load_splits(config)
-    values["num_labels"] = load_slices(config).num_labels
-    is_bare = path.is_dir() and not (path / "dataset_dict.json").exists()
-    values["train_split"] = None if is_bare else "train"
-    values["eval_split"] = next((name for name in EVAL_SPLITS if name in splits), None)
+
+def _file_values(path: Path, slices: Slices) -> dict[str, Any]:
+    """How `datasets` is asked for a file, or for a folder of files."""
+    files = {name: [str(each) for each in found] for name, found in files_of(path).items()} if path.is_dir() else {}
+    used = {name: files[name] for name in ("train", slices.eval_split) if name in files}
+    first = Path(used["train"][0]) if used else path
+    values: dict[str, Any] = {"dataset_format": file_format(first)}
+    values["data_files"] = {name: found[0] if len(found) == 1 else found for name, found in used.items()} or str(path)
+    if values["dataset_format"] == "csv":
+        separator = separator_of(first, slices.columns)
+        values["separator"] = None if separator == "," else separator
     return values
+
+
+def _loaded(config: RunConfig, values: dict[str, Any], cache: str) -> Any:
+    """What the script's line gives, as `datasets` reads it now."""
+    import datasets
+
+    try:
+        if values["dataset_format"] == "folder":
+            loaded = datasets.load_from_disk(config.dataset)
+            return loaded if isinstance(loaded, datasets.DatasetDict) else datasets.DatasetDict(train=loaded)
+        if values["dataset_format"] == "hub":
+            return datasets.load_dataset(config.dataset, config.dataset_config, revision=values["dataset_revision"])
+        options = {} if values["separator"] is None else {"sep": values["separator"]}
+        return datasets.load_dataset(
+            values["dataset_format"], data_files=values["data_files"], cache_dir=cache, **options
+        )
+    except Exception as error:  # the readers raise almost anything on a file that is not as they think
+        raise _reads_otherwise(config, shown(error, 80)) from None
+
+
+def _check_equal(config: RunConfig, ours: Split, theirs: Split, classes: Classes) -> None:
+    same = list(ours.rows["text"]) == list(theirs.rows["text"])
+    if not same or ids_of(ours, classes_of(ours, ""), "") != ids_of(theirs, classes, ""):
+        raise _reads_otherwise(config, "other reviews or labels come out")
+
+
+def _reads_otherwise(config: RunConfig, why: str) -> SameLoopError:
+    return SameLoopError(
+        f"--dataset {config.dataset}: `datasets`, with which an ejected script loads it, does not read it as it is "
+        f"({why}); save it as Parquet, for example with pandas, and eject with that"
+    )
 
 
 def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:

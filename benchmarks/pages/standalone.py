@@ -28,30 +28,47 @@ def load_tokenizer(config: RunConfig) -> Any:
     return AutoTokenizer.from_pretrained(config.model, revision=config.model_revision)
 
 
-def load_model(config: RunConfig, num_labels: int) -> Any:
+def load_model(config: RunConfig, labels: list) -> Any:
     """The pretrained body with a new head, in float32."""
     if config.model in MODEL_SHAPES:
         folder = checkpoint(config.model)
-        return AutoModelForSequenceClassification.from_pretrained(folder, num_labels=num_labels)
-    return AutoModelForSequenceClassification.from_pretrained(
-        config.model, revision=config.model_revision, num_labels=num_labels, dtype=torch.float32
-    )
+        model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=config.num_labels)
+    else:
+        model = AutoModelForSequenceClassification.from_pretrained(
+            config.model, revision=config.model_revision, num_labels=config.num_labels, dtype=torch.float32
+        )
+    if config.is_named:
+        model.config.id2label = config.id2label
+        model.config.label2id = config.label2id
+    return model
 
 
 def load_data(config: RunConfig, tokenizer: Any) -> tuple[Any, Any, int]:
-    """The two slices, tokenized, and how many classes there are."""
+    """The two slices, tokenized, and the classes' names."""
     if config.dataset in REVIEW_SOURCES:
         reviews = load_reviews(config.dataset)
     elif config.dataset_format == "folder":
         splits = load_from_disk(config.dataset)
     elif config.dataset_format == "hub":
-        splits = load_dataset(config.dataset, revision=config.dataset_revision)
+        splits = load_dataset(config.dataset, config.dataset_config, revision=config.dataset_revision)
+    elif config.separator is not None:
+        splits = load_dataset("csv", data_files=config.data_files, sep=config.separator)
     else:
-        splits = load_dataset(config.dataset_format, data_files=config.dataset)
+        splits = load_dataset(config.dataset_format, data_files=config.data_files)
+    if config.is_renamed:
+        splits = splits.rename_columns(config.renamed)
     if config.train_split is not None:
         reviews = splits[config.train_split].select_columns(["text", "label"])
     if config.eval_split is not None:
         held_out = splits[config.eval_split].select_columns(["text", "label"])
+    if config.is_mapped:
+        classes = config.classes  # as the data has them
+        reviews = reviews.map(lambda row: {"labels": classes[row["label"]]})
+        reviews = reviews.remove_columns("label")
+        if config.eval_split is not None:
+            held_out = held_out.map(lambda row: {"labels": classes[row["label"]]})
+            held_out = held_out.remove_columns("label")
+    if config.eval_split is not None:
         held_out = held_out.shuffle(seed=config.slice_seed).select(range(config.eval_size))
     reviews = reviews.shuffle(seed=config.slice_seed)
     if config.eval_split is None:
