@@ -14,12 +14,15 @@ from typing import TYPE_CHECKING, Any
 import torch
 from safetensors.torch import load_model as load_weights
 
+from manual_loop.log import is_due
 from manual_loop.processes import is_first_process, rank, wait_for_all, world_size
 from manual_loop.state import TrainingState
-from shared.checkpoints import STATE, read_state, rotate, seal
+from manual_loop.wrapping import unwrap
+from shared.checkpoints import STATE, read_state, rotate, seal, step_of
 from shared.config import RunConfig
 from shared.determinism import random_states, restore_random_states
 from shared.files import flush_to_disk, write_json
+from shared.processes import settle_buckets
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -41,6 +44,10 @@ def save_checkpoint(
         pretrained: the model and the tokenizer, saved so that `from_pretrained` takes the checkpoint.
         parts: the optimizer, the scheduler and perhaps a scaler, by name.
     """
+    # A checkpoint for a stop alone must not count: the run that is never stopped has none there.
+    is_regular = is_due(config.save_strategy, config.save_steps, state, or_last=True)
+    if is_regular and state.best_step == state.step:
+        state.best_saved = state.step
     checkpoint = output_dir / f"checkpoint-{state.step}"
     unfinished = output_dir / f".{checkpoint.name}.unfinished"
     if is_first_process():
@@ -56,6 +63,7 @@ def save_checkpoint(
             "step_logged": state.step_logged,
             "best_metric": state.best_metric,
             "best_global_step": state.best_step,
+            "best_model_checkpoint": state.best_saved and f"checkpoint-{state.best_saved}",
             "log_history": state.log_history,
         }
         write_json(unfinished / STATE, readable)
@@ -70,19 +78,24 @@ def save_checkpoint(
             shutil.rmtree(checkpoint)
         unfinished.rename(checkpoint)
         flush_to_disk(output_dir)
-        rotate(output_dir, config.save_total_limit, state.best_step)
+        rotate(output_dir, config.save_total_limit, state.best_saved)
     wait_for_all()
 
 
-def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Module, parts: dict[str, Any]) -> None:
+def load_checkpoint(
+    checkpoint: Path, state: TrainingState, training_model: torch.nn.Module, parts: dict[str, Any]
+) -> None:
     """Put everything back, in place, as `save_checkpoint` found it."""
-    load_weights(model, checkpoint / WEIGHTS)
+    load_weights(unwrap(training_model), checkpoint / WEIGHTS)
+    settle_buckets(training_model)
     for name, part in parts.items():
         if part is not None:
             part.load_state_dict(torch.load(checkpoint / f"{name}.pt", map_location="cpu", weights_only=True))
     readable = read_state(checkpoint)
     state.step, state.step_logged = readable["global_step"], readable["step_logged"]
     state.best_metric, state.best_step = readable["best_metric"], readable["best_global_step"]
+    best = readable["best_model_checkpoint"]
+    state.best_saved = step_of(Path(best)) if best else None
     state.log_history = readable["log_history"]
     own = torch.load(checkpoint / f"rng_state_{rank()}.pth", map_location="cpu", weights_only=True)
     state.total_loss.copy_(own["total_loss"])
@@ -91,6 +104,6 @@ def load_checkpoint(checkpoint: Path, state: TrainingState, model: torch.nn.Modu
 
 
 def load_best_model(output_dir: Path, state: TrainingState, model: torch.nn.Module) -> None:
-    """Take the weights out of the checkpoint of the best evaluation, if there was one."""
-    if state.best_step is not None:
-        load_weights(model, output_dir / f"checkpoint-{state.best_step}" / WEIGHTS)
+    """Take the weights out of the best checkpoint, if there is one: of evaluations without one, none is remembered."""
+    if state.best_saved is not None:
+        load_weights(model, output_dir / f"checkpoint-{state.best_saved}" / WEIGHTS)

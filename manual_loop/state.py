@@ -25,6 +25,7 @@ class TrainingState:
         step_logged: the step of the last log line.
         log_history: what has been logged.
         best_metric, best_step: the best evaluation so far and its step.
+        best_saved: the last step that was the best when its checkpoint was made; not every evaluation has one.
         epoch_states: of every random number generator, at the start of the epoch.
     """
 
@@ -37,6 +38,7 @@ class TrainingState:
     log_history: list[dict] = field(default_factory=list)
     best_metric: float | None = None
     best_step: int | None = None
+    best_saved: int | None = None
     epoch_states: dict[str, Any] = field(default_factory=random_states)
 
 

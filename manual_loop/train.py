@@ -96,7 +96,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     parts = {"optimizer": optimizer, "scheduler": scheduler, "scaler": scaler}
     state = TrainingState(total_loss=torch.tensor(0.0, device=device))
     if checkpoint is not None:
-        load_checkpoint(checkpoint, state, model, parts)
+        load_checkpoint(checkpoint, state, training_model, parts)
     progress = progress_bar(state.step, max_steps)  # Progress: a bar.
 
     for epoch in range(state.step // steps_per_epoch, epochs):  # Epoch: one by one.

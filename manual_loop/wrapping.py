@@ -22,6 +22,12 @@ def wrap(model: torch.nn.Module, config: RunConfig) -> torch.nn.Module:
     return training_model
 
 
+def unwrap(training_model: torch.nn.Module) -> torch.nn.Module:
+    """The model that `wrap` was given."""
+    model = getattr(training_model, "_orig_mod", training_model)
+    return model.module if isinstance(model, DistributedDataParallel) else model
+
+
 def sync_gradients(training_model: torch.nn.Module, step_ends: bool, config: RunConfig) -> None:
     """Have the processes average their gradients once per step, with its last batch; until then they pile up.
 

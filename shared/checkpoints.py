@@ -174,7 +174,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     return json.loads((folder / STATE).read_text(encoding="utf-8"))
 
 
-def rotate(output_dir: Path, save_total_limit: int | None, best_step: int | None) -> None:
+def rotate(output_dir: Path, save_total_limit: int | None, best_saved: int | None) -> None:
     """Delete the oldest checkpoints until `save_total_limit` are left; the newest and the best stay in any case.
 
     Call it when the newest is whole, so that there is a whole one at every moment.
@@ -182,7 +182,7 @@ def rotate(output_dir: Path, save_total_limit: int | None, best_step: int | None
     if save_total_limit is None:
         return
     folders = in_order(output_dir)
-    kept = {folders[-1], output_dir / f"checkpoint-{best_step}"} & set(folders)
+    kept = {folders[-1], output_dir / f"checkpoint-{best_saved}"} & set(folders)
     superfluous = len(folders) - max(save_total_limit, len(kept))
     for folder in [folder for folder in folders if folder not in kept][: max(superfluous, 0)]:
         shutil.rmtree(folder)
@@ -191,8 +191,8 @@ def rotate(output_dir: Path, save_total_limit: int | None, best_step: int | None
 def finish_from(checkpoint: Path, output_dir: Path, config: RunConfig) -> None:
     """Complete a run whose training was over when it was cut off: take the model out of its last checkpoint."""
     state, source = read_state(checkpoint), checkpoint
-    if config.load_best_model_at_end and state.get("best_global_step"):
-        source = output_dir / f"checkpoint-{state['best_global_step']}"
+    if config.load_best_model_at_end and state.get("best_model_checkpoint"):
+        source = output_dir / Path(state["best_model_checkpoint"]).name
     own = {"optimizer.pt", "scheduler.pt", "scaler.pt", "training_args.bin", STATE, MANIFEST}
     for path in source.iterdir():
         if path.name not in own and not path.name.startswith(("rng_state", "progress-")):

@@ -267,8 +267,8 @@ def _check_texts(split: Split, where: str) -> None:
     if len(empty):
         more = f" ({len(empty)} of {len(texts)} rows are empty)" if len(empty) > 1 else ""
         raise SameLoopError(
-            f"{where}: {split.place(empty[0].as_py())} has no text in `{shown(split.columns.text)}`{more}; remove such "
-            "rows"
+            f"{where}: {split.place(empty[0].as_py())} has no text in `{shown(split.columns.text)}`{more}; remove "
+            "such rows"
         )
 
 
@@ -351,10 +351,8 @@ def files_of(folder: Path) -> dict[str, list[Path]]:
             found.setdefault(split, []).append(path)
     for split, files in found.items():
         if len({path.name.partition(".")[2] for path in files}) > 1 or len({path.parent for path in files}) > 1:
-            raise SameLoopError(
-                f"--dataset {folder}: several files for its split {split} ({shown(', '.join(p.name for p in files))}); "
-                "keep one"
-            )
+            names = shown(", ".join(path.name for path in files))
+            raise SameLoopError(f"--dataset {folder}: several files for its split {split} ({names}); keep one")
     return found
 
 
@@ -412,8 +410,8 @@ def _no_column(
     what, usual = ("text", "reviews") if dial == "text_column" else ("label", "labels")
     if fitting:
         return SameLoopError(
-            f"--dataset {config.dataset}: its column `{shown(fitting[0])}` holds {shown(nested[fitting[0]])}, no plain "
-            f"values; name the one with the {usual} with {option(dial)}, of {there}"
+            f"--dataset {config.dataset}: its column `{shown(fitting[0])}` holds {shown(nested[fitting[0]])}, no "
+            f"plain values; name the one with the {usual} with {option(dial)}, of {there}"
         )
     missing = f"`{shown(getattr(config, dial))}`" if getattr(config, dial) else f"`{what}`"
     return SameLoopError(

@@ -6,9 +6,14 @@ import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from shared.config import RunConfig
+from shared.determinism import random_states, restore_random_states
 from shared.errors import SameLoopError, shown
+
+if TYPE_CHECKING:
+    import torch
 
 
 def launched_world_size() -> int:
@@ -89,3 +94,36 @@ def meeting(config: RunConfig) -> Iterator[None]:
             # exits, the group's threads might be too, and abort the process.
             gc.collect()
             torch.distributed.destroy_process_group()
+
+
+_made_up = False
+
+
+def pass_is_made_up() -> bool:
+    """Whether the model is being called by `settle_buckets`, which is no part of the training."""
+    return _made_up
+
+
+def settle_buckets(training_model: torch.nn.Module) -> None:
+    """Have `DistributedDataParallel` sort the gradients as it does after its first backward pass; no number changes.
+
+    It adds up the processes' gradients in buckets, and sorts these anew once it has seen in which order gradients
+    come (torch's `reducer.cpp`, `rebuild_buckets`). Where a gradient lies in its bucket decides in which order three
+    processes or more are added up. A run that goes on must therefore begin with the order it had: a pass over two
+    made-up tokens shows it.
+    """
+    import torch
+
+    global _made_up
+    model = getattr(training_model, "_orig_mod", training_model)
+    if not isinstance(model, torch.nn.parallel.DistributedDataParallel):
+        return
+    states = random_states()
+    tokens = torch.ones((1, 2), dtype=torch.long, device=next(model.parameters()).device)
+    _made_up = True
+    try:
+        model(input_ids=tokens, attention_mask=tokens, labels=torch.zeros_like(tokens[:, 0])).loss.backward()
+    finally:
+        _made_up = False
+    model.zero_grad()
+    restore_random_states(states)

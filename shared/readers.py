@@ -166,8 +166,8 @@ class _Rows(NamedTuple):
     lines: list[int]
 
 
-# How the quotes of a field are told: doubled, as RFC 4180 says; after a backslash, as MySQL writes them; not at all, as
-# in GLUE's files.
+# How the quotes of a field are told: doubled, as RFC 4180 says; after a backslash, as MySQL writes them; not at all,
+# as in GLUE's files.
 QUOTING: dict[str, dict[str, Any]] = {
     "doubled": {"doublequote": True, "strict": True},
     "escaped": {"doublequote": False, "escapechar": "\\", "strict": True},
@@ -360,7 +360,7 @@ def _json_lines(text: str) -> tuple[list[Any], list[int]]:
 
 
 def _rows_of(content: Any, notes: list[str], choose: Choose) -> list[Any]:
-    """The rows of a file that is one JSON value: a list of objects, or one of the ways of `pandas.DataFrame.to_json`."""
+    """The rows of a file that is one JSON value: a list of objects, or what `pandas.DataFrame.to_json` writes."""
     if isinstance(content, list):
         return content
     if not isinstance(content, dict):

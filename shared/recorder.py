@@ -51,6 +51,7 @@ from shared.evidence import (
     scaling,
     total_norm,
 )
+from shared.processes import pass_is_made_up
 from shared.progress import announce
 from shared.record import RecordWriter, cut_back, file_name, training_seconds
 
@@ -130,6 +131,9 @@ class FlightRecorder:
         recorder, (original_backward, original_iter, original_save) = self, self._originals
 
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
+            if pass_is_made_up():
+                original_backward(tensors, *args, **kwargs)
+                return
             recorder._before_backward(tensors)
             original_backward(tensors, *args, **kwargs)
             recorder._after_backward()
@@ -191,6 +195,8 @@ class FlightRecorder:
 
     def _on_first_call(self, module: torch.nn.Module, args: tuple) -> None:
         """The first module ever called is the model, or what wraps it; from now on only it is watched."""
+        if pass_is_made_up():
+            return
         with self._own_time():
             announce("training and evaluating")
             self._handles.pop(0).remove()

@@ -1,4 +1,4 @@
-"""What surrounds a run and might decide in the dials' place: variables of accelerate and of launchers, and the machine.
+"""What surrounds a run and might decide in the dials' place: variables of accelerate and launchers, the machine.
 
 The dials alone decide. What contradicts them is refused by name, before any time is spent.
 """

@@ -219,7 +219,7 @@ def test_what_datasets_reads_otherwise_is_not_ejected(tmp_path: Path) -> None:
     rows = [("None" if n == 7 else f"review {n}", "ab"[n % 2]) for n in range(60)]
     (tmp_path / "own.csv").write_text("text,label\n" + "".join(f"{text},{label}\n" for text, label in rows))
     config = RunConfig.build("tiny", train_size=20, eval_size=9, dataset=str(tmp_path / "own.csv"), **PLAIN)
-    with pytest.raises(SameLoopError, match="does not read it as it is .* save it as Parquet"):
+    with pytest.raises(SameLoopError, match=r"does not read it as it is .* save it as Parquet"):
         eject(config)
 
 

@@ -38,7 +38,7 @@ def read(path: Path | str, **dials: Any) -> list[tuple[str, Any]]:
     """Every review of a source, and its label as the name of its class."""
     split = load_splits(config(path, **dials))["train"]()
     classes = classes_of(split, "")
-    names = {number: name for number, name in enumerate(classes.names)}
+    names = dict(enumerate(classes.names))
     return list(zip(split.rows["text"], [names[label] for label in ids_of(split, classes, "")], strict=True))
 
 

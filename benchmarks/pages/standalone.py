@@ -89,21 +89,24 @@ def log(log_history: list, values: dict, epoch: float, step: int) -> None:
 def save_checkpoint(output_dir: str, state: Any, pretrained: tuple, parts: dict, config: RunConfig) -> None:
     """Weights and tokenizer, as `from_pretrained` takes them."""
     folder = f"{output_dir}/checkpoint-{state.step}"
+    if config.load_best_model_at_end and state.best_step == state.step:
+        state.best_saved = state.step
     for part in pretrained:
         part.save_pretrained(folder)
     if config.save_total_limit is not None:
-        delete_older_checkpoints(output_dir, state.best_step, config)
+        delete_older_checkpoints(output_dir, state.best_saved, config)
 
 
-def delete_older_checkpoints(output_dir: str, best_step: int | None, config: RunConfig) -> None:
+def delete_older_checkpoints(output_dir: str, best_saved: int | None, config: RunConfig) -> None:
     """All but the newest, and the best."""
     folders = Path(output_dir).glob("checkpoint-*")
     steps = sorted(int(folder.name.partition("-")[2]) for folder in folders)
     for old in steps[: -config.save_total_limit]:
-        if not config.load_best_model_at_end or old != best_step:
+        if not config.load_best_model_at_end or old != best_saved:
             shutil.rmtree(f"{output_dir}/checkpoint-{old}")
 
 
 def load_best_model(output_dir: str, state: Any, model: Any) -> None:
     """The weights of the best evaluation."""
-    model.load_state_dict(load_file(f"{output_dir}/checkpoint-{state.best_step}/model.safetensors"))
+    if state.best_saved is not None:
+        model.load_state_dict(load_file(f"{output_dir}/checkpoint-{state.best_saved}/model.safetensors"))
