@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 from pathlib import Path
 
-import datasets
 import pytest
 from conftest import assert_identical
 
@@ -16,6 +17,7 @@ from benchmarks.proofs.parity import (
     compare_in_process,
     run_fault,
 )
+from shared import embedded
 from shared.config import RunConfig
 
 
@@ -31,13 +33,41 @@ def test_both_loops_are_identical_under_every_dial(cell: Cell, tmp_path: Path) -
     assert_identical(compare_in_process(cell_config(cell), tmp_path))
 
 
-def test_four_labels_need_no_other_change(tmp_path: Path) -> None:
-    rows = [{"text": f"review number {i} " + "good " * (i % 7), "label": i % 4} for i in range(60)]
-    path = tmp_path / "four.jsonl"
-    datasets.Dataset.from_list(rows).to_json(path)
-    config = RunConfig.build("tiny", dataset=str(path), train_size=40, eval_size=20)
-    assert_identical(compare_in_process(config, tmp_path / "run"))
-    assert '"3": "LABEL_3"' in (tmp_path / "run/manual/config.json").read_text()
+# A file of one's own: semicolons, three words for labels, in columns of other names.
+WORDS = ("fair", "good", "bad")
+OWN_TRIED = 6
+
+
+@pytest.fixture(scope="module")
+def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    reviews = embedded.load_reviews("embedded-rotten-tomatoes")["text"][:120]
+    path = tmp_path_factory.mktemp("own") / "my reviews.csv"
+    with path.open("w", newline="") as file:
+        table = csv.writer(file, delimiter=";")
+        table.writerows([("No", "Review", "Sentiment")])
+        table.writerows((n, text, WORDS[n % 3]) for n, text in enumerate(reviews))
+    return path
+
+
+def own_config(cell: Cell, own_file: Path) -> RunConfig:
+    return cell_config(cell).model_copy(update={"dataset": str(own_file)})
+
+
+IDENTICAL = [cell for cell in IN_PROCESS if cell.expected == "identical"]
+
+
+@pytest.mark.parametrize("cell", IDENTICAL[:: len(IDENTICAL) // OWN_TRIED], ids=name_of)
+def test_ones_own_file_with_three_classes(cell: Cell, own_file: Path, tmp_path: Path) -> None:
+    assert_identical(compare_in_process(own_config(cell, own_file), tmp_path))
+    saved = json.loads((tmp_path / "manual/config.json").read_text())
+    assert saved["id2label"] == {"0": "bad", "1": "fair", "2": "good"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", IDENTICAL, ids=name_of)
+def test_ones_own_file_under_every_dial(cell: Cell, own_file: Path, tmp_path: Path) -> None:
+    """All of them about two minutes."""
+    assert_identical(compare_in_process(own_config(cell, own_file), tmp_path))
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)

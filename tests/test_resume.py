@@ -160,6 +160,29 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(loop: str, tmp_path: Pat
     assert [line["step"] for line in RunRecord.read(tmp_path / "run").resumes] == [5, 8]
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_stop_at_the_best_step_changes_nothing(loop: str, tmp_path: Path, monkeypatch) -> None:
+    """The best evaluation has no checkpoint, so the weights of another are loaded: also after a stop right there."""
+    best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1, "learning_rate": 0.003}
+    best["seed"] = 3
+    config = RunConfig.build("tiny", **DIALS, **best, save_strategy="steps", save_steps=5, save_total_limit=None)
+    whole = run_in_process(loop, config, tmp_path / "whole")
+    state = checkpoints.read_state(in_order(whole)[-1])
+    best_step, loaded = state["best_global_step"], Path(state["best_model_checkpoint"]).name
+    assert best_step % 5 and loaded != f"checkpoint-{best_step}"
+    weights = (whole / "model.safetensors", whole / loaded / "model.safetensors")
+    assert len(set(map(checkpoints._digest, weights))) == 1
+    done = iter(range(1, 100))
+    with monkeypatch.context() as patch:
+        stop = lambda: signal.SIGINT if next(done) == best_step else None  # noqa: E731
+        patch.setattr(f"{patched_module(loop)}.stop_requested", stop)
+        with pytest.raises(Interrupted):
+            run_in_process(loop, config, tmp_path / "run")
+    assert in_order(tmp_path / "run")[-1].name == f"checkpoint-{best_step}"
+    run_in_process(loop, config, tmp_path / "run", resume_from_checkpoint="last")
+    assert compare_runs(whole, tmp_path / "run")["first_divergence"] is None
+
+
 @pytest.mark.parametrize(
     ("loop", "number", "status"), [("manual", signal.SIGINT, 130), ("trainer", signal.SIGTERM, 143)]
 )

@@ -176,6 +176,7 @@ def cells() -> list[Cell]:
         {**best, "eval_strategy": "epoch", "save_strategy": "epoch"},
         {**best, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, **accumulation},
         {**best, "eval_strategy": "epoch", "save_strategy": "epoch", "lr_scheduler_type": "reduce_lr_on_plateau"},
+        {**best, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 3},
     ]
     processes: list[dict[str, Any]] = [
         {},
