@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import flush_to_disk, sync
+from shared.schema import LINE, problem
 
 SCHEMA = 2
 FILE_NAME = "record.jsonl"
@@ -119,6 +120,8 @@ class RunRecord:
             self.config = RunConfig(**self.header["config"])
         except (KeyError, TypeError, ValidationError):
             raise SameLoopError(f"{source} has a header without the run's dials: run again") from None
+        if [line.get("step") for line in by_kind.get("step", [])] != list(range(1, len(by_kind.get("step", [])) + 1)):
+            raise SameLoopError(f"{source} has not every step once: the record is damaged, run again")
         self.start = by_kind.get("start", [{}])[0]
         self.steps = by_kind.get("step", [])
         self.evaluations = by_kind.get("evaluation", [])
@@ -138,20 +141,24 @@ class RunRecord:
         if path.is_dir():
             path = path / FILE_NAME
         try:
-            texts = path.read_text(encoding="utf-8").splitlines()
+            texts = path.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not text"
             raise SameLoopError(f"cannot read the record {path}: {reason}") from None
         lines = []
+        texts = texts[:-1] if texts[-1] == "" else texts
         for number, text in enumerate(texts, start=1):
             try:
                 line = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 if number == len(texts):
                     break
                 raise SameLoopError(f"{path} line {number} is not JSON: the record is damaged, run again") from None
             if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
                 raise SameLoopError(f"{path} line {number} is not a line of a run's record")
+            # A header of another format says so itself.
+            if line.get("schema", SCHEMA) == SCHEMA and (wrong := problem(LINE, line)):
+                raise SameLoopError(f"{path} line {number} is damaged ({wrong}): run again")
             lines.append(line)
         return cls(lines, str(path))
 

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
+from conftest import whole_line
 
 from shared.config import RunConfig
 from shared.errors import SameLoopError
@@ -15,9 +16,12 @@ from shared.record import SCHEMA, RecordWriter, RunRecord
 def write(folder: Path, schema: int = SCHEMA) -> Path:
     writer = RecordWriter(folder / "record.jsonl")
     config = RunConfig.build("tiny").model_dump()
-    writer.write("header", schema=schema, loop="manual", config=config, steps_per_epoch=8, environment={})
-    writer.write("step", step=1, loss=0.1 + 0.2)
-    writer.write("step", step=2, loss=math.inf)
+    for line in (
+        {"kind": "header", "schema": schema, "config": config},
+        {"kind": "step", "step": 1, "loss": 0.1 + 0.2},
+        {"kind": "step", "step": 2, "loss": math.inf},
+    ):
+        writer.write(**whole_line(line))
     writer.close()
     return folder / "record.jsonl"
 
@@ -41,7 +45,12 @@ def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
     ("damage", "said"),
     [
         (lambda text: text.replace('"step": 1', '"step": 1,,'), "is not JSON"),
-        (lambda text: text.replace('{"kind": "step", "step": 1', '{"step": 1'), "not a line"),
+        (lambda text: text.replace('{"kind": "step"', "{", 1), "not a line"),
+        (lambda text: text.replace('"samples": 8', '"samples": -8'), "line 2 is damaged .step.samples"),
+        (lambda text: text.replace('"samples": 8, ', ""), "line 2 is damaged .step.samples: Field required"),
+        (lambda text: text.replace('"loss": Infinity', '"loss": "Infinity"'), "line 3 is damaged .step.loss"),
+        (lambda text: text.replace('"step": 2', '"step": 3'), "has not every step once"),
+        (lambda text: text.replace('"batch": []', '"batch": ' + "[" * 10**5 + "]" * 10**5), "line 2"),
         (lambda text: "\n".join(text.splitlines()[1:]), "no header"),
         (lambda text: text.replace(f'"schema": {SCHEMA}', '"schema": 99'), "format 99"),
         (lambda text: text.replace('"config": {', '"config": {"nonsense": 1, '), "without the run's dials"),

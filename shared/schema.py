@@ -1,0 +1,224 @@
+"""What the lines of a record and a comparison may hold: checked when they are read, so that damage is one clear line.
+
+The values are not touched: numbers stay as they were written, bit for bit.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from shared.errors import shown
+
+# A whole number that counts something; seconds and sizes, which are finite; anything that was computed.
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Number = float
+Digests = dict[str, str]
+
+
+class _Line(BaseModel):
+    """Fields that are not named here are let through: a later version may write more."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+
+class Code(_Line):
+    page: str
+    digest: str
+    shared: str
+
+
+class Data(_Line):
+    text_column: str
+    label_column: str
+    eval_split: str | None
+    labels: list[str]
+    train: str
+    eval: str
+
+
+class Header(_Line):
+    kind: Literal["header"]
+    schema_: int = Field(alias="schema")
+    loop: Literal["manual", "trainer"]
+    config: dict[str, Any]
+    code: Code | None = None
+    data: Data | None = None
+    world_size: Annotated[int, Field(ge=1)] = 1
+    steps_per_epoch: Annotated[int, Field(ge=1)]
+    environment: dict[str, Any]
+
+
+class Optimizer(_Line):
+    class_: str = Field(alias="class")
+    missing: list[str]
+    groups: list[dict[str, Any]]
+
+
+class Start(_Line):
+    kind: Literal["start"]
+    model: str
+    parameters: Count
+    trainable_parameters: Count
+    frozen: list[str]
+    dtypes: list[str]
+    initial_weights: Digests
+    optimizer: Optimizer
+
+
+class Pass(_Line):
+    sampler: str | None
+    sampler_seed: int | None
+    own_generator: bool
+    draws_first: bool
+    batch_size: int | None
+    drop_last: bool
+
+
+class Gradients(_Line):
+    left: Number
+    backward: list[Number]
+    between: list[Any]
+    scaled: list[Number]
+
+
+class Step(_Line):
+    kind: Literal["step"]
+    step: Annotated[int, Field(ge=1)]
+    batch: list[Digests]
+    reviews: list[list[str]]
+    lengths: list[list[Count]]
+    labels: list[list[int] | None]
+    first_review: list[list[int]]
+    masked: list[bool]
+    passes: list[Pass]
+    mode: list[Literal["train", "eval"]]
+    dropout: list[list[Number]]
+    autocast: list[str | None]
+    rng: Digests
+    forward_losses: list[Number | None]
+    losses: list[Number]
+    backward_passes: list[Count]
+    loss: Number
+    unclipped_norm: Number | None
+    grad_norm: Number | None
+    gradients: Gradients
+    without_gradient: list[str]
+    learning_rate: Number
+    learning_rates: list[Number]
+    weights: str
+    samples: Count
+    tokens: Count
+    padded_tokens: Count
+    memory_mb: Amount | None = None
+    seconds: dict[str, Amount]
+
+
+class Resume(_Line):
+    kind: Literal["resume"]
+    step: Count
+    environment: dict[str, Any]
+
+
+class Evaluation(_Line):
+    kind: Literal["evaluation"]
+    step: Count
+    mode: list[Literal["train", "eval"]]
+    dropout: list[list[Number]]
+    autocast: list[str | None]
+    graph: bool
+    batch: Digests
+    batch_sizes: list[Count]
+    reviews: str
+    first_review: list[int]
+    passes: list[Pass]
+    logits: str
+    loss: Number | None
+    accuracy: Number | None
+    samples: Count
+    tokens: Count
+    padded_tokens: Count
+    seconds: Amount
+
+
+class Detail(_Line):
+    kind: Literal["detail"]
+
+
+class Footer(_Line):
+    kind: Literal["footer"]
+    steps: Count
+    samples: Count
+    tokens: Count
+    padded_tokens: Count
+    train_seconds: Amount
+    evaluation_seconds: Amount
+    checkpoint_seconds: Amount
+    recorder_seconds: Amount
+    samples_per_second: Amount
+    tokens_per_second: Amount
+    peak_memory_mb: Amount
+    log_history: list[dict[str, float | int | str | None]]
+
+
+Line = Annotated[
+    Header | Start | Step | Resume | Evaluation | Detail | Footer,
+    Field(discriminator="kind"),
+]
+LINE: TypeAdapter[Line] = TypeAdapter(Line)
+
+
+class FirstDivergence(_Line):
+    step: Count
+    quantity: str
+    manual: Any
+    trainer: Any
+    rank: Count
+    likely_cause: str | None
+    also: list[Any]
+
+
+class Summary(_Line):
+    train_loss: list[Number]
+    eval_accuracy: list[Number | None]
+    eval_loss: list[Number | None]
+    train_seconds: Amount | None
+    evaluation_seconds: Amount | None
+    recorder_seconds: Amount | None
+    samples_per_second: Amount | None
+    tokens_per_second: Amount | None
+    peak_memory_mb: Amount | None
+    weights_sha256: str
+    record: str
+
+
+class Comparison(_Line):
+    schema_: int = Field(alias="schema")
+    verdict: Literal["identical", "diverged"]
+    steps: Count
+    max_abs_diff: dict[str, Number | None]
+    first_divergence: FirstDivergence | None
+    never_acted: list[Any]
+    remarks: list[str]
+    manual: Summary
+    trainer: Summary
+    config: dict[str, Any]
+    environment: dict[str, Any]
+
+
+COMPARISON: TypeAdapter[Comparison] = TypeAdapter(Comparison)
+
+
+def problem(adapter: TypeAdapter, content: Any) -> str | None:
+    """What is wrong with a line or a comparison, in a few words; None if nothing is."""
+    try:
+        adapter.validate_python(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        return shown(f"{place}: {first['msg']}" if place else first["msg"], 120)
+    except RecursionError:
+        return "it is nested too deep"
+    return None
