@@ -17,17 +17,27 @@ from typing import Any
 
 from shared.checkpoints import LAST, in_order, problem_with
 from shared.config import RunConfig, option, show
-from shared.data import prepared_slices
+from shared.data import load_slices
+from shared.embedded import REVIEW_SOURCES
 from shared.errors import Interrupted, SameLoopError
-from shared.files import write_json
-from shared.folder import COMPARISON_FILE, LOOPS, can_be_resumed, earlier_config, is_finished, output_folder
+from shared.files import digest_of_file, sha256, write_json
+from shared.folder import (
+    COMPARISON_FILE,
+    LOOPS,
+    WEIGHTS_FILE,
+    can_be_resumed,
+    earlier_config,
+    is_finished,
+    output_folder,
+)
 from shared.hub import go_offline_if_unreachable, needs_hub
 from shared.interrupt import SIGNALS, handling
 from shared.page import CODE_FILE, ROOT, Page, kept_code, pages_of, what_changed
 from shared.processes import launched_world_size
 from shared.progress import announce
-from shared.record import RunRecord
+from shared.record import FILE_NAME, RunRecord
 from shared.run import environment
+from shared.schema import COMPARISON, problem
 from shared.surroundings import without_launcher
 
 # Started with this, a loop's process imports nothing from the folder it is started in (`python -P`, of which 3.10 has
@@ -137,6 +147,8 @@ def _why_not_reused(run_dir: Path, config: RunConfig, page: Page, nproc_per_node
     if different := config.differences(record.config):
         name, (ours, theirs) = next(iter(different.items()))
         return f"{option(name)} {show(theirs)}, not {show(ours)}"
+    if not _is_as_compared(run_dir):
+        return f"{run_dir / WEIGHTS_FILE} has changed since"
     if record.header["world_size"] != nproc_per_node:
         return f"{record.header['world_size']} processes, not {nproc_per_node}"
     if changed := _why_not_the_same(run_dir, config, page):
@@ -149,12 +161,22 @@ def _why_not_reused(run_dir: Path, config: RunConfig, page: Page, nproc_per_node
     return f"{different[0]} {then.get(different[0])}, now {now[different[0]]}" if different else None
 
 
+def _is_as_compared(run_dir: Path) -> bool:
+    """Whether a run's model is the one that its comparison saw."""
+    try:
+        comparison = json.loads((run_dir.parent / COMPARISON_FILE).read_text(encoding="utf-8"))
+        return comparison[run_dir.name]["weights_sha256"] == sha256(run_dir / WEIGHTS_FILE)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
 def _why_not_the_same(run_dir: Path, config: RunConfig, page: Page) -> str | None:
     """Which of the files that a run was made from has changed since, in a few words; None if none has."""
     if changed := what_changed(kept_code(run_dir), page.code):
         return changed
     # What is in the reviews' file counts, not its date.
-    if not needs_hub(config) and RunRecord.read(run_dir).header.get("data") != prepared_slices(config).described():
+    own = not needs_hub(config) and config.dataset not in REVIEW_SOURCES
+    if own and RunRecord.read(run_dir).header.get("data") != load_slices(config).described():
         return f"the reviews of --dataset {config.dataset} have changed since"
     begun, model = (run_dir / CODE_FILE).stat().st_mtime, Path(config.model)
     if any(path.stat().st_mtime > begun for path in (model, *model.rglob("*")) if path.exists()):
@@ -176,15 +198,32 @@ def write_comparison(output_dir: Path) -> dict[str, Any]:
 
 
 def read_comparison(output_dir: Path) -> dict[str, Any]:
-    """The content of the `comparison.json` that a comparison left.
+    """The content of the `comparison.json` that a comparison left, if it is about the two runs that are there now.
 
     Raises:
-        SameLoopError: there is none.
+        SameLoopError: there is none, it is damaged, or one of the runs is not the one that was compared.
     """
     try:
-        return json.loads((output_dir / COMPARISON_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        comparison = json.loads((output_dir / COMPARISON_FILE).read_text(encoding="utf-8"))
+    except OSError:
         raise SameLoopError(f"{output_dir} holds no {COMPARISON_FILE}: run `sameloop compare` first") from None
+    except (ValueError, RecursionError):
+        raise SameLoopError(f"{output_dir / COMPARISON_FILE} is damaged: run `sameloop compare` again") from None
+    if wrong := problem(COMPARISON, comparison):
+        raise SameLoopError(f"{output_dir / COMPARISON_FILE} is damaged ({wrong}): run `sameloop compare` again")
+    for loop in LOOPS:
+        files = {"weights_sha256": (sha256, WEIGHTS_FILE), "record": (digest_of_file, FILE_NAME)}
+        for name, (digest_of, file) in files.items():
+            try:
+                changed = digest_of(output_dir / loop / file) != comparison[loop][name]
+            except OSError:
+                changed = True
+            if changed:
+                raise SameLoopError(
+                    f"{output_dir / loop / file} is not what was compared, it has changed since: run `sameloop "
+                    "compare` again"
+                )
+    return comparison
 
 
 def command_line(loop: str, config: RunConfig, output_dir: Path, *options: str) -> list[str]:

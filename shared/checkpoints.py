@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import xxhash
 from pydantic import ValidationError
 
 from shared.config import RunConfig, option, show
 from shared.data import prepared_slices
 from shared.errors import SameLoopError
-from shared.files import flush_to_disk, write_json
+from shared.files import digest_of_file, flush_to_disk, write_json
 from shared.page import CODE_FOLDER, kept_code, what_changed
 from shared.progress import announce
 
@@ -54,7 +53,7 @@ def seal(folder: Path, config: RunConfig, world_size: int) -> None:
             "code": kept_code(folder.parent),
             "data": prepared_slices(config).described(),
             "world_size": world_size,
-            "files": {path.name: {"bytes": path.stat().st_size, "xxh3_128": _digest(path)} for path in files},
+            "files": {path.name: {"bytes": path.stat().st_size, "xxh3_128": digest_of_file(path)} for path in files},
         },
     )
     flush_to_disk(folder)
@@ -83,7 +82,7 @@ def problem_with(folder: Path) -> str | None:
                 return f"{name} is missing"
             if path.stat().st_size != expected["bytes"]:
                 return f"{name} is cut short"
-            if _digest(path) != expected["xxh3_128"]:
+            if digest_of_file(path) != expected["xxh3_128"]:
                 return f"{name} is damaged"
     except FileNotFoundError:
         return "its writing was cut short"
@@ -201,11 +200,3 @@ def finish_from(checkpoint: Path, output_dir: Path, config: RunConfig) -> None:
 
 def _manifest(folder: Path) -> dict[str, Any]:
     return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-
-
-def _digest(path: Path) -> str:
-    digest = xxhash.xxh3_128()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+import xxhash
+
 # What the system says when a write is refused, as opposed to a mistake in the program.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
@@ -16,6 +18,15 @@ REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 def sha256(path: Path) -> str:
     """The file's sha256, in hex."""
     digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """The file's xxh3_128, in hex: quicker than a sha256, and no protection from an attacker."""
+    digest = xxhash.xxh3_128()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

@@ -181,7 +181,9 @@ def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
     return None
 
 
-def header(loop: str, config: RunConfig, code: Mapping[str, str], data: Mapping[str, Any]) -> dict[str, Any]:
+def header(
+    loop: str, config: RunConfig, code: Mapping[str, str] | None, data: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """The record's first line: what is to be done, by which code, on which reviews, with what, where."""
     return {
         "schema": SCHEMA,

@@ -86,7 +86,7 @@ WHOLE: dict[str, dict[str, Any]] = {
         **{name: [] for name in ("dropout", "autocast", "forward_losses", "losses", "backward_passes")},
         **{name: [] for name in ("without_gradient", "learning_rates")},
         "rng": {},
-        "unclipped_norm": 1.0,
+        "unclipped_norm": None,
         "grad_norm": 1.0,
         "gradients": {"left": 0.0, "backward": [], "between": [], "scaled": []},
         "learning_rate": 0.1,

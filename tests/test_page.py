@@ -273,9 +273,10 @@ def test_a_half_trained_on_a_file_that_has_changed_is_not_reused(tmp_path: Path)
     run_in_process("manual", config, tmp_path / "run")
     page = package_page("manual")
     assert compare_module._why_not_the_same(tmp_path / "run", config, page) is None
-    later = (tmp_path / "reviews.csv").stat().st_mtime + 100
-    os.utime(tmp_path / "reviews.csv", (later, later))
-    assert "reviews.csv has changed since" in compare_module._why_not_the_same(tmp_path / "run", config, page)
+    before = (tmp_path / "reviews.csv").stat()
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "fine,1\nbad,0\n" * 20)
+    os.utime(tmp_path / "reviews.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert "reviews.csv have changed since" in compare_module._why_not_the_same(tmp_path / "run", config, page)
 
 
 # Looking at a run later ---------------------------------------------------------------------------
@@ -367,3 +368,37 @@ run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
     finished = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     assert kept_page(checkout / "run").source.endswith("# the installed one\n")
+
+
+# What is there now is not what was compared ------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "said"),
+    [
+        ("manual/model.safetensors", lambda content: content[:-7], "has changed since"),
+        ("trainer/model.safetensors", lambda content: content[:-7] + b"\xff" + content[-6:], "has changed since"),
+        ("manual/record.jsonl", lambda content: content.replace(b'"seed": 42', b'"seed": 41'), "has changed since"),
+        ("comparison.json", lambda content: content[:-9], "is damaged"),
+        ("comparison.json", lambda content: content.replace(b'"identical"', b'"same"'), "is damaged (verdict"),
+        ("comparison.json", lambda content: b"[" * 10**6, "is damaged"),
+        ("comparison.json", lambda content: content.replace(b'"steps"', b'"stops"', 1), "steps: Field required"),
+    ],
+)
+def test_an_old_verdict_is_not_certified(file: str, damage, said: str, finished: Path, tmp_path: Path, capfd) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    content = (run / file).read_bytes()
+    assert damage(content) != content
+    (run / file).write_bytes(damage(content))
+    assert main(["report", str(run)]) == 2
+    assert said in capfd.readouterr().err
+    assert not (run / "report.html").exists() or (run / "report.html").stat().st_mtime < (run / file).stat().st_mtime
+
+
+def test_one_loop_run_anew_with_other_dials_is_not_certified(finished: Path, tmp_path: Path, config, capfd) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    run_in_process("manual", config.model_copy(update={"seed": 7}), run / "manual", overwrite=True)
+    assert main(["report", str(run)]) == 2
+    assert "manual/model.safetensors is not what was compared" in capfd.readouterr().err

@@ -495,7 +495,7 @@ def test_a_long_run_is_drawn_in_time_and_its_svg_stays_small(tmp_path: Path) -> 
         ([], "no step in this run"),
         ([0.7], "1 step, from 0.7"),
         ([math.nan, math.inf], "none of the 2 values is a finite number"),
-        ([0.7, math.nan, math.inf, None, 0.5], "3 values are not finite numbers"),
+        ([0.7, math.nan, math.inf, -math.inf, 0.5], "3 values are not finite numbers"),
     ],
     ids=["no step", "one step", "nothing finite", "gaps"],
 )

@@ -45,7 +45,7 @@ def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
     ("damage", "said"),
     [
         (lambda text: text.replace('"step": 1', '"step": 1,,'), "is not JSON"),
-        (lambda text: text.replace('{"kind": "step"', "{", 1), "not a line"),
+        (lambda text: text.replace('{"kind": "step", ', "{", 1), "not a line"),
         (lambda text: text.replace('"samples": 8', '"samples": -8'), "line 2 is damaged .step.samples"),
         (lambda text: text.replace('"samples": 8, ', ""), "line 2 is damaged .step.samples: Field required"),
         (lambda text: text.replace('"loss": Infinity', '"loss": "Infinity"'), "line 3 is damaged .step.loss"),

@@ -53,7 +53,7 @@ def test_the_recorded_gradient_norm_and_learning_rate_are_the_optimizers(tmp_pat
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-    with FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), {})) as recorder:
+    with FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), None, None)) as recorder:
         loss = model(torch.ones(2, 3)).sum()
         loss.backward()
         optimizer.step()
@@ -77,7 +77,7 @@ def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 1)
     with (
         pytest.raises(ZeroDivisionError),
-        FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), {})),
+        FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), None, None)),
     ):
         model(torch.ones(1, 2)).sum().backward()
         raise ZeroDivisionError
@@ -89,7 +89,7 @@ def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
 def test_a_run_that_breaks_leaves_the_steps_it_did(tmp_path: Path) -> None:
     model = torch.nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    recorder = FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), {}))
+    recorder = FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), None, None))
     with pytest.raises(ZeroDivisionError), recorder:
         for step in range(5):
             model(torch.ones(1, 2)).sum().backward()

@@ -25,6 +25,7 @@ from shared import checkpoints, interrupt
 from shared.checkpoints import MANIFEST, in_order, problem_with
 from shared.config import RunConfig
 from shared.errors import Interrupted, LossNotFinite, SameLoopError, TrainingStopped
+from shared.files import digest_of_file
 from shared.folder import is_finished
 from shared.page import package_page
 from shared.record import RunRecord
@@ -85,13 +86,13 @@ def test_both_loops_with_checkpoints_are_one(tmp_path: Path) -> None:
         for loop in LOOPS
         for name, config in (("plain", plain), ("saving", saving))
     }
-    weights = {checkpoints._digest(folder / "model.safetensors") for folder in runs.values()}
+    weights = {digest_of_file(folder / "model.safetensors") for folder in runs.values()}
     assert len(weights) == 1
     assert compare_runs(runs["manual", "saving"], runs["trainer", "saving"])["verdict"] == "identical"
     # Also every checkpoint holds the same weights, whichever loop made it.
     for step in (4, 8, 12, 24):
         ours, theirs = (runs[loop, "saving"] / f"checkpoint-{step}" / "model.safetensors" for loop in LOOPS)
-        assert checkpoints._digest(ours) == checkpoints._digest(theirs)
+        assert digest_of_file(ours) == digest_of_file(theirs)
 
 
 SEVERAL_PROCESSES = """
@@ -171,7 +172,7 @@ def test_a_stop_at_the_best_step_changes_nothing(loop: str, tmp_path: Path, monk
     best_step, loaded = state["best_global_step"], Path(state["best_model_checkpoint"]).name
     assert best_step % 5 and loaded != f"checkpoint-{best_step}"
     weights = (whole / "model.safetensors", whole / loaded / "model.safetensors")
-    assert len(set(map(checkpoints._digest, weights))) == 1
+    assert len(set(map(digest_of_file, weights))) == 1
     done = iter(range(1, 100))
     with monkeypatch.context() as patch:
         stop = lambda: signal.SIGINT if next(done) == best_step else None  # noqa: E731

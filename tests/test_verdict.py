@@ -38,15 +38,15 @@ def add_one_bit(line: dict, name: str) -> None:
 
 
 CHANGES = [
-    ("step", 4, lambda line: line.update(batch=["0" * 32]), 5, "batch"),
+    ("step", 4, lambda line: line["batch"][0].update(labels="0" * 32), 5, "batch"),
     ("step", 4, lambda line: line.update(mode=["eval"]), 5, "mode"),
-    ("step", 4, lambda line: line.update(rng="0"), 5, "rng"),
+    ("step", 4, lambda line: line["rng"].update(torch="0"), 5, "rng"),
     ("step", 4, lambda line: line.update(forward_losses=[0.5]), 5, "forward_losses"),
     ("step", 4, lambda line: line.update(losses=[0.5]), 5, "losses"),
     ("step", 4, lambda line: add_one_bit(line, "grad_norm"), 5, "grad_norm"),
     ("step", 4, lambda line: add_one_bit(line, "learning_rate"), 5, "learning_rate"),
     ("evaluation", 0, lambda line: line.update(logits="0"), 8, "eval_forward_logits"),
-    ("evaluation", 1, lambda line: line.update(batch="0"), 16, "eval_forward_batch"),
+    ("evaluation", 1, lambda line: line["batch"].update(labels="0"), 16, "eval_forward_batch"),
     ("footer", 0, lambda line: add_one_bit(line["log_history"][1], "eval_loss"), 8, "eval_loss"),
     ("footer", 0, lambda line: add_one_bit(line["log_history"][3], "eval_accuracy"), 16, "eval_accuracy"),
     ("footer", 0, lambda line: add_one_bit(line["log_history"][0], "loss"), 8, "logged loss"),
@@ -71,8 +71,8 @@ def test_one_changed_value_is_found(copies, kind: str, number: int, change, step
 
 def test_the_first_of_several_divergences_is_the_earliest_in_causal_order(copies) -> None:
     manual, trainer = copies
-    tamper(manual, "step", 9, lambda line: line.update(batch=["0" * 32]))
-    tamper(manual, "step", 6, lambda line: (add_one_bit(line, "grad_norm"), line.update(rng="0")))
+    tamper(manual, "step", 9, lambda line: line["batch"][0].update(labels="0" * 32))
+    tamper(manual, "step", 6, lambda line: (add_one_bit(line, "grad_norm"), line["rng"].update(torch="0")))
     tamper(manual, "evaluation", 0, lambda line: line.update(logits="0"))
     first = compare_runs(manual, trainer)["first_divergence"]
     assert (first["step"], first["quantity"]) == (7, "rng")

@@ -21,9 +21,9 @@ from safetensors import SafetensorError, safe_open
 
 from benchmarks.judge.causes import differing_inputs, likely_cause, other_findings
 from shared.errors import SameLoopError
-from shared.files import sha256
+from shared.files import digest_of_file, sha256
 from shared.folder import WEIGHTS_FILE
-from shared.record import RunRecord
+from shared.record import FILE_NAME, RunRecord
 
 SCHEMA = 2
 # What a step is made of, in causal order: what comes later depends on what comes before.
@@ -353,6 +353,7 @@ def summary(records: list[RunRecord], folder: Path) -> dict[str, Any]:
         **{name: footers[0].get(name) for name in times},
         **{name: sum(footer[name] for footer in footers) if finished else None for name in sums},
         "weights_sha256": sha256(folder / WEIGHTS_FILE),
+        "record": digest_of_file(folder / FILE_NAME),
     }
 
 
