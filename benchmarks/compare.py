@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 from shared.checkpoints import LAST, in_order, problem_with
+from shared.children import loop_command
 from shared.config import RunConfig, option, show
 from shared.data import load_slices
 from shared.embedded import REVIEW_SOURCES
@@ -32,30 +32,13 @@ from shared.folder import (
 )
 from shared.hub import go_offline_if_unreachable, needs_hub
 from shared.interrupt import SIGNALS, handling
-from shared.page import CODE_FILE, ROOT, Page, kept_code, pages_of, what_changed
+from shared.page import CODE_FILE, Page, kept_code, pages_of, what_changed
 from shared.processes import launched_world_size
 from shared.progress import announce
 from shared.record import FILE_NAME, RunRecord
 from shared.run import environment
 from shared.schema import COMPARISON, problem
 from shared.surroundings import without_launcher
-
-# Started with this, a loop's process imports nothing from the folder it is started in (`python -P`, of which 3.10 has
-# none yet), but everything from where the process that starts it has it from.
-START = """
-import sys
-root, loop = sys.argv[1:3]
-del sys.argv[1:3]
-sys.path[:] = [entry for entry in sys.path if entry]
-from importlib import import_module
-from importlib.util import find_spec
-from pathlib import Path
-found = find_spec("shared")
-if found is None or found.origin is None or Path(found.origin).resolve().parent.parent != Path(root):
-    sys.path.insert(0, root)
-from shared.command import run_command
-sys.exit(run_command(import_module(loop + "_loop.command").command, "sameloop " + loop))
-"""
 
 
 def compare(
@@ -230,8 +213,7 @@ def command_line(loop: str, config: RunConfig, output_dir: Path, *options: str) 
     """The command that runs one loop in a process of its own, of the same SameLoop as this one."""
     if loop != "manual":
         config = config.model_copy(update={"loop": None})
-    command = [sys.executable, "-c", START, str(ROOT), loop]
-    return [*command, *config.flags(), "--output-dir", str(output_dir), *options]
+    return loop_command(loop, *config.flags(), "--output-dir", str(output_dir), *options)
 
 
 def run_in_fresh_process(
@@ -271,7 +253,8 @@ def launch(command: list[str], nproc_per_node: int) -> int:
     Returns:
         0, or the first non-zero exit status; the other processes are then ended.
     """
-    own = without_launcher(os.environ)
+    # From Python 3.11 on, for what those processes start in their turn.
+    own = {**without_launcher(os.environ), "PYTHONSAFEPATH": "1"}
     environments = [own]
     if nproc_per_node > 1:
         with socket.create_server(("127.0.0.1", 0)) as server:

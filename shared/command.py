@@ -29,6 +29,42 @@ from shared.surroundings import settle
 # Exit statuses besides 0, 1 and 2: after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
 INTERRUPTED = 130
 OUR_MISTAKE = 70
+# What people call a dial that has another name here: `TrainingArguments` of transformers 4, the example scripts'
+# arguments, torch's. None: there is no such thing here.
+OTHER_NAMES = {
+    "batch-size": "--per-device-train-batch-size",
+    "clip-grad-norm": "--max-grad-norm",
+    "dataset-config-name": "--dataset-config",
+    "dataset-name": "--dataset",
+    "device": "--use-cpu, or on a Mac --use-mps",
+    "do-eval": None,
+    "do-train": None,
+    "epochs": "--num-train-epochs",
+    "eps": "--adam-epsilon",
+    "eval-batch-size": "--per-device-eval-batch-size",
+    "evaluation-strategy": "--eval-strategy",
+    "group-by-length": "--train-sampling-strategy group_by_length",
+    "label-column-name": "--label-column",
+    "logging-dir": None,
+    "lr": "--learning-rate",
+    "lr-scheduler": "--lr-scheduler-type",
+    "max-seq-length": "--max-length",
+    "model-name": "--model",
+    "model-name-or-path": "--model",
+    "no-cuda": "--use-cpu",
+    "num-epochs": "--num-train-epochs",
+    "optimizer": "--optim",
+    "per-gpu-eval-batch-size": "--per-device-eval-batch-size",
+    "per-gpu-train-batch-size": "--per-device-train-batch-size",
+    "push-to-hub": None,
+    "report-to": None,
+    "scheduler": "--lr-scheduler-type",
+    "text-column-name": "--text-column",
+    "train-batch-size": "--per-device-train-batch-size",
+    "train-file": "--dataset",
+    "use-mps-device": "--use-mps",
+    "warmup-ratio": "--warmup-steps, where a number below 1 is the share of all steps",
+}
 CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
@@ -206,6 +242,8 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
             return _say(str(error), error.exit_status)
         if isinstance(error, SameLoopError):
             return _say(str(error) and f"error: {error}", error.exit_status)
+        if isinstance(error, click.NoSuchOption) and (known := _known_by(error.option_name)):
+            return _say(f"error: {known}", SameLoopError.exit_status)
         if isinstance(error, click.ClickException):
             return _say(f"error: {error.format_message()}", SameLoopError.exit_status)
         if isinstance(error, (click.Abort, KeyboardInterrupt)):
@@ -215,6 +253,18 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
             return _say(f"error: this should not happen ({what[:300]}); please report what --debug shows", OUR_MISTAKE)
         raise
     return result if isinstance(result, int) else 0
+
+
+def _known_by(given: str) -> str | None:
+    """What an option that is not there is called here, where people know it by another name."""
+    name = given.lstrip("-").replace("_", "-")
+    if name in OTHER_NAMES:
+        here = OTHER_NAMES[name]
+        what = f"it is called {here}" if here else "nothing of the kind is done here; leave it out"
+        return f"there is no {given}: {what}"
+    if name.removeprefix("no-").replace("-", "_") in RunConfig.model_fields and "_" in given:
+        return f"there is no {given}: write it with hyphens, --{name}"
+    return None
 
 
 class _Output(io.FileIO):

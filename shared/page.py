@@ -27,13 +27,12 @@ from typing import Any
 
 import xxhash
 
+from shared.children import ROOT
 from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
 from shared.files import write_json
 from shared.progress import announce
 
-# The folder that holds the package: `shared`, the two loops, and what compares them.
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("manual_loop", "trainer_loop")
 MANUAL_PAGE = "manual_loop/train.py"
 # What a run keeps: the files in a folder, what they were in a file beside it.

@@ -396,9 +396,10 @@ def test_an_old_verdict_is_not_certified(file: str, damage, said: str, finished:
     assert not (run / "report.html").exists() or (run / "report.html").stat().st_mtime < (run / file).stat().st_mtime
 
 
-def test_one_loop_run_anew_with_other_dials_is_not_certified(finished: Path, tmp_path: Path, config, capfd) -> None:
+def test_one_loop_run_anew_with_other_dials_is_not_certified(finished: Path, tmp_path: Path, capfd) -> None:
     run = tmp_path / "run"
     shutil.copytree(finished, run)
+    config = RunRecord.read(run / "manual").config
     run_in_process("manual", config.model_copy(update={"seed": 7}), run / "manual", overwrite=True)
     assert main(["report", str(run)]) == 2
     assert "manual/model.safetensors is not what was compared" in capfd.readouterr().err
