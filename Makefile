@@ -46,7 +46,15 @@ lint: $(INSTALLED) ## ruff, as configured in pyproject.toml
 install: $(INSTALLED) ## only build .venv
 
 $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@case "$$(uname -sm)" in \
+	"Darwin x86_64") echo "SameLoop needs a Mac with Apple Silicon: torch has had no release for Intel Macs since 2.2"; exit 2;; \
+	*_NT*) echo "SameLoop runs on Linux and macOS; on Windows use WSL (https://learn.microsoft.com/windows/wsl)"; exit 2;; esac
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	{ echo "SameLoop needs Python 3.10 or newer; name one: make PYTHON=python3.12"; exit 2; }
+	@# One that was left half made, as without ensurepip, or is another Python's, is made anew.
+	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || \
+	{ rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip --version >/dev/null; } || \
+	{ rm -rf .venv; echo "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r shared/embedded.txt
 	touch $@
