@@ -40,6 +40,9 @@ from shared.run import environment
 from shared.schema import COMPARISON, problem
 from shared.surroundings import without_launcher
 
+# How long a process may take to end when another one of its run has failed.
+SECONDS_TO_END = 10
+
 
 def compare(
     config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_per_node: int = 1, reuse: bool = False
@@ -279,7 +282,12 @@ def launch(command: list[str], nproc_per_node: int) -> int:
             for process in processes:
                 process.terminate()
             for process in processes:
-                process.wait()
+                try:
+                    process.wait(SECONDS_TO_END)
+                except subprocess.TimeoutExpired:
+                    # It waits inside torch for one that is gone, where no signal is heard.
+                    process.kill()
+                    process.wait()
     failed = next((process.returncode for process in processes if process.returncode not in (0, -signal.SIGTERM)), 0)
     # Asked to stop, but the loop was done by then: what comes after it must not begin.
     return failed or (128 + asked[0] if asked else 0)

@@ -28,12 +28,6 @@ def is_first_process() -> bool:
     return rank() == 0
 
 
-def wait_for_all() -> None:
-    """Go on when every process has come here."""
-    if world_size() > 1:
-        distributed.barrier()
-
-
 def my_share(loader: DataLoader) -> DataLoader:
     """A loader of the batches that this process takes: every `world_size`-th, starting with its own number."""
     if world_size() == 1:

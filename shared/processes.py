@@ -73,11 +73,11 @@ def meeting(config: RunConfig) -> Iterator[None]:
 
     Processes that have met already stay together afterwards.
     """
-    import torch
-
     if launched_world_size() == 1:
         yield
         return
+    import torch
+
     started_here = not torch.distributed.is_initialized()
     if started_here:
         on_gpu = torch.cuda.is_available() and not config.use_cpu
@@ -85,8 +85,6 @@ def meeting(config: RunConfig) -> Iterator[None]:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        # The first process has prepared the output folder before it comes here.
-        torch.distributed.barrier()
         yield
     finally:
         if started_here:
@@ -94,6 +92,14 @@ def meeting(config: RunConfig) -> Iterator[None]:
             # exits, the group's threads might be too, and abort the process.
             gc.collect()
             torch.distributed.destroy_process_group()
+
+
+def wait_for_all() -> None:
+    """Wait until every process of the run has come here."""
+    import torch
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
 
 
 _made_up = False

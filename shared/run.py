@@ -31,10 +31,12 @@ from shared.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_fold
 from shared.hub import go_offline_if_unreachable
 from shared.interrupt import stopping_after_the_step
 from shared.page import Page, checked_log, train_of
-from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores
+from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores, wait_for_all
 from shared.progress import announce
 from shared.record import SCHEMA
 
+# What gloo and nccl say when a process that they talk to is gone.
+GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused", "NCCL")
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
 
 
@@ -86,9 +88,11 @@ def run_loop(
     data = prepare_slices(config).described()
     if checkpoint is not None:
         checkpoints.check_data(checkpoint, config, data)
-    # Of several processes the first prepares the folder; the others meet it only after that.
     rank = launched_rank()
+    check_device(config)
+    # The processes meet before anything can go wrong in one of them alone: then the others see it leave.
     with (
+        meeting(config),
         nullcontext() if rank else output_folder(output_dir, config, overwrite, resume=checkpoint is not None),
         stopping_after_the_step(),
     ):
@@ -96,20 +100,20 @@ def run_loop(
             if rank == 0 and checkpoint is None:
                 page.keep(output_dir)
             with page.loaded() as module:
-                check_device(config)
-                with meeting(config):
-                    _train(
-                        module,
-                        page,
-                        loop,
-                        config,
-                        output_dir,
-                        data=data,
-                        rank=rank,
-                        record=record,
-                        detail_step=detail_step,
-                        checkpoint=checkpoint,
-                    )
+                # Of several processes the first has prepared the folder when the others come here.
+                wait_for_all()
+                _train(
+                    module,
+                    page,
+                    loop,
+                    config,
+                    output_dir,
+                    data=data,
+                    rank=rank,
+                    record=record,
+                    detail_step=detail_step,
+                    checkpoint=checkpoint,
+                )
         except SameLoopError:
             raise
         except (Exception, SystemExit) as error:
@@ -178,6 +182,8 @@ def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
             "out of memory; lower --per-device-train-batch-size or --max-length, or add --gradient-checkpointing, "
             "then start again"
         )
+    if launched_world_size() > 1 and any(sign in str(error) for sign in GONE):
+        return TrainingStopped(f"another process of this run has ended before its time; {how}")
     return None
 
 

@@ -22,7 +22,9 @@ def make(folder: Path, **tools: str) -> subprocess.CompletedProcess[str]:
         (folder / "bin" / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / "bin" / name).chmod(0o755)
     environment = {"PATH": f"{folder / 'bin'}:/usr/bin:/bin"}
-    return subprocess.run(["make", "install"], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        ["make", "install"], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 # As Debian's without python3-venv: the folder is there, and no pip in it.

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -79,3 +80,51 @@ def test_with_two_processes_the_upstream_fault_doubles_the_loss(two_process_runs
     first = compare_runs(runs / "manual", runs / "trainer")["first_divergence"]
     assert (first["step"], first["quantity"]) == (1, "losses")
     assert first["trainer"] == [2 * loss for loss in first["manual"]]
+
+
+# One that is gone ---------------------------------------------------------------------------------
+
+
+def started(folder: Path, *dials: str) -> list[subprocess.Popen]:
+    """Two processes of the manual loop, started as a launcher does and left to themselves."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    command = [sys.executable, "-m", "manual_loop", "--preset", "tiny", *dials, "--output-dir", str(folder)]
+    return [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+
+
+def ended(processes: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
+    """The exit statuses, and the lines that were said last; a process that does not end fails the test."""
+    errors = [process.communicate(timeout=100)[1] for process in processes]
+    said = [line for error in errors for line in error.splitlines() if line.startswith("sameloop:")]
+    assert not any("Traceback" in error for error in errors)
+    return [process.returncode for process in processes], said
+
+
+def test_if_the_first_is_refused_the_second_does_not_wait(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("three years of work")
+    statuses, said = ended(started(tmp_path))
+    assert statuses == [2, 2]
+    assert len(said) == 1 and "not a SameLoop run" in said[0]
+
+
+def test_if_one_is_killed_the_other_ends_with_one_line(tmp_path: Path) -> None:
+    processes = started(tmp_path / "run", "--train-size", "6000")
+    record = tmp_path / "run/record.jsonl"
+    while not record.is_file() or record.read_text().count("\n") < 10:
+        assert all(process.poll() is None for process in processes)
+        time.sleep(0.02)
+    processes[1].kill()
+    statuses, said = ended(processes)
+    assert statuses == [2, -9]
+    assert len(said) == 1 and "another process of this run has ended before its time; start again" in said[0]
