@@ -131,7 +131,7 @@ def _check_it_runs(model: PreTrainedModel, config: RunConfig, num_labels: int) -
             f"--model {config.model}: its tokenizer has {len(tokenizer)} tokens, its embedding {known}; give a model "
             "and a tokenizer that belong together"
         )
-    special = set(tokenizer.all_special_ids)
+    special = {*tokenizer.all_special_ids, model.config.pad_token_id}
     token = next((number for number in range(known) if number not in special), 0)
 
     def problem(tokens: int) -> str | None:
