@@ -102,7 +102,7 @@ def was_cut_off(output_dir: Path, config: RunConfig, nproc_per_node: int) -> boo
         return False
     started = [RunRecord.read(output_dir / loop) for loop in LOOPS if earlier_config(output_dir / loop) is not None]
     return bool(started) and all(
-        not config.differences(record.config) and record.header["world_size"] == nproc_per_node for record in started
+        not config.other_numbers(record.config) and record.header["world_size"] == nproc_per_node for record in started
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from shared.config import RunConfig, option, show
+from shared.config import METRIC_SCHEDULES, RunConfig, option, show
 from shared.data import prepared_slices
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, flush_to_disk, write_json
@@ -132,10 +132,16 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
         made_under = RunConfig(**manifest["config"])
     except (KeyError, TypeError, ValidationError):
         raise SameLoopError(f"{flag}: {folder} was made by another version; start without it") from None
-    different = [
-        f"{option(name)} {show(theirs)}, not {show(ours)}"
-        for name, (ours, theirs) in config.differences(made_under).items()
-    ]
+    others = config.other_numbers(made_under)
+    # The evaluation's batches change how its mean is rounded, and nothing else where nothing follows it.
+    eval_batch = others.get("per_device_eval_batch_size")
+    if eval_batch and not config.load_best_model_at_end and config.lr_scheduler_type not in METRIC_SCHEDULES:
+        del others["per_device_eval_batch_size"]
+        announce(
+            f"note: evaluations in batches of {eval_batch[0]} from here on, of {eval_batch[1]} before: they may round "
+            "otherwise"
+        )
+    different = [f"{option(name)} {show(theirs)}, not {show(ours)}" for name, (ours, theirs) in others.items()]
     if manifest["world_size"] != world_size:
         different.append(f"{manifest['world_size']} processes, not {world_size}")
     if different:

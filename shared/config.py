@@ -301,6 +301,16 @@ class RunConfig(BaseModel):
         ours, theirs = (config.model_dump(exclude={"preset", "loop"}) for config in (self, other))
         return {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]}
 
+    def other_numbers(self, other: RunConfig) -> dict[str, tuple[Any, Any]]:
+        """As `differences`, without the dials that change no number of a run."""
+        # Which checkpoints there are decides which is the best of them.
+        chooses = self.load_best_model_at_end or other.load_best_model_at_end
+        harmless = CHANGE_NO_NUMBER[:1] if chooses else CHANGE_NO_NUMBER
+        return {name: pair for name, pair in self.differences(other).items() if name not in harmless}
+
+
+# What is kept on the way, and who prepares the batches: the numbers of the run stay as they are.
+CHANGE_NO_NUMBER = ("dataloader_num_workers", "save_strategy", "save_steps", "save_total_limit")
 
 # What each preset sets differently from the defaults above, which are those of `quick`.
 PRESETS: dict[str, dict[str, Any]] = {

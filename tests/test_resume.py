@@ -162,6 +162,26 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(loop: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("loop", LOOPS)
+def test_dials_that_change_no_number_may_change(loop: str, tmp_path: Path, capfd) -> None:
+    """After an out-of-memory in the evaluation one goes on with smaller batches there."""
+    config = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=4)
+    whole = run_in_process(loop, config, tmp_path / "whole")
+    folder = cut_off(whole, tmp_path / "other")
+    others = {"dataloader_num_workers": 2, "save_strategy": "epoch", "save_total_limit": 1}
+    other = config.model_copy(update={**others, "per_device_eval_batch_size": 2})
+    run_in_process(loop, other, folder, resume_from_checkpoint=str(folder / "checkpoint-12"))
+    assert "evaluations in batches of 2 from here on, of 8 before" in capfd.readouterr().err
+    first = compare_runs(whole, folder)["first_divergence"]
+    assert first is None or first["quantity"].startswith("eval"), first
+    assert digest_of_file(folder / "model.safetensors") == digest_of_file(whole / "model.safetensors")
+    numbers = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=4, learning_rate=0.1)
+    with pytest.raises(SameLoopError, match=r"made under other dials .--learning-rate"):
+        run_in_process(loop, numbers, cut_off(whole, tmp_path / "no"), resume_from_checkpoint="last")
+    best = RunConfig.build("tiny", **DIALS, save_strategy="epoch", load_best_model_at_end=True)
+    assert best.other_numbers(best.model_copy(update={"save_steps": 7})) == {"save_steps": (500, 7)}
+
+
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_stop_at_the_best_step_changes_nothing(loop: str, tmp_path: Path, monkeypatch) -> None:
     """The best evaluation has no checkpoint, so the weights of another are loaded: also after a stop right there."""
     best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1, "learning_rate": 0.003}

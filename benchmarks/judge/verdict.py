@@ -144,7 +144,7 @@ def first_divergence(manuals: list[RunRecord], trainers: list[RunRecord]) -> tup
 
 def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
     """Every difference between two records, in causal order; nothing if there is none."""
-    different = {name: pair for name, pair in manual.config.differences(trainer.config).items() if name != "loop"}
+    different = {name: pair for name, pair in manual.config.other_numbers(trainer.config).items() if name != "loop"}
     if different:
         yield Divergence(0, "config", *({name: pair[side] for name, pair in different.items()} for side in (0, 1)))
     ours, theirs = manual.start.get("initial_weights", {}), trainer.start.get("initial_weights", {})
