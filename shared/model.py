@@ -28,7 +28,7 @@ def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
     from transformers import AutoTokenizer
 
     source = _source(config)
-    with hub_errors("--model", config.model):
+    with hub_errors("--model", config.model), _no_report():
         tokenizer = AutoTokenizer.from_pretrained(**source, trust_remote_code=False)
     # Without a vocabulary file transformers makes an empty tokenizer, to which every word is unknown.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
@@ -86,7 +86,7 @@ def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
 
 @contextmanager
 def _no_report() -> Iterator[None]:
-    """Without transformers' report of what the checkpoint lacks: the head; `_check_loaded` sees the rest."""
+    """Without transformers' own report, of what a checkpoint lacks for example: `_check_loaded` sees that."""
     from transformers.utils import logging
 
     verbosity = logging.get_verbosity()

@@ -94,9 +94,7 @@ class FlightRecorder:
         if earlier is None:
             self._writer.write("header", **header)
         else:
-            self._writer.write(
-                "resume", step=resume_step, environment=header["environment"], config=header["config"]
-            )
+            self._writer.write("resume", step=resume_step, environment=header["environment"], config=header["config"])
             begun_with = earlier.header.get("environment", {})
             for name, value in header["environment"].items():
                 if name != "git" and begun_with.get(name) != value:

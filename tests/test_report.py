@@ -242,8 +242,8 @@ def test_a_review_is_text_whatever_it_contains(comparison_dir: Path) -> None:
     assert "<" not in json_for_script([ATTACK])
 
 
-def six_thousand_steps(folder: Path) -> str:
-    """The page of a run of 6,000 steps over 24,000 long reviews."""
+def six_thousand_steps(folder: Path, count: int = 6000) -> str:
+    """The page of a run of 6,000 steps, or of more, over 24,000 long reviews."""
     dice = random.Random(0)
     config = RunConfig.build("quick", train_size=24_000).model_dump()
     environment = RunRecord.read(folder / "manual").header["environment"]
@@ -253,10 +253,10 @@ def six_thousand_steps(folder: Path) -> str:
         | {"environment": environment},
     ]
     order: list[str] = []
-    for step in range(1, 6001):
+    for step in range(1, count + 1):
         order = order or dice.sample(digests, len(digests))
         drawn, order = order[:8], order[8:]
-        numbers = {"loss": dice.random(), "grad_norm": dice.random(), "learning_rate": 5e-5 * (1 - step / 6001)}
+        numbers = {"loss": dice.random(), "grad_norm": dice.random(), "learning_rate": 5e-5 * (1 - step / (count + 1))}
         counts = {"samples": 8, "tokens": dice.randint(500, 1024), "padded_tokens": 1024, "memory_mb": 1e3}
         seconds = {"data": 0.01, "forward": dice.random(), "backward": dice.random(), "optimizer": 0.1}
         lines.append({"kind": "step", "step": step, "reviews": [drawn], **numbers, **counts, "seconds": seconds})
@@ -271,6 +271,16 @@ def six_thousand_steps(folder: Path) -> str:
 def test_a_page_of_6000_steps_stays_small(comparison_dir: Path) -> None:
     # Without the charts; those of a run as long take 400 kB, see the next test.
     assert len(six_thousand_steps(comparison_dir).encode()) < 2_500_000
+
+
+def test_of_very_many_steps_the_page_has_some_and_says_so(comparison_dir: Path) -> None:
+    html = six_thousand_steps(comparison_dir, 20_000)
+    assert len(html.encode()) < 3_000_000
+    data = data_of(html)
+    assert data["count"] == 20_000 and 6000 < len(data["steps"]) < 8000
+    assert (data["steps"][0], data["steps"][-1]) == (1, 20_000)
+    assert all(len(column) == len(data["steps"]) for column in data["columns"].values())
+    assert f"{len(data['steps']):,} of them are in the table" in html
 
 
 def test_reviews_are_cut_to_a_length_that_all_fit_in(monkeypatch) -> None:

@@ -394,20 +394,30 @@ def xray_facts(found: XRay) -> dict[str, Any]:
 
 
 def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]:
-    """Every step, column by column, for the page's script.
+    """Every step, column by column, for the page's script; of very many a part.
 
     Returns:
-        `columns`: lists as long as the longer run, None where a value is missing; `trainer`: the columns in which the
+        `count`: how many steps there are; `steps`: of which step each row is, None if there is one of every step;
+        `columns`: lists of a value for each row, None where it is missing; `trainer`: the columns in which the
         Trainer's run differs; `differs`: by step, the first quantity that does; `reviews` and `trainer_reviews` (None
-        if they are the same): by step, the places of its reviews in `texts` and `labels`; `places`: of those texts,
+        if they are the same): by row, the places of its reviews in `texts` and `labels`; `places`: of those texts,
         their places in the slice, None if these are the same.
     """
     ours, theirs = (record.steps for record in records)
     count = max(len(ours), len(theirs))
+    differs = {
+        step: name
+        for step, pair in enumerate(zip(ours, theirs, strict=False), start=1)
+        if (name := _first_unequal(*pair)) is not None
+    } | dict.fromkeys(range(min(len(ours), len(theirs)) + 1, count + 1), "number_of_steps")
+    shown = _shown_steps(count, differs)
+    note = reviews.note or _note(records[0])
+    if len(shown) < count:
+        note = f"{len(shown):,} of them are in the table, evenly chosen; record.jsonl has the rest. {note}".rstrip()
     numbers = ("loss", "grad_norm", "learning_rate", "samples", "tokens", "padded_tokens")
 
     def column(lines: list[dict], value: Callable[[dict], Any]) -> list[Any]:
-        return [_plain(value(line)) for line in lines] + [None] * (count - len(lines))
+        return [_plain(value(lines[step - 1])) if step <= len(lines) else None for step in shown]
 
     both = {name: [column(lines, lambda line, name=name: line[name]) for lines in (ours, theirs)] for name in numbers}
     longer = records[0] if len(ours) == count else records[1]
@@ -418,26 +428,34 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]
     drawn = [[each and [number[place] for place in each] for each in lines] for lines in drawn]
     return {
         "count": count,
+        "steps": shown if len(shown) < count else None,
         "columns": {
-            "epoch": [longer.epoch_of(step + 1) for step in range(count)],
+            "epoch": [longer.epoch_of(step) for step in shown],
             **columns,
             "seconds_manual": column(ours, _milliseconds),
             "seconds_trainer": column(theirs, _milliseconds),
         },
         "trainer": {name: other for name, (mine, other) in both.items() if mine != other},
-        "differs": {
-            str(step): name
-            for step, pair in enumerate(zip(ours, theirs, strict=False), start=1)
-            if (name := _first_unequal(*pair)) is not None
-        }
-        | {str(step): "number_of_steps" for step in range(min(len(ours), len(theirs)) + 1, count + 1)},
+        "differs": {str(step): differs[step] for step in shown if step in differs},
         "reviews": drawn[0],
         "trainer_reviews": drawn[1] if drawn[0] != drawn[1] else None,
         "places": named if named != list(range(len(named))) else None,
         "texts": [reviews.texts[place] for place in named],
         "labels": [reviews.labels[place] for place in named],
-        "note": reviews.note or _note(records[0]),
+        "note": note,
     }
+
+
+# A table of more would make the page too large to send.
+MOST_ROWS = 8000
+
+
+def _shown_steps(count: int, differs: Mapping[int, str]) -> list[int]:
+    """The steps that the table has: all of them, or of very many an even choice, with the first ones that differ."""
+    if count <= MOST_ROWS:
+        return list(range(1, count + 1))
+    even = range(1, count + 1, math.ceil(count / (MOST_ROWS - 1000)))
+    return sorted({*even, count, *sorted(differs)[:900]})
 
 
 OLD_RECORD = "This record was written by an older version, which did not keep each step's reviews."

@@ -90,6 +90,8 @@ const more = document.getElementById("more");
 const texts = data.texts.map((text) => text.toLowerCase());
 let found = [];
 let shown = 0;
+// A table of very many steps has some of them only.
+const stepOf = (row) => (data.steps === null ? row + 1 : data.steps[row]);
 
 function element(name, text, properties = {}) {
   const made = document.createElement(name);
@@ -104,9 +106,9 @@ function search() {
   if (words && wanted === null) texts.forEach((text, place) => text.includes(words) && matching.add(place));
   const holds = (reviews) => reviews !== null && reviews.some((place) => matching.has(place));
   found = [];
-  for (let row = 0; row < data.count; row++) {
-    if (onlyDiffering.checked && !(row + 1 in data.differs)) continue;
-    const isFound = wanted !== null ? row + 1 === wanted
+  for (let row = 0; row < data.columns.epoch.length; row++) {
+    if (onlyDiffering.checked && !(stepOf(row) in data.differs)) continue;
+    const isFound = wanted !== null ? stepOf(row) === wanted
       : !words || holds(data.reviews[row]) || (data.trainer_reviews !== null && holds(data.trainer_reviews[row]));
     if (isFound) found.push(row);
   }
@@ -126,15 +128,15 @@ function showMore() {
 
 function rowOf(row) {
   const made = document.createElement("tr");
-  const button = element("button", String(row + 1), { type: "button", className: "open" });
+  const button = element("button", String(stepOf(row)), { type: "button", className: "open" });
   button.setAttribute("aria-expanded", "false");
-  button.setAttribute("aria-label", `Step ${row + 1}: show its reviews`);
+  button.setAttribute("aria-label", `Step ${stepOf(row)}: show its reviews`);
   button.addEventListener("click", () => toggleReviews(made, button, row));
   const head = element("th", "", { scope: "row" });
   head.append(button);
   const { tokens, padded_tokens: padded } = data.columns;
   const padding = padded[row] ? `${(100 * (1 - tokens[row] / padded[row])).toFixed(1)} %` : "–";
-  const difference = data.differs[row + 1];
+  const difference = data.differs[stepOf(row)];
   made.append(
     head, element("td", data.columns.epoch[row]),
     ...["loss", "grad_norm", "learning_rate", "samples", "tokens"].map((name) => numbers(name, row)),
