@@ -71,7 +71,10 @@ class ExactResume(TrainerCallback):
     ) -> None:
         if self._resumed is not None:
             in_mid_epoch = state.global_step % self._steps_per_epoch
-            restore_random_states(self._resumed["epoch_start" if in_mid_epoch else "now"])
+            states = self._resumed["epoch_start" if in_mid_epoch else "now"]
+            # `Trainer` puts the others back after the batches that are done, but knows nothing of Apple's generator.
+            apples = {name: state for name, state in self._resumed["now"].items() if name == "mps"}
+            restore_random_states({**states, **apples})
             self._resumed = None
         self._random_states = random_states()
 
