@@ -32,6 +32,7 @@ from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
 from shared.files import write_json
 from shared.progress import announce
+from shared.schema import LOG_LINE, problem
 
 PACKAGES = ("manual_loop", "trainer_loop")
 MANUAL_PAGE = "manual_loop/train.py"
@@ -389,6 +390,9 @@ def checked_log(returned: Any, page: Page) -> list[dict[str, Any]]:
         for name, value in plain.items():
             if not isinstance(value, (int, float, str, type(None))):
                 raise PageError(wrong + f"a line in which {name} is of type {type(value).__name__}")
+        if problem(LOG_LINE, plain):
+            name = next(name for name in plain if problem(LOG_LINE, {name: plain[name]}))
+            raise PageError(wrong + f"a line in which {name} is {plain[name]!r}")
         log.append(plain)
     return log
 

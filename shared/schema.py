@@ -147,6 +147,19 @@ class Detail(_Line):
     kind: Literal["detail"]
 
 
+class LogLine(_Line):
+    """What a loop logged; beside these it may log what it likes."""
+
+    __pydantic_extra__: dict[str, float | int | str | None]
+    step: Count = 0
+    epoch: Number = 0.0
+    loss: Number = 0.0
+    grad_norm: Number = 0.0
+    learning_rate: Number = 0.0
+    eval_loss: Number = 0.0
+    eval_accuracy: Number = 0.0
+
+
 class Footer(_Line):
     kind: Literal["footer"]
     steps: Count
@@ -160,7 +173,7 @@ class Footer(_Line):
     samples_per_second: Amount
     tokens_per_second: Amount
     peak_memory_mb: Amount
-    log_history: list[dict[str, float | int | str | None]]
+    log_history: list[LogLine]
 
 
 Line = Annotated[
@@ -168,6 +181,7 @@ Line = Annotated[
     Field(discriminator="kind"),
 ]
 LINE: TypeAdapter[Line] = TypeAdapter(Line)
+LOG_LINE: TypeAdapter[LogLine] = TypeAdapter(LogLine)
 
 
 class FirstDivergence(_Line):

@@ -38,6 +38,7 @@ from benchmarks.charts.plot import (
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
 from shared.config import RunConfig
+from shared.files import digest_of_file, sha256
 from shared.record import SCHEMA, RunRecord
 
 ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "3", "device": "cpu", "threads": 2}
@@ -255,9 +256,22 @@ def test_different_dials_are_named_and_the_difference_after_them_is_marked(tmp_p
 
 def test_weights_that_only_the_comparison_saw_differ(tmp_path: Path) -> None:
     run = comparison(tmp_path)
-    first = {"step": 8, "quantity": "weights", "likely_cause": "the saving"}
-    (run / "comparison.json").write_text(json.dumps({"first_divergence": first}))
+    first = {"step": 8, "quantity": "weights", "likely_cause": "the saving", "manual": "", "trainer": "", "rank": 0}
+    whole = {"schema": 1, "verdict": "diverged", "steps": 8, "max_abs_diff": {}, "never_acted": [], "remarks": []}
+    for loop in ("manual", "trainer"):
+        (run / loop / "model.safetensors").write_bytes(loop.encode())
+        whole[loop] = {
+            **{f"{name}_seconds": None for name in ("train", "evaluation", "recorder")},
+            **dict.fromkeys(("samples_per_second", "tokens_per_second", "peak_memory_mb")),
+            **{name: [] for name in ("train_loss", "eval_accuracy", "eval_loss")},
+            "weights_sha256": sha256(run / loop / "model.safetensors"),
+            "record": digest_of_file(run / loop / "record.jsonl"),
+        }
+    whole |= {"config": {}, "environment": {}, "first_divergence": {**first, "also": []}}
+    (run / "comparison.json").write_text(json.dumps(whole))
     assert chosen(run)[1].first == Difference(8, "weights", "the saving")
+    (run / "manual/model.safetensors").write_bytes(b"another")
+    assert chosen(run)[1].first is None
 
 
 # The gradient norm, before and after the clip -------------------------------------------------------
