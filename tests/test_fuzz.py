@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
+import shutil
 import tempfile
 from pathlib import Path
-from unittest import mock
+from typing import Any
 
-import datasets
+import pytest
+from conftest import LOOPS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.cli import main
+from benchmarks.judge.verdict import compare_runs
 from shared import checkpoints
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.errors import SameLoopError
+from shared.files import write_json
 from shared.record import FILE_NAME, RunRecord
 
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
@@ -71,19 +77,15 @@ def test_any_values_as_dials(dials: dict) -> None:
 
 
 def load(name: str, content: bytes) -> None:
-    """Read a file with this content, with a cache that goes with it."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mock.patch.object(datasets.config, "HF_DATASETS_CACHE", Path(folder) / "cache"),
-        contextlib.suppress(SameLoopError),
-    ):
+    """Read a file with this content."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SameLoopError):
         path = Path(folder) / name
         path.write_bytes(content)
         load_slices(RunConfig.build("tiny", dataset=str(path), train_size=2, eval_size=1))
 
 
 @FEW
-@given(st.binary(max_size=300), st.sampled_from(["a.csv", "a.json", "a.jsonl", "a.parquet"]))
+@given(st.binary(max_size=300), st.sampled_from(["a.csv", "a.tsv", "a.json", "a.jsonl", "a.parquet", "a.csv.gz"]))
 def test_any_bytes_as_reviews(content: bytes, name: str) -> None:
     load(name, content)
 
@@ -109,3 +111,59 @@ def test_any_manifest(content: object) -> None:
         (checkpoint / checkpoints.MANIFEST).write_text(json.dumps(content), encoding="utf-8")
         with contextlib.suppress(SameLoopError):
             checkpoints.find(Path(folder), "last", RunConfig.build("tiny"), 1, {})
+
+
+# A finished comparison with one value in it that is another.
+ODD = (None, -1, 0, 1.5, "x", "", [], {}, [None], {"a": 1}, True, 1e400, float("nan"), "9" * 50, [[[]]], 10**30)
+
+
+def damaged(content: Any, dice: random.Random) -> None:
+    """Change or remove one value of nested dictionaries and lists."""
+    places: list[tuple[Any, Any]] = []
+
+    def walk(value: Any) -> None:
+        for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
+            places.append((value, key))
+            walk(value[key])
+
+    walk(content)
+    holder, key = dice.choice(places)
+    if isinstance(holder, dict) and dice.random() < 0.3:
+        del holder[key]
+    else:
+        holder[key] = dice.choice(ODD)
+
+
+def damage_a_run(seed: int, file: str, runs: dict[str, Path], folder: Path) -> None:
+    dice = random.Random(seed)
+    for loop, run in runs.items():
+        shutil.copytree(run, folder / loop)
+    write_json(folder / "comparison.json", compare_runs(*(folder / loop for loop in LOOPS)))
+    whole = file == "comparison.json"
+    lines = [(folder / file).read_text()] if whole else (folder / file).read_text().splitlines()
+    kinds = [json.loads(line).get("kind") for line in lines]
+    wanted = dice.choice(sorted(set(kinds), key=str))
+    number = dice.choice([number for number, kind in enumerate(kinds) if kind == wanted])
+    content = json.loads(lines[number])
+    damaged(content, dice)
+    lines[number] = json.dumps(content)
+    (folder / file).write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("file", ["manual/record.jsonl", "trainer/record.jsonl", "comparison.json"])
+@pytest.mark.parametrize("seed", range(6))
+def test_any_value_in_a_run(seed: int, file: str, tiny_runs: dict[str, Path], tmp_path: Path, capsys) -> None:
+    damage_a_run(seed, file, tiny_runs, tmp_path)
+    for command in (["plot", str(tmp_path), "--kind", "losses", "--format", "svg"], ["locate", str(tmp_path)]):
+        assert main(command) in (0, 1, 2), capsys.readouterr().err
+        assert capsys.readouterr().err.count("sameloop: error") <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_any_value_in_a_comparison_that_is_reported(
+    seed: int, tiny_runs: dict[str, Path], tmp_path: Path, capsys
+) -> None:
+    """Two minutes."""
+    damage_a_run(100 + seed, "comparison.json", tiny_runs, tmp_path)
+    assert main(["report", str(tmp_path)]) in (0, 2), capsys.readouterr().err
