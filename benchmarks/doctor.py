@@ -16,6 +16,7 @@ from shared.config import HUB_REVISIONS, PRESETS, RunConfig
 from shared.errors import SameLoopError
 from shared.hub import hub_is_reachable, needs_hub
 from shared.run import environment
+from shared.surroundings import is_apple_silicon
 
 HUB_MODEL, HUB_DATASET = PRESETS["lesson"]["model"], PRESETS["lesson"]["dataset"]
 # Padded tokens per review where max_length does not cut it short: IMDB at 512 tokens has a mean of 274, and
@@ -67,6 +68,8 @@ def device_findings() -> Iterator[Finding]:
         count = torch.cuda.device_count()
         more = f"; {count} in sight, one is used unless you start with torchrun" if count > 1 else ""
         yield Finding("device", True, f"torch.cuda.is_available() is True: {torch.cuda.get_device_name()}{more}")
+    elif is_apple_silicon():
+        yield Finding("device", True, "Apple Silicon: its CPU, where runs are equal to the bit; --use-mps for its GPU")
     else:
         built = (
             "this torch is a CPU build"
