@@ -18,8 +18,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from safetensors import SafetensorError
-
 from shared import checkpoints
 from shared.checkpoints import Checkpoint
 from shared.config import RunConfig
@@ -172,11 +170,11 @@ def _train(
 
 def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
     """One line for what the system refused, disk space or memory; None for any other error."""
-    if not isinstance(error, (OSError, RuntimeError, MemoryError, SafetensorError)):
-        return None
     how = "add --resume-from-checkpoint last" if can_be_resumed(output_dir) else "start again"
     if reason := refused_write(error):
         return TrainingStopped(f"cannot write to {output_dir} ({reason}); make room there, then {how}")
+    if not isinstance(error, (OSError, RuntimeError, MemoryError)):
+        return None
     if isinstance(error, MemoryError) or ("alloc" in str(error).lower() and "memory" in str(error).lower()):
         return TrainingStopped(
             "out of memory; lower --per-device-train-batch-size or --max-length, or add --gradient-checkpointing, "

@@ -21,6 +21,7 @@ from transformers import BertConfig, BertForSequenceClassification, ViTConfig
 
 from benchmarks.cli import main
 from shared import embedded, memory
+from shared.run import _explained
 
 ROWS = [{"text": f"review {number}", "label": number % 2} for number in range(24)]
 LAST_OF_THE_SHUFFLE = datasets.Dataset.from_dict({"n": range(24)}).shuffle(seed=0, keep_in_memory=True)["n"][-1]
@@ -400,3 +401,15 @@ def test_a_review_is_text_whatever_it_says(tmp_path: Path) -> None:
     options = ["--dataset", str(tmp_path / "nasty.jsonl"), "--train-size", "12", "--eval-size", "8"]
     assert main(["manual", "--preset", "tiny", *options, "--output-dir", str(tmp_path / "run")]) == 0
     assert "<script>" not in (tmp_path / "run/record.jsonl").read_text()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Exception("No space left on device (os error 28)"),  # as tokenizers says it
+        OSError(28, "No space left on device"),
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"),
+    ],
+)
+def test_a_full_disk_is_said_as_that_whoever_says_it(error: Exception) -> None:
+    assert "make room there, then start again" in str(_explained(error, Path("nowhere")))

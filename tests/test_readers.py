@@ -16,14 +16,17 @@ import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
+from conftest import LOOPS, run_in_process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.judge.verdict import compare_runs
 from shared import embedded
 from shared.config import RunConfig
 from shared.data import load_slices, load_splits
 from shared.errors import SameLoopError
 from shared.labels import classes_of, ids_of
+from shared.record import RunRecord
 
 WORDS = ("negative", "positive")
 ROWS = [(f"review {number}, with a comma", WORDS[number % 2]) for number in range(24)]
@@ -453,3 +456,26 @@ def test_nothing_of_a_file_is_left_behind_and_an_edit_with_the_old_date_is_seen(
     assert first.described()["train"] != second.described()["train"]
     assert all(text.startswith("opinio") for text in second.train["text"])
     assert [each.name for each in tmp_path.iterdir()] == ["reviews.csv"]
+
+
+# The same data all along -------------------------------------------------------------------------------
+
+
+def test_reviews_that_change_between_the_loops_or_before_a_resume_are_said_as_that(tmp_path: Path, capfd) -> None:
+    path = tmp_path / "reviews.csv"
+    path.write_text(table(ROWS))
+    job = config(path, save_strategy="epoch")
+    for loop in LOOPS:
+        run_in_process(loop, job, tmp_path / loop)
+        path.write_text(table([(f"{text}!", word) for text, word in ROWS]))
+    with pytest.raises(SameLoopError, match="its reviews have changed between the two loops"):
+        compare_runs(tmp_path / "manual", tmp_path / "trainer")
+    (tmp_path / "manual/model.safetensors").unlink()
+    with pytest.raises(SameLoopError, match=r"its reviews are not those that .*checkpoint-4 was made with"):
+        run_in_process("manual", job, tmp_path / "manual", resume_from_checkpoint="last")
+    path.write_text(table(ROWS))
+    run_in_process("manual", job, tmp_path / "manual", resume_from_checkpoint="last")
+    header = RunRecord.read(tmp_path / "manual").header
+    assert header["data"]["labels"] == list(WORDS) and header["data"]["text_column"] == "review"
+    manifest = json.loads((tmp_path / "manual/checkpoint-4/manifest.json").read_text())
+    assert manifest["data"] == header["data"]
