@@ -73,7 +73,7 @@ class Pass(_Line):
     sampler_seed: int | None
     own_generator: bool
     draws_first: bool
-    batch_size: int | None
+    batch_size: Any
     drop_last: bool
 
 
@@ -81,7 +81,7 @@ class Gradients(_Line):
     left: Number
     backward: list[Number]
     between: list[Any]
-    scaled: list[Number]
+    scaled: list[Number] | None
 
 
 class Step(_Line):
@@ -90,7 +90,7 @@ class Step(_Line):
     batch: list[Digests]
     reviews: list[list[str]]
     lengths: list[list[Count]]
-    labels: list[list[int] | None]
+    labels: list[Any]
     first_review: list[list[int]]
     masked: list[bool]
     passes: list[Pass]
