@@ -224,16 +224,13 @@ def _slice(split: Split, classes: Classes, rows: Sequence[int], where: str) -> d
 
 def _evaluation(splits: Mapping[str, Callable[[], Split]]) -> tuple[str | None, Split | None]:
     """The split to evaluate on, if there is one; says which, and what is not used."""
-    passed_over, chosen = [], None
+    chosen, split, unused = None, None, []
     for name in (name for name in EVAL_SPLITS if name in splits):
-        split = splits[name]()
-        if is_unlabelled(split):
-            passed_over.append(f"{name} (without labels)")
-        else:
+        if chosen is None and not is_unlabelled(split := splits[name]()):
             chosen = name
-            break
-    unused = [*passed_over, *(name for name in splits if name not in ("train", chosen, *EVAL_SPLITS))]
-    unused += [name for name in EVAL_SPLITS if name in splits and name != chosen and f"{name} (" not in str(unused)]
+        else:
+            unused.append(name if chosen else f"{name} (without labels)")
+    unused += [name for name in splits if name not in ("train", *EVAL_SPLITS)]
     if chosen or unused:
         used = f"evaluating on its split {chosen}" if chosen else "evaluating on the far end of its training split"
         announce(used + (f"; not used: {', '.join(map(shown, unused[:8]))}" if unused else ""))

@@ -17,16 +17,15 @@ REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, 
 
 def sha256(path: Path) -> str:
     """The file's sha256, in hex."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return _hex_digest(path, hashlib.sha256())
 
 
 def digest_of_file(path: Path) -> str:
     """The file's xxh3_128, in hex: quicker than a sha256, and no protection from an attacker."""
-    digest = xxhash.xxh3_128()
+    return _hex_digest(path, xxhash.xxh3_128())
+
+
+def _hex_digest(path: Path, digest: Any) -> str:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)

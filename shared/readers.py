@@ -61,7 +61,7 @@ class Split(NamedTuple):
 
     def place(self, row: int) -> str:
         """Where a user finds a row, which is counted from 0."""
-        return f"row {row + 1}" if self.lines is None else f"line {self.lines[row]}"
+        return _place(self.lines, row)
 
 
 Choose = Callable[[Sequence[str], "dict[str, str]"], Columns]
@@ -72,12 +72,12 @@ Raises:
 """
 
 
+def _place(lines: Sequence[int] | None, row: int) -> str:
+    return f"row {row + 1}" if lines is None else f"line {lines[row]}"
+
+
 class _Refused(Exception):  # noqa: N818 - says what happened
     """A file is not what its name says: why, and what to do."""
-
-
-class _Ambiguous(_Refused):
-    """It can be read in two ways, with different reviews."""
 
 
 def file_format(path: Path) -> str | None:
@@ -148,7 +148,7 @@ def _decoded(content: bytes, path: Path) -> str:
     if content.count(0, 0, 4096) * 4 > len(content[:4096]):
         raise _Refused("it is not text, or UTF-16 without a mark; save it as UTF-8")
     try:
-        return content.decode("utf-8-sig")
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = len(re.findall(rb"\r\n|\r|\n", content[: error.start])) + 1
         plain = path.name.removesuffix(".gz")
@@ -156,6 +156,8 @@ def _decoded(content: bytes, path: Path) -> str:
             f"line {line} is not UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8: most files of this kind "
             f"are Windows' or latin-1, then `iconv -f cp1252 -t utf-8 {plain} > utf8-{plain}` converts it"
         ) from None
+    # Excel's own first line says what parts the fields, which the header says, too. The lines are counted with it.
+    return re.sub(r"\Asep=.(?=\r?\n)", "", text)
 
 
 # CSV ---------------------------------------------------------------------------------------------------
@@ -272,7 +274,7 @@ def _rows(text: str, separator: str) -> tuple[_Rows, str]:
     if len(found) == 2 and found["doubled"].fields != found["escaped"].fields:
         pairs = zip(found["doubled"].fields, found["escaped"].fields, strict=False)
         row = next((row for row, (one, other) in enumerate(pairs) if one != other), 0)
-        raise _Ambiguous(
+        raise _Refused(
             f'line {found["doubled"].lines[row]}: the backslash before a quote (\\") can be read in two ways; write '
             'quotes in a review twice ("")'
         )
@@ -330,8 +332,7 @@ def _read_json(text: str, path: Path, choose: Choose) -> Split:
         rows, lines = _json_lines(text)
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
-            place = f"line {lines[number]}" if lines else f"row {number + 1}"
-            raise _Refused(f'{place} is no object; write rows as {{"text": "...", "label": 0}}')
+            raise _Refused(f'{_place(lines, number)} is no object; write rows as {{"text": "...", "label": 0}}')
     if not rows:
         raise _Refused("it holds no rows")
     names = list(dict.fromkeys(name for row in rows for name in row))
@@ -448,21 +449,22 @@ def _split(
     """Reviews and labels from a text file as a split."""
     import datasets
 
-    place = Split(None, columns, lines).place  # type: ignore[arg-type]
     if not texts:
         raise _Refused("it has a header and no reviews")
     for row, text in enumerate(texts):
         if text is not None and not isinstance(text, str):
-            raise _Refused(f"{place(row)}: `{shown(columns.text)}` holds no text but {shown(text)}")
+            raise _Refused(f"{_place(lines, row)}: `{shown(columns.text)}` holds no text but {shown(text)}")
         if text is not None and not _is_unicode(text):
-            raise _Refused(f"{place(row)}: the review holds half a character (a lone surrogate); mend or remove it")
+            raise _Refused(
+                f"{_place(lines, row)}: the review holds half a character (a lone surrogate); mend or remove it"
+            )
     kinds = {type(label) for label in labels} - {type(None)}
     if len(kinds - {int, float}) > 1 or (kinds & {str, bool} and kinds & {int, float}) or not _are_small(labels):
         # Of several types: words are what all can be.
         labels = [label if label is None else str(label) for label in labels]
     for row, label in enumerate(labels):
         if isinstance(label, str) and not _is_unicode(label):
-            raise _Refused(f"{place(row)}: the label holds half a character (a lone surrogate); mend it")
+            raise _Refused(f"{_place(lines, row)}: the label holds half a character (a lone surrogate); mend it")
     return Split(datasets.Dataset.from_dict({"text": texts, "label": labels}), columns, lines, tuple(notes))
 
 

@@ -8,7 +8,6 @@ import json
 import re
 import subprocess
 import sys
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from benchmarks.compare import run_in_fresh_process
 from benchmarks.judge.verdict import compare_runs
 from benchmarks.lesson.docs import NOT_IN_THE_LOOP, PLAIN, examples
 from benchmarks.pages.eject import eject
-from benchmarks.proofs.parity import UNEVEN, covering_configurations, ejected_differences
+from benchmarks.proofs.parity import UNEVEN
 from shared.config import RunConfig, sections
 from shared.errors import SameLoopError
 from shared.model import load_model, load_tokenizer
@@ -31,8 +30,6 @@ from shared.page import own_page
 from shared.run import run_loop
 
 WORDS = ("bad", "fair", "good")
-# How many of the configurations that `make parity-sweep` draws are run here.
-DRAWN = 20
 FIVE: dict[str, tuple[dict[str, Any], int]] = {
     "defaults": (PLAIN, 1),
     "accumulation and bf16": ({"gradient_accumulation_steps": 4, "bf16": True, **PLAIN}, 1),
@@ -142,16 +139,6 @@ def test_the_other_side_has_only_arguments_that_are_no_defaults() -> None:
 
 
 # What they do -------------------------------------------------------------------------------------
-
-
-@cache
-def drawn() -> list[RunConfig]:
-    return [config for config, _ in covering_configurations(DRAWN)]
-
-
-@pytest.mark.parametrize("number", range(DRAWN))
-def test_it_ends_with_the_trainers_weights(number: int, tmp_path: Path) -> None:
-    assert ejected_differences(drawn()[number], tmp_path) == []
 
 
 def weights_of_scripts(sources: dict[Path, str]) -> list[dict[str, torch.Tensor]]:

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import sameloop
+
 SHADOWS = ("csv", "datasets", "json", "queue", "random", "token", "torch", "types", "typing")
 SCRIPT = """
 import sameloop
-comparison = sameloop.compare(preset="tiny", num_train_epochs=1, output_dir="out")
-print("verdict:", comparison["verdict"], comparison["steps"])
+record = sameloop.manual(preset="tiny", num_train_epochs=1, output_dir="out")
+print("steps:", len(record.steps))
 try:
     sameloop.manual(preset="tiny", dataset="missing.csv")
 except sameloop.SameLoopError as error:
@@ -20,7 +24,7 @@ except sameloop.SameLoopError as error:
 
 
 def test_whatever_lies_in_the_current_folder(tmp_path: Path) -> None:
-    """Files named like what Python, torch and SameLoop import; about 20 seconds."""
+    """Files named like what Python, torch and SameLoop import; about 10 seconds."""
     for name in SHADOWS:
         (tmp_path / f"{name}.py").write_text(f"raise SystemExit('the student\\'s {name}')")
     (tmp_path / "shared").mkdir()
@@ -30,9 +34,17 @@ def test_whatever_lies_in_the_current_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT]
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
-    assert "verdict: identical 8" in ran.stdout
+    assert "steps: 8" in ran.stdout
     assert "refused: --dataset missing.csv: there is no such file or folder" in ran.stdout
-    assert (tmp_path / "out/report.html").is_file()
+    assert (tmp_path / "out/model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_a_comparison_from_python(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Half a minute: the verdict is returned, and what was said is shown."""
+    comparison = sameloop.compare(preset="tiny", num_train_epochs=1, output_dir=tmp_path / "out")
+    assert (comparison["verdict"], comparison["steps"]) == ("identical", 8)
+    assert "identical: all 8 steps" in capfd.readouterr().out
 
 
 def test_a_package_of_that_name_that_was_imported_before_is_named(tmp_path: Path) -> None:

@@ -474,6 +474,7 @@ def test_a_disk_that_fills_up_keeps_the_older_checkpoint(loop: str, tmp_path: Pa
     assert compare_runs(whole, tmp_path / "run")["first_divergence"] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loop", LOOPS)
 def test_killed_and_resumed(loop: str, tmp_path: Path) -> None:
     """One real SIGKILL per loop, about 12 seconds; `make crash-test` does 20 of each."""

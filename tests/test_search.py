@@ -12,6 +12,7 @@ from benchmarks.proofs.parity import (
     all_pairs,
     compare_in_process,
     covering_configurations,
+    ejected_differences,
     is_possible,
     pairs_of,
 )
@@ -19,8 +20,13 @@ from benchmarks.proofs.parity import (
 
 @pytest.mark.parametrize("number", range(25))
 def test_whole_configurations_are_identical(number: int, tmp_path: Path) -> None:
-    """The first 25 of the search; `make parity-sweep` runs 300."""
+    """The first 25 of the search, 20 of them as ejected scripts, too; `make parity-sweep` runs 300 and 100."""
     assert_identical(compare_in_process(SWEEP[number], tmp_path))
+    if number < EJECTED:
+        assert ejected_differences(SWEEP[number], tmp_path, tmp_path / "trainer") == []
+
+
+EJECTED = 20
 
 
 SWEEP = [config for config, _ in covering_configurations(25)]

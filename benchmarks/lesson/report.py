@@ -45,7 +45,7 @@ from benchmarks.lesson.xray import (
 from benchmarks.pages.alignment import PHASES, Stretch, by_phase, code_lines, stretches
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name, meaning, option, sections, show
-from shared.data import load_slices
+from shared.data import prepared_slices
 from shared.errors import SameLoopError
 from shared.evidence import review_digest
 from shared.folder import LOOPS
@@ -136,7 +136,7 @@ def _try_xray(output_dir: Path, config: RunConfig) -> tuple[dict[str, Page], XRa
 def load_reviews(config: RunConfig) -> Reviews:
     """The training slice again, to say which review a digest stands for; empty, with a note, where it is gone."""
     try:
-        train = load_slices(config).train
+        train = prepared_slices(config).train
         texts, labels = list(train["text"]), list(train["label"])
         tokens = load_tokenizer(config)(texts, truncation=True, max_length=config.max_length)["input_ids"]
     except SameLoopError as error:

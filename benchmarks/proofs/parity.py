@@ -461,30 +461,31 @@ def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
         yield RunConfig.build("tiny", **best), 1 - len(missing) / len(every)
 
 
-def ejected_differences(config: RunConfig, folder: Path) -> list[str]:
+def ejected_differences(config: RunConfig, folder: Path, trainer: Path | None = None) -> list[str]:
     """Eject the loop of these dials, run it against `Trainer` in this process, and compare in full.
 
     Args:
         config: the dials.
-        folder: gets the script, `manual/` and `trainer/`.
+        folder: gets the script, `ejected/` and `trainer/`.
+        trainer: a run of `Trainer` with these dials, if there is one already.
 
     Returns:
         What differs; empty if every step, evaluation and weight is equal.
     """
     script = folder / "my_loop.py"
     script.write_text(eject(config, file=script), encoding="utf-8")
-    pages = {
-        "manual": own_page(script),
-        "trainer": package_page("trainer", importlib.import_module("trainer_loop.train")),
-    }
-    for loop, page in pages.items():
-        own = config.model_copy(update={"loop": str(script) if loop == "manual" else None})
+    runs = [("manual", own_page(script), config.model_copy(update={"loop": str(script)}), folder / "ejected")]
+    if trainer is None:
+        trainer = folder / "trainer"
+        page = package_page("trainer", importlib.import_module("trainer_loop.train"))
+        runs.append(("trainer", page, config, trainer))
+    for run in runs:
         try:
-            run_loop(loop, page, own, folder / loop)
+            run_loop(*run)
         finally:
             _allow_any_algorithm()
-    comparison = compare_runs(*(folder / loop for loop in LOOPS))
-    weights = [load_file(folder / loop / WEIGHTS_FILE) for loop in LOOPS]
+    comparison = compare_runs(folder / "ejected", trainer)
+    weights = [load_file(run / WEIGHTS_FILE) for run in (folder / "ejected", trainer)]
     unequal = [name for name in weights[1] if not torch.equal(weights[0][name], weights[1][name])]
     first = comparison["first_divergence"]
     return ([] if first is None else [f"step {first['step']}: {first['quantity']}"]) + unequal
