@@ -191,7 +191,7 @@ def load_slices(config: RunConfig) -> Slices:
             )
         eval_slice = _slice(train, classes, order[-config.eval_size :], where)
     train_slice = _slice(train, classes, order[: config.train_size], where)
-    if config.train_size > 1 and len(set(train_slice["label"])) == 1:
+    if config.train_size > 1 and len(set(train_slice[:]["label"])) == 1:
         raise SameLoopError(
             f"--train-size {config.train_size}: all reviews of the slice have the label "
             f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or choose "
@@ -205,7 +205,7 @@ def _shuffled(split: Split, config: RunConfig) -> list[int]:
     import datasets
 
     numbers = datasets.Dataset.from_dict({"row": range(len(split.rows))})
-    return list(numbers.shuffle(seed=config.slice_seed, keep_in_memory=True)["row"])
+    return numbers.shuffle(seed=config.slice_seed, keep_in_memory=True)[:]["row"]
 
 
 def _slice(split: Split, classes: Classes, rows: Sequence[int], where: str) -> datasets.Dataset:
@@ -217,7 +217,7 @@ def _slice(split: Split, classes: Classes, rows: Sequence[int], where: str) -> d
         lines=None if split.lines is None else [split.lines[row] for row in rows],
     )
     return datasets.Dataset.from_dict(
-        {"text": list(picked.rows["text"]), "label": ids_of(picked, classes, where)},
+        {"text": picked.column("text"), "label": ids_of(picked, classes, where)},
         features=datasets.Features({"text": datasets.Value("string"), "label": datasets.Value("int64")}),
     )
 
@@ -439,7 +439,8 @@ def _looks_like_a_path(name: str) -> bool:
 def _digest(part: datasets.Dataset) -> str:
     """xxh3_128 over the reviews and their classes, in order."""
     found = xxhash.xxh3_128()
-    for text, label in zip(part["text"], part["label"], strict=True):
+    rows = part[:]
+    for text, label in zip(rows["text"], rows["label"], strict=True):
         content = text.encode()
         found.update(b"%d %d " % (label, len(content)) + content)
     return found.hexdigest()

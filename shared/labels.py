@@ -103,11 +103,12 @@ def ids_of(split: Split, classes: Classes, where: str) -> list[int]:
         SameLoopError: one has no label, or one that the training reviews do not have.
     """
     ids = classes.ids
-    if not any(isinstance(key, str) for key in _keys(split)) and all(isinstance(key, str) for key in ids):
+    keys = _keys(split)
+    if not any(isinstance(key, str) for key in keys) and all(isinstance(key, str) for key in ids):
         # The one split has the classes' names, the other their numbers.
         ids = {number: number for number in range(len(classes.names))}
     found = []
-    for row, key in enumerate(_keys(split)):
+    for row, key in enumerate(keys):
         if key is None or key not in ids:
             what = "no label" if key is None else f"the label {shown(key)}, which no review to train on has"
             raise SameLoopError(f"{where}: {split.place(row)} to evaluate on has {what}; remove or mend such rows")
@@ -129,7 +130,7 @@ def _keys(split: Split) -> list[Key | None]:
     import datasets
 
     feature = split.rows.features["label"]
-    labels = list(split.rows["label"])
+    labels = split.column("label")
     if isinstance(feature, datasets.ClassLabel):
         names = [_key(name) for name in feature.names]
         return [None if label is None else names[label] if label >= 0 else -1 for label in labels]

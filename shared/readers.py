@@ -63,6 +63,10 @@ class Split(NamedTuple):
         """Where a user finds a row, which is counted from 0."""
         return _place(self.lines, row)
 
+    def column(self, name: str) -> list[Any]:
+        """`text` or `label` of every row; by way of arrow, because `datasets` gives out row by row."""
+        return self.rows.with_format("arrow")[:][name].to_pylist()
+
 
 Choose = Callable[[Sequence[str], "dict[str, str]"], Columns]
 """From the names of a source's columns, and of those that hold no plain values and why, the two that matter.

@@ -137,7 +137,7 @@ def load_reviews(config: RunConfig) -> Reviews:
     """The training slice again, to say which review a digest stands for; empty, with a note, where it is gone."""
     try:
         train = prepared_slices(config).train
-        texts, labels = list(train["text"]), list(train["label"])
+        texts, labels = train[:]["text"], train[:]["label"]
         tokens = load_tokenizer(config)(texts, truncation=True, max_length=config.max_length)["input_ids"]
     except SameLoopError as error:
         return Reviews({}, [], [], f"The reviews cannot be had any more: {error}")

@@ -177,7 +177,7 @@ def _data_values(config: RunConfig) -> dict[str, Any]:
             loaded = loaded.rename_columns(columns)
         split = Split(loaded["train"].select_columns(["text", "label"]), Columns("text", "label"))
         classes = classes_of(split, f"--dataset {config.dataset}")
-        ids = dict(zip(split.rows["label"], ids_of(split, classes, ""), strict=True))
+        ids = dict(zip(split.column("label"), ids_of(split, classes, ""), strict=True))
         if any(type(label) is not int or label != number for label, number in ids.items()):
             values["classes"] = dict(sorted(ids.items(), key=lambda pair: pair[1]))
         _check_equal(config, load_splits(config)["train"](), split, classes)
@@ -216,7 +216,7 @@ def _loaded(config: RunConfig, values: dict[str, Any], cache: str) -> Any:
 
 
 def _check_equal(config: RunConfig, ours: Split, theirs: Split, classes: Classes) -> None:
-    same = list(ours.rows["text"]) == list(theirs.rows["text"])
+    same = ours.column("text") == theirs.column("text")
     if not same or ids_of(ours, classes_of(ours, ""), "") != ids_of(theirs, classes, ""):
         raise _reads_otherwise(config, "other reviews or labels come out")
 
