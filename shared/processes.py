@@ -72,6 +72,9 @@ def meeting(config: RunConfig) -> Iterator[None]:
     """Join the other processes, if there are any, for what happens inside; nccl on GPUs, gloo on the CPU.
 
     Processes that have met already stay together afterwards.
+
+    Raises:
+        SameLoopError: they cannot meet.
     """
     if launched_world_size() == 1:
         yield
@@ -83,7 +86,18 @@ def meeting(config: RunConfig) -> Iterator[None]:
         on_gpu = torch.cuda.is_available() and not config.use_cpu
         if on_gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        torch.distributed.init_process_group("nccl" if on_gpu else "gloo")
+        try:
+            # After `torchrun --max-restarts` the store still holds the addresses of those that are gone.
+            store, rank, world_size = next(torch.distributed.rendezvous("env://"))
+            attempt = torch.distributed.PrefixStore(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"), store)
+            backend = "nccl" if on_gpu else "gloo"
+            torch.distributed.init_process_group(backend, store=attempt, rank=rank, world_size=world_size)
+        except (RuntimeError, ValueError) as error:
+            meeting_point = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+            raise SameLoopError(
+                f"the {launched_world_size()} processes of this run cannot meet at {shown(meeting_point)} "
+                f"({shown(error, 120)}); start them all anew, with torchrun for example"
+            ) from None
     try:
         yield
     finally:

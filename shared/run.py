@@ -181,7 +181,7 @@ def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
             "then start again"
         )
     if launched_world_size() > 1 and any(sign in str(error) for sign in GONE):
-        return TrainingStopped(f"another process of this run has ended before its time; {how}")
+        return TrainingStopped(f"another process of this run has ended before its time; to go on, {how}")
     return None
 
 

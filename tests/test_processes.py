@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from conftest import assert_identical
 
@@ -127,4 +128,21 @@ def test_if_one_is_killed_the_other_ends_with_one_line(tmp_path: Path) -> None:
     processes[1].kill()
     statuses, said = ended(processes)
     assert statuses == [2, -9]
-    assert len(said) == 1 and "another process of this run has ended before its time; start again" in said[0]
+    assert len(said) == 1 and "another process of this run has ended before its time; to go on, start again" in said[0]
+
+
+@pytest.mark.slow
+def test_torchrun_starts_anew_and_does_not_hang(tmp_path: Path) -> None:
+    """Half a minute: one of two is killed, both are started once more, and are told how to go on."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
+    dials = ["--preset", "tiny", "--train-size", "6000", "--save-strategy", "steps", "--save-steps", "5"]
+    command += ["-m", "manual_loop", *dials, "--output-dir", str(tmp_path / "run")]
+    launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/checkpoint-5").is_dir():
+        assert launcher.poll() is None
+        time.sleep(0.05)
+    psutil.Process(launcher.pid).children()[1].kill()
+    error = launcher.communicate(timeout=200)[1]
+    assert launcher.returncode != 0
+    assert "it holds this run, cut off; go on with --resume-from-checkpoint last" in error
+    assert "this should not happen" not in error
