@@ -107,7 +107,7 @@ torch.distributed.init_process_group("gloo")
 for loop in ("manual", "trainer"):
     page = package_page(loop, importlib.import_module(f"{loop}_loop.train"))
     run_loop(loop, page, config, folder / loop)
-    for step in (2, 3, 6):
+    for step in (2, 3):
         resumed = folder / f"{loop}-{step}"
         if torch.distributed.get_rank() == 0:
             shutil.copytree(folder / loop, resumed)
@@ -120,14 +120,14 @@ for loop in ("manual", "trainer"):
 
 
 def test_three_processes_resume(tmp_path: Path) -> None:
-    """With accumulation: at an epoch's end, in the middle of a later one, at the end of all. About 20 seconds.
+    """With accumulation: at an epoch's end, and in the middle of a later one. About 20 seconds.
 
     Of two processes the order in which their gradients are added makes no difference, of three it does.
     """
     dials = {**DIALS, **KEEPING_ALL, "gradient_accumulation_steps": 2, "save_steps": 1}
     assert launch([sys.executable, "-c", SEVERAL_PROCESSES, str(tmp_path), repr(dials)], nproc_per_node=3) == 0
     for loop in LOOPS:
-        for step in (2, 3, 6):
+        for step in (2, 3):
             comparison = compare_runs(tmp_path / loop, tmp_path / f"{loop}-{step}")
             assert comparison["first_divergence"] is None, (loop, step)
             assert comparison["environment"]["world_size"] == 3

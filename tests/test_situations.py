@@ -22,8 +22,10 @@ def test_the_table_is_long_enough_and_up_to_date() -> None:
     assert f"{len(rows)} situations" in text and "**" not in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_one_line(name: str) -> None:
+    """All of them about half a minute; most are in test_readers.py and test_models.py, too."""
     assert try_situation(name).what == ONE_LINE
 
 
