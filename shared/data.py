@@ -172,7 +172,6 @@ def load_slices(config: RunConfig) -> Slices:
         raise SameLoopError(
             f"--train-size {config.train_size}: {config.dataset} has only {len(train.rows)} reviews to train on"
         )
-    # In memory: datasets would otherwise leave the order as a file next to the user's own.
     order = _shuffled(train, config)
     name, evaluation = _evaluation(splits)
     if evaluation is not None:
@@ -201,11 +200,10 @@ def load_slices(config: RunConfig) -> Slices:
 
 
 def _shuffled(split: Split, config: RunConfig) -> list[int]:
-    """The numbers of the split's rows in the order of `shuffle(seed=slice_seed)`."""
-    import datasets
+    """The numbers of the split's rows in the order of `shuffle(seed=slice_seed)`, as `datasets` draws it."""
+    import numpy as np
 
-    numbers = datasets.Dataset.from_dict({"row": range(len(split.rows))})
-    return numbers.shuffle(seed=config.slice_seed, keep_in_memory=True)[:]["row"]
+    return np.random.default_rng(config.slice_seed).permutation(len(split.rows)).tolist()
 
 
 def _slice(split: Split, classes: Classes, rows: Sequence[int], where: str) -> datasets.Dataset:
