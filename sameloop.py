@@ -36,7 +36,7 @@ try:
                 "that name: import sameloop first, or rename yours"
             )
 
-    from shared.children import sameloop_command
+    from shared.children import sameloop_argv
     from shared.config import RunConfig
     from shared.errors import SameLoopError
     from shared.folder import COMPARISON_FILE
@@ -86,7 +86,7 @@ def _loop(loop: str, output_dir: str | Path | None, dials: dict[str, Any]) -> Ru
 
 def _run(command: str, config: RunConfig, folder: Path, answers: tuple[int, ...]) -> None:
     """Run a command, its output shown where it is run; `answers` are the exit statuses of a run that is complete."""
-    line = sameloop_command(command, *config.flags(), "--output-dir", str(folder))
+    line = sameloop_argv(command, *config.flags(), "--output-dir", str(folder))
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
     last = ""
     with process:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from shared.checkpoints import LAST, in_order, problem_with
-from shared.children import loop_command
+from shared.children import loop_argv
 from shared.config import RunConfig, option, show
 from shared.data import load_slices
 from shared.embedded import REVIEW_SOURCES
@@ -216,7 +216,7 @@ def command_line(loop: str, config: RunConfig, output_dir: Path, *options: str) 
     """The command that runs one loop in a process of its own, of the same SameLoop as this one."""
     if loop != "manual":
         config = config.model_copy(update={"loop": None})
-    return loop_command(loop, *config.flags(), "--output-dir", str(output_dir), *options)
+    return loop_argv(loop, *config.flags(), "--output-dir", str(output_dir), *options)
 
 
 def run_in_fresh_process(

@@ -25,11 +25,11 @@ sys.exit(run_command(getattr(import_module(module), name), program))
 """
 
 
-def loop_command(loop: str, *arguments: str) -> list[str]:
+def loop_argv(loop: str, *arguments: str) -> list[str]:
     """The command line that runs one loop: `sameloop manual` or `sameloop trainer`."""
     return [sys.executable, "-c", START, str(ROOT), f"{loop}_loop.command", "command", f"sameloop {loop}", *arguments]
 
 
-def sameloop_command(*arguments: str) -> list[str]:
+def sameloop_argv(*arguments: str) -> list[str]:
     """The command line that runs `sameloop`."""
     return [sys.executable, "-c", START, str(ROOT), "benchmarks.cli", "sameloop", "sameloop", *arguments]

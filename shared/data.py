@@ -54,6 +54,7 @@ class Slices(NamedTuple):
         labels: the names of class 0, 1, ...
         columns: what the two columns are called in the source.
         eval_split: the split that `eval` is of; None: it is the far end of the training split.
+        digests: of `train` and `eval`; taken once, because every checkpoint keeps them.
     """
 
     train: datasets.Dataset
@@ -61,6 +62,7 @@ class Slices(NamedTuple):
     labels: list[str]
     columns: Columns
     eval_split: str | None
+    digests: tuple[str, str]
 
     def described(self) -> dict[str, Any]:
         """What a record keeps of them: names, and a digest of each slice, which tells whether the data is the same."""
@@ -69,8 +71,8 @@ class Slices(NamedTuple):
             "label_column": self.columns.label,
             "eval_split": self.eval_split,
             "labels": self.labels,
-            "train": _digest(self.train),
-            "eval": _digest(self.eval),
+            "train": self.digests[0],
+            "eval": self.digests[1],
         }
 
 
@@ -196,7 +198,8 @@ def load_slices(config: RunConfig) -> Slices:
             f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or choose "
             "another --slice-seed"
         )
-    return Slices(train_slice, eval_slice, classes.names, train.columns, name)
+    digests = _digest(train_slice), _digest(eval_slice)
+    return Slices(train_slice, eval_slice, classes.names, train.columns, name, digests)
 
 
 def _shuffled(split: Split, config: RunConfig) -> list[int]:
@@ -256,7 +259,7 @@ def _check_texts(split: Split, where: str) -> None:
             f"{where}: the column `{shown(split.columns.text)}` holds no text but {shown(feature)}; name the one that "
             "does with --text-column"
         )
-    texts = split.rows.with_format("arrow")[:]["text"]
+    texts = split.arrow("text")
     is_empty = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "")
     empty = pc.indices_nonzero(is_empty)
     if len(empty):

@@ -20,6 +20,7 @@ from shared.errors import SameLoopError, shown
 
 if TYPE_CHECKING:
     import datasets
+    import pyarrow
 
 CSV, JSON, PARQUET = "csv", "json", "parquet"
 FILE_FORMATS = {
@@ -63,9 +64,13 @@ class Split(NamedTuple):
         """Where a user finds a row, which is counted from 0."""
         return _place(self.lines, row)
 
+    def arrow(self, name: str) -> pyarrow.ChunkedArray:
+        """`text` or `label` of every row, whole: `datasets` itself gives a column out row by row."""
+        return self.rows.with_format("arrow")[:][name]
+
     def column(self, name: str) -> list[Any]:
-        """`text` or `label` of every row; by way of arrow, because `datasets` gives out row by row."""
-        return self.rows.with_format("arrow")[:][name].to_pylist()
+        """`text` or `label` of every row."""
+        return self.arrow(name).to_pylist()
 
 
 Choose = Callable[[Sequence[str], "dict[str, str]"], Columns]

@@ -120,10 +120,10 @@ class RunRecord:
             self.config = RunConfig(**self.header["config"])
         except (KeyError, TypeError, ValidationError):
             raise SameLoopError(f"{source} has a header without the run's dials: run again") from None
-        if [line.get("step") for line in by_kind.get("step", [])] != list(range(1, len(by_kind.get("step", [])) + 1)):
-            raise SameLoopError(f"{source} has not every step once: the record is damaged, run again")
         self.start = by_kind.get("start", [{}])[0]
         self.steps = by_kind.get("step", [])
+        if any(line.get("step") != number for number, line in enumerate(self.steps, start=1)):
+            raise SameLoopError(f"{source} has not every step once: the record is damaged, run again")
         self.evaluations = by_kind.get("evaluation", [])
         self.resumes = by_kind.get("resume", [])
         self.detail = by_kind.get("detail", [{}])[0]

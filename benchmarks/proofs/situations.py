@@ -28,7 +28,7 @@ import pandas
 
 from benchmarks.cli import main
 from benchmarks.proofs import odd_models
-from shared.children import ROOT, loop_command
+from shared.children import ROOT, loop_argv
 from shared.errors import shown
 
 DOCS = ROOT / "docs"
@@ -736,7 +736,7 @@ def try_alone(name: str) -> Outcome:
             (folder / file).write_text(content, encoding="utf-8")
         own = ["--dataset", "reviews.csv"] if "reviews.csv" in files else []
         ran = subprocess.run(
-            loop_command("manual", *SMALL, *own, "--output-dir", "run"),
+            loop_argv("manual", *SMALL, *own, "--output-dir", "run"),
             cwd=folder,
             env={**os.environ, **environment},
             capture_output=True,
