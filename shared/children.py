@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # Started with this, a process imports nothing from the folder it is started in (`python -P`, of which 3.10 has none
 # yet), but everything from where the process that starts it has it from.
-START = """
+_BEGIN = """
 import sys
 root, module, name, program = sys.argv[1:5]
 del sys.argv[1:5]
@@ -20,16 +21,26 @@ from pathlib import Path
 found = find_spec("shared")
 if found is None or found.origin is None or Path(found.origin).resolve().parent.parent != Path(root):
     sys.path.insert(0, root)
-from shared.command import run_command
-sys.exit(run_command(getattr(import_module(module), name), program))
 """
+# A click command, or a function that takes the arguments and returns the exit status.
+_COMMAND = "from shared.command import run_command\nsys.exit(run_command(getattr(import_module(module), name), program))"
+_FUNCTION = "sys.exit(getattr(import_module(module), name)(sys.argv[1:]))"
 
 
 def loop_argv(loop: str, *arguments: str) -> list[str]:
     """The command line that runs one loop: `sameloop manual` or `sameloop trainer`."""
-    return [sys.executable, "-c", START, str(ROOT), f"{loop}_loop.command", "command", f"sameloop {loop}", *arguments]
+    return _argv(_COMMAND, f"{loop}_loop.command", "command", f"sameloop {loop}", arguments)
 
 
 def sameloop_argv(*arguments: str) -> list[str]:
     """The command line that runs `sameloop`."""
-    return [sys.executable, "-c", START, str(ROOT), "benchmarks.cli", "sameloop", "sameloop", *arguments]
+    return _argv(_COMMAND, "benchmarks.cli", "sameloop", "sameloop", arguments)
+
+
+def function_argv(module: str, name: str, *arguments: str) -> list[str]:
+    """The command line that calls a function of SameLoop's with the arguments; its result is the exit status."""
+    return _argv(_FUNCTION, module, name, name, arguments)
+
+
+def _argv(end: str, module: str, name: str, program: str, arguments: Sequence[str]) -> list[str]:
+    return [sys.executable, "-c", _BEGIN + end, str(ROOT), module, name, program, *arguments]

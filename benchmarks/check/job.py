@@ -1,0 +1,86 @@
+"""The job that a checked loop is given: a small slice of real reviews and a small model under which mistakes show."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+
+if TYPE_CHECKING:
+    import datasets
+    import torch
+    from transformers import PreTrainedTokenizerBase
+
+# 61 reviews in batches of 8 and 29 for the evaluation: nothing divides evenly, no review is cut but the longest. Two
+# epochs with an evaluation after each, and the limit that hand-written loops have in them, as `Trainer` does.
+DIALS: dict[str, Any] = {
+    "num_train_epochs": 2,
+    "max_length": 48,
+    "max_grad_norm": 1.0,
+    "logging_strategy": "no",
+    "use_cpu": True,
+}
+# What a check takes besides. Everything else is fixed, or a loop could be asked for what no mistake shows under.
+OWN_DIALS = ("gradient_accumulation_steps", "weight_decay", "warmup_steps", "lr_scheduler_type", "learning_rate", "seed")
+# The tiny model's random weights are so small that all its answers are alike, and its gradients shorter than the clip
+# at 1.0. Times this they are 20 to 50 long at every step, and its answers differ from review to review.
+SPREAD = 12.0
+
+
+class Job(NamedTuple):
+    """What a loop is called with; two calls with equal dials give equal ones.
+
+    Attributes:
+        model: on the CPU, in float32.
+        train_dataset, eval_dataset: rows of `input_ids`, `attention_mask` and `labels`, not padded.
+    """
+
+    model: torch.nn.Module
+    tokenizer: PreTrainedTokenizerBase
+    train_dataset: datasets.Dataset
+    eval_dataset: datasets.Dataset
+    config: RunConfig
+
+
+def job_config(**dials: Any) -> RunConfig:
+    """The dials of a check; `dials` as `OWN_DIALS` has them.
+
+    Raises:
+        SameLoopError: one is not among them, or its value is wrong.
+    """
+    for name in dials:
+        if name not in OWN_DIALS:
+            raise SameLoopError(f"a check has no dial {name}: it has {', '.join(OWN_DIALS)}")
+    return RunConfig.build("tiny", **{**DIALS, **dials})
+
+
+def make_job(config: RunConfig) -> Job:
+    """Load data and model; leaves the random states seeded, as a loop finds them."""
+    import numpy as np
+    import torch
+
+    from shared.data import load_data
+    from shared.model import load_model, load_tokenizer
+
+    random.seed(config.seed)
+    np.random.seed(config.seed)
+    torch.manual_seed(config.seed)
+    tokenizer = load_tokenizer(config)
+    train_dataset, eval_dataset, labels = load_data(config, tokenizer)
+    model = load_model(config, labels)
+    if config.model == RunConfig.build("tiny").model:
+        with torch.no_grad():
+            for module in model.modules():
+                if isinstance(module, torch.nn.Linear):
+                    module.weight.mul_(SPREAD)
+    return Job(model, tokenizer, train_dataset, eval_dataset, config)
+
+
+def for_a_page(job: Job, folder: Path) -> RunConfig:
+    """The dials under which a page that loads its model by itself, `train(config, output_dir)`, has the same job."""
+    job.model.save_pretrained(folder)
+    job.tokenizer.save_pretrained(folder)
+    return job.config.model_copy(update={"model": str(folder)})

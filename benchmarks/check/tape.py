@@ -1,0 +1,101 @@
+"""The tape: what a watched run leaves for the judge, a file of frames, each an event with its tensors.
+
+A frame is two lengths (8 bytes each, little endian), the event as JSON, and its tensors as safetensors: data, never
+code, whoever has written it.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+if TYPE_CHECKING:
+    import torch
+
+LENGTHS = struct.Struct("<QQ")
+
+
+class TapeDamaged(Exception):  # noqa: N818 - says what happened
+    """The file is not what the watch writes."""
+
+
+class TapeWriter:
+    """Appends frames to an open file.
+
+    Args:
+        file: opened for writing, in bytes.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        from safetensors.torch import save
+
+        self._file, self._save, self._dumps = file, save, json.dumps
+
+    def write(self, kind: str, fields: Mapping[str, Any], tensors: Mapping[str, torch.Tensor] | None = None) -> None:
+        """Write one event; it is in the file when this returns."""
+        body = self._save({name: tensor.detach().contiguous() for name, tensor in (tensors or {}).items()})
+        head = self._dumps({"kind": kind, **fields}).encode()
+        self._file.write(LENGTHS.pack(len(head), len(body)) + head + body)
+        self._file.flush()
+
+
+class Event:
+    """One event of a tape.
+
+    Attributes:
+        kind: `forward`, `backward`, `step` and so on, see `watch`.
+        fields: what JSON holds of it.
+    """
+
+    def __init__(self, fields: dict[str, Any], path: Path, place: tuple[int, int]) -> None:
+        self.kind: str = fields["kind"]
+        self.fields = fields
+        self._path, self._place = path, place
+
+    def __getitem__(self, name: str) -> Any:
+        try:
+            return self.fields[name]
+        except KeyError:
+            raise TapeDamaged(f"an event of kind {self.kind} has no {name}") from None
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Its tensors, read when they are asked for.
+
+        Raises:
+            TapeDamaged: they cannot be read.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        with self._path.open("rb") as file:
+            file.seek(self._place[0])
+            try:
+                return load(file.read(self._place[1]))
+            except (SafetensorError, ValueError, KeyError, TypeError) as error:
+                raise TapeDamaged(str(error)) from None
+
+
+def read_tape(path: Path) -> Iterator[Event]:
+    """The events of a tape in order; a last one that was cut off is left out.
+
+    Raises:
+        TapeDamaged: it holds what no watch writes.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        while len(lengths := file.read(LENGTHS.size)) == LENGTHS.size:
+            head, body = LENGTHS.unpack(lengths)
+            place = file.tell() + head
+            if place + body > size:
+                return
+            try:
+                fields = json.loads(file.read(head))
+            except (ValueError, RecursionError):
+                raise TapeDamaged("an event is not JSON") from None
+            if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
+                raise TapeDamaged("an event has no kind")
+            yield Event(fields, path, (place, body))
+            file.seek(place + body)
