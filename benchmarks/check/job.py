@@ -24,7 +24,14 @@ DIALS: dict[str, Any] = {
     "use_cpu": True,
 }
 # What a check takes besides. Everything else is fixed, or a loop could be asked for what no mistake shows under.
-OWN_DIALS = ("gradient_accumulation_steps", "weight_decay", "warmup_steps", "lr_scheduler_type", "learning_rate", "seed")
+OWN_DIALS = (
+    "gradient_accumulation_steps",
+    "weight_decay",
+    "warmup_steps",
+    "lr_scheduler_type",
+    "learning_rate",
+    "seed",
+)
 # The tiny model's random weights are so small that all its answers are alike, and its gradients shorter than the clip
 # at 1.0. Times this they are 20 to 50 long at every step, and its answers differ from review to review.
 SPREAD = 12.0

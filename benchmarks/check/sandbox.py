@@ -28,7 +28,16 @@ STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
 
 NETWORK = ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo")
-PROCESSES = ("subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn")
+PROCESSES = (
+    "subprocess.Popen",
+    "os.system",
+    "os.exec",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.fork",
+    "os.forkpty",
+    "pty.spawn",
+)
 # Which of an event's arguments are paths that it changes.
 CHANGES = {
     "os.chmod": (0,),
@@ -100,11 +109,19 @@ def lock(own_folder: Path, own_files: Iterable[str], on_refusal: Callable[[str],
             return f"it tried to start a process ({event})"
         if event in ("os.kill", "os.killpg", "signal.pthread_kill"):
             number = arguments[0]
-            return None if event == "os.kill" and parent_of(number) == getpid() else f"it tried to end a process ({event})"
+            return (
+                None
+                if event == "os.kill" and parent_of(number) == getpid()
+                else f"it tried to end a process ({event})"
+            )
         return None
 
     def hook(event: str, arguments: tuple) -> None:
-        if event != "open" and event not in CHANGES and not event.startswith(("socket.", "os.", "subprocess.", "pty.")):
+        if (
+            event != "open"
+            and event not in CHANGES
+            and not event.startswith(("socket.", "os.", "subprocess.", "pty."))
+        ):
             return
         what = refused(event, arguments)
         if what is None:

@@ -8,7 +8,7 @@ and no random number drawn.
 The events, in the order in which they happen:
 
 - `weights`: all of them, when they are not those of the last such event.
-- `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; whether in train
+- `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; in train
   mode (`training`), which modules are in the other mode (`others`), whether gradients are on, autocast's type, the
   files whose code called it.
 - `backward`: the value (`loss`), the gradients before it (`before.*`, left out where they are zero) and after it

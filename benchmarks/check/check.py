@@ -1,0 +1,139 @@
+"""`sameloop check`: run a loop apart, go through its tape, and say what is right and what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.check.job import job_config, make_job
+from benchmarks.check.rubric import DIFFERENT, EQUIVALENT, FAILED, IDENTICAL, Result, make_rubric
+from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
+from benchmarks.check.tape import Event, TapeDamaged, read_tape
+from shared.children import ROOT
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.page import PACKAGES
+
+
+def check(
+    file: Path | None,
+    dials: Mapping[str, Any] | None = None,
+    *,
+    pieces: Sequence[tuple[str, str]] = (),
+    points: Mapping[str, float] | None = None,
+    seconds: float = SECONDS,
+    megabytes: int = MEGABYTES,
+) -> Result:
+    """Run a loop and judge it.
+
+    Args:
+        file: the loop's; None: the package's page by hand.
+        dials: of the job, as `job_config` takes them.
+        pieces: what of its text is replaced by what, for the gallery of mistakes; then it may be one of the package's.
+        points: what an item is worth; 1 if it is not named.
+        seconds, megabytes: what its process may take.
+
+    Raises:
+        SameLoopError: the file is not there, or a dial is wrong.
+    """
+    dials = dict(dials or {})
+    config = job_config(**dials)
+    if file is not None and not file.is_file():
+        raise SameLoopError(f"{file}: there is no such file; `sameloop start` writes one to begin with")
+    with running(file, dials, pieces, seconds, megabytes) as outcome:
+        name = "manual_loop/train.py" if file is None else file.name
+        return _judged(name, outcome, config, points, None if pieces else file)
+
+
+def _judged(
+    name: str, outcome: Outcome, config: RunConfig, points: Mapping[str, float] | None, own: Path | None
+) -> Result:
+    """Go through the tape; `own`: the loop's file, None if the package's pages may have called the model."""
+    import torch
+
+    from benchmarks.check.judge import Judge
+
+    threads = torch.get_num_threads()
+    # As many as the loop had: another number rounds otherwise.
+    torch.set_num_threads(1)
+    judge = Judge(make_job(config))
+    events: list[Event] = []
+    why = ""
+    log = None
+    try:
+        events = list(read_tape(outcome.tape))
+        last = events[-1] if events else None
+        if last is not None and last.kind == "returned":
+            log = last["log"]
+        why = _why_failed(outcome, events, own)
+        judge.judge([each for each in events if each.kind not in ("begin", "refused", "returned", "raised")], log)
+    except (TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        if isinstance(error, TapeDamaged) or not _is_whole(events):
+            why = why or f"what was recorded of it is damaged ({error}): the loop has tampered with it"
+        else:
+            raise
+    finally:
+        torch.set_num_threads(threads)
+    if not why and not judge.reached >= {"step", "forward"}:
+        why = "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
+    rubric = make_rubric(judge.findings, judge.reached, points)
+    failed = any(row["status"] == "fail" for row in rubric)
+    verdict = FAILED if why else DIFFERENT if failed else IDENTICAL if judge.exact else EQUIVALENT
+    if verdict in (IDENTICAL, EQUIVALENT) and any(row["status"] != "pass" for row in rubric):
+        verdict, why = FAILED, "not every phase of a training was seen"
+    raised = next((each for each in events if each.kind == "raised"), None)
+    return Result(
+        name=name,
+        verdict=verdict,
+        rubric=rubric,
+        score=0.0 if verdict == FAILED else float(sum(row["points"] for row in rubric)),
+        most=float(sum(row["most"] for row in rubric)),
+        seconds=outcome.seconds,
+        why=why,
+        peak_mb=outcome.peak_mb,
+        rounding=judge.rounding,
+        output=outcome.output,
+        traceback=raised["traceback"] if raised else "",
+        refused=[each["what"] for each in events if each.kind == "refused"],
+    )
+
+
+def _who_else(events: Sequence[Event], own: Path) -> str | None:
+    """Who has called the model in place of the loop, if it is one who must not."""
+    callers = {caller for event in events if event.kind == "forward" for caller in event["callers"]}
+    for caller in callers - {str(own.resolve())}:
+        if caller.replace("\\", "/").endswith("transformers/trainer.py"):
+            return "transformers' Trainer"
+        if any(Path(caller).is_relative_to(ROOT / package) for package in PACKAGES):
+            return "SameLoop's own loop"
+    return None
+
+
+def _is_whole(events: Sequence[Event]) -> bool:
+    """Whether a tape's events come in an order in which the watch writes them."""
+    return bool(events) and events[0].kind == "begin" and events[-1].kind in ("returned", "raised")
+
+
+def _why_failed(outcome: Outcome, events: Sequence[Event], own: Path | None) -> str:
+    """Why there is no verdict, in one sentence; empty if there can be one."""
+    if outcome.stopped:
+        return outcome.stopped
+    refused = next((each["what"] for each in events if each.kind == "refused"), None)
+    if refused:
+        return refused
+    if own is not None and (other := _who_else(events, own)):
+        return f"it does not train by itself: {other} does"
+    if not events:
+        return (
+            f"its process ended before the loop began (exit status {outcome.status}): {outcome.output[-300:].strip()}"
+        )
+    last = events[-1]
+    if last.kind == "raised":
+        if last["type"] == "MemoryError" or "alloc" in last["line"] and "memory" in last["line"]:
+            return f"it took too much memory ({last['line']})"
+        return last["line"]
+    if last.kind != "returned":
+        how = f"signal {-outcome.status}" if outcome.status < 0 else f"exit status {outcome.status}"
+        return f"it ended its process before the training was done ({how})"
+    return ""

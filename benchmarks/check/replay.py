@@ -1,0 +1,143 @@
+"""The right step, done from wherever another loop stands.
+
+A whole run of the right loop would part from another one at its first difference and tell nothing of what comes after.
+So every step is done again from the other loop's own weights, batch, random state and gradients: what differs then is
+what this step does wrong, and what it has inherited is equal on both sides.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.check.job import Job
+from manual_loop.forward import forward
+from manual_loop.optimizer import adamw_settings, make_optimizer, parameter_groups
+from manual_loop.schedule import make_schedule
+
+Tensors = Mapping[str, torch.Tensor]
+CPU = torch.device("cpu")
+
+
+class Pass(NamedTuple):
+    """What came of a batch.
+
+    Attributes:
+        logits: (batch, classes).
+        loss: the value to hand to `backward()`, a scalar.
+        gradients: of every parameter, those that were there before added.
+    """
+
+    logits: torch.Tensor
+    loss: torch.Tensor
+    gradients: dict[str, torch.Tensor]
+
+
+class Reference:
+    """The right loop of a job, put to one place after the other.
+
+    Its optimizer has seen all gradients that it was given so far, in order: its averages are those that the right
+    optimizer would have after the other loop's own gradients.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._model, self._config = job.model, job.config
+        self._parameters = dict(job.model.named_parameters())
+        self.first_weights = {name: each.detach().clone() for name, each in self._parameters.items()}
+        groups = parameter_groups(job.model, job.config)
+        if job.config.optim == "adamw_torch_fused":
+            self._optimizer = torch.optim.AdamW(groups, **adamw_settings(job.config), fused=True)
+        else:
+            self._optimizer = make_optimizer(groups, job.config)
+
+    def settings(self, name: str) -> dict:
+        """What the right optimizer's group that holds a parameter is set to."""
+        wanted = self._parameters[name]
+        group = next(each for each in self._optimizer.param_groups if any(wanted is held for held in each["params"]))
+        return {key: value for key, value in group.items() if key != "params"}
+
+    def batch(
+        self,
+        weights: Tensors,
+        inputs: Tensors,
+        rng: torch.Tensor,
+        training: bool,
+        others: Sequence[str],
+        share: int,
+        before: Tensors,
+        scale: float = 1.0,
+    ) -> Pass:
+        """Forward and backward pass of one batch.
+
+        Args:
+            weights: what they are at that moment.
+            inputs: `input_ids` and `attention_mask`, both (batch, tokens), and `labels` (batch,).
+            rng: torch's random state before the pass.
+            training: the model's mode.
+            others: the modules that are in the other one.
+            share: by how many the loss is divided: the batches of this step.
+            before: the gradients that the backward pass adds to.
+            scale: the loss is multiplied by it, 1 or the factor by which another loop's is wrong.
+        """
+        self._put(weights, before)
+        self._model.train(training)
+        for name, module in self._model.named_modules():
+            if name in others:
+                module.training = not training
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(rng)
+            loss, logits = forward(self._model, dict(inputs), CPU, self._config)
+        loss = loss / share
+        (loss if scale == 1.0 else loss * scale).backward()
+        return Pass(logits.detach(), loss.detach(), self._gradients())
+
+    def clipped(self, gradients: Tensors) -> dict[str, torch.Tensor]:
+        """What the clip makes of gradients."""
+        self._put({}, gradients)
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm or math.inf)
+        return self._gradients()
+
+    def step(self, weights: Tensors, gradients: Tensors, learning_rate: float) -> dict[str, torch.Tensor]:
+        """The weights after the optimizer's step."""
+        self._put(weights, gradients)
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate
+        self._optimizer.step()
+        return {name: each.detach().clone() for name, each in self._parameters.items()}
+
+    @torch.no_grad()
+    def answers(self, weights: Tensors, inputs: Tensors) -> torch.Tensor:
+        """The logits (batch, classes) of an evaluation; without dropout."""
+        self._put(weights, {})
+        self._model.eval()
+        return self._model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
+
+    def learning_rates(self, steps: int) -> list[float]:
+        """The learning rate of each of so many steps."""
+        if steps < 1:
+            return []
+        config = self._config
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.learning_rate)
+        if config.lr_scheduler_type == "linear" and config.warmup_steps == 0:
+            scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (steps - step) / steps)
+        else:
+            scheduler = make_schedule(optimizer, steps, config)
+        found = []
+        for _ in range(steps):
+            found.append(float(optimizer.param_groups[0]["lr"]))
+            optimizer.step()
+            scheduler.step()
+        return found
+
+    @torch.no_grad()
+    def _put(self, weights: Tensors, gradients: Tensors) -> None:
+        for name, parameter in self._parameters.items():
+            if name in weights:
+                parameter.copy_(weights[name])
+            parameter.grad = gradients[name].clone() if name in gradients else None
+
+    def _gradients(self) -> dict[str, torch.Tensor]:
+        return {name: each.grad.clone() for name, each in self._parameters.items() if each.grad is not None}

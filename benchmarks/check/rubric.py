@@ -1,0 +1,156 @@
+"""What comes of a check: one line per phase, with evidence, a cause in words, and a question that leads to the line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+# The phases that a loop is judged by, in the names of the two pages' comments (`benchmarks.pages.alignment`).
+ITEMS = (
+    "seed",
+    "shuffle",
+    "batch",
+    "collator",
+    "device",
+    "train mode",
+    "forward",
+    "loss",
+    "backward",
+    "clip",
+    "step",
+    "optimizer",
+    "schedule step",
+    "zero",
+    "evaluate",
+)
+PASS, FAIL, NOT_REACHED = "pass", "fail", "not reached"
+IDENTICAL, EQUIVALENT, DIFFERENT, FAILED = "identical", "equivalent", "different", "failed"
+GOOD = (IDENTICAL, EQUIVALENT)
+
+# Questions, not answers: where to look, and what to ask there.
+HINTS = {
+    "seed": "How often does your loop set a seed, and what does dropout draw after each time?",
+    "shuffle": "Who decides in which order an epoch's reviews come, and what does it draw from at the next epoch?",
+    "batch": "Write down the reviews of every batch of one epoch: is each of the slice there, and only once?",
+    "collator": "What does a batch look like whose reviews have 12 and 40 tokens? Print the ids and their shape.",
+    "device": "Where is the model, and where is the batch?",
+    "train mode": "Print model.training in every step. Who has changed it last?",
+    "forward": "What does the model need besides the ids to tell a word from padding?",
+    "loss": "If a step is made from several batches, what should the sum of their losses be? And who still holds them?",
+    "backward": "What is in p.grad right before the backward pass, and what right after it?",
+    "clip": "Print the norm of all gradients together when optimizer.step() is called. How long may it be?",
+    "step": "How many batches go into one step, and what happens after an epoch's last batch?",
+    "optimizer": "Print optimizer.param_groups without the parameters. Which of these values have you chosen yourself?",
+    "schedule step": "Print the learning rate of every step. What should the first be, what the last, how many are there?",
+    "zero": "When has p.grad been emptied last before this backward pass?",
+    "evaluate": "Do the mean by hand for three batches of 8, 8 and 5 reviews. In which mode is the model, and who counts?",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is wrong.
+
+    Attributes:
+        item: the phase.
+        step: the optimizer step, from 1, at which it is seen first; None: it is about the whole run.
+        cause: what is wrong, in words.
+        student, right: the two values, as they are shown.
+    """
+
+    item: str
+    step: int | None
+    cause: str
+    student: str = ""
+    right: str = ""
+
+
+@dataclass
+class Result:
+    """What a check says of a loop.
+
+    Attributes:
+        name: the file's name.
+        verdict: `identical`: every step has the right one's bits; `equivalent`: up to rounding; `different`;
+            `failed`: there was nothing to judge to the end.
+        rubric: a row per item: `item`, `status`, `cause`, `step`, `student`, `right`, `points`, `most`.
+        score, most: the points, and how many there are.
+        seconds: that the loop's process took, imports included.
+        why: of a loop that failed, in one sentence.
+        peak_mb: the most memory that it had, in MB.
+        rounding: the largest difference that was put down to rounding, relative.
+        output: what the loop printed, in part.
+        traceback: where it crashed; empty if it did not.
+    """
+
+    name: str
+    verdict: str
+    rubric: list[dict[str, Any]]
+    score: float
+    most: float
+    seconds: float
+    why: str = ""
+    peak_mb: float = 0.0
+    rounding: float = 0.0
+    output: str = ""
+    traceback: str = ""
+    refused: list[str] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[str]:
+        """The items that failed."""
+        return [row["item"] for row in self.rubric if row["status"] == FAIL]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--format json` prints it."""
+        fields = ("item", "status", "cause", "step", "student", "right")
+        return {
+            "file": self.name,
+            "verdict": self.verdict,
+            "why": self.why or None,
+            "rubric": [{name: row[name] for name in fields} for row in self.rubric],
+            "score": self.score,
+            "max_score": self.most,
+            "seconds": round(self.seconds, 2),
+            "peak_memory_mb": round(self.peak_mb),
+            "rounding": self.rounding,
+        }
+
+
+def make_rubric(
+    findings: Iterable[Finding], reached: Iterable[str], points: Mapping[str, float] | None = None
+) -> list[dict[str, Any]]:
+    """A row per item; of several findings of one item the first counts.
+
+    Args:
+        findings: in the order in which they were made.
+        reached: the items of which there was something to judge.
+        points: what an item is worth; 1 if it is not named.
+    """
+    by_item: dict[str, Finding] = {}
+    for finding in findings:
+        by_item.setdefault(finding.item, finding)
+    reached = set(reached)
+    rows = []
+    for item in ITEMS:
+        found, most = by_item.get(item), (points or {}).get(item, 1)
+        status = FAIL if found else PASS if item in reached else NOT_REACHED
+        rows.append(
+            {
+                "item": item,
+                "status": status,
+                "cause": found.cause if found else None,
+                "step": found.step if found else None,
+                "student": found.student if found else None,
+                "right": found.right if found else None,
+                "points": most if status == PASS else 0,
+                "most": most,
+            }
+        )
+    return rows
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 batch`, `8 batches`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('ch') else 's'}"

@@ -1,0 +1,138 @@
+"""Telling which reviews a batch holds, and what the batch should have looked like."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+
+# Who pads to a multiple of so many tokens does it for speed on a GPU, and changes nothing.
+MULTIPLE = 8
+
+
+class Difference(NamedTuple):
+    """How a batch is not the right one: the phase whose fault it is, the cause, and the two values."""
+
+    item: str
+    cause: str
+    student: str
+    right: str
+
+
+class Slice:
+    """A slice of reviews, known by their tokens.
+
+    Args:
+        rows: each with `input_ids` and `labels`.
+        pad: the padding token's number.
+
+    Raises:
+        ValueError: two reviews have equal tokens, so one could not be told from the other.
+    """
+
+    def __init__(self, rows: Iterable[Mapping[str, Any]], pad: int) -> None:
+        self._pad = pad
+        self._tokens: list[tuple[int, ...]] = []
+        self._labels: list[int] = []
+        for row in rows:
+            self._tokens.append(tuple(map(int, row["input_ids"])))
+            self._labels.append(int(row["labels"]))
+        self._numbers = {tokens: number for number, tokens in enumerate(self._tokens)}
+        if len(self._numbers) != len(self._tokens):
+            raise ValueError("two reviews of the slice have equal tokens")
+
+    def __len__(self) -> int:
+        return len(self._tokens)
+
+    def reviews(self, tensors: Mapping[str, torch.Tensor]) -> list[int | None]:
+        """The number of each review of a batch in the slice; None for one that is not in it."""
+        ids = tensors.get("inputs.input_ids")
+        if ids is None or ids.dim() != 2:
+            return []
+        rows = [tuple(token for token in row if token != self._pad) for row in ids.tolist()]
+        return [self._numbers.get(row, self._cut(row)) for row in rows]
+
+    def holds(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        """Whether a batch holds a review of the slice."""
+        return any(review is not None for review in self.reviews(tensors))
+
+    def is_sorted(self, order: Sequence[int]) -> bool:
+        """Whether reviews come by label or by length, in either direction."""
+        by_label = [self._labels[number] for number in order]
+        by_length = [len(self._tokens[number]) for number in order]
+        return len(set(by_label)) > 1 and any(
+            keys in (sorted(keys), sorted(keys, reverse=True)) for keys in (by_label, by_length)
+        )
+
+    def right_inputs(
+        self, tensors: Mapping[str, torch.Tensor], reviews: Sequence[int | None]
+    ) -> tuple[dict[str, torch.Tensor] | None, Difference | None]:
+        """What a batch of these reviews is, as wide as the loop has made it, and how the loop's batch differs.
+
+        Returns:
+            `input_ids` and `attention_mask` (batch, tokens) and `labels` (batch,), None if the reviews are unknown;
+            and the difference, None if there is none.
+        """
+        ids = tensors.get("inputs.input_ids")
+        if ids is None:
+            return None, Difference("forward", "the model is called without input_ids", "none", "input_ids")
+        if any(review is None for review in reviews) or not reviews:
+            return None, Difference(
+                "collator",
+                "the batch holds tokens that are of no review of the slice",
+                str(ids[0, :6].tolist()),
+                "the reviews' own input_ids",
+            )
+        tokens = [self._tokens[review] for review in reviews]
+        longest, width = max(map(len, tokens)), ids.shape[1]
+        labels = torch.tensor([self._labels[review] for review in reviews])
+        right = self._padded(tokens, width if width >= longest else longest)
+        difference = None
+        if width < longest:
+            cause = "reviews are cut: the batch is narrower than its longest review"
+            difference = Difference("collator", cause, f"{width} tokens", f"{longest} tokens")
+        elif not torch.equal(ids, right["input_ids"]):
+            cause = "the padding is not at the end of the reviews, or not the tokenizer's padding token"
+            difference = Difference(
+                "collator", cause, str(ids[0].tolist()[:6]), str(right["input_ids"][0].tolist()[:6])
+            )
+        elif width > math.ceil(longest / MULTIPLE) * MULTIPLE:
+            cause = "the batch is padded beyond its longest review: to one length for all batches"
+            difference = Difference("collator", cause, f"{width} tokens", f"{longest} tokens")
+        else:
+            difference = self._of_mask(tensors.get("inputs.attention_mask"), right["attention_mask"])
+        given = tensors.get("inputs.labels")
+        if difference is None and given is not None and not torch.equal(given.flatten().long(), labels):
+            cause = "the labels are not those of the batch's reviews"
+            difference = Difference("collator", cause, str(given.flatten().tolist()), str(labels.tolist()))
+        return {**right, "labels": labels}, difference
+
+    def _of_mask(self, mask: torch.Tensor | None, right: torch.Tensor) -> Difference | None:
+        shown = "1 for every token of a review, 0 for padding"
+        if mask is None:
+            if right.all():
+                return None
+            cause = "the attention mask is not handed to the model: padding counts as words"
+            return Difference("forward", cause, "no mask", shown)
+        if mask.shape == right.shape and torch.equal(mask.bool(), right.bool()):
+            return None
+        cause = "the attention mask is wrong"
+        if mask.shape == right.shape and mask.bool().all():
+            cause += ": all ones, so padding counts as words"
+        elif mask.shape == right.shape and torch.equal(mask.bool(), ~right.bool()):
+            cause += ": inverted, so only padding counts"
+        return Difference("forward", cause, str(mask.flatten().tolist()[:8]), shown)
+
+    def _padded(self, tokens: Sequence[tuple[int, ...]], width: int) -> dict[str, torch.Tensor]:
+        ids = torch.tensor([[*row, *[self._pad] * (width - len(row))] for row in tokens])
+        mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in tokens])
+        return {"input_ids": ids, "attention_mask": mask}
+
+    def _cut(self, row: tuple[int, ...]) -> int | None:
+        """The review that begins with these tokens, if it is plain which."""
+        if len(row) < 4:
+            return None
+        begun = [number for number, tokens in enumerate(self._tokens) if tokens[: len(row) - 1] == row[:-1]]
+        return begun[0] if len(begun) == 1 else None
