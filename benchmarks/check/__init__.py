@@ -1,4 +1,4 @@
-"""Judging somebody's own training loop: it runs apart, is watched, and each of its steps is held against the right one.
+"""Judging somebody's own training loop: it runs apart, is watched, and each step is held against the right one.
 
 `job` is what a loop is given, `watch` what is kept of its run, `tape` the file in between, `child` and `sandbox` the
 process it runs in, `runner` who starts and limits that. `replay` does a step as it should have been, `judge` goes

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.check.child import record
 from benchmarks.check.job import job_config, make_job
-from benchmarks.check.rubric import DIFFERENT, EQUIVALENT, FAILED, IDENTICAL, Result, make_rubric
+from benchmarks.check.rubric import (
+    DIFFERENT,
+    EQUIVALENT,
+    FAIL,
+    FAILED,
+    IDENTICAL,
+    NOT_REACHED,
+    PASS,
+    Result,
+    make_rubric,
+)
 from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
-from benchmarks.check.tape import Event, TapeDamaged, read_tape
+from benchmarks.check.tape import Event, TapeDamaged, TapeWriter, read_tape
 from shared.children import ROOT
 from shared.config import RunConfig
-from shared.errors import SameLoopError
-from shared.page import PACKAGES
+from shared.errors import SameLoopError, shown
+from shared.page import PACKAGES, Page
+
+# What a tape holds besides the training.
+NOT_JUDGED = ("begin", "refused", "returned", "raised")
 
 
 def check(
     file: Path | None,
     dials: Mapping[str, Any] | None = None,
     *,
-    pieces: Sequence[tuple[str, str]] = (),
     points: Mapping[str, float] | None = None,
     seconds: float = SECONDS,
     megabytes: int = MEGABYTES,
@@ -30,7 +45,6 @@ def check(
     Args:
         file: the loop's; None: the package's page by hand.
         dials: of the job, as `job_config` takes them.
-        pieces: what of its text is replaced by what, for the gallery of mistakes; then it may be one of the package's.
         points: what an item is worth; 1 if it is not named.
         seconds, megabytes: what its process may take.
 
@@ -41,12 +55,38 @@ def check(
     config = job_config(**dials)
     if file is not None and not file.is_file():
         raise SameLoopError(f"{file}: there is no such file; `sameloop start` writes one to begin with")
-    with running(file, dials, pieces, seconds, megabytes) as outcome:
+    with running(file, dials, seconds, megabytes) as outcome:
         name = "manual_loop/train.py" if file is None else file.name
-        return _judged(name, outcome, config, points, None if pieces else file)
+        return judged(name, outcome, config, points, file)
 
 
-def _judged(
+def check_page(page: Page, dials: Mapping[str, Any] | None = None) -> Result:
+    """Run a page of ours, perhaps with a mistake planted, in this process, and judge it as `check` does.
+
+    For the gallery and for tests: what is trusted needs no process of its own, whose imports take most of a check.
+
+    Raises:
+        SameLoopError: a dial is wrong.
+    """
+    import torch
+
+    config = job_config(**(dials or {}))
+    threads, started = torch.get_num_threads(), time.monotonic()
+    torch.set_num_threads(1)
+    try:
+        with tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder, torch.random.fork_rng(devices=[]):
+            tape = Path(folder) / "tape"
+            with tape.open("wb") as file:
+                writer = TapeWriter(file)
+                writer.write("begin", {})
+                record(page, make_job(config), writer, Path(folder))
+            outcome = Outcome(tape, None, 0, "", time.monotonic() - started, 0.0)
+            return judged(page.name, outcome, config, None, None)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def judged(
     name: str, outcome: Outcome, config: RunConfig, points: Mapping[str, float] | None, own: Path | None
 ) -> Result:
     """Go through the tape; `own`: the loop's file, None if the package's pages may have called the model."""
@@ -57,31 +97,29 @@ def _judged(
     threads = torch.get_num_threads()
     # As many as the loop had: another number rounds otherwise.
     torch.set_num_threads(1)
-    judge = Judge(make_job(config))
     events: list[Event] = []
-    why = ""
-    log = None
+    log, why = None, ""
     try:
-        events = list(read_tape(outcome.tape))
-        last = events[-1] if events else None
-        if last is not None and last.kind == "returned":
-            log = last["log"]
-        why = _why_failed(outcome, events, own)
-        judge.judge([each for each in events if each.kind not in ("begin", "refused", "returned", "raised")], log)
-    except (TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        if isinstance(error, TapeDamaged) or not _is_whole(events):
-            why = why or f"what was recorded of it is damaged ({error}): the loop has tampered with it"
-        else:
-            raise
+        with torch.random.fork_rng(devices=[]):
+            judge = Judge(make_job(config))
+            try:
+                events = list(read_tape(outcome.tape))
+                log = events[-1]["log"] if events and events[-1].kind == "returned" else None
+                why = _why_failed(outcome, events, own)
+                judge.judge([each for each in events if each.kind not in NOT_JUDGED], log)
+            except (TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+                # What the watch writes fits together; if it does not, another hand has written.
+                what = f"{type(error).__name__}: {shown(error, 80)}"
+                why = why or f"what was recorded of it does not fit together ({what}): it has tampered with the record"
     finally:
         torch.set_num_threads(threads)
     if not why and not judge.reached >= {"step", "forward"}:
         why = "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
     rubric = make_rubric(judge.findings, judge.reached, points)
-    failed = any(row["status"] == "fail" for row in rubric)
-    verdict = FAILED if why else DIFFERENT if failed else IDENTICAL if judge.exact else EQUIVALENT
-    if verdict in (IDENTICAL, EQUIVALENT) and any(row["status"] != "pass" for row in rubric):
-        verdict, why = FAILED, "not every phase of a training was seen"
+    statuses = {row["status"] for row in rubric}
+    if not why and statuses == {PASS, NOT_REACHED}:
+        why = "not every phase of a training was seen"
+    verdict = FAILED if why else DIFFERENT if FAIL in statuses else IDENTICAL if judge.exact else EQUIVALENT
     raised = next((each for each in events if each.kind == "raised"), None)
     return Result(
         name=name,
@@ -93,9 +131,9 @@ def _judged(
         why=why,
         peak_mb=outcome.peak_mb,
         rounding=judge.rounding,
+        smallest=judge.smallest,
         output=outcome.output,
         traceback=raised["traceback"] if raised else "",
-        refused=[each["what"] for each in events if each.kind == "refused"],
     )
 
 
@@ -108,11 +146,6 @@ def _who_else(events: Sequence[Event], own: Path) -> str | None:
         if any(Path(caller).is_relative_to(ROOT / package) for package in PACKAGES):
             return "SameLoop's own loop"
     return None
-
-
-def _is_whole(events: Sequence[Event]) -> bool:
-    """Whether a tape's events come in an order in which the watch writes them."""
-    return bool(events) and events[0].kind == "begin" and events[-1].kind in ("returned", "raised")
 
 
 def _why_failed(outcome: Outcome, events: Sequence[Event], own: Path | None) -> str:
@@ -130,7 +163,7 @@ def _why_failed(outcome: Outcome, events: Sequence[Event], own: Path | None) -> 
         )
     last = events[-1]
     if last.kind == "raised":
-        if last["type"] == "MemoryError" or "alloc" in last["line"] and "memory" in last["line"]:
+        if last["type"] == "MemoryError" or ("alloc" in last["line"] and "memory" in last["line"]):
             return f"it took too much memory ({last['line']})"
         return last["line"]
     if last.kind != "returned":

@@ -1,4 +1,4 @@
-"""The process that a checked loop runs in: started by `runner`, it makes the job, locks itself up, and calls the loop."""
+"""The process that a checked loop runs in: it makes the job, locks itself up, and calls the loop."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
+from benchmarks.check.job import Job, for_a_page, job_config
 from benchmarks.check.sandbox import leave_the_network, limit_memory, lock
+from benchmarks.check.tape import TapeWriter
 from shared.errors import SameLoopError, shown
 from shared.page import Page, checked_log, own_page, package_page, train_of
 
@@ -23,8 +24,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run a loop and leave its tape.
 
     Args:
-        arguments: one, JSON: `file`, or a page of the package with `pieces` replaced; `dials`, `tape` (an open file's
-            number), `memory_mb`.
+        arguments: one, JSON: `file` (None: the package's page by hand), `dials`, `tape` (an open file's number) and
+            `memory_mb`.
     """
     given = json.loads(arguments[0])
     sys.dont_write_bytecode = True
@@ -32,16 +33,14 @@ def main(arguments: Sequence[str]) -> int:
 
     import torch
 
-    from benchmarks.check.job import for_a_page, job_config, make_job
-    from benchmarks.check.tape import TapeWriter
-    from benchmarks.check.watch import Watch
+    from benchmarks.check.job import make_job
 
     torch.set_num_threads(1)
     tape = TapeWriter(os.fdopen(given["tape"], "wb", buffering=0))
     job = make_job(job_config(**given["dials"]))
     folder = Path.cwd()
     try:
-        page = page_of(given)
+        page = package_page("manual") if given["file"] is None else own_page(Path(given["file"]))
     except SameLoopError as error:
         tape.write("raised", {"line": str(error), "traceback": "", "type": type(error).__name__})
         return 0
@@ -51,6 +50,21 @@ def main(arguments: Sequence[str]) -> int:
     limit_memory(given["memory_mb"])
     # What is written from here on is what the loop has done.
     lock(folder, page.paths.values(), lambda what: tape.write("refused", {"what": shown(what, 160)}))
+    record(page, job, tape, folder)
+    return 0
+
+
+def record(page: Page, job: Job, tape: TapeWriter, folder: Path) -> None:
+    """Call a page's `train` with the job, watched, and leave on the tape what it returned or raised.
+
+    Args:
+        page: the loop.
+        job: what it is called with.
+        tape: takes the events.
+        folder: where a page that loads its model by itself finds it.
+    """
+    from benchmarks.check.watch import Watch
+
     try:
         with page.loaded() as module:
             train, is_plain = train_of(module, page)
@@ -58,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
                 with Watch(tape.write, job.model) as watch:
                     returned = train(*job)
                     watch.finish()
-            elif page.is_own and not given.get("pieces"):
+            elif page.is_own:
                 raise SameLoopError(
                     "a loop that is checked is called with the model and the data: "
                     "train(model, tokenizer, train_dataset, eval_dataset, config)"
@@ -76,16 +90,3 @@ def main(arguments: Sequence[str]) -> int:
         tape.write("raised", {"line": line, "traceback": text, "type": type(error).__name__})
     else:
         tape.write("returned", {"log": log})
-    return 0
-
-
-def page_of(given: dict[str, Any]) -> Page:
-    """The page to run: a user's file, or the package's with pieces replaced.
-
-    Raises:
-        SameLoopError: the file cannot be a page.
-    """
-    page = package_page("manual") if given["file"] is None else own_page(Path(given["file"]))
-    for right, wrong in given.get("pieces", ()):
-        page = page.edited(right, wrong)
-    return page

@@ -224,7 +224,7 @@ class Judge:
             if missing and twice and abs(sum(sizes) - slice_size) < size:
                 self._find(
                     "shuffle",
-                    "reviews are drawn with replacement, or not from all: in an epoch some come twice and others never",
+                    "reviews are drawn with replacement: in an epoch some come twice and others never",
                     f"{plural(missing, 'review')} of epoch {number} never seen",
                     "each review once per epoch",
                     step,
@@ -285,8 +285,8 @@ class Judge:
             if state in seen:
                 self._find(
                     "seed",
-                    "the random state is the same as at an earlier step: a seed is set inside the loop, so dropout drops "
-                    "the same again",
+                    "the random state is that of an earlier step: a seed is set inside the loop, so dropout drops the "
+                    "same again",
                     f"as at step {seen[state]}",
                     "a state of its own",
                     self._step_of(batch),
@@ -328,6 +328,8 @@ class Judge:
                 self._left -= 1
                 self._judge_batch(current, event, last)
                 last, current, self._where = current, None, "backward"
+            elif event.kind == "backward" and last is not None:
+                self._judge_second_backward(event)
             elif event.kind == "clip" and self._where == "backward":
                 self._clipped_since = True
             elif event.kind == "step":
@@ -449,6 +451,19 @@ class Judge:
                 step,
             )
 
+    def _judge_second_backward(self, event: Event) -> None:
+        """A backward pass that no forward pass comes before."""
+        after = _named(event.tensors(), "after.")
+        if not self._same_gradients(after, self._after, count=False):
+            self._find(
+                "backward",
+                "there are two backward passes for one forward pass: its gradients count twice",
+                f"norm {_norm(after):.4g}",
+                f"norm {_norm(self._after):.4g}",
+                self._steps + 1,
+            )
+        self._after = after
+
     def _judge_zero(self, before: Tensors, step: int) -> None:
         """What is there before a backward pass: nothing after a step, within one what the last pass left."""
         if self._stepped:
@@ -488,7 +503,7 @@ class Judge:
     def _judge_loss(
         self, batch: Batch, loss: torch.Tensor | None, right: torch.Tensor, reviews: int, step: int
     ) -> float | None:
-        """The value that was handed to `backward()`; gives by how much it is too large, None if that cannot be said."""
+        """The value that was handed to `backward()`; gives its factor to the right one, None if that has no sense."""
         if loss is None:
             self._find("loss", "what was handed to backward() is not one number", step=step)
             return None
@@ -826,7 +841,7 @@ class Judge:
                     continue
                 cause = f"the {name} that it returns is not the mean over the reviews"
                 if abs(value - other) <= BOUND * max(1.0, abs(other)):
-                    cause = f"the {name} is the mean of the batches' {what}: the last batch, which is not full, weighs too much"
+                    cause = f"the {name} is the mean of the batches' {what}: the last one, not full, weighs too much"
                 elif abs(value - 100 * true) < 1e-2:
                     cause = f"the {name} is in per cent, not a share"
                 self.smallest.setdefault("evaluate", abs(value - true))

@@ -1,4 +1,4 @@
-"""What comes of a check: one line per phase, with evidence, a cause in words, and a question that leads to the line."""
+"""What comes of a check: a line per phase, with evidence, a cause in words, and a question that leads to the line."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ HINTS = {
     "device": "Where is the model, and where is the batch?",
     "train mode": "Print model.training in every step. Who has changed it last?",
     "forward": "What does the model need besides the ids to tell a word from padding?",
-    "loss": "If a step is made from several batches, what should the sum of their losses be? And who still holds them?",
+    "loss": "If a step is made from several batches, what should their losses add up to? And who still holds them?",
     "backward": "What is in p.grad right before the backward pass, and what right after it?",
     "clip": "Print the norm of all gradients together when optimizer.step() is called. How long may it be?",
     "step": "How many batches go into one step, and what happens after an epoch's last batch?",
-    "optimizer": "Print optimizer.param_groups without the parameters. Which of these values have you chosen yourself?",
-    "schedule step": "Print the learning rate of every step. What should the first be, what the last, how many are there?",
+    "optimizer": "Print optimizer.param_groups without the parameters. Which of the values have you chosen?",
+    "schedule step": "Print the learning rate of every step. What should the first be, what the last, and how many?",
     "zero": "When has p.grad been emptied last before this backward pass?",
-    "evaluate": "Do the mean by hand for three batches of 8, 8 and 5 reviews. In which mode is the model, and who counts?",
+    "evaluate": "Do the mean by hand for batches of 8, 8 and 5 reviews. And in which mode is the model?",
 }
 
 
@@ -82,6 +82,7 @@ class Result:
         rounding: the largest difference that was put down to rounding, relative.
         output: what the loop printed, in part.
         traceback: where it crashed; empty if it did not.
+        smallest: by item, the relative difference that a finding was made for.
     """
 
     name: str
@@ -95,7 +96,7 @@ class Result:
     rounding: float = 0.0
     output: str = ""
     traceback: str = ""
-    refused: list[str] = field(default_factory=list)
+    smallest: dict[str, float] = field(default_factory=dict)
 
     @property
     def failures(self) -> list[str]:

@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
@@ -50,7 +50,6 @@ class Outcome(NamedTuple):
 def running(
     file: Path | None,
     dials: Mapping[str, Any],
-    pieces: Sequence[tuple[str, str]] = (),
     seconds: float = SECONDS,
     megabytes: int = MEGABYTES,
 ) -> Iterator[Outcome]:
@@ -59,7 +58,6 @@ def running(
     Args:
         file: the loop's; None: the package's page by hand.
         dials: of the job, as `job_config` takes them.
-        pieces: what of its text is replaced by what.
         seconds, megabytes: more than this it may not have.
     """
     with tempfile.TemporaryDirectory(prefix="sameloop-check-", ignore_cleanup_errors=True) as folder:
@@ -70,7 +68,6 @@ def running(
         with tape.open("wb") as file_of_tape:
             given = {
                 "file": None if file is None else str(file.resolve()),
-                "pieces": list(pieces),
                 "dials": dict(dials),
                 "tape": file_of_tape.fileno(),
                 "memory_mb": megabytes,

@@ -21,6 +21,7 @@ The events, in the order in which they happen:
 
 from __future__ import annotations
 
+import functools
 import gc
 import inspect
 import sys
@@ -219,9 +220,15 @@ class Watch:
         self._write("backward", {}, tensors)
 
     def _clip(self, original: Callable) -> Callable:
-        def clip(parameters: Any, limit: Any, *args: Any, **kwargs: Any) -> Any:
+        # The names of torch's own parameters, which a loop may use.
+        limit_of = inspect.signature(original)
+
+        @functools.wraps(original)
+        def clip(*args: Any, **kwargs: Any) -> Any:
+            given = limit_of.bind_partial(*args, **kwargs).arguments
+            limit = given.get("max_norm", given.get("clip_value", 0.0))
             self._write("clip", {"function": original.__name__, "limit": float(limit)}, None)
-            return original(parameters, limit, *args, **kwargs)
+            return original(*args, **kwargs)
 
         return clip
 
