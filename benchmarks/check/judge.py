@@ -529,7 +529,7 @@ class Judge:
     def _judge_step(self, event: Event, last: Batch | None) -> None:
         """The optimizer is called: with which gradients, and at which learning rate."""
         self._settle_step(self._weights)
-        self.reached |= {"step", "clip", "schedule step", "optimizer"}
+        self.reached |= {"step", "schedule step", "optimizer"}
         self._steps += 1
         step = self._steps
         self._in_order = True
@@ -549,7 +549,8 @@ class Judge:
                 step,
             )
         gradients = _named(event.tensors(), "gradients.")
-        if self._is_float32 and self._after:
+        if self._is_float32 and self._after and self._since == (last.share if last is not None and last.ends else 0):
+            self.reached.add("clip")
             self._judge_clip(gradients, step)
         self._clipped_since = False
         rate = float(event["groups"][0]["settings"].get("lr") or 0.0) if event["groups"] else 0.0
@@ -676,6 +677,10 @@ class Judge:
         if self._fits(self._rates, right) or self._fits(self._rates, own):
             self.exact = False
             return
+        if not self._grouping_is_right:
+            # Steps at the wrong places have moved the schedule's, too.
+            self.reached.discard("schedule step")
+            return
         base = self._config.learning_rate
         wrong = next(
             (k for k, (a, b) in enumerate(zip(self._rates, right, strict=False)) if not _near(a, b, base)), None
@@ -683,7 +688,7 @@ class Judge:
         wrong = len(right) if wrong is None else wrong
         self._find(
             "schedule step",
-            self._why_other_rates(right, wrong),
+            self._why_other_rates(right),
             f"learning rate {self._rates[min(wrong, len(self._rates) - 1)]:.6g}",
             f"learning rate {right[min(wrong, len(right) - 1)]:.6g}",
             wrong + 1,
@@ -694,35 +699,37 @@ class Judge:
             _near(a, b, self._config.learning_rate) for a, b in zip(rates, right, strict=False)
         )
 
-    def _why_other_rates(self, right: list[float], wrong: int) -> str:
+    def _why_other_rates(self, right: list[float]) -> str:
         rates, config = self._rates, self._config
         total, per_step = len(right), config.gradient_accumulation_steps
         per_epoch = math.ceil(self._per_epoch / per_step)
         wanted = config.learning_rate
-        shorter = self._reference.learning_rates(per_epoch)
         candidates = {
             "the learning rate never changes: call scheduler.step() after every step": [rates[0]] * total,
             "the schedule is one step ahead": [*right[1:], 0.0],
             "the schedule is one step behind": [right[0], *right[:-1]],
             "the schedule is moved once per epoch, not after every step": [
-                self._reference.learning_rates(total)[k // per_epoch] for k in range(total)
+                right[k // per_epoch] for k in range(total)
             ],
             "the schedule falls within one epoch: its total is the steps of one epoch, not of all": [
-                *shorter,
+                *self._reference.learning_rates(per_epoch),
                 *([0.0] * (total - per_epoch)),
-            ],
-            "the schedule is moved after every batch, not after every step": [
-                self._reference.learning_rates(total)[min(k * per_step, total - 1)] for k in range(total)
             ],
             "the schedule counts batches, not steps: it falls too slowly": self._reference.learning_rates(
                 self._per_epoch * self._epochs
             )[:total],
         }
+        if per_step > 1:
+            beyond = self._reference.learning_rates(total, total * per_step + 1)
+            for first in (0, per_step):
+                candidates["the schedule is moved after every batch, not after every step" + " " * bool(first)] = [
+                    beyond[k * per_step + first] for k in range(total)
+                ]
         if rates[0] == rates[-1] and rates[0] != wanted and len(set(rates)) == 1 and right[0] != right[-1]:
             return next(iter(candidates))
         for text, candidate in candidates.items():
-            if self._fits(rates[: wrong + 3], candidate[: len(rates)][: max(wrong + 3, 4)]):
-                return text
+            if self._fits(rates, candidate):
+                return text.strip()
         if not _near(rates[0], right[0], wanted) and config.warmup_steps == 0:
             return "the first step does not have config.learning_rate: a warm-up, or another rate"
         return "the schedule has another shape: check its warm-up and its total number of steps"

@@ -115,10 +115,8 @@ class Reference:
         self._model.eval()
         return self._model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
 
-    def learning_rates(self, steps: int) -> list[float]:
-        """The learning rate of each of so many steps."""
-        if steps < 1:
-            return []
+    def learning_rates(self, steps: int, count: int | None = None) -> list[float]:
+        """The learning rates of a schedule over so many steps, the first `count` of them; None: all."""
         config = self._config
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.learning_rate)
         if config.lr_scheduler_type == "linear" and config.warmup_steps == 0:
@@ -126,7 +124,7 @@ class Reference:
         else:
             scheduler = make_schedule(optimizer, steps, config)
         found = []
-        for _ in range(steps):
+        for _ in range(steps if count is None else count):
             found.append(float(optimizer.param_groups[0]["lr"]))
             optimizer.step()
             scheduler.step()
