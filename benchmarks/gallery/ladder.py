@@ -41,14 +41,20 @@ AS_MINIMAL = {
     "logging_strategy": "no",
     "save_strategy": "no",
 }
+# With batches of 8, no gradient of the tiny model is longer than 1: a clip that never acts cannot be missed.
+FOR_TINY = {"per_device_train_batch_size": 4}
 # The dials that `minimal.py` takes from its config or that decide before it begins.
 DIALS = (
     *("preset", "dataset", "dataset_config", "dataset_revision", "text_column", "label_column"),
     *("model", "model_revision", "train_size", "eval_size", "max_length", "slice_seed"),
     *("per_device_train_batch_size", "per_device_eval_batch_size", "learning_rate", "seed", "full_determinism"),
 )
-# What a step is made of, in causal order, as benchmarks.judge.verdict compares it.
-IN_A_STEP = ("batch", "mode", "rng", "forward_losses", "losses", "grad_norm", "learning_rate")
+# What a step and the evaluation after it are made of, in causal order, as benchmarks.judge.verdict compares them.
+IN_A_STEP = (
+    *("batch", "mode", "rng", "forward_losses", "losses", "grad_norm", "learning_rate"),
+    *("eval_forward_batch", "eval_forward_mode", "eval_forward_logits", "eval_forward_loss", "eval_forward_accuracy"),
+    *("eval_loss", "eval_accuracy"),
+)
 
 
 class Rung(NamedTuple):
@@ -86,10 +92,6 @@ RUNGS: dict[str, Rung] = {
         ),
         "Trainer seeds before it trains; without, dropout draws from wherever loading the model has left off.",
     ),
-    "clip": Rung(
-        (("            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", ""),),
-        "Trainer scales gradients down to norm 1 before every step, though nobody has asked it to.",
-    ),
     "weight_decay": Rung(
         ((", weight_decay=0", ""),),
         "Trainer's AdamW does not decay weights by default; torch's AdamW does, by 0.01.",
@@ -97,6 +99,10 @@ RUNGS: dict[str, Rung] = {
     "fused": Rung(
         ((", fused=True", ""),),
         "Trainer takes the fused AdamW: the same formula, rounded otherwise in the last bit.",
+    ),
+    "clip": Rung(
+        (("            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", ""),),
+        "Trainer scales gradients down to norm 1 before every step, though nobody has asked it to.",
     ),
     "mean": Rung(
         (
@@ -146,12 +152,11 @@ class Row:
 
     @property
     def equal_steps(self) -> float:
-        """How many steps the two runs went together; of the step where they part, how far it came."""
+        """How many steps the two runs went together; of the step where they part, how far in it, as a share."""
         if self.step is None or self.quantity is None:
             return self.steps
         if self.quantity in IN_A_STEP:
             return max(self.step - 1 + IN_A_STEP.index(self.quantity) / len(IN_A_STEP), 0)
-        # An evaluation comes after its step.
         return self.step
 
     @property
@@ -217,17 +222,23 @@ def order_from(text: str | None) -> tuple[str, ...]:
 
 
 def ladder_config(preset: str | None = None, **dials: Any) -> RunConfig:
-    """The dials of a ladder: the preset's, but as `minimal.py` has them, and with a last evaluation batch not full.
+    """The dials of a ladder: the preset's, but as `minimal.py` has them, and no last batch is full.
+
+    Args:
+        dials: what the user asks for; it stays as it is.
 
     Raises:
         SameLoopError: as `RunConfig.build`.
     """
-    config = RunConfig.build(preset, **{**AS_MINIMAL, **dials})
-    batch = config.per_device_eval_batch_size
-    if "eval_size" not in dials and config.eval_size % batch == 0 and batch > 1:
-        # Else a mean of the batches' means would be the mean.
-        config = RunConfig.build(preset, **{**AS_MINIMAL, **dials, "eval_size": config.eval_size - batch // 2})
-    return config
+    dials = {**AS_MINIMAL, **(FOR_TINY if preset == "tiny" else {}), **dials}
+    config = RunConfig.build(preset, **dials)
+    for slice_ in ("train", "eval"):
+        size = getattr(config, f"{slice_}_size")
+        batch = getattr(config, f"per_device_{slice_}_batch_size")
+        if f"{slice_}_size" not in dials and size % batch == 0:
+            # Of batches of one size, the mean of their means is the mean, and no mistake.
+            dials[f"{slice_}_size"] = max(size - batch // 2, 1)
+    return RunConfig.build(preset, **dials)
 
 
 def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False) -> Ladder:
@@ -322,3 +333,36 @@ def _row(name: str, before: Page, page: Page, comparison: dict[str, Any]) -> Row
         steps=comparison["steps"],
         eval_accuracy=comparison["manual"]["eval_accuracy"],
     )
+
+
+def print_ladder(ladder: Ladder, console: Console) -> None:
+    """Print a bar per row as far as it goes with `Trainer`, then what each repair changed and why."""
+    from rich.bar import Bar
+    from rich.table import Table
+    from rich.text import Text
+
+    steps = ladder.rows[0].steps
+    title = f"From the course's loop to Trainer: {ladder.job}, {steps} steps"
+    table = Table(title=title, title_justify="left", expand=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("equal, bit for bit", ratio=1)
+    table.add_column("first difference", no_wrap=True)
+    for number, row in enumerate(ladder.rows):
+        bar = Bar(steps, 0, row.equal_steps, color="green" if row.is_exact else "yellow")
+        where = Text(row.where, "bold green" if row.is_exact else "red")
+        table.add_row(f"+ {row.name}" if number else row.name, bar, where)
+    console.print(table)
+    for row in ladder.rows[1:]:
+        console.print(Text.assemble((f"+ {row.name}", "bold"), f": {row.why}"))
+        for line in row.diff:
+            console.print(Text(f"    {line}", "green" if line[0] == "+" else "red"))
+    last = ladder.rows[-1]
+    if last.is_exact:
+        console.print(
+            Text.assemble(
+                ("identical", "bold green"),
+                f" with all {len(ladder.rows) - 1} repairs: all {steps} steps, every evaluation and every weight",
+            )
+        )
+    else:
+        console.print(Text.assemble(("diverged", "bold red"), f" with every repair: {last.where}\n{last.cause}"))
