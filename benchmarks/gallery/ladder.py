@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import difflib
 import shutil
+import sys
 import tempfile
 from collections.abc import Collection, Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -241,7 +243,9 @@ def ladder_config(preset: str | None = None, **dials: Any) -> RunConfig:
     return RunConfig.build(preset, **dials)
 
 
-def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False) -> Ladder:
+def ladder(
+    config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False, style: str = "slide"
+) -> Ladder:
     """Climb, and leave what was found in `output_dir`.
 
     It is then the folder of a comparison, of the last page and `Trainer`, with `ladder.json`, every row's page in
@@ -252,6 +256,7 @@ def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite:
         order: every rung once.
         output_dir: made if absent.
         overwrite: replace a run with other dials too.
+        style: of the picture.
 
     Raises:
         SameLoopError: the folder holds something else, or a loop did not finish.
@@ -265,7 +270,7 @@ def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite:
         write_json(output_dir / LADDER_FILE, found.as_dict())
         from benchmarks.charts.ladder import draw_ladder
 
-        draw_ladder(found, output_dir / "ladder.png", "slide")
+        draw_ladder(found, output_dir / "ladder.png", style)
         return found
 
 
@@ -287,7 +292,8 @@ def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
     with tempfile.TemporaryDirectory() as work:
         trainer, manual = Path(work) / "trainer", Path(work) / "manual"
         announce("Trainer, once for all rungs")
-        run_loop("trainer", package_page("trainer"), config, trainer)
+        with redirect_stdout(sys.stderr):  # `Trainer` prints its log lines; stdout is for the ladder
+            run_loop("trainer", package_page("trainer"), config, trainer)
         rows = []
         for done, page in enumerate(pages):
             name = order[done - 1] if done else START
