@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.gallery.ladder import Ladder, Row
 
 TITLE = "From the course's loop to Trainer, one repair at a time"
+IN_POINTS = {"textcoords": "offset points"}
 # Of a row's height, how much the bar takes; its sentence stands below.
 BAR = 0.46
 # From this share of the axis on, what a bar says stands to the left of its end.
@@ -53,7 +54,10 @@ def ladder_figure(ladder: Ladder, style: Style) -> Figure:
     if ladder.environment:
         text = footnote(ladder.environment)
         figure.text(left, 0.02, text, fontsize=0.6 * style.font, color=style.soft, va="bottom")
-    axes = figure.add_axes((0.185, 0.125, 0.785, 0.7))
+    # Room for the longest name, and for the axis' own name above the footnote, whatever the letters' size.
+    width, height = (72 * inches / style.font for inches in style.size)
+    edge, bottom = 10.7 / width, 4.7 / height
+    axes = figure.add_axes((edge, bottom, 0.97 - edge, 0.825 - bottom))
     axes.set_xlim(0, ladder.rows[0].steps)
     axes.set_ylim(len(ladder.rows) - 0.35, -0.45)
     axes.grid(False)
@@ -67,13 +71,10 @@ def ladder_figure(ladder: Ladder, style: Style) -> Figure:
     for step in range(ladder.steps_per_epoch, ladder.rows[0].steps, ladder.steps_per_epoch):
         axes.axvline(step, color=style.faint, linewidth=style.scale, linestyle=(0, (4, 3)), zorder=0)
         shown = {"ha": "center", "va": "bottom", "color": style.soft, "fontsize": 0.7 * style.font}
-        axes.annotate("evaluation", (step, 1), (0, 2), xycoords=("data", "axes fraction"), **_points, **shown)
+        axes.annotate("evaluation", (step, 1), (0, 2), xycoords=("data", "axes fraction"), **IN_POINTS, **shown)
     for number, row in enumerate(ladder.rows):
         _draw_row(axes, row, number, style)
     return figure
-
-
-_points = {"textcoords": "offset points"}
 
 
 def _draw_row(axes: Axes, row: Row, number: int, style: Style) -> None:
@@ -82,17 +83,20 @@ def _draw_row(axes: Axes, row: Row, number: int, style: Style) -> None:
     axes.barh(number, steps, BAR, color=style.grid, zorder=1)
     axes.barh(number, end, BAR, color=style.exact, alpha=1.0 if row.is_exact else 0.5, zorder=2)
     beyond = end <= WIDE * steps
-    shown = {"va": "center", "weight": "bold", "fontsize": 0.85 * style.font, "zorder": 4, **_points}
+    shown = {"va": "center", "weight": "bold", "fontsize": 0.85 * style.font, "zorder": 4, **IN_POINTS}
     if row.is_exact:
         text = f"identical: all {steps} steps, every evaluation, every weight"
         axes.annotate(text, (steps, number), (-0.5 * style.font, 0), ha="right", color=style.ground, **shown)
     else:
-        axes.plot([end, end], [number - BAR / 2, number + BAR / 2], color=style.wrong, linewidth=4 * style.scale)
+        ends = {"color": style.wrong, "linewidth": 4 * style.scale, "solid_capstyle": "butt", "clip_on": False}
+        axes.plot([end, end], [number - BAR / 2, number + BAR / 2], zorder=3, **ends)
         offset = (0.5 if beyond else -0.5) * style.font
         side = "left" if beyond else "right"
         axes.annotate(row.where, (end, number), (offset, 0), ha=side, color=style.wrong, **shown)
-    below = {"va": "top", "color": style.soft, "fontsize": 0.65 * style.font, "zorder": 4}
-    axes.text(0, number + BAR / 2 + 0.04, row.why, **below)
+    # On the ground's own colour: the line of an evaluation must not go through the words.
+    box = {"facecolor": style.ground, "edgecolor": "none", "pad": 1}
+    below = {"va": "top", "color": style.soft, "fontsize": 0.68 * style.font, "zorder": 1, "bbox": box}
+    axes.text(0, number + BAR / 2 + 0.06, row.why, **below)
 
 
 def _name(row: Row, number: int) -> str:
