@@ -12,6 +12,8 @@ import click
 
 from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES, plot
 from benchmarks.compare import compare
+from benchmarks.gallery.ladder import DIALS as LADDER_DIALS
+from benchmarks.gallery.ladder import RUNGS
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.config import RunConfig, option
@@ -19,6 +21,7 @@ from shared.errors import SameLoopError
 from shared.page import Page, kept_pages, pages_of
 from shared.record import RunRecord
 from shared.run import default_output_dir
+from shared.surroundings import settle
 from trainer_loop.command import command as trainer_command
 
 DIVERGED = 1
@@ -243,6 +246,48 @@ sameloop.add_command(
         callback=_xray,
         help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a "
         "comparison's folder, the pages and the dials that it ran.",
+        context_settings=CONTEXT,
+    )
+)
+
+
+def _ladder(
+    order: str | None, style: str, output_dir: Path | None, overwrite_output_dir: bool, **parameters: Any
+) -> int:
+    from benchmarks.gallery.ladder import ladder, ladder_config, order_from, print_ladder
+
+    rungs = order_from(order)
+    given = {name: value for name, value in parameters.items() if value is not None}
+    config = settle(ladder_config(**given))
+    output_dir = output_dir or default_output_dir(config.preset, "ladder")
+    found = ladder(config, rungs, output_dir, overwrite_output_dir, style)
+
+    from rich.console import Console
+
+    print_ladder(found, Console(highlight=False))
+    click.echo(f"picture, pages, both runs of the last row and ladder.json in {output_dir}", err=True)
+    return 0 if found.rows[-1].is_exact else DIVERGED
+
+
+sameloop.add_command(
+    DialCommand(
+        "ladder",
+        params=[
+            *run_options(),
+            click.Option(
+                ["--order"],
+                metavar="NAME,NAME,...",
+                help="which rung is repaired first, and so on; those left out come last  [default: "
+                f"{', '.join(RUNGS)}]",
+            ),
+            click.Option(
+                ["--style"], type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="of the picture"
+            ),
+            *(each for each in dial_options() if each.name in LADDER_DIALS),
+        ],
+        callback=_ladder,
+        help="From the loop that courses teach to Trainer, one repair at a time: how far do the two go together? "
+        "Exit status: 0 identical with every repair, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,
     )
 )

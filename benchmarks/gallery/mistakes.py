@@ -34,7 +34,9 @@ BEGIN = "    evaluations = []\n"
 
 # Right additions to the minimal page that a mistake may need to be possible at all.
 SHARED = " / share"
-ENDS = "            if number % per_step and number < len(loader):\n                continue  # the step goes on with the next batch\n"
+ENDS = """            if number % per_step and number < len(loader):
+                continue  # the step goes on with the next batch
+"""
 ACCUMULATE: Pieces = (
     ("import numpy as np\n", "import math\n\nimport numpy as np\n"),
     (

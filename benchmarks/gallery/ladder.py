@@ -1,0 +1,374 @@
+"""`sameloop ladder`: from the loop that courses teach to `Trainer`, one repair at a time.
+
+The start is `manual_loop/minimal.py` with every rung taken out of it, by declared edits; no copy of the page is kept.
+Each rung is put back in turn, and after each the page runs and is held against one run of `Trainer`'s: how far do the
+two go together?
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import sys
+import tempfile
+from collections.abc import Collection, Sequence
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from shared.children import ROOT
+from shared.config import RunConfig, job_name
+from shared.errors import Interrupted, SameLoopError
+from shared.files import write_json
+from shared.folder import COMPARISON_FILE, output_folder
+from shared.page import Page, own_page, package_page
+from shared.progress import announce
+from shared.record import RunRecord
+from shared.run import run_loop
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA = 1
+START = "course's loop"
+MINIMAL = ROOT / "manual_loop/minimal.py"
+LADDER_FILE = "ladder.json"
+PAGES_FOLDER = "pages"
+# What `minimal.py` has written into it, and one more evaluation in the middle than a run of one epoch has.
+AS_MINIMAL = {
+    "num_train_epochs": 2,
+    "max_grad_norm": 1.0,
+    "weight_decay": 0.0,
+    "logging_strategy": "no",
+    "save_strategy": "no",
+}
+# With batches of 8, no gradient of the tiny model is longer than 1: a clip that never acts cannot be missed.
+FOR_TINY = {"per_device_train_batch_size": 4}
+# The dials that `minimal.py` takes from its config or that decide before it begins.
+DIALS = (
+    *("preset", "dataset", "dataset_config", "dataset_revision", "text_column", "label_column"),
+    *("model", "model_revision", "train_size", "eval_size", "max_length", "slice_seed"),
+    *("per_device_train_batch_size", "per_device_eval_batch_size", "learning_rate", "seed", "full_determinism"),
+)
+# What a step and the evaluation after it are made of, in causal order, as benchmarks.judge.verdict compares them.
+IN_A_STEP = (
+    *("batch", "mode", "rng", "forward_losses", "losses", "grad_norm", "learning_rate"),
+    *("eval_forward_batch", "eval_forward_mode", "eval_forward_logits", "eval_forward_loss", "eval_forward_accuracy"),
+    *("eval_loss", "eval_accuracy"),
+)
+
+
+class Rung(NamedTuple):
+    """One repair.
+
+    Attributes:
+        pieces: of `minimal.py` what is replaced, and by what, to be without the repair.
+        why: in a sentence.
+    """
+
+    pieces: tuple[tuple[str, str], ...]
+    why: str
+
+
+# In the order in which the first difference never moves to the left. The pieces of two rungs do not overlap, so that
+# any of them can be left out in any order.
+RUNGS: dict[str, Rung] = {
+    "shuffle": Rung(
+        (
+            ("from torch.utils.data import DataLoader, RandomSampler\n", "from torch.utils.data import DataLoader\n"),
+            (
+                "    order = torch.Generator()  # its own, or dropout's draws would change the order\n"
+                "    shuffle = RandomSampler(train_dataset, generator=order)\n",
+                "",
+            ),
+            ("sampler=shuffle", "shuffle=True"),
+            ("        order.manual_seed(config.seed + epoch)\n", ""),
+        ),
+        "Trainer's order has a generator of its own, seeded for each epoch; shuffle=True draws from dropout's.",
+    ),
+    "seed": Rung(
+        (
+            ("import DataCollatorWithPadding, set_seed\n", "import DataCollatorWithPadding\n"),
+            ("    set_seed(config.seed)  # dropout draws from here on\n", ""),
+        ),
+        "Trainer seeds before it trains; without, dropout draws from wherever loading the model has left off.",
+    ),
+    "weight_decay": Rung(
+        ((", weight_decay=0", ""),),
+        "Trainer's AdamW does not decay weights by default; torch's AdamW does, by 0.01.",
+    ),
+    "fused": Rung(
+        ((", fused=True", ""),),
+        "Trainer takes the fused AdamW: the same formula, rounded otherwise in the last bit.",
+    ),
+    "clip": Rung(
+        (("            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", ""),),
+        "Trainer scales gradients down to norm 1 before every step, though nobody has asked it to.",
+    ),
+    "mean": Rung(
+        (
+            (
+                '            losses += [output.loss.item()] * len(batch["labels"])  # one per review\n',
+                "            losses.append(output.loss.item())\n",
+            ),
+        ),
+        "Trainer's evaluation loss is the mean over reviews; a mean of batches weighs a small last one too much.",
+    ),
+    "train_mode": Rung(
+        (
+            ("    for epoch in range(epochs):\n", "    model.train()\n    for epoch in range(epochs):\n"),
+            ("            model.train()  # dropout on: the evaluation switched it off\n", ""),
+        ),
+        "Trainer calls model.train() at every step; called once, dropout stays off after the first evaluation.",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One page of the ladder and how far it goes with `Trainer`.
+
+    Attributes:
+        name: the rung that is repaired here; `START` where none is yet.
+        why: the rung's sentence.
+        diff: what the repair changed in the page, a line each, beginning with `-` or `+`.
+        step, quantity: the first difference; None if there is none.
+        cause: its likely cause.
+        steps: optimizer steps of the whole run.
+        eval_accuracy: after each epoch, a fraction.
+    """
+
+    name: str
+    why: str
+    diff: list[str]
+    step: int | None
+    quantity: str | None
+    cause: str | None
+    steps: int
+    eval_accuracy: list[float]
+
+    @property
+    def is_exact(self) -> bool:
+        return self.quantity is None
+
+    @property
+    def equal_steps(self) -> float:
+        """How many steps the two runs went together; of the step where they part, how far in it, as a share."""
+        if self.step is None or self.quantity is None:
+            return self.steps
+        if self.quantity in IN_A_STEP:
+            return max(self.step - 1 + IN_A_STEP.index(self.quantity) / len(IN_A_STEP), 0)
+        return self.step
+
+    @property
+    def where(self) -> str:
+        """`step 9, mode`."""
+        return "identical" if self.is_exact else f"step {self.step}, {self.quantity}"
+
+
+@dataclass(frozen=True)
+class Ladder:
+    """All rows, from the course's loop to the last repair.
+
+    Attributes:
+        job: what was trained on what.
+        steps_per_epoch: after so many steps comes an evaluation.
+        rows: the first without a repair, the last with all of them.
+        trainer_accuracy: `Trainer`'s, after each epoch, a fraction.
+        config: the dials.
+        environment: versions and device, as a record's header has them.
+    """
+
+    job: str
+    steps_per_epoch: int
+    rows: list[Row]
+    trainer_accuracy: list[float]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of `ladder.json`."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def page_without(rungs: Collection[str]) -> Page:
+    """`minimal.py` without these repairs, whatever their order.
+
+    Raises:
+        ValueError: the page no longer holds one of the pieces exactly once.
+    """
+    page = own_page(MINIMAL)
+    for name in rungs:
+        for right, wrong in RUNGS[name].pieces:
+            page = page.edited(right, wrong)
+    return page
+
+
+def order_from(text: str | None) -> tuple[str, ...]:
+    """The order of the rungs that `--order` asks for; those that it leaves out come last.
+
+    Args:
+        text: names with commas between; None: the default order.
+
+    Raises:
+        SameLoopError: there is no such rung, or it is named twice.
+    """
+    named = [name.strip().replace("-", "_") for name in (text or "").split(",") if name.strip()]
+    for name in named:
+        if name not in RUNGS:
+            raise SameLoopError(f"--order: there is no rung {name!r}; choose among {', '.join(RUNGS)}")
+        if named.count(name) > 1:
+            raise SameLoopError(f"--order: {name} is named {named.count(name)} times; it can be repaired once")
+    return (*named, *(name for name in RUNGS if name not in named))
+
+
+def ladder_config(preset: str | None = None, **dials: Any) -> RunConfig:
+    """The dials of a ladder: the preset's, but as `minimal.py` has them, and no last batch is full.
+
+    Args:
+        dials: what the user asks for; it stays as it is.
+
+    Raises:
+        SameLoopError: as `RunConfig.build`.
+    """
+    dials = {**AS_MINIMAL, **(FOR_TINY if preset == "tiny" else {}), **dials}
+    config = RunConfig.build(preset, **dials)
+    for slice_ in ("train", "eval"):
+        size = getattr(config, f"{slice_}_size")
+        batch = getattr(config, f"per_device_{slice_}_batch_size")
+        if f"{slice_}_size" not in dials and size % batch == 0:
+            # Of batches of one size, the mean of their means is the mean, and no mistake.
+            dials[f"{slice_}_size"] = max(size - batch // 2, 1)
+    return RunConfig.build(preset, **dials)
+
+
+def ladder(
+    config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False, style: str = "slide"
+) -> Ladder:
+    """Climb, and leave what was found in `output_dir`.
+
+    It is then the folder of a comparison, of the last page and `Trainer`, with `ladder.json`, every row's page in
+    `pages/`, and the picture besides.
+
+    Args:
+        config: as `ladder_config` gives it.
+        order: every rung once.
+        output_dir: made if absent.
+        overwrite: replace a run with other dials too.
+        style: of the picture.
+
+    Raises:
+        SameLoopError: the folder holds something else, or a loop did not finish.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    with output_folder(output_dir, config, overwrite):
+        try:
+            found = climb(config, order, output_dir)
+        except Interrupted as error:
+            raise Interrupted("the ladder is cut off; start it again", error.exit_status - 128) from None
+        write_json(output_dir / LADDER_FILE, found.as_dict())
+        from benchmarks.charts.ladder import draw_ladder
+
+        draw_ladder(found, output_dir / "ladder.png", style)
+        return found
+
+
+def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
+    """Run `Trainer` once and the page of every row, all in this process, and compare.
+
+    Args:
+        config: as `ladder_config` gives it.
+        order: every rung once.
+        folder: where both runs of the last row, their comparison, and all pages go.
+
+    Raises:
+        SameLoopError: a loop did not finish.
+        ValueError: `minimal.py` no longer holds what a rung replaces.
+    """
+    # Before anything runs: an edit that no longer applies must not cost a minute.
+    pages = [page_without(order[done:]) for done in range(len(order) + 1)]
+    # What is half done lies elsewhere: a folder that a kill leaves behind is then as good as empty.
+    with tempfile.TemporaryDirectory() as work:
+        trainer, manual = Path(work) / "trainer", Path(work) / "manual"
+        announce("Trainer, once for all rungs")
+        with redirect_stdout(sys.stderr):  # `Trainer` prints its log lines; stdout is for the ladder
+            run_loop("trainer", package_page("trainer"), config, trainer)
+        rows = []
+        for done, page in enumerate(pages):
+            name = order[done - 1] if done else START
+            announce(f"rung {done} of {len(order)}: {name}")
+            file = Path(work) / PAGES_FOLDER / f"{done}-{name.replace(' ', '-').replace(chr(39), '')}.py"
+            file.parent.mkdir(exist_ok=True)
+            file.write_text(page.source, encoding="utf-8")
+            if manual.exists():
+                shutil.rmtree(manual)
+            # As a user's file is: what it does not report is not compared.
+            own = config.model_copy(update={"loop": str(folder / PAGES_FOLDER / file.name)})
+            run_loop("manual", own_page(file), own, manual)
+            # It imports torch, which must not be imported before `run_loop` has chosen the device.
+            from benchmarks.judge.verdict import compare_runs
+
+            comparison = compare_runs(manual, trainer)
+            rows.append(_row(name, pages[max(done - 1, 0)], page, comparison))
+        record = RunRecord.read(trainer)
+        folder.mkdir(parents=True, exist_ok=True)
+        for each in (trainer, manual, Path(work) / PAGES_FOLDER):
+            shutil.move(each, folder / each.name)
+        write_json(folder / COMPARISON_FILE, comparison)
+    return Ladder(
+        job=job_name(record.config, record.start.get("parameters")),
+        steps_per_epoch=record.steps_per_epoch,
+        rows=rows,
+        trainer_accuracy=comparison["trainer"]["eval_accuracy"],
+        config=config.model_dump(),
+        environment=comparison["environment"],
+    )
+
+
+def _row(name: str, before: Page, page: Page, comparison: dict[str, Any]) -> Row:
+    first = comparison["first_divergence"] or {}
+    lines = difflib.ndiff(before.source.splitlines(), page.source.splitlines())
+    return Row(
+        name=name,
+        why=RUNGS[name].why if name in RUNGS else "AdamW, shuffle=True, model.train() once, nothing else.",
+        diff=[f"{line[0]} {line[2:].strip()}" for line in lines if line[0] in "+-"],
+        step=first.get("step"),
+        quantity=first.get("quantity"),
+        cause=first.get("likely_cause"),
+        steps=comparison["steps"],
+        eval_accuracy=comparison["manual"]["eval_accuracy"],
+    )
+
+
+def print_ladder(ladder: Ladder, console: Console) -> None:
+    """Print a bar per row as far as it goes with `Trainer`, then what each repair changed and why."""
+    from rich.bar import Bar
+    from rich.table import Table
+    from rich.text import Text
+
+    steps = ladder.rows[0].steps
+    title = f"From the course's loop to Trainer: {ladder.job}, {steps} steps"
+    table = Table(title=title, title_justify="left", expand=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("equal, bit for bit", ratio=1)
+    table.add_column("first difference", no_wrap=True)
+    for number, row in enumerate(ladder.rows):
+        bar = Bar(steps, 0, row.equal_steps, color="green" if row.is_exact else "yellow")
+        where = Text(row.where, "bold green" if row.is_exact else "red")
+        table.add_row(f"+ {row.name}" if number else row.name, bar, where)
+    console.print(table)
+    for row in ladder.rows[1:]:
+        console.print(Text.assemble((f"+ {row.name}", "bold"), f": {row.why}"))
+        for line in row.diff:
+            console.print(Text(f"    {line}", "green" if line[0] == "+" else "red"))
+    last = ladder.rows[-1]
+    if last.is_exact:
+        console.print(
+            Text.assemble(
+                ("identical", "bold green"),
+                f" with all {len(ladder.rows) - 1} repairs: all {steps} steps, every evaluation and every weight",
+            )
+        )
+    else:
+        console.print(Text.assemble(("diverged", "bold red"), f" with every repair: {last.where}\n{last.cause}"))

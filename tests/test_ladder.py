@@ -1,0 +1,180 @@
+"""The ladder: every edit applies in every order, no repair moves the first difference back, the last page is exact."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import io
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+from conftest import read_reviews, set_imports_aside
+
+from benchmarks.charts.ladder import alt_text
+from benchmarks.cli import main
+from benchmarks.gallery import ladder as lesson
+from benchmarks.gallery.ladder import MINIMAL, RUNGS, START, Ladder, Row, Rung, order_from, page_without
+from shared import embedded
+from shared.errors import SameLoopError
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
+    """One `sameloop ladder --preset tiny` in this process: its folder, its exit status and what it printed."""
+    folder = tmp_path_factory.mktemp("ladder") / "tiny-ladder"
+    return folder, *_ladder(folder)
+
+
+def _ladder(folder: Path, *options: str) -> tuple[int, str]:
+    set_imports_aside()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.setattr(embedded, "load_reviews", read_reviews)
+        patch.setenv("COLUMNS", "100")
+        status = main(["ladder", "--preset", "tiny", "--output-dir", str(folder), *options])
+    return status, printed.getvalue()
+
+
+def _rows(folder: Path) -> list[Row]:
+    return [Row(**row) for row in json.loads((folder / "ladder.json").read_text())["rows"]]
+
+
+# The edits ----------------------------------------------------------------------------------------
+
+
+def test_any_rungs_can_be_left_out_in_any_order() -> None:
+    for count in range(len(RUNGS) + 1):
+        for rungs in itertools.combinations(RUNGS, count):
+            page = page_without(rungs)
+            assert page.source == page_without(rungs[::-1]).source
+            ast.parse(page.source)
+
+
+def test_the_start_is_the_loop_that_courses_teach() -> None:
+    source = page_without(RUNGS).source
+    assert "AdamW(model.parameters(), rate)\n" in source
+    assert "shuffle=True" in source and "RandomSampler" not in source and "Generator" not in source
+    assert "seed" not in source and "clip" not in source
+    assert source.count("model.train()") == 1
+    assert source.index("model.train()") < source.index("for epoch in")
+
+
+def test_no_repair_is_left_out_and_each_changes_the_page() -> None:
+    assert page_without(()).source == MINIMAL.read_text()
+    for name in RUNGS:
+        assert page_without([name]).source != MINIMAL.read_text()
+
+
+@pytest.mark.parametrize("name", RUNGS)
+def test_an_edit_that_no_longer_applies_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once for each piece: as if the page held it with another word in it."""
+    pieces = RUNGS[name].pieces
+    for number, (right, wrong) in enumerate(pieces):
+        changed = (*pieces[:number], (right.replace("e", "E", 1), wrong), *pieces[number + 1 :])
+        monkeypatch.setitem(RUNGS, name, Rung(changed, ""))
+        with pytest.raises(ValueError, match="0 times, not once"):
+            page_without([name])
+
+
+def test_an_edit_that_fits_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(RUNGS, "clip", Rung((("model", "network"),), ""))
+    with pytest.raises(ValueError, match="not once"):
+        page_without(["clip"])
+
+
+# The order ----------------------------------------------------------------------------------------
+
+
+def test_rungs_that_the_order_leaves_out_come_last() -> None:
+    assert order_from(None) == tuple(RUNGS)
+    assert order_from("mean, train-mode") == (
+        *("mean", "train_mode"),
+        *(name for name in RUNGS if name not in ("mean", "train_mode")),
+    )
+
+
+@pytest.mark.parametrize(
+    ("order", "said"), [("mean,warmup", "there is no rung 'warmup'"), ("clip,clip", "clip is named 2 times")]
+)
+def test_a_wrong_order_is_one_line(order: str, said: str, tmp_path: Path, capfd) -> None:
+    with pytest.raises(SameLoopError, match=said):
+        order_from(order)
+    assert main(["ladder", "--preset", "tiny", "--order", order, "--output-dir", str(tmp_path / "run")]) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+# The runs -----------------------------------------------------------------------------------------
+
+
+def test_every_repair_moves_the_first_difference_to_the_right_until_it_is_gone(climbed) -> None:
+    folder, status, _ = climbed
+    rows = _rows(folder)
+    assert status == 0
+    assert [row.name for row in rows] == [START, *RUNGS]
+    ends = [row.equal_steps for row in rows]
+    assert ends == sorted(ends) and len(set(ends)) == len(ends), [row.where for row in rows]
+    assert rows[-1].is_exact and not any(row.is_exact for row in rows[:-1])
+    comparison = json.loads((folder / "comparison.json").read_text())
+    assert comparison["verdict"] == "identical" and comparison["max_abs_diff"]["weights"] == 0.0
+
+
+def test_what_differs_first_is_what_the_next_rung_repairs(climbed) -> None:
+    folder, _, _ = climbed
+    rows = _rows(folder)
+    causes = {
+        "shuffle": "as shuffle=True does",
+        "seed": "the random state",
+        "weight_decay": "weight_decay 0.01 by hand",
+        "fused": "fused None by hand",
+        "clip": "the clip",
+        "mean": "the evaluation's mean",
+        "train_mode": "model.train() was not called",
+    }
+    for row, repaired in itertools.pairwise(rows):
+        assert causes[repaired.name] in row.cause, repaired.name
+        assert repaired.diff
+
+
+def test_it_prints_a_bar_per_row_and_leaves_pages_and_picture(climbed) -> None:
+    folder, _, printed = climbed
+    lines = printed.splitlines()
+    bars = [next(line for line in lines if f" {name} " in line and "│" in line).count("█") for name in RUNGS]
+    assert bars == sorted(bars) and bars[-1] > 20
+    assert "identical with all 7 repairs" in printed
+    assert "{'eval_loss'" not in printed
+    assert [path.name.partition("-")[0] for path in sorted((folder / "pages").iterdir())] == list("01234567")
+    assert (folder / "pages" / "7-train_mode.py").read_text() == MINIMAL.read_text()
+    assert (folder / "ladder.png").stat().st_size > 20_000
+    alt = (folder / "ladder.alt.txt").read_text()
+    for row in _rows(folder):
+        assert row.name in alt and (row.is_exact or row.where in alt)
+
+
+def test_it_goes_in_another_order(tmp_path: Path) -> None:
+    order = "train_mode,mean,clip,fused,weight_decay,seed,shuffle"
+    status, _ = _ladder(tmp_path / "run", "--order", order, "--train-size", "9", "--eval-size", "9")
+    rows = _rows(tmp_path / "run")
+    assert status == 0
+    # The order of the reviews is last: until then it is the first to differ.
+    assert {row.where for row in rows[:-1]} == {"step 1, batch"}
+    assert rows[-1].is_exact and ",".join(row.name for row in rows[1:]) == order
+
+
+def test_other_files_are_left_alone(tmp_path: Path, capfd) -> None:
+    (tmp_path / "thesis.tex").write_text("three years of work")
+    assert main(["ladder", "--preset", "tiny", "--output-dir", str(tmp_path)]) == 2
+    assert "not a SameLoop run" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_last_page_that_differs_is_said(capsys: pytest.CaptureFixture) -> None:
+    from rich.console import Console
+
+    row = Row("mean", "Why.", ["- a", "+ b"], 3, "eval_loss", "the mean", 4, [0.5])
+    found = Ladder("a job", 2, [row, row], [0.5], {}, {})
+    lesson.print_ladder(found, Console(highlight=False, width=100))
+    assert "diverged with every repair: step 3, eval_loss\nthe mean" in capsys.readouterr().out
+    assert "identical" not in alt_text(found)
