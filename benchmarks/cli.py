@@ -14,6 +14,7 @@ from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES, plot
 from benchmarks.compare import compare
 from benchmarks.gallery.ladder import DIALS as LADDER_DIALS
 from benchmarks.gallery.ladder import RUNGS
+from benchmarks.gallery.show import break_command, exercise_command
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.config import RunConfig, option
@@ -73,8 +74,8 @@ sameloop.add_command(
         context_settings=CONTEXT,
     )
 )
-sameloop.add_command(manual_command)
-sameloop.add_command(trainer_command)
+for command in (manual_command, trainer_command, break_command, exercise_command):
+    sameloop.add_command(command)
 
 
 @sameloop.command()

@@ -1,0 +1,96 @@
+"""What mistakes cost, as a picture: a row per mistake, its accuracy against the right loop's, seed by seed."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from benchmarks.charts.charts import picture
+from benchmarks.charts.plot import alt_path
+from benchmarks.charts.styles import STYLES, Style
+from benchmarks.gallery.mistakes import MISTAKES
+
+if TYPE_CHECKING:
+    from benchmarks.gallery.costs import Cost
+
+TITLE = "What a mistake costs"
+# Inches of a row, and of what stands above and below the rows.
+ROW, HEAD, FOOT = 0.44, 1.55, 1.35
+
+
+def draw_gallery(costs: Sequence[Cost], job: str, path: Path, style: str = "slide") -> Path:
+    """Draw the costs into a file, dearest first, and write its alt text into `<name>.alt.txt` beside it.
+
+    Args:
+        costs: in the order of the rows.
+        job: what was trained on what, in words.
+        path: ends in .png, .svg or .pdf.
+        style: a key of `STYLES`.
+
+    Returns:
+        The path.
+    """
+    look, alt = STYLES[style], alt_text(costs, job)
+    with matplotlib.rc_context(look.settings()):
+        content = picture(gallery_figure(costs, job, look), path.suffix.removeprefix("."), look, TITLE, alt)
+    path.write_bytes(content)
+    alt_path(path).write_text(alt, encoding="utf-8")
+    return path
+
+
+def gallery_figure(costs: Sequence[Cost], job: str, style: Style) -> Figure:
+    """The figure; matplotlib must have been told the style's settings."""
+    font, seeds = 0.7 * style.font, len(costs[0].right)
+    scale = font / 14
+    width, height = style.size[0], scale * (ROW * len(costs) + HEAD + FOOT)
+    figure = Figure(figsize=(width, height))
+    figure.text(0.02, 1 - 0.25 * scale / height, TITLE, fontsize=1.6 * font, weight="bold", va="top")
+    several = f"{seeds} seeds each" if seeds > 1 else "one seed"
+    figure.text(0.02, 1 - 0.75 * scale / height, f"{job}, {several}.", fontsize=font, color=style.soft, va="top")
+    bottom, top = FOOT * scale / height, 1 - HEAD * scale / height
+    axes = figure.add_axes((0.5, bottom, 0.47, top - bottom))
+    axes.grid(False, axis="y")
+    axes.set_ylim(len(costs) - 0.4, -0.6)
+    spread = 100 * _spread(costs)
+    axes.axvspan(-spread, spread, color=style.grid, zorder=0, linewidth=0)
+    axes.axvline(0, color=style.ink, linewidth=style.scale, zorder=1)
+    names = []
+    for number, cost in enumerate(costs):
+        each = [100 * value for value in cost.difference("accuracy")]
+        colour = style.wrong if cost.is_sure() else style.faint
+        axes.plot(each, [number] * len(each), "o", color=colour, alpha=0.45, markersize=0.4 * font, zorder=2)
+        axes.plot([100 * cost.accuracy], [number], "D", color=colour, markersize=0.6 * font, zorder=3)
+        if abs(cost.overstated) > 0.002:
+            reported = 100 * (cost.accuracy + cost.overstated)
+            axes.plot([reported], [number], "D", mfc="none", color=style.exact, markersize=0.75 * font, zorder=4)
+        names.append(MISTAKES[cost.name].what)
+    axes.set_yticks(range(len(costs)), names)
+    axes.tick_params(axis="y", length=0, labelsize=0.92 * font)
+    axes.tick_params(axis="x", labelsize=0.92 * font)
+    axes.spines["left"].set_visible(False)
+    axes.set_xlabel("accuracy of the model, points more or less than the right loop's", fontsize=font)
+    note = (
+        "Diamond: mean, dots: seeds; hollow: what the loop itself reports, where that is not so. Grey marks: within "
+        "what the seeds do by chance;\ngrey band: how far one seed of the right loop lies from another (standard "
+        "deviation)."
+    )
+    figure.text(0.02, 0.15 * scale / height, note, fontsize=0.8 * font, color=style.soft, va="bottom")
+    return figure
+
+
+def _spread(costs: Sequence[Cost]) -> float:
+    """The standard deviation of the right loop's accuracy over the seeds; 0 for a single one."""
+    accuracies = [run.accuracy for run in costs[0].right]
+    return statistics.stdev(accuracies) if len(accuracies) > 1 else 0.0
+
+
+def alt_text(costs: Sequence[Cost], job: str) -> str:
+    """The picture in words, for those who cannot see it."""
+    lines = [f"{TITLE}. {job}. A row per mistake, dearest first: its model's accuracy against the right loop's."]
+    lines += [f"{MISTAKES[cost.name].what}: {100 * cost.accuracy:+.1f} points; {cost.noticed()}." for cost in costs]
+    return "\n".join(lines) + "\n"

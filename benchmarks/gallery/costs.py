@@ -1,0 +1,272 @@
+"""What a mistake costs: accuracy and loss over several seeds on real reviews, seconds, memory.
+
+Every mistake is held against the right loop with the same dials and the same seed. Two numbers are told apart: what
+the loop reports, and what its model is worth in truth, on the same reviews, evaluated rightly.
+"""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass
+from functools import cache
+from io import StringIO
+from multiprocessing import get_context
+from typing import Any
+
+import psutil
+
+from benchmarks.gallery.mistakes import MISTAKES, Mistake, Pieces, right_page, wrong_page
+from shared.config import RunConfig
+from shared.page import Page, train_of
+
+SEEDS = 5
+# The tiny model learns something from 2,000 snippets: from chance to some 65 % in two seconds.
+FOR_TINY: dict[str, Any] = {
+    "train_size": 2000,
+    "eval_size": 500,
+    "max_length": 24,
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 64,
+    "learning_rate": 5e-3,
+}
+AS_MINIMAL: dict[str, Any] = {"num_train_epochs": 2, "max_grad_norm": 1.0, "logging_strategy": "no"}
+# Of a difference of means, this many standard errors are needed to call it one.
+SURE = 2.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training.
+
+    Attributes:
+        reported_accuracy, reported_loss: what the loop returned for its last evaluation.
+        accuracy, loss: of its model, evaluated rightly on the same reviews.
+        seconds: of `train`.
+        memory_mb: by how much the process grew meanwhile, at most, in MB (10^6 bytes).
+    """
+
+    reported_accuracy: float
+    reported_loss: float
+    accuracy: float
+    loss: float
+    seconds: float
+    memory_mb: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A mistake against the right loop, run by run with the same seed.
+
+    Attributes:
+        name: the mistake's.
+        right, wrong: the runs, a seed each.
+    """
+
+    name: str
+    right: list[Run]
+    wrong: list[Run]
+
+    def difference(self, quantity: str) -> list[float]:
+        """Wrong less right of a quantity of `Run`, by seed."""
+        return [getattr(w, quantity) - getattr(r, quantity) for r, w in zip(self.right, self.wrong, strict=True)]
+
+    @property
+    def accuracy(self) -> float:
+        """The model's accuracy, wrong less right, mean over the seeds."""
+        return statistics.fmean(self.difference("accuracy"))
+
+    @property
+    def right_mean(self) -> float:
+        """The right loop's accuracy, mean over the seeds."""
+        return statistics.fmean(run.accuracy for run in self.right)
+
+    @property
+    def wrong_mean(self) -> float:
+        """The accuracy with the mistake, mean over the seeds."""
+        return statistics.fmean(run.accuracy for run in self.wrong)
+
+    @property
+    def overstated(self) -> float:
+        """The accuracy that the loop reports less that of its model, mean over the seeds."""
+        return statistics.fmean(run.reported_accuracy - run.accuracy for run in self.wrong)
+
+    @property
+    def overstated_loss(self) -> float:
+        """The same of the loss."""
+        return statistics.fmean(run.reported_loss - run.loss for run in self.wrong)
+
+    @property
+    def seconds(self) -> float:
+        """How many times the right loop's seconds, median."""
+        return statistics.median(w.seconds / r.seconds for r, w in zip(self.right, self.wrong, strict=True))
+
+    def is_sure(self, quantity: str = "accuracy") -> bool:
+        """Whether the difference is more than the seeds' chance: beyond `SURE` standard errors of its mean."""
+        found = self.difference(quantity)
+        if len(found) < 2:
+            return False
+        error = statistics.stdev(found) / len(found) ** 0.5
+        return abs(statistics.fmean(found)) > SURE * error and any(found)
+
+    def noticed(self) -> str:
+        """What one would notice without a check, in words."""
+        said = []
+        if self.is_sure():
+            said.append(f"accuracy {100 * self.accuracy:+.1f} points")
+        if abs(self.overstated) > 0.002 or abs(self.overstated_loss) > 0.01:
+            accuracy, loss = f"{100 * self.overstated:+.1f} points", f"{self.overstated_loss:+.3f}"
+            said.append(f"it reports what is not so: accuracy {accuracy}, loss {loss}")
+        if self.seconds > 1.25:
+            said.append(f"{self.seconds:.1f} times the seconds")
+        if statistics.median(self.difference("memory_mb")) > 50:
+            said.append(f"{statistics.median(self.difference('memory_mb')):.0f} MB more")
+        if said:
+            return "; ".join(said)
+        if not any(self.difference("accuracy")) and not any(self.difference("loss")):
+            return "nothing: the same model, bit for bit"
+        return f"nothing that the seeds' chance does not do, too ({100 * self.accuracy:+.1f} points)"
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `gallery.json` has it."""
+        return {**asdict(self), "accuracy_difference": self.accuracy, "noticed": self.noticed()}
+
+
+def cost_config(preset: str, seed: int, dials: Mapping[str, Any]) -> RunConfig:
+    """The dials of a run whose cost counts.
+
+    Raises:
+        SameLoopError: there is no such preset.
+    """
+    return RunConfig.build(preset, **{**AS_MINIMAL, **(FOR_TINY if preset == "tiny" else {}), **dials, "seed": seed})
+
+
+def costs_of(
+    mistakes: Sequence[Mistake],
+    preset: str,
+    seeds: int = SEEDS,
+    processes: int = 2,
+    told: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Cost]:
+    """Train every mistake and its right loop with every seed.
+
+    Args:
+        mistakes: which.
+        preset: `tiny`, `quick` and so on.
+        seeds: how many, from 0.
+        processes: how many runs at once.
+        told: is called after each run with how many are done, and how many there are.
+    """
+    rights = {_right_key(each): each.name for each in mistakes}
+    tasks = [(name, False, seed) for name in rights.values() for seed in range(seeds)]
+    tasks += [(each.name, True, seed) for each in mistakes for seed in range(seeds)]
+    runs: dict[tuple[str, bool, int], Run] = {}
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_settle) as pool:
+        futures = {pool.submit(train_once, *task, preset): task for task in tasks}
+        for done, future in enumerate(as_completed(futures), start=1):
+            runs[futures[future]] = future.result()
+            told(done, len(tasks))
+    return [
+        Cost(
+            each.name,
+            [runs[rights[_right_key(each)], False, seed] for seed in range(seeds)],
+            [runs[each.name, True, seed] for seed in range(seeds)],
+        )
+        for each in mistakes
+    ]
+
+
+def by_cost(costs: Iterable[Cost]) -> list[Cost]:
+    """The dearest first."""
+    return sorted(costs, key=lambda cost: cost.accuracy)
+
+
+def train_once(name: str, is_wrong: bool, seed: int, preset: str) -> Run:
+    """Train one loop, of a mistake or the right one that it is held against, in this process."""
+    mistake = MISTAKES[name]
+    page = wrong_page(mistake) if is_wrong else right_page(mistake)
+    return _train(page, cost_config(preset, seed, mistake.dials))
+
+
+def _settle() -> None:
+    """In a process of the pool: one thread for each, and nothing said."""
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+
+
+def _right_key(mistake: Mistake) -> tuple[Pieces, tuple]:
+    return mistake.setting, tuple(sorted(mistake.dials.items()))
+
+
+@cache
+def _data(preset: str) -> tuple[Any, Any, Any, Any]:
+    from shared.data import load_data
+    from shared.model import load_tokenizer
+
+    config = cost_config(preset, 0, {})
+    tokenizer = load_tokenizer(config)
+    return tokenizer, *load_data(config, tokenizer)
+
+
+def _train(page: Page, config: RunConfig) -> Run:
+    import torch
+
+    from shared.model import load_model
+
+    with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+        tokenizer, train_dataset, eval_dataset, labels = _data(config.preset)
+        torch.manual_seed(config.seed)
+        model = load_model(config, labels)
+        with page.loaded() as module, _growth() as growth:
+            train, _ = train_of(module, page)
+            started = time.perf_counter()
+            returned = train(model, tokenizer, train_dataset, eval_dataset, config)
+            seconds = time.perf_counter() - started
+    accuracy, loss = _worth(model, tokenizer, eval_dataset)
+    last = returned[-1]
+    return Run(last["eval_accuracy"], last["eval_loss"], accuracy, loss, seconds, growth[0])
+
+
+def _worth(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
+    """A model's accuracy and mean loss over a slice, evaluated rightly."""
+    import torch
+    from torch.utils.data import DataLoader
+    from transformers import DataCollatorWithPadding
+
+    for module in model.modules():
+        module.__dict__.pop("forward", None)  # what a mistake has put in a layer's place
+    model.float().eval()
+    losses, right = [], []
+    with torch.no_grad():
+        for batch in DataLoader(dataset, 64, collate_fn=DataCollatorWithPadding(tokenizer)):
+            labels = batch["labels"]
+            logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+            losses += torch.nn.functional.cross_entropy(logits, labels, reduction="none").tolist()
+            right += (logits.argmax(-1) == labels).tolist()
+    return statistics.fmean(right), statistics.fmean(losses)
+
+
+@contextmanager
+def _growth():
+    """By how much the process grows meanwhile, at most, in MB: the list's one number, looked at every 20 ms."""
+    process, found, done = psutil.Process(), [0.0], threading.Event()
+    before = process.memory_info().rss
+
+    def look() -> None:
+        while not done.wait(0.02):
+            found[0] = max(found[0], (process.memory_info().rss - before) / 1e6)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        done.set()
+        thread.join()

@@ -1,0 +1,340 @@
+"""`sameloop break` and `sameloop exercise`: a mistake's line, what sees it, what it costs; and one to find."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import os
+import random
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchmarks.check.rubric import ITEMS
+from benchmarks.gallery.mistakes import MISTAKES, UNSEEN, Mistake, right_page, wrong_page
+from shared.command import CONTEXT, debug_option
+from shared.config import job_name
+from shared.errors import SameLoopError
+from shared.files import write_json
+from shared.progress import announce, is_interactive
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmarks.gallery.costs import Cost
+
+FILES = ("gallery.json", "gallery.png", "gallery.alt.txt", "gallery.html")
+SCHEMA = 1
+# The first line of an exercise says nothing of what is wrong with it.
+EXERCISE = (
+    '"""One line of this loop, or a few, are wrong. Which phase is it? `sameloop check` tells, after your guess."""'
+)
+
+
+def mistake_named(name: str) -> Mistake:
+    """A mistake of the gallery.
+
+    Raises:
+        SameLoopError: there is none of this name.
+    """
+    found = MISTAKES.get(name.replace("-", "_"))
+    if found is None:
+        near = difflib.get_close_matches(name.replace("-", "_"), MISTAKES, 1)
+        raise SameLoopError(
+            f"there is no mistake {name!r}{f': {near[0]}?' if near else ''}; `sameloop break` lists all"
+        )
+    return found
+
+
+def changed_lines(mistake: Mistake) -> list[str]:
+    """What the mistake changes in the page, a line each, beginning with `-` or `+`."""
+    before, after = (page.source.splitlines() for page in (right_page(mistake), wrong_page(mistake)))
+    return [line[0] + line[2:] for line in difflib.ndiff(before, after) if line[0] in "+-"]
+
+
+def look_at(mistake: Mistake) -> dict[str, Any]:
+    """The row of the check's rubric that the mistake fails, and all items that fail.
+
+    Raises:
+        RuntimeError: a check does not see the mistake.
+    """
+    from benchmarks.check.check import check_page
+
+    result = check_page(wrong_page(mistake), mistake.dials)
+    rows = [row for row in result.rubric if row["status"] == "fail"]
+    if not rows:
+        raise RuntimeError(f"a check does not see {mistake.name}: {result.verdict} {result.why}")
+    row = min(rows, key=lambda row: (row["step"] or 0, ITEMS.index(row["item"])))
+    return {**row, "failures": result.failures}
+
+
+def print_list(console: Console) -> None:
+    """Every mistake with the phase it belongs to and where it happened, and those that a check cannot see."""
+    from rich.table import Table
+
+    table = Table(title=f"{len(MISTAKES)} mistakes: sameloop break NAME", title_justify="left")
+    for column in ("name", "phase", "what was done", "where it happened"):
+        table.add_column(column, no_wrap=column in ("name", "phase"))
+    for mistake in MISTAKES.values():
+        table.add_row(mistake.name, mistake.item, mistake.what, mistake.source)
+    console.print(table)
+    console.print("Not seen by a check:")
+    for what, why in UNSEEN.items():
+        console.print(f"  {what}: {why}")
+
+
+def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | None, console: Console) -> None:
+    """One mistake: its lines, a question, the first difference, what it costs, and a chart of that.
+
+    Raises:
+        SameLoopError: there is no such mistake, or the folder holds something else.
+    """
+    from rich.text import Text
+
+    mistake = mistake_named(name)
+    folder = _folder(output_dir or Path("runs") / f"break-{mistake.name}")
+    console.print(Text(mistake.what, "bold"))
+    console.print(f"where it happened: {mistake.source}")
+    if mistake.dials:
+        console.print("with " + ", ".join(f"{dial}={value}" for dial, value in mistake.dials.items()))
+    for line in changed_lines(mistake):
+        console.print(Text(f"  {line}", "green" if line[0] == "+" else "red"))
+    ask("What will you see first?", console)
+    row = look_at(mistake)
+    where = f"step {row['step']}" if row["step"] else "the whole run"
+    console.print(f"first difference: {where}, {row['item']}: {row['cause']}")
+    console.print(f"  here: {row['student']}\n  right: {row['right']}")
+    (cost,) = _costs([mistake], preset, seeds, processes)
+    console.print(_cost_table(cost))
+    console.print(f"what one notices without a check: {cost.noticed()}")
+    write(folder, [cost], preset, {mistake.name: row})
+    click.echo(f"the chart: {folder / 'gallery.png'}", err=True)
+
+
+def show_all(preset: str, seeds: int, processes: int, output_dir: Path | None, console: Console) -> None:
+    """Every mistake: a table, a page and a chart, the dearest first.
+
+    Raises:
+        SameLoopError: the folder holds something else.
+    """
+    from rich.table import Table
+
+    from benchmarks.gallery.costs import by_cost
+
+    folder = _folder(output_dir or Path("runs") / f"{preset}-gallery")
+    mistakes = list(MISTAKES.values())
+    costs = by_cost(_costs(mistakes, preset, seeds, processes))
+    announce("checking each")
+    rows = {mistake.name: look_at(mistake) for mistake in mistakes}
+    table = Table(title=f"{len(costs)} mistakes, the dearest first: {seeds} seeds each", title_justify="left")
+    table.add_column("mistake", no_wrap=True)
+    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_column("phase", no_wrap=True)
+    table.add_column("what one notices without a check")
+    for cost in costs:
+        table.add_row(cost.name, f"{100 * cost.accuracy:+.1f}", rows[cost.name]["item"], cost.noticed())
+    console.print(table)
+    write(folder, costs, preset, rows)
+    click.echo(f"the page: {folder / 'gallery.html'}", err=True)
+
+
+def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Leave `gallery.json`, the chart with its text, and the page in a folder.
+
+    Args:
+        folder: made if absent.
+        costs: in the order in which they are shown.
+        preset: that was trained.
+        rows: by name, what a check says first.
+    """
+    import jinja2
+
+    from benchmarks.charts.gallery import draw_gallery
+    from benchmarks.gallery.costs import cost_config
+    from shared.run import environment
+
+    config = cost_config(preset, 0, {})
+    job = job_name(config, None)
+    folder.mkdir(parents=True, exist_ok=True)
+    content = {
+        "schema": SCHEMA,
+        "config": config.model_dump(),
+        "environment": environment(),
+        "mistakes": [{**cost.as_dict(), "check": dict(rows[cost.name])} for cost in costs],
+    }
+    write_json(folder / "gallery.json", content)
+    chart = draw_gallery(costs, job, folder / "gallery.png")
+    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
+    template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
+        "gallery.html"
+    )
+    shown = [
+        {
+            "mistake": MISTAKES[cost.name],
+            "cost": cost,
+            "row": rows[cost.name],
+            "lines": changed_lines(MISTAKES[cost.name]),
+        }
+        for cost in costs
+    ]
+    page = template.render(
+        shown=shown,
+        unseen=UNSEEN,
+        job=job,
+        seeds=len(costs[0].right),
+        right=[round(100 * run.accuracy, 1) for run in costs[0].right],
+        chart=base64.b64encode(chart.read_bytes()).decode(),
+        alt=(folder / "gallery.alt.txt").read_text(encoding="utf-8"),
+    )
+    (folder / "gallery.html").write_text(page, encoding="utf-8")
+
+
+def _folder(folder: Path) -> Path:
+    """A folder to write to.
+
+    Raises:
+        SameLoopError: it holds something that is not a gallery's.
+    """
+    if folder.exists() and (not folder.is_dir() or any(each.name not in FILES for each in folder.iterdir())):
+        raise SameLoopError(f"{folder} holds something else: name another with --output-dir")
+    return folder
+
+
+def _costs(mistakes: Sequence[Mistake], preset: str, seeds: int, processes: int) -> list[Cost]:
+    from benchmarks.gallery.costs import cost_config, costs_of
+
+    cost_config(preset, 0, {})  # a wrong name is said at once
+    rights = len({(each.setting, tuple(sorted(each.dials.items()))) for each in mistakes})
+    announce(f"training {(len(mistakes) + rights) * seeds} times, {processes} at once")
+
+    def told(done: int, total: int) -> None:
+        if done % max(1, total // 10) == 0:
+            announce(f"{done} of {total}")
+
+    return costs_of(mistakes, preset, seeds, processes, told)
+
+
+def _cost_table(cost: Cost) -> Any:
+    from rich.table import Table
+
+    table = Table(title=f"what it costs, over {len(cost.right)} seeds", title_justify="left")
+    for column in ("seed", "right", "with the mistake", "reported by it", "loss: right", "mistake", "reported"):
+        table.add_column(column, justify="right")
+    for seed, (right, wrong) in enumerate(zip(cost.right, cost.wrong, strict=True)):
+        accuracies = (right.accuracy, wrong.accuracy, wrong.reported_accuracy)
+        losses = (right.loss, wrong.loss, wrong.reported_loss)
+        table.add_row(str(seed), *(f"{each:.1%}" for each in accuracies), *(f"{each:.4f}" for each in losses))
+    return table
+
+
+def ask(question: str, console: Console) -> str:
+    """Ask, where somebody can answer; elsewhere the question stands there for the reader."""
+    console.print(question, style="bold")
+    console.print(f"  ({', '.join(ITEMS)})")
+    if not (is_interactive() and sys.stdin.isatty()):
+        return ""
+    return click.prompt("your guess", default="", show_default=False).strip()
+
+
+# Exercises ----------------------------------------------------------------------------------------
+
+
+def exercise(name: str | None, output: Path, guess: str | None, console: Console) -> None:
+    """Plant a mistake in a copy of the minimal page; or, where the copy is there, answer a guess.
+
+    Raises:
+        SameLoopError: there is no such mistake or phase, or the file is no exercise.
+    """
+    if guess is not None:
+        answer(output, guess, console)
+        return
+    if output.exists():
+        raise SameLoopError(f"{output} is there already: guess with --guess PHASE, or name another file with --output")
+    mistake = mistake_named(name) if name else random.Random(os.urandom(8)).choice(list(MISTAKES.values()))
+    output.write_text(exercise_source(mistake), encoding="utf-8")
+    dials = "".join(f" --{dial.replace('_', '-')} {value}" for dial, value in mistake.dials.items())
+    console.print(f"written: {output}, a loop with one mistake")
+    row = look_at(mistake)
+    where = f"at step {row['step']}" if row["step"] else "over the whole run"
+    console.print(f"the verdict: different, first {where}; the rest of the record is for you to find out")
+    said = ask("Read the file: which phase is it?", console)
+    if said:
+        answer(output, said, console)
+    else:
+        console.print(f"guess: sameloop exercise --output {output} --guess PHASE", soft_wrap=True)
+    console.print(f"mend it, then: sameloop check {output}{dials}", soft_wrap=True)
+
+
+def exercise_source(mistake: Mistake) -> str:
+    """The text of an exercise: the page with the mistake and without a first line that tells."""
+    _, _, rest = wrong_page(mistake).source.partition("\n")
+    return f"{EXERCISE}\n{rest}"
+
+
+def answer(file: Path, guess: str, console: Console) -> None:
+    """Say whether a guess is right.
+
+    Raises:
+        SameLoopError: there is no such phase, the file is no exercise, or it has been changed.
+    """
+    if guess not in ITEMS:
+        raise SameLoopError(f"--guess {guess}: there is no such phase; the phases are {', '.join(ITEMS)}")
+    try:
+        source = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise SameLoopError(f"{file}: there is no exercise; `sameloop exercise` writes one") from None
+    mistake = next((each for each in MISTAKES.values() if exercise_source(each) == source), None)
+    if mistake is None:
+        raise SameLoopError(f"{file} is not an exercise as it was written: judge it with `sameloop check {file}`")
+    console.print("right!" if guess == mistake.item else f"no, it is not {guess}", style="bold")
+    if guess == mistake.item:
+        console.print(
+            f"{mistake.what} ({mistake.source}); what it costs: sameloop break {mistake.name}", soft_wrap=True
+        )
+
+
+# Commands -----------------------------------------------------------------------------------------
+
+
+@click.command("break", context_settings=CONTEXT)
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option("--all", "all_of_them", is_flag=True, help="the whole gallery: a page and a chart")
+@click.option("--preset", default="tiny", show_default=True, metavar="NAME", help="what is trained")
+@click.option("--seeds", type=click.IntRange(min=1), default=5, show_default=True, help="how many trainings of each")
+@click.option("--jobs", type=click.IntRange(min=1), default=2, show_default=True, help="trainings at once")
+@click.option("--output-dir", type=click.Path(path_type=Path), metavar="DIR", help="where page and chart go")
+def break_command(
+    name: str | None, all_of_them: bool, preset: str, seeds: int, jobs: int, output_dir: Path | None
+) -> None:
+    """List the gallery of mistakes; with NAME, show one: its lines, what sees it, what it costs."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if name and all_of_them:
+        raise SameLoopError(f"--all shows every mistake: leave out {name}, or --all")
+    if all_of_them:
+        show_all(preset, seeds, jobs, output_dir, console)
+    elif name:
+        show(name, preset, seeds, jobs, output_dir, console)
+    else:
+        print_list(console)
+
+
+@click.command("exercise", context_settings=CONTEXT)
+@click.argument("name", required=False, metavar="[NAME]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), default=Path("exercise.py"), show_default=True, help="the loop's file"
+)
+@click.option("--guess", metavar="PHASE", help="the phase that is wrong in the file")
+def exercise_command(name: str | None, output: Path, guess: str | None) -> None:
+    """Plant a mistake, NAME or any, in a copy of the minimal page, for you to find."""
+    from rich.console import Console
+
+    exercise(name, output, guess, Console(highlight=False))
+
+
+for each in (break_command, exercise_command):
+    each.params.append(debug_option())
