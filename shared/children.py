@@ -23,7 +23,10 @@ if found is None or found.origin is None or Path(found.origin).resolve().parent.
     sys.path.insert(0, root)
 """
 # A click command, or a function that takes the arguments and returns the exit status.
-_COMMAND = "from shared.command import run_command\nsys.exit(run_command(getattr(import_module(module), name), program))"
+_COMMAND = """
+from shared.command import run_command
+sys.exit(run_command(getattr(import_module(module), name), program))
+"""
 _FUNCTION = "sys.exit(getattr(import_module(module), name)(sys.argv[1:]))"
 
 

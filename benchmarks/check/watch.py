@@ -42,6 +42,21 @@ NO_SETTINGS = ("params", "initial_lr")
 MANY_GRAPHS = 3
 
 
+# The watches that are on, the innermost last.
+_ON: list[Watch] = []
+
+
+# Functions, not methods: a model that a loop copies or saves takes its hooks along, and with a method all that it holds.
+def _before_forward(module: torch.nn.Module, args: tuple) -> None:
+    if _ON:
+        _ON[-1]._before_forward(module, args)
+
+
+def _after_forward(module: torch.nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
+    if _ON:
+        _ON[-1]._after_forward(module, args, kwargs, output)
+
+
 class _Token:
     """Lives as long as the graph of the forward pass that it was given to."""
 
@@ -65,6 +80,7 @@ class Watch:
         self._equal, self._rng_state = torch.equal, torch.get_rng_state
 
     def __enter__(self) -> Watch:
+        _ON.append(self)
         functions = torch.nn.utils.clip_grad
         self._originals = [
             (torch.autograd, "backward", torch.autograd.backward),
@@ -89,6 +105,7 @@ class Watch:
         return self
 
     def __exit__(self, *exception: object) -> None:
+        _ON.remove(self)
         for owner, name, original in self._originals:
             setattr(owner, name, original)
         for handle in self._handles:
@@ -111,17 +128,9 @@ class Watch:
         self._model = model
         self._signature = inspect.signature(model.forward)
 
-        # Functions, not methods: a copy of the model that a loop makes takes its hooks along, and methods would be
-        # copied with all that they hold.
-        def before(module: torch.nn.Module, args: tuple) -> None:
-            self._before_forward(module, args)
-
-        def after(module: torch.nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-            self._after_forward(module, args, kwargs, output)
-
         self._handles += [
-            model.register_forward_pre_hook(before),
-            model.register_forward_hook(after, with_kwargs=True),
+            model.register_forward_pre_hook(_before_forward),
+            model.register_forward_hook(_after_forward, with_kwargs=True),
         ]
 
     def _before_forward(self, module: torch.nn.Module, args: tuple) -> None:

@@ -73,14 +73,15 @@ def look_at(mistake: Mistake) -> dict[str, Any]:
 
 def print_list(console: Console) -> None:
     """Every mistake with the phase it belongs to and where it happened, and those that a check cannot see."""
-    from rich.table import Table
+    from rich.text import Text
 
-    table = Table(title=f"{len(MISTAKES)} mistakes: sameloop break NAME", title_justify="left")
-    for column in ("name", "phase", "what was done", "where it happened"):
-        table.add_column(column, no_wrap=column in ("name", "phase"))
-    for mistake in MISTAKES.values():
-        table.add_row(mistake.name, mistake.item, mistake.what, mistake.source)
-    console.print(table)
+    console.print(f"{len(MISTAKES)} mistakes that people made, each shown by sameloop break NAME\n")
+    for item in ITEMS:
+        for mistake in MISTAKES.values():
+            if mistake.item == item:
+                console.print(Text.assemble((f"{mistake.name:22}", "bold"), mistake.what), soft_wrap=True)
+                console.print(Text(f"{'':22}{item}; {mistake.source}", "dim"), soft_wrap=True)
+    console.print()
     console.print("Not seen by a check:")
     for what, why in UNSEEN.items():
         console.print(f"  {what}: {why}")

@@ -1,0 +1,206 @@
+"""docs/check.md: what a check says of right loops, of mistakes, and of loops that do not want to be judged.
+
+Right loops and mistakes run in this process, two dozen of the one and three of the other; hostile loops each apart, as
+a student's do.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.check.check import check, check_page
+from benchmarks.check.judge import BOUND
+from benchmarks.check.rubric import GOOD, Result
+from benchmarks.gallery.mistakes import MINIMAL, MISTAKES, UNSEEN, Mistake, right_page, wrong_page
+from shared.children import ROOT
+from shared.page import own_page
+from shared.progress import announce
+
+LOOPS = ROOT / "tests" / "loops"
+DOCUMENT = ROOT / "docs" / "check.md"
+COURSE, COURSE_ITEMS = LOOPS / "course.py", ["train mode", "clip", "optimizer"]
+# What the loops of tests/loops/wrong must fail: their author knew nothing of the rules, nor these names.
+WRONG = {
+    "01_order_shuffled_once": ["shuffle"],
+    "02_padding_zip_truncates": ["collator"],
+    "03_mask_all_ones": ["forward", "evaluate"],  # it is wrong at both places
+    "04_mode_train_once": ["train mode"],
+    "05_loss_softmax_first": ["loss"],
+    "06_backward_stops_at_head": ["backward"],
+    "07_clip_after_step": ["clip"],
+    "08_optimizer_new_each_epoch": ["optimizer"],
+    "09_schedule_per_epoch": ["schedule step"],
+    "10_zero_grad_per_epoch": ["zero"],
+    "11_evaluation_without_eval_mode": ["evaluate"],
+    "12_reporting_mean_over_batches": ["evaluate"],
+    "13_backward_twice": ["backward"],
+}
+# With these a right loop is tried again: what the settings of the gallery's mistakes are.
+HOSTILE_SECONDS, HOSTILE_MB = 40, 1500
+
+
+class Judged(NamedTuple):
+    """A mistake and what was said of it."""
+
+    name: str
+    what: str
+    wanted: list[str]
+    result: Result
+    cause: str
+
+    @property
+    def caught(self) -> bool:
+        return self.result.verdict == "different"
+
+    @property
+    def right_item(self) -> bool:
+        return all(item in self.result.failures for item in self.wanted)
+
+    @property
+    def right_cause(self) -> bool:
+        row = next(row for row in self.result.rubric if row["item"] == self.wanted[0])
+        return self.cause in (row["cause"] or "")
+
+    @property
+    def also(self) -> list[str]:
+        return [item for item in self.result.failures if item not in self.wanted]
+
+
+def right_loops() -> list[Path]:
+    """Right loops, each written another way."""
+    return [MINIMAL, *sorted((LOOPS / "right").glob("*.py"))]
+
+
+def right_settings() -> Iterator[Mistake]:
+    """A mistake of each setting: what its page is before the mistake is right, too."""
+    seen = set()
+    for mistake in MISTAKES.values():
+        key = (mistake.setting, tuple(mistake.dials.items()))
+        if mistake.setting and key not in seen:
+            seen.add(key)
+            yield mistake
+
+
+def judge_mistake(mistake: Mistake) -> Judged:
+    """What a check says of a mistake of the gallery."""
+    result = check_page(wrong_page(mistake), mistake.dials)
+    return Judged(mistake.name, mistake.what, [mistake.item], result, mistake.cause)
+
+
+def judge_wrong(name: str) -> Judged:
+    """What a check says of a wrong loop of tests/loops/wrong; its first line says what is wrong."""
+    file = LOOPS / "wrong" / f"{name}.py"
+    what = file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ").removeprefix("WRONG: ")
+    return Judged(name, what, WRONG[name], check_page(own_page(file)), "")
+
+
+def write_document() -> None:
+    """Measure everything and write docs/check.md."""
+    started = time.monotonic()
+    announce("right loops")
+    rights = [(file.name, check_page(own_page(file))) for file in right_loops()]
+    rights += [
+        (
+            f"minimal.py, {', '.join(f'{k}={v}' for k, v in each.dials.items())}",
+            check_page(right_page(each), each.dials),
+        )
+        for each in right_settings()
+    ]
+    announce("the course's loop, and mistakes")
+    course = check_page(own_page(COURSE))
+    gallery = [judge_mistake(mistake) for mistake in MISTAKES.values()]
+    wrong = [judge_wrong(name) for name in WRONG]
+    announce("hostile loops, each apart")
+    hostile = []
+    for file in sorted((LOOPS / "hostile").glob("*.py")):
+        hostile.append((file.name, check(file, seconds=HOSTILE_SECONDS, megabytes=HOSTILE_MB)))
+    whole = check(MINIMAL)
+    smallest = {
+        f"{each.name}, {item}": value for each in (*gallery, *wrong) for item, value in each.result.smallest.items()
+    }
+    nearest = min(smallest, key=smallest.__getitem__)
+    noise = max(result.rounding for _, result in rights)
+    lines = [
+        "# What `sameloop check` says",
+        "",
+        "Measured by `make check-table`, which writes this page. What is judged, and how, is in [guide.md](guide.md); how "
+        "to use it with a class, in [course.md](course.md).",
+        "",
+        f"**Right loops, each written another way: {sum(r.verdict in GOOD for _, r in rights)} of {len(rights)}** are "
+        f"`identical` or `equivalent`. Their largest difference from the right step is {noise:.1e} (relative), the bound "
+        f"is {BOUND:.0e}, the smallest difference that a mistake was found by is {smallest[nearest]:.1e} ({nearest}).",
+        "",
+        f"**Mistakes of the gallery: {_counts(gallery)}.**",
+        "",
+        f"**Wrong loops whose author did not know the rules: {_counts(wrong, cause=False)}.** They were written from the "
+        "text of the task alone, before the rules had seen them; one of the 13, a second backward pass over one batch, "
+        "was not caught at first, and has a rule since.",
+        "",
+        f"**The loop of the Hugging Face course's chapter 3**, written from its description, fails "
+        f"{', '.join(f'`{item}`' for item in course.failures)}"
+        f"{', and nothing else' if sorted(course.failures) == sorted(COURSE_ITEMS) else ''}.",
+        "",
+        f"**Hostile loops: {sum(r.verdict == 'failed' for _, r in hostile)} of {len(hostile)}** are `failed` or, where "
+        "they train, judged for what they train; none passes.",
+        "",
+        f"A check of a right loop took {whole.seconds:.0f} seconds and {whole.peak_mb:.0f} MB, the judging apart.",
+        "",
+        "## Right loops",
+        "",
+        "| loop | verdict | largest difference |",
+        "|---|---|---|",
+        *(f"| {name} | {result.verdict} | {result.rounding:.1e} |" for name, result in rights),
+        "",
+        "## Mistakes of the gallery",
+        "",
+        *_table(gallery, cause=True),
+        "",
+        "Not seen by a check, and why:",
+        "",
+        *(f"- {what}: {why}." for what, why in UNSEEN.items()),
+        "",
+        "## Wrong loops of another author",
+        "",
+        *_table(wrong, cause=False),
+        "",
+        "## Hostile loops",
+        "",
+        "| loop | verdict | what is said |",
+        "|---|---|---|",
+        *(f"| {name} | {r.verdict} | {_cell(r.why or ', '.join(r.failures))} |" for name, r in hostile),
+    ]
+    DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    announce(f"written: {DOCUMENT.relative_to(ROOT)}, in {time.monotonic() - started:.0f} seconds")
+
+
+def _counts(judged: list[Judged], cause: bool = True) -> str:
+    total = len(judged)
+    causes = f"the right cause for {sum(each.right_cause for each in judged)}, " if cause else ""
+    return (
+        f"{sum(each.caught for each in judged)} of {total} caught, the right item for "
+        f"{sum(each.right_item for each in judged)}, {causes}another item failed besides for "
+        f"{sum(bool(each.also) for each in judged)}"
+    )
+
+
+def _table(judged: list[Judged], cause: bool) -> Iterator[str]:
+    yield f"| mistake | caught | right item | {'right cause | ' if cause else ''}also failed | the cause |"
+    yield "|---|---|---|---|---|" + ("---|" if cause else "")
+    for each in judged:
+        row = next(row for row in each.result.rubric if row["item"] == each.wanted[0])
+        marks = [each.caught, each.right_item] + ([each.right_cause] if cause else [])
+        shown = " | ".join("yes" if mark else "no" for mark in marks)
+        where = f" (step {row['step']})" if row["step"] else ""
+        yield f"| {each.what} | {shown} | {', '.join(each.also) or '-'} | {each.wanted[0]}: {_cell(row['cause'])}{where} |"
+
+
+def _cell(text: str | None) -> str:
+    return (text or "").replace("|", "\\|").replace("\n", " ").replace(str(ROOT), "...")[:200]
+
+
+if __name__ == "__main__":
+    sys.exit(write_document())
