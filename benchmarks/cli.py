@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES, plot
+from benchmarks.check.command import autograder_command, check_command, start_command
 from benchmarks.compare import compare
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
@@ -72,6 +73,8 @@ sameloop.add_command(
 )
 sameloop.add_command(manual_command)
 sameloop.add_command(trainer_command)
+for command in (check_command(), start_command(), autograder_command()):
+    sameloop.add_command(command)
 
 
 @sameloop.command()
