@@ -47,8 +47,8 @@ def class_figure(counts: dict[str, int], results: Sequence[Result], style: Style
             color=style.ink if count else style.faint,
             weight="bold" if count else "normal",
         )
-    # Room for the number at the longest bar's end, and an axis also where nobody fails.
-    axes.set_xlim(0, 1.08 * max(1, *counts.values()))
+    # Room for the number at the longest bar's end; a mistake of one or two is no long bar.
+    axes.set_xlim(0, max(5, 1.08 * max(counts.values())))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", visible=False)
     axes.tick_params(axis="y", length=0)

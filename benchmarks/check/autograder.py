@@ -20,16 +20,16 @@ from benchmarks.check.runner import MEGABYTES, SECONDS
 from shared.children import ROOT
 from shared.errors import SameLoopError
 from shared.files import write_json
-from shared.page import PACKAGES
 
 SCRIPTS = ("setup.sh", "run_autograder")
 # What `pip install` needs besides the packages, and what it is held to.
+FOLDERS = ("benchmarks", "manual_loop", "shared", "trainer_loop")
 PROJECT_FILES = ("pyproject.toml", "README.md", "LICENSE", "sameloop.py")
 PINS = "constraints.txt"
 SETTINGS, BROKEN = "check.json", "broken.json"
 NOT_YOUR_FAULT = "The autograder itself has broken; that says nothing about your loop. Please tell your teacher."
 # Nothing in the zip tells when it was made.
-LONG_AGO = (1980, 1, 1, 0, 0, 0)
+LONG_AGO = (2000, 1, 1, 0, 0, 0)
 
 
 class Settings(NamedTuple):
@@ -79,8 +79,8 @@ def _content(settings: Settings) -> dict[str, bytes]:
     content[PINS] = (ROOT / PINS).read_bytes()
     for name in PROJECT_FILES:
         content[f"sameloop/{name}"] = (ROOT / name).read_bytes()
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*")):
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
             if path.is_file() and "__pycache__" not in path.parts:
                 content[f"sameloop/{path.relative_to(ROOT).as_posix()}"] = path.read_bytes()
     return content
@@ -88,16 +88,14 @@ def _content(settings: Settings) -> dict[str, bytes]:
 
 def grade(root: Path) -> dict[str, Any]:
     """The content of `results.json` for the submission that lies below `root`; whatever happens it is one."""
-    from benchmarks.check.submissions import Submission, find_loop, judged
+    from benchmarks.check.submissions import find_loop, judged
 
     settings = Settings({})
     try:
         settings = Settings(**json.loads((root / "source" / SETTINGS).read_text(encoding="utf-8")))
         found = find_loop(_folder_of(root / "submission"))
-        if found.file is None:
-            return broken(f"There is no loop to check: {found.why}.", settings.most)
         options = {"points": settings.points, "seconds": settings.seconds, "megabytes": settings.megabytes}
-        return gradescope(judged(Submission(found.name, found.file), settings.dials, options), settings.hints)
+        return gradescope(judged(found, settings.dials, options), settings.hints)
     except Exception:
         return broken(NOT_YOUR_FAULT, settings.most, traceback.format_exc())
 

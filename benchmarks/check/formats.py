@@ -94,7 +94,7 @@ def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
         return {
             **_gradescope_head(result),
             "tests": [
-                _test(WHOLE, 0.0, result.most, f"There is nothing to judge: {markdown_line(result.why)}."),
+                _test(WHOLE, 0.0, result.most, f"There is nothing to judge: {markdown_line(result.why.rstrip('.'))}."),
                 _hidden(result.traceback, result.output),
             ],
         }

@@ -117,10 +117,10 @@ def find_loop(folder: Path) -> Submission:
     files = sorted(each for each in folder.glob("*.py") if each.is_file() and not each.name.startswith("."))
     name = folder.name
     if not files:
-        return Submission(name, None, "there is no Python file in it")
+        return Submission(name, None, "there is no Python file")
     binding = files if len(files) == 1 else [each for each in files if binds_train(each)]
     if not binding:
-        return Submission(name, None, "no file in it binds a function `train`")
+        return Submission(name, None, "no file binds a function `train`")
     named = [each for usual in USUAL_NAMES for each in binding if each.name == usual]
     if len(binding) > 1 and not named:
         several = ", ".join(each.name for each in binding)
@@ -160,6 +160,9 @@ def _judged(
                     result = future.result()
                 except BrokenProcessPool:  # the system has ended one, for its memory perhaps: the rest one by one
                     continue
+                except BaseException:  # Ctrl-C: those that wait are not judged first
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
                 waiting.remove(running[future])
                 yield running[future], result
     for each in waiting:
@@ -234,11 +237,9 @@ def table(results: Mapping[str, Result]) -> Table:
 
 
 def summary(results: Sequence[Result]) -> str:
-    """`20 loops: 8 right, 11 with a mistake, 1 that could not be judged`."""
+    """`20 loops: 8 right, 11 wrong, 1 not judged`."""
     right = sum(each.verdict in GOOD for each in results)
     failed = sum(each.verdict == FAILED for each in results)
     wrong = len(results) - right - failed
-    parts = [f"{right} right", f"{wrong} with a mistake"]
-    if failed:
-        parts.append(f"{failed} that could not be judged")
+    parts = [f"{right} right", f"{wrong} wrong", *([f"{failed} not judged"] if failed else [])]
     return f"{len(results)} loop{'' if len(results) == 1 else 's'}: {', '.join(parts)}"
