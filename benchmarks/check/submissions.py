@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import csv
 import io
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
@@ -22,7 +23,6 @@ from benchmarks.check import check as checks
 from benchmarks.check.formats import points_text
 from benchmarks.check.rubric import FAILED, GOOD, ITEMS, Result, make_rubric
 from shared.errors import SameLoopError, shown
-from shared.files import write_json
 from shared.progress import announce
 
 # Of several files that bind `train` these are meant.
@@ -80,8 +80,9 @@ def check_folder(
         options = {"points": points, "seconds": seconds, "megabytes": megabytes}
         for submission, result in _judged(submissions, dict(dials), options, jobs):
             found[submission.name] = result
-            kept = {"submission": submission.name, **result.as_dict()}
-            write_json(output / f"{submission.name}.json", {**kept, **_for_the_teacher(result)})
+            kept = {"submission": submission.name, **result.as_dict(), **_for_the_teacher(result)}
+            # As ASCII: a student's text may hold what UTF-8 cannot.
+            (output / f"{submission.name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
             failures = f" ({', '.join(result.failures)})" if result.failures else ""
             announce(f"{len(found)} of {len(submissions)}: {shown(submission.name)}: {result.verdict}{failures}")
         results = {each.name: found[each.name] for each in submissions}
@@ -189,13 +190,7 @@ def without_a_loop(name: str, why: str, points: Mapping[str, float] | None) -> R
 
 
 def _for_the_teacher(result: Result) -> dict[str, str]:
-    if result.verdict != FAILED:
-        return {}
-    # JSON in UTF-8 holds no lone surrogates, a student's text may.
-    return {
-        name: text.encode("utf-8", "replace").decode("utf-8")
-        for name, text in (("traceback", result.traceback), ("output", result.output))
-    }
+    return {"traceback": result.traceback, "output": result.output} if result.verdict == FAILED else {}
 
 
 def csv_text(results: Mapping[str, Result]) -> str:
