@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES, plot
+from benchmarks.check.command import autograder_command, check_command, start_command
 from benchmarks.compare import compare
 from benchmarks.gallery.ladder import DIALS as LADDER_DIALS
 from benchmarks.gallery.ladder import RUNGS
@@ -74,7 +75,10 @@ sameloop.add_command(
         context_settings=CONTEXT,
     )
 )
-for command in (manual_command, trainer_command, break_command, exercise_command):
+for command in (
+    *(manual_command, trainer_command, break_command, exercise_command),
+    *(check_command(), start_command(), autograder_command()),
+):
     sameloop.add_command(command)
 
 

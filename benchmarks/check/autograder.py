@@ -1,0 +1,117 @@
+"""`sameloop autograder`: the zip that Gradescope builds an autograder from, and what runs in it.
+
+Gradescope unpacks the zip into `/autograder/source`, runs `setup.sh` once, and `run_autograder` for each submission,
+which lies in `/autograder/submission`; what it leaves in `/autograder/results/results.json` is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.check.formats import broken, gradescope
+from benchmarks.check.rubric import make_rubric
+from benchmarks.check.runner import MEGABYTES, SECONDS
+from shared.children import ROOT
+from shared.errors import SameLoopError
+from shared.files import write_json
+
+SCRIPTS = ("setup.sh", "run_autograder")
+# What `pip install` needs besides the packages, and what it is held to.
+FOLDERS = ("benchmarks", "manual_loop", "shared", "trainer_loop")
+PROJECT_FILES = ("pyproject.toml", "README.md", "LICENSE", "sameloop.py")
+PINS = "constraints.txt"
+SETTINGS, BROKEN = "check.json", "broken.json"
+NOT_YOUR_FAULT = "The autograder itself has broken; that says nothing about your loop. Please tell your teacher."
+# Nothing in the zip tells when it was made.
+LONG_AGO = (2000, 1, 1, 0, 0, 0)
+
+
+class Settings(NamedTuple):
+    """How submissions are judged; as `benchmarks.check.check.check` takes them, and whether students get hints."""
+
+    dials: dict[str, Any]
+    points: dict[str, float] | None = None
+    seconds: float = SECONDS
+    megabytes: int = MEGABYTES
+    hints: bool = False
+
+    @property
+    def most(self) -> float:
+        """The points that can be had."""
+        return float(sum(row["most"] for row in make_rubric((), (), self.points)))
+
+
+def write_autograder(file: Path, settings: Settings) -> None:
+    """Write the zip: the two scripts, the settings, and SameLoop itself, which is in no package registry.
+
+    Raises:
+        SameLoopError: a file is there already, it cannot be written, or this is an installed SameLoop without the
+            files of its project.
+    """
+    if not (ROOT / PINS).is_file():
+        raise SameLoopError("an autograder is made from SameLoop's own folder: clone it, and run sameloop from there")
+    try:
+        with file.open("xb") as opened, zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in _content(settings).items():
+                entry = zipfile.ZipInfo(name, LONG_AGO)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                entry.create_system = 3  # Unix: what follows is a file's mode there
+                entry.external_attr = (0o100755 if name in SCRIPTS else 0o100644) << 16
+                archive.writestr(entry, content)
+    except FileExistsError:
+        raise SameLoopError(f"{file} is there already; it stays as it is: give another name") from None
+    except OSError as error:
+        raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place") from None
+
+
+def _content(settings: Settings) -> dict[str, bytes]:
+    """The zip's files by name."""
+    scripts = Path(__file__).with_name("gradescope")
+    content = {name: (scripts / name).read_bytes() for name in SCRIPTS}
+    content[SETTINGS] = json.dumps(settings._asdict(), indent=1).encode()
+    content[BROKEN] = json.dumps(broken(NOT_YOUR_FAULT, settings.most), indent=1).encode()
+    content[PINS] = (ROOT / PINS).read_bytes()
+    for name in PROJECT_FILES:
+        content[f"sameloop/{name}"] = (ROOT / name).read_bytes()
+    for folder in FOLDERS:
+        for path in sorted((ROOT / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                content[f"sameloop/{path.relative_to(ROOT).as_posix()}"] = path.read_bytes()
+    return content
+
+
+def grade(root: Path) -> dict[str, Any]:
+    """The content of `results.json` for the submission that lies below `root`; whatever happens it is one."""
+    from benchmarks.check.submissions import find_loop, judged
+
+    settings = Settings({})
+    try:
+        settings = Settings(**json.loads((root / "source" / SETTINGS).read_text(encoding="utf-8")))
+        found = find_loop(_folder_of(root / "submission"))
+        options = {"points": settings.points, "seconds": settings.seconds, "megabytes": settings.megabytes}
+        return gradescope(judged(found, settings.dials, options), settings.hints)
+    except Exception:
+        return broken(NOT_YOUR_FAULT, settings.most, traceback.format_exc())
+
+
+def _folder_of(submission: Path) -> Path:
+    """Where the files of a submission are: also in the one folder that somebody has handed in."""
+    folders = [each for each in submission.iterdir() if each.is_dir() and not each.name.startswith((".", "__"))]
+    return folders[0] if len(folders) == 1 and not any(submission.glob("*.py")) else submission
+
+
+def main(arguments: Sequence[str]) -> int:
+    """What `run_autograder` calls: judge the submission below the folder that is named, and leave the results."""
+    root = Path(arguments[0])
+    write_json(root / "results" / "results.json", grade(root))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

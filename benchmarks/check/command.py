@@ -1,0 +1,214 @@
+"""`sameloop check`, `sameloop start` and `sameloop autograder` on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.check.formats import FORMATS, print_result, written
+from benchmarks.check.job import OWN_DIALS, job_config
+from benchmarks.check.points import read_points
+from benchmarks.check.rubric import GOOD
+from benchmarks.check.runner import MEGABYTES, SECONDS
+from shared.command import CONTEXT, DialCommand, debug_option, dial_options
+from shared.config import RunConfig, meaning, show
+from shared.errors import SameLoopError
+
+NOT_RIGHT = 1
+
+
+def check_command() -> click.Command:
+    """`sameloop check FILE` and `sameloop check FOLDER`."""
+    return DialCommand(
+        "check",
+        params=[
+            click.Argument(["file"], type=click.Path(path_type=Path), metavar="FILE"),
+            debug_option(),
+            click.Option(["--hints"], is_flag=True, help="a question for each phase that is not right"),
+            click.Option(
+                ["--format", "file_format"],
+                type=click.Choice(FORMATS),
+                help="of one loop's result  [default: text]",
+            ),
+            click.Option(
+                ["--output"],
+                type=click.Path(path_type=Path),
+                metavar="PATH",
+                help="the file the result goes to, of submissions the folder  [default: the terminal; "
+                "runs/check-NAME]",
+            ),
+            *_judging_options(),
+            click.Option(
+                ["--jobs"],
+                type=click.IntRange(1, 2),
+                default=1,
+                metavar="INT",
+                help="how many submissions are judged at a time, 1 or 2  [default: 1]",
+            ),
+            *_dials(),
+        ],
+        callback=_check,
+        help="Run the training loop in FILE apart and judge each of its steps: which phases are right, which are not, "
+        "and why. Of a folder, every submission in it. Exit status: 0 right (identical, or equivalent up to "
+        "rounding), 1 not right or failed, 2 wrong input; of a folder 0 when all have been judged.",
+        context_settings=CONTEXT,
+    )
+
+
+def _check(
+    file: Path,
+    hints: bool,
+    file_format: str | None,
+    output: Path | None,
+    points: Path | None,
+    time_limit: float,
+    memory_limit: int,
+    jobs: int,
+    **parameters: Any,
+) -> int:
+    dials = _dials_from(parameters)
+    worth = read_points(points) if points else None
+    if file.is_dir():
+        if file_format:
+            raise SameLoopError(
+                f"--format {file_format}: {file} is a folder, whose results are CSV and JSON; leave it out"
+            )
+        from benchmarks.check.submissions import check_folder
+
+        check_folder(file, output, dials, points=worth, seconds=time_limit, megabytes=memory_limit, jobs=jobs)
+        return 0
+    if file.suffix == ".ipynb":
+        raise SameLoopError(f"{file} is a notebook: write the cell with `train` to a file (%%writefile my_loop.py)")
+
+    from rich.console import Console
+
+    from benchmarks.check.check import check
+
+    result = check(file, dials, points=worth, seconds=time_limit, megabytes=memory_limit)
+    file_format = file_format or FORMATS[0]
+    if output is not None:
+        write_text(output, written(result, file_format, hints))
+    elif file_format == "text":
+        print_result(result, Console(highlight=False), hints)
+    else:
+        click.echo(written(result, file_format, hints), nl=False)
+    return 0 if result.verdict in GOOD else NOT_RIGHT
+
+
+def autograder_command() -> click.Command:
+    """`sameloop autograder ZIP`."""
+    return DialCommand(
+        "autograder",
+        params=[
+            click.Argument(["file"], type=click.Path(path_type=Path), metavar="ZIP"),
+            debug_option(),
+            click.Option(["--hints"], is_flag=True, help="students see a question for each phase that is not right"),
+            *_judging_options(),
+            *_dials(),
+        ],
+        callback=_autograder,
+        help="Write the zip that Gradescope takes as an autograder: it installs SameLoop and checks what a student "
+        "hands in. A file that is there is not overwritten.",
+        context_settings=CONTEXT,
+    )
+
+
+def _autograder(
+    file: Path, hints: bool, points: Path | None, time_limit: float, memory_limit: int, **parameters: Any
+) -> None:
+    from benchmarks.check.autograder import Settings, write_autograder
+
+    worth = read_points(points) if points else None
+    write_autograder(file, Settings(_dials_from(parameters), worth, time_limit, memory_limit, hints))
+    click.echo(f"written: {file}", err=True)
+
+
+def start_command() -> click.Command:
+    """`sameloop start [FILE]`."""
+    return click.Command(
+        "start",
+        params=[
+            click.Argument(["file"], required=False, type=click.Path(path_type=Path), metavar="[FILE]"),
+            debug_option(),
+            click.Option(["--notebook"], is_flag=True, help="a notebook with the skeleton in a cell"),
+        ],
+        callback=_start,
+        help="Write a skeleton of a training loop with gaps, to FILE  [default: my_loop.py, or my_loop.ipynb]. A file "
+        "that is there is not overwritten.",
+        context_settings=CONTEXT,
+    )
+
+
+def _start(file: Path | None, notebook: bool) -> None:
+    from benchmarks.check.start import notebook_text, skeleton
+
+    suffix = ".ipynb" if notebook else ".py"
+    file = file or Path("my_loop").with_suffix(suffix)
+    if file.suffix != suffix:
+        raise SameLoopError(f"{file}: its name must end with {suffix}" + ("" if notebook else ", or add --notebook"))
+    write_text(file, notebook_text(file.stem) if notebook else skeleton(file.stem), new=True)
+    click.echo(f"written: {file}", err=True)
+
+
+def write_text(file: Path, text: str, new: bool = False) -> None:
+    """Write a file.
+
+    Raises:
+        SameLoopError: it cannot be written, or is there although it is to be `new`.
+    """
+    try:
+        with file.open("x" if new else "w", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError:
+        raise SameLoopError(f"{file} is there already; it stays as it is: give another name") from None
+    except OSError as error:
+        raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place") from None
+
+
+def _judging_options() -> Sequence[click.Option]:
+    return [
+        click.Option(
+            ["--points"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="what the phases are worth, as TOML: clip = 2  [default: 1 each]",
+        ),
+        click.Option(
+            ["--time-limit"],
+            type=click.FloatRange(min=1),
+            default=SECONDS,
+            metavar="SECONDS",
+            help=f"what a loop may take  [default: {SECONDS}]",
+        ),
+        click.Option(
+            ["--memory-limit"],
+            type=click.IntRange(min=1),
+            default=MEGABYTES,
+            metavar="MB",
+            help=f"what a loop may take  [default: {MEGABYTES}]",
+        ),
+    ]
+
+
+def _dials() -> list[click.Option]:
+    """Those dials that a check has, with the values that they have in it."""
+    options = [each for each in dial_options() if each.name in OWN_DIALS]
+    defaults = job_config()
+    for each in options:
+        each.help = f"{meaning(each.name)}  [default: {show(getattr(defaults, each.name))}]"
+    return options
+
+
+def _dials_from(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The dials that were given, as numbers and names that JSON can hold.
+
+    Raises:
+        SameLoopError: a value is wrong.
+    """
+    given = {name: value for name, value in parameters.items() if name in RunConfig.model_fields and value is not None}
+    config = job_config(**given)
+    return json.loads(json.dumps({name: getattr(config, name) for name in given}))

@@ -1,0 +1,213 @@
+"""What a check found, written down: for a terminal, as JSON, for Gradescope, as JUnit's XML."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from benchmarks.check.rubric import DIFFERENT, FAIL, FAILED, GOOD, HINTS, NOT_REACHED, PASS, Result
+from shared.errors import shown
+
+FORMATS = ("text", "json", "gradescope", "junit")
+# What stands before an item; the second where a terminal has no more than ASCII. Colour says nothing besides.
+MARKS = {PASS: ("✓", "ok"), FAIL: ("✗", "x"), NOT_REACHED: ("·", "-")}
+COLOURS = {PASS: "green", FAIL: "bold red", NOT_REACHED: "dim"}
+# The test that stands for the whole loop where there was nothing to judge.
+WHOLE = "the loop runs to its end"
+LONGEST_REASON = 400
+# What XML cannot hold, nor a file in UTF-8.
+UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def written(result: Result, file_format: str, hints: bool = False) -> str:
+    """A result as a file's text.
+
+    Args:
+        result: of a check.
+        file_format: one of `FORMATS`; `text` is as wide as it needs to be.
+        hints: whether each item that failed has its question.
+    """
+    if file_format == "json":
+        return json.dumps(result.as_dict(), indent=1) + "\n"
+    if file_format == "gradescope":
+        return json.dumps(gradescope(result, hints), indent=1) + "\n"
+    if file_format == "junit":
+        return junit(result, hints)
+    console = Console(width=200, highlight=False, color_system=None)
+    with console.capture() as captured:
+        console.print(rubric_text(result, hints))
+    return "".join(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def print_result(result: Result, console: Console, hints: bool = False) -> None:
+    """Print a result's rubric and its verdict; with ASCII only where the console has no more."""
+    console.print(rubric_text(result, hints, ascii_only=console.options.ascii_only))
+
+
+def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -> Group:
+    """One line per item, a reason and a question below those that failed, and the verdict."""
+
+    def text(value: Any, style: str = "") -> Text:
+        line = shown(value, LONGEST_REASON)
+        return Text(line.encode("ascii", "backslashreplace").decode() if ascii_only else line, style)
+
+    table = Table.grid(padding=(0, 1))
+    for row in result.rubric:
+        status = row["status"]
+        lines = [text(evidence(row))]
+        if hints and status == FAIL:
+            lines.append(text(f"? {HINTS[row['item']]}", "italic"))
+        mark = Text(MARKS[status][ascii_only], COLOURS[status])
+        table.add_row(mark, text(row["item"]), Text("\n").join(lines))
+    end = Text(result.verdict, "bold green" if result.verdict in GOOD else "bold red")
+    end.append(f": {points_text(result)}, {result.seconds:.1f} s", "not bold default")
+    return Group(table, end, *([text(result.why)] if result.why else []))
+
+
+def evidence(row: dict[str, Any]) -> str:
+    """What is said of an item on one line: `step 3: norm 38.6, right is norm 1: the gradients are not clipped`."""
+    if row["status"] == NOT_REACHED:
+        return NOT_REACHED
+    if row["status"] == PASS:
+        return ""
+    values = f"{row['student']}, right is {row['right']}" if row["student"] or row["right"] else ""
+    step = f"step {row['step']}" if row["step"] is not None else ""
+    return ": ".join(part for part in (step, values, row["cause"]) if part)
+
+
+def points_text(result: Result) -> str:
+    """`14 of 15 points`."""
+    return f"{result.score:g} of {result.most:g} point{'' if result.most == 1 else 's'}"
+
+
+def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
+    """The content of Gradescope's `results.json`; one that failed has the traceback where students do not see it."""
+    if result.verdict == FAILED:
+        return {
+            **_gradescope_head(result),
+            "tests": [
+                _test(WHOLE, 0.0, result.most, f"There is nothing to judge: {markdown_line(result.why.rstrip('.'))}."),
+                _hidden(result.traceback, result.output),
+            ],
+        }
+    tests = [_test(row["item"], row["points"], row["most"], _reason(row, hints)) for row in result.rubric]
+    for test, row in zip(tests, result.rubric, strict=True):
+        test["status"] = "passed" if row["status"] == PASS else "failed"
+    return {**_gradescope_head(result), "tests": tests}
+
+
+def broken(what: str, most: float, traceback: str = "") -> dict[str, Any]:
+    """The content of a `results.json` where not the loop but what was to judge it is at fault.
+
+    Args:
+        what: is said to the student.
+        most: the points that could have been had.
+        traceback: for the teacher.
+    """
+    tests = [_test("the autograder", 0.0, most, markdown_line(what))]
+    return {"score": 0.0, "output_format": "md", "tests": [*tests, *([_hidden(traceback, "")] if traceback else [])]}
+
+
+def _gradescope_head(result: Result) -> dict[str, Any]:
+    said = {
+        "identical": "Every step has the right loop's bits.",
+        "equivalent": "Every step is right, up to rounding.",
+        DIFFERENT: f"Not right yet: {', '.join(result.failures)}.",
+        FAILED: "There was nothing to judge to the end.",
+    }[result.verdict]
+    return {
+        "score": result.score,
+        "execution_time": round(result.seconds, 1),
+        "output": f"**{result.verdict}**, {points_text(result)}. {said}",
+        "output_format": "md",
+    }
+
+
+def _test(name: str, score: float, most: float, output: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "score": score,
+        "max_score": most,
+        "status": "failed",
+        "output": output,
+        "output_format": "md",
+        "visibility": "visible",
+    }
+
+
+def _hidden(traceback: str, output: str) -> dict[str, Any]:
+    parts = (("Traceback", traceback), ("What it printed", output))
+    text = "\n\n".join(f"{name}:\n\n{markdown_block(part)}" for name, part in parts if part.strip())
+    return {**_test("for the teacher", 0.0, 0.0, text or "It printed nothing."), "visibility": "hidden"}
+
+
+def _reason(row: dict[str, Any], hints: bool) -> str:
+    if row["status"] == PASS:
+        return "Right."
+    if row["status"] == NOT_REACHED:
+        return "Not reached: nothing of it was seen."
+    step = f"At step {row['step']}: " if row["step"] is not None else ""
+    lines = [f"{step}{markdown_line(row['cause'])}."]
+    if row["student"] or row["right"]:
+        lines += ["", f"- yours: {markdown_line(row['student'])}", f"- right: {markdown_line(row['right'])}"]
+    if hints:
+        lines += ["", f"*{markdown_line(HINTS[row['item']])}*"]
+    return "\n".join(lines)
+
+
+def markdown_line(text: Any) -> str:
+    """Somebody else's text as part of a line of Markdown: nothing in it is markup."""
+    line = html.escape(shown(text, LONGEST_REASON), quote=False)
+    return re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", line)
+
+
+def markdown_block(text: str) -> str:
+    """Somebody else's text as a block of code, between fences that are longer than any in it."""
+    longest = max((len(found) for found in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}text\n{fit(text).rstrip()}\n{fence}"
+
+
+def fit(text: str) -> str:
+    """A text without what neither XML nor UTF-8 can hold."""
+    return UNFIT.sub("\ufffd", text)
+
+
+def junit(result: Result, hints: bool = False) -> str:
+    """JUnit's XML: a testcase per item; a loop that failed has one more, with the error."""
+    rows: Sequence[dict[str, Any]] = result.rubric
+    failed = [row for row in rows if row["status"] == FAIL]
+    skipped = [row for row in rows if row["status"] == NOT_REACHED]
+    crashed = result.verdict == FAILED
+    suite = ElementTree.Element(
+        "testsuite",
+        name="sameloop check",
+        tests=str(len(rows) + crashed),
+        failures=str(len(failed)),
+        errors=str(int(crashed)),
+        skipped=str(len(skipped)),
+        time=f"{result.seconds:.3f}",
+    )
+    for row in rows:
+        case = ElementTree.SubElement(suite, "testcase", classname=fit(result.name), name=row["item"], time="0")
+        if row["status"] == FAIL:
+            failure = ElementTree.SubElement(case, "failure", message=fit(evidence(row)))
+            failure.text = HINTS[row["item"]] if hints else None
+        elif row["status"] == NOT_REACHED:
+            ElementTree.SubElement(case, "skipped", message=NOT_REACHED)
+    if crashed:
+        case = ElementTree.SubElement(suite, "testcase", classname=fit(result.name), name=WHOLE, time="0")
+        error = ElementTree.SubElement(case, "error", message=shown(fit(result.why), LONGEST_REASON))
+        error.text = fit(result.traceback) or None
+        ElementTree.SubElement(case, "system-out").text = fit(result.output)
+    ElementTree.indent(suite)
+    text = ElementTree.tostring(suite, encoding="unicode")
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'
