@@ -46,7 +46,7 @@ MANY_GRAPHS = 3
 _ON: list[Watch] = []
 
 
-# Functions, not methods: a model that a loop copies or saves takes its hooks along, and with a method all that it holds.
+# Functions, not methods: a model that a loop copies or saves takes its hooks along, with a method all that it holds.
 def _before_forward(module: torch.nn.Module, args: tuple) -> None:
     if _ON:
         _ON[-1]._before_forward(module, args)

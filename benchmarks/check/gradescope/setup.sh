@@ -16,8 +16,11 @@ fi
 
 "$python" -m venv "$root/venv"
 install() { "$root/venv/bin/python" -m pip install --quiet --disable-pip-version-check "$@"; }
-# torch for the CPU alone: the one that PyPI has brings 3 GB of CUDA.
-install --no-deps --index-url "${TORCH_INDEX:-https://download.pytorch.org/whl/cpu}" "$(grep '^torch==' constraints.txt)"
+# PyPI's torch for Linux brings 3 GB of CUDA along. The index with the CPU builds, which PyTorch's installation page
+# names, can be given in TORCH_INDEX; then the image stays small.
+if [ -n "${TORCH_INDEX:-}" ]; then
+    install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
+fi
 install -c constraints.txt ./sameloop
 install --no-deps --require-hashes -r sameloop/shared/embedded.txt
 
