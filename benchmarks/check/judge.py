@@ -562,6 +562,15 @@ class Judge:
         right = self._reference.clipped(self._after)
         if self._same_gradients(gradients, right):
             return
+        if not any(each.any() for each in gradients.values()):
+            self._find(
+                "zero",
+                "zero_grad() comes between the backward pass and the step: nothing is left to step with",
+                "norm 0 at the step",
+                f"norm {_norm(right):.4g}",
+                step,
+            )
+            return
         have, unclipped, limit = _norm(gradients), _norm(self._after), self._config.max_grad_norm
         if self._same_gradients(gradients, self._after, count=False):
             cause = "the gradients reach the optimizer unclipped"

@@ -127,12 +127,13 @@ def write_document() -> None:
     lines = [
         "# What `sameloop check` says",
         "",
-        "Measured by `make check-table`, which writes this page. What is judged, and how to use it with a class, is in "
+        "Measured by `make check-table`, which writes this page. What is judged, and how to use it with a class: "
         "[course.md](course.md).",
         "",
         f"**Right loops, each written another way: {sum(r.verdict in GOOD for _, r in rights)} of {len(rights)}** are "
         f"`identical` or `equivalent`. Their largest difference from the right step is {noise:.1e} (relative), the "
-        f"bound is {BOUND:.0e}, the smallest difference that a mistake was found by is {smallest[nearest]:.1e} ({nearest}).",
+        f"bound is {BOUND:.0e}, the smallest difference that a mistake was found by is "
+        f"{smallest[nearest]:.1e} ({nearest}).",
         "",
         f"**Mistakes of the gallery: {_counts(gallery)}.**",
         "",

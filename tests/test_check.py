@@ -1,0 +1,246 @@
+"""`sameloop check`: right loops pass however they are written, and each mistake fails its own phase and no other."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import set_imports_aside
+
+from benchmarks.check.check import check, check_page
+from benchmarks.check.job import job_config, make_job
+from benchmarks.check.judge import BOUND
+from benchmarks.check.rubric import EQUIVALENT, FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
+from benchmarks.check.slices import Slice
+from benchmarks.check.tape import TapeDamaged, TapeWriter, read_tape
+from benchmarks.gallery.mistakes import MINIMAL, MISTAKES, right_page, wrong_page
+from benchmarks.pages.alignment import PHASES
+from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_mistake, judge_wrong, right_loops
+from benchmarks.proofs.checks import right_settings as settings
+from shared.errors import SameLoopError
+from shared.page import own_page, package_page
+
+RIGHT = [file.stem for file in right_loops()]
+HOSTILE = sorted(file.stem for file in (LOOPS / "hostile").glob("*.py"))
+# Of each kind of difference in style one, in every `make test`; all in the slow tests.
+SOME_RIGHT = ("06_pad_sequence_randperm", "13_autograd_grad", "14_own_adamw", "20_wrapped_dataset")
+SOME_MISTAKES = ("no_mask", "short_group", "step_outside", "clip_every_batch", "torch_decay", "functional_dropout")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def imported() -> None:
+    set_imports_aside()
+
+
+def page_named(name: str):
+    return own_page(next(file for file in right_loops() if file.stem == name))
+
+
+def assert_right(name: str) -> None:
+    result = check_page(page_named(name))
+    assert result.failures == [] and result.verdict in GOOD, (result.why, result.rubric)
+    # The bound is far from what rounding does.
+    assert result.rounding < BOUND / 50
+
+
+def assert_found(name: str) -> None:
+    judged = judge_mistake(MISTAKES[name])
+    assert judged.result.verdict == "different", judged.result.why
+    assert judged.result.failures == [MISTAKES[name].item]
+    assert judged.right_cause, judged.result.rubric
+
+
+def test_the_page_of_all_dials_and_the_minimal_page_are_identical() -> None:
+    for page in (package_page("manual"), own_page(MINIMAL)):
+        result = check_page(page)
+        assert (result.verdict, result.score, result.most) == (IDENTICAL, len(ITEMS), len(ITEMS))
+
+
+@pytest.mark.parametrize("name", SOME_RIGHT)
+def test_a_right_loop_written_another_way_passes(name: str) -> None:
+    assert_right(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in RIGHT if name not in SOME_RIGHT])
+def test_every_right_loop_passes(name: str) -> None:
+    """All of them, 17: half a minute."""
+    assert_right(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mistake", list(settings()), ids=lambda each: each.name)
+def test_what_a_mistake_is_planted_in_is_right(mistake) -> None:
+    """The pages of the gallery before their mistakes: 8 seconds."""
+    assert check_page(right_page(mistake), mistake.dials).verdict in GOOD
+
+
+@pytest.mark.parametrize("name", SOME_MISTAKES)
+def test_a_mistake_fails_its_phase_and_no_other(name: str) -> None:
+    assert_found(name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MISTAKES if name not in SOME_MISTAKES])
+def test_every_mistake_fails_its_phase_and_no_other(name: str) -> None:
+    """The rest of the gallery: a minute."""
+    assert_found(name)
+
+
+def test_every_mistake_of_the_gallery_applies_to_the_page() -> None:
+    assert {mistake.item for mistake in MISTAKES.values()} <= set(ITEMS)
+    for mistake in MISTAKES.values():
+        source = wrong_page(mistake).source
+        compile(source, mistake.name, "exec")
+        assert source != right_page(mistake).source
+
+
+def test_an_edit_that_no_longer_applies_is_an_error() -> None:
+    with pytest.raises(ValueError, match="0 times, not once"):
+        own_page(MINIMAL).edited("a line that is not there", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_loop_of_another_author_fails_where_it_is_wrong(name: str) -> None:
+    """13 loops: 25 seconds."""
+    judged = judge_wrong(name)
+    assert judged.result.verdict == "different"
+    assert sorted(judged.result.failures) == sorted(WRONG[name])
+
+
+def test_the_courses_loop_fails_three_phases_and_nothing_else() -> None:
+    result = check_page(own_page(COURSE))
+    assert sorted(result.failures) == sorted(COURSE_ITEMS)
+    causes = {row["item"]: row["cause"] for row in result.rubric}
+    assert "0.01 is torch's own default" in causes["optimizer"] and "unclipped" in causes["clip"]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "item", "cause"),
+    [
+        (
+            "            model.train()",
+            "            set_seed(config.seed)\n            model.train()",
+            "seed",
+            "a seed is set",
+        ),
+        (
+            "            optimizer.step()",
+            "            optimizer.zero_grad()\n            optimizer.step()",
+            "zero",
+            "between the backward pass and the step",
+        ),
+        (
+            "RandomSampler(train_dataset, generator=order)",
+            "RandomSampler(train_dataset, replacement=True, generator=order)",
+            "shuffle",
+            "with replacement",
+        ),
+        (
+            "epochs = config.learning_rate, int(",
+            "epochs = config.learning_rate, -1 + int(",
+            "batch",
+            "number of epochs",
+        ),
+    ],
+)
+def test_mistakes_that_no_thread_tells_of(right: str, wrong: str, item: str, cause: str) -> None:
+    result = check_page(own_page(MINIMAL).edited(right, wrong))
+    assert item in result.failures
+    assert cause in next(row["cause"] for row in result.rubric if row["item"] == item)
+
+
+def test_another_shuffle_and_a_stray_draw_are_no_mistakes() -> None:
+    page = own_page(MINIMAL).edited("RandomSampler(train_dataset, generator=order)", "RandomSampler(train_dataset)")
+    page = page.edited("            loss.backward()\n", "            torch.rand(3)\n            loss.backward()\n")
+    assert check_page(page).verdict in (IDENTICAL, EQUIVALENT)
+
+
+def test_a_loop_that_crashes_has_failed_and_says_where() -> None:
+    page = own_page(MINIMAL).edited("    return evaluations", "    return evaluations[99]")
+    result = check_page(page)
+    assert result.verdict == FAILED and result.score == 0
+    assert "IndexError" in result.why and "evaluations[99]" in result.why
+    assert next(row["status"] for row in result.rubric if row["item"] == "clip") == "pass"
+
+
+def test_an_empty_loop_has_failed() -> None:
+    page = own_page(MINIMAL).edited(
+        "    set_seed(config.seed)", "    return [{'eval_loss': 0.1, 'eval_accuracy': 1.0}] * 2"
+    )
+    result = check_page(page)
+    assert result.verdict == FAILED and "no training was seen" in result.why
+
+
+def test_the_items_are_the_pages_own_phases() -> None:
+    phases = [phase.name for phase in PHASES]
+    assert set(ITEMS) <= set(phases)
+
+
+def test_a_check_in_a_process_of_its_own_gives_the_same() -> None:
+    result = check(MINIMAL)
+    assert (result.verdict, result.failures) == (IDENTICAL, [])
+    assert result.peak_mb < 700
+    assert "tokenizing" in result.output
+
+
+@pytest.mark.parametrize("name", ["08_writes_outside"])
+def test_what_it_must_not_do_is_refused_and_said(name: str) -> None:
+    result = check(LOOPS / "hostile" / f"{name}.py")
+    assert result.verdict == FAILED and "it tried to write to" in result.why
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_hostile_loop_passes(name: str) -> None:
+    """Each in a process of its own, 22 of them: four minutes."""
+    result = check(LOOPS / "hostile" / f"{name}.py", seconds=40, megabytes=1500)
+    assert result.verdict not in GOOD
+    assert result.score < result.most
+
+
+def test_a_file_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -> None:
+    with pytest.raises(SameLoopError, match="there is no such file"):
+        check(tmp_path / "none.py")
+    with pytest.raises(SameLoopError, match="a check has no dial bf16"):
+        check(MINIMAL, {"bf16": True})
+
+
+def test_a_damaged_tape_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "tape"
+    with path.open("wb") as file:
+        writer = TapeWriter(file)
+        writer.write("weights", {}, {"a": torch.ones(3)})
+        writer.write("step", {"graphs": 1})
+    whole = path.read_bytes()
+    events = list(read_tape(path))
+    assert [event.kind for event in events] == ["weights", "step"]
+    assert torch.equal(events[0].tensors()["a"], torch.ones(3))
+    path.write_bytes(whole[:-5])
+    assert [event.kind for event in read_tape(path)] == ["weights"]
+    path.write_bytes(whole.replace(b'"kind"', b'"kinx"'))
+    with pytest.raises(TapeDamaged):
+        list(read_tape(path))
+    with pytest.raises(TapeDamaged):
+        events[1]["optimizer"]
+
+
+def test_the_job_is_one_under_which_mistakes_show() -> None:
+    job = make_job(job_config())
+    slices = [Slice(rows, job.tokenizer.pad_token_id) for rows in (job.train_dataset, job.eval_dataset)]
+    sizes = job.config.per_device_train_batch_size, job.config.per_device_eval_batch_size
+    assert all(len(each) % size for each, size in zip(slices, sizes, strict=True))
+    assert job.config.num_train_epochs == 2 and job.config.max_grad_norm == 1.0
+
+
+def test_a_row_per_item_and_the_first_finding_counts() -> None:
+    from benchmarks.check.rubric import Finding
+
+    findings = [Finding("clip", 1, "first"), Finding("clip", 2, "second")]
+    rows = {row["item"]: row for row in make_rubric(findings, {"clip", "step"}, {"step": 3})}
+    assert tuple(rows) == ITEMS
+    assert (rows["clip"]["status"], rows["clip"]["cause"], rows["clip"]["points"]) == ("fail", "first", 0)
+    assert (rows["step"]["status"], rows["step"]["points"]) == ("pass", 3)
+    assert rows["zero"]["status"] == "not reached"

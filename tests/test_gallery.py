@@ -1,0 +1,119 @@
+"""`sameloop break` and `sameloop exercise`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from benchmarks.charts.gallery import draw_gallery
+from benchmarks.cli import main, sameloop
+from benchmarks.gallery.costs import Cost, Run, by_cost, costs_of
+from benchmarks.gallery.mistakes import MISTAKES, UNSEEN
+from benchmarks.gallery.show import answer, changed_lines, exercise_source, write
+
+
+def run(
+    accuracy: float, reported: float | None = None, loss: float = 0.6, seconds: float = 1.0, mb: float = 1.0
+) -> Run:
+    return Run(accuracy if reported is None else reported, loss, accuracy, loss, seconds, mb)
+
+
+def cost(wrong: list[Run], name: str = "no_clip") -> Cost:
+    return Cost(name, [run(0.6), run(0.62), run(0.58)], wrong)
+
+
+def test_a_cost_is_called_one_only_beyond_what_the_seeds_do() -> None:
+    harm = cost([run(0.5), run(0.51), run(0.49)])
+    assert harm.is_sure() and "accuracy -10.0 points" in harm.noticed()
+    chance = cost([run(0.64), run(0.57), run(0.6)])
+    assert not chance.is_sure() and "chance" in chance.noticed()
+    same = cost([run(0.6), run(0.62), run(0.58)])
+    assert "bit for bit" in same.noticed()
+
+
+def test_what_a_loop_reports_and_what_its_model_is_worth_are_told_apart() -> None:
+    boasting = cost([run(0.6, 0.7), run(0.62, 0.72), run(0.58, 0.68)])
+    assert "it reports what is not so: accuracy +10.0 points" in boasting.noticed()
+    slow = cost([run(0.6, seconds=3), run(0.62, seconds=3), run(0.58, seconds=3)])
+    assert "3.0 times the seconds" in slow.noticed()
+
+
+def test_the_dearest_comes_first() -> None:
+    costs = [cost([run(0.6)] * 3, "no_clip"), cost([run(0.4)] * 3, "no_mask")]
+    assert [each.name for each in by_cost(costs)] == ["no_mask", "no_clip"]
+
+
+def test_the_list_names_every_mistake_its_source_and_what_is_not_seen() -> None:
+    output = CliRunner().invoke(sameloop, ["break"]).output
+    for mistake in MISTAKES.values():
+        assert mistake.name in output and mistake.source in output
+    assert all(what in output for what in UNSEEN)
+
+
+def test_chart_and_page_show_each_mistake(tmp_path: Path) -> None:
+    costs = [cost([run(0.5), run(0.51), run(0.49)], "no_mask"), cost([run(0.6, 0.7)] * 3, "no_eval_mode")]
+    rows = {
+        each.name: {"item": "forward", "step": 1, "cause": "a <cause>", "student": "1", "right": "0"} for each in costs
+    }
+    write(tmp_path / "gallery", costs, "tiny", rows)
+    page = (tmp_path / "gallery" / "gallery.html").read_text()
+    assert (
+        "a &lt;cause&gt;" in page and MISTAKES["no_mask"].what in page and "http" not in page.replace("http-equiv", "")
+    )
+    assert all(line[1:].strip() in page.replace("&#34;", '"') for line in changed_lines(MISTAKES["no_mask"]))
+    assert draw_gallery(costs, "a job", tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert "no_mask" not in (tmp_path / "chart.alt.txt").read_text()
+    assert MISTAKES["no_mask"].what in (tmp_path / "chart.alt.txt").read_text()
+
+
+def test_an_exercise_says_nothing_and_the_answer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    from rich.console import Console
+
+    mistake = MISTAKES["clip_after_step"]
+    file = tmp_path / "exercise.py"
+    file.write_text(exercise_source(mistake))
+    assert mistake.what not in file.read_text() and "clip" not in file.read_text().splitlines()[0]
+    console = Console(highlight=False, width=200)
+    answer(file, "zero", console)
+    assert "no, it is not zero" in capsys.readouterr().out
+    answer(file, "clip", console)
+    assert mistake.what in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (("break", "no_clipp"), "there is no mistake 'no_clipp': no_clip?"),
+        (("break", "no_clip", "--all"), "--all shows every mistake"),
+        (("break", "no_clip", "--output-dir", "{full}"), "holds something else"),
+        (("break", "--all", "--preset", "nono", "--output-dir", "{new}"), "there is no preset 'nono'"),
+        (("exercise", "--output", "{file}"), "is there already"),
+        (("exercise", "--output", "{file}", "--guess", "clip"), "is not an exercise as it was written"),
+        (("exercise", "--output", "{file}", "--guess", "clap"), "there is no such phase"),
+        (("exercise", "--output", "{none}", "--guess", "clip"), "there is no exercise"),
+    ],
+)
+def test_wrong_input_is_one_line(arguments, line: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("mine")
+    (tmp_path / "mine.py").write_text("mine")
+    places = {
+        "full": tmp_path / "full",
+        "new": tmp_path / "new",
+        "file": tmp_path / "mine.py",
+        "none": tmp_path / "none.py",
+    }
+    status = main([each.format(**places) for each in arguments])
+    assert status == 2
+    assert line in capsys.readouterr().err
+    assert (tmp_path / "mine.py").read_text() == "mine" and not (tmp_path / "new").exists()
+
+
+@pytest.mark.slow
+def test_a_mistake_that_harms_is_measured_to_harm() -> None:
+    """Two mistakes, three seeds each, on 1,600 reviews: half a minute."""
+    harm, same = costs_of([MISTAKES["one_class"], MISTAKES["graphs_in_evaluation"]], "tiny", 3)
+    assert harm.accuracy < 0
+    assert same.difference("accuracy") == [0, 0, 0] and same.difference("loss") == [0, 0, 0]
