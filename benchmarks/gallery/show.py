@@ -84,7 +84,7 @@ def print_list(console: Console) -> None:
     console.print()
     console.print("Not seen by a check:")
     for what, why in UNSEEN.items():
-        console.print(f"  {what}: {why}")
+        console.print(f"  {what}: {why}", soft_wrap=True)
 
 
 def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | None, console: Console) -> None:
@@ -234,7 +234,7 @@ def _cost_table(cost: Cost) -> Any:
 def ask(question: str, console: Console) -> str:
     """Ask, where somebody can answer; elsewhere the question stands there for the reader."""
     console.print(question, style="bold")
-    console.print(f"  ({', '.join(ITEMS)})")
+    console.print(f"  ({', '.join(ITEMS)})", soft_wrap=True)
     if not (is_interactive() and sys.stdin.isatty()):
         return ""
     return click.prompt("your guess", default="", show_default=False).strip()
@@ -260,7 +260,7 @@ def exercise(name: str | None, output: Path, guess: str | None, console: Console
     console.print(f"written: {output}, a loop with one mistake")
     row = look_at(mistake)
     where = f"at step {row['step']}" if row["step"] else "over the whole run"
-    console.print(f"the verdict: different, first {where}; the rest of the record is for you to find out")
+    console.print(f"the verdict: different, first {where}; the rest is for you to find out", soft_wrap=True)
     said = ask("Read the file: which phase is it?", console)
     if said:
         answer(output, said, console)
