@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-slow gpu-test crash-test parity-table edits-table situations-table check-table parity-sweep browser report-speed lint install docs clean help
+.PHONY: compare test test-slow gpu-test crash-test parity-table edits-table situations-table check-table gallery-page parity-sweep browser report-speed lint install docs clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	@# Status 1, diverged, is an answer and no failure.
@@ -29,6 +29,9 @@ edits-table: $(INSTALLED) ## docs/edits.md, measured anew: edits of the manual p
 
 check-table: $(INSTALLED) ## docs/check.md, measured anew: right loops, mistakes and hostile ones; about 6 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.checks
+
+gallery-page: $(INSTALLED) ## docs/gallery.md and its pictures, measured anew: what mistakes cost; about 5 minutes on 2 cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gallery.docs
 
 situations-table: $(INSTALLED) ## docs/situations.md, tried anew: what people bring and what is said of it; a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.situations

@@ -183,7 +183,7 @@ def test_a_check_in_a_process_of_its_own_gives_the_same() -> None:
     result = check(MINIMAL)
     assert (result.verdict, result.failures) == (IDENTICAL, [])
     assert result.peak_mb < 700
-    assert "tokenizing" in result.output
+    assert result.output == ""
 
 
 @pytest.mark.parametrize("name", ["08_writes_outside"])

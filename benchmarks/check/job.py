@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import random
+from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -75,9 +77,10 @@ def make_job(config: RunConfig) -> Job:
     random.seed(config.seed)
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
-    tokenizer = load_tokenizer(config)
-    train_dataset, eval_dataset, labels = load_data(config, tokenizer)
-    model = load_model(config, labels)
+    with redirect_stderr(io.StringIO()):  # What is loaded is always the same, and nobody's question.
+        tokenizer = load_tokenizer(config)
+        train_dataset, eval_dataset, labels = load_data(config, tokenizer)
+        model = load_model(config, labels)
     if config.model == RunConfig.build("tiny").model:
         with torch.no_grad():
             for module in model.modules():
