@@ -420,7 +420,8 @@ def _called(name: str) -> str:
 
 def _syntax_error(name: str, error: SyntaxError) -> PageError:
     line = f" ({error.text.strip()})" if error.text else ""
-    return PageError(f"{_called(name)}, line {error.lineno}: {type(error).__name__}: {error.msg}{line}")
+    where = f", line {error.lineno}" if error.lineno else ""
+    return PageError(f"{_called(name)}{where}: {type(error).__name__}: {error.msg}{line}")
 
 
 def _imported(tree: ast.Module) -> list[str]:

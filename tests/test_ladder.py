@@ -15,7 +15,7 @@ from conftest import read_reviews, set_imports_aside
 from benchmarks.charts.ladder import alt_text
 from benchmarks.cli import main
 from benchmarks.gallery import ladder as lesson
-from benchmarks.gallery.ladder import MINIMAL, RUNGS, START, Ladder, Row, Rung, order_from, page_without
+from benchmarks.gallery.ladder import MINIMAL, RUNGS, START, Ladder, Row, Rung, order_from, page_without, read_ladder
 from shared import embedded
 from shared.errors import SameLoopError
 
@@ -151,6 +151,17 @@ def test_it_prints_a_bar_per_row_and_leaves_pages_and_picture(climbed) -> None:
     alt = (folder / "ladder.alt.txt").read_text()
     for row in _rows(folder):
         assert row.name in alt and (row.is_exact or row.where in alt)
+
+
+def test_the_report_of_its_folder_shows_the_ladder(climbed) -> None:
+    from benchmarks.lesson.report import write_report
+
+    folder, *_ = climbed
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert "The ladder that led here" in page
+    for row in read_ladder(folder):
+        assert row.where in page
+    assert read_ladder(folder / "manual") == []
 
 
 def test_it_goes_in_another_order(tmp_path: Path) -> None:

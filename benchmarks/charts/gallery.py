@@ -83,6 +83,65 @@ def gallery_figure(costs: Sequence[Cost], job: str, style: Style) -> Figure:
     return figure
 
 
+# What one mistake's chart shows: a field of `Run`, its factor, and its name.
+PANELS = (
+    ("accuracy", 100, "accuracy, %"),
+    ("loss", 1, "evaluation loss"),
+    ("seconds", 1, "seconds of training"),
+    ("memory_mb", 1, "memory grown, MB"),
+)
+
+
+def draw_cost(cost: Cost, job: str, path: Path, style: str = "slide") -> Path:
+    """Draw what one mistake costs, a panel per quantity, a line per seed; arguments and files as `draw_gallery`."""
+    look, alt = STYLES[style], alt_text([cost], job)
+    with matplotlib.rc_context(look.settings()):
+        content = picture(cost_figure(cost, job, look), path.suffix.removeprefix("."), look, TITLE, alt)
+    path.write_bytes(content)
+    alt_path(path).write_text(alt, encoding="utf-8")
+    return path
+
+
+def cost_figure(cost: Cost, job: str, style: Style) -> Figure:
+    """The figure of one mistake; matplotlib must have been told the style's settings."""
+    font = style.font
+    figure = Figure(figsize=style.size)
+    title = f"What it costs: {MISTAKES[cost.name].what}"
+    figure.text(0.03, 0.965, title, fontsize=1.3 * font, weight="bold", va="top", wrap=True)
+    seeds = f"{len(cost.right)} seeds, a line each" if len(cost.right) > 1 else "one seed"
+    figure.text(
+        0.03, 0.88, f"{job}, {seeds}; {cost.noticed()}.", fontsize=0.8 * font, color=style.soft, va="top", wrap=True
+    )
+    for number, (quantity, factor, name) in enumerate(PANELS):
+        axes = figure.add_axes((0.065 + 0.24 * number, 0.12, 0.165, 0.6))
+        for right, wrong in zip(cost.right, cost.wrong, strict=True):
+            values = [factor * getattr(right, quantity), factor * getattr(wrong, quantity)]
+            axes.plot([0, 1], values, "o-", color=style.faint, linewidth=style.scale, markersize=0.35 * font)
+        means = [
+            factor * statistics.fmean(getattr(run, quantity) for run in runs) for runs in (cost.right, cost.wrong)
+        ]
+        axes.plot([0, 1], means, color=style.ink, linewidth=2 * style.scale)
+        axes.plot([0], means[:1], "D", color=style.exact, markersize=0.55 * font)
+        axes.plot([1], means[1:], "D", color=style.wrong, markersize=0.55 * font)
+        reported = statistics.fmean(getattr(run, f"reported_{quantity}", 0.0) for run in cost.wrong)
+        if quantity in ("accuracy", "loss") and abs(factor * reported - means[1]) > 0.002 * abs(means[1]):
+            axes.plot([1], [factor * reported], "D", mfc="none", color=style.wrong, markersize=0.7 * font)
+            axes.annotate(
+                "reported",
+                (1, factor * reported),
+                (0, 0.6 * font),
+                textcoords="offset points",
+                ha="center",
+                fontsize=0.7 * font,
+            )
+        axes.set_xlim(-0.35, 1.35)
+        axes.set_xticks([0, 1], ["right", "mistake"])
+        axes.set_title(name, fontsize=0.9 * font)
+        axes.tick_params(labelsize=0.8 * font)
+        axes.margins(y=0.15)
+    return figure
+
+
 def _spread(costs: Sequence[Cost]) -> float:
     """The standard deviation of the right loop's accuracy over the seeds; 0 for a single one."""
     accuracies = [run.accuracy for run in costs[0].right]

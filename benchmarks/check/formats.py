@@ -23,6 +23,8 @@ COLOURS = {PASS: "green", FAIL: "bold red", NOT_REACHED: "dim"}
 # The test that stands for the whole loop where there was nothing to judge.
 WHOLE = "the loop runs to its end"
 LONGEST_REASON = 400
+# So many of the last lines that a loop has printed are shown in a terminal.
+LAST_LINES = 5
 # What XML cannot hold, nor a file in UTF-8.
 UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -69,7 +71,9 @@ def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -
         table.add_row(mark, text(row["item"]), Text("\n").join(lines))
     end = Text(result.verdict, "bold green" if result.verdict in GOOD else "bold red")
     end.append(f": {points_text(result)}, {result.seconds:.1f} s", "not bold default")
-    return Group(table, end, *([text(result.why)] if result.why else []))
+    printed = result.output.strip().splitlines()[-LAST_LINES:]
+    said = [Text("it printed:", "dim"), *(text(f"  {line}", "dim") for line in printed)] if printed else []
+    return Group(table, end, *([text(result.why)] if result.why else []), *said)
 
 
 def evidence(row: dict[str, Any]) -> str:

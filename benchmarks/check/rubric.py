@@ -116,6 +116,7 @@ class Result:
             "seconds": round(self.seconds, 2),
             "peak_memory_mb": round(self.peak_mb),
             "rounding": self.rounding,
+            "output": self.output,
         }
 
 

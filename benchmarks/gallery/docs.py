@@ -46,20 +46,20 @@ def page(gallery: dict[str, Any], ladder_alt: str) -> Iterator[str]:
     yield "# What a mistake costs"
     yield ""
     yield (
-        f"{len(rows)} mistakes that people made in loops of their own, each planted in the minimal page and trained with "
-        f"{len(rows[0]['right'])} seeds: the `{config['preset']}` model on {config['train_size']:,} Rotten Tomatoes "
-        f"snippets, accuracy on {config['eval_size']} others. The right loop: {right} %. Measured by `make gallery-page`; "
-        "`sameloop break NAME` shows one, `--preset quick` on the larger model."
+        f"{len(rows)} mistakes that people made in loops of their own, each planted in the minimal page and trained "
+        f"with {len(rows[0]['right'])} seeds: the `{config['preset']}` model on {config['train_size']:,} Rotten "
+        f"Tomatoes snippets, accuracy on {config['eval_size']} others. The right loop: {right} %. Measured by `make "
+        "gallery-page`; `sameloop break NAME` shows one, `--preset quick` on the larger model."
     )
     yield ""
     quiet = sum("nothing" in row["noticed"] for row in rows)
     yield (
-        f"**{quiet} of {len(rows)} cost nothing that one would notice here.** That is the lesson: a loop that learns is no "
-        "proof that it is right. What it costs elsewhere, with a longer run, a larger model or another learning rate, "
-        "these figures do not say."
+        f"**{quiet} of {len(rows)} cost nothing that one would notice here.** That is the lesson: a loop that learns "
+        "is no proof that it is right. What it costs elsewhere, in a longer run, with a larger model or another "
+        "learning rate, these figures do not say."
     )
     yield ""
-    yield "![A row per mistake with its accuracy against the right loop's; the table below has the figures](gallery.png)"
+    yield "![A row per mistake: its accuracy against the right loop's; the table has the figures](gallery.png)"
     yield ""
     yield "| mistake | accuracy, points | what one notices without a check | `sameloop check` says |"
     yield "|---|---|---|---|"
@@ -67,7 +67,8 @@ def page(gallery: dict[str, Any], ladder_alt: str) -> Iterator[str]:
         mistake, check = MISTAKES[row["name"]], row["check"]
         where = f", step {check['step']}" if check["step"] else ""
         points = f"{100 * row['accuracy_difference']:+.1f}"
-        yield f"| {mistake.what} (`{mistake.name}`) | {points} | {row['noticed']} | {check['item']}{where}: {check['cause']} |"
+        said = f"{check['item']}{where}: {check['cause']}"
+        yield f"| {mistake.what} (`{mistake.name}`) | {points} | {row['noticed']} | {said} |"
     yield ""
     yield "## Where they happened"
     yield ""
@@ -82,8 +83,8 @@ def page(gallery: dict[str, Any], ladder_alt: str) -> Iterator[str]:
     yield "## The ladder"
     yield ""
     yield (
-        "`sameloop ladder` goes from the loop that courses teach to `Trainer`, one repair at a time; the first difference "
-        "moves to the right until there is none."
+        "`sameloop ladder` goes from the loop that courses teach to `Trainer`, one repair at a time; the first "
+        "difference moves to the right until there is none."
     )
     yield ""
     yield f"![{ladder_alt}](ladder.png)"

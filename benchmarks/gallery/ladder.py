@@ -8,6 +8,7 @@ two go together?
 from __future__ import annotations
 
 import difflib
+import json
 import shutil
 import sys
 import tempfile
@@ -272,6 +273,15 @@ def ladder(
 
         draw_ladder(found, output_dir / "ladder.png", style)
         return found
+
+
+def read_ladder(folder: Path) -> list[Row]:
+    """The rows of the ladder whose folder this is; empty if it is none's, or its file is damaged."""
+    try:
+        content = json.loads((folder / LADDER_FILE).read_text(encoding="utf-8"))
+        return [Row(**row) for row in content["rows"]] if content["schema"] == SCHEMA else []
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:

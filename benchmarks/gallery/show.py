@@ -153,7 +153,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     """
     import jinja2
 
-    from benchmarks.charts.gallery import draw_gallery
+    from benchmarks.charts.gallery import draw_cost, draw_gallery
     from benchmarks.gallery.costs import cost_config
     from shared.run import environment
 
@@ -167,7 +167,11 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         "mistakes": [{**cost.as_dict(), "check": dict(rows[cost.name])} for cost in costs],
     }
     write_json(folder / "gallery.json", content)
-    chart = draw_gallery(costs, job, folder / "gallery.png")
+    chart = folder / "gallery.png"
+    if len(costs) == 1:
+        draw_cost(costs[0], job, chart)
+    else:
+        draw_gallery(costs, job, chart)
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
         "gallery.html"

@@ -28,6 +28,7 @@ from pygments.lexers import PythonLexer
 from benchmarks.charts.plot import NAMES, gather, inline_svg_of
 from benchmarks.charts.styles import STYLES
 from benchmarks.compare import read_comparison
+from benchmarks.gallery.ladder import Row, read_ladder
 from benchmarks.judge.causes import NOT_DECIDED
 from benchmarks.judge.table import cell, cost_rows, notes
 from benchmarks.judge.timing import which_is_faster
@@ -115,7 +116,16 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     if first and first["likely_cause"].startswith(NOT_DECIDED) and found and found.first_difference:
         announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
     announce("report: charts and page")
-    html = render(comparison, records, reviews, found=found, why_not=why_not, pictures=charts(output_dir), pages=pages)
+    html = render(
+        comparison,
+        records,
+        reviews,
+        found=found,
+        why_not=why_not,
+        pictures=charts(output_dir),
+        pages=pages,
+        ladder=read_ladder(output_dir),
+    )
     try:
         output.write_text(html, encoding="utf-8")
     except OSError as error:
@@ -156,6 +166,7 @@ def render(
     why_not: str,
     pictures: dict[str, Markup],
     pages: Mapping[str, Page] | None = None,
+    ladder: Sequence[Row] = (),
 ) -> str:
     """The page.
 
@@ -166,6 +177,7 @@ def render(
         found: the x-ray; None: there is none, and `why_not` says why.
         pictures: SVG elements by kind.
         pages: the code of both loops, as the run has kept it; None: it has kept none, and none is shown.
+        ladder: the rows of the ladder that the comparison is the last rung of; empty: of none.
     """
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = Environment(
@@ -191,6 +203,7 @@ def render(
         names=NAMES,
         charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
         pages={loop: (page.name, code(sources[loop])) for loop, page in (pages or {}).items()},
+        ladder=ladder,
         phases=phase_notes(sources, found),
         costs=cost_rows(comparison, records, missing="–"),
         faster=which_is_faster(*records),
