@@ -7,7 +7,7 @@ import difflib
 import os
 import random
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,7 @@ def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | 
     where = f"step {row['step']}" if row["step"] else "the whole run"
     console.print(f"first difference: {where}, {row['item']}: {row['cause']}")
     console.print(f"  here: {row['student']}\n  right: {row['right']}")
-    (cost,) = _costs([mistake], preset, seeds, processes)
+    (cost,), _ = _costs([mistake], preset, seeds, processes)
     console.print(_cost_table(cost))
     console.print(f"what one notices without a check: {cost.noticed()}")
     write(folder, [cost], preset, {mistake.name: row})
@@ -127,9 +127,8 @@ def show_all(preset: str, seeds: int, processes: int, output_dir: Path | None, c
 
     folder = _folder(output_dir or Path("runs") / f"{preset}-gallery")
     mistakes = list(MISTAKES.values())
-    costs = by_cost(_costs(mistakes, preset, seeds, processes))
-    announce("checking each")
-    rows = {mistake.name: look_at(mistake) for mistake in mistakes}
+    costs, found = _costs(mistakes, preset, seeds, processes, look_at)
+    costs, rows = by_cost(costs), {mistake.name: row for mistake, row in zip(mistakes, found, strict=True)}
     table = Table(title=f"{len(costs)} mistakes, the dearest first: {seeds} seeds each", title_justify="left")
     table.add_column("mistake", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
@@ -158,7 +157,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     from shared.run import environment
 
     config = cost_config(preset, 0, {})
-    job = job_name(config, None)
+    job = f"{job_name(config, None)}, {config.train_size:,} reviews"
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "schema": SCHEMA,
@@ -208,7 +207,13 @@ def _folder(folder: Path) -> Path:
     return folder
 
 
-def _costs(mistakes: Sequence[Mistake], preset: str, seeds: int, processes: int) -> list[Cost]:
+def _costs(
+    mistakes: Sequence[Mistake],
+    preset: str,
+    seeds: int,
+    processes: int,
+    also: Callable[[Mistake], Any] | None = None,
+) -> tuple[list[Cost], list[Any]]:
     from benchmarks.gallery.costs import cost_config, costs_of
 
     cost_config(preset, 0, {})  # a wrong name is said at once
@@ -219,7 +224,7 @@ def _costs(mistakes: Sequence[Mistake], preset: str, seeds: int, processes: int)
         if done % max(1, total // 10) == 0:
             announce(f"{done} of {total}")
 
-    return costs_of(mistakes, preset, seeds, processes, told)
+    return costs_of(mistakes, preset, seeds, processes, told, also)
 
 
 def _cost_table(cost: Cost) -> Any:
