@@ -35,6 +35,8 @@ FOR_TINY: dict[str, Any] = {
     "learning_rate": 3e-3,
 }
 AS_MINIMAL: dict[str, Any] = {"num_train_epochs": 2, "max_grad_norm": 1.0, "logging_strategy": "no"}
+# So many batches make a step, where the mistake is one of accumulation: two cost the least time.
+ACCUMULATED = 2
 # Of a difference of means, this many standard errors are needed to call it one.
 SURE = 2.0
 
@@ -143,11 +145,13 @@ def cost_config(preset: str, seed: int, dials: Mapping[str, Any]) -> RunConfig:
         SameLoopError: there is no such preset.
     """
     dials = {**AS_MINIMAL, **(FOR_TINY if preset == "tiny" else {}), **dials, "seed": seed}
+    if "gradient_accumulation_steps" in dials:
+        dials["gradient_accumulation_steps"] = ACCUMULATED
     config = RunConfig.build(preset, **dials)
-    if (per_step := config.gradient_accumulation_steps) == 1:
+    if config.gradient_accumulation_steps == 1:
         return config
     # The step stays as large as it is without accumulation, or there would be a fraction of the steps.
-    size = max(1, round(config.per_device_train_batch_size / per_step))
+    size = max(1, config.per_device_train_batch_size // ACCUMULATED)
     return config.model_copy(update={"per_device_train_batch_size": size})
 
 
@@ -216,7 +220,8 @@ def _settle() -> None:
 
 
 def _right_key(mistake: Mistake) -> tuple[Pieces, tuple]:
-    return mistake.setting, tuple(sorted(mistake.dials.items()))
+    dials = cost_config("tiny", 0, mistake.dials).dials
+    return mistake.setting, tuple(sorted((name, str(value)) for name, value in dials.items()))
 
 
 @cache
