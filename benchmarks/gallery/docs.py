@@ -48,7 +48,8 @@ def page(gallery: dict[str, Any], ladder_alt: str) -> Iterator[str]:
     yield (
         f"{len(rows)} mistakes that people made in loops of their own, each planted in the minimal page and trained "
         f"with {len(rows[0]['right'])} seeds: the `{config['preset']}` model on {config['train_size']:,} Rotten "
-        f"Tomatoes snippets, accuracy on {config['eval_size']} others (accumulated are 2 batches of half the size). The right loop: {right} %. Measured by `make "
+        f"Tomatoes snippets, accuracy on {config['eval_size']} others (accumulated are 2 batches of half the "
+        f"size). The right loop: {right} %. Measured by `make "
         "gallery-page`; `sameloop break NAME` shows one, `--preset quick` on the larger model."
     )
     yield ""
