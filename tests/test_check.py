@@ -24,8 +24,8 @@ from shared.page import own_page, package_page
 RIGHT = [file.stem for file in right_loops()]
 HOSTILE = sorted(file.stem for file in (LOOPS / "hostile").glob("*.py"))
 # Of each kind of difference in style one, in every `make test`; all in the slow tests.
-SOME_RIGHT = ("06_pad_sequence_randperm", "13_autograd_grad", "14_own_adamw", "20_wrapped_dataset")
-SOME_MISTAKES = ("no_mask", "short_group", "step_outside", "clip_every_batch", "torch_decay", "functional_dropout")
+SOME_RIGHT = ("06_pad_sequence_randperm", "13_autograd_grad")
+SOME_MISTAKES = ("no_mask", "short_group", "step_outside", "clip_every_batch")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -132,17 +132,19 @@ def test_the_courses_loop_fails_three_phases_and_nothing_else() -> None:
             "zero",
             "between the backward pass and the step",
         ),
-        (
+        pytest.param(
             "RandomSampler(train_dataset, generator=order)",
             "RandomSampler(train_dataset, replacement=True, generator=order)",
             "shuffle",
             "with replacement",
+            marks=pytest.mark.slow,
         ),
-        (
+        pytest.param(
             "epochs = config.learning_rate, int(",
             "epochs = config.learning_rate, -1 + int(",
             "batch",
             "number of epochs",
+            marks=pytest.mark.slow,
         ),
     ],
 )
