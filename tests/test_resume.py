@@ -119,6 +119,7 @@ for loop in ("manual", "trainer"):
 """
 
 
+@pytest.mark.slow
 def test_three_processes_resume(tmp_path: Path) -> None:
     """With accumulation: at an epoch's end, and in the middle of a later one. About 20 seconds.
 

@@ -17,8 +17,13 @@ from benchmarks.proofs.parity import (
     pairs_of,
 )
 
+# The rest is searched by the slow tests, and all of it and more by `make parity-sweep`.
+IN_EVERY_RUN = 8
 
-@pytest.mark.parametrize("number", range(25))
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(each, marks=[pytest.mark.slow] if each >= IN_EVERY_RUN else []) for each in range(25)]
+)
 def test_whole_configurations_are_identical(number: int, tmp_path: Path) -> None:
     """The first 25 of the search, 20 of them as ejected scripts, too; `make parity-sweep` runs 300 and 100."""
     assert_identical(compare_in_process(SWEEP[number], tmp_path))
