@@ -61,6 +61,10 @@ def test_text_has_a_line_per_phase_and_the_verdict_last() -> None:
     lines = written(result(CLIP, reached=ITEMS[:-1]), "text").splitlines()
     assert [line.split()[0] for line in lines] == ["✓"] * 9 + ["✗"] + ["✓"] * 4 + ["·", "different:"]
     assert "step 3: norm 38.6, right is norm 1: the gradients reach the optimizer unclipped" in lines[9]
+    assert written(crashed("line 3: KeyError"), "text").splitlines()[-2:] == [
+        "line 3: KeyError",
+        "failed: 0 of 15 points, 12.3 s",
+    ]
     assert "not reached" in lines[14] and lines[15] == "different: 13 of 15 points, 12.3 s"
 
 
@@ -73,7 +77,7 @@ def test_hints_stand_with_what_is_wrong_and_nowhere_else() -> None:
 
 def test_a_terminal_without_unicode_gets_ascii() -> None:
     text = printed(crashed("naïve ✗"), encoding="ascii") + printed(result(CLIP), encoding="ascii")
-    assert re.search(r"^x  *clip", text, re.MULTILINE) and re.search(r"^ok seed", text, re.MULTILINE)
+    assert re.search(r"^x +clip", text, re.MULTILINE) and re.search(r"^ok +seed", text, re.MULTILINE)
     assert "na\\xefve" in text
 
 

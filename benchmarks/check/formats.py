@@ -61,7 +61,7 @@ def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -
         line = shown(value, LONGEST_REASON)
         return Text(line.encode("ascii", "backslashreplace").decode() if ascii_only else line, style)
 
-    table = Table.grid(padding=(0, 1))
+    table = Table.grid(padding=(0, 2, 0, 0))
     for row in result.rubric:
         status = row["status"]
         lines = [text(evidence(row))]
@@ -72,8 +72,8 @@ def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -
     end = Text(result.verdict, "bold green" if result.verdict in GOOD else "bold red")
     end.append(f": {points_text(result)}, {result.seconds:.1f} s", "not bold default")
     printed = result.output.strip().splitlines()[-LAST_LINES:]
-    said = [Text("it printed:", "dim"), *(text(f"  {line}", "dim") for line in printed)] if printed else []
-    return Group(table, end, *([text(result.why)] if result.why else []), *said)
+    said = [text("it printed:", "dim"), *(text(f"  {line}", "dim") for line in printed)] if printed else []
+    return Group(table, *said, *([text(result.why)] if result.why else []), end)
 
 
 def evidence(row: dict[str, Any]) -> str:
