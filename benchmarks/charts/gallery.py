@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib
 from matplotlib.figure import Figure
 
-from benchmarks.charts.charts import picture
-from benchmarks.charts.plot import alt_path
-from benchmarks.charts.styles import STYLES, Style
+from benchmarks.charts.plot import save_picture
+from benchmarks.charts.styles import Style
 from benchmarks.gallery.mistakes import MISTAKES
 
 if TYPE_CHECKING:
@@ -35,12 +33,7 @@ def draw_gallery(costs: Sequence[Cost], job: str, path: Path, style: str = "slid
     Returns:
         The path.
     """
-    look, alt = STYLES[style], alt_text(costs, job)
-    with matplotlib.rc_context(look.settings()):
-        content = picture(gallery_figure(costs, job, look), path.suffix.removeprefix("."), look, TITLE, alt)
-    path.write_bytes(content)
-    alt_path(path).write_text(alt, encoding="utf-8")
-    return path
+    return save_picture(lambda look: gallery_figure(costs, job, look), path, style, TITLE, alt_text(costs, job))
 
 
 def gallery_figure(costs: Sequence[Cost], job: str, style: Style) -> Figure:
@@ -94,12 +87,7 @@ PANELS = (
 
 def draw_cost(cost: Cost, job: str, path: Path, style: str = "slide") -> Path:
     """Draw what one mistake costs, a panel per quantity, a line per seed; arguments and files as `draw_gallery`."""
-    look, alt = STYLES[style], alt_text([cost], job)
-    with matplotlib.rc_context(look.settings()):
-        content = picture(cost_figure(cost, job, look), path.suffix.removeprefix("."), look, TITLE, alt)
-    path.write_bytes(content)
-    alt_path(path).write_text(alt, encoding="utf-8")
-    return path
+    return save_picture(lambda look: cost_figure(cost, job, look), path, style, TITLE, alt_text([cost], job))
 
 
 def cost_figure(cost: Cost, job: str, style: Style) -> Figure:

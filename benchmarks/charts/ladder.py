@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.charts.charts import picture
-from benchmarks.charts.plot import alt_path
-from benchmarks.charts.styles import STYLES, Style
+from benchmarks.charts.plot import save_picture
+from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import footnote
 
 if TYPE_CHECKING:
@@ -37,12 +35,7 @@ def draw_ladder(ladder: Ladder, path: Path, style: str = "slide") -> Path:
     Returns:
         The path.
     """
-    look, alt = STYLES[style], alt_text(ladder)
-    with matplotlib.rc_context(look.settings()):
-        content = picture(ladder_figure(ladder, look), path.suffix.removeprefix("."), look, TITLE, alt)
-    path.write_bytes(content)
-    alt_path(path).write_text(alt, encoding="utf-8")
-    return path
+    return save_picture(lambda look: ladder_figure(ladder, look), path, style, TITLE, alt_text(ladder))
 
 
 def ladder_figure(ladder: Ladder, style: Style) -> Figure:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.charts.data import Alike, Difference, Pair, Run
 from benchmarks.charts.texts import shorten
@@ -13,6 +13,11 @@ from benchmarks.compare import read_comparison
 from shared.errors import SameLoopError
 from shared.folder import LOOPS
 from shared.record import FILE_NAME, RunRecord
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from benchmarks.charts.styles import Style
 
 KINDS = ("overview", "losses", "difference", "accuracy", "time", "memory", "learning-rate", "gradient-norm", "batches")
 STYLE_NAMES = ("slide", "paper", "dark")
@@ -159,6 +164,31 @@ def inline_svg_of(gathered: Gathered, kind: str, style: str) -> str:
 def alt_path(output: Path) -> Path:
     """Where the alt text of a picture is kept."""
     return output.with_suffix(".alt.txt")
+
+
+def save_picture(figure: Callable[[Style], Figure], path: Path, style: str, title: str, alt: str) -> Path:
+    """Draw one figure into a file, and write its alt text into `<name>.alt.txt` beside it.
+
+    Args:
+        figure: makes it, once matplotlib has been told the style's settings.
+        path: ends in .png, .svg or .pdf; a picture there is replaced.
+        style: a key of `STYLES`.
+        title, alt: what the file itself carries.
+
+    Returns:
+        The path.
+    """
+    import matplotlib
+
+    from benchmarks.charts.charts import picture
+    from benchmarks.charts.styles import STYLES
+
+    look = STYLES[style]
+    with matplotlib.rc_context(look.settings()):
+        content = picture(figure(look), path.suffix.removeprefix("."), look, title, alt)
+    path.write_bytes(content)
+    alt_path(path).write_text(alt, encoding="utf-8")
+    return path
 
 
 def _format_of(output: Path, file_format: str | None) -> str:

@@ -113,7 +113,7 @@ class Judge:
         """Tell training from evaluation: a forward pass belongs to training if a backward pass follows it."""
         pending: Event | None = None
         weights: Event | None = None
-        self._unused: list[int] = []
+        self._is_unused = False
 
         def settle() -> None:
             if pending is None:
@@ -121,7 +121,7 @@ class Judge:
             inputs = pending.tensors()
             reviews = self._eval.reviews(inputs)
             if pending["training"] and pending["graph"] and not _known(reviews):
-                self._unused.append(len(self._batches))
+                self._is_unused = True
                 return
             if not self._evaluations or self._evaluations[-1].after != len(self._batches):
                 self._evaluations.append(Evaluation(len(self._batches)))
@@ -194,7 +194,7 @@ class Judge:
             if batch.place == 0:
                 epochs.append([])
             epochs[-1].append(batch)
-        foreign = next((b for b in self._batches if self._eval.holds(b.forward.tensors()) and None in b.reviews), None)
+        foreign = next((b for b in self._batches if None in b.reviews and self._eval.holds(b.forward.tensors())), None)
         if foreign is not None:
             self._find(
                 "batch",
@@ -657,7 +657,7 @@ class Judge:
                 len(steps) + 1,
             )
             self.reached.add("step")
-        if self._unused and not self._batches:
+        if self._is_unused and not self._batches:
             self.reached.add("backward")
             self._find("backward", "there are forward passes in train mode, and never a backward pass", "", "", 1)
         self._judge_rates(ended)
@@ -714,7 +714,7 @@ class Judge:
         per_epoch = math.ceil(self._per_epoch / per_step)
         wanted = config.learning_rate
         candidates = {
-            "the learning rate never changes: call scheduler.step() after every step": [rates[0]] * total,
+            "the learning rate never changes: call scheduler.step() after every step": [rates[0]] * len(rates),
             "the schedule is one step ahead": [*right[1:], 0.0],
             "the schedule is one step behind": [right[0], *right[:-1]],
             "the schedule is moved once per epoch, not after every step": [
@@ -728,17 +728,13 @@ class Judge:
                 self._per_epoch * self._epochs
             )[:total],
         }
-        if per_step > 1:
-            beyond = self._reference.learning_rates(total, total * per_step + 1)
-            for first in (0, per_step):
-                candidates["the schedule is moved after every batch, not after every step" + " " * bool(first)] = [
-                    beyond[k * per_step + first] for k in range(total)
-                ]
-        if rates[0] == rates[-1] and rates[0] != wanted and len(set(rates)) == 1 and right[0] != right[-1]:
-            return next(iter(candidates))
         for text, candidate in candidates.items():
             if self._fits(rates, candidate):
-                return text.strip()
+                return text
+        beyond = self._reference.learning_rates(total, total * per_step + 1)
+        moved = ([beyond[k * per_step + first] for k in range(total)] for first in (0, per_step))
+        if per_step > 1 and any(self._fits(rates, each) for each in moved):
+            return "the schedule is moved after every batch, not after every step"
         if not _near(rates[0], right[0], wanted) and config.warmup_steps == 0:
             return "the first step does not have config.learning_rate: a warm-up, or another rate"
         return "the schedule has another shape: check its warm-up and its total number of steps"

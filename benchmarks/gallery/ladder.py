@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.children import ROOT
+from benchmarks.gallery.mistakes import MINIMAL, Pieces, edited
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 SCHEMA = 1
 START = "course's loop"
-MINIMAL = ROOT / "manual_loop/minimal.py"
 LADDER_FILE = "ladder.json"
 PAGES_FOLDER = "pages"
 # What `minimal.py` has written into it, and one more evaluation in the middle than a run of one epoch has.
@@ -68,7 +67,7 @@ class Rung(NamedTuple):
         why: in a sentence.
     """
 
-    pieces: tuple[tuple[str, str], ...]
+    pieces: Pieces
     why: str
 
 
@@ -199,11 +198,7 @@ def page_without(rungs: Collection[str]) -> Page:
     Raises:
         ValueError: the page no longer holds one of the pieces exactly once.
     """
-    page = own_page(MINIMAL)
-    for name in rungs:
-        for right, wrong in RUNGS[name].pieces:
-            page = page.edited(right, wrong)
-    return page
+    return edited(own_page(MINIMAL), tuple(piece for name in rungs for piece in RUNGS[name].pieces))
 
 
 def order_from(text: str | None) -> tuple[str, ...]:

@@ -474,7 +474,7 @@ UNSEEN = {
 
 def right_page(mistake: Mistake | None = None) -> Page:
     """The minimal page with what a mistake needs, before the mistake."""
-    return _edited(own_page(MINIMAL), mistake.setting if mistake else ())
+    return edited(own_page(MINIMAL), mistake.setting if mistake else ())
 
 
 def wrong_page(mistake: Mistake) -> Page:
@@ -483,10 +483,11 @@ def wrong_page(mistake: Mistake) -> Page:
     Raises:
         ValueError: an edit applies no longer, exactly once.
     """
-    return _edited(right_page(mistake), mistake.pieces)
+    return edited(right_page(mistake), mistake.pieces)
 
 
-def _edited(page: Page, pieces: Pieces) -> Page:
+def edited(page: Page, pieces: Pieces) -> Page:
+    """A page with pieces of its text replaced, one after the other; raises as `Page.edited`."""
     for right, wrong in pieces:
         page = page.edited(right, wrong)
     return page

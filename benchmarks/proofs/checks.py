@@ -39,7 +39,7 @@ WRONG = {
     "12_reporting_mean_over_batches": ["evaluate"],
     "13_backward_twice": ["backward"],
 }
-# With these a right loop is tried again: what the settings of the gallery's mistakes are.
+# What a hostile loop may take: the endless ones take all of it.
 HOSTILE_SECONDS, HOSTILE_MB = 40, 1500
 
 
