@@ -127,6 +127,8 @@ def cost_figure(cost: Cost, job: str, style: Style) -> Figure:
         axes.set_title(name, fontsize=0.9 * font)
         axes.tick_params(labelsize=0.8 * font)
         axes.margins(y=0.15)
+        if quantity in ("seconds", "memory_mb"):  # From 0: a machine's whims must not look like a cost.
+            axes.set_ylim(bottom=0)
     return figure
 
 
