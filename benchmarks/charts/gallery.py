@@ -128,7 +128,7 @@ def cost_figure(cost: Cost, job: str, style: Style) -> Figure:
         axes.tick_params(labelsize=0.8 * font)
         axes.margins(y=0.15)
         if quantity in ("seconds", "memory_mb"):  # From 0: a machine's whims must not look like a cost.
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.15 * factor * max(getattr(run, quantity) for run in (*cost.right, *cost.wrong)) or 1)
     return figure
 
 
