@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from shared.errors import SameLoopError
 
-Preset = Literal["tiny", "quick", "lesson", "full"]
+Preset = Literal["tiny", "small", "quick", "lesson", "full"]
 SamplingStrategy = Literal["random", "sequential", "group_by_length"]
 Optim = Literal["adamw_torch_fused", "adamw_torch", "sgd", "adafactor"]
 Interval = Literal["no", "steps", "epoch"]
@@ -325,7 +325,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_grad_norm": 0.1,
         "save_strategy": "no",
     },
-    "quick": {},
+    # Something between: the pretrained model on short snippets.
+    "small": {
+        "dataset": "embedded-rotten-tomatoes",
+        "train_size": 256,
+        "max_length": 48,
+        "learning_rate": 1e-4,
+        "save_strategy": "no",
+    },
+    # At Trainer's own 5e-5 so small a model is far from trained after so few steps.
+    "quick": {"learning_rate": 1e-4},
     "lesson": {
         "dataset": "stanfordnlp/imdb",
         "model": "distilbert/distilbert-base-uncased",

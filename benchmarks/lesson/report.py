@@ -14,36 +14,34 @@ import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
-from pygments import highlight
-from pygments.formatters import HtmlFormatter
-from pygments.lexers import PythonLexer
 
 from benchmarks.charts.plot import NAMES, gather, inline_svg_of
 from benchmarks.charts.styles import STYLES
 from benchmarks.compare import read_comparison
-from benchmarks.gallery.ladder import Row, read_ladder
+from benchmarks.gallery.ladder import Row as Rung
+from benchmarks.gallery.ladder import read_ladder
 from benchmarks.judge.causes import NOT_DECIDED
 from benchmarks.judge.table import cell, cost_rows, notes
 from benchmarks.judge.timing import which_is_faster
 from benchmarks.judge.verdict import STEP_QUANTITIES, equal
 from benchmarks.lesson.trace import Event, Frame
+from benchmarks.lesson.twins import Row, phase_at_fault, rows_of
+from benchmarks.lesson.whatif import ANSWERS, WhatIf, read_measured
 from benchmarks.lesson.xray import (
     Pair,
     XRay,
     page_frame,
+    pair_values,
     stack_text,
-    values_text,
     verdict_text,
     xray,
 )
-from benchmarks.pages.alignment import PHASES, Stretch, by_phase, code_lines, stretches
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name, meaning, option, sections, show
 from shared.data import prepared_slices
@@ -166,7 +164,7 @@ def render(
     why_not: str,
     pictures: dict[str, Markup],
     pages: Mapping[str, Page] | None = None,
-    ladder: Sequence[Row] = (),
+    ladder: Sequence[Rung] = (),
 ) -> str:
     """The page.
 
@@ -185,13 +183,14 @@ def render(
     )
     environment.filters["json"] = json_for_script
     environment.filters["with_code"] = with_code
+    environment.globals["small_chart"] = small_chart
     config, machine = records[0].config, comparison["environment"]
     world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(page, config, world_size) for loop, page in (pages or {}).items()}
-    commit = machine["git"] or ""
+    rows, measured, commit = rows_of(sources, found), read_measured(), machine["git"] or ""
     return environment.get_template("report.html").render(
         comparison=comparison,
-        verdict=verdict_sentence(comparison),
+        answer=answer(comparison),
         notes=notes(comparison),
         config=config,
         job=job_name(config, records[0].start.get("parameters")),
@@ -202,18 +201,28 @@ def render(
         is_dirty=commit.endswith("-dirty"),
         names=NAMES,
         charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
-        pages={loop: (page.name, code(sources[loop])) for loop, page in (pages or {}).items()},
+        pages={loop: page.name for loop, page in (pages or {}).items()},
+        rows=rows,
+        at_fault=phase_at_fault(comparison, found, rows),
+        measured=measured,
+        asked=any(row.is_first and row.phase.name in measured.what_ifs for row in rows),
+        answers=ANSWERS,
+        smoothed=SMOOTHED,
         ladder=ladder,
-        phases=phase_notes(sources, found),
         costs=cost_rows(comparison, records, missing="–"),
         faster=which_is_faster(*records),
         epochs=epochs(comparison),
-        xray=found and xray_parts(found, sources.get("manual", "")),
+        xray=found and xray_parts(found, rows),
         bookkeeping=found and found.bookkeeping_by_part(),
         xray_facts=found and xray_facts(found),
         why_not=why_not,
         steps=step_table(records, reviews),
         dials=dials(config),
+        set_dials=[
+            (option(name), show(value))
+            for name, value in config.dials.items()
+            if value != getattr(RunConfig.build(config.preset), name)
+        ],
         command=shlex.join(["sameloop", "compare", *config.flags()]),
         style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
         script=Markup(script),
@@ -237,16 +246,14 @@ def json_for_script(value: Any) -> Markup:
 # The verdict and what it cost ---------------------------------------------------------------------
 
 
-def verdict_sentence(comparison: dict[str, Any]) -> str:
-    """The verdict in one sentence."""
+def answer(comparison: dict[str, Any]) -> tuple[str, str]:
+    """The answer in a word, and in one sentence."""
     if comparison["verdict"] == "identical":
-        return (
-            f"The Trainer is the loop written by hand: all {comparison['steps']:,} steps, every evaluation and every "
-            "weight are equal, with a difference of exactly 0.0."
-        )
+        steps = f"{comparison['steps']:,} steps"
+        return "Yes.", f"All {steps}, every evaluation and every weight are equal, with a difference of exactly 0.0."
     first = comparison["first_divergence"]
     where = f"The two loops part at step {first['step']:,}: {first['quantity']} differs."
-    return f"{where} Likely cause: {first['likely_cause']}."
+    return "Not quite.", f"{where} Likely cause: {first['likely_cause']}."
 
 
 def epochs(comparison: dict[str, Any]) -> list[list[str]]:
@@ -296,91 +303,71 @@ def _themed(svg: str) -> str:
     return svg
 
 
-# The code -----------------------------------------------------------------------------------------
+# What without a line --------------------------------------------------------------------------------
+
+# How large the small charts of the losses are, in units of their own.
+WIDTH, HEIGHT = 320, 90
+# So many steps are averaged for a point of such a chart: single ones are too noisy to be told apart.
+SMOOTHED = 8
 
 
-def code(source: str) -> list[dict[str, Any]]:
-    """A page cut into its segments, its lines coloured: phase, number of the first line, lines of HTML."""
-    lexer, formatter = PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
-    # The formatter closes what it opens on every line.
-    lines = highlight(source, lexer, formatter).splitlines()
-    return [
-        {
-            "phase": stretch.phase,
-            "first": stretch.first,
-            "last": stretch.first + len(stretch.lines) - 1,
-            "lines": [
-                (number, Markup(lines[number - 1]))
-                for number in range(stretch.first, stretch.first + len(stretch.lines))
-            ],
-        }
-        for stretch in stretches(source)
-    ]
+def small_chart(what_if: WhatIf) -> dict[str, Any] | None:
+    """The losses with a line and without it, as the points of two polylines; None if there was no run without it."""
+    curves = [smooth(seen.loss) for seen in (what_if.whole, what_if.seen)]
+    values = [value for curve in curves for value in curve if math.isfinite(value)]
+    if not all(curves) or not values:
+        return None
+    low, high = min(values), max(values)
+    longest = max(map(len, curves)) - 1 or 1
+
+    def points(curve: Sequence[float]) -> str:
+        return " ".join(
+            f"{WIDTH * number / longest:.1f},{HEIGHT * (high - value) / ((high - low) or 1):.1f}"
+            for number, value in enumerate(curve)
+            if math.isfinite(value)
+        )
+
+    return {"with": points(curves[0]), "without": points(curves[1]), "low": low, "high": high}
 
 
-def phase_notes(sources: Mapping[str, str], found: XRay | None) -> dict[str, dict[str, Any]]:
-    """By phase: what it does, what buys it, its lines of code on both pages, and Trainer's own line in the x-ray."""
-    pieces = {loop: by_phase(source) for loop, source in sources.items()}
-    stacks: dict[str, str] = {}
-    for pair in found.pairs if found else ():
-        if pair.trainer is not None and pair.trainer.phase not in stacks:
-            own = [frame for frame in pair.trainer.frames if frame.file == "trainer.py"]
-            stacks[pair.trainer.phase] = stack_text(tuple(own[-2:]))
-    return {
-        phase.name: {
-            "does": phase.does,
-            "bought": phase.bought,
-            "lines": {loop: code_lines(found[phase.name]) for loop, found in pieces.items()},
-            "trainer": stacks.get(phase.name, ""),
-        }
-        for phase in PHASES
-    }
+def smooth(values: Sequence[float]) -> list[float]:
+    """The means of every `SMOOTHED` values that follow each other."""
+    count = min(len(values), max(1, len(values) - SMOOTHED + 1))
+    return [sum(values[start : start + SMOOTHED]) / len(values[start : start + SMOOTHED]) for start in range(count)]
 
 
 # The x-ray ----------------------------------------------------------------------------------------
 
 
-def xray_parts(found: XRay, source: str) -> list[dict[str, Any]]:
+def xray_parts(found: XRay, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The parts of the x-ray that are worth a look, each with its events.
 
     Args:
         found: the x-ray.
-        source: the manual page as it is shown, to which the events' lines lead.
+        rows: of the code as it is shown, to which the events lead.
     """
-    pieces = by_phase(source)
+    shown = {row.phase.name: row.id for row in rows}
     return [
         {
             "title": title,
             "is_open": title.startswith("Step"),
-            "events": [_event(pair, found, pieces) for pair in pairs],
+            "events": [_event(pair, found, shown) for pair in pairs],
         }
         for title, pairs in found.shown()
     ]
 
 
-def _event(pair: Pair, found: XRay, pieces: Mapping[str, list[Stretch]]) -> dict[str, Any]:
+def _event(pair: Pair, found: XRay, shown: Mapping[str, str]) -> dict[str, Any]:
     event = pair.manual or pair.trainer
-    frame = pair.manual and page_frame(pair.manual, found.page)
     return {
         "phase": event.phase,
+        "row": shown.get(event.phase),
         "what": event.what,
-        "numbers": values_text(event.values),
+        "numbers": pair_values(pair),
         "equal": pair.equal,
-        "manual": frame,
-        "shown_line": frame and shown_line(frame.code, pieces[event.phase]),
+        "manual": pair.manual and page_frame(pair.manual, found.page),
         "trainer": pair.trainer and _stack(pair.trainer, found.common_stack),
     }
-
-
-def shown_line(code: str, stretches: Sequence[Stretch]) -> int | None:
-    """The line of a shown page that is most like a line of the page that ran, within its phase; None: it has none.
-
-    What is shown is folded: numbers stand where the page that ran has names.
-    """
-    lines = [(stretch.first + n, line) for stretch in stretches for n, line in enumerate(stretch.lines)]
-    code_of = [(number, line.strip()) for number, line in lines if line.strip() and not line.strip().startswith("#")]
-    likeness = {number: SequenceMatcher(None, code, line).ratio() for number, line in code_of}
-    return max(likeness, key=likeness.__getitem__) if likeness else None
 
 
 def _stack(event: Event, always: tuple[Frame, ...]) -> dict[str, Any]:
@@ -427,12 +414,14 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]
     note = reviews.note or _note(records[0])
     if len(shown) < count:
         note = f"{len(shown):,} of them are in the table, evenly chosen; record.jsonl has the rest. {note}".rstrip()
-    numbers = ("loss", "grad_norm", "learning_rate", "samples", "tokens", "padded_tokens")
+    numbers = ("loss", "unclipped_norm", "grad_norm", "learning_rate", "samples", "tokens", "padded_tokens")
 
     def column(lines: list[dict], value: Callable[[dict], Any]) -> list[Any]:
         return [_plain(value(lines[step - 1])) if step <= len(lines) else None for step in shown]
 
-    both = {name: [column(lines, lambda line, name=name: line[name]) for lines in (ours, theirs)] for name in numbers}
+    both = {
+        name: [column(lines, lambda line, name=name: line.get(name)) for lines in (ours, theirs)] for name in numbers
+    }
     longer = records[0] if len(ours) == count else records[1]
     columns = {name: mine for name, (mine, _) in both.items()}
     drawn = [column(lines, lambda line: _places(line, reviews.rows)) for lines in (ours, theirs)]
@@ -449,6 +438,8 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]
             "seconds_trainer": column(theirs, _milliseconds),
         },
         "trainer": {name: other for name, (mine, other) in both.items() if mine != other},
+        "evaluations": [[line["step"], line["loss"], line["accuracy"]] for line in records[0].evaluations],
+        "trainer_evaluations": [[line["step"], line["loss"], line["accuracy"]] for line in records[1].evaluations],
         "differs": {str(step): differs[step] for step in shown if step in differs},
         "reviews": drawn[0],
         "trainer_reviews": drawn[1] if drawn[0] != drawn[1] else None,

@@ -374,6 +374,16 @@ def values_text(values: dict[str, Any]) -> str:
     return ", ".join(texts)
 
 
+def pair_values(pair: Pair) -> str:
+    """The numbers of an event in both loops: once where they are the same, else each side's."""
+    texts = [each and values_text(each.values) for each in pair]
+    if pair.equal or None in texts or texts[0] == texts[1] == "":
+        return next((text for text in texts if text), "")
+    if texts[0] == texts[1]:  # they differ behind the digits that are shown
+        texts = [", ".join(f"{name} {value}" for name, value in each.values.items()) for each in pair]
+    return f"by hand {texts[0]}; Trainer {texts[1]}"
+
+
 def print_xray(found: XRay, console: Console) -> None:
     """Print the parts worth a look, what only `Trainer` does, and whether the sequences are equal."""
     for title, pairs in _with_prefix(found, console):
@@ -413,7 +423,7 @@ def events_table(title: str, pairs: list[Pair], found: XRay) -> Table:
     table.add_column(ratio=1, overflow="fold")
     for pair in pairs:
         event = _either(pair)
-        what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (values_text(event.values), "green"))
+        what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (pair_values(pair), "green"))
         table.add_row("" if pair.equal else "DIFFERS", what)
         if pair.manual and (line := page_frame(pair.manual, found.page)):
             table.add_row("by hand", Text(f"{page}:{line.line}  {line.code}"))

@@ -17,44 +17,188 @@ class Phase(NamedTuple):
         does: what it is, in a few words.
         bought: what buys it from `Trainer`: an argument or a call. Or, where neither page does it for the sake of
             training, why it stands there.
+        why: why it is there, in a sentence or two; empty where it is not part of the training.
     """
 
     name: str
     does: str
     bought: str
+    why: str = ""
 
 
 PHASES = (
     Phase("page", "what the page is", "not part of the job: the page's own introduction"),
     Phase("imports", "imports", "not part of the job: what the lines below are made of"),
     Phase("function", "the function", "not part of the job: the same signature on both pages"),
-    Phase("seed", "seed every random number generator", "set_seed(); TrainingArguments(seed=)"),
-    Phase("data", "load, shuffle, select, tokenize", "Trainer(train_dataset=, eval_dataset=)"),
-    Phase("model", "the pretrained body and a new head", "Trainer(model=)"),
-    Phase("determinism", "deterministic algorithms only", "full_determinism="),
-    Phase("device", "move model and batches to the GPU", "use_cpu=; else by itself"),
-    Phase("shuffle", "the order of the reviews, epoch by epoch", "train_sampling_strategy=, data_seed="),
-    Phase("batch", "cut the order into batches and load them", "per_device_train_batch_size= and its like"),
-    Phase("collator", "pad each batch to its longest review", "Trainer(data_collator=)"),
-    Phase("optimizer", "AdamW over two groups of parameters", "optim=, learning_rate=, weight_decay=, adam_..."),
-    Phase("schedule", "how the learning rate changes", "lr_scheduler_type=, warmup_steps="),
     Phase(
-        "wrapping", "16-bit gradients, compiler, processes", "gradient_checkpointing=, torch_compile=; else by itself"
+        "seed",
+        "seed every random number generator",
+        "set_seed(); TrainingArguments(seed=)",
+        "The new head's weights, dropout and the order of the reviews are drawn at random. From the same seed "
+        "the same numbers are drawn, so that a run can be repeated, and two loops can be compared at all.",
     ),
-    Phase("epoch", "how long: epochs and steps", "trainer.train(); num_train_epochs=, max_steps="),
-    Phase("train mode", "switch dropout on", "trainer.train()"),
-    Phase("forward", "forward pass", "trainer.train(); bf16=, fp16=, label_smoothing_factor="),
-    Phase("loss", "share the loss out over accumulated batches", "gradient_accumulation_steps=, and the remedy"),
-    Phase("backward", "backward pass", "trainer.train()"),
-    Phase("clip", "clip the gradients", "max_grad_norm="),
-    Phase("step", "move the weights", "trainer.train()"),
-    Phase("schedule step", "move the learning rate", "trainer.train()"),
-    Phase("zero", "forget the gradients", "trainer.train()"),
-    Phase("log", "log the mean loss", "logging_strategy=, logging_steps=, report_to="),
-    Phase("evaluate", "evaluate: loss and accuracy, no gradients", "eval_strategy=, eval_steps=; compute_metrics="),
-    Phase("checkpoint", "save what it takes to go on, and go on", "save_strategy= and its like; ExactResume"),
-    Phase("progress", "show the progress", "disable_tqdm="),
-    Phase("save", "save weights and tokenizer", "trainer.save_model(); processing_class="),
+    Phase(
+        "data",
+        "load, shuffle, select, tokenize",
+        "Trainer(train_dataset=, eval_dataset=)",
+        "IMDB is sorted by label: its first 12,500 reviews are all negative. So the set is shuffled before a slice is "
+        "taken of it. Then words become numbers, the same ones that the model was pretrained with.",
+    ),
+    Phase(
+        "model",
+        "the pretrained body and a new head",
+        "Trainer(model=)",
+        "The body has read a great deal of text already; only the head, two small layers, is new and random. That is "
+        "why a few hundred reviews are enough.",
+    ),
+    Phase(
+        "determinism",
+        "deterministic algorithms only",
+        "full_determinism=",
+        "On a GPU the fastest algorithms add up in another order every time, so that no run equals itself in the last "
+        "bits. These do not.",
+    ),
+    Phase(
+        "device",
+        "move model and batches to the GPU",
+        "use_cpu=; else by itself",
+        "A model and its batch must be in the same memory. By hand both are moved, the model once and each batch in "
+        "its turn; `Trainer` does it unasked.",
+    ),
+    Phase(
+        "shuffle",
+        "the order of the reviews, epoch by epoch",
+        "train_sampling_strategy=, data_seed=",
+        "In a fixed order the model would learn the order, too: each batch would always follow the same one. The "
+        "order has a generator of its own, seeded for each epoch; drawn from dropout's, it would change dropout.",
+    ),
+    Phase(
+        "batch",
+        "cut the order into batches and load them",
+        "per_device_train_batch_size= and its like",
+        "A gradient over all reviews is exact and slow, over one review fast and noisy. A batch is between, and its "
+        "size decides how many steps an epoch has.",
+    ),
+    Phase(
+        "collator",
+        "pad each batch to its longest review",
+        "Trainer(data_collator=)",
+        "A batch is a rectangle of numbers, reviews have different lengths. Padded to the longest of its batch, a "
+        "review costs no more than it must; the attention mask says what is padding.",
+    ),
+    Phase(
+        "optimizer",
+        "AdamW over two groups of parameters",
+        "optim=, learning_rate=, weight_decay=, adam_...",
+        "AdamW moves each weight by its own mean gradient, divided by how much that varies. torch's own AdamW lets "
+        "weights decay by 0.01, `Trainer` does not unless it is asked to: the defaults differ.",
+    ),
+    Phase(
+        "schedule",
+        "how the learning rate changes",
+        "lr_scheduler_type=, warmup_steps=",
+        "Large steps at first, to come near; small ones in the end, to settle. `Trainer` takes the rate in a straight "
+        "line to 0 unless it is told otherwise.",
+    ),
+    Phase(
+        "wrapping",
+        "16-bit gradients, compiler, processes",
+        "gradient_checkpointing=, torch_compile=; else by itself",
+        "What the model is trained through: it changes how fast it goes and how much memory it takes, not what is "
+        "computed.",
+    ),
+    Phase(
+        "epoch",
+        "how long: epochs and steps",
+        "trainer.train(); num_train_epochs=, max_steps=",
+        "An epoch is one pass over the reviews. The schedule must know before the first step how many there will be.",
+    ),
+    Phase(
+        "train mode",
+        "switch dropout on",
+        "trainer.train()",
+        "Dropout leaves out a tenth of the activations at random, so that the model does not rely on single ones. An "
+        "evaluation switches it off, and nobody switches it on again unless this line does.",
+    ),
+    Phase(
+        "forward",
+        "forward pass",
+        "trainer.train(); bf16=, fp16=, label_smoothing_factor=",
+        "From token ids and attention mask to a number for each class, and from these and the labels to the loss: how "
+        "surprised the model is by the truth.",
+    ),
+    Phase(
+        "loss",
+        "share the loss out over accumulated batches",
+        "gradient_accumulation_steps=, and the remedy",
+        "Gradients add up over the batches of a step. Each batch's loss is divided by their number, so that the sum "
+        "is a mean again, as of one large batch.",
+    ),
+    Phase(
+        "backward",
+        "backward pass",
+        "trainer.train()",
+        "By the chain rule, back from the loss to each weight: how much would the loss change with this weight? That "
+        "is its gradient.",
+    ),
+    Phase(
+        "clip",
+        "clip the gradients",
+        "max_grad_norm=",
+        "One odd batch can have a gradient many times as long as the others. Scaled down to a longest length it keeps "
+        "its direction and cannot throw the model far off. `Trainer` does it by default, torch never.",
+    ),
+    Phase(
+        "step",
+        "move the weights",
+        "trainer.train()",
+        "Only here is anything learned: each weight goes a little way against its gradient.",
+    ),
+    Phase(
+        "schedule step",
+        "move the learning rate",
+        "trainer.train()",
+        "The schedule does not know that a step was made: it has to be told, after each one.",
+    ),
+    Phase(
+        "zero",
+        "forget the gradients",
+        "trainer.train()",
+        "backward() adds to what is there. What is not forgotten is added to every later gradient.",
+    ),
+    Phase(
+        "log",
+        "log the mean loss",
+        "logging_strategy=, logging_steps=, report_to=",
+        "One batch's loss says little; the mean over an epoch says whether it learns. detach() keeps the sum out of "
+        "the graph: it is a number to look at, nothing to learn from.",
+    ),
+    Phase(
+        "evaluate",
+        "evaluate: loss and accuracy, no gradients",
+        "eval_strategy=, eval_steps=; compute_metrics=",
+        "On reviews that it has not learned from, without dropout and without gradients, and with each review counted "
+        "once: a small last batch weighs less than the others.",
+    ),
+    Phase(
+        "checkpoint",
+        "save what it takes to go on, and go on",
+        "save_strategy= and its like; ExactResume",
+        "A run that is cut off can go on from here. It takes more than the weights: the optimizer's memory, the "
+        "schedule, and the state of every random generator.",
+    ),
+    Phase(
+        "progress",
+        "show the progress",
+        "disable_tqdm=",
+        "For whoever waits. It changes nothing.",
+    ),
+    Phase(
+        "save",
+        "save weights and tokenizer",
+        "trainer.save_model(); processing_class=",
+        "A model without its tokenizer cannot read; both go into one folder, from which from_pretrained takes them.",
+    ),
     Phase("arguments", "hand everything over", "TrainingArguments(...), Trainer(...): by hand nothing is handed over"),
 )
 

@@ -22,63 +22,47 @@ systemIsDark.addEventListener("change", nameTheme);
 themeButton.hidden = false;
 nameTheme();
 
-// The code: pieces of the same phase light up together. A click keeps them lit.
-const phases = JSON.parse(document.getElementById("phase-data").textContent);
-const pieces = [...document.querySelectorAll(".piece")];
-const note = document.getElementById("note");
-let pinned = null;
-let pointer = {};
-addEventListener("mousemove", (event) => { pointer = event; });
-
-function light(phase, origin) {
-  for (const piece of pieces) piece.classList.toggle("lit", piece.dataset.phase === phase);
-  if (!phase) return;
-  const about = phases[phase];
-  const { manual, trainer } = about.lines;
-  note.replaceChildren(
-    element("b", phase), `: ${about.does}. By hand ${manual} line${manual === 1 ? "" : "s"} of code, `,
-    `on the Trainer page ${trainer}. Bought with: `, element("code", about.bought),
-    ...(about.trainer ? [". Inside Trainer: ", element("code", about.trainer)] : []), ".",
-  );
-  showTwin(phase, origin);
+// The code: a row opens on request, and its question is answered before the measured answer is shown.
+for (const opener of document.querySelectorAll(".opener")) {
+  const panel = document.getElementById(opener.getAttribute("aria-controls"));
+  const show = (open) => {
+    opener.setAttribute("aria-expanded", String(open));
+    panel.classList.toggle("closed", !open);
+  };
+  show(false);
+  opener.addEventListener("click", () => show(opener.getAttribute("aria-expanded") !== "true"));
 }
 
-// Scroll the other page, and only it, so that a twin is in sight.
-function showTwin(phase, origin) {
-  const pane = origin.closest(".pane");
-  const other = [...document.querySelectorAll(".pane")].find((each) => each !== pane);
-  const twins = pieces.filter((piece) => piece.dataset.phase === phase && other.contains(piece));
-  const inSight = (piece) =>
-    piece.offsetTop >= other.scrollTop && piece.offsetTop + 40 <= other.scrollTop + other.clientHeight;
-  if (twins.length && !twins.some(inSight)) other.scrollTop = twins[0].offsetTop - 60;
-}
-
-for (const piece of pieces) {
-  const button = piece.querySelector("button");
-  const phase = piece.dataset.phase;
-  // A pointer that rests while the page scrolls under it does not point at anything.
-  piece.addEventListener("mousemove", (event) => {
-    const rests = event.clientX === pointer.clientX && event.clientY === pointer.clientY;
-    if (!rests && !pinned && !piece.classList.contains("lit")) light(phase, piece);
-  });
-  button.addEventListener("focus", () => pinned || light(phase, piece));
-  button.addEventListener("click", () => {
-    pinned = pinned === phase ? null : phase;
-    for (const each of pieces) {
-      each.querySelector("button").setAttribute("aria-pressed", String(each.dataset.phase === pinned));
-    }
-    light(phase, piece);
+for (const question of document.querySelectorAll(".question")) {
+  const measured = question.parentElement.querySelector(".measured");
+  measured.classList.add("unseen");
+  question.addEventListener("change", (event) => {
+    const { answer } = question.dataset;
+    const isRight = event.target.value === answer;
+    const told = question.querySelector(".told");
+    told.className = `told ${isRight ? "exact" : "wrong"}`;
+    told.textContent = isRight ? `Right: ${answer}.` : `Not so: ${answer}.`;
+    measured.classList.remove("unseen");
   });
 }
 
-// A link to a line of the code lights its piece up.
+// A link to a row of the code opens it.
 function followLink() {
-  const line = document.getElementById(location.hash.slice(1));
-  const piece = line && line.closest(".piece");
-  if (piece) light(piece.dataset.phase, piece);
+  const row = document.getElementById(location.hash.slice(1));
+  const opener = row && row.matches(".row") && row.querySelector(".opener");
+  if (opener && opener.getAttribute("aria-expanded") !== "true") opener.click();
 }
 addEventListener("hashchange", followLink);
 followLink();
+
+// Code that is wider than its place is scrolled, and can be reached for that with the keyboard.
+function reachWideCode() {
+  for (const code of document.querySelectorAll(".twins pre, .command")) {
+    if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
+    else code.removeAttribute("tabindex");
+  }
+}
+addEventListener("resize", reachWideCode);
 
 // The steps: kept column by column, shown a page at a time.
 const data = JSON.parse(document.getElementById("step-data").textContent);
@@ -138,12 +122,13 @@ function rowOf(row) {
   const padding = padded[row] ? `${(100 * (1 - tokens[row] / padded[row])).toFixed(1)} %` : "–";
   const difference = data.differs[stepOf(row)];
   made.append(
-    head, element("td", data.columns.epoch[row]),
+    head,
+    difference ? element("td", `${difference.replaceAll("_", " ")} differs`, { className: "wrong" })
+      : element("td", "equal", { className: "exact" }),
+    element("td", data.columns.epoch[row]),
     ...["loss", "grad_norm", "learning_rate", "samples", "tokens"].map((name) => numbers(name, row)),
     element("td", padding), element("td", data.columns.seconds_manual[row] ?? "–"),
     element("td", data.columns.seconds_trainer[row] ?? "–"),
-    difference ? element("td", `${difference.replaceAll("_", " ")} differs`, { className: "wrong" })
-      : element("td", "equal", { className: "exact" }),
   );
   return made;
 }
@@ -197,6 +182,79 @@ function listOf(title, reviews) {
   return [element("p", `${title}:`), list];
 }
 
+// The values of one step beside the lines that make them.
+const stepper = document.getElementById("step");
+const outputs = [...document.querySelectorAll(".value")];
+
+// Four digits tell what happens; the table of steps has all of them.
+function short(value) {
+  if (typeof value !== "number") return value ?? "none";
+  if (value === 0) return "0";
+  return String(Number(value.toPrecision(4)));
+}
+
+// A value of both loops: once where they agree, else both.
+function both(name, row, form = short) {
+  const ours = data.columns[name][row];
+  const theirs = data.trainer[name] ? data.trainer[name][row] : ours;
+  return ours === theirs ? form(ours) : `${form(ours)} by hand, ${form(theirs)} in Trainer`;
+}
+
+function evaluationAfter(row, evaluations) {
+  const found = evaluations.find(([step]) => step >= stepOf(row));
+  return found && `loss ${short(found[1])}, accuracy ${found[2] === null ? "none" : (100 * found[2]).toFixed(1)} %`;
+}
+
+const valueOf = {
+  epoch: (row) => `step ${stepOf(row)} of ${data.count}, epoch ${data.columns.epoch[row]}`,
+  shuffle: (row) => firstReviews(row),
+  batch: (row) => `${both("samples", row)} reviews`,
+  collator: (row) => `${both("tokens", row)} tokens, padded to ${both("padded_tokens", row)}`,
+  forward: (row) => `loss ${both("loss", row)}`,
+  backward: (row) => `gradient norm ${both("unclipped_norm", row)}`,
+  clip: (row) => `norm ${both("unclipped_norm", row)} → ${both("grad_norm", row)}`,
+  step: (row) => `learning rate ${both("learning_rate", row)}`,
+  "schedule step": (row) => (row + 1 < data.columns.loss.length && data.steps === null
+    ? `${both("learning_rate", row)} → ${both("learning_rate", row + 1)}` : `${both("learning_rate", row)} →`),
+  evaluate: (row) => {
+    const [ours, theirs] = [data.evaluations, data.trainer_evaluations].map((each) => evaluationAfter(row, each));
+    if (!ours && !theirs) return "";
+    return ours === theirs ? `next: ${ours}` : `next: ${ours ?? "none"} by hand; ${theirs ?? "none"} in Trainer`;
+  },
+};
+
+function firstReviews(row) {
+  const numbers = (places) => places.slice(0, 4).map((place) => (data.places === null ? place : data.places[place]));
+  const reviews = data.reviews[row];
+  if (!reviews || !reviews.length || !data.texts.length) return "";
+  const theirs = data.trainer_reviews === null ? reviews : data.trainer_reviews[row] || [];
+  const text = (places) => `${numbers(places).join(", ")}${places.length > 4 ? ", …" : ""}`;
+  return text(reviews) === text(theirs) ? `reviews ${text(reviews)}`
+    : `reviews ${text(reviews)} by hand, ${text(theirs)} in Trainer`;
+}
+
+function showStep() {
+  const row = Number(stepper.value);
+  document.getElementById("step-shown").textContent = `${stepOf(row)} of ${data.count}`;
+  stepper.setAttribute("aria-valuetext", `step ${stepOf(row)} of ${data.count}`);
+  for (const output of outputs) {
+    const make = valueOf[output.dataset.value];
+    output.textContent = make ? make(row) : "";
+    output.classList.toggle("wrong", / by hand[,;]/.test(output.textContent));
+  }
+}
+
+if (stepper && data.columns.loss.length) {
+  stepper.max = data.columns.loss.length - 1;
+  // Where they part, that is what one wants to see; else the first step.
+  const first = data.columns.loss.findIndex((_, row) => stepOf(row) in data.differs);
+  stepper.value = Math.max(0, first);
+  stepper.addEventListener("input", showStep);
+  stepper.form.hidden = false;
+  stepper.form.addEventListener("submit", (event) => event.preventDefault());
+  showStep();
+}
+
 document.getElementById("no-script").hidden = true;
 document.getElementById("filter").hidden = false;
 document.getElementById("filter").addEventListener("submit", (event) => event.preventDefault());
@@ -205,3 +263,4 @@ query.addEventListener("input", search);
 onlyDiffering.addEventListener("change", search);
 more.addEventListener("click", showMore);
 search();
+reachWideCode();

@@ -1,0 +1,229 @@
+"""Both pages as one table: a row per piece of the page by hand, with what `Trainer` is given for it beside it.
+
+The page by hand is the spine, from its top to its bottom. What the Trainer page says of the same phase stands in the
+first row of that phase; what only one of them has makes a row with one side empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+from pygments import highlight
+from pygments.formatters import HtmlFormatter
+from pygments.lexers import PythonLexer
+
+from benchmarks.lesson.trace import Event
+from benchmarks.lesson.xray import Pair, XRay, page_frame, stack_text
+from benchmarks.pages.alignment import PHASES, Phase, Stretch, stretches
+
+BY_NAME = {phase.name: phase for phase in PHASES}
+# What begins a page and is not part of the job.
+HEAD = ("page", "imports", "function")
+# Of these two lines, which share one in many loops, the other is the more telling.
+LESS_TELLING = ("device",)
+# How a likely cause begins, and whose lines it speaks of; the first that fits counts.
+AT_FAULT = {
+    "train mode": "train mode",
+    "accumulation": "loss",
+    "loss's scale": "loss",
+    "clip": "clip",
+    "leftover gradients": "zero",
+    "backward": "backward",
+    "attention mask": "forward",
+    "forward pass": "forward",
+    "criterion": "forward",
+    "autocast": "forward",
+    "evaluation": "evaluate",
+    "weights at the evaluation": "evaluate",
+    "collator": "collator",
+    "sampler": "shuffle",
+    "order": "shuffle",
+    "loader's generator": "shuffle",
+    "loader": "batch",
+    "optimizer": "optimizer",
+    "groups' learning rates": "optimizer",
+    "no gradient": "optimizer",
+    "learning rate": "schedule step",
+    "schedule": "schedule",
+    "initial weights": "seed",
+    "head": "seed",
+    "dropout": "seed",
+    "stray draw": "seed",
+    "body": "model",
+    "model": "model",
+    "frozen weights": "model",
+    "weights' type": "model",
+    "labels": "data",
+    "slice": "data",
+    "length": "data",
+    "max_length": "data",
+    "last step": "save",
+    "log": "log",
+    "report": "log",
+}
+# What differs, and whose line makes it, where no cause says more.
+PHASE_OF = {
+    "batch": "shuffle",
+    "mode": "train mode",
+    "rng": "seed",
+    "forward_losses": "forward",
+    "losses": "loss",
+    "grad_norm": "clip",
+    "learning_rate": "schedule step",
+    "weights": "step",
+}
+Line = tuple[int, Markup]
+
+
+@dataclass
+class Row:
+    """A row of the table.
+
+    Attributes:
+        phase: what its lines do.
+        manual, trainer: the lines of both pages, each with its number; empty: this page has none here.
+        is_first: whether it is the first row of its phase, which says why it is there.
+        inside: where the installed `Trainer` does it, as the x-ray saw it, and the line's code.
+    """
+
+    phase: Phase
+    manual: list[Line] = field(default_factory=list)
+    trainer: list[Line] = field(default_factory=list)
+    is_first: bool = False
+    inside: tuple[str, str] | None = None
+
+    @property
+    def is_head(self) -> bool:
+        return self.phase.name in HEAD
+
+    @property
+    def id(self) -> str:
+        """The name of its phase as an id."""
+        return self.phase.name.replace(" ", "-")
+
+
+def rows_of(sources: Mapping[str, str], found: XRay | None) -> list[Row]:
+    """The rows, in the order of the page by hand.
+
+    Args:
+        sources: both pages as they are shown; empty: there is no code to show.
+        found: the x-ray. It says which line does what on a page whose comments do not, and where `Trainer` does it.
+    """
+    if not sources:
+        return []
+    coloured = {loop: colour(source) for loop, source in sources.items()}
+    ours = _pieces(sources["manual"], found)
+    rows = [Row(BY_NAME[piece.phase], _lines(piece, coloured["manual"])) for piece in ours]
+    place = -1
+    for piece in stretches(sources["trainer"]):
+        lines = _lines(piece, coloured["trainer"])
+        twin = next((number for number, row in enumerate(rows) if row.phase.name == piece.phase), None)
+        if twin is None:
+            twin = _missing_place(piece.phase, rows, found) if place < 0 or piece.phase != "arguments" else place + 1
+            rows.insert(twin, Row(BY_NAME[piece.phase]))
+        rows[twin].trainer += lines
+        place = twin
+    for pair in found.pairs if found else ():
+        if pair.trainer and not any(row.phase.name == pair.trainer.phase for row in rows):
+            rows.insert(_missing_place(pair.trainer.phase, rows, found), Row(BY_NAME[pair.trainer.phase]))
+    inside = trainers_own(found)
+    seen: set[str] = set()
+    for row in rows:
+        row.is_first = row.phase.name not in seen
+        row.inside = inside.get(row.phase.name)
+        seen.add(row.phase.name)
+    return rows
+
+
+def colour(source: str) -> list[Markup]:
+    """A page's lines as coloured HTML; what the formatter opens it closes on the same line."""
+    lexer, formatter = PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
+    return [Markup(line) for line in highlight(source, lexer, formatter).splitlines()]
+
+
+def _lines(piece: Stretch, coloured: Sequence[Markup]) -> list[Line]:
+    """A piece's lines without the blank ones around them."""
+    numbers = [piece.first + n for n, line in enumerate(piece.lines)]
+    while numbers and not piece.lines[numbers[-1] - piece.first].strip():
+        numbers.pop()
+    while numbers and not piece.lines[numbers[0] - piece.first].strip():
+        numbers.pop(0)
+    return [(number, coloured[number - 1]) for number in numbers]
+
+
+def _pieces(source: str, found: XRay | None) -> list[Stretch]:
+    """The page by hand cut into its pieces: where its comments say so; else where the x-ray saw things happen."""
+    told = stretches(source)
+    if found is None or any(piece.phase not in HEAD for piece in told):
+        return told
+    begins = {piece.first: piece.phase for piece in told}
+    for pair in found.pairs:
+        frame = pair.manual and page_frame(pair.manual, found.page)
+        if frame and (frame.line not in begins or begins[frame.line] in LESS_TELLING):
+            begins[frame.line] = pair.manual.phase
+    lines, starts = source.splitlines(), sorted(begins)
+    cuts = zip(starts, [*starts[1:], len(lines) + 1], strict=True)
+    pieces = [Stretch(begins[a], a, lines[a - 1 : b - 1]) for a, b in cuts]
+    joined: list[Stretch] = []
+    for piece in pieces:
+        if joined and joined[-1].phase == piece.phase:
+            joined[-1].lines.extend(piece.lines)
+        else:
+            joined.append(piece._replace(lines=list(piece.lines)))
+    return joined
+
+
+def _missing_place(phase: str, rows: Sequence[Row], found: XRay | None) -> int:
+    """Where a row goes that the page by hand has no lines for: after what happens before it in `Trainer`."""
+    before = _before(phase, found.pairs) if found else []
+    order = [each.name for each in PHASES]
+    before += reversed(order[: order.index(phase)])
+    for name in before:
+        last = next((number for number, row in enumerate(rows) if row.phase.name == name), None)
+        if last is not None:
+            return last + 1
+    return len(rows)
+
+
+def _before(phase: str, pairs: Sequence[Pair]) -> list[str]:
+    """The phases that happen before this one in the same part of the run, the nearest first."""
+    events = [pair.trainer for pair in pairs if pair.trainer]
+    first = next((number for number, event in enumerate(events) if event.phase == phase), None)
+    if first is None:
+        return []
+    return [event.phase for event in reversed(events[:first]) if event.part == events[first].part]
+
+
+def trainers_own(found: XRay | None) -> dict[str, tuple[str, str]]:
+    """By phase: where the installed `Trainer` does it, and the code of that line."""
+    inside: dict[str, tuple[str, str]] = {}
+    for event in _trainers(found.pairs if found else ()):
+        own = [frame for frame in event.frames if frame.file == "trainer.py"]
+        if own and event.phase not in inside:
+            inside[event.phase] = (stack_text(tuple(own[-2:])), own[-1].code)
+    return inside
+
+
+def _trainers(pairs: Iterable[Pair]) -> Iterable[Event]:
+    return (pair.trainer for pair in pairs if pair.trainer is not None)
+
+
+def phase_at_fault(comparison: Mapping[str, Any], found: XRay | None, rows: Sequence[Row]) -> str | None:
+    """The phase whose lines make the first difference; None if there is none, or no row shows it.
+
+    The likely cause says it; else the x-ray, if it saw the loops part; else what differs.
+    """
+    first = comparison["first_divergence"]
+    if not first:
+        return None
+    cause, quantity = first["likely_cause"].removeprefix("the "), first["quantity"]
+    names = [phase for begin, phase in AT_FAULT.items() if cause.startswith(begin)][:1]
+    pair = found.first_difference if found else None
+    if pair:
+        names.append((pair.trainer or pair.manual).phase)
+    names.append(PHASE_OF.get(quantity, "evaluate" if quantity.startswith("eval") else quantity))
+    shown = {row.phase.name for row in rows}
+    return next((name for name in names if name in shown), None)

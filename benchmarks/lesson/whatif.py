@@ -1,0 +1,472 @@
+"""What happens without a line: measured for every phase of the manual page, and kept in `whatif.json`.
+
+The page is folded to the dials of a preset, each phase's line is taken out of it or replaced by what people write
+instead, and the page is run and held against the whole one. Run by `make whatif`; the report and the lesson show what
+was found.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict, dataclass, field
+from io import StringIO
+from itertools import zip_longest
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks.gallery.mistakes import Pieces, edited
+from benchmarks.pages.fold import folded_source
+from shared.config import RunConfig, job_name
+from shared.errors import SameLoopError
+from shared.files import digest_of_file, write_json
+from shared.folder import WEIGHTS_FILE
+from shared.page import Page, own_page, package_page
+from shared.progress import announce
+from shared.record import RunRecord
+from shared.run import run_loop
+
+FILE = Path(__file__).with_name("whatif.json")
+PRESET = "small"
+# What can be seen of a step without looking into it, in the order in which it comes about.
+IN_A_STEP = {
+    "forward_losses": "loss",
+    "unclipped_norm": "gradient norm",
+    "grad_norm": "gradient norm",
+    "learning_rate": "learning rate",
+}
+ANSWERS = (*dict.fromkeys(IN_A_STEP.values()), "evaluation", "nothing")
+
+
+@dataclass(frozen=True)
+class Edit:
+    """One line taken out of the page.
+
+    Attributes:
+        phase: whose line it is.
+        without: what is done instead, in words that go on from "Without it".
+        pieces: of the folded page what is replaced, and by what.
+        asked: whether the lesson asks what differs first.
+        dials: under which there is such a line.
+    """
+
+    phase: str
+    without: str
+    pieces: Pieces
+    asked: bool = False
+    dials: Mapping[str, Any] = field(default_factory=dict)
+
+
+EDITS = (
+    Edit(
+        "seed",
+        "the head is drawn from another seed, as in a run that has none",
+        (
+            (
+                "    # Seed: the new head's weights are random, so fix the dice before they are thrown.\n"
+                "    set_seed(42)\n",
+                "    set_seed(7)\n",
+            ),
+        ),
+        asked=True,
+    ),
+    Edit(
+        "data",
+        "the slice is taken of the sorted set: all its reviews are of one class",
+        (
+            (
+                "    train_dataset, eval_dataset, labels = load_data(config, tokenizer)\n",
+                "    train_dataset, eval_dataset, labels = load_data(config, tokenizer)\n"
+                '    negative = [row for row, label in enumerate(train_dataset["labels"]) if label == 0]\n'
+                "    train_dataset = train_dataset.select(negative)\n",
+            ),
+        ),
+    ),
+    Edit(
+        "model",
+        "the body is as random as the head",
+        (
+            (
+                "    model = load_model(config, labels)\n",
+                "    model = load_model(config, labels)\n    model = type(model)(model.config)\n",
+            ),
+        ),
+    ),
+    Edit(
+        "device",
+        "neither model nor batch is moved; without a GPU they are in one memory anyway",
+        (("    model.to(device)\n", ""), ("            batch = batch.to(device)", "            pass")),
+    ),
+    Edit(
+        "shuffle",
+        "every epoch has the same order",
+        (("order.manual_seed(42 + epoch)", "order.manual_seed(42)"),),
+    ),
+    Edit(
+        "collator",
+        "every review is padded to the greatest length that a review may have",
+        (
+            (
+                "DataCollatorWithPadding(tokenizer)",
+                'DataCollatorWithPadding(tokenizer, padding="max_length", max_length=config.max_length)',
+            ),
+        ),
+        asked=True,
+    ),
+    Edit(
+        "batch",
+        "batches are twice as large, and there are half as many steps",
+        (("DataLoader(train_dataset, 8, ", "DataLoader(train_dataset, 16, "),),
+    ),
+    Edit(
+        "epoch",
+        "one pass over the reviews, and the learning rate falls as if there were two",
+        (("    for epoch in range(2):", "    for epoch in range(1):"),),
+    ),
+    Edit(
+        "optimizer",
+        "weights decay by 0.01, torch's own default",
+        ((", weight_decay=0,", ","),),
+        asked=True,
+    ),
+    Edit(
+        "schedule",
+        "the learning rate stays what it is",
+        (("lambda step: (max_steps - step) / max_steps", "lambda step: 1.0"),),
+    ),
+    Edit(
+        "train mode",
+        "dropout is off from the first step on, for from_pretrained hands over a model in eval mode",
+        (("            model.train()", "            pass"),),
+        asked=True,
+    ),
+    Edit(
+        "forward",
+        "the attention mask stays behind, and padding counts as words",
+        (
+            (
+                "            loss = model(**batch).loss\n",
+                '            loss = model(input_ids=batch["input_ids"], labels=batch["labels"]).loss\n',
+            ),
+        ),
+    ),
+    Edit(
+        "loss",
+        "the losses of a step's two batches are added up, not averaged",
+        (("            loss = loss / min(2, ", "            loss = loss / min(1, "),),
+        dials={"gradient_accumulation_steps": 2},
+    ),
+    Edit(
+        "backward",
+        "there are no gradients",
+        (("            loss.backward()", "            pass"),),
+    ),
+    Edit(
+        "log",
+        "the losses are added up with their graphs",
+        (
+            (
+                "            total_loss += loss.detach()",
+                "            total_loss = total_loss + loss",
+            ),
+            ("        total_loss.zero_()\n", "        total_loss = torch.tensor(0.0, device=device)\n"),
+        ),
+    ),
+    Edit(
+        "clip",
+        "gradients stay as long as they are",
+        (("clip_grad_norm_(model.parameters(), 1.0)", 'clip_grad_norm_(model.parameters(), float("inf"))'),),
+        asked=True,
+    ),
+    Edit(
+        "step",
+        "no weight is moved",
+        (("            optimizer.step()", "            pass"),),
+    ),
+    Edit(
+        "schedule step",
+        "the schedule is never told of a step",
+        (("            scheduler.step()", "            pass"),),
+        asked=True,
+    ),
+    Edit(
+        "zero",
+        "each gradient is added to all earlier ones",
+        (("            optimizer.zero_grad()", "            pass"),),
+        asked=True,
+    ),
+    Edit(
+        "evaluate",
+        "dropout stays on in the evaluation",
+        (("    model.eval()\n", "    pass\n"),),
+        asked=True,
+    ),
+    Edit(
+        "progress",
+        "there is no bar",
+        (("            progress.update()", "            pass"),),
+    ),
+    Edit(
+        "save",
+        "nothing is left of the run",
+        (("    model.save_pretrained(output_dir)\n", ""),),
+    ),
+    Edit(
+        "checkpoint",
+        "nothing is saved on the way",
+        (
+            (
+                "            part.save_pretrained(folder)\n",
+                "            pass\n",
+            ),
+        ),
+        dials={"save_strategy": "epoch"},
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a run showed.
+
+    Attributes:
+        loss: of each step, the mean of what the model returned for its batches.
+        accuracy, eval_loss: after each epoch.
+        padded_tokens: how many tokens the model was given in training, padding included.
+        error: why there is nothing of all this, in a line; None as a rule.
+    """
+
+    loss: list[float] = field(default_factory=list)
+    accuracy: list[float] = field(default_factory=list)
+    eval_loss: list[float] = field(default_factory=list)
+    padded_tokens: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class WhatIf:
+    """What happens without a phase's line.
+
+    Attributes:
+        phase, without, asked: as `Edit`.
+        diff: what was changed in the page, a line each, beginning with `-` or `+`.
+        whole: the page as it is, under the same dials.
+        seen: the page without the line.
+        quantity: what differs first of what one can see, one of `ANSWERS`.
+        step: where; None if nothing differs.
+        values: of the whole page, and without the line.
+        same_weights: whether the trained weights are the same, bit for bit.
+    """
+
+    phase: str
+    without: str
+    asked: bool
+    diff: list[str]
+    whole: Seen
+    seen: Seen
+    quantity: str
+    step: int | None
+    values: list[float | None]
+    same_weights: bool
+
+    @property
+    def sentence(self) -> str:
+        """What happens, in words, each with its figures."""
+        if self.seen.error:
+            return f"Without it, {self.without}. {self.seen.error}"
+        parts = [f"Without it, {self.without}."]
+        if self.step is None:
+            parts.append("Nothing differs" + ("" if self.same_weights else " but the last bits of the weights") + ".")
+        else:
+            right, wrong = _told_apart(self.values)
+            parts.append(f"The {self.quantity} differs first, at step {self.step}: {wrong} instead of {right}.")
+        if self.seen.accuracy[-1:] != self.whole.accuracy[-1:] and self.seen.accuracy:
+            parts.append(
+                f"In the end {self.seen.accuracy[-1]:.1%} of the reviews are told right, not "
+                f"{self.whole.accuracy[-1]:.1%}."
+            )
+        elif self.step is not None:
+            parts.append(f"In the end {self.whole.accuracy[-1]:.1%} are told right, as with it.")
+        if self.seen.padded_tokens > 1.05 * self.whole.padded_tokens:
+            parts.append(
+                f"The model computes {self.seen.padded_tokens / self.whole.padded_tokens:.2f} times the tokens."
+            )
+        return " ".join(parts)
+
+
+def _told_apart(values: Sequence[float | None]) -> list[str]:
+    """Two numbers that are not the same, with as few digits as it takes to see it, but four."""
+    for digits in (4, 6, 9, 17):
+        texts = ["none" if value is None else f"{value:.{digits}g}" for value in values]
+        if texts[0] != texts[1]:
+            break
+    return texts
+
+
+@dataclass(frozen=True)
+class Measured:
+    """All of it.
+
+    Attributes:
+        job: what was trained on what.
+        eval_size: on how many reviews the accuracies are.
+        what_ifs: by phase.
+        environment: versions and device, as a record's header has them.
+    """
+
+    job: str
+    eval_size: int
+    what_ifs: dict[str, WhatIf]
+    environment: dict[str, Any]
+
+
+def measured_config(dials: Mapping[str, Any], preset: str = PRESET) -> RunConfig:
+    """The dials of such a run: the preset's, without checkpoints on the way."""
+    return RunConfig.build(preset, **{"save_strategy": "no", **dials})
+
+
+def pages_of_edit(edit: Edit, preset: str = PRESET) -> tuple[Page, Page]:
+    """The page folded to the edit's dials, and the same without the line.
+
+    Raises:
+        ValueError: the page no longer holds one of the pieces exactly once.
+    """
+    folded = folded_source(package_page("manual"), measured_config(edit.dials, preset))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "page.py"
+        file.write_text(folded, encoding="utf-8")
+        whole = own_page(file)
+        return whole, edited(whole, edit.pieces)
+
+
+def measure(edits: Sequence[Edit] = EDITS, preset: str = PRESET, processes: int = 2) -> Measured:
+    """Run the page whole and without each line.
+
+    Args:
+        processes: how many runs at once.
+
+    Raises:
+        ValueError: the page no longer holds what an edit replaces.
+    """
+    pages = {edit.phase: pages_of_edit(edit, preset) for edit in edits}
+    # Edits under the same dials are held against the same run of the whole page.
+    firsts = {whole.source: edit for edit in reversed(edits) for whole in pages[edit.phase][:1]}
+    with (
+        tempfile.TemporaryDirectory() as work,
+        ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle) as pool,
+    ):
+        folders = {source: Path(work) / f"whole-{number}" / "run" for number, source in enumerate(firsts)}
+        wholes = {
+            source: pool.submit(run_page, pages[edit.phase][0], dict(edit.dials), preset, folders[source])
+            for source, edit in firsts.items()
+        }
+        others = {
+            edit.phase: pool.submit(
+                run_page, pages[edit.phase][1], dict(edit.dials), preset, Path(work) / edit.phase / "run"
+            )
+            for edit in edits
+        }
+        for number, future in enumerate(as_completed([*wholes.values(), *others.values()]), start=1):
+            future.result()
+            announce(f"{number} of {len(wholes) + len(others)} runs")
+        what_ifs = {}
+        for edit in edits:
+            whole, wrong = pages[edit.phase]
+            what_ifs[edit.phase] = held_against(
+                edit,
+                list(difflib.ndiff(*(page.source.splitlines() for page in (whole, wrong)))),
+                (wholes[whole.source].result(), folders[whole.source]),
+                (others[edit.phase].result(), Path(work) / edit.phase / "run"),
+            )
+        record = RunRecord.read(folders[next(iter(firsts))])
+    return Measured(
+        job_name(record.config, record.start.get("parameters")),
+        record.config.eval_size,
+        what_ifs,
+        record.header["environment"],
+    )
+
+
+def settle() -> None:
+    """In a process of the pool: one thread for each, and nothing said."""
+    import torch
+    from transformers.utils import logging
+
+    torch.set_num_threads(1)
+    logging.set_verbosity_error()
+
+
+def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) -> Seen:
+    """Run one page, in this process, and leave its record and its model in a folder."""
+    file = folder.parent / "page.py"
+    folder.parent.mkdir()
+    file.write_text(page.source, encoding="utf-8")
+    config = measured_config({**dials, "loop": str(file)}, preset)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            run_loop("manual", own_page(file), config, folder)
+    except SameLoopError as error:
+        return Seen(error=str(error).replace(f"{folder.parent}/", ""))
+    record = RunRecord.read(folder)
+    return Seen(
+        [_mean(line["forward_losses"]) for line in record.steps],
+        [line["accuracy"] for line in record.evaluations],
+        [line["loss"] for line in record.evaluations],
+        record.footer["padded_tokens"],
+    )
+
+
+def held_against(edit: Edit, diff: Sequence[str], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
+    """What differs first between two runs, each with its folder."""
+    lines = [f"{line[0]} {line[2:].strip()}" for line in diff if line[0] in "+-" and line[2:].strip()]
+    quantity, step, values, same = "nothing", None, [], False
+    if wrong[0].error is None:
+        found = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong)))
+        quantity, step, values = found or (quantity, step, values)
+        same = len({digest_of_file(folder / WEIGHTS_FILE) for _, folder in (whole, wrong)}) == 1
+    return WhatIf(edit.phase, edit.without, edit.asked, lines, whole[0], wrong[0], quantity, step, values, same)
+
+
+def first_seen(right: RunRecord, wrong: RunRecord) -> tuple[str, int, list[float | None]] | None:
+    """The first difference that can be seen without looking into a step: quantity, step and both values."""
+    for ours, theirs in zip_longest(right.steps, wrong.steps):
+        if ours is None or theirs is None:
+            return "number of steps", (ours or theirs)["step"], [len(right.steps), len(wrong.steps)]
+        for key, name in IN_A_STEP.items():
+            if ours[key] != theirs[key]:
+                return name, ours["step"], [_mean(line[key]) for line in (ours, theirs)]
+        pair = [next((each for each in run.evaluations if each["step"] == ours["step"]), {}) for run in (right, wrong)]
+        values = [each.get("loss") for each in pair]
+        if values[0] != values[1]:
+            return "evaluation", ours["step"], values
+    return None
+
+
+def _mean(value: Any) -> float:
+    return statistics.fmean(value) if isinstance(value, list) else value
+
+
+def read_measured(file: Path = FILE) -> Measured:
+    """What `measure` found when it was last run."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    what_ifs = {
+        phase: WhatIf(**{**each, "whole": Seen(**each["whole"]), "seen": Seen(**each["seen"])})
+        for phase, each in content.pop("what_ifs").items()
+    }
+    return Measured(**content, what_ifs=what_ifs)
+
+
+def main() -> None:
+    """Measure, and keep what was found beside this module."""
+    write_json(FILE, asdict(measure()))
+    announce(f"written: {FILE.name}")
+
+
+if __name__ == "__main__":
+    main()
