@@ -203,6 +203,7 @@ def render(
         charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
         pages={loop: page.name for loop, page in (pages or {}).items()},
         rows=rows,
+        top=("page", "imports"),
         at_fault=phase_at_fault(comparison, found, rows),
         measured=measured,
         asked=any(row.is_first and row.phase.name in measured.what_ifs for row in rows),

@@ -160,10 +160,13 @@ def _pieces(source: str, found: XRay | None) -> list[Stretch]:
     if found is None or any(piece.phase not in HEAD for piece in told):
         return told
     begins = {piece.first: piece.phase for piece in told}
-    for pair in found.pairs:
-        frame = pair.manual and page_frame(pair.manual, found.page)
+    evaluates = False
+    for event in (pair.manual for pair in found.pairs if pair.manual):
+        if event.phase == "train mode":
+            evaluates = event.what == "dropout off"
+        frame = page_frame(event, found.page)
         if frame and (frame.line not in begins or begins[frame.line] in LESS_TELLING):
-            begins[frame.line] = pair.manual.phase
+            begins[frame.line] = "evaluate" if evaluates else event.phase
     lines, starts = source.splitlines(), sorted(begins)
     cuts = zip(starts, [*starts[1:], len(lines) + 1], strict=True)
     pieces = [Stretch(begins[a], a, lines[a - 1 : b - 1]) for a, b in cuts]
@@ -178,14 +181,13 @@ def _pieces(source: str, found: XRay | None) -> list[Stretch]:
 
 def _missing_place(phase: str, rows: Sequence[Row], found: XRay | None) -> int:
     """Where a row goes that the page by hand has no lines for: after what happens before it in `Trainer`."""
-    before = _before(phase, found.pairs) if found else []
+    names = [row.phase.name for row in rows]
+    for name in _before(phase, found.pairs) if found else ():
+        if name in names:
+            return names.index(name) + 1
     order = [each.name for each in PHASES]
-    before += reversed(order[: order.index(phase)])
-    for name in before:
-        last = next((number for number, row in enumerate(rows) if row.phase.name == name), None)
-        if last is not None:
-            return last + 1
-    return len(rows)
+    earlier = order[: order.index(phase)]
+    return max((names.index(name) + 1 for name in earlier if name in names), default=0)
 
 
 def _before(phase: str, pairs: Sequence[Pair]) -> list[str]:
