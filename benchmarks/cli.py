@@ -30,12 +30,18 @@ DIVERGED = 1
 
 
 @click.group(context_settings=CONTEXT)
+@click.version_option(package_name="sameloop")
 def sameloop() -> None:
     """Is the Hugging Face Trainer really the loop you wrote by hand? Run both, compare every bit."""
 
 
 def _compare(
-    output_dir: Path | None, overwrite_output_dir: bool, nproc_per_node: int, reuse: bool, **parameters: Any
+    output_dir: Path | None,
+    overwrite_output_dir: bool,
+    nproc_per_node: int,
+    reuse: bool,
+    no_report: bool,
+    **parameters: Any,
 ) -> int:
     config = config_from(parameters)
     output_dir = output_dir or default_output_dir(config.preset)
@@ -47,10 +53,11 @@ def _compare(
 
     print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
-    # After the verdict, which must not wait for it: the x-ray runs both loops once more.
-    from benchmarks.lesson.report import write_report
+    if not no_report:
+        # After the verdict, which must not wait for it: the x-ray runs both loops once more.
+        from benchmarks.lesson.report import write_report
 
-    click.echo(f"the report: {write_report(output_dir)}", err=True)
+        click.echo(f"the report: {write_report(output_dir)}", err=True)
     return 0 if comparison["verdict"] == "identical" else DIVERGED
 
 
@@ -66,10 +73,13 @@ reused = click.Option(
     is_flag=True,
     help="of the comparison that DIR holds, keep a loop's run if its page and all else it depends on are unchanged",
 )
+unreported = click.Option(
+    ["--no-report"], is_flag=True, help="leave out the report, which runs both loops once more for its x-ray"
+)
 sameloop.add_command(
     DialCommand(
         "compare",
-        params=[*run_options(), processes, reused, *dial_options()],
+        params=[*run_options(), processes, reused, unreported, *dial_options()],
         callback=_compare,
         help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,

@@ -87,6 +87,7 @@ class Row:
         manual, trainer: the lines of both pages, each with its number; empty: this page has none here.
         is_first: whether it is the first row of its phase, which says why it is there.
         inside: where the installed `Trainer` does it, as the x-ray saw it, and the line's code.
+        instead: what is said where the page by hand has no lines.
     """
 
     phase: Phase
@@ -94,6 +95,7 @@ class Row:
     trainer: list[Line] = field(default_factory=list)
     is_first: bool = False
     inside: tuple[str, str] | None = None
+    instead: str = "nothing by hand"
 
     @property
     def is_head(self) -> bool:
@@ -134,6 +136,10 @@ def rows_of(sources: Mapping[str, str], found: XRay | None) -> list[Row]:
     for row in rows:
         row.is_first = row.phase.name not in seen
         row.inside = inside.get(row.phase.name)
+        if row.phase.name == "arguments":
+            row.instead = "nothing is handed over"
+        elif found and found.config.loop:
+            row.instead = _instead(row.phase.name, found)
         seen.add(row.phase.name)
     return rows
 
@@ -197,6 +203,16 @@ def _before(phase: str, pairs: Sequence[Pair]) -> list[str]:
     if first is None:
         return []
     return [event.phase for event in reversed(events[:first]) if event.part == events[first].part]
+
+
+def _instead(phase: str, found: XRay) -> str:
+    """What is said of a phase that a file of the user's has no lines for, so that nothing false is."""
+    ours = [pair.manual for pair in found.pairs if pair.manual and pair.manual.phase == phase]
+    if any(page_frame(event, found.page) for event in ours):
+        return "among the lines of another row"
+    if ours:
+        return "not in this file: it is done for it"
+    return "nothing by hand" if any(each.phase == phase for each in _trainers(found.pairs)) else "–"
 
 
 def trainers_own(found: XRay | None) -> dict[str, tuple[str, str]]:
