@@ -18,6 +18,7 @@ import pytest
 from benchmarks.compare import write_comparison
 from benchmarks.lesson.report import FILE_NAME, write_report
 from shared.config import RunConfig
+from shared.record import RunRecord
 from tests.conftest import LOOPS, run_in_process
 from tests.test_report import ATTACK, six_thousand_steps
 
@@ -88,6 +89,8 @@ class Watched:
 def open_everything(page: Any) -> None:
     """Open every part that can be opened, and one step's reviews."""
     page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    page.evaluate("document.querySelectorAll('.opener').forEach((each) => each.click())")
+    page.evaluate("document.querySelectorAll('.question input:first-of-type').forEach((each) => each.click())")
     page.locator("#step-table .open").first.click()
 
 
@@ -104,65 +107,82 @@ def test_nothing_is_said_and_nothing_asked_for(browser: Any, run_dir: Path) -> N
     assert [url for url in watched.requests if not url.startswith("data:")] == [(run_dir / FILE_NAME).as_uri()]
 
 
-def lit(page: Any, loop: str) -> list[str]:
-    return page.eval_on_selector_all(
-        f"#pane-{loop} .piece.lit", "pieces => [...new Set(pieces.map(piece => piece.dataset.phase))]"
-    )
+@pytest.mark.parametrize("width", [1280, 1600])
+def test_no_line_of_code_wraps_and_twins_are_level(browser: Any, run_dir: Path, width: int) -> None:
+    with Watched(browser, run_dir / FILE_NAME, width) as page:
+        open_everything(page)
+        measured = page.evaluate(
+            """() => {
+                const box = (element) => element.getBoundingClientRect();
+                const lines = [...document.querySelectorAll(".twins .line")];
+                const rows = [...document.querySelectorAll(".row")];
+                return {
+                    lines: lines.length,
+                    wide: lines.filter((line) => line.scrollWidth > line.closest("pre").clientWidth + 1).length,
+                    heights: [...new Set(lines.map((line) => Math.round(box(line).height)))],
+                    unlevel: rows.filter((row) => {
+                        const [left, right] = [...row.querySelectorAll(".cell")].map((cell) => box(cell));
+                        return left.top !== right.top || left.right > right.left;
+                    }).length,
+                    rows: rows.length,
+                };
+            }"""
+        )
+        assert measured["lines"] > 150 and measured["rows"] > 30
+        assert measured["wide"] == 0 and measured["unlevel"] == 0 and len(measured["heights"]) == 1
 
 
-def in_sight(page: Any, loop: str) -> bool:
-    """Whether a lit piece is within the visible part of its pane."""
-    return page.evaluate(
-        """(loop) => {
-            const pane = document.getElementById(`pane-${loop}`).getBoundingClientRect();
-            return [...document.querySelectorAll(`#pane-${loop} .piece.lit`)].some((piece) => {
-                const box = piece.getBoundingClientRect();
-                return box.top >= pane.top && box.top + 20 <= pane.bottom;
-            });
-        }""",
-        loop,
-    )
+@pytest.mark.parametrize("width", [853, 360])
+def test_where_there_is_no_room_for_two_a_twin_stands_below_its_twin(browser: Any, run_dir: Path, width: int) -> None:
+    with Watched(browser, run_dir / FILE_NAME, width) as page:
+        left, right = (page.locator("#row-clip .cell").nth(place).bounding_box() for place in (0, 1))
+        assert right["y"] >= left["y"] + left["height"] and right["y"] - left["y"] < 200
+        assert 0 <= right["x"] and right["x"] + right["width"] <= width
 
 
-@pytest.mark.parametrize(("loop", "other"), [("manual", "trainer"), ("trainer", "manual")])
-def test_the_twin_of_what_is_pointed_at_lights_up(browser: Any, run_dir: Path, loop: str, other: str) -> None:
+def test_the_values_of_a_step_stand_beside_its_lines(browser: Any, run_dir: Path) -> None:
+    record = RunRecord.read(run_dir / "manual")
     with Watched(browser, run_dir / FILE_NAME) as page:
-        for phase in ("clip", "optimizer", "save"):
-            page.mouse.move(0, 0)
-            page.locator(f'#pane-{loop} .piece[data-phase="{phase}"] pre').first.hover()
-            assert lit(page, loop) == lit(page, other) == [phase]
-            assert in_sight(page, other)
-            assert phase in page.locator("#note").inner_text()
-        assert "trainer.py:" in page.locator("#note").inner_text()
+        value = page.locator('.value[data-value="forward"]')
+        assert value.inner_text() == f"loss {record.steps[0]['loss']:.4g}"
+        page.locator("#step").focus()
+        page.keyboard.press("ArrowRight")
+        assert page.locator("#step-shown").inner_text() == "2 of 4"
+        assert value.inner_text() == f"loss {record.steps[1]['loss']:.4g}"
+        norms = [record.steps[1][name] for name in ("unclipped_norm", "grad_norm")]
+        shown = page.locator('#row-clip .value[data-value="clip"]').inner_text()
+        assert shown == "norm {:.4g} → {:.4g}".format(*norms)
+        page.keyboard.press("ArrowLeft")
+        assert value.inner_text() == f"loss {record.steps[0]['loss']:.4g}"
 
 
-def test_the_code_works_with_the_keyboard(browser: Any, run_dir: Path) -> None:
+def test_a_row_opens_and_its_question_comes_before_the_answer_without_a_mouse(browser: Any, run_dir: Path) -> None:
     with Watched(browser, run_dir / FILE_NAME) as page:
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
-        page.locator("#pane-manual").focus()
-        seen = []
-        for _ in range(6):
-            page.keyboard.press("Tab")
-            seen.append(page.evaluate("document.activeElement.closest('.piece').dataset.phase"))
-            assert lit(page, "manual") == [seen[-1]] and lit(page, "trainer") == [seen[-1]]
-        assert seen[:4] == ["page", "imports", "function", "seed"]
-        # Enter keeps it lit while the pointer goes elsewhere, and again lets it go.
+        opener = page.locator("#row-zero .opener")
+        assert not page.locator("#about-zero").is_visible()
+        opener.focus()
         page.keyboard.press("Enter")
-        page.locator('#pane-manual .piece[data-phase="page"]').hover()
-        assert lit(page, "trainer") == [seen[-1]]
-        page.keyboard.press("Enter")
-        page.locator('#pane-manual .piece[data-phase="imports"]').hover()
-        assert lit(page, "trainer") == ["imports"]
+        assert page.locator("#about-zero").is_visible()
+        measured = page.locator("#about-zero .measured")
+        assert not measured.is_visible()
+        page.keyboard.press("Tab")
+        page.keyboard.press("Space")  # the first answer
+        assert page.locator("#about-zero .told").inner_text() == "Not so: gradient norm."
+        assert measured.is_visible() and "each gradient is added" in measured.inner_text()
+        page.keyboard.press("ArrowDown")
+        assert page.locator("#about-zero .told").inner_text() == "Right: gradient norm."
+        # A row without a question shows what was measured at once.
+        page.locator("#row-step .opener").click()
+        assert page.locator("#about-step .measured").is_visible()
 
 
-def test_a_line_of_the_x_ray_leads_to_the_code(browser: Any, run_dir: Path) -> None:
+def test_an_event_of_the_x_ray_leads_to_its_row(browser: Any, run_dir: Path) -> None:
     with Watched(browser, run_dir / FILE_NAME) as page:
-        link = page.locator('#xray details[open] .event:has(.phase:text-is("clip")) a')
-        link.click()
-        target = page.evaluate("document.querySelector(':target').textContent").strip()
-        assert target.endswith("clip_grad_norm_(model.parameters(), 0.1)")
-        assert lit(page, "manual") == ["clip"] and lit(page, "trainer") == ["clip"]
+        page.locator('#xray details[open] .event .phase a:text-is("clip")').first.click()
+        assert page.evaluate("document.querySelector(':target').id") == "row-clip"
+        assert page.locator("#about-clip").is_visible()
 
 
 def test_the_table_filters_by_number_and_by_words(browser: Any, run_dir: Path) -> None:
@@ -212,7 +232,7 @@ def test_nothing_overflows(browser: Any, run_dir: Path, width: int, theme: str) 
         # Nor does any text leave its box, except in the boxes that scroll.
         outside = page.evaluate(
             """() => [...document.querySelectorAll("main *")].filter((each) =>
-                !each.closest(".scroll, svg, .hidden, .pane, nav")
+                !each.closest(".scroll, svg, .hidden, .cell pre, nav")
                 && each.getBoundingClientRect().right > innerWidth + 1
             ).map((each) => each.outerHTML.slice(0, 80))"""
         )
@@ -239,8 +259,9 @@ def test_it_prints_whole_and_on_white(browser: Any, run_dir: Path) -> None:
         page.emulate_media(media="print")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not page.locator(".top").is_visible()
-        pane = "document.getElementById('pane-manual')"
-        assert page.evaluate(f"{pane}.scrollHeight - {pane}.clientHeight") <= 1
+        # What is asked on a screen is told on paper.
+        assert page.locator("#about-clip .measured").is_visible()
+        assert not page.locator("#about-clip .question").is_visible() and not page.locator("#stepper").is_visible()
         assert page.pdf(format="A4").startswith(b"%PDF")
 
 
@@ -248,6 +269,8 @@ def test_without_scripts_it_says_what_is_missing(browser: Any, run_dir: Path) ->
     with Watched(browser, run_dir / FILE_NAME, java_script_enabled=False) as page:
         assert page.get_by_text("This table is made by a script, which is switched off").is_visible()
         assert page.get_by_text("every evaluation and every weight are equal").is_visible()
+        assert page.locator("#about-clip .measured").is_visible()
+        assert not page.locator("#stepper").is_visible()
 
 
 @pytest.mark.skipif(not AXE.exists() and not IS_NEEDED, reason="no axe-core here: `make browser`")
@@ -265,7 +288,6 @@ def test_axe_finds_no_violation(browser: Any, run_dir: Path, width: int, theme: 
     # The page's own policy would keep axe out: it is switched off for this look.
     with Watched(browser, run_dir / FILE_NAME, width, theme, bypass_csp=True) as page:
         open_everything(page)
-        page.locator('#pane-manual .piece[data-phase="clip"] button').click()
         page.add_script_tag(path=AXE)
         found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
         assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found["violations"]] == []
