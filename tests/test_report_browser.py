@@ -137,7 +137,7 @@ def test_where_there_is_no_room_for_two_a_twin_stands_below_its_twin(browser: An
     with Watched(browser, run_dir / FILE_NAME, width) as page:
         left, right = (page.locator("#row-clip .cell").nth(place).bounding_box() for place in (0, 1))
         assert right["y"] >= left["y"] + left["height"] and right["y"] - left["y"] < 200
-        assert 0 <= right["x"] and right["x"] + right["width"] <= width
+        assert right["x"] >= 0 and right["x"] + right["width"] <= width
 
 
 def test_the_values_of_a_step_stand_beside_its_lines(browser: Any, run_dir: Path) -> None:

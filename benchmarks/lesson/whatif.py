@@ -375,15 +375,15 @@ def measure(edits: Sequence[Edit] = EDITS, preset: str = PRESET, processes: int 
         for number, future in enumerate(as_completed([*wholes.values(), *others.values()]), start=1):
             future.result()
             announce(f"{number} of {len(wholes) + len(others)} runs")
-        what_ifs = {}
-        for edit in edits:
-            whole, wrong = pages[edit.phase]
-            what_ifs[edit.phase] = held_against(
+        what_ifs = {
+            edit.phase: held_against(
                 edit,
-                list(difflib.ndiff(*(page.source.splitlines() for page in (whole, wrong)))),
-                (wholes[whole.source].result(), folders[whole.source]),
+                pages[edit.phase],
+                (wholes[source := pages[edit.phase][0].source].result(), folders[source]),
                 (others[edit.phase].result(), Path(work) / edit.phase / "run"),
             )
+            for edit in edits
+        }
         record = RunRecord.read(folders[next(iter(firsts))])
     return Measured(
         job_name(record.config, record.start.get("parameters")),
@@ -405,7 +405,7 @@ def settle() -> None:
 def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) -> Seen:
     """Run one page, in this process, and leave its record and its model in a folder."""
     file = folder.parent / "page.py"
-    folder.parent.mkdir()
+    folder.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(page.source, encoding="utf-8")
     config = measured_config({**dials, "loop": str(file)}, preset)
     try:
@@ -422,15 +422,22 @@ def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) ->
     )
 
 
-def held_against(edit: Edit, diff: Sequence[str], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
+def changed(whole: Page, wrong: Page) -> list[str]:
+    """What was changed in a page, a line each, beginning with `-` or `+`."""
+    lines = difflib.ndiff(*(page.source.splitlines() for page in (whole, wrong)))
+    return [f"{line[0]} {line[2:].strip()}" for line in lines if line[0] in "+-" and line[2:].strip()]
+
+
+def held_against(edit: Edit, pages: tuple[Page, Page], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
     """What differs first between two runs, each with its folder."""
-    lines = [f"{line[0]} {line[2:].strip()}" for line in diff if line[0] in "+-" and line[2:].strip()]
     quantity, step, values, same = "nothing", None, [], False
     if wrong[0].error is None:
         found = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong)))
         quantity, step, values = found or (quantity, step, values)
         same = len({digest_of_file(folder / WEIGHTS_FILE) for _, folder in (whole, wrong)}) == 1
-    return WhatIf(edit.phase, edit.without, edit.asked, lines, whole[0], wrong[0], quantity, step, values, same)
+    return WhatIf(
+        edit.phase, edit.without, edit.asked, changed(*pages), whole[0], wrong[0], quantity, step, values, same
+    )
 
 
 def first_seen(right: RunRecord, wrong: RunRecord) -> tuple[str, int, list[float | None]] | None:
