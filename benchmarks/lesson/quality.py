@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import TypeAdapter, ValidationError
 
 from benchmarks.charts.data import reported_evaluations
+from benchmarks.charts.plot import NAMES
 from benchmarks.compare import read_comparison
 from benchmarks.judge.chance import LEVEL, mcnemar, wilson
 from benchmarks.lesson.bag import NAME, WHAT, bag_of_words
@@ -123,6 +124,11 @@ class Answers:
     wrong: list[WrongAnswer]
     note: str
 
+    @property
+    def has_gaps(self) -> bool:
+        """Whether precision or recall of any class is 0 / 0."""
+        return any(None in (each.precision, each.recall) for each in self.classes)
+
 
 @dataclass(frozen=True)
 class Paired:
@@ -145,12 +151,12 @@ class Paired:
     def sentence(self, baseline: str) -> str:
         """What of the two is better, if that can be told, and by what it is told."""
         better = "the model" if self.only_model > self.only_baseline else f"the {baseline}"
-        verdict = f"{better} is better" if self.is_sure else "which of the two is better, this slice cannot tell"
+        verdict = f"{better} is better" if self.is_sure else f"whether it beats the {baseline}, this slice cannot tell"
         chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
         return (
-            f"The model against the {baseline}: {verdict}. Only the model is right on {self.only_model:,} reviews, only "
-            f"the {baseline} on {self.only_baseline:,}; of two that are equally good, chance makes such a difference or "
-            f"a larger one in {chance} of all slices (McNemar's exact test)"
+            f"{verdict[0].upper()}{verdict[1:]}: only the model is right on {self.only_model:,} reviews, only the "
+            f"{baseline} on {self.only_baseline:,}; between two that are equally good, chance makes such a difference "
+            f"or a larger one in {chance} of all slices (McNemar's exact test)"
         )
 
 
@@ -200,6 +206,12 @@ class Quality:
     def is_one_model(self) -> bool:
         """Whether both answer every review with the same bits: what holds for one holds for the other."""
         return self.same_logits == self.count
+
+    def shown(self) -> dict[str, tuple[str, Answers]]:
+        """By loop what its model is called, and its answers; the first alone where both have the same bits."""
+        if self.is_one_model:
+            return {LOOPS[0]: ("the model", self.loops[LOOPS[0]])}
+        return {loop: (NAMES[loop], answers) for loop, answers in self.loops.items()}
 
     def agreement(self) -> str:
         """On how many reviews both loops' models agree."""
