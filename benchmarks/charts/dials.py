@@ -51,7 +51,9 @@ def dials_figure(costs: Sequence[DialCost], job: str, style: Style) -> Figure:
     axes = figure.add_axes((edge, bottom, 0.97 - edge, top - bottom))
     axes.grid(False, axis="y")
     axes.set_ylim(len(costs) - 0.4, -0.6)
-    axes.set_xlim(0, 1.3 * max(len(cost.more) for cost in costs))
+    # Beside the longest bar there must be room for the longest words.
+    words = 0.8 * 0.62 * max(len(_lines(cost)) for cost in costs) * style.font / (72 * width * (0.97 - edge))
+    axes.set_xlim(0, max(len(cost.more) for cost in costs) / (0.97 - words))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=style.ticks))
     axes.set_xlabel("lines of code")
     axes.spines["left"].set_visible(False)
