@@ -87,7 +87,7 @@ def dial_costs(config: RunConfig, world_size: int = 1) -> list[DialCost]:
         off = off_value(name)
         if off == () or getattr(config, name) == off[0]:
             continue
-        without, also = _switched_off(config, name, off[0])
+        without, also = switched_off(config, name, off[0])
         if without is None:
             continue
         more, less = changed_lines(folded_source(page, without, world_size), before)
@@ -125,7 +125,7 @@ def _can_be_none(kind: Any) -> bool:
     return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
 
 
-def _switched_off(config: RunConfig, name: str, off: Any) -> tuple[RunConfig | None, dict[str, Any]]:
+def switched_off(config: RunConfig, name: str, off: Any) -> tuple[RunConfig | None, dict[str, Any]]:
     """The run without a dial, and what else had to be switched off for that; None if there is no such run."""
     for also in _companions(config, name):
         try:
