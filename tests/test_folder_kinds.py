@@ -115,6 +115,17 @@ def test_no_word_is_cut_off(kind: str, drawings: dict[str, Drawing]) -> None:
                 assert box.y0 >= -1 and box.y1 <= height + 1, (style, text.get_text())
 
 
+def test_long_names_and_many_dials_are_not_cut_off_either() -> None:
+    long = [DialCost("train_sampling_strategy", "group_by_length", "random", {}, ["a"] * 36, ["b"] * 12)] * 16
+    job = "a-model-of-a-name-that-is-very-long-indeed (22.7 M) on a-dataset-of-a-name-that-is-very-long-indeed"
+    for style in STYLE_NAMES:
+        figure = figure_of(dials.dials_figure, long, job, style=style)
+        width, height = figure.get_size_inches() * figure.dpi
+        for text in words(figure):
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height, (style, text.get_text())
+
+
 def words(figure: Figure) -> list[matplotlib.text.Text]:
     """All that is written, but for the numbers on axes: of these, matplotlib holds some that it does not draw."""
     found = list(figure.texts)
@@ -176,6 +187,8 @@ def test_two_models_and_many_classes_stand_side_by_side(tiny_comparison: Path) -
         for axes in figure.axes:
             shown = [text.get_text() for text in axes.texts]
             assert shown == [str(each) for row in answers.confusion for each in row]
+            boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+            assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes)), style
     assert "Of 36 reviews that are a class with a long name, 0, the model says: 0 a class" in confusion.alt_text(two)
 
 

@@ -42,7 +42,7 @@ def confusion_figure(quality: Quality, style: Style) -> Figure:
     figure.text(0.03, 1 - 0.9 / height, TITLE, fontsize=1.45 * style.font, weight="bold", va="top")
     for number in range(len(shown)):
         y = 1 - (3.0 + 1.3 * number) / height
-        figure.text(0.03, y, _sentence(quality, number), fontsize=0.8 * style.font, color=style.soft, va="top")
+        figure.text(0.03, y, _sentence(quality, number), fontsize=0.75 * style.font, color=style.soft, va="top")
     top, bottom = 1 - (6.6 + 1.3 * len(shown)) / height, 3.0 / height
     letters = 72 * style.size[0] / style.font
     left, right = 8.5 / letters, 1.5 / letters
@@ -80,9 +80,11 @@ def _draw(axes: Axes, answers: Answers, style: Style) -> None:
     axes.grid(False)
     names = [shorten(each.name, LONGEST_NAME) for each in answers.classes]
     middles = [place + 0.5 for place in range(count)]
-    many = {"rotation": 90} if count > 8 else {}
-    axes.set_xticks(middles, names, fontsize=max(0.5, min(1, 8 / count)) * style.font, **many)
-    axes.set_yticks(middles, names, fontsize=max(0.5, min(1, 8 / count)) * style.font)
+    # Names above the columns must not touch each other.
+    cell = 72 * style.size[0] * axes.get_position().width / count
+    size = min(1.0, 8 / count, cell / style.font / (0.66 * max(map(len, names)))) * style.font
+    axes.set_xticks(middles, names, fontsize=size)
+    axes.set_yticks(middles, names, fontsize=size)
     axes.tick_params(length=0, labeltop=True, labelbottom=False)
     for spine in axes.spines.values():
         spine.set_visible(False)

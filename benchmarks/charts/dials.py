@@ -16,7 +16,7 @@ from benchmarks.pages.diff import count
 from shared.config import job_name
 
 TITLE = "What each dial costs by hand"
-LONGEST_NAME = 42
+LONGEST_NAME, LONGEST_JOB = 42, 90
 # Of a row's height, how much the bar takes.
 BAR = 0.58
 
@@ -36,18 +36,19 @@ def drawing(folder: Path) -> Drawing:
 def dials_figure(costs: Sequence[DialCost], job: str, style: Style) -> Figure:
     """The figure; matplotlib must have been told the style's settings."""
     # Rows of a height at which the letters fit, and a picture that is as high as they need.
-    width, height = style.size[0], max(style.size[1], style.font / 72 * (2.1 * len(costs) + 11))
+    width, height = style.size[0], max(style.size[1], style.font / 72 * (2.1 * len(costs) + 12))
     figure = Figure(figsize=(width, height))
     lines = 72 * height / style.font
     figure.text(0.03, 1 - 0.9 / lines, TITLE, fontsize=1.45 * style.font, weight="bold", va="top")
-    said = f"{job}: lines of the manual page that go when the dial is switched off; some are several dials' at once."
-    figure.text(0.03, 1 - 3.1 / lines, said, fontsize=0.72 * style.font, color=style.soft, va="top")
+    said = "Lines of the manual page that go when a dial is switched off; some go with either of two."
+    said = f"{shorten(job, LONGEST_JOB)}.\n{said}"
+    figure.text(0.03, 1 - 3.0 / lines, said, fontsize=0.75 * style.font, color=style.soft, va="top", linespacing=1.3)
     if not costs:
         figure.text(0.5, 0.5, "no dial of this run costs a line", ha="center", color=style.soft)
         return figure
     names = [shorten(cost.shown, LONGEST_NAME) for cost in costs]
     edge = (0.62 * max(map(len, names)) * 0.85 + 2) * style.font / 72 / width
-    bottom, top = 3.6 / lines, 1 - 5.3 / lines
+    bottom, top = 3.6 / lines, 1 - 6.2 / lines
     axes = figure.add_axes((edge, bottom, 0.97 - edge, top - bottom))
     axes.grid(False, axis="y")
     axes.set_ylim(len(costs) - 0.4, -0.6)
