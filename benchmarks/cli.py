@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES, plot
+from benchmarks.charts.plot import FOLDER_KINDS, FORMATS, KINDS, STYLE_NAMES, plot
 from benchmarks.check.command import autograder_command, check_command, start_command
 from benchmarks.compare import compare
 from benchmarks.gallery.ladder import DIALS as LADDER_DIALS
@@ -310,7 +310,9 @@ sameloop.add_command(
 
 @sameloop.command("plot")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN ...]")
-@click.option("--kind", type=click.Choice(KINDS), default="overview", show_default=True, help="what is drawn")
+@click.option(
+    "--kind", type=click.Choice((*KINDS, *FOLDER_KINDS)), default=KINDS[0], show_default=True, help="what is drawn"
+)
 @click.option("--style", type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="for which ground")
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="of the file  [default: png]")
 @click.option(
@@ -321,6 +323,9 @@ sameloop.add_command(
 )
 def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | None, output: Path | None) -> None:
     """Draw one run or many; RUN is a comparison's folder, a run's folder or a record.jsonl.
+
+    Some kinds are of one folder: `ladder` of what `sameloop ladder` left, `break` of what `sameloop break` left,
+    `confusion` of a comparison's, and `dials`, the lines that each dial costs by hand, of a run's or a comparison's.
 
     The picture's text for those who cannot see it is written beside it, as NAME.alt.txt.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import shutil
 import signal
 from functools import cache
 from pathlib import Path
@@ -25,6 +26,8 @@ import pytest
 
 from shared import embedded
 from shared.config import RunConfig
+from shared.files import write_json
+from shared.folder import COMPARISON_FILE
 from shared.page import Page, package_page
 from shared.run import run_loop
 
@@ -67,6 +70,22 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     config = RunConfig.build("tiny", num_train_epochs=2)
     base = tmp_path_factory.mktemp("tiny")
     return {loop: run_in_process(loop, config, base / loop) for loop in LOOPS}
+
+
+@pytest.fixture(scope="session")
+def tiny_comparison(tiny_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a comparison of `tiny_runs`, with its verdict and without its charts; copy it to change it."""
+    return compared(tiny_runs, tmp_path_factory.mktemp("comparison") / "run")
+
+
+def compared(runs: dict[str, Path], folder: Path) -> Path:
+    """Make `folder` a comparison's of these runs: copies of them, and `comparison.json`."""
+    from benchmarks.judge.verdict import compare_runs
+
+    for loop, path in runs.items():
+        shutil.copytree(path, folder / loop)
+    write_json(folder / COMPARISON_FILE, compare_runs(*(folder / loop for loop in LOOPS)))
+    return folder
 
 
 # A record's lines with every field that they must have.

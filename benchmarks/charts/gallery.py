@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
-from benchmarks.charts.plot import save_picture
+from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
 from benchmarks.gallery.mistakes import MISTAKES
 
@@ -25,7 +25,7 @@ def draw_gallery(costs: Sequence[Cost], job: str, path: Path, style: str = "slid
     """Draw the costs into a file, dearest first, and write its alt text into `<name>.alt.txt` beside it.
 
     Args:
-        costs: in the order of the rows.
+        costs: in the order of the rows; one alone has a panel per quantity instead, a line per seed.
         job: what was trained on what, in words.
         path: ends in .png, .svg or .pdf.
         style: a key of `STYLES`.
@@ -33,7 +33,26 @@ def draw_gallery(costs: Sequence[Cost], job: str, path: Path, style: str = "slid
     Returns:
         The path.
     """
-    return save_picture(lambda look: gallery_figure(costs, job, look), path, style, TITLE, alt_text(costs, job))
+    figure, title, alt = drawing_of(costs, job)
+    return save_picture(figure, path, style, title, alt)
+
+
+def drawing(folder: Path) -> Drawing:
+    """The chart of the gallery, or of the one mistake, that `sameloop break` has left in a folder.
+
+    Raises:
+        SameLoopError: it holds none, or its file is damaged.
+    """
+    from benchmarks.gallery.show import kept_costs
+
+    return drawing_of(*kept_costs(folder))
+
+
+def drawing_of(costs: Sequence[Cost], job: str) -> Drawing:
+    """The chart of several mistakes, or of one; arguments as `draw_gallery`."""
+    if len(costs) == 1:
+        return Drawing(lambda look: cost_figure(costs[0], job, look), TITLE, alt_text(costs, job))
+    return Drawing(lambda look: gallery_figure(costs, job, look), TITLE, alt_text(costs, job))
 
 
 def gallery_figure(costs: Sequence[Cost], job: str, style: Style) -> Figure:
@@ -83,11 +102,6 @@ PANELS = (
     ("seconds", 1, "seconds of training"),
     ("memory_mb", 1, "memory grown, MB"),
 )
-
-
-def draw_cost(cost: Cost, job: str, path: Path, style: str = "slide") -> Path:
-    """Draw what one mistake costs, a panel per quantity, a line per seed; arguments and files as `draw_gallery`."""
-    return save_picture(lambda look: cost_figure(cost, job, look), path, style, TITLE, alt_text([cost], job))
 
 
 def cost_figure(cost: Cost, job: str, style: Style) -> Figure:

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.charts.plot import save_picture
+from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import footnote
 
@@ -35,7 +35,24 @@ def draw_ladder(ladder: Ladder, path: Path, style: str = "slide") -> Path:
     Returns:
         The path.
     """
-    return save_picture(lambda look: ladder_figure(ladder, look), path, style, TITLE, alt_text(ladder))
+    figure, title, alt = drawing_of(ladder)
+    return save_picture(figure, path, style, title, alt)
+
+
+def drawing(folder: Path) -> Drawing:
+    """The picture of the ladder whose folder this is.
+
+    Raises:
+        SameLoopError: it is no ladder's, or its file is damaged.
+    """
+    from benchmarks.gallery.ladder import kept_ladder
+
+    return drawing_of(kept_ladder(folder))
+
+
+def drawing_of(ladder: Ladder) -> Drawing:
+    """The picture of a ladder."""
+    return Drawing(lambda look: ladder_figure(ladder, look), TITLE, alt_text(ladder))
 
 
 def ladder_figure(ladder: Ladder, style: Style) -> Figure:

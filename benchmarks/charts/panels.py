@@ -64,7 +64,8 @@ def draw_limits(axes: Axes, limits: Sequence[float], style: Style) -> None:
     """The norms that gradients are scaled down to, as dotted lines across, on an axis that begins at zero."""
     for limit in limits:
         axes.axhline(limit, color=style.wrong, linewidth=1.6 * style.scale, linestyle=(0, (1, 1.5)))
-    axes.set_ylim(bottom=0)
+    # A limit that everything is cut down to would lie on the panel's edge.
+    axes.set_ylim(bottom=0, top=max([axes.get_ylim()[1], *(1.1 * limit for limit in limits)]))
 
 
 def draw_difference(
@@ -228,12 +229,14 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
             axes.plot(
                 [spread.median * factor], [place - 0.31], color=style.ink, marker="o", markersize=6 * style.scale
             )
-        axes.text(0, place + 0.29, text, va="bottom", weight="bold").set_in_layout(False)
+        # A little to the right of the axis, which its first letter would touch.
+        beside = {"xytext": (0.3 * style.font, 0), "textcoords": "offset points"}
+        axes.annotate(text, (0, place + 0.29), va="bottom", weight="bold", **beside).set_in_layout(False)
     axes.set_yticks(range(len(runs)), [run.label for run in runs])
     axes.set_ylim(-0.45, len(runs) - 0.25)
     axes.set_xlim(0, longest * 1.02)
     axes.grid(axis="y", visible=False)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=0.4 * style.font)
     below = "" if style.bare else "; line and dot: middle half and median"
     axes.set_xlabel(f"{unit} per step, mean of the middle half{below}")
     close = {"fontsize": "small", "handlelength": 0.9, "columnspacing": 0.9} if style.bare else {"handlelength": 1.2}

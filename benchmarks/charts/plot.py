@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,16 @@ if TYPE_CHECKING:
 
     from benchmarks.charts.styles import Style
 
+# Kinds of chart of one run or of many.
 KINDS = ("overview", "losses", "difference", "accuracy", "time", "memory", "learning-rate", "gradient-norm", "batches")
+# Kinds of chart of one folder, and the module whose `drawing` makes them from it. They import matplotlib, which
+# `--help` must not wait for.
+FOLDER_KINDS = {
+    "ladder": "benchmarks.charts.ladder",
+    "break": "benchmarks.charts.gallery",
+    "confusion": "benchmarks.charts.confusion",
+    "dials": "benchmarks.charts.dials",
+}
 STYLE_NAMES = ("slide", "paper", "dark")
 FORMATS = ("png", "svg", "pdf")
 NAMES = {"manual": "by hand", "trainer": "Trainer"}
@@ -59,14 +69,27 @@ class Picture(NamedTuple):
     alt: str
 
 
+class Drawing(NamedTuple):
+    """A chart that is still to be drawn.
+
+    Attributes:
+        figure: makes it, once matplotlib has been told the style's settings.
+        title, alt: what the file itself carries.
+    """
+
+    figure: Callable[[Style], Figure]
+    title: str
+    alt: str
+
+
 def plot(
     paths: Sequence[Path], kind: str, style: str, file_format: str | None = None, output: Path | None = None
 ) -> Path:
     """Draw a chart into a file, and write its alt text into `<name>.alt.txt` beside it.
 
     Args:
-        paths: comparison folders, runs' folders, or `record.jsonl` files.
-        kind, style: one of `KINDS`, one of `STYLE_NAMES`.
+        paths: comparison folders, runs' folders, or `record.jsonl` files; for a kind of `FOLDER_KINDS`, one folder.
+        kind, style: one of `KINDS` or `FOLDER_KINDS`, one of `STYLE_NAMES`.
         file_format: one of `FORMATS`; None: as the output's suffix says, or png.
         output: the file; None: `<kind>-<style>.<format>` in the first run's folder. A picture there is replaced.
 
@@ -99,7 +122,22 @@ def draw_picture(
     Args, Raises:
         as `plot`.
     """
+    if kind in FOLDER_KINDS:
+        return draw_drawing(drawing_of(paths, kind), style, file_format)
     return draw_gathered(gather(paths), kind, style, file_format)
+
+
+def drawing_of(paths: Sequence[Path], kind: str) -> Drawing:
+    """What a kind of `FOLDER_KINDS` shows of a folder.
+
+    Raises:
+        SameLoopError: there are several, or it lacks what the chart needs.
+    """
+    if len(paths) > 1:
+        raise SameLoopError(f"--kind {kind} draws one folder, not {len(paths)}: name one")
+    if not paths[0].is_dir():
+        raise SameLoopError(f"{paths[0]}: there is no such folder, and --kind {kind} draws one")
+    return importlib.import_module(FOLDER_KINDS[kind]).drawing(paths[0])
 
 
 def gather(paths: Sequence[Path]) -> Gathered:
@@ -170,14 +208,20 @@ def save_picture(figure: Callable[[Style], Figure], path: Path, style: str, titl
     """Draw one figure into a file, and write its alt text into `<name>.alt.txt` beside it.
 
     Args:
-        figure: makes it, once matplotlib has been told the style's settings.
+        figure, title, alt: as `Drawing` has them.
         path: ends in .png, .svg or .pdf; a picture there is replaced.
         style: a key of `STYLES`.
-        title, alt: what the file itself carries.
 
     Returns:
         The path.
     """
+    path.write_bytes(draw_drawing(Drawing(figure, title, alt), style, path.suffix.removeprefix(".")).content)
+    alt_path(path).write_text(alt, encoding="utf-8")
+    return path
+
+
+def draw_drawing(drawing: Drawing, style: str, file_format: str) -> Picture:
+    """Draw a chart and write nothing."""
     import matplotlib
 
     from benchmarks.charts.charts import picture
@@ -185,10 +229,7 @@ def save_picture(figure: Callable[[Style], Figure], path: Path, style: str, titl
 
     look = STYLES[style]
     with matplotlib.rc_context(look.settings()):
-        content = picture(figure(look), path.suffix.removeprefix("."), look, title, alt)
-    path.write_bytes(content)
-    alt_path(path).write_text(alt, encoding="utf-8")
-    return path
+        return Picture(picture(drawing.figure(look), file_format, look, drawing.title, drawing.alt), drawing.alt)
 
 
 def _format_of(output: Path, file_format: str | None) -> str:

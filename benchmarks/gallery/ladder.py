@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import TypeAdapter
+
 from benchmarks.gallery.mistakes import MINIMAL, Pieces, edited
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
@@ -273,10 +275,27 @@ def ladder(
 def read_ladder(folder: Path) -> list[Row]:
     """The rows of the ladder whose folder this is; empty if it is none's, or its file is damaged."""
     try:
-        content = json.loads((folder / LADDER_FILE).read_text(encoding="utf-8"))
-        return [Row(**row) for row in content["rows"]] if content["schema"] == SCHEMA else []
-    except (OSError, ValueError, KeyError, TypeError):
+        return kept_ladder(folder).rows
+    except SameLoopError:
         return []
+
+
+def kept_ladder(folder: Path) -> Ladder:
+    """The ladder whose folder this is.
+
+    Raises:
+        SameLoopError: it is none's, or its file is damaged.
+    """
+    try:
+        content = json.loads((folder / LADDER_FILE).read_text(encoding="utf-8"))
+        found = TypeAdapter(Ladder).validate_python(content) if content["schema"] == SCHEMA else None
+    except OSError:
+        raise SameLoopError(f"{folder} holds no {LADDER_FILE}: run `sameloop ladder` first") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        found = None
+    if found is None or not found.rows:
+        raise SameLoopError(f"{folder / LADDER_FILE} is damaged, or of another version: run `sameloop ladder` again")
+    return found
 
 
 def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import difflib
+import json
 import os
 import random
 import sys
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from pydantic import TypeAdapter
 
 from benchmarks.check.rubric import ITEMS
 from benchmarks.gallery.mistakes import MISTAKES, UNSEEN, Mistake, right_page, wrong_page
 from shared.command import CONTEXT, debug_option
-from shared.config import job_name
+from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
 from shared.files import write_json
 from shared.progress import announce, is_interactive
@@ -152,12 +154,12 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     """
     import jinja2
 
-    from benchmarks.charts.gallery import draw_cost, draw_gallery
+    from benchmarks.charts.gallery import draw_gallery
     from benchmarks.gallery.costs import cost_config
     from shared.run import environment
 
     config = cost_config(preset, 0, {})
-    job = f"{job_name(config, None)}, {config.train_size:,} reviews"
+    job = _job(config)
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "schema": SCHEMA,
@@ -167,10 +169,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     }
     write_json(folder / "gallery.json", content)
     chart = folder / "gallery.png"
-    if len(costs) == 1:
-        draw_cost(costs[0], job, chart)
-    else:
-        draw_gallery(costs, job, chart)
+    draw_gallery(costs, job, chart)
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
         "gallery.html"
@@ -194,6 +193,37 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         alt=(folder / "gallery.alt.txt").read_text(encoding="utf-8"),
     )
     (folder / "gallery.html").write_text(page, encoding="utf-8")
+
+
+def kept_costs(folder: Path) -> tuple[list[Cost], str]:
+    """What `write` has left in a folder: the costs in their order, and what was trained on what.
+
+    Raises:
+        SameLoopError: it has left nothing there, or it is damaged.
+    """
+    from benchmarks.gallery.costs import Cost
+
+    file, costs = folder / FILES[0], []
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["schema"] == SCHEMA:
+            costs, config = (
+                TypeAdapter(list[Cost]).validate_python(content["mistakes"]),
+                RunConfig(**content["config"]),
+            )
+    except OSError:
+        raise SameLoopError(f"{folder} holds no {FILES[0]}: run `sameloop break --all` first") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        costs = []
+    is_whole = all(cost.name in MISTAKES and len(cost.right) == len(cost.wrong) > 0 for cost in costs)
+    if not costs or not is_whole:
+        raise SameLoopError(f"{file} is damaged, or of another version: run `sameloop break` again")
+    return costs, _job(config)
+
+
+def _job(config: RunConfig) -> str:
+    """What is trained on what, and how much of it."""
+    return f"{job_name(config, None)}, {config.train_size:,} reviews"
 
 
 def _folder(folder: Path) -> Path:

@@ -43,8 +43,6 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
         {"save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "accuracy"},
     ),
 }
-# Dials that say what the loop is given, or what Trainer alone does: no line of the loop comes or goes with them.
-NOT_IN_THE_LOOP = ("Loop", "Slice and model")
 
 
 def examples(name: str) -> Iterator[dict[str, Any]]:
@@ -83,6 +81,8 @@ def cost(name: str) -> str:
 
 def dials_page() -> str:
     """`docs/dials.md`: every dial, from its declaration, with what it costs by hand."""
+    from benchmarks.pages.costs import is_in_the_loop
+
     parts = [
         "# The dials",
         "<!-- made by `make docs` -->",
@@ -95,8 +95,7 @@ def dials_page() -> str:
         parts.append(f"## {section}")
         rows = ["| dial | meaning | default; presets that differ | by hand |", "|---|---|---|---|"]
         for name in names:
-            is_free = section in NOT_IN_THE_LOOP and name != "freeze_body"
-            by_hand = "not in the loop" if is_free or name == "trainer_defaults" else cost(name)
+            by_hand = cost(name) if is_in_the_loop(name) else "not in the loop"
             rows.append(f"| `{option(name)}` | {meaning(name)} | {values_by_preset(name)} | {by_hand} |")
         parts.append("\n".join(rows))
     return "\n\n".join(parts) + "\n"

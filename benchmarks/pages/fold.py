@@ -22,6 +22,7 @@ import subprocess
 import textwrap
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -168,7 +169,7 @@ class Fold:
             elif not is_page and m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
                 self._library[statement.body[0].targets[0].target.value] = Definition(statement, name)
             caller = statement.name.value if isinstance(statement, (cst.FunctionDef, cst.ClassDef)) else ""
-            self._calls_of[caller] = Counter(call.func.value for call in m.findall(statement, m.Call(m.Name())))
+            self._calls_of[caller] = _calls_in(statement)
 
     # What the simplifier asks ---------------------------------------------------------------------
 
@@ -622,6 +623,13 @@ def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
     return node.with_changes(body=node.body.with_changes(body=[line, *node.body.body[1:]]))
 
 
+@lru_cache(maxsize=1000)
+def _calls_in(statement: cst.BaseStatement) -> Counter[str]:
+    """How often a statement calls what by a plain name. As `_imported_by`, asked for in every fold of a page."""
+    return Counter(call.func.value for call in m.findall(statement, m.Call(m.Name())))
+
+
+@lru_cache(maxsize=1000)
 def _imported_by(statement: cst.BaseStatement) -> list[tuple[str, tuple[str, str | None]]]:
     """What an import statement binds, and from where: module, and name in it or None for the module itself."""
     found = []
@@ -659,12 +667,15 @@ def folded_source(page: Page, config: RunConfig, world_size: int = 1) -> str:
     if page.is_own:
         return page.source
     try:
-        return _folded_source(page, config, world_size)
+        return _folded_source(page.name, tuple(page.files.items()), config, world_size)
     except (FoldError, cst.ParserSyntaxError):  # somebody tries things out on the page
         return page.source
 
 
-def _folded_source(page: Page, config: RunConfig, world_size: int) -> str:
+@lru_cache(maxsize=100)
+def _folded_source(name: str, files: tuple[tuple[str, bytes], ...], config: RunConfig, world_size: int) -> str:
+    """As `folded_source`, of the page's name and its files: kept, for a report shows a page and counts its lines."""
+    page = Page(name, dict(files), {}, "")
     # What it loads stays a call, what it saves is told in short.
     instead = {file.name: file.read_bytes() for file in INSTEAD}
     fold = Fold(page, config, world_size, instead=instead, called=LOADING)

@@ -1,0 +1,489 @@
+"""Is the model any good? Both saved models answer the evaluation slice, and are held against what costs nothing.
+
+A lower loss is not a better model, and 82 % of 256 reviews are not 82 %: an accuracy comes with the interval in which
+it lies, with where the model errs, and with what a bag of words gets from the same reviews.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from benchmarks.charts.data import reported_evaluations
+from benchmarks.charts.plot import NAMES
+from benchmarks.compare import read_comparison
+from benchmarks.judge.chance import LEVEL, mcnemar, wilson
+from benchmarks.lesson.bag import NAME, WHAT, bag_of_words
+from shared.config import RunConfig
+from shared.data import Slices, prepared_slices
+from shared.determinism import use_one_device
+from shared.errors import SameLoopError, shown
+from shared.files import write_json
+from shared.folder import LOOPS
+from shared.hub import go_offline_if_unreachable
+from shared.model import load_tokenizer
+from shared.progress import announce
+from shared.record import RunRecord
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+SCHEMA = 1
+FILE_NAME = "quality.json"
+# So many reviews that the model is most wrongly sure of are shown, each cut to so many characters.
+MOST_WRONG, LONGEST_TEXT = 5, 300
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many answers are right, and between which shares the true one lies with 95 % confidence."""
+
+    right: int
+    count: int
+    low: float
+    high: float
+
+    @property
+    def accuracy(self) -> float:
+        return self.right / self.count
+
+    @property
+    def points(self) -> float:
+        """Half the interval's width, in points of a hundred: the accuracy is known to plus or minus so many."""
+        return 50 * (self.high - self.low)
+
+    def sentence(self) -> str:
+        """`82.0 % of 256 reviews right: between 76.9 and 86.2 % on others like them, with 95 % confidence`."""
+        return (
+            f"{100 * self.accuracy:.1f} % of {self.count:,} reviews right: between {100 * self.low:.1f} and "
+            f"{100 * self.high:.1f} % on others like them, with 95 % confidence"
+        )
+
+
+@dataclass(frozen=True)
+class ClassScore:
+    """One class.
+
+    Attributes:
+        name: as the model calls it.
+        reviews: of the slice, how many are of it.
+        precision: of those that the model takes for it, the share that is; None: it takes none for it.
+        recall: of those that are of it, the share that the model takes for it; None: none is.
+        f1: the harmonic mean of the two; None: the class neither occurs nor is named.
+    """
+
+    name: str
+    reviews: int
+    precision: float | None
+    recall: float | None
+    f1: float | None
+
+
+@dataclass(frozen=True)
+class WrongAnswer:
+    """A review that the model takes for another class, and with which probability.
+
+    Attributes:
+        place: in the evaluation slice, from 0.
+        text: cut to some 300 characters.
+        truth, said: the names of the true class, and of the model's.
+        probability: that the model gives to its answer.
+    """
+
+    place: int
+    text: str
+    truth: str
+    said: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What one loop's model makes of the slice.
+
+    Attributes:
+        rate: its accuracy.
+        loss: mean over the reviews, as the loops compute it.
+        confusion: a row per true class, a column per class that the model says.
+        classes: in the order of the rows.
+        wrong: the most wrongly sure ones, the surest first.
+        note: why the loop's own last evaluation has another accuracy; empty if it has the same, or has none.
+    """
+
+    rate: Rate
+    loss: float
+    confusion: list[list[int]]
+    classes: list[ClassScore]
+    wrong: list[WrongAnswer]
+    note: str
+
+    @property
+    def has_gaps(self) -> bool:
+        """Whether precision or recall of any class is 0 / 0."""
+        return any(None in (each.precision, each.recall) for each in self.classes)
+
+
+@dataclass(frozen=True)
+class Paired:
+    """A model and a baseline on the same reviews.
+
+    Attributes:
+        only_model, only_baseline: how many reviews only the one, only the other gets right.
+        chance: how likely such a difference is between two that are equally good: McNemar's exact test.
+    """
+
+    only_model: int
+    only_baseline: int
+    chance: float
+
+    @property
+    def is_sure(self) -> bool:
+        """Whether the difference is more than chance."""
+        return self.chance < LEVEL
+
+    def sentence(self, baseline: str) -> str:
+        """What of the two is better, if that can be told, and by what it is told."""
+        better = "the model" if self.only_model > self.only_baseline else f"the {baseline}"
+        verdict = f"{better} is better" if self.is_sure else f"whether it beats the {baseline}, this slice cannot tell"
+        chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
+        return (
+            f"{verdict[0].upper()}{verdict[1:]}: only the model is right on {self.only_model:,} reviews, only the "
+            f"{baseline} on {self.only_baseline:,}; between two that are equally good, chance makes such a difference "
+            f"or a larger one in {chance} of all slices (McNemar's exact test)"
+        )
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What costs next to nothing, on the same slice.
+
+    Attributes:
+        name: in a word or two.
+        what: how it answers.
+        rate: its accuracy.
+        against: each loop's model held against it.
+    """
+
+    name: str
+    what: str
+    rate: Rate
+    against: dict[str, Paired]
+
+
+@dataclass(frozen=True)
+class Quality:
+    """How good a comparison's two models are.
+
+    Attributes:
+        of: what was measured: of each loop, the digests of its weights and its record.
+        precision: of the matrix products: `float32`, `bfloat16` or `float16`, as in the run.
+        loops: by hand, Trainer.
+        same_answers: on how many reviews both say the same class.
+        same_logits: on how many all logits are equal, bit for bit.
+        baselines: from the simplest on.
+    """
+
+    of: dict[str, list[str]]
+    precision: str
+    loops: dict[str, Answers]
+    same_answers: int
+    same_logits: int
+    baselines: list[Baseline]
+
+    @property
+    def count(self) -> int:
+        """How many reviews there are."""
+        return self.loops[LOOPS[0]].rate.count
+
+    @property
+    def is_one_model(self) -> bool:
+        """Whether both answer every review with the same bits: what holds for one holds for the other."""
+        return self.same_logits == self.count
+
+    def shown(self) -> dict[str, tuple[str, Answers]]:
+        """By loop what its model is called, and its answers; the first alone where both have the same bits."""
+        if self.is_one_model:
+            return {LOOPS[0]: ("the model", self.loops[LOOPS[0]])}
+        return {loop: (NAMES[loop], answers) for loop, answers in self.loops.items()}
+
+    def agreement(self) -> str:
+        """On how many reviews both loops' models agree."""
+        if self.is_one_model:
+            return f"Both loops' models answer all {self.count:,} reviews alike, with logits that are equal to the bit"
+        return (
+            f"Both loops' models say the same class for {self.same_answers:,} of {self.count:,} reviews; for "
+            f"{self.same_logits:,} all logits are equal to the bit"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `quality.json` has it."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def measure(output_dir: Path) -> Quality:
+    """How good the two models of the comparison in `output_dir` are; kept there in `quality.json`.
+
+    What is kept there already is taken if it is about the same weights and records. Each model answers the evaluation
+    slice once, in the run's own batches, order, device and precision, so that its accuracy is the one that its loop
+    has reported.
+
+    Raises:
+        SameLoopError: there is no comparison, or model or data are no longer what they were.
+    """
+    comparison = read_comparison(output_dir)
+    of = {loop: [comparison[loop]["weights_sha256"], comparison[loop]["record"]] for loop in LOOPS}
+    kept = read_quality(output_dir)
+    if kept is not None and kept.of == of:
+        return kept
+    found = _measure(output_dir, of)
+    try:
+        write_json(output_dir / FILE_NAME, found.as_dict())
+    except OSError as error:
+        announce(f"note: {FILE_NAME} cannot be kept in {output_dir} ({error.strerror})")
+    return found
+
+
+def read_quality(folder: Path) -> Quality | None:
+    """What `measure` has kept in a folder, whatever it is about; None if it has kept nothing, or it is damaged."""
+    try:
+        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+        return TypeAdapter(Quality).validate_python(content) if content["schema"] == SCHEMA else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
+        return None
+
+
+def _measure(output_dir: Path, of: dict[str, list[str]]) -> Quality:
+    """As `measure`, anew."""
+    use_one_device()  # before torch is imported
+    records = {loop: RunRecord.read(output_dir / loop) for loop in LOOPS}
+    config = records["manual"].config
+    go_offline_if_unreachable(config)
+    slices = prepared_slices(config)
+    data = records["manual"].header.get("data")
+    if data is not None and data != slices.described():
+        raise SameLoopError(
+            f"the reviews of --dataset {config.dataset} have changed since: run `sameloop compare` again"
+        )
+    announce(f"both models answer {len(slices.eval)} reviews")
+    texts, labels = slices.eval[:]["text"], slices.eval[:]["label"]
+    loops, logits, names = {}, {}, []
+    for loop in LOOPS:
+        folder = output_dir / loop
+        model = _load_model(folder)
+        logits[loop], loss = _answer(model, folder, slices, config)
+        count = max(len(slices.labels), logits[loop].shape[1])
+        names = [str(model.config.id2label.get(number, number)) for number in range(count)]
+        loops[loop] = scored(logits[loop], labels, texts, names, loss=loss, record=records[loop])
+    ours, theirs = (logits[loop] for loop in LOOPS)
+    said = {loop: logits[loop].argmax(dim=1).tolist() for loop in LOOPS}
+    return Quality(
+        of=of,
+        precision="bfloat16" if config.bf16 else "float16" if config.fp16 else "float32",
+        loops=loops,
+        same_answers=sum(one == other for one, other in zip(*said.values(), strict=True)),
+        same_logits=_equal_rows(ours, theirs),
+        baselines=list(_baselines(slices, said, names)),
+    )
+
+
+def _load_model(folder: Path) -> PreTrainedModel:
+    """The model that a loop has saved.
+
+    Raises:
+        SameLoopError: it is not one that transformers can load whole.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # a page of the user's may have saved almost anything
+        raise SameLoopError(
+            f"the model in {folder} cannot be loaded ({shown(error, 120)}): end the page's train with "
+            "model.save_pretrained(output_dir)"
+        ) from None
+    if missing := sorted(loading["missing_keys"]):
+        raise SameLoopError(
+            f"the model in {folder} lacks {len(missing)} weights, {missing[0]} first: end the page's train with "
+            "model.save_pretrained(output_dir)"
+        )
+    return model.eval()
+
+
+def _answer(model: PreTrainedModel, folder: Path, slices: Slices, config: RunConfig) -> tuple[torch.Tensor, float]:
+    """A model's logits for every review, in the slice's order, and their mean loss.
+
+    Batches, order, padding, device, precision and loss are those of an evaluation of the run: `manual_loop.train`.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import DataCollatorWithPadding
+
+    from manual_loop.forward import forward
+    from manual_loop.sampling import make_samplers
+
+    own = config.model_copy(update={"model": str(folder)})
+    tokenizer = load_tokenizer(own if (folder / "tokenizer_config.json").is_file() else config)
+    texts, labels = slices.eval[:]["text"], slices.eval[:]["label"]
+    tokens = tokenizer(texts, truncation=True, max_length=config.max_length)["input_ids"]
+    order = list(range(len(texts)))
+    if config.train_sampling_strategy != "random":
+        dataset = Dataset.from_dict({"input_ids": tokens})
+        order = list(make_samplers(dataset, dataset, config)[1] or order)
+    use_gpu = torch.accelerator.is_available() and not config.use_cpu
+    device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
+    model.to(device)
+    collator = DataCollatorWithPadding(tokenizer)
+    losses, logits = [], []
+    size = config.per_device_eval_batch_size
+    with torch.no_grad():
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            batch = [{"input_ids": tokens[row], "attention_mask": [1] * len(tokens[row])} for row in rows]
+            batch = collator([{**each, "labels": labels[row]} for each, row in zip(batch, rows, strict=True)])
+            loss, found = forward(model, batch.to(device), device, config)
+            losses.append(loss.repeat(len(rows)))
+            logits.append(found.float().cpu())
+    # numpy's mean, as in both loops.
+    mean = torch.cat(losses).float().cpu().numpy().mean().item()
+    back = torch.tensor(order).argsort()
+    return torch.cat(logits)[back], mean
+
+
+def scored(
+    logits: torch.Tensor,
+    labels: Sequence[int],
+    texts: Sequence[str],
+    names: Sequence[str],
+    *,
+    loss: float,
+    record: RunRecord,
+) -> Answers:
+    """What a model's answers are worth.
+
+    Args:
+        logits: (reviews, classes).
+        labels, texts: of the reviews.
+        names: of the classes, those of the labels too.
+        loss: the mean.
+        record: of the run, for what it has reported itself.
+    """
+    said = logits.argmax(dim=1).tolist()
+    pairs = Counter(zip(labels, said, strict=True))
+    confusion = [[pairs[row, column] for column in range(len(names))] for row in range(len(names))]
+    probabilities = logits.double().softmax(dim=1).amax(dim=1).tolist()
+    missed = [place for place, label in enumerate(labels) if said[place] != label]
+    missed.sort(key=lambda place: -probabilities[place])
+    rate = rated(sum(pairs[number, number] for number in range(len(names))), len(labels))
+    return Answers(
+        rate=rate,
+        loss=loss,
+        confusion=confusion,
+        classes=[class_score(confusion, number, name) for number, name in enumerate(names)],
+        wrong=[
+            WrongAnswer(place, _cut(texts[place]), names[labels[place]], names[said[place]], probabilities[place])
+            for place in missed[:MOST_WRONG]
+        ],
+        note=_note(rate, record),
+    )
+
+
+def rated(right: int, count: int) -> Rate:
+    """A share of right answers with its interval."""
+    return Rate(right, count, *wilson(right, count))
+
+
+def class_score(confusion: Sequence[Sequence[int]], number: int, name: str) -> ClassScore:
+    """Precision, recall and F1 of a class; None where the formula is 0 / 0."""
+    right, of_it, taken_for_it = (
+        confusion[number][number],
+        sum(confusion[number]),
+        sum(row[number] for row in confusion),
+    )
+    return ClassScore(
+        name=name,
+        reviews=of_it,
+        precision=right / taken_for_it if taken_for_it else None,
+        recall=right / of_it if of_it else None,
+        f1=2 * right / (of_it + taken_for_it) if of_it + taken_for_it else None,
+    )
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT].rstrip()} …"
+
+
+def _note(rate: Rate, record: RunRecord) -> str:
+    """Why the loop itself has reported another accuracy for this model; empty if it has reported this one, or none."""
+    config, found = record.config, reported_evaluations(record)
+    reported = [line["eval_accuracy"] for line in found if line.get("eval_accuracy") is not None]
+    # The best evaluation's weights may be those of any of them.
+    candidates = reported if config.load_best_model_at_end else reported[-1:]
+    if not candidates or any(abs(each - rate.accuracy) < 0.5 / rate.count for each in candidates):
+        return ""
+    why = (
+        "its evaluation is another than Trainer's"
+        if config.loop and record.loop == "manual"
+        else "the reason is not known"
+    )
+    if config.dataloader_drop_last:
+        why = "it leaves out the last reviews (--dataloader-drop-last)"
+    elif config.torch_compile:
+        why = "it has compiled the model, which rounds otherwise"
+    return f"The loop itself has reported {100 * reported[-1]:.1f} % at last: {why}"
+
+
+def _equal_rows(ours: torch.Tensor, theirs: torch.Tensor) -> int:
+    """In how many rows all numbers are equal, bit for bit."""
+    import torch
+
+    if ours.shape != theirs.shape:
+        return 0
+    return int((ours.view(torch.int32) == theirs.view(torch.int32)).all(dim=1).sum())
+
+
+def _baselines(slices: Slices, said: dict[str, list[int]], names: Sequence[str]) -> Iterator[Baseline]:
+    """What is to be beaten, learned from the same training slice.
+
+    Args:
+        slices: the reviews.
+        said: what each loop's model answers.
+        names: of the classes.
+    """
+    train, labels = slices.train[:], slices.eval[:]["label"]
+    # Of classes that are equally common, the first.
+    most = max(range(len(names)), key=Counter(train["label"]).__getitem__)
+    words = bag_of_words(train["text"], train["label"], slices.eval[:]["text"], len(slices.labels))
+    for name, what, answers in (
+        (
+            "commonest class",
+            f"always {names[most]}, which most reviews of the training slice are",
+            [most] * len(labels),
+        ),
+        (NAME, WHAT, words),
+    ):
+        right = [answer == label for answer, label in zip(answers, labels, strict=True)]
+        against = {}
+        for loop, models in said.items():
+            model = [answer == label for answer, label in zip(models, labels, strict=True)]
+            only_model = sum(one and not other for one, other in zip(model, right, strict=True))
+            only_baseline = sum(other and not one for one, other in zip(model, right, strict=True))
+            against[loop] = Paired(only_model, only_baseline, mcnemar(only_model, only_baseline))
+        yield Baseline(name, what, rated(sum(right), len(right)), against)

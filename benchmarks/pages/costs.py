@@ -1,0 +1,144 @@
+"""What each dial of a run costs by hand: the lines of the manual page that go when it is switched off."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from benchmarks.pages.diff import changed_lines
+from benchmarks.pages.fold import folded_source
+from shared.config import Interval, RunConfig, option, sections, show
+from shared.errors import SameLoopError
+from shared.page import package_page
+
+# Dials that say what the loop is given, or what Trainer alone does: no line of the loop comes or goes with them.
+NOT_IN_THE_LOOP = ("Loop", "Slice and model")
+EXCEPT = "freeze_body"
+TRAINERS_OWN = "trainer_defaults"
+# Off, where the declaration does not tell: a dial is then neither a switch nor an interval, nor can it be none.
+OFF: dict[str, Any] = {
+    "train_sampling_strategy": "sequential",
+    "dataloader_num_workers": 0,
+    "optim": "adamw_torch_fused",
+    "weight_decay": 0.0,
+    "max_grad_norm": 0.0,
+    "lr_scheduler_type": "constant",
+    "warmup_steps": 0.0,
+    "max_steps": -1,
+    "gradient_accumulation_steps": 1,
+    "label_smoothing_factor": 0.0,
+}
+# What may have to be switched off along with another dial, because it makes no sense without.
+DEPENDENT = ("load_best_model_at_end", "metric_for_best_model", "eval_steps", "lr_scheduler_type")
+
+
+@dataclass(frozen=True)
+class DialCost:
+    """One dial.
+
+    Attributes:
+        name: the dial's.
+        value: in this run.
+        off: its value when it is switched off.
+        also: what cannot stay without it, switched off too, by dial.
+        more: the lines of code that only the page with the dial has.
+        less: those that only the page without it has.
+    """
+
+    name: str
+    value: Any
+    off: Any
+    also: dict[str, Any]
+    more: list[str]
+    less: list[str]
+
+    @property
+    def lines(self) -> int:
+        """By how many lines the page is longer with the dial."""
+        return len(self.more) - len(self.less)
+
+    @property
+    def shown(self) -> str:
+        """As on the command line: `--gradient-accumulation-steps 4`."""
+        return option(self.name) + ("" if self.value is True else f" {show(self.value)}")
+
+    @property
+    def without(self) -> str:
+        """What it is when it is off, and what goes with it: `no, without --load-best-model-at-end`."""
+        others = "".join(f", without {option(name)}" for name in self.also)
+        return f"{show(self.off)}{others}"
+
+
+def dial_costs(config: RunConfig, world_size: int = 1) -> list[DialCost]:
+    """What each dial of a run costs by hand, the dearest first; dials that make the page no longer are left out.
+
+    The page is SameLoop's own, folded to the run's dials, whichever page the run itself had.
+
+    Args:
+        config: the run's dials.
+        world_size: how many processes it has.
+    """
+    page = package_page("manual")
+    before, found = folded_source(page, config, world_size), []
+    for name in RunConfig.model_fields:
+        off = off_value(name)
+        if off == () or getattr(config, name) == off[0]:
+            continue
+        without, also = switched_off(config, name, off[0])
+        if without is None:
+            continue
+        more, less = changed_lines(folded_source(page, without, world_size), before)
+        cost = DialCost(name, getattr(config, name), off[0], also, more, less)
+        if cost.lines > 0:
+            found.append(cost)
+    return sorted(found, key=lambda cost: -cost.lines)
+
+
+def is_in_the_loop(name: str) -> bool:
+    """Whether lines of the loop by hand can come and go with a dial."""
+    if name == TRAINERS_OWN or name not in RunConfig.model_fields or name == "preset":
+        return False
+    section = next(section for section, names in sections().items() if name in names)
+    return name == EXCEPT or section not in NOT_IN_THE_LOOP
+
+
+def off_value(name: str) -> tuple[()] | tuple[Any]:
+    """A dial's value when it is switched off, alone in a tuple; empty if it cannot be, as a learning rate."""
+    if not is_in_the_loop(name):
+        return ()
+    if name in OFF:
+        return (OFF[name],)
+    kind = RunConfig.model_fields[name].annotation
+    if kind is bool:
+        return (False,)
+    if kind == Interval:
+        return ("no",)
+    return (None,) if _can_be_none(kind) else ()
+
+
+def _can_be_none(kind: Any) -> bool:
+    if get_origin(kind) is Annotated:
+        return _can_be_none(get_args(kind)[0])
+    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
+
+
+def switched_off(config: RunConfig, name: str, off: Any) -> tuple[RunConfig | None, dict[str, Any]]:
+    """The run without a dial, and what else had to be switched off for that; None if there is no such run."""
+    for also in _companions(config, name):
+        try:
+            return RunConfig.build(config.preset, **{**config.dials, name: off, **also}), dict(also)
+        except SameLoopError:
+            continue
+    return None, {}
+
+
+def _companions(config: RunConfig, name: str) -> Iterator[Mapping[str, Any]]:
+    """Nothing, then one of the dependent dials that are on, switched off, then two, and so on."""
+    on = {each: off_value(each)[0] for each in DEPENDENT if each != name}
+    on = {each: off for each, off in on.items() if getattr(config, each) != off}
+    for count in range(len(on) + 1):
+        for names in combinations(on, count):
+            yield {each: on[each] for each in names}

@@ -1,0 +1,265 @@
+"""`sameloop plot` of a folder: ladder, break, confusion and dials, in every style and format, or one line why not."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from xml.etree import ElementTree
+
+import matplotlib
+import pytest
+from conftest import read_reviews
+from matplotlib.figure import Figure
+
+from benchmarks.charts import confusion, dials
+from benchmarks.charts.plot import FOLDER_KINDS, FORMATS, STYLE_NAMES, Drawing, draw_drawing, drawing_of
+from benchmarks.charts.styles import STYLES
+from benchmarks.cli import main
+from benchmarks.gallery.costs import Cost, Run
+from benchmarks.gallery.ladder import LADDER_FILE, Ladder, Row, kept_ladder
+from benchmarks.gallery.mistakes import MISTAKES
+from benchmarks.gallery.show import kept_costs, write
+from benchmarks.lesson.quality import ClassScore, Quality, measure
+from benchmarks.pages.costs import DialCost
+from shared import embedded
+from shared.files import write_json
+from shared.record import RunRecord
+
+BEGINS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
+ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "3", "device": "cpu", "threads": 2}
+
+
+def a_ladder() -> Ladder:
+    rows = [
+        Row("course's loop", "AdamW and shuffle=True.", [], 3, "batch", "the order", 16, [0.5, 0.6]),
+        Row(
+            "shuffle", "Trainer's order has a generator of its own.", ["- a", "+ b"], None, None, None, 16, [0.5, 0.6]
+        ),
+    ]
+    return Ladder("2 layers on Rotten Tomatoes", 8, rows, [0.5, 0.6], {}, ENVIRONMENT)
+
+
+def costs(*names: str) -> list[Cost]:
+    return [
+        Cost(name, [Run(0.6, 0.5, 0.6, 0.5, 1.0, 2.0)] * 2, [Run(0.7, 0.6, 0.5, 0.6, 1.5, 2.0)] * 2) for name in names
+    ]
+
+
+CHECK = {"item": "forward", "step": 1, "cause": "a cause", "student": "1", "right": "0"}
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By kind, a folder that has what it takes."""
+    base = tmp_path_factory.mktemp("folders")
+    (base / "ladder").mkdir()
+    write_json(base / "ladder" / LADDER_FILE, a_ladder().as_dict())
+    names = ("no_mask", "no_eval_mode", "no_clip")
+    write(base / "break", costs(*names), "tiny", dict.fromkeys(names, CHECK))
+    return {"ladder": base / "ladder", "break": base / "break", "confusion": tiny_comparison, "dials": tiny_comparison}
+
+
+# Costs as `dial_costs` gives them, which tests/test_costs.py sees to: to fold a page takes a second.
+COSTS = [
+    DialCost("eval_strategy", "epoch", "no", {}, ["a"] * 7, ["b"]),
+    DialCost("bf16", True, False, {}, ["a"], []),
+]
+
+
+@pytest.fixture(scope="module")
+def drawings(folders: dict[str, Path]) -> dict[str, Drawing]:
+    config = RunRecord.read(folders["dials"] / "manual").config
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "load_reviews", read_reviews)
+        patch.setattr(dials, "dial_costs", lambda *given: COSTS if given == (config, 1) else pytest.fail(str(given)))
+        return {kind: drawing_of([folder], kind) for kind, folder in folders.items()}
+
+
+def texts_of(drawing: Drawing, style: str = "slide") -> list[str]:
+    root = ElementTree.fromstring(draw_drawing(drawing, style, "svg").content)
+    return [" ".join("".join(node.itertext()).split()) for node in root.iter() if node.tag.endswith("}text")]
+
+
+def figure_of(make: Callable[..., Figure], *arguments: object, style: str = "slide") -> Figure:
+    with matplotlib.rc_context(STYLES[style].settings()):
+        figure = make(*arguments, STYLES[style])
+        figure.draw_without_rendering()
+    return figure
+
+
+@pytest.mark.parametrize("kind", FOLDER_KINDS)
+def test_every_style_and_format_is_drawn(kind: str, drawings: dict[str, Drawing]) -> None:
+    for style, file_format in [*((style, "svg") for style in STYLE_NAMES), *(("paper", each) for each in FORMATS)]:
+        picture = draw_drawing(drawings[kind], style, file_format)
+        assert picture.content.startswith(BEGINS[file_format]), (style, file_format)
+        if file_format == "svg":
+            assert draw_drawing(drawings[kind], style, "svg").content == picture.content
+            assert f"<title>{drawings[kind].title.split(',')[0]}".encode() in picture.content.replace(b"&apos;", b"'")
+            assert b"<desc>" in picture.content
+
+
+@pytest.mark.parametrize("kind", FOLDER_KINDS)
+def test_no_word_is_cut_off(kind: str, drawings: dict[str, Drawing]) -> None:
+    for style in STYLE_NAMES:
+        with matplotlib.rc_context(STYLES[style].settings()):
+            figure = drawings[kind].figure(STYLES[style])
+            figure.draw_without_rendering()
+            width, height = figure.get_size_inches() * figure.dpi
+            for text in words(figure):
+                box = text.get_window_extent()
+                assert box.x0 >= -1 and box.x1 <= width + 1, (style, text.get_text())
+                assert box.y0 >= -1 and box.y1 <= height + 1, (style, text.get_text())
+
+
+def test_long_names_and_many_dials_are_not_cut_off_either() -> None:
+    long = [DialCost("train_sampling_strategy", "group_by_length", "random", {}, ["a"] * 36, ["b"] * 12)] * 16
+    job = "a-model-of-a-name-that-is-very-long-indeed (22.7 M) on a-dataset-of-a-name-that-is-very-long-indeed"
+    for style in STYLE_NAMES:
+        figure = figure_of(dials.dials_figure, long, job, style=style)
+        width, height = figure.get_size_inches() * figure.dpi
+        for text in words(figure):
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= width and box.y0 >= 0 and box.y1 <= height, (style, text.get_text())
+
+
+def words(figure: Figure) -> list[matplotlib.text.Text]:
+    """All that is written, but for the numbers on axes: of these, matplotlib holds some that it does not draw."""
+    found = list(figure.texts)
+    for axes in figure.axes:
+        found += [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label, *axes.get_yticklabels()]
+        assert len(axes.get_yticks()) == len(axes.get_yticklabels())
+    return [each for each in found if each.get_text()]
+
+
+def test_what_is_kept_is_read_back(folders: dict[str, Path]) -> None:
+    assert kept_ladder(folders["ladder"]) == a_ladder()
+    found, job = kept_costs(folders["break"])
+    assert found == costs("no_mask", "no_eval_mode", "no_clip")
+    assert job == "2 layers, random on Rotten Tomatoes, 2,000 reviews"
+
+
+def test_the_pictures_say_what_the_folders_hold(drawings: dict[str, Drawing], tiny_comparison: Path) -> None:
+    assert {"step 3, batch", "identical: all 16 steps, every evaluation, every weight"} <= set(
+        texts_of(drawings["ladder"])
+    )
+    for name in ("no_mask", "no_eval_mode", "no_clip"):
+        assert MISTAKES[name].what in texts_of(drawings["break"]) and MISTAKES[name].what in drawings["break"].alt
+    found = measure(tiny_comparison)
+    numbers = [f"{each:,}" for row in found.loops["manual"].confusion for each in row]
+    assert [text for text in texts_of(drawings["confusion"]) if re.fullmatch("[0-9,]+", text)] == numbers
+    assert f"{found.loops['manual'].rate.sentence()}." in texts_of(drawings["confusion"])
+    assert {"--eval-strategy epoch", "7 lines, 1 other comes"} <= set(texts_of(drawings["dials"]))
+    assert "--eval-strategy epoch (off: no): 7 lines, 1 other comes." in drawings["dials"].alt
+
+
+def test_one_mistake_has_a_chart_of_its_own(tmp_path: Path) -> None:
+    write(tmp_path / "one", costs("no_clip"), "tiny", {"no_clip": CHECK})
+    assert f"What it costs: {MISTAKES['no_clip'].what}" in texts_of(drawing_of([tmp_path / "one"], "break"))
+
+
+def test_bars_are_as_long_as_the_lines() -> None:
+    axes = figure_of(dials.dials_figure, COSTS, "a job").axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [7, 1]
+    assert [text.get_text() for text in axes.texts] == ["7 lines, 1 other comes", "1 line"]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["--eval-strategy epoch", "--bf16"]
+    assert "No dial of this run costs a line." in dials.alt_text([], "a job")
+    assert figure_of(dials.dials_figure, [], "a job").texts[-1].get_text() == "no dial of this run costs a line"
+
+
+def test_two_models_and_many_classes_stand_side_by_side(tiny_comparison: Path) -> None:
+    from dataclasses import replace
+
+    found = measure(tiny_comparison)
+    names = [f"a class with a long name, {number}" for number in range(9)]
+    answers = replace(
+        found.loops["manual"],
+        confusion=[[number * 10 + other for other in range(9)] for number in range(9)],
+        classes=[ClassScore(name, 1, 1.0, 1.0, 1.0) for name in names],
+    )
+    two = Quality({}, "float32", dict.fromkeys(("manual", "trainer"), answers), 20, 3, [])
+    for style in STYLE_NAMES:
+        figure = figure_of(confusion.confusion_figure, two, style=style)
+        assert [axes.get_title() for axes in figure.axes] == ["by hand: the model says", "Trainer: the model says"]
+        for axes in figure.axes:
+            shown = [text.get_text() for text in axes.texts]
+            assert shown == [str(each) for row in answers.confusion for each in row]
+            boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+            assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes)), style
+    assert "Of 36 reviews that are a class with a long name, 0, the model says: 0 a class" in confusion.alt_text(two)
+
+
+# Files and errors --------------------------------------------------------------------------------------
+
+
+def test_the_command_writes_picture_and_text(folders: dict[str, Path], tmp_path: Path, capsys) -> None:
+    output = tmp_path / "bars.svg"
+    assert main(["plot", str(folders["break"]), "--kind", "break", "--output", str(output)]) == 0
+    assert capsys.readouterr().out.strip() == str(output)
+    assert (
+        output.read_bytes().startswith(b"<?xml") and "What a mistake costs" in (tmp_path / "bars.alt.txt").read_text()
+    )
+    shutil.copytree(folders["ladder"], tmp_path / "ladder")
+    assert main(["plot", str(tmp_path / "ladder"), "--kind", "ladder", "--style", "dark"]) == 0
+    assert (tmp_path / "ladder" / "ladder-dark.png").exists() and (
+        tmp_path / "ladder" / "ladder-dark.alt.txt"
+    ).exists()
+
+
+LACKS = {
+    "ladder": "holds no ladder.json: run `sameloop ladder` first",
+    "break": "holds no gallery.json: run `sameloop break --all` first",
+    "confusion": "holds no comparison.json: run `sameloop compare` first",
+    "dials": "it holds neither a record.jsonl nor a comparison's two runs",
+}
+
+
+@pytest.mark.parametrize("kind", FOLDER_KINDS)
+def test_what_a_folder_lacks_is_one_line(kind: str, tmp_path: Path, capsys) -> None:
+    for paths, said in (
+        ([tmp_path], LACKS[kind]),
+        ([tmp_path, tmp_path], f"--kind {kind} draws one folder, not 2: name one"),
+        ([tmp_path / "none"], "there is no such folder"),
+    ):
+        assert main(["plot", *map(str, paths), "--kind", kind]) == 2
+        error = capsys.readouterr().err
+        assert said in error and error.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("kind", "place", "damage"),
+    [
+        *itertools.product(["ladder", "break"], [()], ["{", "[]", "{}", '{"schema": 99}', '{"schema": 1}']),
+        ("ladder", ("rows",), "[]"),
+        ("ladder", ("rows", 0, "step"), '"three"'),
+        ("break", ("mistakes",), "[]"),
+        ("break", ("mistakes", 0, "name"), '"gone"'),
+        ("break", ("mistakes", 0, "wrong"), "[]"),
+        ("break", ("mistakes", 0, "wrong", 0, "accuracy"), '"much"'),
+        ("break", ("config", "train_size"), "-3"),
+    ],
+)
+def test_damage_is_one_line(
+    kind: str, place: tuple, damage: str, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = {"ladder": LADDER_FILE, "break": "gallery.json"}[kind]
+    text = damage
+    if place:
+        content = part = json.loads((folders[kind] / file).read_text())
+        for step in place[:-1]:
+            part = part[step]
+        part[place[-1]] = json.loads(damage)
+        text = json.dumps(content)
+    (tmp_path / file).write_text(text)
+    assert main(["plot", str(tmp_path), "--kind", kind]) == 2
+    error = capsys.readouterr().err
+    assert "is damaged, or of another version" in error and error.count("\n") == 1
+
+
+def test_dials_are_those_of_a_run_alone_too(tiny_runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dials, "dial_costs", lambda config, world_size: COSTS[1:] if config.preset == "tiny" else [])
+    assert "--bf16 (off: no): 1 line." in drawing_of([tiny_runs["trainer"]], "dials").alt
