@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.charts.plot import KINDS
-from benchmarks.lesson.docs import DOCS, README, SHOWN_PAGES, cost, with_pages
+from benchmarks.lesson.docs import DOCS, README, SHOWN_CHARTS, SHOWN_PAGES, cost, with_pages
+from benchmarks.lesson.whatif import read_measured
 from shared.config import meaning, option, sections, values_by_preset
 
 TEXT = README.read_text(encoding="utf-8")
@@ -43,12 +43,18 @@ def test_links_lead_somewhere(page: Path, target: str) -> None:
     assert (page.parent / target).exists()
 
 
-def test_the_lesson_shows_every_kind_of_chart_with_its_words() -> None:
+def test_the_lesson_shows_its_pictures_with_short_words() -> None:
     lesson = (DOCS / "lesson.md").read_text(encoding="utf-8")
-    pictures = dict(re.findall(r"!\[([^]]+)\]\(([^)]+)\)", lesson))
-    assert {f"charts/{kind}.svg" for kind in KINDS} <= set(pictures.values())
-    for words, target in pictures.items():
-        assert (DOCS / target).exists() and len(words) > 40
+    pictures = {target: words for words, target in re.findall(r"!\[([^]]+)\]\(([^)]+)\)", lesson)}
+    assert {f"charts/{kind}.svg" for kind in SHOWN_CHARTS} <= set(pictures)
+    for target, words in pictures.items():
+        assert (DOCS / target).exists() and 20 < len(words) < 130
+
+
+def test_the_lesson_has_every_line_that_was_measured() -> None:
+    lesson = (DOCS / "lesson.md").read_text(encoding="utf-8")
+    for phase, what_if in read_measured().what_ifs.items():
+        assert f"| {phase} | " in lesson and what_if.sentence in lesson, "run `make docs`"
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", TEXT + GUIDE.read_text()))))

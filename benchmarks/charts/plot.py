@@ -193,10 +193,15 @@ def inline_svg_of(gathered: Gathered, kind: str, style: str) -> str:
     Raises:
         SameLoopError: as `draw_gathered`.
     """
-    svg = draw_gathered(gathered, kind, style, "svg").content.decode("utf-8")
+    return inline_svg_from(draw_gathered(gathered, kind, style, "svg"), f"{kind}-{style}")
+
+
+def inline_svg_from(drawn: Picture, name: str) -> str:
+    """The same of an SVG that has been drawn; its ids begin with a name that no other on the page has."""
+    svg = drawn.content.decode("utf-8")
     svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg ") :], flags=re.DOTALL)
     svg = re.sub(r"^<svg [^>]*?>", lambda found: re.sub(r' (width|height)="[^"]*"', "", found[0]), svg)
-    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{kind}-{style}-", svg)
+    return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
 
 
 def alt_path(output: Path) -> Path:

@@ -272,14 +272,6 @@ def ladder(
         return found
 
 
-def read_ladder(folder: Path) -> list[Row]:
-    """The rows of the ladder whose folder this is; empty if it is none's, or its file is damaged."""
-    try:
-        return kept_ladder(folder).rows
-    except SameLoopError:
-        return []
-
-
 def kept_ladder(folder: Path) -> Ladder:
     """The ladder whose folder this is.
 

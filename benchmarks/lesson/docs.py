@@ -14,10 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from benchmarks.lesson.quality import measure
+from benchmarks.lesson.whatif import read_measured
+from benchmarks.pages.alignment import PHASES
 from shared.config import RunConfig, meaning, option, sections, show, values_by_preset
 from shared.progress import announce
 
 ROOT = Path(__file__).parents[2]
+TEMPLATES = Path(__file__).parent / "templates"
 README, DOCS = ROOT / "README.md", ROOT / "docs"
 SHOWN_PAGES = ("manual_loop/minimal.py", "trainer_loop/minimal.py")
 RUN = Path("runs") / "quick"
@@ -111,21 +117,17 @@ def with_pages(text: str) -> str:
     return text
 
 
-def draw_charts(run: Path, folder: Path) -> dict[str, str]:
-    """Every kind of chart of `run` as an SVG in `folder`; returns the alt texts by kind."""
-    from benchmarks.charts.plot import KINDS, draw_gathered, gather
+def draw_charts(run: Path, folder: Path) -> None:
+    """The lesson's charts of `run` as SVGs in `folder`."""
+    from benchmarks.charts.plot import draw_picture
 
     folder.mkdir(parents=True, exist_ok=True)
-    gathered, found = gather([run]), {}
-    for kind in KINDS:
-        picture = draw_gathered(gathered, kind, "slide", "svg")
-        (folder / f"{kind}.svg").write_bytes(picture.content)
-        found[kind] = " ".join(picture.alt.split())
-    return found
+    for kind in SHOWN_CHARTS:
+        (folder / f"{kind}.svg").write_bytes(draw_picture([run], kind, "slide", "svg").content)
 
 
 def take_screenshots(report: Path, folder: Path) -> None:
-    """The report's beginning in light, and its code with the clip lit up in dark, as `report.png`, `report-code.png`.
+    """The report's beginning in light, its code with the clip's row opened in dark: `report.png`, `report-code.png`.
 
     Needs playwright and a Chromium in the path.
     """
@@ -137,9 +139,9 @@ def take_screenshots(report: Path, folder: Path) -> None:
         page.goto(report.resolve().as_uri())
         page.screenshot(path=folder / "report.png")
         page.emulate_media(color_scheme="dark")
-        page.locator("#code-title").scroll_into_view_if_needed()
-        page.locator('#pane-manual .piece[data-phase="clip"] button').click()
-        page.evaluate("document.getElementById('code').scrollIntoView()")
+        page.locator("#row-clip .opener").click()
+        page.locator('#row-clip input[value="gradient norm"]').check()
+        page.evaluate("document.getElementById('row-forward').scrollIntoView()")
         page.screenshot(path=folder / "report-code.png")
         browser.close()
 
@@ -156,25 +158,32 @@ def xray_text() -> str:
     return "\n".join(line.rstrip() for line in shown.file.getvalue().rstrip().splitlines())
 
 
-def lesson(alt_texts: dict[str, str], step: str) -> str:
-    """`docs/lesson.md`: what a comparison shows, in pictures."""
-    parts = [
-        "# The lesson in pictures",
-        "<!-- made by `make docs` -->",
-        "Everything here was made from one run of `make compare` (the quick preset: 512 + 256 IMDB reviews).",
-        "## The report",
-        "`report.html`, at the end of every comparison. Its beginning, and the code with the clip pointed at:",
-        "![The report's beginning: the verdict, six differences of exactly 0.0, and both loops' results](report.png)",
-        "![The report's code: both pages side by side, the clip of the gradients lit up on both](report-code.png)",
-        "## One step, x-rayed",
-        "From `sameloop xray`: by hand and inside the installed `Trainer`.",
-        f"```text\n{step}\n```",
-        "## The charts",
-        "`sameloop plot runs/quick --kind KIND --style slide --format svg`:",
-    ]
-    for kind, alt in alt_texts.items():
-        parts += [f"### {kind}", f"![{alt.replace('[', '(').replace(']', ')')}](charts/{kind}.svg)"]
-    return "\n\n".join(parts) + "\n"
+# The charts that the lesson needs, and what each shows, in a few words.
+SHOWN_CHARTS = {
+    "losses": "Training loss of each step: two lines that lie on each other",
+    "difference": "The difference of the two losses: 0 at every step",
+    "gradient-norm": "The gradients' norm before the clip, at each step",
+    "accuracy": "Validation accuracy after each epoch, the same for both loops",
+    "confusion": "What the model takes for what",
+    "dials": "How many lines by hand each argument of Trainer stands for",
+}
+
+
+def picture(kind: str) -> str:
+    """A chart of the lesson as Markdown."""
+    return f"![{SHOWN_CHARTS[kind]}](charts/{kind}.svg)"
+
+
+def lesson(step: str, quality: str) -> str:
+    """`docs/lesson.md`: the lesson to read.
+
+    Args:
+        step: the x-ray's first step, as the terminal shows it.
+        quality: how good the model has become, in a sentence.
+    """
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True)
+    shown = {"picture": picture, "phases": PHASES, "measured": read_measured(), "step": step, "quality": quality}
+    return environment.get_template("lesson.md").render(shown) + "\n"
 
 
 def main() -> None:
@@ -186,7 +195,9 @@ def main() -> None:
         sys.exit(f"no {RUN}/report.html: run `make compare` first, the pictures are made from it")
     shutil.copy(RUN / "comparison.png", DOCS / "comparison.png")
     take_screenshots(RUN / "report.html", DOCS)
-    (DOCS / "lesson.md").write_text(lesson(draw_charts(RUN, DOCS / "charts"), xray_text()), encoding="utf-8")
+    draw_charts(RUN, DOCS / "charts")
+    rate = measure(RUN).loops["manual"].rate
+    (DOCS / "lesson.md").write_text(lesson(xray_text(), rate.sentence()), encoding="utf-8")
     announce(f"pictures and lesson.md written to {DOCS.name}/")
 
 

@@ -21,18 +21,19 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks.charts.plot import NAMES, gather, inline_svg_of
+from benchmarks.charts.ladder import drawing_of
+from benchmarks.charts.plot import NAMES, draw_drawing, gather, inline_svg_from, inline_svg_of
 from benchmarks.charts.styles import STYLES
 from benchmarks.compare import read_comparison
-from benchmarks.gallery.ladder import Row as Rung
-from benchmarks.gallery.ladder import read_ladder
+from benchmarks.gallery.ladder import LADDER_FILE, Ladder, kept_ladder
 from benchmarks.judge.causes import NOT_DECIDED
 from benchmarks.judge.table import cell, cost_rows, notes
 from benchmarks.judge.timing import which_is_faster
 from benchmarks.judge.verdict import STEP_QUANTITIES, equal
+from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.trace import Event, Frame
 from benchmarks.lesson.twins import Row, phase_at_fault, rows_of
-from benchmarks.lesson.whatif import ANSWERS, WhatIf, read_measured
+from benchmarks.lesson.whatif import ANSWERS, MEASURED, WhatIf, read_measured
 from benchmarks.lesson.xray import (
     Pair,
     XRay,
@@ -42,6 +43,7 @@ from benchmarks.lesson.xray import (
     verdict_text,
     xray,
 )
+from benchmarks.pages.costs import dial_costs
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name, meaning, option, sections, show
 from shared.data import prepared_slices
@@ -55,6 +57,7 @@ from shared.progress import announce
 from shared.record import RunRecord, training_seconds
 
 TEMPLATES = Path(__file__).parent / "templates"
+STYLE_SHEETS = ("report.css", "quality.css")
 FILE_NAME = "report.html"
 CHARTS = {
     "losses": "Training loss",
@@ -113,6 +116,7 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     first = comparison["first_divergence"]
     if first and first["likely_cause"].startswith(NOT_DECIDED) and found and found.first_difference:
         announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
+    quality, why_no_quality = _try_quality(output_dir)
     announce("report: charts and page")
     html = render(
         comparison,
@@ -122,7 +126,9 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
         why_not=why_not,
         pictures=charts(output_dir),
         pages=pages,
-        ladder=read_ladder(output_dir),
+        ladder=ladder_of(output_dir),
+        quality=quality,
+        why_no_quality=why_no_quality,
     )
     try:
         output.write_text(html, encoding="utf-8")
@@ -139,6 +145,27 @@ def _try_xray(output_dir: Path, config: RunConfig) -> tuple[dict[str, Page], XRa
         return pages, xray(config, pages=pages), ""
     except SameLoopError as error:
         return pages, None, str(error)
+
+
+def _try_quality(output_dir: Path) -> tuple[Quality | None, str]:
+    """How good the models are, or why that cannot be told: models and reviews may be gone, or another."""
+    try:
+        return measure(output_dir), ""
+    except SameLoopError as error:
+        return None, str(error)
+
+
+def ladder_of(output_dir: Path) -> Ladder | None:
+    """The ladder that the comparison is the last rung of; of none, the one that was measured for the lesson.
+
+    None: what is there is damaged.
+    """
+    folder = output_dir if (output_dir / LADDER_FILE).is_file() else MEASURED
+    try:
+        return kept_ladder(folder)
+    except SameLoopError as error:
+        announce(f"no ladder: {error}")
+        return None
 
 
 def load_reviews(config: RunConfig) -> Reviews:
@@ -164,7 +191,9 @@ def render(
     why_not: str,
     pictures: dict[str, Markup],
     pages: Mapping[str, Page] | None = None,
-    ladder: Sequence[Rung] = (),
+    ladder: Ladder | None = None,
+    quality: Quality | None = None,
+    why_no_quality: str = "left out",
 ) -> str:
     """The page.
 
@@ -175,7 +204,8 @@ def render(
         found: the x-ray; None: there is none, and `why_not` says why.
         pictures: SVG elements by kind.
         pages: the code of both loops, as the run has kept it; None: it has kept none, and none is shown.
-        ladder: the rows of the ladder that the comparison is the last rung of; empty: of none.
+        ladder: what is shown as the way from the loop that courses teach; None: nothing.
+        quality: how good the models are; None: it cannot be told, and `why_no_quality` says why.
     """
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = Environment(
@@ -209,7 +239,10 @@ def render(
         asked=any(row.is_first and row.phase.name in measured.what_ifs for row in rows),
         answers=ANSWERS,
         smoothed=SMOOTHED,
-        ladder=ladder,
+        ladder=ladder and _themed(inline_svg_from(draw_drawing(drawing_of(ladder), "page", "svg"), "ladder")),
+        quality=quality,
+        why_no_quality=why_no_quality,
+        dial_costs=dial_costs(config, world_size),
         costs=cost_rows(comparison, records, missing="–"),
         faster=which_is_faster(*records),
         epochs=epochs(comparison),
@@ -225,7 +258,7 @@ def render(
             if value != getattr(RunConfig.build(config.preset), name)
         ],
         command=shlex.join(["sameloop", "compare", *config.flags()]),
-        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        style=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLE_SHEETS)),
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
@@ -279,13 +312,13 @@ def charts(output_dir: Path) -> dict[str, Markup]:
     gathered, found = gather([output_dir]), {}
     for kind in CHARTS:
         try:
-            found[kind] = Markup(_themed(inline_svg_of(gathered, kind, "page")))
+            found[kind] = _themed(inline_svg_of(gathered, kind, "page"))
         except SameLoopError as error:  # an older record lacks what this chart shows
             announce(f"no chart of {kind}: {error}")
     return found
 
 
-def _themed(svg: str) -> str:
+def _themed(svg: str) -> Markup:
     """An SVG whose colours are the page's own, light or dark."""
     style = STYLES["page"]
     variables = {
@@ -301,7 +334,7 @@ def _themed(svg: str) -> str:
     svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
     for colour, name in variables.items():
         svg = re.sub(f"{colour}(?![0-9a-f])", f"var(--{name})", svg, flags=re.IGNORECASE)
-    return svg
+    return Markup(svg)
 
 
 # What without a line --------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gallery.ladder import LADDER_FILE, RUNGS, ladder, ladder_config
 from benchmarks.gallery.mistakes import Pieces, edited
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name
@@ -32,7 +34,9 @@ from shared.progress import announce
 from shared.record import RunRecord
 from shared.run import run_loop
 
-FILE = Path(__file__).with_name("whatif.json")
+# What was measured for the lesson: `whatif.json`, and `ladder.json` beside it.
+MEASURED = Path(__file__).with_name("measured")
+FILE = MEASURED / "whatif.json"
 PRESET = "small"
 # What can be seen of a step without looking into it, in the order in which it comes about.
 IN_A_STEP = {
@@ -470,9 +474,13 @@ def read_measured(file: Path = FILE) -> Measured:
 
 
 def main() -> None:
-    """Measure, and keep what was found beside this module."""
+    """Measure, climb the ladder, and keep what was found beside this module."""
     write_json(FILE, asdict(measure()))
     announce(f"written: {FILE.name}")
+    with tempfile.TemporaryDirectory() as folder:
+        ladder(ladder_config(PRESET), tuple(RUNGS), Path(folder) / "ladder")
+        shutil.copy(Path(folder) / "ladder" / LADDER_FILE, MEASURED)
+    announce(f"written: {LADDER_FILE}")
 
 
 if __name__ == "__main__":

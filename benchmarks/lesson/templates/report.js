@@ -57,7 +57,7 @@ followLink();
 
 // Code that is wider than its place is scrolled, and can be reached for that with the keyboard.
 function reachWideCode() {
-  for (const code of document.querySelectorAll(".twins pre, .command")) {
+  for (const code of document.querySelectorAll(".twins pre, .command, .dial-costs pre")) {
     if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
     else code.removeAttribute("tabindex");
   }
