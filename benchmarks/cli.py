@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES, plot
+from benchmarks.charts.plot import FORMATS, KINDS, LESSON_KINDS, STYLE_NAMES, plot
 from benchmarks.check.command import autograder_command, check_command, start_command
 from benchmarks.compare import compare
 from benchmarks.gallery.ladder import DIALS as LADDER_DIALS
 from benchmarks.gallery.ladder import RUNGS
 from benchmarks.gallery.show import break_command, exercise_command
+from benchmarks.gotchas.command import gotcha_command
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.config import RunConfig, option
@@ -76,7 +77,7 @@ sameloop.add_command(
     )
 )
 for command in (
-    *(manual_command, trainer_command, break_command, exercise_command),
+    *(manual_command, trainer_command, break_command, exercise_command, gotcha_command),
     *(check_command(), start_command(), autograder_command()),
 ):
     sameloop.add_command(command)
@@ -300,7 +301,9 @@ sameloop.add_command(
 
 @sameloop.command("plot")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN ...]")
-@click.option("--kind", type=click.Choice(KINDS), default="overview", show_default=True, help="what is drawn")
+@click.option(
+    "--kind", type=click.Choice((*KINDS, *LESSON_KINDS)), default="overview", show_default=True, help="what is drawn"
+)
 @click.option("--style", type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="for which ground")
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="of the file  [default: png]")
 @click.option(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from benchmarks.charts.styles import Style
 
 KINDS = ("overview", "losses", "difference", "accuracy", "time", "memory", "learning-rate", "gradient-norm", "batches")
+# Drawn from a lesson's own JSON in the folder that is named, not from records.
+LESSON_KINDS = ("size",)
 STYLE_NAMES = ("slide", "paper", "dark")
 FORMATS = ("png", "svg", "pdf")
 NAMES = {"manual": "by hand", "trainer": "Trainer"}
@@ -66,7 +68,7 @@ def plot(
 
     Args:
         paths: comparison folders, runs' folders, or `record.jsonl` files.
-        kind, style: one of `KINDS`, one of `STYLE_NAMES`.
+        kind, style: one of `KINDS` or `LESSON_KINDS`, one of `STYLE_NAMES`.
         file_format: one of `FORMATS`; None: as the output's suffix says, or png.
         output: the file; None: `<kind>-<style>.<format>` in the first run's folder. A picture there is replaced.
 
@@ -82,6 +84,8 @@ def plot(
         output = folder / f"{kind}-{style}.{file_format}"
     else:
         file_format = _format_of(output, file_format)
+    if kind in LESSON_KINDS:
+        return plot_lesson(paths, kind, style, output)
     drawn = draw_picture(paths, kind, style, file_format)
     try:
         for path, content in ((output, drawn.content), (alt_path(output), drawn.alt.encode("utf-8"))):
@@ -89,6 +93,24 @@ def plot(
     except OSError as error:
         raise SameLoopError(f"cannot write {path}: {error.strerror}; name another place with --output") from None
     return output
+
+
+def plot_lesson(paths: Sequence[Path], kind: str, style: str, output: Path) -> Path:
+    """Draw what a lesson has kept in its folder, one of `LESSON_KINDS`.
+
+    Raises:
+        SameLoopError: several folders are named, the one holds no such lesson, or the file cannot be written.
+    """
+    if len(paths) != 1:
+        raise SameLoopError(f"--kind {kind} draws one folder, not {len(paths)}: name one")
+    from benchmarks.charts.size import draw_size
+    from benchmarks.gotchas.size import read_size
+
+    found = read_size(paths[0])
+    try:
+        return draw_size(found, output, style)
+    except OSError as error:
+        raise SameLoopError(f"cannot write {output}: {error.strerror}; name another place with --output") from None
 
 
 def draw_picture(
