@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import statistics
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -66,19 +68,18 @@ def _draw_accuracy(axes: Axes, found: Size, style: Style) -> None:
         linewidth=0,
     )
     axes.axhline(CHANCE, color=style.faint, linewidth=style.scale, linestyle=(0, (4, 3)))
-    chance = {"fontsize": 0.75 * style.font, "color": style.soft, "va": "top", "textcoords": "offset points"}
-    axes.annotate("guessing", (sizes[0], CHANCE), (0, -0.25 * style.font), **chance)
+    at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+    axes.annotate("guessing", (1, CHANCE), (0, 0.2 * style.font), fontsize=0.75 * style.font, color=style.soft, **at)
     for point in found.points:
         seeds = [100 * accuracy for accuracy in point.accuracies]
         axes.plot([point.size] * len(seeds), seeds, "o", color=style.wrong, markersize=0.3 * style.font, zorder=3)
     axes.plot(sizes, means, "D-", color=style.exact, linewidth=2 * style.scale, markersize=0.4 * style.font, zorder=2)
     axes.set_xscale("log")
-    axes.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    named = _apart(sizes)
+    axes.set_xticks(named, [f"{size:,}" for size in named])
     axes.xaxis.set_minor_locator(NullLocator())
     axes.margins(x=0.06, y=0.12)
-    axes.set_title("accuracy, %")
-    axes.set_xlabel("training reviews, logarithmic")
-    _smaller(axes, style)
+    _name(axes, "accuracy, %", "training reviews, logarithmic", style)
 
 
 def _draw_seconds(axes: Axes, found: Size, style: Style) -> None:
@@ -94,15 +95,23 @@ def _draw_seconds(axes: Axes, found: Size, style: Style) -> None:
     axes.set_ylim(0, 1.12 * max(max(point.seconds) for point in found.points))
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
     axes.locator_params(axis="x", nbins=5)
-    axes.set_title("seconds, evaluations included")
-    axes.set_xlabel("training reviews")
-    _smaller(axes, style)
+    _name(axes, "seconds, evaluations included", "training reviews", style)
 
 
-def _smaller(axes: Axes, style: Style) -> None:
+def _apart(sizes: Sequence[int]) -> list[int]:
+    """The sizes whose numbers have room beside each other on a logarithmic axis; the largest is one of them."""
+    room = math.log(sizes[-1] / sizes[0]) / 8
+    named = [sizes[-1]]
+    for size in reversed(sizes[:-1]):
+        if math.log(named[-1] / size) >= room:
+            named.append(size)
+    return named
+
+
+def _name(axes: Axes, title: str, x: str, style: Style) -> None:
+    axes.set_title(title, fontsize=style.font)
+    axes.set_xlabel(x, fontsize=0.85 * style.font)
     axes.tick_params(labelsize=0.85 * style.font)
-    axes.xaxis.label.set_size(0.85 * style.font)
-    axes.title.set_size(style.font)
 
 
 def subtitle(found: Size) -> str:
@@ -110,8 +119,8 @@ def subtitle(found: Size) -> str:
     seeds = f"{found.seeds} seeds each" if found.seeds > 1 else "one seed each"
     epochs = f"{found.epochs} epoch{'' if found.epochs == 1 else 's'}"
     return (
-        f"{found.job}, {epochs}, {seeds}. Diamonds: mean accuracy, median seconds; dots: seeds;\n"
-        f"band: the 95 % interval that {found.eval_size:,} evaluation reviews leave."
+        f"{found.job}, {epochs}, {seeds}; diamonds: mean accuracy, median seconds;\n"
+        f"dots: seeds; band: the 95 % interval that {found.eval_size:,} evaluation reviews leave."
     )
 
 

@@ -18,7 +18,9 @@ from benchmarks.gotchas.sorted_slice import SLICE
 from benchmarks.gotchas.weights import WEIGHTS
 from shared.command import CONTEXT, debug_option
 from shared.config import option
+from shared.determinism import use_one_device
 from shared.errors import SameLoopError
+from shared.hub import go_offline_if_unreachable
 from shared.run import default_output_dir
 
 if TYPE_CHECKING:
@@ -99,11 +101,12 @@ def gotcha_command(name: str | None, preset: str, seeds: int, sizes: str, output
     if gotcha is None:
         print_list(console)
         return
+    use_one_device()
     if gotcha is not SIZE:
         print_gotcha(gotcha, gotcha.find(), console)
         return
     wanted = sizes_from(sizes)
-    size_config(preset, wanted)  # a wrong name is said at once
+    go_offline_if_unreachable(size_config(preset, wanted))
     folder = size_folder(output_dir or default_output_dir("gotcha", "size"))
     found = SIZE.find(preset, wanted, seeds)
     print_gotcha(SIZE, found, console)

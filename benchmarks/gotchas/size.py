@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.gotchas.base import Gotcha, interval, one_thread, quiet, range_text
-from shared.config import RunConfig, job_name
+from shared.config import RunConfig, job_name, option
 from shared.errors import SameLoopError
 from shared.files import write_json
 from shared.progress import announce
@@ -107,7 +107,7 @@ def sizes_from(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")]
     for part in parts:
         if not part.isdecimal() or int(part) < 2:
-            raise SameLoopError(f"--sizes {text}: {part!r} is no number of reviews; give for example 64,500,2000")
+            raise SameLoopError(f"--sizes {text}: {part!r} is no number from 2 on; give for example 64,500,2000")
     return tuple(sorted({int(part) for part in parts}))
 
 
@@ -135,9 +135,13 @@ def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS,
     config = size_config(preset, sizes).model_copy(update=dials)
     announce(f"training with {', '.join(map(str, sizes))} reviews, {seeds} seeds each")
     # Before anything is timed: what is loaded or tokenized on the way would count for the first.
-    with quiet():
-        tokenizer = load_tokenizer(config)
-        data = load_data(config, tokenizer)
+    try:
+        with quiet():
+            tokenizer = load_tokenizer(config)
+            data = load_data(config, tokenizer)
+    except SameLoopError as error:
+        # What the largest is called here.
+        raise SameLoopError(str(error).replace(option("train_size"), "--sizes")) from None
     points = []
     with one_thread():
         for size in sizes:
@@ -169,9 +173,15 @@ def size_folder(folder: Path) -> Path:
     """A folder to write to.
 
     Raises:
-        SameLoopError: it holds something that is not this lesson's.
+        SameLoopError: it holds something that is not this lesson's, or cannot be read.
     """
-    if folder.exists() and (not folder.is_dir() or any(not each.name.startswith("size") for each in folder.iterdir())):
+    try:
+        holds = [each.name for each in folder.iterdir()]
+    except FileNotFoundError:
+        return folder
+    except OSError as error:
+        raise SameLoopError(f"--output-dir {folder}: {error.strerror}; name another folder") from None
+    if any(not name.startswith(Path(SIZE_FILE).stem) for name in holds):
         raise SameLoopError(f"--output-dir {folder}: it holds something else; name a new or empty folder")
     return folder
 

@@ -157,6 +157,6 @@ SLICE = Gotcha(
     "instead.",
     find,
     show,
-    "Count the classes of a slice before you train on it: an accuracy of 100 % is the sign of one class, not of a good "
-    "model.",
+    "Count the classes of a slice before you train on it: an accuracy of 100 % is the sign of one class, not of a "
+    "good model.",
 )

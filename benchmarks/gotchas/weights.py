@@ -141,8 +141,8 @@ def show(found: Found, console: Console) -> None:
 WEIGHTS = Gotcha(
     "weights",
     "the notice that some weights are new",
-    "The warning that some weights are newly initialized is no cause for worry: the pretrained head is thrown away, and "
-    "a new one takes its place.",
+    "The warning that some weights are newly initialized is no cause for worry: the pretrained head is thrown away, "
+    "and a new one takes its place.",
     find,
     show,
     "Ignore the notice once, because the next thing is training; if it names a layer of the body, or comes when you "
