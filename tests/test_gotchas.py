@@ -412,6 +412,13 @@ def test_a_smaller_slice_is_the_beginning_of_a_larger_and_all_are_evaluated_alik
     assert [point.accuracies for point in dial.points] == [[0.5, 0.6], [0.5, 0.6]]
 
 
+def test_a_single_seed_has_no_spread() -> None:
+    dial = Size("a model on reviews", [Point(64, [1.0], [0.5])], 1, 100, {}, {})
+    printed = _printed("size", dial)
+    assert "1 epoch, 1 seed each" in printed
+    assert next(line for line in printed.splitlines() if " 64 │" in line).split("│")[4].strip() == "-"
+
+
 def test_sizes_are_sorted_and_each_is_trained_once() -> None:
     assert sizes_from("500, 64,500") == (64, 500)
 

@@ -133,7 +133,7 @@ def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS,
     from shared.run import environment
 
     config = size_config(preset, sizes).model_copy(update=dials)
-    announce(f"training with {', '.join(map(str, sizes))} reviews, {seeds} seeds each")
+    announce(f"training with {', '.join(map(str, sizes))} reviews, {_counted(seeds, 'seed')} each")
     # Before anything is timed: what is loaded or tokenized on the way would count for the first.
     try:
         with quiet():
@@ -229,12 +229,15 @@ def read_size(folder: Path) -> Size:
         ) from None
 
 
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def show(found: Size, console: Console) -> None:
     """A row per size: seconds, accuracy, the seeds' spread, and the evaluation's own interval."""
     from rich.table import Table
 
-    seeds = f"{found.seeds} seed{'' if found.seeds == 1 else 's'}"
-    epochs = f"{found.epochs} epoch{'' if found.epochs == 1 else 's'}"
+    epochs, seeds = _counted(found.epochs, "epoch"), _counted(found.seeds, "seed")
     table = Table(title=f"{found.job}, {epochs}, {seeds} each", title_justify="left")
     for heading in ("reviews", "seconds", "accuracy", "seeds differ by", "95 % interval"):
         table.add_column(heading, justify="right")
@@ -244,7 +247,8 @@ def show(found: Size, console: Console) -> None:
             f"{point.size:,}",
             f"{seconds:.1f}",
             f"{point.accuracy:.1%}",
-            f"± {100 * point.spread:.1f}",
+            # Of a single seed nothing is known about others.
+            f"± {100 * point.spread:.1f}" if found.seeds > 1 else "-",
             range_text(low, high),
         )
     console.print(table)
