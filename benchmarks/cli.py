@@ -16,6 +16,7 @@ from benchmarks.compare import compare
 from benchmarks.gallery.ladder import DIALS as LADDER_DIALS
 from benchmarks.gallery.ladder import RUNGS
 from benchmarks.gallery.show import break_command, exercise_command
+from benchmarks.gotchas.command import gotcha_command
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.config import RunConfig, option
@@ -86,7 +87,7 @@ sameloop.add_command(
     )
 )
 for command in (
-    *(manual_command, trainer_command, break_command, exercise_command),
+    *(manual_command, trainer_command, break_command, exercise_command, gotcha_command),
     *(check_command(), start_command(), autograder_command()),
 ):
     sameloop.add_command(command)

@@ -29,6 +29,7 @@ FOLDER_KINDS = {
     "break": "benchmarks.charts.gallery",
     "confusion": "benchmarks.charts.confusion",
     "dials": "benchmarks.charts.dials",
+    "size": "benchmarks.charts.size",
 }
 STYLE_NAMES = ("slide", "paper", "dark")
 FORMATS = ("png", "svg", "pdf")

@@ -248,20 +248,20 @@ def _train(page: Page, config: RunConfig) -> Run:
             started = time.perf_counter()
             returned = train(model, tokenizer, train_dataset, eval_dataset, config)
             seconds = time.perf_counter() - started
-    accuracy, loss = _worth(model, tokenizer, eval_dataset)
+    accuracy, loss = worth(model, tokenizer, eval_dataset)
     last = returned[-1]
     return Run(last["eval_accuracy"], last["eval_loss"], accuracy, loss, seconds, growth[0])
 
 
-def _worth(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
-    """A model's accuracy and mean loss over a slice, evaluated rightly."""
+def worth(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
+    """A model's accuracy and mean loss over a slice, evaluated rightly, on the CPU wherever it was trained."""
     import torch
     from torch.utils.data import DataLoader
     from transformers import DataCollatorWithPadding
 
     for module in model.modules():
         module.__dict__.pop("forward", None)  # what a mistake has put in a layer's place
-    model.float().eval()
+    model.cpu().float().eval()
     losses, right = [], []
     with torch.no_grad():
         for batch in DataLoader(dataset, 64, collate_fn=DataCollatorWithPadding(tokenizer)):

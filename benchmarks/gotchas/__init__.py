@@ -1,0 +1,1 @@
+"""What the fine-tuning tutorial warns of, or should: each of its gotchas, run on real reviews."""

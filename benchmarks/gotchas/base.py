@@ -1,0 +1,171 @@
+"""What the gotchas share: how one is described, and small helpers to run them."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+from shared.config import RunConfig
+
+if TYPE_CHECKING:
+    import datasets
+    from rich.console import Console
+
+
+class Gotcha(NamedTuple):
+    """One gotcha.
+
+    Attributes:
+        name: what `sameloop gotcha` calls it.
+        title: in one line.
+        tutorial: what the tutorial says about it, in our words.
+        find: runs it and returns what was found; its parameters make it smaller or larger.
+        show: prints what was found.
+        lesson: the sentence to take home.
+    """
+
+    name: str
+    title: str
+    tutorial: str
+    find: Callable[..., Any]
+    show: Callable[[Any, Console], None]
+    lesson: str
+
+
+def attempt(action: Callable[[], Any]) -> str | None:
+    """Do what may be refused, and return the refusal as Python prints it, `ValueError: ...`; None if it is done."""
+    try:
+        action()
+    except Exception as error:  # whatever a release raises is what is to be shown
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep to themselves what loaders and `Trainer` print, and transformers' notices and bars, for what is inside."""
+    from transformers.utils import logging
+
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    try:
+        with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
+            yield
+    finally:
+        logging.set_verbosity(verbosity)
+        (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: the tiny model is no faster on two, and much slower where another program wants one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def tokenized(rows: datasets.Dataset, tokenizer: Any, max_length: int, batched: bool = True) -> datasets.Dataset:
+    """The tutorial's `dataset.map(tokenize, batched=True)`, done afresh every time and kept in memory.
+
+    Args:
+        rows: columns `text` and `label`.
+        tokenizer: as `load_tokenizer` gives it.
+        max_length: tokens that a review is cut to.
+        batched: whether `tokenize` gets 1,000 reviews at a time, or one.
+    """
+
+    def tokenize(batch: dict) -> dict:
+        return tokenizer(batch["text"], truncation=True, max_length=max_length)
+
+    # A random fingerprint, because `datasets` would look in its cache for one that it knows.
+    return rows.map(
+        tokenize,
+        batched=batched,
+        remove_columns=["text"],
+        keep_in_memory=True,
+        load_from_cache_file=False,
+        new_fingerprint=uuid4().hex,
+    )
+
+
+def make_trainer(model: Any, tokenizer: Any, train_dataset: Any, /, **arguments: Any) -> Any:
+    """A `Trainer` that trains for two steps, saves nothing and reports to nobody; for a try.
+
+    Args:
+        model, tokenizer, train_dataset: as `Trainer` takes them.
+        arguments: `Trainer`'s own, besides.
+
+    Raises:
+        Exception: what `Trainer` raises.
+    """
+    from transformers import DataCollatorWithPadding, Trainer
+
+    collator = DataCollatorWithPadding(tokenizer)
+    return Trainer(
+        model=model, args=make_arguments(), train_dataset=train_dataset, data_collator=collator, **arguments
+    )
+
+
+def make_arguments(**arguments: Any) -> Any:
+    """The `TrainingArguments` of such a try, and these besides.
+
+    Raises:
+        Exception: what `TrainingArguments` raises.
+    """
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        # A folder that is there already, so that none is made; nothing is written to it.
+        output_dir=tempfile.gettempdir(),
+        max_steps=2,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        **arguments,
+    )
+
+
+def tiny_job(**dials: Any) -> tuple[Any, Any, Any]:
+    """The tiny model, its tokenizer, and its training slice of Rotten Tomatoes snippets.
+
+    Returns:
+        model, tokenizer, dataset with `input_ids`, `attention_mask` and `labels`.
+    """
+    import torch
+
+    from shared.data import load_data
+    from shared.model import load_model, load_tokenizer
+
+    config = RunConfig.build("tiny", **dials)
+    tokenizer = load_tokenizer(config)
+    data = load_data(config, tokenizer)
+    torch.manual_seed(config.seed)
+    return load_model(config, data.labels), tokenizer, data.train_dataset
+
+
+def interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share that was counted on so many reviews.
+
+    Wilson's, which stays between 0 and 1: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical
+    Inference", Journal of the American Statistical Association 22, 209-212; z is the normal distribution's 97.5 %.
+    """
+    z = 1.959964
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def range_text(low: float, high: float) -> str:
+    """`46.0 to 59.8 %`."""
+    return f"{100 * low:.1f} to {100 * high:.1f} %"

@@ -1,0 +1,166 @@
+"""The GPU that must be turned on: what is here, what a step takes, and the two lines that use it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.gotchas.base import Gotcha, attempt, make_trainer, quiet
+from shared.config import RunConfig, job_name
+from shared.progress import announce
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Found:
+    """What torch finds here, and what it takes.
+
+    Attributes:
+        torch: its version.
+        cuda_is_available: what `torch.cuda.is_available()` says.
+        device: what torch would train on: `cpu`, `cuda`, `mps`.
+        doctor: what `sameloop doctor` says of the device.
+        loaded_on: where `from_pretrained` leaves the model.
+        trainer_device: where `Trainer` has put it, with no line about it.
+        forgotten: what the model says to a batch that was left on the CPU, once it is on the GPU; None: no GPU.
+        job: what a step trains on what.
+        steps: of the whole job.
+        seconds: of each step that was timed, by device.
+    """
+
+    torch: str
+    cuda_is_available: bool
+    device: str
+    doctor: str
+    loaded_on: str
+    trainer_device: str
+    forgotten: str | None
+    job: str
+    steps: int
+    seconds: dict[str, list[float]]
+
+    @property
+    def has_gpu(self) -> bool:
+        return self.device != "cpu"
+
+
+def find(preset: str = "quick", steps: int = 3) -> Found:
+    """Look for a GPU, see what `Trainer` does with it, and time a few steps on each device that is here.
+
+    Args:
+        preset: whose job the steps are of.
+        steps: how many are timed, after one that is not.
+    """
+    announce("importing torch")
+    import torch
+
+    from benchmarks.doctor import device_findings
+    from shared.data import load_data
+    from shared.model import load_model, load_tokenizer
+
+    config = RunConfig.build(preset)
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    device = accelerator.type if accelerator is not None else "cpu"
+    doctor = next(finding.detail for finding in device_findings() if finding.subject == "device")
+    announce(f"timing {steps} steps of `{preset}` on each device that is here")
+    with quiet():
+        tokenizer = load_tokenizer(config)
+        data = load_data(config, tokenizer)
+        model = load_model(config, data.labels)
+        loaded_on = model.device.type
+        batches = _batches(data.train_dataset, tokenizer, config, steps + 1)
+        seconds = {name: _timed(model, batches, name) for name in dict.fromkeys(("cpu", device))}
+        forgotten = None
+        if device != "cpu":
+            cpu_batch = batches[0].to("cpu")
+            forgotten = attempt(lambda: model.to(device)(**cpu_batch))
+            model.to("cpu")
+        trainer_device = make_trainer(model, tokenizer, data.train_dataset).model.device.type
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Found(
+        torch.__version__,
+        torch.cuda.is_available(),
+        device,
+        doctor,
+        loaded_on,
+        trainer_device,
+        forgotten,
+        job_name(config, parameters),
+        config.total_steps(),
+        seconds,
+    )
+
+
+def _batches(dataset: Any, tokenizer: Any, config: RunConfig, count: int) -> list[Any]:
+    """The first batches of a slice, padded."""
+    from transformers import DataCollatorWithPadding
+
+    pad, size = DataCollatorWithPadding(tokenizer), config.per_device_train_batch_size
+    firsts = range(0, min(count * size, len(dataset)), size)
+    return [pad([dataset[row] for row in range(first, min(first + size, len(dataset)))]) for first in firsts]
+
+
+def _timed(model: Any, batches: list[Any], device: str) -> list[float]:
+    """Seconds of each training step but the first, which has memory to get."""
+    import torch
+
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, fused=True)
+    seconds = []
+    for batch in batches:
+        started = time.perf_counter()
+        model(**batch.to(device)).loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        if device != "cpu":
+            torch.accelerator.synchronize()
+        seconds.append(time.perf_counter() - started)
+    return seconds[1:]
+
+
+def show(found: Found, console: Console) -> None:
+    """What is here, what a step takes on it, and who moves what."""
+    from rich.text import Text
+
+    console.print(f"torch {found.torch}: torch.cuda.is_available() is {found.cuda_is_available}")
+    if found.has_gpu:
+        console.print(Text(f"there is a GPU here: torch calls it {found.device}", "green"))
+    else:
+        console.print(Text("there is no GPU here: all that follows was done on the CPU", "yellow"))
+    console.print(Text(f"sameloop doctor: {found.doctor}"))
+    console.print("in Colab: Runtime > Change runtime type > a GPU, before the first cell: it starts the machine anew")
+    console.print()
+    for device, seconds in found.seconds.items():
+        middle = statistics.median(seconds)
+        spread = f"{min(seconds):.3g} to {max(seconds):.3g}"
+        count = f"{len(seconds)} step{'' if len(seconds) == 1 else 's'}"
+        console.print(
+            f"a step on {device}: {middle:.3g} s (median of {count}, {spread}); so {found.steps} steps of "
+            f"{found.job} take about {middle * found.steps:.0f} s"
+        )
+    if found.has_gpu:
+        cpu, gpu = (statistics.median(found.seconds[name]) for name in ("cpu", found.device))
+        console.print(f"the CPU takes {cpu / gpu:.1f} times as long")
+    console.print()
+    console.print(f"from_pretrained leaves the model on {found.loaded_on}. By hand it takes two lines:")
+    console.print(Text("  model.to(device)  # once\n  batch.to(device)  # every batch", "bold"))
+    if found.forgotten:
+        console.print("the first without the second:")
+        console.print(Text(f"  {found.forgotten}", "red"))
+    console.print("without both nothing fails: it trains on the CPU, and is slow")
+    console.print(f"Trainer, with no line about it, has put the model on {found.trainer_device}")
+
+
+GPU = Gotcha(
+    "gpu",
+    "the GPU must be turned on",
+    "On a GPU it takes minutes, on a CPU hours. Trainer finds the GPU by itself; by hand you move the model and every "
+    "batch to it.",
+    find,
+    show,
+    "Print torch.cuda.is_available() first: a GPU that is off is no error, only slow.",
+)

@@ -1,0 +1,127 @@
+"""`map(tokenize, batched=True)` against one review at a time."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.gotchas.base import Gotcha, quiet, tokenized
+from shared.config import RunConfig
+from shared.progress import announce
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Found:
+    """Both ways, timed in turn.
+
+    Attributes:
+        reviews, max_length: how many, and how many tokens each is cut to.
+        is_fast: whether the tokenizer is one of the fast ones, which take many texts at once.
+        batched, one_by_one: seconds, pair by pair.
+        batched_work, one_by_one_work: the same of the processor, all threads added up.
+        equal: whether both gave the same tokens, in every pair.
+        tokens: how many, without padding.
+    """
+
+    reviews: int
+    max_length: int
+    is_fast: bool
+    batched: list[float]
+    one_by_one: list[float]
+    batched_work: list[float]
+    one_by_one_work: list[float]
+    equal: bool
+    tokens: int
+
+    @property
+    def factors(self) -> list[float]:
+        """How many times as long it takes one by one, pair by pair."""
+        return [slow / fast for fast, slow in zip(self.batched, self.one_by_one, strict=True)]
+
+    @property
+    def factor(self) -> float:
+        """The median of the pairs."""
+        return statistics.median(self.factors)
+
+
+def find(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> Found:
+    """Tokenize the same IMDB reviews in both ways, in turn, nothing read from a cache.
+
+    Args:
+        reviews: how many.
+        pairs: how often each way.
+        max_length: tokens that a review is cut to.
+    """
+    from shared.data import load_slices
+    from shared.model import load_tokenizer
+
+    config = RunConfig.build("quick", train_size=reviews, eval_size=1, max_length=max_length)
+    announce(f"tokenizing {reviews:,} IMDB reviews, {pairs} times each way")
+    with quiet():
+        tokenizer = load_tokenizer(config)
+        rows = load_slices(config).train
+        seconds: dict[bool, list[float]] = {True: [], False: []}
+        work: dict[bool, list[float]] = {True: [], False: []}
+        equal = True
+        for pair in range(pairs):
+            made = {}
+            # Every other pair the other way round: neither always finds the machine as the other has left it.
+            for batched in (True, False) if pair % 2 == 0 else (False, True):
+                started, worked = time.perf_counter(), time.process_time()
+                made[batched] = tokenized(rows, tokenizer, max_length, batched)
+                seconds[batched].append(time.perf_counter() - started)
+                work[batched].append(time.process_time() - worked)
+            equal = equal and made[True].to_dict() == made[False].to_dict()
+    tokens = sum(map(len, made[True]["input_ids"]))
+    return Found(
+        reviews,
+        max_length,
+        tokenizer.is_fast,
+        seconds[True],
+        seconds[False],
+        work[True],
+        work[False],
+        equal,
+        tokens,
+    )
+
+
+def show(found: Found, console: Console) -> None:
+    """Both times, the factor, and whether the tokens are the same."""
+    from rich.table import Table
+
+    kind = "fast" if found.is_fast else "slow"
+    pairs = f"{len(found.factors)} pair{'' if len(found.factors) == 1 else 's'}"
+    console.print(f"{found.reviews:,} IMDB reviews, at most {found.max_length} tokens, {kind} tokenizer, {pairs}")
+    table = Table()
+    table.add_column("tokenize gets")
+    for heading in ("seconds", "of the processor", "reviews a second"):
+        table.add_column(heading, justify="right")
+    for what, seconds, work in (
+        ("1,000 reviews at a time", found.batched, found.batched_work),
+        ("one review at a time", found.one_by_one, found.one_by_one_work),
+    ):
+        middle = statistics.median(seconds)
+        table.add_row(what, f"{middle:.2f}", f"{statistics.median(work):.2f}", f"{found.reviews / middle:,.0f}")
+    console.print(table)
+    spread = f"{min(found.factors):.2f} to {max(found.factors):.2f}"
+    console.print(f"one by one takes {found.factor:.2f} times as long (median of the pairs; they range from {spread})")
+    same = "the same" if found.equal else "NOT the same"
+    console.print("medians; a fast tokenizer spreads 1,000 reviews over the cores, so other programs can slow it down")
+    console.print(f"the tokens are {same}: ids, masks and labels of every review, {found.tokens:,} tokens")
+
+
+MAPPING = Gotcha(
+    "map",
+    "dataset.map(tokenize, batched=True), or one review at a time",
+    "Tokenize with dataset.map(tokenize, batched=True): it is much faster.",
+    find,
+    show,
+    "batched=True changes the time and never the tokens; by how much depends on the reviews' length and on the "
+    "machine, so measure before you believe a factor.",
+)

@@ -1,0 +1,269 @@
+"""The size dial: what more training reviews cost in time, and what they bring in accuracy."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.gotchas.base import Gotcha, interval, one_thread, quiet, range_text
+from shared.config import RunConfig, job_name, option
+from shared.errors import SameLoopError
+from shared.files import write_json
+from shared.progress import announce
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+SCHEMA = 1
+SIZE_FILE, PICTURE = "size.json", "size.png"
+SIZES = (64, 125, 250, 500, 1000, 2000)
+SEEDS = 3
+# In two epochs the tiny model learns nothing from 1,000 snippets, in four it does; and 1,000 to evaluate on, because
+# the interval of 500 is wider than most steps of the curve.
+LONGER: dict[str, Any] = {"num_train_epochs": 4, "eval_size": 1000}
+
+
+@dataclass(frozen=True)
+class Point:
+    """All trainings with one size.
+
+    Attributes:
+        size: training reviews.
+        seconds: of training with its evaluations, seed by seed.
+        accuracies: after the last epoch, seed by seed.
+    """
+
+    size: int
+    seconds: list[float]
+    accuracies: list[float]
+
+    @property
+    def accuracy(self) -> float:
+        """The mean of the seeds."""
+        return statistics.fmean(self.accuracies)
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the seeds; 0 for a single one."""
+        return statistics.stdev(self.accuracies) if len(self.accuracies) > 1 else 0.0
+
+
+@dataclass(frozen=True)
+class Size:
+    """The dial, turned.
+
+    Attributes:
+        job: what was trained on what.
+        points: smallest first.
+        epochs: of each training; each ends with an evaluation.
+        eval_size: how many reviews the accuracy is counted on, the same ones for every point.
+        config: the dials of the largest, its seed 0.
+        environment: versions and device, as a record's header has them.
+    """
+
+    job: str
+    points: list[Point]
+    epochs: int
+    eval_size: int
+    config: dict[str, Any]
+    environment: dict[str, Any]
+
+    def interval(self, point: Point) -> tuple[float, float]:
+        """The 95 % interval of a point's mean accuracy: the evaluation's reviews are a sample, too."""
+        return interval(point.accuracy, self.eval_size)
+
+    @property
+    def seeds(self) -> int:
+        return len(self.points[0].seconds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The content of `size.json`."""
+        return {"schema": SCHEMA, **asdict(self)}
+
+
+def size_config(preset: str, sizes: Sequence[int]) -> RunConfig:
+    """The dials of the largest training.
+
+    Raises:
+        SameLoopError: as `RunConfig.build`.
+    """
+    from benchmarks.gallery.costs import AS_MINIMAL, FOR_TINY
+
+    dials = {**AS_MINIMAL, **({**FOR_TINY, **LONGER} if preset == "tiny" else {})}
+    return RunConfig.build(preset, **{**dials, "train_size": max(sizes), "seed": 0})
+
+
+def sizes_from(text: str) -> tuple[int, ...]:
+    """What `--sizes` asks for, smallest first, each once.
+
+    Raises:
+        SameLoopError: something in it is no number of reviews.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    for part in parts:
+        if not part.isdecimal() or int(part) < 2:
+            raise SameLoopError(f"--sizes {text}: {part!r} is no number from 2 on; give for example 64,500,2000")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS, **dials: Any) -> Size:
+    """Train the minimal page's loop with every size and every seed.
+
+    A smaller slice is the beginning of a larger one; all are evaluated on the same reviews.
+
+    Args:
+        preset: whose model and reviews.
+        sizes: training reviews.
+        seeds: how many trainings of each size, seeded from 0.
+        dials: others than the preset's.
+
+    Raises:
+        SameLoopError: a dial is wrong, or there are not so many reviews.
+    """
+    import torch
+
+    from manual_loop.minimal import train
+    from shared.data import load_data
+    from shared.model import load_model, load_tokenizer
+    from shared.run import environment
+
+    config = size_config(preset, sizes).model_copy(update=dials)
+    announce(f"training with {', '.join(map(str, sizes))} reviews, {_counted(seeds, 'seed')} each")
+    # Before anything is timed: what is loaded or tokenized on the way would count for the first.
+    try:
+        with quiet():
+            tokenizer = load_tokenizer(config)
+            data = load_data(config, tokenizer)
+    except SameLoopError as error:
+        # What the largest is called here.
+        raise SameLoopError(str(error).replace(option("train_size"), "--sizes")) from None
+    points = []
+    with one_thread():
+        for size in sizes:
+            train_dataset = data.train_dataset.select(range(size))
+            seconds, accuracies = [], []
+            for seed in range(seeds):
+                with quiet():
+                    torch.manual_seed(seed)
+                    model = load_model(config, data.labels)
+                    started = time.perf_counter()
+                    own = config.model_copy(update={"train_size": size, "seed": seed})
+                    evaluations = train(model, tokenizer, train_dataset, data.eval_dataset, own)
+                seconds.append(time.perf_counter() - started)
+                accuracies.append(evaluations[-1]["eval_accuracy"])
+            points.append(Point(size, seconds, accuracies))
+            announce(f"{size:,} reviews: {statistics.median(seconds):.1f} s, {points[-1].accuracy:.1%}")
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        return Size(
+            job_name(config, parameters),
+            points,
+            int(config.num_train_epochs),
+            config.eval_size,
+            config.model_dump(),
+            environment(),
+        )
+
+
+def size_folder(folder: Path) -> Path:
+    """A folder to write to.
+
+    Raises:
+        SameLoopError: it holds something that is not this lesson's, or cannot be read.
+    """
+    try:
+        holds = [each.name for each in folder.iterdir()]
+    except FileNotFoundError:
+        return folder
+    except OSError as error:
+        raise SameLoopError(f"--output-dir {folder}: {error.strerror}; name another folder") from None
+    if any(not name.startswith(Path(SIZE_FILE).stem) for name in holds):
+        raise SameLoopError(f"--output-dir {folder}: it holds something else; name a new or empty folder")
+    return folder
+
+
+def keep(found: Size, folder: Path) -> Path:
+    """Leave `size.json`, and the picture with its text, in a folder that is made if absent; returns the picture.
+
+    Raises:
+        SameLoopError: it cannot be written.
+    """
+    from benchmarks.charts.size import draw_size
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / SIZE_FILE, found.as_dict())
+        return draw_size(found, folder / PICTURE)
+    except OSError as error:
+        raise SameLoopError(
+            f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder"
+        ) from None
+
+
+def read_size(folder: Path) -> Size:
+    """What `keep` has left.
+
+    Raises:
+        SameLoopError: there is none, or the file is damaged or of another version.
+    """
+    path = folder / SIZE_FILE
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.pop("schema") != SCHEMA:
+            raise ValueError
+        found = Size(**{**content, "points": [Point(**point) for point in content["points"]]})
+        # What a chart needs is there and has its type.
+        [(found.interval(point), statistics.median(point.seconds)) for point in found.points]
+        if not found.points:
+            raise ValueError
+        return found
+    except OSError:
+        raise SameLoopError(f"{folder}: there is no {SIZE_FILE}; `sameloop gotcha size` makes one") from None
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
+        raise SameLoopError(
+            f"{path} is damaged or another version's: run `sameloop gotcha size` again to a new --output-dir"
+        ) from None
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def show(found: Size, console: Console) -> None:
+    """A row per size: seconds, accuracy, the seeds' spread, and the evaluation's own interval."""
+    from rich.table import Table
+
+    epochs, seeds = _counted(found.epochs, "epoch"), _counted(found.seeds, "seed")
+    table = Table(title=f"{found.job}, {epochs}, {seeds} each", title_justify="left")
+    for heading in ("reviews", "seconds", "accuracy", "seeds differ by", "95 % interval"):
+        table.add_column(heading, justify="right")
+    for point in found.points:
+        seconds, (low, high) = statistics.median(point.seconds), found.interval(point)
+        table.add_row(
+            f"{point.size:,}",
+            f"{seconds:.1f}",
+            f"{point.accuracy:.1%}",
+            # Of a single seed nothing is known about others.
+            f"± {100 * point.spread:.1f}" if found.seeds > 1 else "-",
+            range_text(low, high),
+        )
+    console.print(table)
+    console.print(
+        f"seconds: of training with its evaluations, median; accuracy: mean of the seeds, ± their standard deviation "
+        f"in points; interval: what {found.eval_size:,} evaluation reviews leave open (Wilson)"
+    )
+
+
+SIZE = Gotcha(
+    "size",
+    "the size dial: time and accuracy against the number of training reviews",
+    "Take a smaller subset of the dataset to fine-tune on: it takes less time.",
+    find,
+    show,
+    "Time grows with the reviews in a straight line and accuracy does not; a gain within the interval, or within what "
+    "the seeds do, is none.",
+)

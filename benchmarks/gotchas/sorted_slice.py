@@ -1,0 +1,162 @@
+"""A slice of a set that is sorted by label: one class, and an accuracy that means nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.gotchas.base import Gotcha, one_thread, quiet, tokenized
+from shared.config import RunConfig
+from shared.progress import announce
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# The tiny model learns something from 2,000 of them in a few seconds.
+DIALS: dict[str, Any] = {
+    "dataset": "embedded",
+    "max_length": 64,
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 64,
+    "learning_rate": 3e-3,
+    "num_train_epochs": 2,
+    "max_grad_norm": 1.0,
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One loop, trained on a slice of the sorted set and on a slice of the shuffled one.
+
+    Attributes:
+        size, evaluated: how many reviews are trained on, and how many each evaluation has.
+        sliced, shuffled: how many of each class are in the first `size` reviews, before and after the shuffle.
+        accuracy_on_sliced, accuracy_on_balanced: of the model trained on the first `size` reviews as they come, on
+            the reviews right after them and on as many of each class.
+        accuracy_of_shuffled: of the model trained on the shuffled slice, on the same balanced reviews.
+    """
+
+    size: int
+    evaluated: int
+    sliced: dict[str, int]
+    shuffled: dict[str, int]
+    accuracy_on_sliced: float
+    accuracy_on_balanced: float
+    accuracy_of_shuffled: float
+
+
+def find(size: int = 2000, evaluated: int = 500) -> Found:
+    """Train the tiny model on `train[:size]` of IMDB, in the order of the Hub, and on the same of its shuffle.
+
+    Args:
+        size: how many reviews to train on.
+        evaluated: how many to evaluate on, half of them of each class; none of them is trained on.
+    """
+    import numpy as np
+
+    from shared.data import load_splits
+    from shared.model import load_tokenizer
+
+    config = RunConfig.build("tiny", **DIALS, train_size=size, eval_size=evaluated)
+    announce(f"training on {size:,} IMDB reviews as they come, and on {size:,} shuffled ones")
+    with quiet(), one_thread():
+        tokenizer = load_tokenizer(config)
+        rows = load_splits(config)["train"]().rows
+        names = rows.features["label"].names
+        labels = np.array(rows["label"])
+        order = np.random.default_rng(config.slice_seed).permutation(len(rows))
+        # Neither model has seen them: behind the shuffled slice, and not in the sorted one.
+        unseen = [row for row in order[size:].tolist() if row >= size]
+        balanced = [row for number in (0, 1) for row in _of_class(unseen, labels, number, evaluated // 2)]
+        slices = {
+            "sliced": range(size),
+            "after": range(size, size + len(balanced)),
+            "shuffled": order[:size].tolist(),
+            "balanced": balanced,
+        }
+        datasets = {
+            name: tokenized(rows.select(chosen, keep_in_memory=True), tokenizer, config.max_length).rename_column(
+                "label", "labels"
+            )
+            for name, chosen in slices.items()
+        }
+        on_sliced, on_balanced = _train(config, tokenizer, names, datasets["sliced"], datasets, ("after", "balanced"))
+        (of_shuffled,) = _train(config, tokenizer, names, datasets["shuffled"], datasets, ("balanced",))
+
+    def counted(chosen: Sequence[int]) -> dict[str, int]:
+        return {name: int((labels[list(chosen)] == number).sum()) for number, name in enumerate(names)}
+
+    return Found(
+        size,
+        len(balanced),
+        counted(slices["sliced"]),
+        counted(slices["shuffled"]),
+        on_sliced,
+        on_balanced,
+        of_shuffled,
+    )
+
+
+def _of_class(rows: Sequence[int], labels: Any, number: int, count: int) -> list[int]:
+    return [row for row in rows if labels[row] == number][:count]
+
+
+def _train(
+    config: RunConfig,
+    tokenizer: Any,
+    names: Sequence[str],
+    train_dataset: Any,
+    datasets: dict[str, Any],
+    evaluated_on: Sequence[str],
+) -> list[float]:
+    """Train the minimal page's loop on a slice, and return the accuracy on each of the others."""
+    import torch
+
+    from benchmarks.gallery.costs import worth
+    from manual_loop.minimal import train
+    from shared.model import load_model
+
+    torch.manual_seed(config.seed)
+    model = load_model(config, names)
+    train(model, tokenizer, train_dataset, datasets[evaluated_on[0]], config)
+    return [worth(model, tokenizer, datasets[name])[0] for name in evaluated_on]
+
+
+def show(found: Found, console: Console) -> None:
+    """The classes of both slices, and what the models are worth."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=f"the first {found.size:,} of IMDB's 25,000 training reviews", title_justify="left")
+    table.add_column("slice")
+    for name in found.sliced:
+        table.add_column(name, justify="right")
+    # Text, or rich would take what is in brackets for a style.
+    table.add_row(Text(f'split="train[:{found.size}]"'), *(f"{count:,}" for count in found.sliced.values()))
+    table.add_row(
+        Text(f"shuffle(seed=0).select(range({found.size}))"), *(f"{count:,}" for count in found.shuffled.values())
+    )
+    console.print(table)
+    evaluated = f"accuracy on {found.evaluated} others"
+    table = Table(title=f"{evaluated}, after two epochs of the same loop", title_justify="left")
+    table.add_column("trained on")
+    table.add_column("evaluated on")
+    table.add_column("accuracy", justify="right")
+    table.add_row("the sorted slice", "the next of the sorted set", f"{found.accuracy_on_sliced:.1%}")
+    table.add_row("the sorted slice", "as many of each class", f"{found.accuracy_on_balanced:.1%}")
+    table.add_row("the shuffled slice", "as many of each class", f"{found.accuracy_of_shuffled:.1%}")
+    console.print(table)
+    console.print("the model is tiny and begins with random weights; the loop is manual_loop/minimal.py")
+
+
+SLICE = Gotcha(
+    "slice",
+    "a slice of a sorted set has one class only",
+    'Shuffle, then select: dataset.shuffle(seed=42).select(range(1000)). Many a copy takes split="train[:1000]" '
+    "instead.",
+    find,
+    show,
+    "Count the classes of a slice before you train on it: an accuracy of 100 % is the sign of one class, not of a "
+    "good model.",
+)

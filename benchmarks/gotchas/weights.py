@@ -1,0 +1,150 @@
+"""The notice about new weights: what it says, which weights they are, and what the model is worth with them."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benchmarks.gotchas.base import Gotcha, interval, one_thread, quiet, range_text, tokenized
+from shared.config import RunConfig, job_name
+from shared.progress import announce
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class Found:
+    """The notice, and the model before any training.
+
+    Attributes:
+        version: of transformers.
+        job: which model, on which reviews.
+        notice: the lines that the release prints, joined; empty if it prints none.
+        new: the new parameters by name, with how many numbers each has.
+        of_body: how many of the checkpoint's parameters are new; must be 0.
+        parameters: how many numbers the model has.
+        reviews: how many it was asked about.
+        accuracy: its share of right answers.
+    """
+
+    version: str
+    job: str
+    notice: str
+    new: dict[str, int]
+    of_body: int
+    parameters: int
+    reviews: int
+    accuracy: float
+
+    @property
+    def share(self) -> float:
+        """The new numbers' share of the model."""
+        return sum(self.new.values()) / self.parameters
+
+
+def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> Found:
+    """Load a pretrained body with a new head, as the tutorial does, and evaluate it before it is trained.
+
+    Args:
+        model: `embedded` or `embedded-tiny`.
+        reviews: how many to evaluate on.
+        max_length: tokens that a review is cut to.
+    """
+    import torch
+    import transformers
+
+    from benchmarks.gallery.costs import worth
+    from shared import embedded
+    from shared.data import load_slices
+    from shared.model import load_tokenizer
+
+    config = RunConfig.build("quick", model=model, eval_size=reviews, max_length=max_length)
+    announce(f"loading the model, and asking it about {reviews} IMDB reviews")
+    with quiet(), one_thread():
+        tokenizer = load_tokenizer(config)
+        dataset = tokenized(load_slices(config).eval, tokenizer, max_length).rename_column("label", "labels")
+        torch.manual_seed(config.seed)
+        with _notices() as lines:
+            loaded, info = transformers.AutoModelForSequenceClassification.from_pretrained(
+                embedded.checkpoint(model), num_labels=2, output_loading_info=True
+            )
+        accuracy, _ = worth(loaded, tokenizer, dataset)
+    sizes = {name: parameter.numel() for name, parameter in loaded.named_parameters()}
+    new = {name: sizes[name] for name in sizes if name in info["missing_keys"]}
+    prefix = f"{loaded.base_model_prefix}."
+    return Found(
+        transformers.__version__,
+        job_name(config, sum(sizes.values())),
+        "\n".join(lines),
+        new,
+        sum(name.startswith(prefix) for name in new),
+        sum(sizes.values()),
+        reviews,
+        accuracy,
+    )
+
+
+@contextmanager
+def _notices() -> Iterator[list[str]]:
+    """What transformers says at the level that it has by default, line by line, and keeps from the terminal."""
+    from rich.text import Text
+    from transformers.utils import logging as transformers_logging
+
+    lines: list[str] = []
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            # Without the codes for bold letters.
+            lines.append(Text.from_ansi(record.getMessage()).plain.rstrip())
+
+    keeper, verbosity = Keeper(), transformers_logging.get_verbosity()
+    transformers_logging.disable_default_handler()
+    transformers_logging.add_handler(keeper)
+    transformers_logging.set_verbosity_warning()
+    try:
+        yield lines
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        transformers_logging.remove_handler(keeper)
+        transformers_logging.enable_default_handler()
+
+
+def show(found: Found, console: Console) -> None:
+    """The notice word for word, the new parameters, and the accuracy before training."""
+    from rich.table import Table
+    from rich.text import Text
+
+    console.print(f"transformers {found.version} says, on loading {found.job.partition(' on ')[0]} with a new head:")
+    console.print(Text(found.notice or "nothing", "yellow"))
+    console.print()
+    table = Table(title="new, and so random", title_justify="left")
+    table.add_column("parameter")
+    table.add_column("numbers", justify="right")
+    for name, numbers in found.new.items():
+        table.add_row(name, f"{numbers:,}")
+    console.print(table)
+    console.print(
+        f"{sum(found.new.values()):,} of {found.parameters:,} numbers, {found.share:.2%} of the model; of the "
+        f"pretrained body {found.of_body or 'none'}"
+    )
+    low, high = interval(found.accuracy, found.reviews)
+    console.print(
+        f"accuracy before training, on {found.reviews} IMDB reviews: {found.accuracy:.1%} (95 % interval "
+        f"{range_text(low, high)}; guessing has 50 %)"
+    )
+
+
+WEIGHTS = Gotcha(
+    "weights",
+    "the notice that some weights are new",
+    "The warning that some weights are newly initialized is no cause for worry: the pretrained head is thrown away, "
+    "and a new one takes its place.",
+    find,
+    show,
+    "Ignore the notice once, because the next thing is training; if it names a layer of the body, or comes when you "
+    "load a model that you have trained, stop.",
+)

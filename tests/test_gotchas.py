@@ -1,0 +1,455 @@
+"""The tutorial's gotchas: each shows on the installed release what it says."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import itertools
+import json
+import logging
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import read_reviews, set_imports_aside
+from rich.console import Console
+
+from benchmarks.charts.size import alt_text, size_figure
+from benchmarks.charts.styles import STYLES
+from benchmarks.cli import main
+from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_slice, weights
+from benchmarks.gotchas.base import attempt, interval, one_thread, quiet, tokenized
+from benchmarks.gotchas.command import GOTCHAS, print_gotcha
+from benchmarks.gotchas.size import Point, Size, read_size, sizes_from
+from shared import embedded
+from shared.errors import SameLoopError
+
+SIZES = (16, 48)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _reviews_read_once() -> Iterator[None]:
+    set_imports_aside()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(embedded, "load_reviews", read_reviews)
+        yield
+
+
+@pytest.fixture(scope="module")
+def found() -> dict[str, Any]:
+    """Every gotcha but `size`, run in this process and small."""
+    return {
+        "gpu": gpu.find("tiny", steps=2),
+        "map": mapping.find(reviews=40, pairs=2, max_length=32),
+        "labels": labels.find(),
+        "renamed": renamed.find(),
+        "weights": weights.find("embedded-tiny", reviews=100, max_length=32),
+        "slice": sorted_slice.find(size=320, evaluated=60),
+    }
+
+
+@pytest.fixture(scope="module")
+def sized(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """One `sameloop gotcha size` in this process: its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("gotcha") / "size"
+    sizes = ",".join(map(str, SIZES))
+    status, printed = _run("size", "--sizes", sizes, "--seeds", "2", "--output-dir", str(folder))
+    assert status == 0
+    return folder, printed
+
+
+def _run(*arguments: str) -> tuple[int, str]:
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
+        patch.setenv("COLUMNS", "100")
+        status = main(["gotcha", *arguments])
+    return status, printed.getvalue()
+
+
+def _printed(name: str, found: Any, width: int = 100) -> str:
+    file = io.StringIO()
+    print_gotcha(GOTCHAS[name], found, Console(file=file, width=width, highlight=False))
+    return file.getvalue()
+
+
+def _words(text: str) -> str:
+    """On one line, because a terminal breaks lines where it must."""
+    return " ".join(text.split())
+
+
+# The list -----------------------------------------------------------------------------------------
+
+
+def test_the_list_names_all_seven_with_their_titles() -> None:
+    status, printed = _run()
+    assert status == 0
+    rows = printed.splitlines()[2:]
+    assert [row.split()[0] for row in rows] == ["size", "gpu", "map", "labels", "renamed", "weights", "slice"]
+    for row, gotcha in zip(rows, GOTCHAS.values(), strict=True):
+        assert row.split(maxsplit=1)[1].strip() == gotcha.title
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["lables"], "there is no gotcha 'lables': labels?; choose one of size, gpu, map"),
+        (["map", "--seeds", "2"], "--seeds is for `sameloop gotcha size` alone"),
+        (["--output-dir", "x"], "--output-dir is for `sameloop gotcha size` alone"),
+        (["size", "--sizes", "64,many"], "'many' is no number"),
+        (["size", "--sizes", "1"], "'1' is no number from 2 on"),
+        (["size", "--preset", "huge"], "there is no preset 'huge'"),
+        (["size", "--output-dir", "tests"], "it holds something else"),
+        (["size", "--output-dir", "README.md"], "Not a directory"),
+    ],
+)
+def test_what_a_user_can_get_wrong_is_one_line(
+    arguments: list[str], said: str, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+    assert main(["gotcha", *arguments]) == 2
+    error = capfd.readouterr().err
+    assert said in error and error.count("\n") == 1
+
+
+def test_more_reviews_than_there_are_is_said_of_the_option_that_asks_for_them(tmp_path: Path, capfd) -> None:
+    assert main(["gotcha", "size", "--sizes", "64,9000", "--output-dir", str(tmp_path / "x")]) == 2
+    assert "error: --sizes 9000: embedded-rotten-tomatoes has only 8530 reviews" in capfd.readouterr().err
+    assert not (tmp_path / "x").exists()
+
+
+# What is found ------------------------------------------------------------------------------------
+
+
+def test_labels_of_another_name_give_no_loss_and_the_right_name_trains(found: dict[str, Any]) -> None:
+    each = found["labels"]
+    assert each.columns == ["sentiment", "input_ids", "attention_mask"]
+    assert each.trainer_error.startswith("ValueError: The model did not return a loss from the inputs")
+    assert each.call_error is None and not each.has_loss
+    assert each.backward_error == "AttributeError: 'NoneType' object has no attribute 'backward'"
+    assert each.repaired == {"labels": None, "label": None}
+    printed = _words(_printed("labels", each))
+    assert each.trainer_error in printed and each.backward_error in printed
+    assert printed.count("Trainer trains") == 2
+
+
+def test_of_an_arguments_two_names_the_installed_release_takes_one(found: dict[str, Any]) -> None:
+    names = found["renamed"].names
+    assert len(names) == 2 * len(renamed.RENAMINGS)
+    printed = _words(_printed("renamed", found["renamed"]))
+    for old, new in zip(names[::2], names[1::2], strict=True):
+        assert (old.owner, old.name, new.name) in [tuple(each) for each in renamed.RENAMINGS]
+        assert (old.in_signature, new.in_signature) == (False, True)
+        assert new.error is None
+        wanted = f"TypeError: {old.owner}.__init__() got an unexpected keyword argument '{old.name}'"
+        assert old.error == wanted
+        assert wanted in printed
+
+
+def test_the_new_weights_are_the_heads_and_the_notice_names_them(found: dict[str, Any]) -> None:
+    each = found["weights"]
+    assert each.new == {
+        "pre_classifier.weight": 32 * 32,
+        "pre_classifier.bias": 32,
+        "classifier.weight": 2 * 32,
+        "classifier.bias": 2,
+    }
+    assert each.of_body == 0
+    for name in each.new:
+        assert name in each.notice
+    assert "distilbert." not in each.notice and "newly initialized" in each.notice
+    assert "\x1b" not in each.notice
+    assert math.isclose(each.share * each.parameters, sum(each.new.values()))
+    assert each.parameters > 900_000
+    low, high = interval(each.accuracy, each.reviews)
+    assert low < 0.5 < high
+    assert _words(each.notice) in _words(_printed("weights", each))
+
+
+def test_a_body_that_is_new_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A checkpoint without its first layer: the notice must not look as harmless as it is of a head."""
+    from safetensors.torch import load_file, save_file
+    from transformers import AutoModel, AutoTokenizer
+
+    folder = embedded.checkpoint("embedded-tiny")
+    AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
+    state = load_file(tmp_path / "model.safetensors")
+    kept = {name: tensor for name, tensor in state.items() if ".layer.0." not in name}
+    assert len(kept) < len(state)
+    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    monkeypatch.setattr(embedded, "checkpoint", lambda model: tmp_path)
+    each = weights.find("embedded-tiny", reviews=8, max_length=16)
+    assert each.of_body == len(state) - len(kept)
+    assert len(each.new) == each.of_body + 4
+
+
+def test_the_notice_is_captured_and_logging_is_as_before(found: dict[str, Any]) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    assert found["weights"].notice
+    handlers, verbosity = set(logging.getLogger("transformers").handlers), transformers_logging.get_verbosity()
+    with weights._notices() as lines:
+        transformers_logging.get_logger("transformers.test").warning("one line")
+    assert lines == ["one line"]
+    assert set(logging.getLogger("transformers").handlers) == handlers
+    assert transformers_logging.get_verbosity() == verbosity
+
+
+@pytest.mark.slow
+def test_of_the_pretrained_model_less_than_a_hundredth_is_new() -> None:
+    """Evaluates MiniLM on 200 reviews: some 15 s."""
+    each = weights.find()
+    assert sum(each.new.values()) == 384 * 384 + 384 + 2 * 384 + 2
+    assert each.of_body == 0 and each.share < 0.01
+    low, high = interval(each.accuracy, each.reviews)
+    assert low < 0.55 and high > 0.45
+
+
+def test_a_slice_of_the_sorted_set_has_one_class_and_a_perfect_accuracy(found: dict[str, Any]) -> None:
+    each = found["slice"]
+    assert each.sliced == {"neg": 320, "pos": 0}
+    assert sum(each.shuffled.values()) == 320 and min(each.shuffled.values()) > 100
+    assert each.evaluated == 60
+    assert each.accuracy_on_sliced == 1.0
+    assert each.accuracy_on_balanced == 0.5
+    printed = _printed("slice", each)
+    assert 'split="train[:320]"' in printed and "shuffle(seed=0).select(range(320))" in printed
+    assert "100.0%" in printed and "50.0%" in printed
+
+
+def test_no_review_is_trained_on_and_evaluated_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[tuple[str, set[tuple[int, ...]]]] = []
+
+    def train(config: Any, tokenizer: Any, names: Any, train_dataset: Any, datasets: Any, on: Any) -> list[float]:
+        def ids(dataset: Any) -> set[tuple[int, ...]]:
+            return {tuple(each) for each in dataset["input_ids"]}
+
+        for name in on:
+            seen.append((name, ids(train_dataset) & ids(datasets[name])))
+        # Both classes alike.
+        assert sum(datasets["balanced"]["labels"]) == 30
+        return [0.0 for _ in on]
+
+    monkeypatch.setattr(sorted_slice, "_train", train)
+    sorted_slice.find(size=500, evaluated=60)
+    assert seen == [("after", set()), ("balanced", set()), ("balanced", set())]
+
+
+def test_both_ways_to_map_give_the_same_tokens(found: dict[str, Any]) -> None:
+    each = found["map"]
+    assert each.equal and each.is_fast
+    assert len(each.factors) == 2 and all(factor > 0 for factor in each.factors)
+    assert 40 * 10 < each.tokens <= 40 * 32
+    printed = _words(_printed("map", each))
+    assert "the tokens are the same" in printed
+    assert f"one by one takes {each.factor:.2f} times as long" in printed
+
+
+def test_other_tokens_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(rows: Any, tokenizer: Any, max_length: int, batched: bool) -> Any:
+        return tokenized(rows, tokenizer, max_length if batched else max_length - 1, batched)
+
+    monkeypatch.setattr(mapping, "tokenized", cut)
+    each = mapping.find(reviews=10, pairs=1, max_length=16)
+    assert not each.equal
+    assert "the tokens are NOT the same" in _words(_printed("map", each))
+
+
+def test_nothing_is_read_from_a_cache() -> None:
+    rows = read_reviews("embedded").select(range(5))
+    calls: list[Any] = []
+
+    def tokenizer(text: Any, **_: Any) -> dict[str, Any]:
+        calls.append(text)
+        return {"input_ids": [[1]] * len(text) if isinstance(text, list) else [1]}
+
+    for batched, count in ((True, 1), (True, 1), (False, 5), (False, 5)):
+        calls.clear()
+        tokenized(rows, tokenizer, 8, batched)
+        assert len(calls) == count and isinstance(calls[0], list) == batched
+
+
+def test_what_torch_finds_here_is_what_trainer_takes(found: dict[str, Any]) -> None:
+    import torch
+
+    each = found["gpu"]
+    assert each.cuda_is_available == torch.cuda.is_available()
+    assert each.loaded_on == "cpu"
+    assert each.trainer_device == each.device
+    assert list(each.seconds) == list(dict.fromkeys(("cpu", each.device)))
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in each.seconds.values())
+    assert (each.forgotten is not None) == each.has_gpu
+    printed = _words(_printed("gpu", each))
+    assert _words(each.doctor) in printed
+    assert ("there is no GPU here" in printed) == (not each.has_gpu)
+
+
+def test_with_a_gpu_the_times_and_the_forgotten_line_are_shown(found: dict[str, Any]) -> None:
+    from dataclasses import replace
+
+    with_gpu = replace(
+        found["gpu"],
+        device="cuda",
+        trainer_device="cuda",
+        cuda_is_available=True,
+        forgotten="RuntimeError: on two devices",
+        seconds={"cpu": [3.0, 4.0, 5.0], "cuda": [0.5, 0.5, 0.5]},
+    )
+    printed = _words(_printed("gpu", with_gpu))
+    assert "there is no GPU" not in printed
+    assert "the CPU takes 8.0 times as long" in printed and "RuntimeError: on two devices" in printed
+
+
+@pytest.mark.parametrize("width", [60, 120])
+def test_each_obeys_the_terminals_width_and_ends_with_its_lesson(
+    width: int, found: dict[str, Any], sized: tuple[Path, str]
+) -> None:
+    for name, each in {**found, "size": read_size(sized[0])}.items():
+        printed = _printed(name, each, width)
+        assert max(map(len, printed.splitlines())) <= width, name
+        assert _words(printed).endswith(f"Take home: {GOTCHAS[name].lesson}")
+        assert _words(GOTCHAS[name].tutorial) in _words(printed)
+
+
+def test_quiet_and_one_thread_end_with_their_block(capfd) -> None:
+    import torch
+    from transformers.utils import logging as transformers_logging
+
+    before = torch.get_num_threads(), transformers_logging.get_verbosity()
+    torch.set_num_threads(2)
+    try:
+        with contextlib.suppress(KeyError), quiet(), one_thread():
+            assert torch.get_num_threads() == 1
+            print("said inside")
+            transformers_logging.get_logger("transformers.test").warning("said inside")
+            raise KeyError
+        assert torch.get_num_threads() == 2
+        assert transformers_logging.get_verbosity() == before[1]
+    finally:
+        torch.set_num_threads(before[0])
+    print("said outside")
+    output = capfd.readouterr()
+    assert output.out == "said outside\n" and not output.err
+
+
+def test_a_refusal_is_what_python_prints() -> None:
+    assert attempt(lambda: {}["x"]) == "KeyError: 'x'"
+    assert attempt(lambda: None) is None
+
+
+# The size dial ------------------------------------------------------------------------------------
+
+
+def test_the_size_dial_leaves_its_numbers_and_its_chart(sized: tuple[Path, str]) -> None:
+    folder, printed = sized
+    assert sorted(path.name for path in folder.iterdir()) == ["size.alt.txt", "size.json", "size.png"]
+    dial = read_size(folder)
+    assert [point.size for point in dial.points] == list(SIZES)
+    assert dial.seeds == 2 and dial.eval_size == 1000 and dial.epochs == 4
+    for point in dial.points:
+        assert all(seconds > 0 for seconds in point.seconds)
+        low, high = dial.interval(point)
+        assert low < point.accuracy < high
+        row = next(line for line in printed.splitlines() if f" {point.size} │" in line)
+        assert f"{point.accuracy:.1%}" in row and f"± {100 * point.spread:.1f}" in row
+        assert f"{100 * low:.1f} to {100 * high:.1f} %" in row
+    assert json.loads((folder / "size.json").read_text())["schema"] == size.SCHEMA
+    assert (folder / "size.png").stat().st_size > 20_000
+    assert (folder / "size.alt.txt").read_text() == alt_text(dial)
+
+
+def test_the_chart_can_be_drawn_again_in_another_style(sized: tuple[Path, str], tmp_path: Path, capfd) -> None:
+    output = tmp_path / "dial.svg"
+    assert main(["plot", str(sized[0]), "--kind", "size", "--style", "dark", "--output", str(output)]) == 0
+    assert "training reviews" in output.read_text()
+    assert (tmp_path / "dial.alt.txt").read_text() == (sized[0] / "size.alt.txt").read_text()
+    assert main(["plot", str(sized[0]), str(sized[0]), "--kind", "size"]) == 2
+    assert main(["plot", str(tmp_path), "--kind", "size"]) == 2
+    assert main(["plot", str(sized[0]), "--kind", "size", "--output", str(tmp_path / "absent" / "x.png")]) == 2
+    errors = capfd.readouterr().err
+    assert "draws one folder, not 2" in errors and "there is no size.json" in errors and "cannot write" in errors
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"schema": 0},
+        {"points": []},
+        {"points": [{"size": 5}]},
+        {"points": [{"size": 5, "seconds": [], "accuracies": []}]},
+        {"eval_size": 0},
+        {"eval_size": None},
+    ],
+)
+def test_a_damaged_file_is_one_line(change: dict[str, Any], sized: tuple[Path, str], tmp_path: Path) -> None:
+    content = json.loads((sized[0] / "size.json").read_text())
+    (tmp_path / "size.json").write_text(json.dumps({**content, **change}))
+    with pytest.raises(SameLoopError, match="damaged or another version"):
+        read_size(tmp_path)
+
+
+def test_a_smaller_slice_is_the_beginning_of_a_larger_and_all_are_evaluated_alike(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from manual_loop import minimal
+
+    calls: list[tuple[int, list, list, bytes]] = []
+
+    def train(model: Any, tokenizer: Any, train_dataset: Any, eval_dataset: Any, config: Any) -> list[dict]:
+        head = model.classifier.weight.detach().numpy().tobytes()
+        calls.append((config.seed, train_dataset["input_ids"][:], eval_dataset["input_ids"][:], head))
+        assert config.train_size == len(train_dataset)
+        return [{"eval_accuracy": 0.1}, {"eval_accuracy": 0.5 + 0.1 * config.seed}]
+
+    monkeypatch.setattr(minimal, "train", train)
+    dial = size.find("tiny", (8, 24), 2, eval_size=12)
+    assert [(seed, len(trained)) for seed, trained, _, _ in calls] == [(0, 8), (1, 8), (0, 24), (1, 24)]
+    assert calls[2][1][:8] == calls[0][1]
+    assert all(evaluated == calls[0][2] and len(evaluated) == 12 for _, _, evaluated, _ in calls)
+    # A seed is a head of its own, the same one for every size.
+    assert calls[0][3] == calls[2][3] != calls[1][3]
+    assert [point.accuracies for point in dial.points] == [[0.5, 0.6], [0.5, 0.6]]
+
+
+def test_a_single_seed_has_no_spread() -> None:
+    dial = Size("a model on reviews", [Point(64, [1.0], [0.5])], 1, 100, {}, {})
+    printed = _printed("size", dial)
+    assert "1 epoch, 1 seed each" in printed
+    assert next(line for line in printed.splitlines() if " 64 │" in line).split("│")[4].strip() == "-"
+
+
+def test_sizes_are_sorted_and_each_is_trained_once() -> None:
+    assert sizes_from("500, 64,500") == (64, 500)
+
+
+@pytest.mark.parametrize(("share", "count", "low", "high"), [(0.5, 10, 0.2366, 0.7634), (0.0, 10, 0.0, 0.2775)])
+def test_the_interval_is_wilsons(share: float, count: int, low: float, high: float) -> None:
+    """The values are those of R's binom::binom.wilson(5, 10) and (0, 10)."""
+    assert interval(share, count) == pytest.approx((low, high), abs=1e-4)
+    assert interval(1 - share, count) == pytest.approx((1 - high, 1 - low), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("style", "sizes"), itertools.product(("slide", "paper"), ((64,), (64, 125, 250, 500, 1000, 2000), range(10, 40)))
+)
+def test_no_words_of_the_chart_leave_it_or_lie_on_another(style: str, sizes: Any) -> None:
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    environment = dict.fromkeys(("torch", "transformers", "accelerate", "python", "device"), "1.0")
+    points = [Point(each, [each / 100, each / 90], [0.5, 0.6]) for each in sizes]
+    dial = Size("2 layers, random (1.0 M) on Rotten Tomatoes", points, 4, 1000, {}, {**environment, "threads": 1})
+    with matplotlib.rc_context(STYLES[style].settings()):
+        figure = size_figure(dial, STYLES[style])
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        renderer = canvas.get_renderer()
+        drawn = figure.get_tightbbox(renderer)  # in inches
+        assert drawn.x0 >= 0 and drawn.y0 >= 0
+        assert drawn.x1 <= STYLES[style].size[0] and drawn.y1 <= STYLES[style].size[1]
+        numbers = [label.get_window_extent(renderer) for label in figure.axes[0].get_xticklabels() if label.get_text()]
+        assert numbers
+        numbers.sort(key=lambda box: box.x0)
+        for before, after in itertools.pairwise(numbers):
+            assert before.x1 < after.x0
