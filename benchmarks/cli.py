@@ -326,7 +326,8 @@ def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | 
     """Draw one run or many; RUN is a comparison's folder, a run's folder or a record.jsonl.
 
     Some kinds are of one folder: `ladder` of what `sameloop ladder` left, `break` of what `sameloop break` left,
-    `confusion` of a comparison's, and `dials`, the lines that each dial costs by hand, of a run's or a comparison's.
+    `confusion` of a comparison's, `size` of what `sameloop gotcha size` left, and `dials`, the lines that each dial
+    costs by hand, of a run's or a comparison's.
 
     The picture's text for those who cannot see it is written beside it, as NAME.alt.txt.
     """
