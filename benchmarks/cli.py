@@ -35,7 +35,12 @@ def sameloop() -> None:
 
 
 def _compare(
-    output_dir: Path | None, overwrite_output_dir: bool, nproc_per_node: int, reuse: bool, **parameters: Any
+    output_dir: Path | None,
+    overwrite_output_dir: bool,
+    nproc_per_node: int,
+    reuse: bool,
+    with_report: bool,
+    **parameters: Any,
 ) -> int:
     config = config_from(parameters)
     output_dir = output_dir or default_output_dir(config.preset)
@@ -47,10 +52,11 @@ def _compare(
 
     print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
-    # After the verdict, which must not wait for it: the x-ray runs both loops once more.
-    from benchmarks.lesson.report import write_report
+    if with_report:
+        # After the verdict, which must not wait for it: the x-ray runs both loops once more.
+        from benchmarks.lesson.report import write_report
 
-    click.echo(f"the report: {write_report(output_dir)}", err=True)
+        click.echo(f"the report: {write_report(output_dir)}", err=True)
     return 0 if comparison["verdict"] == "identical" else DIVERGED
 
 
@@ -66,10 +72,13 @@ reused = click.Option(
     is_flag=True,
     help="of the comparison that DIR holds, keep a loop's run if its page and all else it depends on are unchanged",
 )
+reported = click.Option(
+    ["--report/--no-report", "with_report"], default=True, help="whether report.html is written, too  [default: yes]"
+)
 sameloop.add_command(
     DialCommand(
         "compare",
-        params=[*run_options(), processes, reused, *dial_options()],
+        params=[*run_options(), processes, reused, reported, *dial_options()],
         callback=_compare,
         help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,

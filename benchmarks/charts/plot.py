@@ -17,6 +17,7 @@ from shared.record import FILE_NAME, RunRecord
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from benchmarks.charts.charts import Chart
     from benchmarks.charts.styles import Style
 
 KINDS = ("overview", "losses", "difference", "accuracy", "time", "memory", "learning-rate", "gradient-norm", "batches")
@@ -123,6 +124,16 @@ def draw_gathered(gathered: Gathered, kind: str, style: str, file_format: str) -
     Raises:
         SameLoopError: they lack what the chart needs.
     """
+    chart = gathered_chart(gathered, kind, style)
+    return Picture(chart.content(file_format), chart.alt)
+
+
+def gathered_chart(gathered: Gathered, kind: str, style: str) -> Chart:
+    """The same as a figure.
+
+    Raises:
+        SameLoopError: as `draw_gathered`.
+    """
     if kind == "difference" and len(gathered.sources) < 2:
         raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
     if needed := NEEDS.get(kind):
@@ -133,9 +144,9 @@ def draw_gathered(gathered: Gathered, kind: str, style: str, file_format: str) -
                     "run again, or choose another --kind"
                 )
     # It imports matplotlib, which `--help` must not wait for.
-    from benchmarks.charts.charts import draw
+    from benchmarks.charts.charts import chart_of
 
-    return Picture(*draw(kind, gathered.runs, gathered.pair, style, file_format))
+    return chart_of(kind, gathered.runs, gathered.pair, style)
 
 
 def inline_svg(paths: Sequence[Path], kind: str = "overview", style: str = "slide") -> str:
