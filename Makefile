@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-slow gpu-test crash-test parity-table edits-table situations-table check-table gallery-page parity-sweep browser report-speed lint install docs clean help
+.PHONY: compare test test-slow gpu-test crash-test parity-table edits-table situations-table check-table gallery-page parity-sweep browser report-speed lint install docs notebook-page clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	@# Status 1, diverged, is an answer and no failure.
@@ -70,6 +70,9 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 
 docs: $(INSTALLED) browser ## the README's pages, docs/dials.md, and docs/lesson.md with every picture, from runs/quick
 	$(BIN)/python -m benchmarks.lesson.docs
+
+notebook-page: $(INSTALLED) ## docs/lesson-notebook.html: the lesson's notebook, run; about 3 minutes on 2 cores
+	$(BIN)/python -m benchmarks.lesson.notebook
 
 clean: ## remove .venv and every run
 	rm -rf .venv runs build *.egg-info
