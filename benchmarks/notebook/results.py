@@ -41,6 +41,7 @@ LOOK = """<style>
 .sameloop table { border-collapse: collapse; margin: .5em 0; font-size: .92em }
 .sameloop th, .sameloop td { text-align: left; padding: .2em .7em .2em 0; vertical-align: top }
 .sameloop th { font-weight: 600; border-bottom: 1px solid currentColor }
+.sameloop .words { min-width: 36rem } .sameloop td:first-child { white-space: nowrap }
 .sameloop .number { text-align: right; font-variant-numeric: tabular-nums }
 .sameloop ul { margin: .3em 0; padding-left: 1.2em }
 .sameloop pre { margin: .1em 0; white-space: pre-wrap; font-size: .92em; background: none }
@@ -66,7 +67,8 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = 
 
     head = f"<tr>{cells('th', heads)}</tr>"
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+    kind = "" if numbers else ' class="words"'
+    return f'<div class="scroll"><table{kind}><thead>{head}</thead><tbody>{body}</tbody></table></div>'
 
 
 def _image(content: bytes, file_format: str, alt: str) -> str:
