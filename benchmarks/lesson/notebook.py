@@ -58,6 +58,8 @@ def run_notebook(notebook: NotebookNode, folder: Path, until: str | None = None)
         timeout=SECONDS,
         kernel_name="python3",
         coalesce_streams=True,
+        # No word about how the kernel is spoken to.
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     )
     return client.execute()

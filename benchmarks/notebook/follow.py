@@ -51,7 +51,7 @@ class Said(NamedTuple):
 
 
 def run(
-    arguments: Sequence[str], watched: Sequence[Watched], answers: Sequence[int] = (0,), verbose: bool = False
+    arguments: Sequence[str], watched: Sequence[Watched] = (), answers: Sequence[int] = (0,), verbose: bool = False
 ) -> Said:
     """Run `sameloop` with these arguments.
 
