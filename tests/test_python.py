@@ -434,4 +434,7 @@ def test_the_docs_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     shutil.copy(DOCS.parent / "manual_loop/minimal.py", "my_loop.py")
     for block in BLOCKS:
         assert "preset=" not in block.replace('preset="tiny"', ""), block
-        exec(compile(block, "<docs>", "exec"), {"__name__": "docs"})
+        names: dict[str, Any] = {"__name__": "docs"}
+        exec(compile(block, "<docs>", "exec"), names)
+        found = [value for value in names.values() if isinstance(value, sameloop.Comparison)]
+        assert found and all(each.verdict == "identical" for each in found), block

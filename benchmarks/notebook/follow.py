@@ -170,8 +170,11 @@ class _Bars:
             return
         counted = re.search(r"\b(\d+) of (\d+)\b", doing)
         if counted and self._follower is None:
-            self._bar.bar_format = COUNTED
-            self._bar.total = int(counted[2])
+            if self._bar.total != int(counted[2]):
+                began, self._bar.bar_format = self._bar.start_t, COUNTED
+                # Only so does a widget learn of it, too; but the time goes on.
+                self._bar.reset(int(counted[2]))
+                self._bar.start_t = began
             self._bar.n = int(counted[1])
         self._bar.set_postfix_str(doing)
 

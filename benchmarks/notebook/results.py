@@ -41,7 +41,7 @@ LOOK = """<style>
 .sameloop table { border-collapse: collapse; margin: .5em 0; font-size: .92em }
 .sameloop th, .sameloop td { text-align: left; padding: .2em .7em .2em 0; vertical-align: top }
 .sameloop th { font-weight: 600; border-bottom: 1px solid currentColor }
-.sameloop .words { min-width: 36rem } .sameloop td:first-child { white-space: nowrap }
+.sameloop .wide { min-width: 36rem } .sameloop td:first-child { white-space: nowrap }
 .sameloop .number { text-align: right; font-variant-numeric: tabular-nums }
 .sameloop ul { margin: .3em 0; padding-left: 1.2em }
 .sameloop pre { margin: .1em 0; white-space: pre-wrap; font-size: .92em; background: none }
@@ -55,8 +55,14 @@ def _html(*parts: str) -> str:
     return f'<div class="sameloop">{LOOK}{"".join(parts)}</div>'
 
 
-def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = False) -> str:
-    """A table; a cell that is no Markup is escaped. `numbers`: all columns but the first stand to the right."""
+def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = False, is_wide: bool = False) -> str:
+    """A table; a cell that is no Markup is escaped.
+
+    Args:
+        heads, rows: what it holds.
+        numbers: all columns but the first stand to the right.
+        is_wide: where there is less room it is moved sideways, and not made narrow.
+    """
 
     def cells(tag: str, row: Sequence[Any]) -> str:
         kinds = ["", *([' class="number"'] * (len(row) - 1) if numbers else [""] * (len(row) - 1))]
@@ -67,7 +73,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = 
 
     head = f"<tr>{cells('th', heads)}</tr>"
     body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    kind = "" if numbers else ' class="words"'
+    kind = ' class="wide"' if is_wide else ""
     return f'<div class="scroll"><table{kind}><thead>{head}</thead><tbody>{body}</tbody></table></div>'
 
 
@@ -421,7 +427,7 @@ class XRayed(_Content):
         ]
         return _html(
             _first_line("equal" if self.equal else "different", self.equal, f"{self._sentence}; step {self['step']}:"),
-            _table(("phase", "what happens", "by hand", "inside Trainer", ""), rows),
+            _table(("phase", "what happens", "by hand", "inside Trainer", ""), rows, is_wide=True),
         )
 
 
@@ -491,7 +497,8 @@ class Climbed(_Content):
             for row in self._rows[1:]
         ]
         return _html(
-            _image(picture.content("svg"), "svg", picture.alt), _table(("repair", "why", "what changes"), rows)
+            _image(picture.content("svg"), "svg", picture.alt),
+            _table(("repair", "why", "what changes"), rows, is_wide=True),
         )
 
     def _repr_png_(self) -> bytes:
