@@ -41,7 +41,8 @@ LOOK = """<style>
 .sameloop table { border-collapse: collapse; margin: .5em 0; font-size: .92em }
 .sameloop th, .sameloop td { text-align: left; padding: .2em .7em .2em 0; vertical-align: top }
 .sameloop th { font-weight: 600; border-bottom: 1px solid currentColor }
-.sameloop .wide { min-width: 36rem } .sameloop td:first-child { white-space: nowrap }
+.sameloop .wide { min-width: 36rem } .sameloop .wide td:nth-child(2) { min-width: 10rem }
+.sameloop .wide code { overflow-wrap: anywhere } .sameloop td:first-child { white-space: nowrap }
 .sameloop .number { text-align: right; font-variant-numeric: tabular-nums }
 .sameloop ul { margin: .3em 0; padding-left: 1.2em }
 .sameloop pre { margin: .1em 0; white-space: pre-wrap; font-size: .92em; background: none }
