@@ -118,8 +118,9 @@ def test_the_whole_runs_and_its_page_needs_nothing_else(tmp_path: Path) -> None:
     assert "diverged at step 1, mode" in _said(notebook, "train-mode-run")
     assert re.search(r"diverged at step \d+, grad_norm: .*\nlikely cause: the clip", _said(notebook, "clip-run"))
     # "With the tiny model, no: the accuracies are the same in all tables."
-    accuracies = re.findall(r"0\.4\d{5}", "".join(_said(notebook, f"{name}-run") for name in ("zero-grad", "clip")))
-    assert len(set(accuracies)) == 1
+    tables = "\n".join(_said(notebook, f"{name}-run") for name in ("zero-grad", "train-mode", "clip"))
+    accuracies = re.findall(r"^(?:16|32) .* (0\.\d{6})  (0\.\d{6})$", tables, flags=re.MULTILINE)
+    assert len(accuracies) == 6 and len({each for pair in accuracies for each in pair}) == 1
     assert "7 repairs, with all of them identical" in _said(notebook, "ladder")
     assert "loss / min(4, len(train_loader)" in _said(notebook, "eject")
     assert "NotImplementedError: Seed: this gap is still to be filled" in _said(notebook, "check-gaps")
