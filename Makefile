@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-slow gpu-test crash-test parity-table edits-table situations-table check-table gallery-page parity-sweep browser report-speed lint install docs clean help
+.PHONY: compare test test-slow gpu-test crash-test parity-table edits-table situations-table check-table gallery-page whatif parity-sweep browser report-speed lint install docs notebook-page clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	@# Status 1, diverged, is an answer and no failure.
@@ -32,6 +32,9 @@ check-table: $(INSTALLED) ## docs/check.md, measured anew: right loops, mistakes
 
 gallery-page: $(INSTALLED) ## docs/gallery.md and its pictures, measured anew: what mistakes cost; about 5 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gallery.docs
+
+whatif: $(INSTALLED) ## the lesson's figures, measured anew: the page without each of its lines, and the ladder; about 10 minutes on 2 cores
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.lesson.whatif
 
 situations-table: $(INSTALLED) ## docs/situations.md, tried anew: what people bring and what is said of it; a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.situations
@@ -68,8 +71,11 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r shared/embedded.txt
 	touch $@
 
-docs: $(INSTALLED) browser ## the README's pages, docs/dials.md, and docs/lesson.md with every picture, from runs/quick
+docs: $(INSTALLED) browser notebook-page ## the README's pages, docs/dials.md, docs/lesson.md with its pictures from runs/quick, and the notebook's page
 	$(BIN)/python -m benchmarks.lesson.docs
+
+notebook-page: $(INSTALLED) ## docs/lesson-notebook.html: the lesson's notebook, run; about 3 minutes on 2 cores
+	$(BIN)/python -m benchmarks.lesson.notebook
 
 clean: ## remove .venv and every run
 	rm -rf .venv runs build *.egg-info

@@ -4,9 +4,12 @@
 
     comparison = sameloop.compare(preset="tiny", learning_rate=1e-3)
     comparison["verdict"]  # "identical"
+    comparison.steps["loss"]  # a pandas frame: a row per step, a column per loop
+    comparison.figure("losses")  # a matplotlib figure
 
-Every dial of the command line is an argument, under its own name. What runs, runs in processes of its own, which
-import nothing from the folder you are in: a `shared` folder or a `datasets.py` of yours is no matter to them.
+Every dial of the command line is an argument, under its own name. A notebook shows what comes back: a verdict, a
+chart, a table. What runs, runs in processes of its own, which import nothing from the folder you are in: a `shared`
+folder or a `datasets.py` of yours is no matter to them. A bar shows how far they are.
 """
 
 from __future__ import annotations
@@ -16,13 +19,15 @@ import sys
 
 _ROOT = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib comes later
 _PATH = list(sys.path)
-# As long as SameLoop's own modules are imported, nothing is imported from the current folder.
+# As long as SameLoop's own modules are imported, nothing is imported from the current folder; later
+# `shared.imports` sees to that.
 sys.path[:] = [_ROOT, *(entry for entry in _PATH if entry and os.path.realpath(entry) != os.getcwd())]  # noqa: PTH109
 try:
     import json
-    import subprocess
+    import tempfile
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-    from typing import Any
+    from typing import TYPE_CHECKING, Any
 
     import benchmarks
     import manual_loop
@@ -36,63 +41,248 @@ try:
                 "that name: import sameloop first, or rename yours"
             )
 
-    from shared.children import sameloop_argv
-    from shared.config import RunConfig
+    from benchmarks.notebook.follow import Watched
+    from benchmarks.notebook.follow import run as _run
+    from benchmarks.notebook.results import Checked, Climbed, Comparison, Run, Script, XRayed, plotted
+    from benchmarks.notebook.source import source_of
+    from shared.config import RunConfig, flag, option
     from shared.errors import SameLoopError
-    from shared.folder import COMPARISON_FILE
-    from shared.record import RunRecord
+    from shared.folder import LOOPS
+    from shared.imports import own_imports
+    from shared.record import FILE_NAME
     from shared.run import default_output_dir
 finally:
     sys.path[:] = _PATH
 
-__all__ = ["SameLoopError", "compare", "manual", "trainer"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = [
+    *("Checked", "Climbed", "Comparison", "Run", "SameLoopError", "Script", "XRayed"),
+    *("check", "compare", "eject", "ladder", "manual", "plot", "report", "start", "trainer", "xray"),
+]
 
 
-def compare(output_dir: str | Path | None = None, **dials: Any) -> dict[str, Any]:
-    """Run both loops and compare them, as `sameloop compare` does.
+@own_imports()
+def compare(
+    output_dir: str | Path | None = None,
+    *,
+    overwrite_output_dir: bool = False,
+    reuse: bool = False,
+    verbose: bool = False,
+    **dials: Any,
+) -> Comparison:
+    """Run both loops and compare them, as `sameloop compare` does; `report` writes the page about it.
 
     Args:
         output_dir: where the comparison is kept; None: `runs/<preset>`.
-        dials: `preset` and any dial, as `learning_rate=1e-3`.
+        overwrite_output_dir: replace a run with other dials that is there.
+        reuse: of the comparison that is there, keep a loop's run that nothing has changed for.
+        verbose: print everything that the processes print, in place of bars.
+        dials: `preset` and any dial, as `learning_rate=1e-3`, or `loop="my_loop.py"`.
 
     Returns:
-        The content of `comparison.json`: `verdict`, `first_divergence`, `max_abs_diff` and more.
+        The verdict, both runs, frames and figures; `comparison["verdict"]` is `identical` or `diverged`.
 
     Raises:
-        SameLoopError: a dial is wrong, or a loop did not finish; the line that says so is printed, too.
+        SameLoopError: a dial is wrong, or a loop did not finish; in one line.
+    """
+    config = RunConfig.build(**_as_text(dials))
+    folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset)
+    given = ["--overwrite-output-dir"] * overwrite_output_dir + ["--reuse"] * reuse
+    names = ("by hand" if config.loop is None else Path(config.loop).name, "Trainer")
+    bars = [
+        Watched(name, config.total_steps(), folder / loop / FILE_NAME) for name, loop in zip(names, LOOPS, strict=True)
+    ]
+    arguments = ["compare", *config.flags(), "--output-dir", str(folder), "--no-report", *given]
+    said = _run(arguments, bars, (0, 1), verbose)
+    return Comparison(folder, said.text)
+
+
+@own_imports()
+def manual(
+    output_dir: str | Path | None = None, *, overwrite_output_dir: bool = False, verbose: bool = False, **dials: Any
+) -> Run:
+    """Run the loop by hand, as `sameloop manual` does; arguments and errors as `compare`."""
+    return _loop("manual", output_dir, overwrite_output_dir, verbose, dials)
+
+
+@own_imports()
+def trainer(
+    output_dir: str | Path | None = None, *, overwrite_output_dir: bool = False, verbose: bool = False, **dials: Any
+) -> Run:
+    """Run `Trainer`'s loop, as `sameloop trainer` does; arguments and errors as `compare`."""
+    return _loop("trainer", output_dir, overwrite_output_dir, verbose, dials)
+
+
+def _loop(loop: str, output_dir: str | Path | None, overwrite: bool, verbose: bool, dials: dict[str, Any]) -> Run:
+    config = RunConfig.build(**_as_text(dials))
+    folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset, loop)
+    name = {"manual": "by hand", "trainer": "Trainer"}[loop] if config.loop is None else Path(config.loop).name
+    arguments = [loop, *config.flags(), "--output-dir", str(folder), *["--overwrite-output-dir"] * overwrite]
+    said = _run(arguments, [Watched(name, config.total_steps(), folder / FILE_NAME)], verbose=verbose)
+    return Run(folder, said.text)
+
+
+@own_imports()
+def eject(trainer: bool = False, **dials: Any) -> Script:
+    """The loop that these dials stand for, as the text of a script.
+
+    Args:
+        trainer: the other side: the script through `Trainer`.
+        dials: `preset` and any dial. Checkpoints are in the script only with a `save_strategy`.
+
+    Returns:
+        A string that a notebook shows in colours; `.write("my_loop.py")` keeps it.
+
+    Raises:
+        SameLoopError: a dial is wrong.
     """
     config = RunConfig.build(**dials)
-    folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset)
-    _run("compare", config, folder, (0, 1))
-    return json.loads((folder / COMPARISON_FILE).read_text(encoding="utf-8"))
+    saved = flag("save_strategy", config.save_strategy) if "save_strategy" in dials else []
+    arguments = ["eject", *config.flags(), *saved, *["--trainer"] * trainer]
+    return Script(_run(arguments, [Watched("eject")]).stdout)
 
 
-def manual(output_dir: str | Path | None = None, **dials: Any) -> RunRecord:
-    """Run the loop by hand, as `sameloop manual` does, and return its record; arguments and errors as `compare`."""
-    return _loop("manual", output_dir, dials)
+@own_imports()
+def start(file: str | Path = "my_loop.py") -> Script:
+    """Write a training loop with gaps to a file that is not there yet, and return its text.
+
+    Raises:
+        SameLoopError: the file is there, or cannot be written.
+    """
+    from benchmarks.check.start import skeleton
+
+    script = Script(skeleton(Path(file).stem))
+    script.write(file)
+    return script
 
 
-def trainer(output_dir: str | Path | None = None, **dials: Any) -> RunRecord:
-    """Run `Trainer`'s loop, as `sameloop trainer` does, and return its record; arguments and errors as `compare`."""
-    return _loop("trainer", output_dir, dials)
+@own_imports()
+def check(loop: str | Path | Callable[..., Any], **dials: Any) -> Checked:
+    """Run a training loop apart and judge each of its phases, as `sameloop check` does.
+
+    Args:
+        loop: a file; or the text of one; or a function `train`. Of a function that a notebook defines comes along
+            what it uses: functions of the notebook, imports, numbers and strings.
+        dials: those that a check has, as `gradient_accumulation_steps=4`.
+
+    Returns:
+        The verdict and a row per phase; a notebook shows a question with each that is not right.
+
+    Raises:
+        SameLoopError: a dial is wrong, there is no such file, or the function uses what cannot come along: a class,
+            a model or a data set of the notebook.
+    """
+    from benchmarks.check.job import job_config
+
+    job_config(**dials)
+    with tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder:
+        source = source_of(loop) if callable(loop) else loop
+        file, result = (
+            Path(source) if "\n" not in str(source) else Path(folder) / "my_loop.py",
+            Path(folder) / "result",
+        )
+        if "\n" in str(source):
+            file.write_text(str(source), encoding="utf-8")
+        given = [argument for name, value in dials.items() for argument in flag(name, value)]
+        _run(["check", str(file), "--format", "json", "--output", str(result), *given], [Watched("check")], (0, 1))
+        return Checked(json.loads(result.read_text(encoding="utf-8")))
 
 
-def _loop(loop: str, output_dir: str | Path | None, dials: dict[str, Any]) -> RunRecord:
-    config = RunConfig.build(**dials)
-    folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset, loop)
-    _run(loop, config, folder, (0,))
-    return RunRecord.read(folder)
+def plot(
+    runs: Comparison | Run | str | Path | Sequence[Comparison | Run | str | Path],
+    kind: str = "overview",
+    style: str = "slide",
+) -> Figure:
+    """Draw one run or many, as `sameloop plot` does.
+
+    Args:
+        runs: a comparison, a run, the folder of one, or a list of these.
+        kind: overview, losses, difference, accuracy, time, memory, learning-rate, gradient-norm or batches; of one
+            folder confusion, dials, ladder, break or size.
+        style: slide, paper or dark.
+
+    Returns:
+        A matplotlib figure, which a notebook shows by itself; `.savefig` writes it.
+
+    Raises:
+        SameLoopError: there is no such run, chart or style, or a record lacks what the chart needs.
+    """
+    return plotted(runs, kind, style)
 
 
-def _run(command: str, config: RunConfig, folder: Path, answers: tuple[int, ...]) -> None:
-    """Run a command, its output shown where it is run; `answers` are the exit statuses of a run that is complete."""
-    line = sameloop_argv(command, *config.flags(), "--output-dir", str(folder))
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, encoding="utf-8")
-    last = ""
-    with process:
-        for text in process.stdout or ():
-            # Through Python's own stdout, which a notebook shows; a child's it does not.
-            print(text, end="")
-            last = text.strip() or last
-    if process.returncode not in answers:
-        raise SameLoopError(last.removeprefix("sameloop: ").removeprefix("error: "))
+@own_imports()
+def xray(run: Comparison | str | Path | None = None, step: int | None = None, **dials: Any) -> XRayed:
+    """Trace a step of both loops event by event, down to `Trainer`'s own lines, as `sameloop xray` does.
+
+    Args:
+        run: a comparison or its folder, with its pages and dials; None: the dials that are given.
+        step: look into this step of the run at its full length; None: step 1 of a run with a few of the reviews.
+        dials: `preset` and any dial; not with a run.
+
+    Raises:
+        SameLoopError: a dial is wrong, there is no such run or step, or a page does what cannot be traced.
+    """
+    if run is not None and dials:
+        raise SameLoopError(f"{option(next(iter(dials)))}: the x-ray of a run has its dials; leave out one of the two")
+    given = RunConfig.build(**_as_text(dials)).flags() if run is None else [str(getattr(run, "folder", run))]
+    arguments = ["xray", *given, "--json", *([] if step is None else ["--step", str(step)])]
+    return XRayed(json.loads(_run(arguments, [Watched("x-ray")], (0, 1)).stdout))
+
+
+@own_imports()
+def report(comparison: Comparison | str | Path, output: str | Path | None = None) -> Path:
+    """Write the page about a comparison, `report.html`, as `sameloop report` does.
+
+    Args:
+        comparison: as `compare` returns it, or its folder.
+        output: the page; None: `report.html` in the comparison's folder.
+
+    Returns:
+        The page's path.
+
+    Raises:
+        SameLoopError: there is no such comparison, or the page cannot be written.
+    """
+    folder = Path(getattr(comparison, "folder", comparison))
+    given = [] if output is None else ["--output", str(output)]
+    return Path(_run(["report", str(folder), *given], [Watched("report")]).stdout.strip())
+
+
+@own_imports()
+def ladder(
+    output_dir: str | Path | None = None,
+    *,
+    order: Sequence[str] = (),
+    overwrite_output_dir: bool = False,
+    **dials: Any,
+) -> Climbed:
+    """From the loop that courses teach to `Trainer`, one repair at a time, as `sameloop ladder` does.
+
+    Args:
+        output_dir: where it is kept; None: `runs/<preset>-ladder`.
+        order: which repair comes first, and so on; those left out come last.
+        overwrite_output_dir: replace a run with other dials that is there.
+        dials: `preset` and the dials that a ladder has.
+
+    Raises:
+        SameLoopError: a dial or a repair is wrong, or a loop did not finish.
+    """
+    from benchmarks.gallery.ladder import DIALS, ladder_config
+
+    for name in dials:
+        if name not in DIALS:
+            raise SameLoopError(f"a ladder has no dial {option(name)}: it has {', '.join(map(option, DIALS))}")
+    config = ladder_config(**_as_text(dials))
+    folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset, "ladder")
+    given = [argument for name, value in _as_text(dials).items() for argument in flag(name, value)]
+    given += ["--order", ",".join(order)] if order else []
+    given += ["--overwrite-output-dir"] * overwrite_output_dir
+    _run(["ladder", *given, "--output-dir", str(folder)], [Watched("ladder")], (0, 1))
+    return Climbed(folder)
+
+
+def _as_text(dials: dict[str, Any]) -> dict[str, Any]:
+    """The dials, a path among them as text."""
+    return {name: str(value) if isinstance(value, Path) else value for name, value in dials.items()}

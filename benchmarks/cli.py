@@ -41,7 +41,7 @@ def _compare(
     overwrite_output_dir: bool,
     nproc_per_node: int,
     reuse: bool,
-    no_report: bool,
+    with_report: bool,
     **parameters: Any,
 ) -> int:
     config = config_from(parameters)
@@ -54,7 +54,7 @@ def _compare(
 
     print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
-    if not no_report:
+    if with_report:
         # After the verdict, which must not wait for it: the x-ray runs both loops once more.
         from benchmarks.lesson.report import write_report
 
@@ -74,13 +74,13 @@ reused = click.Option(
     is_flag=True,
     help="of the comparison that DIR holds, keep a loop's run if its page and all else it depends on are unchanged",
 )
-unreported = click.Option(
-    ["--no-report"], is_flag=True, help="leave out the report, which runs both loops once more for its x-ray"
+reported = click.Option(
+    ["--report/--no-report", "with_report"], default=True, help="whether report.html is written, too  [default: yes]"
 )
 sameloop.add_command(
     DialCommand(
         "compare",
-        params=[*run_options(), processes, reused, unreported, *dial_options()],
+        params=[*run_options(), processes, reused, reported, *dial_options()],
         callback=_compare,
         help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,

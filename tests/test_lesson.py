@@ -1,177 +1,132 @@
-"""The lesson in the report: rows of twins, why a line is there, and what was measured without it."""
+"""The lesson's notebook: as it lies in the repository, run by its first half, and (slow) as a whole with its page."""
 
 from __future__ import annotations
 
+import ast
+import html
+import json
+import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.gallery.ladder import page_without
-from benchmarks.lesson.report import small_chart, smooth
-from benchmarks.lesson.twins import AT_FAULT, phase_at_fault, rows_of
-from benchmarks.lesson.whatif import (
-    ANSWERS,
-    EDITS,
-    changed,
-    first_seen,
-    held_against,
-    pages_of_edit,
-    read_measured,
-    run_page,
-)
-from benchmarks.lesson.xray import xray
-from benchmarks.pages.alignment import PHASES
-from benchmarks.pages.fold import folded_source
-from shared.config import RunConfig
-from shared.folder import LOOPS
-from shared.page import own_page, pages_of
+from benchmarks.lesson.docs import SHOWN_PAGES
+from benchmarks.lesson.notebook import NOTEBOOK, PAGE, page_of, read_notebook, run_notebook
+from shared.children import ROOT
 
-BY_PHASE = {edit.phase: edit for edit in EDITS}
-# Not part of the training, or nothing without a dial that is off by default.
-WITHOUT = ("page", "imports", "function", "arguments", "wrapping", "determinism")
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
+TEXT = NOTEBOOK.read_text(encoding="utf-8")
+CELLS = json.loads(TEXT)["cells"]
+SOURCES = {cell["id"]: "".join(cell["source"]) for cell in CELLS}
+CODE = {cell["id"]: SOURCES[cell["id"]] for cell in CELLS if cell["cell_type"] == "code"}
+# The last cell of the first half: everything through the comparison and its numbers.
+HALF = "difference"
 
 
-def sources_of(config: RunConfig) -> dict[str, str]:
-    return {loop: folded_source(page, config) for loop, page in pages_of(config).items()}
+def _said(notebook: NotebookNode, cell_id: str) -> str:
+    """All that a cell has shown, as text; of HTML what one reads."""
+    (cell,) = (cell for cell in notebook.cells if cell["id"] == cell_id)
+    parts = []
+    for output in cell["outputs"]:
+        parts += [output["text"]] if output["output_type"] == "stream" else list(output["data"].values())
+    return _read("\n".join(parts))
 
 
-@pytest.fixture(scope="module")
-def quick_sources() -> dict[str, str]:
-    return sources_of(RunConfig.build("quick"))
+def _read(page: str) -> str:
+    return html.unescape(re.sub(r"<style>.*?</style>|<[^>]+>", "", page, flags=re.DOTALL))
 
 
-def test_every_phase_says_why_and_what_happens_without_it(quick_sources: dict[str, str]) -> None:
-    rows = rows_of(quick_sources, None)
-    phases = {row.phase.name for row in rows} - set(WITHOUT)
-    measured = read_measured()
-    assert len(phases) >= 20
-    for phase in PHASES:
-        if phase.name not in WITHOUT:
-            assert phase.why and measured.what_ifs[phase.name].sentence.startswith("Without it, ")
-    assert phases <= set(measured.what_ifs)
-    assert sum(each.asked for each in measured.what_ifs.values()) == 8
-    # A question whose answers are all the same teaches nothing, and each must be among the choices.
-    answers = {each.quantity for each in measured.what_ifs.values() if each.asked}
-    assert len(answers) >= 4 and answers <= set(ANSWERS)
+def test_it_lies_here_without_outputs_and_can_be_read_as_a_file() -> None:
+    content = json.loads(TEXT)
+    assert (content["nbformat"], content["nbformat_minor"]) == (4, 5)
+    assert json.dumps(content, indent=1, ensure_ascii=False) + "\n" == TEXT
+    assert len(SOURCES) == len(CELLS)
+    for cell in CELLS:
+        assert isinstance(cell["source"], list) and all(len(line) <= 121 for line in cell["source"]), cell["id"]
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == [] and cell["execution_count"] is None, cell["id"]
+    read_notebook()
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=[edit.phase for edit in EDITS])
-def test_what_was_measured_is_what_the_page_is_today(edit) -> None:
-    """`make whatif` measures anew."""
-    kept = read_measured().what_ifs[edit.phase]
-    assert kept.diff == changed(*pages_of_edit(edit))
-    assert (kept.without, kept.asked) == (edit.without, edit.asked)
+def test_its_two_pages_are_the_files() -> None:
+    for cell, name in zip(("by-hand", "through-trainer"), SHOWN_PAGES, strict=True):
+        magic, _, source = CODE[cell].partition("\n")
+        assert magic.startswith("%%writefile lesson/")
+        assert source + "\n" == (ROOT / name).read_text(encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory):
-    folder = tmp_path_factory.mktemp("whole") / "page" / "run"
-    return run_page(pages_of_edit(BY_PHASE["zero"], "tiny")[0], {}, "tiny", folder), folder
+def test_its_sections_take_90_minutes() -> None:
+    rows = re.findall(r"^\| (\d) \| (.+) \| (\d+) \|$", SOURCES["title"], flags=re.MULTILINE)
+    assert sum(int(minutes) for _, _, minutes in rows) == 90
+    markdown = "\n".join(SOURCES.values())
+    headings = re.findall(r"^## (\d)\. (.+)$", markdown, flags=re.MULTILINE)
+    assert [number for number, _ in headings] == [number for number, _, _ in rows]
+    assert markdown.count("<details>") == markdown.count("</details>") == markdown.count("<summary>") >= 7
 
 
-@pytest.mark.parametrize(
-    ("phase", "quantity", "step"),
-    [("zero", "gradient norm", 2), ("train mode", "loss", 1), ("schedule step", "learning rate", 2)],
-)
-def test_what_differs_first_is_measured(whole, tmp_path: Path, phase: str, quantity: str, step: int) -> None:
-    edit, folder = BY_PHASE[phase], tmp_path / "page" / "run"
-    pages = pages_of_edit(edit, "tiny")
-    found = held_against(edit, pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
-    assert (found.quantity, found.step) == (quantity, step) and not found.same_weights
-    assert f"The {quantity} differs first, at step {step}" in found.sentence
-    assert len(found.seen.loss) == 16 and small_chart(found)
+def test_the_lines_to_break_are_in_the_page_once() -> None:
+    page = (ROOT / SHOWN_PAGES[0]).read_text(encoding="utf-8")
+    calls = [
+        node.args[0].value
+        for cell in CODE.values()
+        if not cell.startswith("%%")
+        for node in ast.walk(ast.parse(cell))
+        if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "without"
+    ]
+    assert len(calls) == 3
+    for line in calls:
+        assert page.count(line) == 1, line
+        ast.parse(page.replace(line, "pass"))
 
 
-def test_of_two_runs_that_are_the_same_nothing_differs(whole) -> None:
-    edit = BY_PHASE["progress"]
-    found = held_against(edit, pages_of_edit(edit, "tiny"), whole, whole)
-    assert (found.quantity, found.step, found.same_weights) == ("nothing", None, True)
-    assert "Nothing differs." in found.sentence
+def test_without_sameloop_it_says_what_to_do_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "sameloop", None)
+    with pytest.raises(RuntimeError, match="write its repository's address into REPOSITORY") as raised:
+        exec(CODE["install"], {})
+    assert raised.value.__suppress_context__
 
 
-def test_a_page_that_leaves_nothing_is_said_to_leave_nothing(whole, tmp_path: Path) -> None:
-    edit, folder = BY_PHASE["save"], tmp_path / "page" / "run"
-    pages = pages_of_edit(edit, "tiny")
-    found = held_against(edit, pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
-    assert "its train has left no model" in found.sentence and str(tmp_path) not in found.sentence
-    assert small_chart(found) is None
+def test_the_page_shows_the_notebook_as_it_is() -> None:
+    """The page is made by `make notebook-page`; this finds one that was not made anew."""
+    page = _read(PAGE.read_text(encoding="utf-8"))
+    for cell_id, source in CODE.items():
+        assert source.strip() in page, f"{cell_id}: run `make notebook-page`"
 
 
-def test_fewer_steps_are_a_difference(whole) -> None:
-    from shared.record import RunRecord
-
-    record = RunRecord.read(whole[1])
-    cut = RunRecord([line for line in record.lines if line.get("step", 0) <= 10], "cut")
-    assert first_seen(record, cut) == ("number of steps", 11, [16, 10])
-
-
-def test_losses_are_smoothed_over_eight_steps() -> None:
-    assert smooth([1.0] * 8 + [9.0]) == [1.0, 2.0]
-    assert smooth([1.0, 3.0]) == [2.0] and smooth([]) == []
-
-
-def test_twins_share_a_row_and_the_page_by_hand_keeps_its_order(quick_sources: dict[str, str]) -> None:
-    rows = rows_of(quick_sources, None)
-    numbers = [number for row in rows for number, _ in row.manual]
-    assert numbers == sorted(numbers)
-    for loop in LOOPS:
-        written = {n for n, line in enumerate(quick_sources[loop].splitlines(), start=1) if line.strip()}
-        assert written <= {number for row in rows for number, _ in getattr(row, loop)}
-    for row in rows:
-        assert row.is_first or not row.trainer
-    both = {row.phase.name for row in rows if row.manual and row.trainer}
-    assert {"seed", "data", "shuffle", "collator", "optimizer", "clip", "evaluate", "save"} <= both
+def test_its_first_half_runs(tmp_path: Path) -> None:
+    """The pages and the comparison, in a kernel of its own; 15 to 40 seconds."""
+    notebook = run_notebook(read_notebook(), tmp_path, until=HALF)
+    said = _said(notebook, "run-both")
+    assert "identical: all 32 steps, every evaluation and every weight are equal" in said
+    # One bar per loop, as it stood at the end.
+    assert [line.split("|")[-1].split("[")[0].strip() for line in said.splitlines() if "100%" in line] == [
+        "32/32 steps"
+    ] * 2
+    assert _said(notebook, HALF).strip() == "largest difference: 0.0"
+    assert [path.name for path in tmp_path.iterdir()] == ["lesson"]
 
 
-@pytest.fixture(scope="module")
-def course_loop(tmp_path_factory: pytest.TempPathFactory):
-    """The x-ray of a page without comments that name phases, which does not clip."""
-    file = tmp_path_factory.mktemp("course") / "loop.py"
-    file.write_text(page_without(["clip"]).source, encoding="utf-8")
-    config = RunConfig.build("tiny", max_grad_norm=1.0, loop=str(file))
-    pages = {**pages_of(RunConfig.build("tiny")), "manual": own_page(file)}
-    found = xray(config, pages=pages)
-    return found, rows_of({loop: folded_source(page, config) for loop, page in pages.items()}, found)
-
-
-def test_a_page_without_comments_is_lined_up_by_what_its_lines_do(course_loop) -> None:
-    _, rows = course_loop
-    code = {row.phase.name: "".join(line.striptags() for _, line in row.manual) for row in rows if row.is_first}
-    assert "loss.backward()" in code["backward"] and "optimizer.step()" in code["step"]
-    assert "model.train()" in code["train mode"] and "AdamW" in code["optimizer"]
-    assert "model.eval()" in code["evaluate"] and "eval_loader" in code["evaluate"]
-    instead = {row.phase.name: row.instead for row in rows if not row.manual}
-    assert instead["clip"] == "nothing by hand"
-    assert "done for it" in instead["model"] and "another row" in instead["shuffle"]
-
-
-def test_a_missing_line_has_a_row_where_it_belongs(course_loop) -> None:
-    found, rows = course_loop
-    names = [row.phase.name for row in rows]
-    assert names.index("backward") < names.index("clip") < names.index("step")
-    clip = rows[names.index("clip")]
-    assert not clip.manual and clip.trainer and "trainer.py" in clip.inside[0]
-    first = {"quantity": "grad_norm", "likely_cause": "the clip: by hand the gradients reach the optimizer at norm 2"}
-    assert phase_at_fault({"first_divergence": first}, found, rows) == "clip"
-    assert phase_at_fault({"first_divergence": None}, found, rows) is None
-
-
-@pytest.mark.parametrize(
-    ("quantity", "cause", "phase"),
-    [
-        ("mode", "train mode: dropout is off", "train mode"),
-        ("batch", "the sampler: shuffle", "shuffle"),
-        ("eval_loss", "the evaluation's mean: of batches", "evaluate"),
-        ("grad_norm", "leftover gradients: zero_grad() is missing", "zero"),
-        ("grad_norm", "not decided: who knows", "clip"),
-        ("eval_logits", "not decided: who knows", "evaluate"),
-    ],
-)
-def test_the_row_of_a_first_difference(quick_sources, quantity: str, cause: str, phase: str) -> None:
-    rows = rows_of(quick_sources, None)
-    found = phase_at_fault({"first_divergence": {"quantity": quantity, "likely_cause": cause}}, None, rows)
-    assert found == phase
-
-
-def test_every_phase_that_a_cause_may_speak_of_is_one() -> None:
-    assert set(AT_FAULT.values()) <= {phase.name for phase in PHASES}
+@pytest.mark.slow
+def test_the_whole_runs_and_its_page_needs_nothing_else(tmp_path: Path) -> None:
+    """About 2 minutes, 4 on a busy machine."""
+    notebook = run_notebook(read_notebook(), tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["lesson"]
+    assert "diverged at step 2, grad_norm" in _said(notebook, "zero-grad-run")
+    assert "diverged at step 1, mode" in _said(notebook, "train-mode-run")
+    assert re.search(r"diverged at step \d+, grad_norm: .*\nlikely cause: the clip", _said(notebook, "clip-run"))
+    # "With the tiny model, no: the accuracies are the same in all tables."
+    tables = "\n".join(_said(notebook, f"{name}-run") for name in ("zero-grad", "train-mode", "clip"))
+    accuracies = re.findall(r"^(?:16|32) .* (0\.\d{6})  (0\.\d{6})$", tables, flags=re.MULTILINE)
+    assert len(accuracies) == 6 and len({each for pair in accuracies for each in pair}) == 1
+    assert "7 repairs, with all of them identical" in _said(notebook, "ladder")
+    assert "loss / min(4, len(train_loader)" in _said(notebook, "eject")
+    assert "NotImplementedError: Seed: this gap is still to be filled" in _said(notebook, "check-gaps")
+    assert "identical; 15 of 15 points" in _said(notebook, "check-solution")
+    assert "different; 14 of 15 points" in _said(notebook, "check-mistake")
+    page = page_of(notebook)
+    assert len(page.encode()) < 3_000_000
+    assert not re.search(r'<script|@import|(src|href)="(?!data:|#)', page)
+    assert page.count("<details>") >= 7 and page.count("<img ") == page.count(" alt=")

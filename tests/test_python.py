@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import ast
+import copy
+import inspect
+import linecache
 import os
+import re
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
+from types import FunctionType
+from typing import Any
 
 import pytest
+from matplotlib.figure import Figure
 
 import sameloop
+from benchmarks.check.rubric import DIFFERENT, Finding, Result, make_rubric
+from benchmarks.compare import write_comparison
+from benchmarks.lesson.docs import DOCS, README
+from benchmarks.notebook import follow
+from benchmarks.notebook.follow import Watched, _Follower
+from benchmarks.notebook.source import source_of
+from sameloop import SameLoopError
 
-SHADOWS = ("csv", "datasets", "json", "queue", "random", "token", "torch", "types", "typing")
+SHADOWS = (
+    *("csv", "datasets", "html", "json", "numpy", "pandas", "queue", "random"),
+    *("token", "torch", "tqdm", "types", "typing"),
+)
 SCRIPT = """
 import sameloop
 record = sameloop.manual(preset="tiny", num_train_epochs=1, output_dir="out")
 print("steps:", len(record.steps))
+print("shown:", "data:image/svg+xml" in record._repr_html_())
 try:
     sameloop.manual(preset="tiny", dataset="missing.csv")
 except sameloop.SameLoopError as error:
@@ -34,17 +57,44 @@ def test_whatever_lies_in_the_current_folder(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SCRIPT]
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stdout[-2000:] + ran.stderr[-2000:]
-    assert "steps: 8" in ran.stdout
+    assert "steps: 8" in ran.stdout and "shown: True" in ran.stdout
     assert "refused: --dataset missing.csv: there is no such file or folder" in ran.stdout
     assert (tmp_path / "out/model.safetensors").is_file()
 
 
 @pytest.mark.slow
 def test_a_comparison_from_python(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """Half a minute: the verdict is returned, and what was said is shown."""
+    """A minute: both ways of showing how it goes, and a second comparison that keeps Trainer's run."""
     comparison = sameloop.compare(preset="tiny", num_train_epochs=1, output_dir=tmp_path / "out")
     assert (comparison["verdict"], comparison["steps"]) == ("identical", 8)
-    assert "identical: all 8 steps" in capfd.readouterr().out
+    printed = capfd.readouterr()
+    assert printed.out == "" and "8/8 steps" in printed.err
+    assert "identical: all 8 steps" in comparison.output
+    again = sameloop.compare(preset="tiny", num_train_epochs=1, output_dir=tmp_path / "out", reuse=True, verbose=True)
+    assert again.verdict == "identical"
+    assert "it is done already" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_all_that_runs_apart(tmp_path: Path) -> None:
+    """Two minutes: each of the other commands once, from Python."""
+    script = sameloop.eject(preset="tiny", gradient_accumulation_steps=4)
+    assert "number % 4 == 0" in script and "Trainer(" in sameloop.eject(trainer=True, preset="tiny")
+    assert "save_pretrained" in sameloop.eject(preset="tiny", save_strategy="epoch")
+    page = (DOCS.parent / "manual_loop/minimal.py").read_text(encoding="utf-8")
+    train = _cell(page.replace("            loss.backward()\n", "            loss.backward()\n" * 2))["train"]
+    with pytest.raises(SameLoopError, match="there is no such file"):
+        sameloop.check(tmp_path / "missing.py")
+    assert sameloop.check(page).verdict == "identical"
+    assert sameloop.check(train).verdict == "failed"
+    trained = sameloop.trainer(tmp_path / "trainer", preset="tiny", train_size=9, eval_size=9)
+    assert trained.loop == "trainer" and len(trained.steps) == 4
+    xrayed = sameloop.xray(preset="tiny", train_size=9, eval_size=9)
+    assert xrayed.equal and "optimizer.step()" in xrayed._repr_html_()
+    climbed = sameloop.ladder(tmp_path / "ladder", preset="tiny", train_size=9, eval_size=9, order=["clip"])
+    assert climbed.rows.index[1] == "clip" and climbed.rows["where"].iloc[-1] == "identical"
+    assert "torch.nn.utils.clip_grad_norm_" in climbed._repr_html_()
+    assert sameloop.report(tmp_path / "ladder").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_a_package_of_that_name_that_was_imported_before_is_named(tmp_path: Path) -> None:
@@ -54,3 +104,337 @@ def test_a_package_of_that_name_that_was_imported_before_is_named(tmp_path: Path
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert ran.returncode == 1
     assert "import sameloop first, or rename yours" in ran.stderr
+
+
+# What comes back ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def comparison(tiny_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> sameloop.Comparison:
+    """The comparison of the two tiny runs; its folder is gone when the tests look at it."""
+    folder = tmp_path_factory.mktemp("python") / "run"
+    for loop, path in tiny_runs.items():
+        shutil.copytree(path, folder / loop)
+    write_comparison(folder)
+    found = sameloop.Comparison(folder, "what it said")
+    shutil.rmtree(folder)
+    return found
+
+
+def test_a_comparison_is_a_dictionary_that_shows_itself(comparison: sameloop.Comparison) -> None:
+    assert comparison["verdict"] == comparison.verdict == "identical"
+    assert dict(comparison) == comparison.as_dict() and len(comparison) == len(list(comparison))
+    assert str(comparison).startswith("identical: all 16 steps")
+    assert repr(comparison).startswith("<identical") and "\n" not in repr(comparison)
+    assert comparison.output == "what it said"
+    page = comparison._repr_html_()
+    assert '<span class="good">identical</span>: all 16 steps' in page
+    assert "<li>the saved config.json differ in use_cache" in page
+    loss = f'<td class="number">{comparison["manual"]["train_loss"][0]:.6f}</td>'
+    assert f"<td>1</td>{loss}{loss}" in page
+    assert page.count("data:image/svg+xml;base64,") == 1 and 'alt="' in page
+    assert comparison._repr_png_().startswith(b"\x89PNG")
+
+
+def test_what_differs_is_shown_with_its_cause_and_nothing_in_it_is_markup(comparison: sameloop.Comparison) -> None:
+    other = copy.copy(comparison)
+    first = {"step": 2, "quantity": "loss", "manual": 1, "trainer": 2, "likely_cause": "<b>a & b</b>"}
+    other._content = {**comparison._content, "verdict": "diverged", "first_divergence": first}
+    page = other._repr_html_()
+    assert '<span class="bad">diverged</span> at step 2, loss: manual 1, trainer 2' in page
+    assert "<p>likely cause: &lt;b&gt;a &amp; b&lt;/b&gt;</p>" in page
+
+
+def test_its_frames_have_the_records_numbers(comparison: sameloop.Comparison) -> None:
+    steps = comparison.steps
+    assert list(steps.index) == list(range(1, 17)) and steps.index.name == "step"
+    for loop in ("manual", "trainer"):
+        record = getattr(comparison, loop).record
+        assert list(steps["loss"][loop]) == [line["loss"] for line in record.steps]
+        assert list(steps["unclipped_norm"][loop]) == [line["unclipped_norm"] for line in record.steps]
+        assert list(comparison.evaluations["eval_loss"][loop]) == comparison[loop]["eval_loss"]
+    assert (steps["loss"]["manual"] - steps["loss"]["trainer"]).abs().max() == 0.0
+    assert list(steps.columns[:2]) == [("loss", "manual"), ("loss", "trainer")]
+
+
+def test_a_run_has_its_record_and_frames(comparison: sameloop.Comparison) -> None:
+    run = copy.copy(comparison.manual)
+    assert (run.loop, run.config.preset, run.header["loop"]) == ("manual", "tiny", "manual")
+    assert list(run.steps["epoch"]) == [1] * 8 + [2] * 8
+    assert list(run.evaluations.index) == [8, 16]
+    assert repr(run).startswith("<by hand: 16 steps, the last loss 0.")
+    assert run.as_dict()["steps"] == run.record.steps
+    assert '<td class="number">0.4828</td>' in run._repr_html_()
+    assert not hasattr(run, "no_such_thing")
+    # A loop that returns nothing has its evaluations as they were seen.
+    run.record.footer["log_history"], kept = [], run.record.footer["log_history"]
+    assert list(run.evaluations["eval_loss"]) == [line["loss"] for line in run.record.evaluations]
+    run.record.footer["log_history"] = kept
+
+
+def test_figures(comparison: sameloop.Comparison, tiny_runs: dict[str, Path]) -> None:
+    found = {
+        "losses": comparison.figure("losses"),
+        "overview": sameloop.plot(comparison),
+        "time": sameloop.plot(tiny_runs["trainer"], "time", "paper"),
+        "difference": sameloop.plot(list(tiny_runs.values()), "difference", "dark"),
+    }
+    for kind, figure in found.items():
+        assert isinstance(figure, Figure) and figure.axes, kind
+    content, about = found["losses"]._repr_png_()
+    assert content.startswith(b"\x89PNG") and "Training loss" in about["alt"]
+    for wrong, said in (
+        (lambda: comparison.figure("losess"), "there is no chart 'losess': choose one of overview"),
+        (lambda: comparison.figure(style="loud"), "there is no style 'loud': choose one of slide"),
+        (lambda: comparison.manual.figure("difference"), "a difference takes two runs"),
+        (lambda: sameloop.plot("nowhere"), "nowhere: there is no such folder or record"),
+    ):
+        with pytest.raises(SameLoopError, match=said):
+            wrong()
+
+
+def test_a_script_is_its_text(tmp_path: Path) -> None:
+    script = sameloop.Script("import torch\n\nx = '<'\n")
+    assert script == "import torch\n\nx = '<'\n" and repr(script).startswith("<a script of 3 lines")
+    page = script._repr_html_()
+    assert "&lt;" in page and "'<'" not in page and "color: #" in page
+    file = script.write(tmp_path / "loop.py")
+    assert file.read_text(encoding="utf-8") == script
+    with pytest.raises(SameLoopError, match="is there already"):
+        script.write(file)
+    assert sameloop.start(tmp_path / "mine.py") == (tmp_path / "mine.py").read_text(encoding="utf-8")
+
+
+def test_a_check_shows_each_phase_with_a_question_where_it_is_wrong() -> None:
+    rubric = make_rubric([Finding("clip", 3, "not <clipped>", "norm 38", "norm 1")], ["clip", "step"])
+    checked = sameloop.Checked(Result("a.py", DIFFERENT, rubric, 1, 15, 2.0, output="<hello>").as_dict())
+    assert (checked.verdict, checked.failures) == ("different", ["clip"])
+    assert checked.phases.loc["clip", "cause"] == "not <clipped>"
+    assert repr(checked) == "<different; 1 of 15 points>"
+    page = checked._repr_html_()
+    assert (
+        "step 3: norm 38, right is norm 1: not &lt;clipped&gt;<details><summary>a question</summary>Print the" in page
+    )
+    assert page.count("a question") == 1 and "<pre>&lt;hello&gt;</pre>" in page
+    assert "✓</span></td><td>step</td><td></td>" in page
+
+
+# A function as a file ------------------------------------------------------------------------------
+
+
+def _cell(text: str, names: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run a cell of a notebook, as IPython does: its source is known to `linecache`."""
+    names = {"__name__": "__main__"} if names is None else names
+    name = f"<cell {len(linecache.cache)} {time.monotonic_ns()}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
+    exec(compile(text, name, "exec"), names)
+    return names
+
+
+def test_a_function_of_a_notebook_brings_what_it_uses() -> None:
+    names = _cell("import numpy as np\nfrom torch.optim.lr_scheduler import LambdaLR\nLIMIT = 1.5\nOTHER = 2\n")
+    _cell("def helper(x):\n    return len(x) + helper(x[1:]) if x else LIMIT\n", names)
+    _cell(
+        "raised = []\ndef train(model, tokenizer, train_dataset, eval_dataset, config):\n"
+        "    inner = lambda: helper([1])\n    return np.float32(inner()), LambdaLR\nraised.append(1 / 1)\n",
+        names,
+    )
+    text = source_of(names["train"])
+    assert text.startswith("import numpy as np\nfrom torch.optim.lr_scheduler import LambdaLR\n")
+    assert "LIMIT = 1.5" in text and "OTHER" not in text and "raised" not in text
+    alone: dict[str, Any] = {}
+    exec(text, alone)
+    assert alone["train"](*range(5))[0] == 2.5
+    # A name that is nowhere stays the loop's own mistake.
+    assert "nowhere" in source_of(_cell("def train():\n    return nowhere\n")["train"])
+
+
+def test_a_function_of_a_file_is_that_file() -> None:
+    from manual_loop.minimal import train
+
+    assert source_of(train) == DOCS.parent / "manual_loop/minimal.py"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("class Model: pass\ndef train(): return Model\n", "train uses Model, a class of the notebook"),
+        ("data = [1]\ndef train(): return data\n", "train uses data, a list of the notebook"),
+        ("def make():\n    a = 1\n    def train(): return a\n    return train\ntrain = make()\n", "inside another"),
+        ("def other(): pass\ntrain = other\n", "a function called train, not other"),
+        ("train = 3 .bit_length\n", "a function called train, not bit_length"),
+        ("def f(): pass\ng = f\ndef train(): return g\n", "g is another name for f"),
+    ],
+)
+def test_what_cannot_come_along_is_said(text: str, said: str) -> None:
+    with pytest.raises(SameLoopError, match=said) as raised:
+        source_of(_cell(text)["train"])
+    assert "\n" not in str(raised.value)
+
+
+def test_a_function_without_a_source_is_said() -> None:
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec("def train(): pass", names)
+    with pytest.raises(SameLoopError, match="the source of train is not known"):
+        source_of(names["train"])
+
+
+# Processes and bars -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def child(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Put a few lines of Python in the place of the command that `follow.run` starts."""
+
+    def run_instead(text: str) -> None:
+        monkeypatch.setattr(follow, "sameloop_argv", lambda *arguments: [sys.executable, "-c", text, *arguments])
+
+    return run_instead
+
+
+RECORD = """
+import json, sys, time
+time.sleep(0.5)
+file = open(sys.argv[1], "w")
+for line in [{"kind": "header"}, *({"kind": "step", "step": n, "loss": 1 / n} for n in (1, 2, 3)), {"kind": "footer"}]:
+    print("· step by step", file=sys.stderr)
+    print(line)
+    file.write(json.dumps(line) + "\\n")
+    file.flush()
+    time.sleep(0.3)
+"""
+
+
+def test_a_bar_follows_the_record(tmp_path: Path, child, capfd: pytest.CaptureFixture[str]) -> None:
+    """Two seconds."""
+    record = tmp_path / "record.jsonl"
+    record.write_text('{"kind": "step", "step": 9, "loss": 1}\n')
+    os.utime(record, (0, 0))
+    child(RECORD)
+    said = follow.run([str(record)], [Watched("by hand", 3, record)])
+    drawn = re.split("[\r\n]", capfd.readouterr().err)
+    counts = [int(found[1]) for line in drawn if (found := re.search(r"(\d+)/. steps", line))]
+    assert counts == sorted(counts) and {0, 1, 3} <= set(counts) <= {0, 1, 2, 3}
+    assert any("step by step" in line for line in drawn)
+    assert [line for line in drawn if line.strip()][-1].endswith("loss 0.3333]")
+    assert said.stdout.count("kind") == 5 and "step by step" in said.text
+
+
+def test_without_a_record_what_is_counted_moves_the_bar(child, capfd: pytest.CaptureFixture[str]) -> None:
+    child("import sys\nprint('· rung 3 of 7: clip', file=sys.stderr)\nprint('done')")
+    assert follow.run([], [Watched("ladder")]).stdout == "done\n"
+    drawn = capfd.readouterr().err
+    assert "3/7" in drawn and "rung 3 of 7: clip" in drawn and drawn.rstrip().endswith("7/7 [00:00]")
+
+
+def test_verbose_prints_all_and_draws_nothing(child, capfd: pytest.CaptureFixture[str]) -> None:
+    child("import sys\nprint('· loading', file=sys.stderr)\nprint('epoch 1')")
+    follow.run([], [Watched("by hand", 3)], verbose=True)
+    printed = capfd.readouterr()
+    assert sorted(printed.out.splitlines()) == ["epoch 1", "· loading"] and printed.err == ""
+
+
+def test_a_note_is_printed_above_the_bar(child, capfd: pytest.CaptureFixture[str]) -> None:
+    child("import sys\nprint('· note: no padding token', file=sys.stderr)\nprint('· note: not this')")
+    follow.run([], [Watched("by hand", 3)])
+    printed = capfd.readouterr()
+    assert "· note: no padding token" in printed.out + printed.err
+    assert "not this" not in printed.out + printed.err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "import sys\nprint('sameloop: error: no such dial', file=sys.stderr)\nprint('x')\nsys.exit(2)",
+            "no such dial",
+        ),
+        ("import sys\nprint('the last line')\nsys.exit(70)", "the last line"),
+        ("import sys\nsys.exit(3)", "the process ended with exit status 3"),
+    ],
+)
+def test_a_process_that_fails_is_an_error_in_one_line(text: str, said: str, child) -> None:
+    child(text)
+    with pytest.raises(SameLoopError) as raised:
+        follow.run([])
+    assert str(raised.value) == said
+
+
+def test_ctrl_c_reaches_the_process_once_and_goes_on_here(tmp_path: Path, child) -> None:
+    file = tmp_path / "heard"
+    child(
+        "import os, pathlib, time\n"
+        f"file = pathlib.Path({str(file)!r})\n"
+        "try:\n    file.write_text('ready')\n    time.sleep(60)\n"
+        "except KeyboardInterrupt:\n    time.sleep(0.3)\n"
+        "    file.write_text('heard, alone' if os.getpgrp() == os.getpid() else 'heard, with others')\n"
+    )
+
+    def once_it_is_ready(number: int, frame: Any) -> None:
+        if not file.exists() or file.read_text() != "ready":
+            return
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, once_it_is_ready)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            follow.run([])
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    # In a group of its own: what a notebook sends to all of its group does not reach it a second time.
+    assert file.read_text() == "heard, alone"
+
+
+def test_half_a_line_waits_and_a_new_record_begins_anew(tmp_path: Path) -> None:
+    path = tmp_path / "record.jsonl"
+    follower = _Follower(path, time.time_ns() - 10**9)
+    assert not follower.look()
+    step = '{"kind": "step", "step": %d, "loss": null}\n'
+    path.write_text(step % 1 + (step % 2)[:9])
+    assert follower.look() and (follower.step, follower.said) == (1, "")
+    path.write_text(step % 1 + step % 2 + '{"kind": "footer"}\n')
+    assert follower.look() and follower.step == 2 and follower.is_done
+    other = tmp_path / "other"
+    other.write_text(step % 1)
+    other.replace(path)
+    assert follower.look() and follower.step == 1 and not follower.is_done
+
+
+# The docs' examples -------------------------------------------------------------------------------
+
+BLOCKS = [
+    block
+    for path in (README, DOCS / "guide.md")
+    for block in re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    if "import sameloop" in block
+]
+
+
+def test_the_docs_examples_call_what_is_there() -> None:
+    assert BLOCKS
+    for block in BLOCKS:
+        for node in ast.walk(ast.parse(block)):
+            if not (isinstance(node, ast.Call) and getattr(getattr(node.func, "value", None), "id", "") == "sameloop"):
+                continue
+            function = getattr(sameloop, node.func.attr)
+            assert isinstance(function, FunctionType)
+            given = {each.arg: None for each in node.keywords}
+            bound = inspect.signature(function).bind(*[None] * len(node.args), **given)
+            for name in bound.kwargs.get("dials", {}):
+                assert name in sameloop.RunConfig.model_fields, name
+
+
+@pytest.mark.slow
+def test_the_docs_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two minutes: every block of README and guide that imports sameloop, in one folder, with the tiny preset."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(DOCS.parent / "manual_loop/minimal.py", "my_loop.py")
+    for block in BLOCKS:
+        assert "preset=" not in block.replace('preset="tiny"', ""), block
+        names: dict[str, Any] = {"__name__": "docs"}
+        exec(compile(block, "<docs>", "exec"), names)
+        found = [value for value in names.values() if isinstance(value, sameloop.Comparison)]
+        assert found and all(each.verdict == "identical" for each in found), block

@@ -42,7 +42,7 @@ def draw_comparison(manual: RunRecord, trainer: RunRecord, comparison: dict[str,
     Returns:
         The three paths.
     """
-    runs, pair = _compared(manual, trainer, comparison)
+    runs, pair = compared(manual, trainer, comparison)
     with matplotlib.rc_context(STYLES["slide"].for_overview().settings()):
         figure = comparison_figure(manual, trainer, comparison)
         alt = texts.alt_text("overview", runs, pair, differences_of(runs, pair))
@@ -60,17 +60,18 @@ def draw_comparison(manual: RunRecord, trainer: RunRecord, comparison: dict[str,
 
 def comparison_figure(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> Figure:
     """The overview of a comparison as a slide."""
-    runs, pair = _compared(manual, trainer, comparison)
+    runs, pair = compared(manual, trainer, comparison)
     return overview(runs, pair, STYLES["slide"].for_overview(), texts.footnote(comparison["environment"]))
 
 
-def _compared(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> tuple[list[Run], Pair]:
+def compared(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> tuple[list[Run], Pair]:
+    """Both runs in drawing order, and where they part as the comparison says."""
     by_hand, theirs, first = Run("by hand", manual), Run("Trainer", trainer), comparison["first_divergence"]
     found = first and Difference(first["step"], first["quantity"], first["likely_cause"], first.get("rank", 0))
     return [theirs, by_hand], Pair(by_hand, theirs, found)
 
 
-def draw(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: str, file_format: str) -> tuple[bytes, str]:
+def chart_of(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: str) -> Chart:
     """Draw one chart.
 
     Args:
@@ -78,19 +79,36 @@ def draw(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: str, fil
         runs: in drawing order, the first one lowest.
         pair: the two that are held against each other; None: nothing is.
         style_name: a key of `STYLES`.
-        file_format: `png`, `svg` or `pdf`.
-
-    Returns:
-        The file's content, and the alt text.
     """
     style = STYLES[style_name]
     style = style.for_overview() if kind == "overview" else style
     pairs = differences_of(runs, pair) if kind in ("overview", "difference") else []
-    alt = texts.alt_text(kind, runs, pair, pairs)
     with matplotlib.rc_context(style.settings()):
         figure = overview(runs, pair, style) if kind == "overview" else single(kind, runs, pair, style)
-        content = picture(figure, file_format, style, texts.title_of(kind, runs, pair), alt)
-    return content, alt
+    figure.look, figure.title = style, texts.title_of(kind, runs, pair)
+    figure.alt = texts.alt_text(kind, runs, pair, pairs)
+    return figure
+
+
+class Chart(Figure):
+    """A figure that knows its style and says what it shows; a notebook shows it without pyplot.
+
+    Attributes:
+        look: whose settings it is drawn with.
+        title, alt: what a file of it carries.
+    """
+
+    look: Style = STYLES["slide"]
+    title: str = ""
+    alt: str = ""
+
+    def content(self, file_format: str) -> bytes:
+        """A file's content; `file_format` is `png`, `svg` or `pdf`."""
+        with matplotlib.rc_context(self.look.settings()):
+            return picture(self, file_format, self.look, self.title, self.alt)
+
+    def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
+        return self.content("png"), {"alt": " ".join(self.alt.split())}
 
 
 def picture(figure: Figure, file_format: str, style: Style, title: str, alt: str) -> bytes:
@@ -120,9 +138,9 @@ def differences_of(runs: Sequence[Run], pair: Pair | None) -> list[tuple[Run, Ru
     return [(run, pair.other) for run in runs if run is not pair.other]
 
 
-def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str = "") -> Figure:
+def overview(runs: Sequence[Run], pair: Pair | None, style: Style, footnote: str = "") -> Chart:
     """All panels on one figure, titled with the verdict and labelled with the runs."""
-    figure = Figure(figsize=style.size)
+    figure = Chart(figsize=style.size)
     head = [(texts.subtitle(runs), 1.08, style.soft)]
     if dials := texts.dials_that_differ(runs):
         head.append((dials, 1.08, style.soft))
@@ -190,9 +208,9 @@ def _places(figure: Figure, style: Style, top: float) -> tuple[list[Any], list[A
     return [grid[0, :], grid[1, :]], [grid[2, 0], grid[2, 1], grid[3, :]]
 
 
-def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> Figure:
+def single(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> Chart:
     """One chart of its own: title, runs, verdict, and the panel below."""
-    figure = Figure(figsize=style.size, layout="constrained")
+    figure = Chart(figsize=style.size, layout="constrained")
     head = [(texts.subtitle(runs), 0.75, style.soft)]
     if dials := texts.dials_that_differ(runs):
         head.append((dials, 0.75, style.soft))

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
+from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import shorten
@@ -34,9 +34,9 @@ def drawing(folder: Path) -> Drawing:
     return Drawing(lambda look: confusion_figure(quality, look), TITLE, alt_text(quality))
 
 
-def confusion_figure(quality: Quality, style: Style) -> Figure:
+def confusion_figure(quality: Quality, style: Style) -> Chart:
     """The figure; matplotlib must have been told the style's settings."""
-    figure = Figure(figsize=style.size)
+    figure = Chart(figsize=style.size)
     height = 72 * style.size[1] / style.font
     shown = quality.shown()
     figure.text(0.03, 1 - 0.9 / height, TITLE, fontsize=1.45 * style.font, weight="bold", va="top")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, find_runs
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import shorten
@@ -33,11 +33,11 @@ def drawing(folder: Path) -> Drawing:
     return Drawing(lambda look: dials_figure(costs, job, look), TITLE, alt_text(costs, job))
 
 
-def dials_figure(costs: Sequence[DialCost], job: str, style: Style) -> Figure:
+def dials_figure(costs: Sequence[DialCost], job: str, style: Style) -> Chart:
     """The figure; matplotlib must have been told the style's settings."""
     # Rows of a height at which the letters fit, and a picture that is as high as they need.
     width, height = style.size[0], max(style.size[1], style.font / 72 * (2.1 * len(costs) + 12))
-    figure = Figure(figsize=(width, height))
+    figure = Chart(figsize=(width, height))
     lines = 72 * height / style.font
     figure.text(0.03, 1 - 0.9 / lines, TITLE, fontsize=1.45 * style.font, weight="bold", va="top")
     said = "Lines of the manual page that go when a dial is switched off; some go with either of two."

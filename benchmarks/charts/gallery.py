@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
-
+from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
 from benchmarks.gallery.mistakes import MISTAKES
@@ -55,12 +54,12 @@ def drawing_of(costs: Sequence[Cost], job: str) -> Drawing:
     return Drawing(lambda look: gallery_figure(costs, job, look), TITLE, alt_text(costs, job))
 
 
-def gallery_figure(costs: Sequence[Cost], job: str, style: Style) -> Figure:
+def gallery_figure(costs: Sequence[Cost], job: str, style: Style) -> Chart:
     """The figure; matplotlib must have been told the style's settings."""
     font, seeds = 0.7 * style.font, len(costs[0].right)
     scale = font / 14
     width, height = style.size[0], scale * (ROW * len(costs) + HEAD + FOOT)
-    figure = Figure(figsize=(width, height))
+    figure = Chart(figsize=(width, height))
     figure.text(0.02, 1 - 0.25 * scale / height, TITLE, fontsize=1.6 * font, weight="bold", va="top")
     several = f"{seeds} seeds each" if seeds > 1 else "one seed"
     figure.text(0.02, 1 - 0.75 * scale / height, f"{job}, {several}.", fontsize=font, color=style.soft, va="top")
@@ -104,10 +103,10 @@ PANELS = (
 )
 
 
-def cost_figure(cost: Cost, job: str, style: Style) -> Figure:
+def cost_figure(cost: Cost, job: str, style: Style) -> Chart:
     """The figure of one mistake; matplotlib must have been told the style's settings."""
     font = style.font
-    figure = Figure(figsize=style.size)
+    figure = Chart(figsize=style.size)
     title = f"What it costs: {MISTAKES[cost.name].what}"
     figure.text(0.03, 0.965, title, fontsize=1.3 * font, weight="bold", va="top", wrap=True)
     seeds = f"{len(cost.right)} seeds, a line each" if len(cost.right) > 1 else "one seed"

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import footnote
@@ -55,9 +55,9 @@ def drawing_of(ladder: Ladder) -> Drawing:
     return Drawing(lambda look: ladder_figure(ladder, look), TITLE, alt_text(ladder))
 
 
-def ladder_figure(ladder: Ladder, style: Style) -> Figure:
+def ladder_figure(ladder: Ladder, style: Style) -> Chart:
     """The figure; matplotlib must have been told the style's settings."""
-    figure = Figure(figsize=style.size)
+    figure = Chart(figsize=style.size)
     left = 0.03
     figure.text(left, 0.965, TITLE, fontsize=1.45 * style.font, weight="bold", va="top")
     figure.text(left, 0.885, subtitle(ladder), fontsize=0.8 * style.font, color=style.soft, va="top")

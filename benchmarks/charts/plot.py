@@ -16,8 +16,7 @@ from shared.folder import LOOPS
 from shared.record import FILE_NAME, RunRecord
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
+    from benchmarks.charts.charts import Chart
     from benchmarks.charts.styles import Style
 
 # Kinds of chart of one run or of many.
@@ -78,7 +77,7 @@ class Drawing(NamedTuple):
         title, alt: what the file itself carries.
     """
 
-    figure: Callable[[Style], Figure]
+    figure: Callable[[Style], Chart]
     title: str
     alt: str
 
@@ -162,6 +161,16 @@ def draw_gathered(gathered: Gathered, kind: str, style: str, file_format: str) -
     Raises:
         SameLoopError: they lack what the chart needs.
     """
+    chart = gathered_chart(gathered, kind, style)
+    return Picture(chart.content(file_format), chart.alt)
+
+
+def gathered_chart(gathered: Gathered, kind: str, style: str) -> Chart:
+    """The same as a figure.
+
+    Raises:
+        SameLoopError: as `draw_gathered`.
+    """
     if kind == "difference" and len(gathered.sources) < 2:
         raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
     if needed := NEEDS.get(kind):
@@ -172,9 +181,9 @@ def draw_gathered(gathered: Gathered, kind: str, style: str, file_format: str) -
                     "run again, or choose another --kind"
                 )
     # It imports matplotlib, which `--help` must not wait for.
-    from benchmarks.charts.charts import draw
+    from benchmarks.charts.charts import chart_of
 
-    return Picture(*draw(kind, gathered.runs, gathered.pair, style, file_format))
+    return chart_of(kind, gathered.runs, gathered.pair, style)
 
 
 def inline_svg(paths: Sequence[Path], kind: str = "overview", style: str = "slide") -> str:
@@ -210,7 +219,7 @@ def alt_path(output: Path) -> Path:
     return output.with_suffix(".alt.txt")
 
 
-def save_picture(figure: Callable[[Style], Figure], path: Path, style: str, title: str, alt: str) -> Path:
+def save_picture(figure: Callable[[Style], Chart], path: Path, style: str, title: str, alt: str) -> Path:
     """Draw one figure into a file, and write its alt text into `<name>.alt.txt` beside it.
 
     Args:
@@ -228,14 +237,21 @@ def save_picture(figure: Callable[[Style], Figure], path: Path, style: str, titl
 
 def draw_drawing(drawing: Drawing, style: str, file_format: str) -> Picture:
     """Draw a chart and write nothing."""
+    chart = drawn_chart(drawing, style)
+    return Picture(chart.content(file_format), chart.alt)
+
+
+def drawn_chart(drawing: Drawing, style: str) -> Chart:
+    """The same as a figure."""
     import matplotlib
 
-    from benchmarks.charts.charts import picture
     from benchmarks.charts.styles import STYLES
 
     look = STYLES[style]
     with matplotlib.rc_context(look.settings()):
-        return Picture(picture(drawing.figure(look), file_format, look, drawing.title, drawing.alt), drawing.alt)
+        chart = drawing.figure(look)
+    chart.look, chart.title, chart.alt = look, drawing.title, drawing.alt
+    return chart
 
 
 def _format_of(output: Path, file_format: str | None) -> str:

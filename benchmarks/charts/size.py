@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import footnote
@@ -50,10 +50,10 @@ def draw_size(found: Size, path: Path, style: str = "slide") -> Path:
     return save_picture(lambda look: size_figure(found, look), path, style, TITLE, alt_text(found))
 
 
-def size_figure(found: Size, style: Style) -> Figure:
+def size_figure(found: Size, style: Style) -> Chart:
     """The figure; matplotlib must have been told the style's settings."""
     font = style.font
-    figure = Figure(figsize=style.size)
+    figure = Chart(figsize=style.size)
     figure.text(0.03, 0.965, TITLE, fontsize=1.45 * font, weight="bold", va="top")
     figure.text(0.03, 0.885, subtitle(found), fontsize=0.8 * font, color=style.soft, va="top")
     figure.text(0.03, 0.02, footnote(found.environment), fontsize=0.6 * font, color=style.soft, va="bottom")

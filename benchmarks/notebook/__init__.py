@@ -1,0 +1,1 @@
+"""What `import sameloop` gives: commands that run apart, and results that show themselves in a notebook."""

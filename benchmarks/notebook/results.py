@@ -1,0 +1,548 @@
+"""What `import sameloop` gives back: results that a notebook shows, and that a script reads.
+
+Each is plain data first (`as_dict`, pandas frames), then a figure, then what a notebook shows. pandas and matplotlib
+are imported where they are asked for, and never from the current folder.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup, escape
+
+from shared.errors import SameLoopError
+from shared.folder import COMPARISON_FILE, LOOPS
+from shared.imports import own_imports
+from shared.record import RunRecord, training_seconds
+
+if TYPE_CHECKING:
+    import pandas
+    from matplotlib.figure import Figure
+
+    from benchmarks.charts.plot import Gathered
+
+NAMES = {"manual": "by hand", "trainer": "Trainer"}
+# Of a step's line what is one number.
+OF_A_STEP = (
+    *("loss", "unclipped_norm", "grad_norm", "learning_rate"),
+    *("samples", "tokens", "padded_tokens", "memory_mb"),
+)
+REPORTED = ("eval_loss", "eval_accuracy")
+# The notebook's own colours around it; only what is right and what is not has one of ours, and a word with it.
+LOOK = """<style>
+.sameloop { line-height: 1.45; max-width: 60rem }
+.sameloop .scroll { overflow-x: auto }
+.sameloop img { display: block; width: 100%; min-width: 38rem; height: auto; margin: .5em 0 }
+.sameloop table { border-collapse: collapse; margin: .5em 0; font-size: .92em }
+.sameloop th, .sameloop td { text-align: left; padding: .2em .7em .2em 0; vertical-align: top }
+.sameloop th { font-weight: 600; border-bottom: 1px solid currentColor }
+.sameloop .wide { min-width: 36rem } .sameloop .wide td:nth-child(2) { min-width: 10rem }
+.sameloop .wide code { overflow-wrap: anywhere } .sameloop td:first-child { white-space: nowrap }
+.sameloop .number { text-align: right; font-variant-numeric: tabular-nums }
+.sameloop ul { margin: .3em 0; padding-left: 1.2em }
+.sameloop pre { margin: .1em 0; white-space: pre-wrap; font-size: .92em; background: none }
+.sameloop .good { color: #0072B2; font-weight: 700 } .sameloop .bad { color: #C04F00; font-weight: 700 }
+.sameloop .soft { opacity: .75 }
+</style>"""
+
+
+def _html(*parts: str) -> str:
+    """What a notebook shows, from parts that are HTML already."""
+    return f'<div class="sameloop">{LOOK}{"".join(parts)}</div>'
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = False, is_wide: bool = False) -> str:
+    """A table; a cell that is no Markup is escaped.
+
+    Args:
+        heads, rows: what it holds.
+        numbers: all columns but the first stand to the right.
+        is_wide: where there is less room it is moved sideways, and not made narrow.
+    """
+
+    def cells(tag: str, row: Sequence[Any]) -> str:
+        kinds = ["", *([' class="number"'] * (len(row) - 1) if numbers else [""] * (len(row) - 1))]
+        return "".join(
+            f"<{tag}{kind}>{escape('' if cell is None else cell)}</{tag}>"
+            for kind, cell in zip(kinds, row, strict=True)
+        )
+
+    head = f"<tr>{cells('th', heads)}</tr>"
+    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
+    kind = ' class="wide"' if is_wide else ""
+    return f'<div class="scroll"><table{kind}><thead>{head}</thead><tbody>{body}</tbody></table></div>'
+
+
+def _image(content: bytes, file_format: str, alt: str) -> str:
+    kind = "svg+xml" if file_format == "svg" else file_format
+    data = base64.b64encode(content).decode()
+    return (
+        f'<div class="scroll"><img src="data:image/{kind};base64,{data}" alt="{escape(" ".join(alt.split()))}"></div>'
+    )
+
+
+def _first_line(verdict: str, good: bool, rest: str) -> str:
+    return f'<p><span class="{"good" if good else "bad"}">{escape(verdict)}</span>{escape(rest)}</p>'
+
+
+class _Content(Mapping):
+    """A dictionary that is read only."""
+
+    def __init__(self, content: Mapping[str, Any]) -> None:
+        self._content = dict(content)
+
+    def __getitem__(self, name: str) -> Any:
+        return self._content[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._content)
+
+    def __len__(self) -> int:
+        return len(self._content)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, in types that JSON knows; a copy."""
+        return json.loads(json.dumps(self._content))
+
+
+class Run:
+    """One loop's run.
+
+    What its record has besides, as `config`, `header` or `log_history`, is here under the same name.
+
+    Attributes:
+        folder: where it is kept.
+        record: its `record.jsonl`, as `shared.record.RunRecord`.
+        output: what its process printed.
+    """
+
+    def __init__(self, folder: str | Path, output: str = "") -> None:
+        """Read the run in a folder.
+
+        Raises:
+            SameLoopError: there is none, or its record is damaged.
+        """
+        self.folder, self.output = Path(folder), output
+        self.record = RunRecord.read(self.folder)
+
+    def __getattr__(self, name: str) -> Any:
+        # `record` itself is missing while it is being read, or while a copy is made.
+        if name.startswith("_") or name == "record":
+            raise AttributeError(name)
+        return getattr(self.record, name)
+
+    @property
+    def steps(self) -> pandas.DataFrame:
+        """A row per optimizer step: its epoch, the loss, the gradients' norm before and after the clip, and so on."""
+        rows = [
+            {
+                "step": line["step"],
+                "epoch": self.record.epoch_of(line["step"]),
+                **{name: line.get(name) for name in OF_A_STEP},
+                "seconds": training_seconds(line),
+            }
+            for line in self.record.steps
+        ]
+        return _frame(rows, ["step", "epoch", *OF_A_STEP, "seconds"])
+
+    @property
+    def evaluations(self) -> pandas.DataFrame:
+        """A row per evaluation, as the loop has reported it; of one that reports nothing, as it was seen."""
+        rows = [line for line in self.record.log_history if REPORTED[0] in line] or [
+            {
+                "step": line["step"],
+                "epoch": line["step"] / self.record.steps_per_epoch,
+                "eval_loss": line["loss"],
+                "eval_accuracy": line["accuracy"],
+            }
+            for line in self.record.evaluations
+        ]
+        columns = ["step", "epoch", *REPORTED]
+        return _frame([{name: row.get(name) for name in columns} for row in rows], columns)
+
+    @own_imports()
+    def figure(self, kind: str = "losses", style: str = "slide") -> Figure:
+        """A chart of it; `sameloop.plot` has the kinds and the styles, and what is raised."""
+        from benchmarks.charts.data import Run as Line
+        from benchmarks.charts.plot import Gathered, Source
+
+        source = Source(self.record, [self.record], self.folder)
+        return _chart(Gathered([source], [Line(self._name, self.record)], None), kind, style, self.folder)
+
+    def as_dict(self) -> dict[str, Any]:
+        """The record, in types that JSON knows; a copy."""
+        parts = {name: getattr(self.record, name) for name in ("loop", "header", "start", "steps", "evaluations")}
+        rest = {name: getattr(self.record, name) for name in ("footer", "log_history")}
+        return json.loads(json.dumps({**parts, **rest}))
+
+    @property
+    def _name(self) -> str:
+        return NAMES.get(self.record.loop, self.record.loop)
+
+    def __repr__(self) -> str:
+        last = self.record.steps[-1]["loss"] if self.record.steps else None
+        loss = "" if last is None else f", the last loss {last:.4f}"
+        return f"<{self._name}: {len(self.record.steps)} steps{loss}; {self.folder}>"
+
+    @own_imports()
+    def _repr_html_(self) -> str:
+        chart = self.figure()
+        rows = [
+            (f"{row.step}", f"{row.epoch:.4g}", f"{row.eval_loss:.6f}", f"{row.eval_accuracy:.4f}")
+            for row in self.evaluations.reset_index().itertuples()
+        ]
+        return _html(
+            f"<p><b>{escape(self._name)}</b>: {len(self.record.steps)} steps</p>",
+            _image(chart.content("svg"), "svg", chart.alt),
+            _table(("step", "epoch", "validation loss", "accuracy"), rows, numbers=True),
+        )
+
+
+class Comparison(_Content):
+    """Both loops and the verdict; `comparison["verdict"]` and all else that `comparison.json` holds.
+
+    Attributes:
+        folder: where it is kept.
+        manual, trainer: the two runs.
+        output: what their processes printed.
+    """
+
+    def __init__(self, folder: str | Path, output: str = "") -> None:
+        """Read the comparison in a folder.
+
+        Raises:
+            SameLoopError: there is none, or its files are not those that were compared.
+        """
+        from benchmarks.compare import read_comparison
+
+        self.folder, self.output = Path(folder), output
+        super().__init__(read_comparison(self.folder))
+        self.manual, self.trainer = (Run(self.folder / loop) for loop in LOOPS)
+        # As they are now: another comparison may take this one's place in the folder.
+        self._svg, self._png = ((self.folder / f"comparison.{kind}").read_bytes() for kind in ("svg", "png"))
+        self._alt = (self.folder / "comparison.alt.txt").read_text(encoding="utf-8")
+
+    @property
+    def verdict(self) -> str:
+        """`identical` or `diverged`."""
+        return self["verdict"]
+
+    @property
+    def steps(self) -> pandas.DataFrame:
+        """A row per optimizer step; a column per quantity and loop: `steps["loss"]["manual"]`."""
+        return _side_by_side({loop: getattr(self, loop).steps.drop(columns="epoch") for loop in LOOPS})
+
+    @property
+    def evaluations(self) -> pandas.DataFrame:
+        """A row per evaluation; a column per quantity and loop: `evaluations["eval_loss"]["manual"]`."""
+        return _side_by_side({loop: getattr(self, loop).evaluations.drop(columns="epoch") for loop in LOOPS})
+
+    @own_imports()
+    def figure(self, kind: str = "overview", style: str = "slide") -> Figure:
+        """A chart of both; `sameloop.plot` has the kinds and the styles, and what is raised."""
+        from benchmarks.charts.charts import compared
+        from benchmarks.charts.plot import Gathered, Source
+
+        runs, pair = compared(self.manual.record, self.trainer.record, self._content)
+        sources = [Source(run.record, [run.record], run.folder) for run in (self.trainer, self.manual)]
+        return _chart(Gathered(sources, runs, pair), kind, style, self.folder)
+
+    @own_imports()
+    def __str__(self) -> str:
+        """The verdict and what has to be known besides, as the command line says it."""
+        from benchmarks.judge.table import verdict_text
+
+        return verdict_text(self._content).plain
+
+    def __repr__(self) -> str:
+        return f"<{str(self).splitlines()[0]}; {self.folder}>"
+
+    @own_imports()
+    def _repr_html_(self) -> str:
+        from benchmarks.judge.table import cell, notes
+
+        first, *more = str(self).splitlines()
+        good = self.verdict == "identical"
+        cause = "" if good else f"<p>{escape(more[0])}</p>"
+        known = "".join(f"<li>{escape(note)}</li>" for note in notes(self._content))
+        columns = (("train_loss", ".6f"), ("eval_loss", ".6f"), ("eval_accuracy", ".4f"))
+        pairs = [(self[loop][name], form) for name, form in columns for loop in LOOPS]
+        rows = [
+            [
+                str(epoch + 1),
+                *(cell(values[epoch] if epoch < len(values) else None, form, "–") for values, form in pairs),
+            ]
+            for epoch in range(max(len(values) for values, _ in pairs))
+        ]
+        heads = [
+            f"{name}, {NAMES[loop]}" for name in ("training loss", "validation loss", "accuracy") for loop in LOOPS
+        ]
+        return _html(
+            _first_line(self.verdict, good, first.removeprefix(self.verdict)),
+            cause,
+            f'<ul class="soft">{known}</ul>' if known else "",
+            _image(self._svg, "svg", self._alt),
+            _table(["epoch", *heads], rows, numbers=True),
+        )
+
+    def _repr_png_(self) -> bytes:
+        return self._png
+
+
+class Script(str):
+    """The text of a loop; a notebook shows it in colours."""
+
+    __slots__ = ()
+
+    @own_imports()
+    def write(self, file: str | Path) -> Path:
+        """Write it to a file that is not there yet.
+
+        Raises:
+            SameLoopError: it is there, or it cannot be written.
+        """
+        from benchmarks.pages.eject import write_script
+
+        write_script(str(self), Path(file))
+        return Path(file)
+
+    def __repr__(self) -> str:
+        return f"<a script of {len(self.splitlines())} lines: print() shows it, .write(file) keeps it>"
+
+    @own_imports()
+    def _repr_html_(self) -> str:
+        from pygments import highlight
+        from pygments.formatters import HtmlFormatter
+        from pygments.lexers import PythonLexer
+
+        # Colours that can be read on white, on a ground of their own: a dark notebook's would not do.
+        formatter = HtmlFormatter(
+            style="friendly", noclasses=True, nobackground=True, prestyles="white-space: pre; background: none"
+        )
+        code = highlight(str(self), PythonLexer(), formatter)
+        ground = "background: #FAFAFA; color: #111; padding: .1em .8em; overflow-x: auto"
+        return _html(f'<div style="{ground}">{code}</div>')
+
+
+class Checked(_Content):
+    """What a check says of a loop; the keys are those of `sameloop check --format json`."""
+
+    @property
+    def verdict(self) -> str:
+        """`identical`, `equivalent`, `different` or `failed`."""
+        return self["verdict"]
+
+    @property
+    def failures(self) -> list[str]:
+        """The phases that are not right."""
+        from benchmarks.check.rubric import FAIL
+
+        return [row["item"] for row in self["rubric"] if row["status"] == FAIL]
+
+    @property
+    def phases(self) -> pandas.DataFrame:
+        """A row per phase: its status, and of one that is not right the step, the cause and both values."""
+        columns = ["item", "status", "step", "cause", "student", "right"]
+        return _frame([{name: row[name] for name in columns} for row in self["rubric"]], columns)
+
+    @property
+    def _sentence(self) -> str:
+        why = f": {self['why']}" if self["why"] else ""
+        return f"{why}; {self['score']:g} of {self['max_score']:g} points"
+
+    def __repr__(self) -> str:
+        return f"<{self.verdict}{self._sentence}>"
+
+    @own_imports()
+    def _repr_html_(self) -> str:
+        from benchmarks.check.formats import MARKS, evidence
+        from benchmarks.check.rubric import FAIL, GOOD, HINTS, PASS
+
+        def shown(row: Mapping[str, Any]) -> list[Any]:
+            status = row["status"]
+            kind = "good" if status == PASS else "bad" if status == FAIL else "soft"
+            mark = Markup('<span class="{}">{}</span>').format(kind, MARKS[status][0])
+            said = escape(evidence({**row, "student": row["student"] or "", "right": row["right"] or ""}))
+            if status == FAIL:
+                said += Markup("<details><summary>a question</summary>{}</details>").format(HINTS[row["item"]])
+            return [mark, row["item"], said]
+
+        printed = self["output"].strip()
+        return _html(
+            _first_line(self.verdict, self.verdict in GOOD, self._sentence),
+            _table(("", "phase", "what was seen"), map(shown, self["rubric"])),
+            f"<details><summary>it printed</summary><pre>{escape(printed)}</pre></details>" if printed else "",
+        )
+
+
+class XRayed(_Content):
+    """A step of both loops, event by event; the keys are those of `sameloop xray --json`."""
+
+    @property
+    def equal(self) -> bool:
+        """Whether both loops do the same, in the same order, with equal values."""
+        return self["equal"]
+
+    @property
+    def events(self) -> pandas.DataFrame:
+        """A row per event of the whole run, with the line by hand and the one inside `Trainer` that led to it."""
+        columns = ["part", "epoch", "step", "phase", "what", "equal", "by_hand", "in_trainer"]
+        rows = [
+            {
+                **{name: event[name] for name in columns[:6]},
+                "by_hand": self._line(event["manual"]),
+                "in_trainer": self._line(event["trainer"]),
+            }
+            for event in self["events"]
+        ]
+        return _frame(rows, columns, index=None)
+
+    @staticmethod
+    def _line(frames: Sequence[Mapping[str, Any]] | None) -> str:
+        return f"{frames[-1]['file']}:{frames[-1]['line']} {frames[-1]['code']}" if frames else ""
+
+    @property
+    def _sentence(self) -> str:
+        count = len(self["events"])
+        return f": {count} events in both" if self.equal else f": of {count} events, not all are in both and alike"
+
+    def __repr__(self) -> str:
+        return f"<{'equal' if self.equal else 'different'}{self._sentence}>"
+
+    def _repr_html_(self) -> str:
+        step = [event for event in self["events"] if event["part"] == "step" and event["step"] == self["step"]]
+        rows = [
+            [
+                event["phase"],
+                event["what"],
+                Markup("<code>{}</code>").format(self._line(event["manual"])),
+                Markup("<code>{}</code>").format(self._line(event["trainer"])),
+                "" if event["equal"] else Markup('<span class="bad">differs</span>'),
+            ]
+            for event in step
+        ]
+        return _html(
+            _first_line("equal" if self.equal else "different", self.equal, f"{self._sentence}; step {self['step']}:"),
+            _table(("phase", "what happens", "by hand", "inside Trainer", ""), rows, is_wide=True),
+        )
+
+
+class Climbed(_Content):
+    """The ladder; the keys are those of `ladder.json`.
+
+    Attributes:
+        folder: where it is kept.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        """Read the ladder in a folder.
+
+        Raises:
+            SameLoopError: there is none, or it is damaged.
+        """
+        from benchmarks.gallery.ladder import kept_ladder
+
+        self.folder = Path(folder)
+        self._ladder = kept_ladder(self.folder)
+        self._rows = self._ladder.rows
+        super().__init__(self._ladder.as_dict())
+
+    @property
+    def rows(self) -> pandas.DataFrame:
+        """A row per page: what was repaired, how many steps are equal, and what differs first."""
+        names = ("name", "equal_steps", "where", "cause", "why")
+        return _frame([{name: getattr(row, name) for name in names} for row in self._rows], list(names))
+
+    @own_imports()
+    def figure(self, style: str = "slide") -> Figure:
+        """The picture.
+
+        Raises:
+            SameLoopError: there is no such style.
+        """
+        from benchmarks.charts.ladder import drawing_of
+        from benchmarks.charts.plot import STYLE_NAMES, drawn_chart
+
+        _one_of(style, "style", STYLE_NAMES)
+        return drawn_chart(drawing_of(self._ladder), style)
+
+    def __repr__(self) -> str:
+        last = self._rows[-1]
+        return f"<{len(self._rows) - 1} repairs, with all of them {last.where}; {self.folder}>"
+
+    @own_imports()
+    def _repr_html_(self) -> str:
+        picture = self.figure()
+        rows = [
+            (
+                f"+ {row.name}",
+                row.why,
+                Markup("<br>").join(Markup("<code>{}</code>").format(line) for line in row.diff),
+            )
+            for row in self._rows[1:]
+        ]
+        return _html(
+            _image(picture.content("svg"), "svg", picture.alt),
+            _table(("repair", "why", "what changes"), rows, is_wide=True),
+        )
+
+    def _repr_png_(self) -> bytes:
+        return self.figure().content("png")
+
+
+def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], index: str | None = "") -> pandas.DataFrame:
+    """A frame; `index`: the column that numbers the rows, the first if it is not named."""
+    with own_imports():
+        import pandas
+
+        frame = pandas.DataFrame(list(rows), columns=list(columns))
+        return frame if index is None else frame.set_index(index or columns[0])
+
+
+def _side_by_side(frames: Mapping[str, pandas.DataFrame]) -> pandas.DataFrame:
+    """Both loops' columns, those of one quantity next to each other."""
+    with own_imports():
+        import pandas
+
+        both = pandas.concat(frames, axis=1, names=["loop", "quantity"]).swaplevel(axis=1)
+        order = [(name, loop) for name in next(iter(frames.values())).columns for loop in frames]
+        return both[order]
+
+
+def _one_of(value: str, what: str, among: Iterable[str]) -> None:
+    if value not in among:
+        raise SameLoopError(f"there is no {what} {value!r}: choose one of {', '.join(among)}")
+
+
+def _chart(gathered: Gathered, kind: str, style: str, *folders: Path) -> Figure:
+    """A chart of runs that have been read, or of their one folder."""
+    from benchmarks.charts.plot import FOLDER_KINDS, KINDS, STYLE_NAMES, drawing_of, drawn_chart, gathered_chart
+
+    _one_of(kind, "chart", (*KINDS, *FOLDER_KINDS))
+    _one_of(style, "style", STYLE_NAMES)
+    if kind in FOLDER_KINDS:
+        return drawn_chart(drawing_of(folders, kind), style)
+    return gathered_chart(gathered, kind, style)
+
+
+@own_imports()
+def plotted(runs: Any, kind: str, style: str) -> Figure:
+    """A chart of one or more runs, comparisons or their folders; `sameloop.plot` has the arguments."""
+    from benchmarks.charts.plot import FOLDER_KINDS, Gathered, gather
+
+    several = list(runs) if isinstance(runs, (list, tuple)) else [runs]
+    folders = [Path(getattr(each, "folder", each)) for each in several]
+    if kind in FOLDER_KINDS:
+        return _chart(Gathered([], [], None), kind, style, *folders)
+    if len(several) == 1:
+        (one,) = several
+        if not isinstance(one, (Run, Comparison)) and (folders[0] / COMPARISON_FILE).is_file():
+            one = Comparison(one)
+        if isinstance(one, (Run, Comparison)):
+            return one.figure(kind, style)
+    # Of many, which ones are equal takes torch.
+    return _chart(gather(folders), kind, style)

@@ -1,0 +1,100 @@
+"""A function of a notebook as a file: its own source, and what it uses of the notebook.
+
+A check runs a loop in a process of its own, to which nothing but a file comes along.
+"""
+
+from __future__ import annotations
+
+import builtins
+import dis
+import inspect
+import textwrap
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from shared.errors import SameLoopError
+
+NAME = "train"
+# Values that are written as they print.
+PLAIN = (bool, int, float, str, bytes, type(None))
+
+
+def source_of(function: Callable[..., Any]) -> str | Path:
+    """The file of a function that was imported; of one that a notebook or a script defines, the text of a file.
+
+    The text has the function, the functions that it uses, the imports of what else it uses, and plain numbers and
+    strings; no other line of the notebook is run.
+
+    Raises:
+        SameLoopError: it is no function called `train`, or it uses what no file can hold.
+    """
+    if not isinstance(function, types.FunctionType) or function.__name__ != NAME:
+        name = getattr(function, "__name__", type(function).__name__)
+        raise SameLoopError(f"a check takes a file, the text of one, or a function called {NAME}, not {name}")
+    if function.__module__ != "__main__":
+        return Path(inspect.getsourcefile(function) or "")
+    heads: dict[str, str] = {}
+    functions: dict[str, str] = {}
+    _gather(NAME, function, heads, functions)
+    return "\n\n\n".join(["\n".join(heads.values()), *functions.values()]).lstrip() + "\n"
+
+
+def _gather(name: str, function: types.FunctionType, heads: dict[str, str], functions: dict[str, str]) -> None:
+    """Add a function's source and what it needs.
+
+    Args:
+        name: what it is called where it is used.
+        heads: by name, the imports and the plain values.
+        functions: by name, their sources.
+    """
+    if function.__closure__:
+        raise SameLoopError(f"{name} is made inside another function: define it in a cell of its own")
+    if function.__name__ != name:
+        raise SameLoopError(f"{name} is another name for {function.__name__}: use the name that it was defined with")
+    try:
+        text = textwrap.dedent(inspect.getsource(function)).strip()
+    except (OSError, TypeError):
+        raise SameLoopError(f"the source of {name} is not known: define it in a cell, or write it to a file") from None
+    functions[name] = ""  # it may use itself
+    for used in dict.fromkeys(_globals_in(compile(text, "<cell>", "exec", dont_inherit=True))):
+        # What is nowhere is an error of the loop's, and the check says so.
+        if used in heads or used in functions or used not in function.__globals__:
+            continue
+        value = function.__globals__[used]
+        if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
+            _gather(used, value, heads, functions)
+        else:
+            heads[used] = _line(used, value, name)
+    functions[name] = text
+
+
+def _globals_in(code: types.CodeType) -> Iterator[str]:
+    """The names that some code looks up outside of itself."""
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") and not hasattr(builtins, instruction.argval):
+            yield instruction.argval
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            yield from _globals_in(constant)
+
+
+def _line(name: str, value: Any, user: str) -> str:
+    """The line of a file that binds `name` to `value`.
+
+    Raises:
+        SameLoopError: no line can.
+    """
+    if isinstance(value, types.ModuleType):
+        return f"import {value.__name__}" if value.__name__ == name else f"import {value.__name__} as {name}"
+    module, own = getattr(value, "__module__", None), getattr(value, "__qualname__", "")
+    if module not in (None, "__main__") and own and "." not in own:
+        return f"from {module} import {own}" if own == name else f"from {module} import {own} as {name}"
+    if type(value) in PLAIN:
+        return f"{name} = {value!r}"
+    what = "a class" if isinstance(value, type) else f"a {type(value).__name__}"
+    raise SameLoopError(
+        f"{user} uses {name}, {what} of the notebook, which a check cannot take along: make it inside {user}, or "
+        "write the loop to a file (%%writefile my_loop.py)"
+    )

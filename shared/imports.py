@@ -1,0 +1,22 @@
+"""Importing nothing of the user's by mistake, whatever lies in the folder that a notebook or a script is run in."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from shared.children import ROOT
+
+
+@contextmanager
+def own_imports() -> Iterator[None]:
+    """While this is open, nothing is imported from the current folder: a `random.py` there stays unread."""
+    path = list(sys.path)
+    here = os.getcwd()  # noqa: PTH109 - as sys.path has it
+    sys.path[:] = [str(ROOT), *(entry for entry in path if entry and os.path.realpath(entry) != here)]
+    try:
+        yield
+    finally:
+        sys.path[:] = path

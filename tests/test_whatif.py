@@ -1,0 +1,177 @@
+"""The lesson in the report: rows of twins, why a line is there, and what was measured without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.gallery.ladder import page_without
+from benchmarks.lesson.report import small_chart, smooth
+from benchmarks.lesson.twins import AT_FAULT, phase_at_fault, rows_of
+from benchmarks.lesson.whatif import (
+    ANSWERS,
+    EDITS,
+    changed,
+    first_seen,
+    held_against,
+    pages_of_edit,
+    read_measured,
+    run_page,
+)
+from benchmarks.lesson.xray import xray
+from benchmarks.pages.alignment import PHASES
+from benchmarks.pages.fold import folded_source
+from shared.config import RunConfig
+from shared.folder import LOOPS
+from shared.page import own_page, pages_of
+
+BY_PHASE = {edit.phase: edit for edit in EDITS}
+# Not part of the training, or nothing without a dial that is off by default.
+WITHOUT = ("page", "imports", "function", "arguments", "wrapping", "determinism")
+
+
+def sources_of(config: RunConfig) -> dict[str, str]:
+    return {loop: folded_source(page, config) for loop, page in pages_of(config).items()}
+
+
+@pytest.fixture(scope="module")
+def quick_sources() -> dict[str, str]:
+    return sources_of(RunConfig.build("quick"))
+
+
+def test_every_phase_says_why_and_what_happens_without_it(quick_sources: dict[str, str]) -> None:
+    rows = rows_of(quick_sources, None)
+    phases = {row.phase.name for row in rows} - set(WITHOUT)
+    measured = read_measured()
+    assert len(phases) >= 20
+    for phase in PHASES:
+        if phase.name not in WITHOUT:
+            assert phase.why and measured.what_ifs[phase.name].sentence.startswith("Without it, ")
+    assert phases <= set(measured.what_ifs)
+    assert sum(each.asked for each in measured.what_ifs.values()) == 8
+    # A question whose answers are all the same teaches nothing, and each must be among the choices.
+    answers = {each.quantity for each in measured.what_ifs.values() if each.asked}
+    assert len(answers) >= 4 and answers <= set(ANSWERS)
+
+
+@pytest.mark.parametrize("edit", EDITS, ids=[edit.phase for edit in EDITS])
+def test_what_was_measured_is_what_the_page_is_today(edit) -> None:
+    """`make whatif` measures anew."""
+    kept = read_measured().what_ifs[edit.phase]
+    assert kept.diff == changed(*pages_of_edit(edit))
+    assert (kept.without, kept.asked) == (edit.without, edit.asked)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("whole") / "page" / "run"
+    return run_page(pages_of_edit(BY_PHASE["zero"], "tiny")[0], {}, "tiny", folder), folder
+
+
+@pytest.mark.parametrize(
+    ("phase", "quantity", "step"),
+    [("zero", "gradient norm", 2), ("train mode", "loss", 1), ("schedule step", "learning rate", 2)],
+)
+def test_what_differs_first_is_measured(whole, tmp_path: Path, phase: str, quantity: str, step: int) -> None:
+    edit, folder = BY_PHASE[phase], tmp_path / "page" / "run"
+    pages = pages_of_edit(edit, "tiny")
+    found = held_against(edit, pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
+    assert (found.quantity, found.step) == (quantity, step) and not found.same_weights
+    assert f"The {quantity} differs first, at step {step}" in found.sentence
+    assert len(found.seen.loss) == 16 and small_chart(found)
+
+
+def test_of_two_runs_that_are_the_same_nothing_differs(whole) -> None:
+    edit = BY_PHASE["progress"]
+    found = held_against(edit, pages_of_edit(edit, "tiny"), whole, whole)
+    assert (found.quantity, found.step, found.same_weights) == ("nothing", None, True)
+    assert "Nothing differs." in found.sentence
+
+
+def test_a_page_that_leaves_nothing_is_said_to_leave_nothing(whole, tmp_path: Path) -> None:
+    edit, folder = BY_PHASE["save"], tmp_path / "page" / "run"
+    pages = pages_of_edit(edit, "tiny")
+    found = held_against(edit, pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
+    assert "its train has left no model" in found.sentence and str(tmp_path) not in found.sentence
+    assert small_chart(found) is None
+
+
+def test_fewer_steps_are_a_difference(whole) -> None:
+    from shared.record import RunRecord
+
+    record = RunRecord.read(whole[1])
+    cut = RunRecord([line for line in record.lines if line.get("step", 0) <= 10], "cut")
+    assert first_seen(record, cut) == ("number of steps", 11, [16, 10])
+
+
+def test_losses_are_smoothed_over_eight_steps() -> None:
+    assert smooth([1.0] * 8 + [9.0]) == [1.0, 2.0]
+    assert smooth([1.0, 3.0]) == [2.0] and smooth([]) == []
+
+
+def test_twins_share_a_row_and_the_page_by_hand_keeps_its_order(quick_sources: dict[str, str]) -> None:
+    rows = rows_of(quick_sources, None)
+    numbers = [number for row in rows for number, _ in row.manual]
+    assert numbers == sorted(numbers)
+    for loop in LOOPS:
+        written = {n for n, line in enumerate(quick_sources[loop].splitlines(), start=1) if line.strip()}
+        assert written <= {number for row in rows for number, _ in getattr(row, loop)}
+    for row in rows:
+        assert row.is_first or not row.trainer
+    both = {row.phase.name for row in rows if row.manual and row.trainer}
+    assert {"seed", "data", "shuffle", "collator", "optimizer", "clip", "evaluate", "save"} <= both
+
+
+@pytest.fixture(scope="module")
+def course_loop(tmp_path_factory: pytest.TempPathFactory):
+    """The x-ray of a page without comments that name phases, which does not clip."""
+    file = tmp_path_factory.mktemp("course") / "loop.py"
+    file.write_text(page_without(["clip"]).source, encoding="utf-8")
+    config = RunConfig.build("tiny", max_grad_norm=1.0, loop=str(file))
+    pages = {**pages_of(RunConfig.build("tiny")), "manual": own_page(file)}
+    found = xray(config, pages=pages)
+    return found, rows_of({loop: folded_source(page, config) for loop, page in pages.items()}, found)
+
+
+def test_a_page_without_comments_is_lined_up_by_what_its_lines_do(course_loop) -> None:
+    _, rows = course_loop
+    code = {row.phase.name: "".join(line.striptags() for _, line in row.manual) for row in rows if row.is_first}
+    assert "loss.backward()" in code["backward"] and "optimizer.step()" in code["step"]
+    assert "model.train()" in code["train mode"] and "AdamW" in code["optimizer"]
+    assert "model.eval()" in code["evaluate"] and "eval_loader" in code["evaluate"]
+    instead = {row.phase.name: row.instead for row in rows if not row.manual}
+    assert instead["clip"] == "nothing by hand"
+    assert "done for it" in instead["model"] and "another row" in instead["shuffle"]
+
+
+def test_a_missing_line_has_a_row_where_it_belongs(course_loop) -> None:
+    found, rows = course_loop
+    names = [row.phase.name for row in rows]
+    assert names.index("backward") < names.index("clip") < names.index("step")
+    clip = rows[names.index("clip")]
+    assert not clip.manual and clip.trainer and "trainer.py" in clip.inside[0]
+    first = {"quantity": "grad_norm", "likely_cause": "the clip: by hand the gradients reach the optimizer at norm 2"}
+    assert phase_at_fault({"first_divergence": first}, found, rows) == "clip"
+    assert phase_at_fault({"first_divergence": None}, found, rows) is None
+
+
+@pytest.mark.parametrize(
+    ("quantity", "cause", "phase"),
+    [
+        ("mode", "train mode: dropout is off", "train mode"),
+        ("batch", "the sampler: shuffle", "shuffle"),
+        ("eval_loss", "the evaluation's mean: of batches", "evaluate"),
+        ("grad_norm", "leftover gradients: zero_grad() is missing", "zero"),
+        ("grad_norm", "not decided: who knows", "clip"),
+        ("eval_logits", "not decided: who knows", "evaluate"),
+    ],
+)
+def test_the_row_of_a_first_difference(quick_sources, quantity: str, cause: str, phase: str) -> None:
+    rows = rows_of(quick_sources, None)
+    found = phase_at_fault({"first_divergence": {"quantity": quantity, "likely_cause": cause}}, None, rows)
+    assert found == phase
+
+
+def test_every_phase_that_a_cause_may_speak_of_is_one() -> None:
+    assert set(AT_FAULT.values()) <= {phase.name for phase in PHASES}
