@@ -78,7 +78,6 @@ EDITS = (
                 "    set_seed(7)\n",
             ),
         ),
-        asked=True,
     ),
     Edit(
         "data",
@@ -181,6 +180,7 @@ EDITS = (
             ),
             ("        total_loss.zero_()\n", "        total_loss = torch.tensor(0.0, device=device)\n"),
         ),
+        asked=True,
     ),
     Edit(
         "clip",
