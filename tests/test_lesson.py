@@ -31,8 +31,9 @@ def _said(notebook: NotebookNode, cell_id: str) -> str:
     (cell,) = (cell for cell in notebook.cells if cell["id"] == cell_id)
     parts = []
     for output in cell["outputs"]:
-        parts += [output["text"]] if output["output_type"] == "stream" else list(output["data"].values())
-    return _read("\n".join(parts))
+        shown = {"text/plain": output["text"]} if output["output_type"] == "stream" else output["data"]
+        parts += [_read(text) if kind == "text/html" else text for kind, text in shown.items()]
+    return "\n".join(parts)
 
 
 def _read(page: str) -> str:
