@@ -254,6 +254,17 @@ def test_different_dials_are_named_and_the_difference_after_them_is_marked(tmp_p
     assert "first difference: step 3, grad_norm" in texts_of(svg)
 
 
+def test_a_page_of_the_users_beside_trainer_is_no_other_dial(tmp_path: Path) -> None:
+    write(tmp_path / "manual", lines(LOSSES, loop="manual"))
+    write(tmp_path / "trainer", lines(LOSSES, loop="trainer"))
+    own = [json.loads(line) for line in (tmp_path / "manual" / "record.jsonl").read_text().splitlines()]
+    own[0]["config"]["loop"] = "mine.py"
+    write(tmp_path / "manual", own)
+    assert "different dials" not in texts_of(svg_of("losses", tmp_path / "manual", tmp_path / "trainer"))
+    write(tmp_path / "other", lines(LOSSES))
+    assert "different dials: loop mine.py" in texts_of(svg_of("losses", tmp_path / "manual", tmp_path / "other"))
+
+
 def test_weights_that_only_the_comparison_saw_differ(tmp_path: Path) -> None:
     run = comparison(tmp_path)
     first = {"step": 8, "quantity": "weights", "likely_cause": "the saving", "manual": "", "trainer": "", "rank": 0}

@@ -118,6 +118,9 @@ def subtitle(runs: Sequence[Run]) -> str:
 def dials_that_differ(runs: Sequence[Run]) -> str:
     """`different dials: seed 42 (by hand), 7 (Trainer)`; nothing if all runs have the same."""
     found = different_dials([run.record for run in runs])
+    pages = {value for run, value in zip(runs, found.get("loop", ()), strict=False) if run.record.loop == "manual"}
+    if len(pages) < 2:
+        found.pop("loop", None)  # a page of the user's beside Trainer, which has none: no dial differs
     if not found:
         return ""
     texts = []

@@ -23,7 +23,7 @@ from markupsafe import Markup
 
 from benchmarks.charts.ladder import drawing_of
 from benchmarks.charts.plot import NAMES, draw_drawing, gather, inline_svg_from, inline_svg_of
-from benchmarks.charts.styles import STYLES
+from benchmarks.charts.styles import STYLES, Style
 from benchmarks.compare import read_comparison
 from benchmarks.gallery.ladder import LADDER_FILE, Ladder, kept_ladder
 from benchmarks.judge.causes import NOT_DECIDED
@@ -239,7 +239,7 @@ def render(
         asked=any(row.is_first and row.phase.name in measured.what_ifs for row in rows),
         answers=ANSWERS,
         smoothed=SMOOTHED,
-        ladder=ladder and _themed(inline_svg_from(draw_drawing(drawing_of(ladder), "page", "svg"), "ladder")),
+        ladder=ladder and ladder_chart(ladder),
         quality=quality,
         why_no_quality=why_no_quality,
         dial_costs=dial_costs(config, world_size),
@@ -318,9 +318,14 @@ def charts(output_dir: Path) -> dict[str, Markup]:
     return found
 
 
-def _themed(svg: str) -> Markup:
+def ladder_chart(ladder: Ladder) -> Markup:
+    """The ladder; with the letters of a slide, for it holds sentences."""
+    drawn = draw_drawing(drawing_of(ladder), "slide", "svg")
+    return _themed(inline_svg_from(drawn, "ladder"), STYLES["slide"])
+
+
+def _themed(svg: str, style: Style = STYLES["page"]) -> Markup:
     """An SVG whose colours are the page's own, light or dark."""
-    style = STYLES["page"]
     variables = {
         style.ground: "surface",
         style.ink: "ink",
