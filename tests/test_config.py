@@ -75,7 +75,7 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
 @pytest.mark.parametrize(
     ("dials", "said"),
     [
-        ({"preset": "huge"}, "no preset 'huge': choose one of tiny, quick, lesson, full"),
+        ({"preset": "huge"}, "no preset 'huge': choose one of tiny, small, quick, lesson, full"),
         ({"lerning_rate": 1}, "no dial --lerning-rate"),
         ({"learning_rate": "fast"}, "--learning-rate fast: input should be a valid number"),
         ({"learning_rate": "nan"}, "--learning-rate nan: input should be a finite number"),

@@ -20,10 +20,11 @@ from safetensors.torch import load_file
 from benchmarks.cli import main
 from benchmarks.compare import run_in_fresh_process
 from benchmarks.judge.verdict import compare_runs
-from benchmarks.lesson.docs import NOT_IN_THE_LOOP, PLAIN, examples
+from benchmarks.lesson.docs import PLAIN, examples
+from benchmarks.pages.costs import is_in_the_loop
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.parity import UNEVEN
-from shared.config import RunConfig, sections
+from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.model import load_model, load_tokenizer
 from shared.page import own_page
@@ -227,8 +228,7 @@ def test_a_script_of_two_processes_ends_with_the_trainers_weights(tmp_path: Path
 @pytest.mark.parametrize("loop", ["manual", "trainer"])
 def test_the_script_of_every_dial_passes_ruff_in_88_columns(loop: str) -> None:
     """A minute: every dial of the loop with each of its other values."""
-    names = [name for section, found in sections().items() for name in found if section not in NOT_IN_THE_LOOP]
-    for name in [*names, "freeze_body"]:
+    for name in filter(is_in_the_loop, RunConfig.model_fields):
         for dials in examples(name):
             source = eject(RunConfig.build("quick", **{**PLAIN, **dials}), loop)
             command = [find_ruff_bin(), "check", "--isolated", "--stdin-filename", "my_loop.py", "-"]

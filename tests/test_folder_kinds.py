@@ -23,6 +23,7 @@ from benchmarks.gallery.costs import Cost, Run
 from benchmarks.gallery.ladder import LADDER_FILE, Ladder, Row, kept_ladder
 from benchmarks.gallery.mistakes import MISTAKES
 from benchmarks.gallery.show import kept_costs, write
+from benchmarks.gotchas.size import Point, Size, keep
 from benchmarks.lesson.quality import ClassScore, Quality, measure
 from benchmarks.pages.costs import DialCost
 from shared import embedded
@@ -60,7 +61,10 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     write_json(base / "ladder" / LADDER_FILE, a_ladder().as_dict())
     names = ("no_mask", "no_eval_mode", "no_clip")
     write(base / "break", costs(*names), "tiny", dict.fromkeys(names, CHECK))
-    return {"ladder": base / "ladder", "break": base / "break", "confusion": tiny_comparison, "dials": tiny_comparison}
+    points = [Point(64, [1.0, 1.1], [0.5, 0.6]), Point(128, [2.0, 2.1], [0.6, 0.7])]
+    keep(Size("2 layers on Rotten Tomatoes", points, 4, 1000, {}, ENVIRONMENT), base / "size")
+    own = {kind: base / kind for kind in ("ladder", "break", "size")}
+    return {**own, "confusion": tiny_comparison, "dials": tiny_comparison}
 
 
 # Costs as `dial_costs` gives them, which tests/test_costs.py sees to: to fold a page takes a second.
@@ -213,6 +217,7 @@ LACKS = {
     "ladder": "holds no ladder.json: run `sameloop ladder` first",
     "break": "holds no gallery.json: run `sameloop break --all` first",
     "confusion": "holds no comparison.json: run `sameloop compare` first",
+    "size": "there is no size.json; `sameloop gotcha size` makes one",
     "dials": "it holds neither a record.jsonl nor a comparison's two runs",
 }
 

@@ -20,9 +20,10 @@ from benchmarks.charts.size import alt_text, size_figure
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
 from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_slice, weights
-from benchmarks.gotchas.base import attempt, interval, one_thread, quiet, tokenized
+from benchmarks.gotchas.base import attempt, one_thread, quiet, tokenized
 from benchmarks.gotchas.command import GOTCHAS, print_gotcha
 from benchmarks.gotchas.size import Point, Size, read_size, sizes_from
+from benchmarks.judge.chance import wilson
 from shared import embedded
 from shared.errors import SameLoopError
 
@@ -161,7 +162,7 @@ def test_the_new_weights_are_the_heads_and_the_notice_names_them(found: dict[str
     assert "\x1b" not in each.notice
     assert math.isclose(each.share * each.parameters, sum(each.new.values()))
     assert each.parameters > 900_000
-    low, high = interval(each.accuracy, each.reviews)
+    low, high = wilson(each.accuracy * each.reviews, each.reviews)
     assert low < 0.5 < high
     assert _words(each.notice) in _words(_printed("weights", each))
 
@@ -202,7 +203,7 @@ def test_of_the_pretrained_model_less_than_a_hundredth_is_new() -> None:
     each = weights.find()
     assert sum(each.new.values()) == 384 * 384 + 384 + 2 * 384 + 2
     assert each.of_body == 0 and each.share < 0.01
-    low, high = interval(each.accuracy, each.reviews)
+    low, high = wilson(each.accuracy * each.reviews, each.reviews)
     assert low < 0.55 and high > 0.45
 
 
@@ -421,13 +422,6 @@ def test_a_single_seed_has_no_spread() -> None:
 
 def test_sizes_are_sorted_and_each_is_trained_once() -> None:
     assert sizes_from("500, 64,500") == (64, 500)
-
-
-@pytest.mark.parametrize(("share", "count", "low", "high"), [(0.5, 10, 0.2366, 0.7634), (0.0, 10, 0.0, 0.2775)])
-def test_the_interval_is_wilsons(share: float, count: int, low: float, high: float) -> None:
-    """The values are those of R's binom::binom.wilson(5, 10) and (0, 10)."""
-    assert interval(share, count) == pytest.approx((low, high), abs=1e-4)
-    assert interval(1 - share, count) == pytest.approx((1 - high, 1 - low), abs=1e-4)
 
 
 @pytest.mark.parametrize(

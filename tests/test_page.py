@@ -286,8 +286,8 @@ def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
     """By now the page is whole again: "identical" above it would be a lie."""
     html = write_report(broken).read_text(encoding="utf-8")
     assert "The two loops part at step" in html and "Their events differ" in html
-    manual = html[html.index('id="pane-manual"') : html.index('id="pane-trainer"')]
-    assert "zero_grad" not in manual and "manual_loop/train.py" in manual
+    row = html[html.index('id="row-zero"') :]
+    assert "nothing by hand" in row[: row.index('aria-label="zero, Trainer"')] and "manual_loop/train.py" in html
 
 
 def test_the_xray_of_a_run_uses_its_pages_and_dials(broken: Path, capsys) -> None:
@@ -341,7 +341,7 @@ def test_the_report_of_a_page_that_cannot_be_traced(broken: Path, monkeypatch) -
 
     monkeypatch.setattr("benchmarks.lesson.report.xray", raises)
     html = write_report(broken).read_text(encoding="utf-8")
-    assert "your page, line 3: ValueError: no (here)" in html and 'id="pane-manual"' in html
+    assert "your page, line 3: ValueError: no (here)" in html and 'id="manual-40"' in html
 
 
 # Where the modules come from ----------------------------------------------------------------------

@@ -275,7 +275,7 @@ def test_json_holds_every_event_of_any_step_of_the_whole_run(capsys) -> None:
         (["--step", "99"], "this run has the steps 1 to 16"),
         (["--step", "1", "--dataloader-num-workers", "1"], "leave out --step"),
         (["--step", "0"], "--step"),
-        (["--preset", "huge"], "tiny, quick"),
+        (["--preset", "huge"], "tiny, small, quick"),
     ],
 )
 def test_what_cannot_be_x_rayed_is_one_line(arguments: list[str], says: str, capsys) -> None:

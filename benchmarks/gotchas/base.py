@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -152,18 +151,6 @@ def tiny_job(**dials: Any) -> tuple[Any, Any, Any]:
     data = load_data(config, tokenizer)
     torch.manual_seed(config.seed)
     return load_model(config, data.labels), tokenizer, data.train_dataset
-
-
-def interval(share: float, count: int) -> tuple[float, float]:
-    """The 95 % interval of a share that was counted on so many reviews.
-
-    Wilson's, which stays between 0 and 1: Wilson 1927, "Probable Inference, the Law of Succession, and Statistical
-    Inference", Journal of the American Statistical Association 22, 209-212; z is the normal distribution's 97.5 %.
-    """
-    z = 1.959964
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def range_text(low: float, high: float) -> str:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gotchas.base import Gotcha, interval, one_thread, quiet, range_text
+from benchmarks.gotchas.base import Gotcha, one_thread, quiet, range_text
+from benchmarks.judge.chance import wilson
 from shared.config import RunConfig, job_name, option
 from shared.errors import SameLoopError
 from shared.files import write_json
@@ -75,7 +76,7 @@ class Size:
 
     def interval(self, point: Point) -> tuple[float, float]:
         """The 95 % interval of a point's mean accuracy: the evaluation's reviews are a sample, too."""
-        return interval(point.accuracy, self.eval_size)
+        return wilson(point.accuracy * self.eval_size, self.eval_size)
 
     @property
     def seeds(self) -> int:

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.gotchas.base import Gotcha, interval, one_thread, quiet, range_text, tokenized
+from benchmarks.gotchas.base import Gotcha, one_thread, quiet, range_text, tokenized
+from benchmarks.judge.chance import wilson
 from shared.config import RunConfig, job_name
 from shared.progress import announce
 
@@ -131,7 +132,7 @@ def show(found: Found, console: Console) -> None:
         f"{sum(found.new.values()):,} of {found.parameters:,} numbers, {found.share:.2%} of the model; of the "
         f"pretrained body {found.of_body or 'none'}"
     )
-    low, high = interval(found.accuracy, found.reviews)
+    low, high = wilson(found.accuracy * found.reviews, found.reviews)
     console.print(
         f"accuracy before training, on {found.reviews} IMDB reviews: {found.accuracy:.1%} (95 % interval "
         f"{range_text(low, high)}; guessing has 50 %)"

@@ -10,7 +10,7 @@ CONFIDENCE = 0.95
 LEVEL = 1 - CONFIDENCE
 
 
-def wilson(right: int, count: int) -> tuple[float, float]:
+def wilson(right: float, count: int) -> tuple[float, float]:
     """Between which shares the true one lies with 95 % confidence, when `right` of `count` were seen.
 
     The score interval of Wilson 1927, "Probable inference, the law of succession, and statistical inference", Journal
@@ -18,7 +18,7 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     answers are right, unlike plus and minus two standard errors.
 
     Args:
-        right: from 0 to `count`.
+        right: from 0 to `count`; of several counts, their mean.
         count: at least 1.
     """
     z = NormalDist().inv_cdf(1 - LEVEL / 2)
