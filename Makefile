@@ -12,7 +12,7 @@ compare: $(INSTALLED) ## run both loops on the quick preset and compare them; op
 test: $(INSTALLED) ## the whole default test suite
 	$(BIN)/python -m pytest $(ARGS)
 
-test-slow: $(INSTALLED) ## the quick preset in full, and torch.compile; about 8 minutes on 2 cores
+test-slow: $(INSTALLED) ## the quick preset in full, torch.compile, the notebook; about 20 minutes on 2 cores
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 gpu-test: $(INSTALLED) ## what needs a GPU: fp32, bf16 and fp16 with full determinism
