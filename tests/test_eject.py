@@ -126,6 +126,7 @@ def test_the_other_side_has_only_arguments_that_are_no_defaults() -> None:
     given = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
     assert given == {
         "output_dir": "my_loop",
+        "learning_rate": 1e-4,
         "num_train_epochs": 2.0,
         "gradient_accumulation_steps": 4,
         "logging_strategy": "epoch",
