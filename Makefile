@@ -67,7 +67,8 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || \
 	{ rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip --version >/dev/null; } || \
 	{ rm -rf .venv; echo "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@# compat: on sys.path as a folder, or a checkout called sameloop would hide the module from scripts beside it.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r shared/embedded.txt
 	touch $@
 

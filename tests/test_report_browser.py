@@ -165,14 +165,16 @@ def test_a_row_opens_and_its_question_comes_before_the_answer_without_a_mouse(br
         opener.focus()
         page.keyboard.press("Enter")
         assert page.locator("#about-zero").is_visible()
+        # What was changed is said before it is asked what comes of it.
+        assert "each gradient is added" in page.locator("#about-zero").inner_text()
         measured = page.locator("#about-zero .measured")
         assert not measured.is_visible()
         page.keyboard.press("Tab")
         page.keyboard.press("Space")  # the first answer
-        assert page.locator("#about-zero .told").inner_text() == "Not so: gradient norm."
-        assert measured.is_visible() and "each gradient is added" in measured.inner_text()
+        assert page.locator("#about-zero .told").inner_text() == "Wrong: it is the gradient norm."
+        assert measured.is_visible() and "differs first, at step 2" in measured.inner_text()
         page.keyboard.press("ArrowDown")
-        assert page.locator("#about-zero .told").inner_text() == "Right: gradient norm."
+        assert page.locator("#about-zero .told").inner_text() == "Right: it is the gradient norm."
         # A row without a question shows what was measured at once.
         page.locator("#row-step .opener").click()
         assert page.locator("#about-step .measured").is_visible()

@@ -161,7 +161,7 @@ EDITS = (
     ),
     Edit(
         "loss",
-        "the losses of a step's two batches are added up, not averaged",
+        "with two batches to a step, their losses are added up, not averaged",
         (("            loss = loss / min(2, ", "            loss = loss / min(1, "),),
         dials={"gradient_accumulation_steps": 2},
     ),
@@ -281,15 +281,19 @@ class WhatIf:
 
     @property
     def sentence(self) -> str:
-        """What happens, in words, each with its figures."""
+        """What was tried and what happened, in words."""
+        return f"Without it, {self.without}. {self.outcome}"
+
+    @property
+    def outcome(self) -> str:
+        """What happened, each with its figures."""
         if self.seen.error:
-            return f"Without it, {self.without}. {self.seen.error}"
-        parts = [f"Without it, {self.without}."]
+            return f"SameLoop says: {self.seen.error.partition(': ')[2]}."
         if self.step is None:
-            parts.append("Nothing differs" + ("" if self.same_weights else " but the last bits of the weights") + ".")
+            parts = ["Nothing differs" + ("" if self.same_weights else " but the last bits of the weights") + "."]
         else:
             right, wrong = _told_apart(self.values)
-            parts.append(f"The {self.quantity} differs first, at step {self.step}: {wrong} instead of {right}.")
+            parts = [f"The {self.quantity} differs first, at step {self.step}: {wrong} instead of {right}."]
         if self.seen.accuracy[-1:] != self.whole.accuracy[-1:] and self.seen.accuracy:
             parts.append(
                 f"In the end {self.seen.accuracy[-1]:.1%} of the reviews are told right, not "
@@ -298,9 +302,8 @@ class WhatIf:
         elif self.step is not None:
             parts.append(f"In the end {self.whole.accuracy[-1]:.1%} are told right, as with it.")
         if self.seen.padded_tokens > 1.05 * self.whole.padded_tokens:
-            parts.append(
-                f"The model computes {self.seen.padded_tokens / self.whole.padded_tokens:.2f} times the tokens."
-            )
+            times = self.seen.padded_tokens / self.whole.padded_tokens
+            parts.append(f"The model computes {times:.2f} times the tokens.")
         return " ".join(parts)
 
 

@@ -88,7 +88,7 @@ PHASES = (
     ),
     Phase(
         "optimizer",
-        "AdamW over two groups of parameters",
+        "AdamW over the parameters",
         "optim=, learning_rate=, weight_decay=, adam_...",
         "AdamW moves each weight by its own mean gradient, divided by how much that varies. torch's own AdamW lets "
         "weights decay by 0.01, `Trainer` does not unless it is asked to: the defaults differ.",

@@ -41,7 +41,8 @@ for (const question of document.querySelectorAll(".question")) {
     const isRight = event.target.value === answer;
     const told = question.querySelector(".told");
     told.className = `told ${isRight ? "exact" : "wrong"}`;
-    told.textContent = isRight ? `Right: ${answer}.` : `Not so: ${answer}.`;
+    const said = answer === "nothing" ? "nothing differs" : `it is the ${answer}`;
+    told.textContent = isRight ? `Right: ${said}.` : `Wrong: ${said}.`;
     measured.classList.remove("unseen");
   });
 }
