@@ -44,7 +44,7 @@ def stopping_after_the_step() -> Iterator[None]:
         if _Requests.signal_number is not None or not _Requests.under_way:
             raise Interrupted("stopped at once, without a checkpoint of this step", number)
         _Requests.signal_number = number
-        announce("stopping after this step, with a checkpoint (once more: at once)")
+        announce("stopping after this step, with a checkpoint to go on from (once more: at once)")
 
     _Requests.signal_number, _Requests.under_way = None, False
     with handling(on_signal):
