@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import html
+import io
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from rich.console import Console
 
 from benchmarks.charts.gallery import draw_gallery
 from benchmarks.cli import main, sameloop
+from benchmarks.gallery import show
 from benchmarks.gallery.costs import Cost, Run, by_cost, costs_of
 from benchmarks.gallery.mistakes import MISTAKES, UNSEEN
 from benchmarks.gallery.show import answer, changed_lines, exercise_source, write
@@ -39,6 +42,22 @@ def test_what_a_loop_reports_and_what_its_model_is_worth_are_told_apart() -> Non
     assert "it reports what is not so: accuracy +10.0 points" in boasting.noticed()
     slow = cost([run(0.6, seconds=3), run(0.62, seconds=3), run(0.58, seconds=3)])
     assert "3.0 times the seconds" in slow.noticed()
+
+
+@pytest.mark.parametrize(("guess", "said"), [("accuracy", "right!"), ("nothing", "no, not nothing"), ("", None)])
+def test_a_guess_at_what_one_notices_is_judged(guess: str, said: str | None, tmp_path: Path, monkeypatch) -> None:
+    harm = cost([run(0.5), run(0.51), run(0.49)])
+    assert harm.signs == ["accuracy"]
+    row = {"item": "clip", "step": 1, "cause": "no clip", "student": "2", "right": "1"}
+    monkeypatch.setattr(show, "ask", lambda question, answers, console: guess)
+    monkeypatch.setattr(show, "look_at", lambda mistake: row)
+    monkeypatch.setattr(show, "_costs", lambda *_: ([harm], []))
+    monkeypatch.setattr(show, "write", lambda *_: None)
+    console = Console(file=io.StringIO(), width=100)
+    show.show("no_clip", "tiny", 3, 1, tmp_path / "out", console)
+    printed = console.file.getvalue()
+    assert ("right!" in printed or "no, not" in printed) == bool(said)
+    assert said is None or said in printed
 
 
 def test_the_dearest_comes_first() -> None:

@@ -39,6 +39,8 @@ AS_MINIMAL: dict[str, Any] = {"num_train_epochs": 2, "max_grad_norm": 1.0, "logg
 ACCUMULATED = 2
 # Of a difference of means, this many standard errors are needed to call it one.
 SURE = 2.0
+# What one can notice without a check: another accuracy, a report that is not so, more time, more memory.
+SIGNS = ("accuracy", "report", "time", "memory", "nothing")
 
 
 @dataclass(frozen=True)
@@ -115,17 +117,25 @@ class Cost:
         error = statistics.stdev(found) / len(found) ** 0.5
         return abs(statistics.fmean(found)) > SURE * error and any(found)
 
+    @property
+    def signs(self) -> list[str]:
+        """What one could notice without a check, each of `SIGNS`."""
+        overstates = abs(self.overstated) > 0.002 or abs(self.overstated_loss) > 0.01
+        slower, larger = self.seconds > 1.25, statistics.median(self.difference("memory_mb")) > 50
+        seen = dict(zip(SIGNS, (self.is_sure(), overstates, slower, larger), strict=False))
+        return [sign for sign, is_seen in seen.items() if is_seen] or [SIGNS[-1]]
+
     def noticed(self) -> str:
         """What one would notice without a check, in words."""
-        said = []
-        if self.is_sure():
+        signs, said = self.signs, []
+        if "accuracy" in signs:
             said.append(f"accuracy {100 * self.accuracy:+.1f} points")
-        if abs(self.overstated) > 0.002 or abs(self.overstated_loss) > 0.01:
+        if "report" in signs:
             accuracy, loss = f"{100 * self.overstated:+.1f} points", f"{self.overstated_loss:+.3f}"
             said.append(f"it reports what is not so: accuracy {accuracy}, loss {loss}")
-        if self.seconds > 1.25:
+        if "time" in signs:
             said.append(f"{self.seconds:.1f} times the seconds")
-        if statistics.median(self.difference("memory_mb")) > 50:
+        if "memory" in signs:
             said.append(f"{statistics.median(self.difference('memory_mb')):.0f} MB more")
         if said:
             return "; ".join(said)

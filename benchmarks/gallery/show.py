@@ -8,7 +8,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,6 +97,8 @@ def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | 
     """
     from rich.text import Text
 
+    from benchmarks.gallery.costs import SIGNS
+
     mistake = mistake_named(name)
     folder = _folder(output_dir or Path("runs") / f"break-{mistake.name}")
     console.print(Text(mistake.what, "bold"))
@@ -105,13 +107,15 @@ def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | 
         console.print("with " + ", ".join(f"{dial}={value}" for dial, value in mistake.dials.items()))
     for line in changed_lines(mistake):
         console.print(Text(f"  {line}", "green" if line[0] == "+" else "red"))
-    ask("What will you see first?", console)
+    said = ask("What will one notice without a check?", SIGNS, console)
     row = look_at(mistake)
     where = f"step {row['step']}" if row["step"] else "the whole run"
     console.print(f"first difference: {where}, {row['item']}: {row['cause']}")
     console.print(f"  here: {row['student']}\n  right: {row['right']}")
     (cost,), _ = _costs([mistake], preset, seeds, processes)
     console.print(_cost_table(cost))
+    if said:
+        console.print("right!" if said in cost.signs else f"no, not {said}", style="bold")
     console.print(f"what one notices without a check: {cost.noticed()}")
     write(folder, [cost], preset, {mistake.name: row})
     click.echo(f"the chart: {folder / 'gallery.png'}", err=True)
@@ -269,10 +273,10 @@ def _cost_table(cost: Cost) -> Any:
     return table
 
 
-def ask(question: str, console: Console) -> str:
+def ask(question: str, answers: Iterable[str], console: Console) -> str:
     """Ask, where somebody can answer; elsewhere the question stands there for the reader."""
     console.print(question, style="bold")
-    console.print(f"  ({', '.join(ITEMS)})", soft_wrap=True)
+    console.print(f"  ({', '.join(answers)})", soft_wrap=True)
     if not (is_interactive() and sys.stdin.isatty()):
         return ""
     return click.prompt("your guess", default="", show_default=False).strip()
@@ -299,7 +303,7 @@ def exercise(name: str | None, output: Path, guess: str | None, console: Console
     row = look_at(mistake)
     where = f"at step {row['step']}" if row["step"] else "over the whole run"
     console.print(f"the verdict: different, first {where}; the rest is for you to find out", soft_wrap=True)
-    said = ask("Read the file: which phase is it?", console)
+    said = ask("Read the file: which phase is it?", ITEMS, console)
     if said:
         answer(output, said, console)
     else:
