@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import matplotlib
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from benchmarks.charts.charts import picture
-from benchmarks.charts.plot import Picture
-from benchmarks.charts.styles import STYLES, Style
+from benchmarks.charts.charts import Chart
+from benchmarks.charts.plot import Drawing, Picture, draw_drawing
+from benchmarks.charts.styles import Style
 from benchmarks.check.rubric import FAILED, ITEMS, Result
 from benchmarks.check.submissions import summary
 
@@ -21,17 +19,14 @@ def draw_class(results: Sequence[Result]) -> Picture:
     Args:
         results: of all submissions; of those that could not be judged what was seen of them counts.
     """
-    style = STYLES["slide"]
     counts = {item: sum(item in each.failures for each in results) for item in ITEMS}
-    with matplotlib.rc_context(style.settings()):
-        figure = class_figure(counts, results, style)
-        content = picture(figure, "png", style, summary(results), alt_text(counts, results))
-    return Picture(content, alt_text(counts, results))
+    drawing = Drawing(lambda look: class_figure(counts, results, look), summary(results), alt_text(counts, results))
+    return draw_drawing(drawing, "slide", "png")
 
 
-def class_figure(counts: dict[str, int], results: Sequence[Result], style: Style) -> Figure:
+def class_figure(counts: dict[str, int], results: Sequence[Result], style: Style) -> Chart:
     """The chart; `counts`: how many loops fail at each phase."""
-    figure = Figure(figsize=style.size)
+    figure = Chart(figsize=style.size)
     figure.text(0.03, 0.955, summary(results), fontsize=1.5 * style.font, weight="bold", va="top")
     figure.text(0.03, 0.875, "How many loops are wrong at each phase", color=style.soft, va="top")
     axes = figure.add_axes((0.16, 0.095, 0.8, 0.725))

@@ -32,8 +32,7 @@ def draw_gallery(costs: Sequence[Cost], job: str, path: Path, style: str = "slid
     Returns:
         The path.
     """
-    figure, title, alt = drawing_of(costs, job)
-    return save_picture(figure, path, style, title, alt)
+    return save_picture(drawing_of(costs, job), path, style)
 
 
 def drawing(folder: Path) -> Drawing:

@@ -35,8 +35,7 @@ def draw_ladder(ladder: Ladder, path: Path, style: str = "slide") -> Path:
     Returns:
         The path.
     """
-    figure, title, alt = drawing_of(ladder)
-    return save_picture(figure, path, style, title, alt)
+    return save_picture(drawing_of(ladder), path, style)
 
 
 def drawing(folder: Path) -> Drawing:

@@ -219,19 +219,20 @@ def alt_path(output: Path) -> Path:
     return output.with_suffix(".alt.txt")
 
 
-def save_picture(figure: Callable[[Style], Chart], path: Path, style: str, title: str, alt: str) -> Path:
-    """Draw one figure into a file, and write its alt text into `<name>.alt.txt` beside it.
+def save_picture(drawing: Drawing, path: Path, style: str) -> Path:
+    """Draw a chart into a file, and write its alt text into `<name>.alt.txt` beside it.
 
     Args:
-        figure, title, alt: as `Drawing` has them.
+        drawing: the chart.
         path: ends in .png, .svg or .pdf; a picture there is replaced.
         style: a key of `STYLES`.
 
     Returns:
         The path.
     """
-    path.write_bytes(draw_drawing(Drawing(figure, title, alt), style, path.suffix.removeprefix(".")).content)
-    alt_path(path).write_text(alt, encoding="utf-8")
+    drawn = draw_drawing(drawing, style, path.suffix.removeprefix("."))
+    path.write_bytes(drawn.content)
+    alt_path(path).write_text(drawn.alt, encoding="utf-8")
     return path
 
 

@@ -32,7 +32,11 @@ def drawing(folder: Path) -> Drawing:
     """
     from benchmarks.gotchas.size import read_size
 
-    found = read_size(folder)
+    return drawing_of(read_size(folder))
+
+
+def drawing_of(found: Size) -> Drawing:
+    """The picture of the dial."""
     return Drawing(lambda look: size_figure(found, look), TITLE, alt_text(found))
 
 
@@ -47,7 +51,7 @@ def draw_size(found: Size, path: Path, style: str = "slide") -> Path:
     Returns:
         The path.
     """
-    return save_picture(lambda look: size_figure(found, look), path, style, TITLE, alt_text(found))
+    return save_picture(drawing_of(found), path, style)
 
 
 def size_figure(found: Size, style: Style) -> Chart:

@@ -190,7 +190,7 @@ def costs_of(
     tasks = [(name, False, seed) for name in rights.values() for seed in range(seeds)]
     tasks += [(each.name, True, seed) for each in mistakes for seed in range(seeds)]
     runs: dict[tuple[str, bool, int], Run] = {}
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_settle) as pool:
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle_worker) as pool:
         futures = {pool.submit(train_once, *task, preset): task for task in tasks}
         others = [pool.submit(also, each) for each in mistakes] if also else []
         for done, future in enumerate(as_completed(futures), start=1):
@@ -220,7 +220,7 @@ def train_once(name: str, is_wrong: bool, seed: int, preset: str) -> Run:
     return _train(page, cost_config(preset, seed, mistake.dials))
 
 
-def _settle() -> None:
+def settle_worker() -> None:
     """In a process of the pool: one thread for each, and nothing said."""
     import torch
     from transformers.utils import logging

@@ -7,7 +7,6 @@ two go together?
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 import sys
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from benchmarks.gallery.mistakes import MINIMAL, Pieces, edited
+from benchmarks.gallery.mistakes import MINIMAL, Pieces, differing_lines, edited
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
@@ -344,11 +343,10 @@ def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
 
 def _row(name: str, before: Page, page: Page, comparison: dict[str, Any]) -> Row:
     first = comparison["first_divergence"] or {}
-    lines = difflib.ndiff(before.source.splitlines(), page.source.splitlines())
     return Row(
         name=name,
         why=RUNGS[name].why if name in RUNGS else "AdamW, shuffle=True, model.train() once, nothing else.",
-        diff=[f"{line[0]} {line[2:].strip()}" for line in lines if line[0] in "+-"],
+        diff=[f"{sign} {line.strip()}" for sign, line in differing_lines(before, page)],
         step=first.get("step"),
         quantity=first.get("quantity"),
         cause=first.get("likely_cause"),

@@ -6,6 +6,7 @@ for each, and no other item. What cannot be seen in a loop's run, or not in one 
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -491,3 +492,9 @@ def edited(page: Page, pieces: Pieces) -> Page:
     for right, wrong in pieces:
         page = page.edited(right, wrong)
     return page
+
+
+def differing_lines(before: Page, after: Page) -> list[tuple[str, str]]:
+    """The lines in which two pages differ, in order: `-` and a line that goes, `+` and one that comes."""
+    lines = difflib.ndiff(before.source.splitlines(), after.source.splitlines())
+    return [(line[0], line[2:]) for line in lines if line[0] in "+-"]

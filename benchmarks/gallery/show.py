@@ -16,7 +16,7 @@ import click
 from pydantic import TypeAdapter
 
 from benchmarks.check.rubric import ITEMS
-from benchmarks.gallery.mistakes import MISTAKES, UNSEEN, Mistake, right_page, wrong_page
+from benchmarks.gallery.mistakes import MISTAKES, UNSEEN, Mistake, differing_lines, right_page, wrong_page
 from shared.command import CONTEXT, debug_option
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
@@ -53,8 +53,7 @@ def mistake_named(name: str) -> Mistake:
 
 def changed_lines(mistake: Mistake) -> list[str]:
     """What the mistake changes in the page, a line each, beginning with `-` or `+`."""
-    before, after = (page.source.splitlines() for page in (right_page(mistake), wrong_page(mistake)))
-    return [line[0] + line[2:] for line in difflib.ndiff(before, after) if line[0] in "+-"]
+    return [sign + line for sign, line in differing_lines(right_page(mistake), wrong_page(mistake))]
 
 
 def look_at(mistake: Mistake) -> dict[str, Any]:

@@ -251,12 +251,7 @@ def render(
         xray_facts=found and xray_facts(found),
         why_not=why_not,
         steps=step_table(records, reviews),
-        dials=dials(config),
-        set_dials=[
-            (option(name), show(value))
-            for name, value in config.dials.items()
-            if value != getattr(RunConfig.build(config.preset), name)
-        ],
+        dials=list(dials(config)),
         command=shlex.join(["sameloop", "compare", *config.flags()]),
         style=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLE_SHEETS)),
         script=Markup(script),

@@ -7,7 +7,6 @@ was found.
 
 from __future__ import annotations
 
-import difflib
 import json
 import shutil
 import statistics
@@ -22,8 +21,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from benchmarks.gallery.costs import settle_worker
 from benchmarks.gallery.ladder import LADDER_FILE, RUNGS, ladder, ladder_config
-from benchmarks.gallery.mistakes import Pieces, edited
+from benchmarks.gallery.mistakes import Pieces, differing_lines, edited
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
@@ -363,10 +363,10 @@ def measure(edits: Sequence[Edit] = EDITS, preset: str = PRESET, processes: int 
     """
     pages = {edit.phase: pages_of_edit(edit, preset) for edit in edits}
     # Edits under the same dials are held against the same run of the whole page.
-    firsts = {whole.source: edit for edit in reversed(edits) for whole in pages[edit.phase][:1]}
+    firsts = {pages[edit.phase][0].source: edit for edit in reversed(edits)}
     with (
         tempfile.TemporaryDirectory() as work,
-        ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle) as pool,
+        ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle_worker) as pool,
     ):
         folders = {source: Path(work) / f"whole-{number}" / "run" for number, source in enumerate(firsts)}
         wholes = {
@@ -400,15 +400,6 @@ def measure(edits: Sequence[Edit] = EDITS, preset: str = PRESET, processes: int 
     )
 
 
-def settle() -> None:
-    """In a process of the pool: one thread for each, and nothing said."""
-    import torch
-    from transformers.utils import logging
-
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-
-
 def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) -> Seen:
     """Run one page, in this process, and leave its record and its model in a folder."""
     file = folder.parent / "page.py"
@@ -431,8 +422,7 @@ def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) ->
 
 def changed(whole: Page, wrong: Page) -> list[str]:
     """What was changed in a page, a line each, beginning with `-` or `+`."""
-    lines = difflib.ndiff(*(page.source.splitlines() for page in (whole, wrong)))
-    return [f"{line[0]} {line[2:].strip()}" for line in lines if line[0] in "+-" and line[2:].strip()]
+    return [f"{sign} {line.strip()}" for sign, line in differing_lines(whole, wrong) if line.strip()]
 
 
 def held_against(edit: Edit, pages: tuple[Page, Page], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
