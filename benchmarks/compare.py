@@ -271,7 +271,11 @@ def launch(command: list[str], nproc_per_node: int) -> int:
     processes: list[subprocess.Popen] = []
     with _passing_signals_on(processes) as asked:
         for environment in environments:
-            processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
+            process = subprocess.Popen(command, env=environment, start_new_session=True)
+            missed = [*asked]  # while it was not in the list yet
+            processes.append(process)
+            for number in missed:
+                process.send_signal(number)
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(0.05)
@@ -288,7 +292,9 @@ def launch(command: list[str], nproc_per_node: int) -> int:
                     # It waits inside torch for one that is gone, where no signal is heard.
                     process.kill()
                     process.wait()
-    failed = next((process.returncode for process in processes if process.returncode not in (0, -signal.SIGTERM)), 0)
+    # Ended from here, or by what it was asked before it could answer.
+    ended = (0, -signal.SIGTERM, *(-number for number in asked))
+    failed = next((process.returncode for process in processes if process.returncode not in ended), 0)
     # Asked to stop, but the loop was done by then: what comes after it must not begin.
     return failed or (128 + asked[0] if asked else 0)
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
-from shared import embedded
+from benchmarks.proofs.versions import what_is_known
+from shared import embedded, hardware
 from shared.config import HUB_REVISIONS, PRESETS, RunConfig
 from shared.errors import SameLoopError
 from shared.hub import hub_is_reachable, needs_hub
@@ -19,9 +22,9 @@ from shared.run import environment
 from shared.surroundings import is_apple_silicon
 
 HUB_MODEL, HUB_DATASET = PRESETS["lesson"]["model"], PRESETS["lesson"]["dataset"]
-# Padded tokens per review where max_length does not cut it short: IMDB at 512 tokens has a mean of 274, and
-# random batches of 8 carry 1.75 times their useful tokens in padding.
-IMDB_PADDED_TOKENS = 480
+# Padded tokens per review where max_length does not cut it short: IMDB at 512 tokens has a mean of 274; random batches
+# of 8 have 1.75 times as many with their padding, length groups of `fast` 1.05.
+IMDB_PADDED_TOKENS, IMDB_GROUPED_TOKENS = 480, 288
 # Importing the libraries, loading and tokenizing, per loop.
 STARTUP_SECONDS = 8
 DISTILBERT_BASE = {"dim": 768, "n_layers": 6, "n_heads": 12, "hidden_dim": 3072}
@@ -40,7 +43,13 @@ def print_diagnosis() -> None:
     console = Console(highlight=False)
     reachable = hub_is_reachable()
     table = Table(title="sameloop doctor", title_justify="left", show_header=False)
-    for finding in [*library_findings(), *device_findings(), *asset_findings(), *hub_findings(reachable)]:
+    for finding in [
+        *library_findings(),
+        *device_findings(),
+        fast_finding(),
+        *asset_findings(),
+        *hub_findings(reachable),
+    ]:
         mark = "[green]ok[/green]" if finding.fine else "[yellow]note[/yellow]"
         table.add_row(mark, finding.subject, finding.detail)
     console.print(table)
@@ -56,10 +65,30 @@ def print_diagnosis() -> None:
 
 
 def library_findings() -> Iterator[Finding]:
-    """The versions that a result may depend on."""
+    """The versions that a result may depend on, whether they are in our ranges, and whether they were run together."""
     found = environment()
     names = ("sameloop", "python", "torch", "transformers", "accelerate", "datasets")
-    yield Finding("versions", True, ", ".join(f"{name} {found[name]}" for name in names))
+    outside = outside_our_ranges()
+    versions = ", ".join(f"{name} {found[name]}" for name in names)
+    yield Finding("versions", not outside, "; ".join([versions, *outside]))
+    fine, known = what_is_known(found["transformers"], found["torch"], found["python"])
+    yield Finding("stack", fine, f"{known} (docs/versions.md)")
+
+
+def outside_our_ranges() -> list[str]:
+    """What is installed in a release that SameLoop does not ask for, or not at all, each with its range."""
+    found = []
+    for text in metadata.requires("sameloop") or []:
+        requirement = Requirement(text)
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            installed = metadata.version(requirement.name)
+        except metadata.PackageNotFoundError:
+            installed = "missing"
+        if installed == "missing" or not requirement.specifier.contains(installed, prereleases=True):
+            found.append(f"{requirement.name}: {installed}, where we ask for {requirement.specifier}")
+    return found
 
 
 def device_findings() -> Iterator[Finding]:
@@ -83,6 +112,13 @@ def device_findings() -> Iterator[Finding]:
             "that `nvidia-smi` lists it, then install the CUDA build of the pinned torch from pytorch.org",
         )
     yield Finding("threads", True, f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it; keep it for both loops)")
+
+
+def fast_finding() -> Finding:
+    """What the preset `fast` chooses on this machine, and by what."""
+    config, known = RunConfig.build("fast"), hardware.bf16()
+    order = "length groups" if config.train_sampling_strategy == "group_by_length" else "batches as they are drawn"
+    return Finding("fast", known.in_hardware, f"{order}; {'' if config.bf16 else 'no '}bf16 ({known.why})")
 
 
 def asset_findings() -> Iterator[Finding]:
@@ -164,7 +200,8 @@ def body_parameters(shape: dict[str, int]) -> int:
 
 def estimated_seconds(config: RunConfig, pace: float) -> float:
     """About how long one loop takes. An evaluation pass costs a third of a training pass (no backward)."""
-    tokens = min(config.max_length, IMDB_PADDED_TOKENS)
+    grouped = config.train_sampling_strategy == "group_by_length"
+    tokens = min(config.max_length, IMDB_GROUPED_TOKENS if grouped else IMDB_PADDED_TOKENS)
     reviews = config.num_train_epochs * (config.train_size + config.eval_size / 3)
     parameters = body_parameters(embedded.MODEL_SHAPES.get(config.model, DISTILBERT_BASE))
     return STARTUP_SECONDS + pace * parameters * tokens * reviews

@@ -28,6 +28,14 @@ def forward(
     return output.loss, output.logits
 
 
+def training_loss(
+    model: torch.nn.Module, batch: dict[str, torch.Tensor], device: torch.device, config: RunConfig
+) -> torch.Tensor:
+    """The loss of `forward` alone: logits that nobody needs would be kept until the next batch."""
+    loss, _ = forward(model, batch, device, config)
+    return loss
+
+
 def smoothed_loss(
     model: torch.nn.Module, batch: dict[str, torch.Tensor], device: torch.device, config: RunConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:

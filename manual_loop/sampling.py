@@ -7,6 +7,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 
 from shared.config import RunConfig
+from shared.releases import GROUPS_EVALUATION, SEEDS_EVALUATION_ORDER
 
 
 def make_samplers(
@@ -18,7 +19,11 @@ def make_samplers(
     # Shuffle: reviews of like length lie together, so that little is padded.
     group_size = config.per_device_train_batch_size * config.gradient_accumulation_steps
     train_sampler = LengthGroupedSampler(train_dataset, group_size)
-    seed = config.seed if config.data_seed is None else config.data_seed
+    if not GROUPS_EVALUATION:
+        return train_sampler, None
+    seed = None
+    if SEEDS_EVALUATION_ORDER:
+        seed = config.seed if config.data_seed is None else config.data_seed
     return train_sampler, LengthGroupedSampler(eval_dataset, config.per_device_eval_batch_size, seed)
 
 

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from transformers import DataCollatorWithPadding, set_seed
 
 from manual_loop.checkpoint import load_best_model, load_checkpoint, save_checkpoint
-from manual_loop.forward import forward
+from manual_loop.forward import forward, training_loss
 from manual_loop.log import is_due, log, log_training, progress_bar
 from manual_loop.optimizer import adamw_settings, make_optimizer, parameter_groups
 from manual_loop.processes import gather, is_first_process, join, my_share
@@ -112,13 +112,14 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             # Forward: ids and mask (batch, tokens), labels (batch,); a mean loss.
             step_ends = ends_step(number, train_loader, per_step)
             sync_gradients(training_model, step_ends, config)
-            loss, _ = forward(training_model, batch, device, config)
+            loss = training_loss(training_model, batch, device, config)
             # Loss: each batch gives its share; an epoch's last step may have fewer.
             loss = loss / batches_of_step(number, train_loader, per_step)
 
-            scaled = scaler.scale(loss) if config.fp16 else loss
-            scaled.backward()  # Backward: add to the gradient of every parameter.
+            # Backward: add to the gradient of every parameter.
+            (scaler.scale(loss) if config.fp16 else loss).backward()
             state.total_loss += loss.detach()  # Log: the losses, added up.
+            del loss  # Backward: what it holds makes room for the next batch.
             if not step_ends:
                 continue  # Loss: the step goes on with the next batch.
 

@@ -5,6 +5,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from manual_loop.processes import world_size
 from shared.config import RunConfig
+from shared.releases import CHECKPOINTS_ACTIVATIONS
 
 
 def wrap(model: torch.nn.Module, config: RunConfig) -> torch.nn.Module:
@@ -13,7 +14,10 @@ def wrap(model: torch.nn.Module, config: RunConfig) -> torch.nn.Module:
     With several processes, a backward pass averages the gradients over all of them.
     """
     if config.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        if CHECKPOINTS_ACTIVATIONS:
+            model.activation_checkpointing_enable()
+        else:
+            model.gradient_checkpointing_enable()
     training_model = model
     if world_size() > 1:
         training_model = DistributedDataParallel(training_model)

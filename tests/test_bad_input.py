@@ -200,7 +200,7 @@ BAD: dict[str, Bad] = {
     ),
     "labels that are dates": Bad(
         rows(lambda r: [{**x, "label": date(2026, 1, 1 + x["label"])} for x in r]),
-        ("`label` holds Value('date32')", "--label-column"),
+        ("`label` holds Value(", "'date32'", "--label-column"),
     ),
     "labels that are structs": Bad(
         rows(lambda r: [{**x, "label": {"stars": x["label"]}} for x in r]), ("`label` holds", "no plain values")
@@ -349,7 +349,7 @@ def test_missing_and_corrupt_assets_name_the_command(tmp_path: Path, monkeypatch
     assert main(["manual", "--preset", "tiny", "--output-dir", str(tmp_path / "run")]) == 2
     (line,) = lines_said(capfd.readouterr().err)
     assert "is not the published file" in line
-    assert "pip install --force-reinstall" in line
+    assert "sameloop fetch" in line
 
 
 def test_debug_shows_where_and_the_line_stays(tmp_path: Path) -> None:

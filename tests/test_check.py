@@ -184,7 +184,8 @@ def test_the_items_are_the_pages_own_phases() -> None:
 def test_a_check_in_a_process_of_its_own_gives_the_same() -> None:
     result = check(MINIMAL)
     assert (result.verdict, result.failures) == (IDENTICAL, [])
-    assert result.peak_mb < 700
+    # A torch that is built for CUDA takes up more as it is imported.
+    assert result.peak_mb < (700 if torch.version.cuda is None else 900)
     assert result.output == ""
 
 

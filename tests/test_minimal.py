@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import LOOPS, run_in_process, set_imports_aside
+from packaging.version import Version
 from safetensors.torch import load_file
 
 from benchmarks.proofs.parity import UNEVEN
@@ -40,6 +41,10 @@ def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor])
     assert [name for name in ours if not torch.equal(ours[name], theirs[name])] == []
 
 
+@pytest.mark.skipif(
+    Version(torch.__version__) < Version("2.8"),
+    reason="with a torch before 2.8 `Trainer` takes by default an AdamW that rounds otherwise, the unfused one",
+)
 def test_both_end_with_the_weights_and_evaluations_of_the_pages_of_all_dials(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

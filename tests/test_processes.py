@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -147,3 +148,17 @@ def test_torchrun_starts_anew_and_does_not_hang(tmp_path: Path) -> None:
     assert launcher.returncode != 0
     assert "it holds this run, cut off; go on with --resume-from-checkpoint last" in error
     assert "this should not happen" not in error
+
+
+def test_a_signal_that_comes_while_a_process_is_started_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    started = []
+
+    class Interrupting(subprocess.Popen):
+        def __init__(self, *args, **kwargs) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupting)
+    assert launch([sys.executable, "-c", "import time; time.sleep(30)"], nproc_per_node=1) == 128 + signal.SIGINT
+    assert started[0].returncode != 0, "it ran to its end"

@@ -25,6 +25,7 @@ from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256, write_json
 from shared.record import SCHEMA, RunRecord
+from shared.releases import SEEDS_EVALUATION_ORDER
 
 ATTACK = "</q><script>document.title = 'taken'</script><img src=x onerror=\"alert('taken')\"> & <b>"
 
@@ -225,7 +226,9 @@ def test_a_damaged_file_is_as_good_as_none(damage: str, tmp_path: Path) -> None:
 
 def test_dials_of_the_evaluation_are_kept_to(tmp_path: Path) -> None:
     """16 bits, smoothed labels, another order, and the weights of the best evaluation: the loss tells them all."""
-    dials = {"bf16": True, "label_smoothing_factor": 0.2, "train_sampling_strategy": "group_by_length"}
+    dials = {"bf16": True, "label_smoothing_factor": 0.2}
+    if SEEDS_EVALUATION_ORDER:  # in older releases the groups of an evaluation cannot be drawn a second time
+        dials["train_sampling_strategy"] = "group_by_length"
     best = {"load_best_model_at_end": True, "save_strategy": "epoch"}
     config = RunConfig.build("tiny", **dials, **best)
     runs = {loop: run_in_process(loop, config, tmp_path / loop) for loop in LOOPS}

@@ -111,6 +111,8 @@ def as_categories(path: Path) -> None:
 
 
 def as_views(path: Path) -> None:
+    if not hasattr(pyarrow, "string_view"):
+        pytest.skip("string views came with pyarrow 16")
     arrow = pyarrow.table({"review": [row[0] for row in ROWS], "sentiment": [row[1] for row in ROWS]})
     view = pyarrow.schema([("review", pyarrow.string_view()), ("sentiment", pyarrow.string_view())])
     pyarrow.parquet.write_table(arrow.cast(view), path)

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from shared.config import RunConfig
 from shared.data import load_data
-from shared.evidence import review_digest, rng_digests
+from shared.evidence import norms, on_host, review_digest, rng_digests
 from shared.model import load_tokenizer
 from shared.record import RunRecord
 from shared.recorder import FlightRecorder
@@ -66,7 +66,7 @@ def test_the_recorded_gradient_norm_and_learning_rate_are_the_optimizers(tmp_pat
 
 
 def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
-    backward, begin_pass = torch.autograd.backward, DataLoader.__iter__
+    backward, begin_pass, clip = torch.autograd.backward, DataLoader.__iter__, torch.nn.utils.clip_grad_norm_
     hooks = (
         torch_module._global_forward_pre_hooks,
         torch_module._global_forward_hooks,
@@ -83,6 +83,7 @@ def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert [len(each) for each in hooks] == before
     assert torch.autograd.backward is backward and DataLoader.__iter__ is begin_pass
+    assert torch.nn.utils.clip_grad_norm_ is clip
     assert not model._forward_hooks and not model._forward_pre_hooks
 
 
@@ -130,3 +131,57 @@ def test_every_step_names_its_reviews(loop: str, tiny_runs: dict[str, Path]) -> 
     sizes = [len(batch) for line in record.steps for batch in line["reviews"]]
     assert sizes == 2 * [8, 8, 8, 8, 8, 8, 8, 5]
     assert all(line["memory_mb"] > 50 for line in record.steps)
+
+
+@pytest.mark.parametrize("limit", [1.0, 100.0])
+@pytest.mark.parametrize("touch", ["nothing", "before", "after", "in the clip's place"])
+def test_norms_are_taken_anew_unless_the_clip_changed_nothing(
+    limit: float, touch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+
+    def counted(gradients: list[torch.Tensor]) -> torch.Tensor:
+        taken.append(len(gradients))
+        return norms(gradients)
+
+    monkeypatch.setattr("shared.recorder.norms", counted)
+    model = torch.nn.Linear(3, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    with FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), None, None)) as recorder:
+        model(torch.ones(2, 3)).sum().backward()
+        if touch == "before":
+            model.weight.grad.mul_(3)
+        if touch == "in the clip's place":
+            model.weight.grad.mul_(3), model.bias.grad.mul_(3)
+        else:
+            torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+        if touch == "after":
+            model.weight.grad.mul_(3)
+        expected = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in model.parameters()])).item()
+        optimizer.step()
+        recorder.finish([])
+    (step,) = RunRecord.read(tmp_path).steps
+    assert step["unclipped_norm"] == 4.0 and step["grad_norm"] == expected
+    assert taken == ([2] if (touch, limit) == ("nothing", 100.0) else [2, 2])
+
+
+def test_what_lies_on_a_device_is_fetched_once_for_each_type() -> None:
+    class OnDevice(torch.Tensor):
+        """A tensor that says it lies elsewhere: this machine may have no device."""
+
+        device = torch.device("meta")
+
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            calls.append(getattr(function, "__name__", ""))
+            return super().__torch_function__(function, types, args, kwargs or {})
+
+    calls: list[str] = []
+    numbers = [torch.rand(2, 3), torch.tensor(1.5), torch.arange(4), torch.rand(0, 2)]
+    value = [{"a": numbers[0].as_subclass(OnDevice), "b": [numbers[1].as_subclass(OnDevice), None, "text"]}]
+    value += [(numbers[2].as_subclass(OnDevice), numbers[3].as_subclass(OnDevice), torch.ones(1))]
+    found = on_host(value)
+    assert calls.count("cpu") == 2
+    assert torch.equal(found[0]["a"], numbers[0]) and torch.equal(found[0]["b"][0], numbers[1])
+    assert found[0]["b"][1:] == [None, "text"] and torch.equal(found[1][0], numbers[2])
+    assert found[1][1].shape == (0, 2) and found[1][2] is value[1][2]

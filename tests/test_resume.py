@@ -186,12 +186,17 @@ def test_dials_that_change_no_number_may_change(loop: str, tmp_path: Path, capfd
 def test_a_stop_at_the_best_step_changes_nothing(loop: str, tmp_path: Path, monkeypatch) -> None:
     """The best evaluation has no checkpoint, so the weights of another are loaded: also after a stop right there."""
     best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1, "learning_rate": 0.003}
-    best["seed"] = 3
-    config = RunConfig.build("tiny", **DIALS, **best, save_strategy="steps", save_steps=5, save_total_limit=None)
-    whole = run_in_process(loop, config, tmp_path / "whole")
-    state = checkpoints.read_state(in_order(whole)[-1])
-    best_step, loaded = state["best_global_step"], Path(state["best_model_checkpoint"]).name
-    assert best_step % 5 and loaded != f"checkpoint-{best_step}"
+    for seed in range(3, 9):  # which step is the best depends on the dice, and on how torch rounds
+        best["seed"] = seed
+        config = RunConfig.build("tiny", **DIALS, **best, save_strategy="steps", save_steps=5, save_total_limit=None)
+        whole = run_in_process(loop, config, tmp_path / f"whole-{seed}")
+        state = checkpoints.read_state(in_order(whole)[-1])
+        best_step = state["best_global_step"]
+        if best_step % 5 and state["best_model_checkpoint"]:
+            break
+    assert best_step % 5
+    loaded = Path(state["best_model_checkpoint"]).name
+    assert loaded != f"checkpoint-{best_step}"
     weights = (whole / "model.safetensors", whole / loaded / "model.safetensors")
     assert len(set(map(digest_of_file, weights))) == 1
     done = iter(range(1, 100))

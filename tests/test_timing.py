@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import random
 import re
 import shutil
+import signal
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import psutil
 import pytest
 from rich.console import Console
 
 from benchmarks.judge.table import print_comparison
-from benchmarks.judge.timing import FEWEST_STEPS, duration, range_text, spread_of, step_seconds, which_is_faster
+from benchmarks.judge.timing import (
+    FEWEST_RATIOS,
+    FEWEST_STEPS,
+    duration,
+    interval_of_median,
+    range_text,
+    spread_of,
+    step_seconds,
+    which_is_faster,
+)
 from benchmarks.judge.verdict import compare_runs
 from benchmarks.proofs import speed
-from benchmarks.proofs.speed import conclusion, print_speed
+from benchmarks.proofs.speed import conclusion, paired_ratios
+from shared.children import sameloop_argv
 from shared.config import RunConfig
 from shared.record import SCHEMA, RunRecord
 
@@ -96,35 +109,84 @@ def test_the_table_of_costs_shows_medians_and_no_ratio(tiny_runs: dict[str, Path
     assert "too few steps to tell" in printed and "manual / trainer" not in printed
 
 
-def test_speed_says_what_its_pairs_can_tell() -> None:
-    assert "no difference that 3 pairs could tell (by hand / Trainer 0.97 to 1.65)" in conclusion([0.97, 1.65, 1.1])
-    six = conclusion([1.1, 1.2, 1.1, 1.3, 1.1, 1.2])
-    assert "Trainer was faster in 6 of 6 pairs, by hand / Trainer 1.15 (1.10 to 1.30)" in six and "chance" not in six
-    assert "the loop by hand was faster" in conclusion([0.9] * 5) and "chance" in conclusion([0.9] * 5)
+def ratios_drawn(seed: int, count: int, factor: float) -> list[float]:
+    """Of two loops that take turns on a busy machine: now the one's step is slowed down, now the other's."""
+    draws = np.random.default_rng(seed)
+    slowed = draws.exponential(0.1, count) * draws.choice([-1, 1], count)
+    return list(factor * np.exp(draws.normal(0, 0.03, count) + slowed))
 
 
-def test_speed_names_no_folder_that_is_gone(
-    tiny_runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    kept = Path("runs/tiny-speed/manual/record.jsonl")
+def test_speed_finds_a_difference_of_5_percent_and_says_where_there_is_none() -> None:
+    slower = conclusion(ratios_drawn(1, 200, 1.05))
+    assert "Trainer is faster" in slower and "200 pairs" in slower
+    assert "the loop by hand is faster" in conclusion(ratios_drawn(1, 200, 0.95))
+    same = conclusion([0.9, 0.95, 0.99, 1.0, 1.0, 1.01, 1.02, 1.1, 1.2])
+    # Of 9 values the second smallest and the second largest: 2 * (1 + 9) / 2^9 is 3.9 %.
+    assert "cannot tell (1.000, 95 % interval 0.950 to 1.100, 9 pairs of steps)" in same
+    assert "a difference of more than 10.0% would have shown" in same
 
-    def run(loop: str, config: RunConfig, folder: Path, *options: object) -> None:
-        assert config == RunConfig.build("tiny") and not folder.is_absolute()
-        shutil.copytree(tiny_runs[loop], folder, dirs_exist_ok=True)
 
-    monkeypatch.setattr(speed, "run_in_fresh_process", run)
-    print_speed("tiny", 2)
-    printed = capfd.readouterr().out
-    assert "2 layers, random (1.0 M) on Rotten Tomatoes: 2 interleaved pairs" in printed and "/tmp" not in printed
-    assert list(Path("runs").iterdir()) == []
+@pytest.mark.parametrize(("count", "left_out"), [(6, 0), (8, 0), (9, 1), (20, 5), (50, 17), (100, 39)])
+def test_the_interval_of_the_median_is_the_tables(count: int, left_out: int) -> None:
+    assert FEWEST_RATIOS == 6
+    found = interval_of_median(list(range(count)))
+    assert (found.low, found.high) == (left_out, count - 1 - left_out)
 
-    def fail(loop: str, config: RunConfig, folder: Path, *options: object) -> None:
-        run(loop, config, folder)
-        if loop == "trainer":
-            raise KeyboardInterrupt
 
-    monkeypatch.setattr(speed, "run_in_fresh_process", fail)
-    with pytest.raises(KeyboardInterrupt):
-        print_speed("tiny", 1)
-    assert json.loads(kept.read_text().splitlines()[0])["loop"] == "manual"
+@pytest.mark.parametrize("count", [6, 20, 50])
+def test_pure_noise_is_called_a_difference_in_5_percent_at_most(count: int) -> None:
+    alarms = sum("cannot tell" not in conclusion(ratios_drawn(seed, count, 1.0)) for seed in range(200))
+    # At 5 %, of 200 more than 20 come once in a thousand times; none at all would be no test of anything.
+    assert 0 < alarms <= 20
+
+
+def test_two_loops_take_turns_on_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    turns: list[str] = []
+    go, wait = speed._Runner.go, speed._Runner.wait_for_step
+    monkeypatch.setattr(speed._Runner, "go", lambda runner: (turns.append(f"go {runner._loop}"), go(runner)))
+    monkeypatch.setattr(
+        speed._Runner, "wait_for_step", lambda runner: (wait(runner), turns.append(f"done {runner._loop}"))
+    )
+    config = RunConfig.build("tiny", bf16=True, max_steps=7, eval_strategy="no", save_strategy="no")
+    records, starts = speed._run_in_lock_step(config, tmp_path, 6)
+    assert starts.keys() == records.keys() and all(seconds > 0 for seconds in starts.values())
+    manual, trainer = records.values()
+    assert [line["batch"] for line in manual.steps] == [line["batch"] for line in trainer.steps]
+    assert len(paired_ratios(manual, trainer)) == 6 and manual.steps[0]["autocast"] == ["bfloat16"]
+    assert turns[:2] == ["done manual", "done trainer"]
+    pair = ["go manual", "done manual", "go trainer", "done trainer"]
+    assert turns[2:-2] == 3 * (pair + pair[2:] + pair[:2])
+
+
+def speed_process(folder: Path, *options: str) -> subprocess.Popen:
+    command = sameloop_argv("speed", "--preset", "tiny", *options)
+    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_speed_prints_its_figures_and_leaves_nothing(tmp_path: Path) -> None:
+    printed, said = (process := speed_process(tmp_path, "--steps", "6")).communicate()
+    assert process.returncode == 0, said
+    assert "manual" in printed and "trainer" in printed and "recorder's share" in printed
+    assert "Time of a step" in printed and "pairs of steps" in " ".join(printed.split())
+    assert "to first step" in printed and printed.rstrip().endswith(": identical.")
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_speed_says_what_a_loop_that_fails_says(tmp_path: Path) -> None:
+    printed, said = (process := speed_process(tmp_path, "--steps", "6", "--learning-rate", "1e30")).communicate()
+    assert process.returncode == 2 and printed == ""
+    assert "the training loss is" in said and "Traceback" not in said
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_speed_is_stopped_and_leaves_no_process(number: signal.Signals, tmp_path: Path) -> None:
+    process = speed_process(tmp_path, "--steps", "10000")
+    assert process.stderr is not None
+    assert any("the trainer loop is loading" in line for line in process.stderr)
+    while len(started := psutil.Process(process.pid).children()) < 2:
+        assert process.poll() is None
+    process.send_signal(number)
+    _, said = process.communicate()
+    assert process.returncode == 128 + number
+    assert "the measurement is cut off" in said and "Traceback" not in said
+    assert not any(each.is_running() for each in started)

@@ -10,17 +10,12 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import (
-    DataCollatorWithPadding,
-    EvalPrediction,
-    Trainer,
-    TrainingArguments,
-    set_seed,
-)
+from transformers import DataCollatorWithPadding, EvalPrediction, set_seed
 
 from shared.config import RunConfig
 from shared.data import load_data
 from shared.model import load_model, load_tokenizer
+from shared.releases import Trainer, TrainingArguments  # transformers' own
 from trainer_loop.callbacks import ExactResume
 
 
@@ -78,7 +73,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         lr_scheduler_type=config.lr_scheduler_type,
         warmup_steps=config.warmup_steps,
         # Wrapping: what the model is trained through.
-        gradient_checkpointing=config.gradient_checkpointing or None,
+        activation_checkpointing=config.gradient_checkpointing,
         torch_compile=config.torch_compile,
         ddp_find_unused_parameters=False,  # all that are trained take part in a step
         # Forward: 16 bits, and labels that are spread.

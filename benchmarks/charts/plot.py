@@ -29,6 +29,7 @@ FOLDER_KINDS = {
     "confusion": "benchmarks.charts.confusion",
     "dials": "benchmarks.charts.dials",
     "size": "benchmarks.charts.size",
+    "speed": "benchmarks.charts.speed",
 }
 STYLE_NAMES = ("slide", "paper", "dark")
 FORMATS = ("png", "svg", "pdf")

@@ -6,15 +6,15 @@ import html
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
-
-from rich.console import Console, Group
-from rich.table import Table
-from rich.text import Text
 
 from benchmarks.check.rubric import DIFFERENT, FAIL, FAILED, GOOD, HINTS, NOT_REACHED, PASS, Result
 from shared.errors import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console, Group
+    from rich.text import Text
 
 FORMATS = ("text", "json", "gradescope", "junit")
 # What stands before an item; the second where a terminal has no more than ASCII. Colour says nothing besides.
@@ -43,6 +43,9 @@ def written(result: Result, file_format: str, hints: bool = False) -> str:
         return json.dumps(gradescope(result, hints), indent=1) + "\n"
     if file_format == "junit":
         return junit(result, hints)
+
+    from rich.console import Console
+
     console = Console(width=200, highlight=False, color_system=None)
     with console.capture() as captured:
         console.print(rubric_text(result, hints))
@@ -56,6 +59,9 @@ def print_result(result: Result, console: Console, hints: bool = False) -> None:
 
 def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -> Group:
     """One line per item, a reason and a question below those that failed, and the verdict."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
 
     def text(value: Any, style: str = "") -> Text:
         line = shown(value, LONGEST_REASON)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import site
 import subprocess
 import tempfile
 import threading
@@ -81,6 +82,8 @@ def _run(given: Mapping[str, Any], own: Path, tape: Path, number: int, seconds: 
     environment = {
         **seen,
         "HOME": str(own),
+        # Not from that home: packages, and the embedded assets, may have been installed for this user alone.
+        "PYTHONUSERBASE": site.getuserbase(),
         "TMPDIR": str(own),
         "SAMELOOP_CACHE": str(cache_folder()),
         "HF_HUB_OFFLINE": "1",
@@ -140,11 +143,12 @@ class _Output:
         self._thread.start()
 
     def _read(self, stream: BinaryIO) -> None:
-        while chunk := stream.read1(65536):
-            self.length += len(chunk)
-            room = KEPT_OUTPUT - len(self._begin)
-            self._begin += chunk[:room]
-            self._end = (self._end + chunk[max(0, room) :])[-KEPT_OUTPUT:]
+        with stream:
+            while chunk := stream.read1(65536):
+                self.length += len(chunk)
+                room = KEPT_OUTPUT - len(self._begin)
+                self._begin += chunk[:room]
+                self._end = (self._end + chunk[max(0, room) :])[-KEPT_OUTPUT:]
 
     def join(self) -> None:
         # A process that the loop has hidden may hold the stream open: its words are not waited for.

@@ -4,27 +4,17 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.gotchas.base import Gotcha, attempt, make_arguments, make_trainer, quiet, tiny_job
 from shared.progress import announce
+from shared.releases import RENAMINGS, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 
-class Renaming(NamedTuple):
-    """An argument's two names."""
-
-    owner: str
-    old: str
-    new: str
-
-
-RENAMINGS = (
-    Renaming("TrainingArguments", "evaluation_strategy", "eval_strategy"),
-    Renaming("Trainer", "tokenizer", "processing_class"),
-)
+RENAMED_ARGUMENTS = [each for each in RENAMINGS if each.owner in ("Trainer", "TrainingArguments")]
 
 
 @dataclass(frozen=True)
@@ -33,12 +23,14 @@ class Name:
 
     Attributes:
         owner, name: the class, and the argument.
+        since: the release that has the new name first.
         in_signature: whether the constructor's signature has it.
         error: what constructing with it raises, class and message; None: it is taken.
     """
 
     owner: str
     name: str
+    since: str
     in_signature: bool
     error: str | None
 
@@ -49,7 +41,7 @@ class Found:
 
     Attributes:
         version: of transformers.
-        names: two for each of `RENAMINGS`.
+        names: two for each of `RENAMED_ARGUMENTS`.
     """
 
     version: str
@@ -63,21 +55,20 @@ def find() -> Found:
         import transformers
 
         model, tokenizer, dataset = tiny_job()
-        values: dict[str, Any] = {"TrainingArguments": "no", "Trainer": tokenizer}
 
-        def construct(owner: str, name: str) -> None:
-            given = {name: values[owner]}
+        def construct(owner: str, given: dict[str, Any]) -> None:
             if owner == "Trainer":
                 make_trainer(model, tokenizer, dataset, **given)
             else:
                 make_arguments(**given)
 
         names = []
-        for renaming in RENAMINGS:
-            parameters = inspect.signature(getattr(transformers, renaming.owner)).parameters
-            for name in (renaming.old, renaming.new):
-                error = attempt(lambda owner=renaming.owner, name=name: construct(owner, name))
-                names.append(Name(renaming.owner, name, name in parameters, error))
+        for owner, today, since, before, default, older in RENAMED_ARGUMENTS:
+            parameters = inspect.signature(getattr(transformers, owner)).parameters
+            value = tokenizer if owner == "Trainer" else default
+            for name, given in ((before, older(value) if older else value), (today, value)):
+                error = attempt(lambda owner=owner, given={name: given}: construct(owner, given))
+                names.append(Name(owner, name, shown(since), name in parameters, error))
     return Found(transformers.__version__, names)
 
 
@@ -86,7 +77,9 @@ def show(found: Found, console: Console) -> None:
     from rich.text import Text
 
     console.print(f"transformers {found.version}")
-    for name in found.names:
+    for number, name in enumerate(found.names):
+        if number % 2 == 0:
+            console.print(f"\n{found.names[number + 1].name}, its name since {name.since}:")
         listed = "in its signature" if name.in_signature else "not in its signature"
         taken = "refused" if name.error else "taken"
         console.print(Text.assemble((f"{name.owner}({name.name}=...)", "bold"), f": {listed}, {taken}"))

@@ -103,14 +103,15 @@ def _notices() -> Iterator[list[str]]:
             lines.append(Text.from_ansi(record.getMessage()).plain.rstrip())
 
     keeper, verbosity = Keeper(), transformers_logging.get_verbosity()
+    logger = logging.getLogger("transformers")  # whose own `remove_handler` fails in older releases
     transformers_logging.disable_default_handler()
-    transformers_logging.add_handler(keeper)
+    logger.addHandler(keeper)
     transformers_logging.set_verbosity_warning()
     try:
         yield lines
     finally:
         transformers_logging.set_verbosity(verbosity)
-        transformers_logging.remove_handler(keeper)
+        logger.removeHandler(keeper)
         transformers_logging.enable_default_handler()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
@@ -12,6 +13,8 @@ from shared.record import RunRecord, training_seconds
 # three quarters of the other's differ by more than chance (median test, two-sided, far below 5 %).
 FEWEST_STEPS = 20
 HINT = "`sameloop speed` runs both in turns"
+# Of fewer pairs, not even the smallest and the largest ratio are a 95 % interval for the median.
+FEWEST_RATIOS = 6
 
 
 class Spread(NamedTuple):
@@ -27,6 +30,22 @@ def spread_of(values: Sequence[float]) -> Spread:
     ordered = sorted(values)
     quarter = (len(ordered) - 1) // 4
     return Spread(median(ordered), ordered[quarter], ordered[-1 - quarter])
+
+
+def interval_of_median(values: Sequence[float]) -> Spread:
+    """The median, and a 95 % confidence interval for it: of at least `FEWEST_RATIOS` values two that occur.
+
+    The interval belongs to the sign test and assumes nothing about how the values are distributed: each is above the
+    true median or below it, like a coin's two sides, so the k-th smallest is above it where fewer than k are below
+    (Conover, Practical Nonparametric Statistics, 3rd edition 1999, sections 3.2 and 3.4; Hahn and Meeker, Statistical
+    Intervals, 1991, section 5.2). The largest k is taken with which both ends together fail in at most 5 %.
+    """
+    ordered, count = sorted(values), len(values)
+    left_out, chance = 0, 2 / 2**count
+    while chance + 2 * math.comb(count, left_out + 1) / 2**count <= 0.05:
+        left_out += 1
+        chance += 2 * math.comb(count, left_out) / 2**count
+    return Spread(median(ordered), ordered[left_out], ordered[-1 - left_out])
 
 
 def warm_steps(record: RunRecord) -> list[dict]:

@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +22,20 @@ WHAT = "TF-IDF of single words and a logistic regression, on the whole reviews o
 WORD = re.compile(r"\b\w\w+\b")
 # The inverse of the weight of the squared coefficients: scikit-learn's `C`.
 STRENGTH = 1.0
+
+
+class Bags(NamedTuple):
+    """Reviews as bags of known words.
+
+    Attributes:
+        words: the places of all reviews' words, (words of all reviews,).
+        weights: what each of them counts, as long; each review's are of length 1.
+        starts: where each review's words begin, (reviews,).
+    """
+
+    words: torch.Tensor
+    weights: torch.Tensor
+    starts: torch.Tensor
 
 
 def bag_of_words(
@@ -48,8 +62,11 @@ def bag_of_words(
     bias = torch.zeros(columns, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor(train_labels)
 
-    def logits(reviews: torch.Tensor) -> torch.Tensor:
-        found = torch.sparse.mm(reviews, weights) + bias
+    def logits(reviews: Bags) -> torch.Tensor:
+        sums = torch.nn.functional.embedding_bag(
+            reviews.words, weights, reviews.starts, mode="sum", per_sample_weights=reviews.weights
+        )
+        found = sums + bias
         return found if num_classes > 2 else torch.cat([torch.zeros_like(found), found], dim=1)
 
     def objective() -> torch.Tensor:
@@ -68,17 +85,17 @@ def bag_of_words(
         return logits(asked).argmax(dim=1).tolist()
 
 
-def _weighted(counts: Sequence[Counter[str]], places: dict[str, int], rarity: dict[str, float]) -> torch.Tensor:
-    """A row per review, a column per known word: how often times how rare, each row of length 1."""
+def _weighted(counts: Sequence[Counter[str]], places: dict[str, int], rarity: dict[str, float]) -> Bags:
+    """Of each review the known words: how often times how rare."""
     import torch
 
-    rows, columns, values = [], [], []
-    for row, words in enumerate(counts):
-        found = {places[word]: number * rarity[word] for word, number in words.items() if word in places}
-        length = math.sqrt(sum(value * value for value in found.values()))
-        rows += [row] * len(found)
-        columns += found
-        values += [value / length for value in found.values()]
-    size = (len(counts), max(1, len(places)))
-    places = torch.tensor([rows, columns])
-    return torch.sparse_coo_tensor(places, values, size, dtype=torch.float64, check_invariants=True).coalesce()
+    words, weights, starts = [], [], []
+    for found in counts:
+        known = {places[word]: number * rarity[word] for word, number in found.items() if word in places}
+        length = math.sqrt(sum(value * value for value in known.values()))
+        starts.append(len(words))
+        words += known
+        weights += [value / length for value in known.values()]
+    return Bags(
+        torch.tensor(words, dtype=torch.long), torch.tensor(weights, dtype=torch.float64), torch.tensor(starts)
+    )

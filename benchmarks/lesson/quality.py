@@ -30,6 +30,7 @@ from shared.hub import go_offline_if_unreachable
 from shared.model import load_tokenizer
 from shared.progress import announce
 from shared.record import RunRecord
+from shared.releases import in_release
 
 if TYPE_CHECKING:
     import torch
@@ -307,7 +308,7 @@ def _load_model(folder: Path) -> PreTrainedModel:
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,
-            dtype=torch.float32,
+            **in_release("from_pretrained", {"dtype": torch.float32}),
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,

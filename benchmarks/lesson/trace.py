@@ -30,7 +30,6 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer
-from transformers.optimization import GreedyLR
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from shared import checkpoints, data, model, plain
@@ -38,7 +37,9 @@ from shared.page import Page
 
 TRANSFORMERS, ACCELERATE = Path(transformers.__file__).parent, Path(accelerate.__file__).parent
 TRAINER_FILE = str(TRANSFORMERS / "trainer.py")
-SCHEDULERS = (LRScheduler, ReduceLROnPlateau, GreedyLR)
+# Of 5.4.
+GREEDY = [transformers.optimization.GreedyLR] if hasattr(transformers.optimization, "GreedyLR") else []
+SCHEDULERS = (LRScheduler, ReduceLROnPlateau, *GREEDY)
 SAMPLERS = (RandomSampler, SequentialSampler, LengthGroupedSampler)
 
 

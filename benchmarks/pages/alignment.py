@@ -103,7 +103,7 @@ PHASES = (
     Phase(
         "wrapping",
         "16-bit gradients, compiler, processes",
-        "gradient_checkpointing=, torch_compile=; else by itself",
+        "activation_checkpointing=, torch_compile=; else by itself",
         "What the model is trained through: it changes how fast it goes and how much memory it takes, not what is "
         "computed.",
     ),

@@ -17,6 +17,7 @@ from typing import Any
 import libcst as cst
 
 from benchmarks.pages.alignment import phase_of
+from benchmarks.pages.expressions import NOTHING, code_of, literal, value_of
 from benchmarks.pages.fold import INSTEAD, Fold, formatted
 from benchmarks.pages.names import names_in
 from benchmarks.pages.statements import WIDTH
@@ -27,6 +28,7 @@ from shared.errors import SameLoopError, shown
 from shared.labels import Classes, classes_of, ids_of
 from shared.page import package_page
 from shared.readers import Columns, Split, file_format, renaming, separator_of
+from shared.releases import CHANGED_DEFAULTS, INSTALLED, Release, check_release, in_release
 
 # Around a run of several processes, each with a GPU of its own where there are GPUs.
 MEETING = (
@@ -41,7 +43,13 @@ PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset")
 CHANGE_NOTHING = {"dataloader_pin_memory", "ddp_find_unused_parameters"}
 
 
-def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Path | None = None) -> str:
+def eject(
+    config: RunConfig,
+    loop: str = "manual",
+    world_size: int = 1,
+    file: Path | None = None,
+    release: Release = INSTALLED,
+) -> str:
     """The script of these dials.
 
     Args:
@@ -49,12 +57,15 @@ def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Pa
         loop: `manual`, by hand, or `trainer`, through `Trainer` with the arguments that are no defaults.
         world_size: how many processes `torchrun` will start.
         file: where the script will be; its name is the output folder's, too.
+        release: of transformers, whose names a script through `Trainer` has.
 
     Raises:
-        SameLoopError: the dials name a file of the user's as the loop, or data that cannot be had.
+        SameLoopError: the dials name a file of the user's as the loop, data that cannot be had, or what that release
+            does not have yet.
     """
     if config.loop is not None:
         raise SameLoopError(f"--loop {config.loop}: eject writes a loop itself; leave it out")
+    check_release(config.dials, release)
     name = file.name if file is not None else "my_loop.py"
     page = package_page(loop)
     fold = Fold(
@@ -66,6 +77,7 @@ def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Pa
     )
     fold.known["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
     fold.no_ops |= {"trainer.add_callback", "progress.update", "progress.close"}
+    fold.kept = set(CHANGED_DEFAULTS)
     fold.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
     (train,) = (each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each.name.value == "train")
     others = [each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each is not train]
@@ -75,8 +87,9 @@ def eject(config: RunConfig, loop: str = "manual", world_size: int = 1, file: Pa
     head = f'"""{_docstring(config, loop, world_size, name)}"""'
     run = cst.Module([cst.parse_statement('if __name__ == "__main__":\n    pass\n').with_changes(body=main.body)])
     imports = "\n".join(fold.imports([*statements, main]))
-    body = cst.Module(statements).visit(_WithoutBlankLines()).code
-    source = formatted(f"{head}\n\n{imports}\n\n\n{body}\n\n{run.visit(_WithoutBlankLines()).code}")
+    named = _InRelease(release)
+    body, run = (part.visit(_WithoutBlankLines()).visit(named).code for part in (cst.Module(statements), run))
+    source = formatted(f"{head}\n\n{imports}\n\n\n{body}\n\n{run}")
     if "config" in names_in(cst.parse_module(source)).read:
         line = next(line.strip() for line in source.splitlines() if re.search(r"\bconfig\b", line))
         raise SameLoopError(f"eject cannot fold this line of the page, which is a mistake of SameLoop's: {line}")
@@ -246,7 +259,8 @@ def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
         lines = [
             f"Fine-tune {job_name(config, None)}, {how}.",
             "",
-            "Only the arguments are given that differ from `TrainingArguments`' own.",
+            "Only the arguments are given that differ from `TrainingArguments`' own, or have changed",
+            "their default between releases of transformers.",
         ]
     if world_size > 1:
         lines += [f"It runs in {world_size} processes: {runs}"]
@@ -263,6 +277,26 @@ def _wrapped(sentence: str, command: str) -> list[str]:
     indents = ["    ", *["        "] * (len(lines) - 1)]
     joined = " \\\n".join(indent + line for indent, line in zip(indents, lines, strict=True))
     return [sentence, *joined.splitlines()]
+
+
+class _InRelease(cst.CSTTransformer):
+    """Gives arguments the names that a release of transformers has for them."""
+
+    def __init__(self, release: Release) -> None:
+        super().__init__()
+        self.release = release
+
+    def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.Call:
+        owner = code_of(new.func).rpartition(".")[2]
+        return new.with_changes(args=[self._named(owner, arg) for arg in new.args])
+
+    def _named(self, owner: str, arg: cst.Arg) -> cst.Arg:
+        if arg.keyword is None:
+            return arg
+        known = value_of(arg.value)
+        value = arg.value if known is NOTHING else known
+        ((name, theirs),) = in_release(owner, {arg.keyword.value: value}, self.release).items()
+        return arg.with_changes(keyword=cst.Name(name), value=arg.value if theirs is value else literal(theirs))
 
 
 class _WithoutBlankLines(cst.CSTTransformer):

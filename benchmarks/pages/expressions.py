@@ -202,6 +202,8 @@ class Simplify(cst.CSTTransformer):
 
     def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
         held = self.known.get(old.value)
+        if held is None and (fact := self.fold.fact(old.value)) is not NOTHING:
+            return literal(fact)
         if held is None or self.hidden[old.value] > 0 or isinstance(held, cst.Dict):
             return new
         return held.deep_clone()
@@ -335,7 +337,7 @@ class Simplify(cst.CSTTransformer):
             keyword, value = arg.keyword and arg.keyword.value, value_of(arg.value)
             if keyword in self.fold.left_out:
                 return False
-            if value is NOTHING or keyword not in defaults:
+            if keyword in self.fold.kept or value is NOTHING or keyword not in defaults:
                 return True
             if name in self.fold.shown and value and value != -1:
                 return True

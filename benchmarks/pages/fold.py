@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 import libcst as cst
 import libcst.matchers as m
-from ruff import find_ruff_bin
+from ruff.__main__ import find_ruff_bin  # here in every release
 
 from benchmarks.pages.expressions import (
     NOTHING,
@@ -63,6 +63,7 @@ from benchmarks.pages.statements import (
 )
 from shared.config import RunConfig
 from shared.page import Page
+from shared.releases import RENAMINGS
 
 # Whose functions stand in the place of SameLoop's own where a page is shown or stands alone.
 INSTEAD = (Path(__file__).with_name("standalone.py"), Path(__file__).parents[2] / "shared" / "determinism.py")
@@ -73,6 +74,10 @@ LOADING = ("load_data", "load_model", "load_tokenizer", "use_deterministic_algor
 
 # Neighbours that are longer than this are functions of their own, also where they are called once.
 MOST_LINES = 8
+
+
+# What a page has from `shared.releases`, and a script from where it is.
+TRANSFORMERS_OWN = {("shared.releases", name) for name in ("Trainer", "TrainingArguments")}
 
 
 # Methods of what a page calls by this name.
@@ -126,6 +131,8 @@ class Fold:
         self.no_ops = {"stop_after_checkpoint"}
         # Arguments that are given in any case and change no number.
         self.left_out: set[str] = set()
+        # Arguments that stay, whatever their default.
+        self.kept: set[str] = set()
         self.page = parsed(page.files[page.name])
         package = page.name.rpartition("/")[0]
         neighbours = {
@@ -162,6 +169,8 @@ class Fold:
     def _read(self, name: str, module: cst.Module, is_page: bool = False) -> None:
         for statement in module.body:
             for imported, origin in _imported_by(statement):
+                if origin in TRANSFORMERS_OWN:
+                    origin = ("transformers", imported)
                 if not origin[0].startswith("__"):
                     self._imports.setdefault(imported, origin)
             if not is_page and isinstance(statement, (cst.FunctionDef, cst.ClassDef)):
@@ -186,6 +195,12 @@ class Fold:
                 return getattr(importlib.import_module(module), name)
         return value
 
+    def fact(self, name: str) -> Any:
+        """What the installed release of transformers does, where a name stands for that."""
+        if name.isupper() and self._imports.get(name, ("",))[0] == "shared.releases":
+            return self.constant(cst.Name(name))
+        return NOTHING
+
     def defaults(self, name: str) -> dict[str, Any]:
         """The default values of the parameters of what a dotted name stands for; none if it is not a library's."""
         if name not in self._defaults:
@@ -208,7 +223,10 @@ class Fold:
             parameters = inspect.signature(called).parameters.values()
         except ValueError:  # written in C, without one
             return {}
-        return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+        renamed = {each.today: each.default for each in RENAMINGS if each.owner == name}
+        return {
+            each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty
+        } | renamed
 
     def as_expression(self, name: str, call: cst.Call) -> cst.BaseExpression | None:
         """A call of a neighbour as the expression that it returns, if it does nothing else."""

@@ -35,7 +35,11 @@ def load_model(config: RunConfig, labels: list) -> Any:
         model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=config.num_labels)
     else:
         model = AutoModelForSequenceClassification.from_pretrained(
-            config.model, revision=config.model_revision, num_labels=config.num_labels, dtype=torch.float32
+            config.model,
+            revision=config.model_revision,
+            num_labels=config.num_labels,
+            ignore_mismatched_sizes=True,
+            dtype=torch.float32,
         )
     if config.is_named:
         model.config.id2label = config.id2label

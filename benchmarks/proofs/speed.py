@@ -1,93 +1,270 @@
-"""How fast the loops are, compared fairly: fresh processes, in turn, medians of ratios."""
+"""How fast the loops are, on a machine that does other things, too: in lock-step, each in a process of its own.
+
+The two take turns, one step at a time, on the same batches: while one works, the other waits. What slows the machine
+down for longer than a step slows both, so the ratio of each pair of steps is held against 1, not the two sums. The
+pages know nothing of it: a process is held where the flight recorder sees the end of an optimizer step.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from statistics import median
+from types import FrameType
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.compare import LOOPS, run_in_fresh_process
+from benchmarks.compare import LOOPS
+from benchmarks.judge.timing import duration, interval_of_median, warm_steps
+from shared.children import function_argv
 from shared.config import RunConfig, job_name
-from shared.errors import Interrupted
+from shared.errors import Interrupted, SameLoopError
+from shared.interrupt import handling
+from shared.page import page_of
 from shared.progress import announce
-from shared.record import RunRecord
-from shared.run import default_output_dir
+from shared.record import RunRecord, training_seconds
+from shared.run import default_output_dir, run_loop
+from shared.surroundings import without_launcher
+
+# A line is said every so many steps.
+SAID_EVERY = 20
 
 
-def print_speed(preset: str, pairs: int) -> None:
-    """Run `pairs` interleaved pairs and print every figure, then the medians.
+def print_speed(config: RunConfig, steps: int) -> None:
+    """Run both loops in turn for so many steps after the first, which warms up, and print what that says.
 
-    The recorder's cost is the time that its own hooks took, measured inside them, as a share of the
-    training time; both loops carry it alike, and `train_seconds` leaves it out.
+    Nothing is evaluated and no checkpoint is saved. The recorder's cost is the time that its own hooks took, measured
+    inside them, as a share of the training time; both loops carry it alike, and the steps' seconds leave it out.
+    The start is that of a process of its own, up to the end of its first step, with nothing else running.
 
-    The runs are made in `runs/<preset>-speed`, and removed when all is done: what an error names is still there.
+    The runs are made in `runs/<preset>-speed`, and removed when all is done.
 
     Raises:
-        SameLoopError: unknown preset, or a loop did not finish.
+        SameLoopError: a loop did not finish.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    config = RunConfig.build(preset)
-    folders = {loop: default_output_dir(preset, "speed") / loop for loop in LOOPS}
-    job, table = "", Table(title_justify="left")
-    for heading in ("pair", "manual s", "trainer s", "ratio", "manual MB", "trainer MB", "ratio", "recorder"):
-        table.add_column(heading, justify="right")
-    seconds, memory, recorder = [], [], []
-    for pair in range(1, pairs + 1):
-        footers = {}
-        # The order within a pair alternates, so that neither loop always runs on a warmer machine.
-        for loop in LOOPS if pair % 2 else LOOPS[::-1]:
-            announce(f"pair {pair} of {pairs}: the {loop} loop")
-            try:
-                run_in_fresh_process(loop, config, folders[loop], 1, "--overwrite-output-dir")
-            except Interrupted as error:
-                raise Interrupted("the measurement is cut off; start it again", error.exit_status) from None
-            record = RunRecord.read(folders[loop])
-            footers[loop], job = record.footer, job_name(record.config, record.start.get("parameters"))
-        manual, trainer = (footers[loop] for loop in LOOPS)
-        seconds.append(manual["train_seconds"] / trainer["train_seconds"])
-        memory.append(manual["peak_memory_mb"] / trainer["peak_memory_mb"])
-        recorder.append(max(each["recorder_seconds"] / each["train_seconds"] for each in (manual, trainer)))
-        table.add_row(
-            str(pair),
-            *(f"{each['train_seconds']:.2f}" for each in (manual, trainer)),
-            f"{seconds[-1]:.2f}",
-            *(f"{each['peak_memory_mb']:.0f}" for each in (manual, trainer)),
-            f"{memory[-1]:.2f}",
-            f"{recorder[-1]:.1%}",
-        )
-    for folder in folders.values():
-        shutil.rmtree(folder)
+    changed = {"max_steps": steps + 1, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
+    config = RunConfig.build(**{**config.model_dump(), **changed})
+    folder = default_output_dir(config.preset, "speed")
+    records, starts = _run_in_lock_step(config, folder, steps)
+    # It imports heavy libraries, which are none of the comparison's own time.
+    from benchmarks.judge.verdict import compare_runs
+
+    began = time.perf_counter()
+    verdict = compare_runs(*(folder / loop for loop in LOOPS))["verdict"]
+    seconds_to_verdict = time.perf_counter() - began
+    for loop in LOOPS:
+        shutil.rmtree(folder / loop)
+        _said_by(folder / loop).unlink()
     with suppress(OSError):  # somebody has put a file of their own there: it stays
-        folder.parent.rmdir()
-    table.title = f"{job}: {pairs} interleaved pair{'' if pairs == 1 else 's'}, preset {preset}"
-    table.add_section()
-    table.add_row(
-        "median", "", "", f"{median(seconds):.2f}", "", "", f"{median(memory):.2f}", f"{median(recorder):.1%}"
-    )
+        folder.rmdir()
+    manual, trainer = records.values()
     console = Console(highlight=False)
-    console.print(table)
-    console.print(conclusion(seconds))
+    title = f"{job_name(manual.config, manual.start.get('parameters'))}: {steps} steps in turn"
+    console.print(_table(records, starts, title))
+    console.print(conclusion(paired_ratios(manual, trainer)))
+    console.print(f"The two records and models were compared in {duration(seconds_to_verdict)}: {verdict}.")
+
+
+def paired_ratios(manual: RunRecord, trainer: RunRecord) -> list[float]:
+    """By hand / Trainer, of the seconds of each step but the first."""
+    seconds = [[training_seconds(line) for line in warm_steps(record)] for record in (manual, trainer)]
+    return [ours / theirs for ours, theirs in zip(*seconds, strict=True)]
 
 
 def conclusion(ratios: Sequence[float]) -> str:
-    """One sentence on which loop is faster.
+    """One sentence on which loop is faster, or that this cannot be told, and what would have been.
 
     Args:
-        ratios: of the training seconds, by hand / Trainer, of each pair; at least one.
+        ratios: of the seconds of a step, by hand / Trainer, of each pair; at least `timing.FEWEST_RATIOS`.
     """
-    low, high, count = min(ratios), max(ratios), len(ratios)
+    middle, low, high = interval_of_median(ratios)
+    numbers = f"{middle:.3f}, 95 % interval {low:.3f} to {high:.3f}, {len(ratios)} pairs of steps"
     if low <= 1 <= high:
         return (
-            f"Training time: no difference that {count} pairs could tell (by hand / Trainer {low:.2f} to {high:.2f})."
+            f"Time of a step, by hand / Trainer: cannot tell ({numbers}); a difference of more than "
+            f"{max(high - 1, 1 - low):.1%} would have shown."
         )
-    faster = "the loop by hand" if high < 1 else "Trainer"
-    # All on one side: of 6 pairs 3 % by chance, of 5 still 6 %.
-    chance = "" if count >= 6 else " Fewer than 6 pairs may agree by chance: --pairs 6."
-    return (
-        f"Training time: {faster} was faster in {count} of {count} pairs, by hand / Trainer {median(ratios):.2f} "
-        f"({low:.2f} to {high:.2f}).{chance}"
-    )
+    return f"Time of a step: {'the loop by hand' if high < 1 else 'Trainer'} is faster, by hand / Trainer {numbers}."
+
+
+def _table(records: Mapping[str, RunRecord], starts: Mapping[str, float], title: str) -> Table:
+    table = Table(title=title, title_justify="left")
+    for heading in ("loop", "to first step", "step, median", "peak memory", "recorder's share"):
+        table.add_column(heading, justify="left" if heading == "loop" else "right")
+    for loop, record in records.items():
+        footer = record.footer
+        table.add_row(
+            loop,
+            duration(starts[loop]),
+            duration(median(training_seconds(line) for line in warm_steps(record))),
+            f"{footer['peak_memory_mb']:.0f} MB",
+            f"{footer['recorder_seconds'] / footer['train_seconds']:.1%}",
+        )
+    return table
+
+
+# The two processes ------------------------------------------------------------------------------------
+
+
+def _run_in_lock_step(config: RunConfig, folder: Path, steps: int) -> tuple[dict[str, RunRecord], dict[str, float]]:
+    """Both loops' records, and the seconds from the start of each process to the end of its first step.
+
+    Of each pair of steps the other loop is first, so that none always comes second.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("the measurement is cut off; start it again", number)
+
+    starts = {}
+    with handling(stop), _ending() as runners:
+        for loop in LOOPS:
+            announce(f"the {loop} loop is loading, and takes its first step")
+            began = time.perf_counter()
+            runners.append(_Runner(loop, config, folder / loop))
+            runners[-1].wait_for_step()
+            starts[loop] = time.perf_counter() - began
+        for step in range(1, steps + 1):
+            for runner in runners if step % 2 else runners[::-1]:
+                runner.go()
+                runner.wait_for_step()
+            if step % SAID_EVERY == 0:
+                announce(f"step {step} of {steps}, of both loops")
+        for runner in runners:
+            runner.go()
+        for runner in runners:
+            runner.wait_for_end()
+    return {loop: RunRecord.read(folder / loop) for loop in LOOPS}, starts
+
+
+@contextmanager
+def _ending() -> Iterator[list[_Runner]]:
+    runners: list[_Runner] = []
+    try:
+        yield runners
+    finally:
+        for runner in runners:
+            runner.end()
+
+
+def _said_by(folder: Path) -> Path:
+    return folder.with_suffix(".txt")
+
+
+class _Runner:
+    """One loop in a process of its own, which waits after each step until it is told to go on."""
+
+    def __init__(self, loop: str, config: RunConfig, folder: Path) -> None:
+        self._loop = loop
+        folder.mkdir(parents=True, exist_ok=True)
+        self._said = _said_by(folder)
+        if loop != "manual":
+            config = config.model_copy(update={"loop": None})
+        to_hear, self._go = os.pipe()
+        self._stepped, to_say = os.pipe()
+        arguments = (loop, str(folder), str(to_hear), str(to_say), config.model_dump_json())
+        try:
+            # What the two say would be one on top of the other. Their session is their own: Ctrl-C is heard here.
+            with self._said.open("wb") as said:
+                self._process = subprocess.Popen(
+                    function_argv("benchmarks.proofs.speed", "run_in_turn", *arguments),
+                    env={**without_launcher(os.environ), "PYTHONSAFEPATH": "1"},
+                    pass_fds=(to_hear, to_say),
+                    stdout=said,
+                    stderr=said,
+                    start_new_session=True,
+                )
+        finally:
+            os.close(to_hear)
+            os.close(to_say)
+
+    def go(self) -> None:
+        """Let it take its next step."""
+        with suppress(BrokenPipeError):  # it has failed, as the wait that follows will tell
+            os.write(self._go, b".")
+
+    def wait_for_step(self) -> None:
+        """Wait until it has taken one.
+
+        Raises:
+            SameLoopError: it has ended instead.
+        """
+        if not os.read(self._stepped, 1):
+            self.wait_for_end()
+            raise SameLoopError(f"the {self._loop} loop took fewer steps than it was to: a page follows --max-steps")
+
+    def wait_for_end(self) -> None:
+        """Wait until it is done.
+
+        Raises:
+            SameLoopError: it has failed; what it said is on stderr.
+        """
+        if returncode := self._process.wait():
+            sys.stderr.write(self._said.read_text(encoding="utf-8", errors="replace"))
+            if returncode == SameLoopError.exit_status:
+                raise SameLoopError
+            how = f"exit status {returncode}" if returncode > 0 else f"signal {-returncode}"
+            raise SameLoopError(f"the {self._loop} loop did not finish ({how})")
+
+    def end(self) -> None:
+        """End it, and what it has started, if it still runs."""
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        os.close(self._go)
+        os.close(self._stepped)
+
+
+def run_in_turn(arguments: Sequence[str]) -> int:
+    """What each process does: run one loop, and wait after each step; the exit status."""
+    from shared import recorder
+
+    loop, folder, to_hear, to_say, dials = arguments
+    held = _held_after_steps(int(to_hear), int(to_say))
+    recorder.FlightRecorder = held
+    config = RunConfig.model_validate_json(dials)
+    try:
+        run_loop(loop, page_of(loop, config), config, Path(folder), overwrite=True)
+    except SameLoopError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_status
+    return 0
+
+
+def _held_after_steps(to_hear: int, to_say: int) -> type:
+    """A flight recorder that says when a step is over, and waits until it is told to go on."""
+    import torch
+    from torch.optim.optimizer import register_optimizer_step_post_hook
+
+    from shared.recorder import FlightRecorder
+
+    class Held(FlightRecorder):
+        def __enter__(self) -> Held:
+            # The first is called before the recorder's own hook, the second after it.
+            finish = register_optimizer_step_post_hook(self._finish)
+            super().__enter__()
+            self._handles += [finish, register_optimizer_step_post_hook(self._hold)]
+            return self
+
+        def _finish(self, *called: Any) -> None:
+            """A GPU may be behind: what it has still to do belongs to this step."""
+            if torch.accelerator.is_available():
+                torch.accelerator.synchronize()
+
+        def _hold(self, *called: Any) -> None:
+            began = time.perf_counter()
+            os.write(to_say, b".")
+            if not os.read(to_hear, 1):
+                raise SameLoopError("the process that measures is gone")
+            self._clock.skip(time.perf_counter() - began)
+
+    return Held

@@ -22,7 +22,7 @@ if [ -n "${TORCH_INDEX:-}" ]; then
     install --no-deps --index-url "$TORCH_INDEX" "$(grep '^torch==' constraints.txt)"
 fi
 install -c constraints.txt ./sameloop
-install --no-deps --require-hashes -r sameloop/shared/embedded.txt
+"$root/venv/bin/sameloop" fetch
 
 # A first check: if this machine cannot judge a right loop, it is better to know now. It leaves the model in the cache.
 "$root/venv/bin/sameloop" check sameloop/manual_loop/minimal.py

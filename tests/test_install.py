@@ -1,0 +1,134 @@
+"""What an installation brings: a wheel with all of the project's files, and imports where they are used."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import sysconfig
+import zipfile
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.version import Version
+
+from benchmarks.check.autograder import FOLDERS, PROJECT_FILES
+from shared.children import ROOT
+from shared.embedded import REVIEWS, locate
+from shared.releases import INSTALLED
+
+# What draws, prints, folds and grades; datasets and torch themselves import pandas, pyarrow and jinja2.
+SPARED_BY_A_LOOP = ("IPython", "libcst", "matplotlib", "nbformat", "pygments", "ruff")
+SPARED_BY_HELP = (
+    *SPARED_BY_A_LOOP,
+    "datasets",
+    "jinja2",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "rich",
+    "torch",
+    "transformers",
+)
+NAMES_IMPORTED = """
+import sys
+from benchmarks.cli import main
+status = main(sys.argv[2:]) if len(sys.argv) > 2 else 0
+print("imported:", *(name for name in sys.argv[1].split(",") if name in sys.modules))
+sys.exit(status)
+"""
+
+
+def project_files(folder: Path) -> list[str]:
+    """Those of a checkout that belong into the wheel."""
+    paths = [path for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file()]
+    return sorted(
+        ["sameloop.py", *(path.relative_to(folder).as_posix() for path in paths if "__pycache__" not in path.parts)]
+    )
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built from a copy, because setuptools leaves a `build` folder beside what it builds."""
+    if Version(metadata.version("packaging")) < Version("24.2"):
+        pytest.skip(
+            "setuptools 77 builds with packaging 24.2 or newer; pip gets it for itself, a test without net not"
+        )
+    copy, made = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("wheel")
+    for name in FOLDERS:
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in PROJECT_FILES:
+        shutil.copy(ROOT / name, copy / name)
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", made]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, copy], check=True)
+    return next(made.glob("*.whl"))
+
+
+def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
+    names = zipfile.ZipFile(wheel).namelist()
+    assert sorted(name for name in names if ".dist-info/" not in name) == project_files(ROOT)
+    assert "shared/embedded.txt" in names and "benchmarks/check/gradescope/setup.sh" in names
+
+
+def imported(names: tuple[str, ...], *arguments: str) -> str:
+    """Which of the modules `sameloop` with these arguments has imported; without any, its command line alone.
+
+    A warning, ours or of a library that we call, ends it.
+    """
+    finished = subprocess.run(
+        [sys.executable, "-W", "error", "-c", NAMES_IMPORTED, ",".join(names), *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--help",), ("--version",), ("compare", "--help")])
+def test_help_imports_next_to_nothing(arguments: tuple[str, ...]) -> None:
+    assert imported(SPARED_BY_HELP, *arguments) == "imported:"
+
+
+def test_a_loop_imports_nothing_that_draws_folds_or_grades(tmp_path: Path) -> None:
+    run = ("manual", "--preset", "tiny", "--num-train-epochs", "1", "--output-dir", str(tmp_path / "run"))
+    # transformers 5.6 imports it by itself.
+    theirs = {"pygments"} if INSTALLED < (5, 24) else set()
+    assert imported(tuple(sorted({*SPARED_BY_A_LOOP} - theirs)), *run) == "imported:"
+
+
+@pytest.mark.slow
+def test_an_installed_wheel_does_its_work_in_an_empty_folder(wheel: Path, tmp_path: Path) -> None:
+    """In an environment of its own that has only what SameLoop requires from this one; 1 to 3 minutes."""
+    environment, here = tmp_path / "environment", tmp_path / "here"
+    here.mkdir()
+    subprocess.run([sys.executable, "-m", "venv", environment], check=True)
+    python = environment / "bin" / "python"
+    options = ["--quiet", "--no-deps", "--no-index"]
+    subprocess.run([python, "-m", "pip", "install", *options, wheel], check=True)
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    packages = Path(subprocess.run([python, "-c", where], capture_output=True, text=True, check=True).stdout.strip())
+    # A .pth file there has no power here: an editable SameLoop of this environment stays out.
+    required = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    (packages / "required.pth").write_text("\n".join([*required, sysconfig.get_path("platlib")]) + "\n")
+    (environment / "share").mkdir(exist_ok=True)
+    (environment / "share" / "sameloop").symlink_to(locate(REVIEWS).parent)
+
+    def sameloop(*arguments: str) -> str:
+        command = [environment / "bin" / "sameloop", *arguments]
+        finished = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stderr
+        return finished.stdout
+
+    found = subprocess.run([python, "-c", "import shared; print(shared.__file__)"], cwd=here, capture_output=True)
+    assert Path(found.stdout.decode().strip()).is_relative_to(packages)
+    assert sameloop("fetch").strip() == str(environment / "share" / "sameloop")
+    assert "intact" in sameloop("doctor")
+    assert "\nidentical: all 16 steps" in sameloop("compare", "--preset", "tiny")
+    assert (here / "runs" / "tiny" / "report.html").is_file()
+    sameloop("plot", "runs/tiny", "--kind", "losses")
+    sameloop("eject", "--preset", "tiny", "--max-grad-norm", "1", "-o", "ejected.py")
+    assert "identical: 15 of 15" in sameloop("check", "ejected.py")
+    assert [path.name for path in sorted(here.iterdir())] == ["ejected.py", "runs"]

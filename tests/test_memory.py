@@ -1,0 +1,71 @@
+"""Between two steps: the process keeps the memory that was freed, and the loops hold nothing of the last batch."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import sys
+import weakref
+from pathlib import Path
+
+import pytest
+import torch
+
+from shared.config import RunConfig
+from tests.conftest import LOOPS, run_in_process
+
+# Fifty blocks one after the other, each written to and freed; prints how many page faults the last 49 took.
+BLOCKS = """
+import resource, sys
+import torch
+from shared.memory import keep_freed_memory
+if sys.argv[1] == "kept":
+    keep_freed_memory()
+for number in range(50):
+    if number == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(16_000_000)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+PAGES_OF_A_BLOCK = 64_000_000 // 4096
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is glibc that gives memory back")
+def test_freed_memory_is_not_given_back_to_the_system() -> None:
+    faults = {
+        how: int(subprocess.check_output([sys.executable, "-c", BLOCKS, how], text=True))
+        for how in ("kept", "default")
+    }
+    assert faults["kept"] <= 2 * PAGES_OF_A_BLOCK
+    # Without it each of them is fetched anew; with huge pages, a fault brings more than one.
+    assert faults["default"] > 10 * faults["kept"]
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_nothing_of_a_batch_is_held_when_the_next_one_comes(loop: str, tmp_path: Path) -> None:
+    held: list[weakref.ref] = []
+    alive: list[bool] = []
+
+    def before(module: torch.nn.Module, args: tuple) -> None:
+        if module.__class__.__name__ == "DistilBertForSequenceClassification" and module.training:
+            alive.extend(output() is not None for output in held)
+            held.clear()
+
+    def after(module: torch.nn.Module, args: tuple, output: object) -> None:
+        if module.__class__.__name__ == "DistilBertForSequenceClassification" and module.training:
+            # The graph lives as long as what its last node carries.
+            mark = torch.zeros(1)
+            output.loss.grad_fn.metadata["mark"] = mark
+            held.extend((weakref.ref(output.logits), weakref.ref(mark)))
+
+    handles = (
+        torch.nn.modules.module.register_module_forward_pre_hook(before),
+        torch.nn.modules.module.register_module_forward_hook(after),
+    )
+    try:
+        run_in_process(loop, RunConfig.build("tiny", max_steps=4, gradient_accumulation_steps=2), tmp_path / loop)
+    finally:
+        for handle in handles:
+            handle.remove()
+    assert len(alive) == 2 * 7
+    assert not any(alive)
