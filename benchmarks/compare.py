@@ -31,7 +31,7 @@ from shared.folder import (
     output_folder,
 )
 from shared.hub import go_offline_if_unreachable, needs_hub
-from shared.interrupt import SIGNALS, handling
+from shared.interrupt import SIGNALS, handling, signals_wait
 from shared.page import CODE_FILE, Page, kept_code, pages_of, what_changed
 from shared.processes import launched_world_size
 from shared.progress import announce
@@ -271,11 +271,8 @@ def launch(command: list[str], nproc_per_node: int) -> int:
     processes: list[subprocess.Popen] = []
     with _passing_signals_on(processes) as asked:
         for environment in environments:
-            process = subprocess.Popen(command, env=environment, start_new_session=True)
-            missed = [*asked]  # while it was not in the list yet
-            processes.append(process)
-            for number in missed:
-                process.send_signal(number)
+            with signals_wait():
+                processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(0.05)

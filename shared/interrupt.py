@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -61,6 +62,19 @@ def handling(on_signal: Callable[[int, FrameType | None], None]) -> Iterator[Non
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def signals_wait() -> Iterator[None]:
+    """Inside, no signal is heard; those that came are, at the end: for starting a process that must not be lost."""
+    came: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python hears signals in the main thread alone
+        return
+    with handling(lambda number, frame: came.append(number)):
+        yield
+    for number in came:
+        signal.raise_signal(number)
 
 
 def stop_requested() -> int | None:

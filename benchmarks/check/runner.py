@@ -18,6 +18,7 @@ import psutil
 
 from shared.children import function_argv
 from shared.embedded import cache_folder
+from shared.interrupt import signals_wait
 
 # A right loop takes some 10 seconds and 600 MB, most of them for imports.
 SECONDS, MEGABYTES = 120, 2000
@@ -95,33 +96,38 @@ def _run(given: Mapping[str, Any], own: Path, tape: Path, number: int, seconds: 
         "PYTHONUNBUFFERED": "1",
     }
     started = time.monotonic()
-    process = subprocess.Popen(
-        function_argv("benchmarks.check.child", "main", json.dumps(given)),
-        cwd=own,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        pass_fds=[number],
-        start_new_session=True,
-    )
-    output = _Output(process.stdout)
-    family, peak, stopped = {process.pid: psutil.Process(process.pid)}, 0.0, None
-    while process.poll() is None and stopped is None:
-        time.sleep(0.05)
-        with suppress(psutil.Error):
-            family.update({each.pid: each for each in family[process.pid].children(recursive=True)})
-        now = sum(map(_memory_mb, family.values()))
-        peak = max(peak, now)
-        if time.monotonic() - started > seconds:
-            stopped = f"it was not done after {seconds:g} seconds"
-        elif now > megabytes:
-            stopped = f"it took more than {megabytes} MB of memory"
-        elif output.length > MOST_OUTPUT:
-            stopped = f"it printed more than {MOST_OUTPUT // 1_000_000} MB"
-    for each in reversed(family.values()):
-        with suppress(psutil.Error):
-            each.kill()
+    family: dict[int, psutil.Process] = {}
+    peak, stopped = 0.0, None
+    try:
+        with signals_wait():
+            process = psutil.Popen(
+                function_argv("benchmarks.check.child", "main", json.dumps(given)),
+                cwd=own,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=[number],
+                start_new_session=True,
+            )
+            family[process.pid] = process
+        output = _Output(process.stdout)
+        while process.poll() is None and stopped is None:
+            time.sleep(0.05)
+            with suppress(psutil.Error):
+                family.update({each.pid: each for each in process.children(recursive=True)})
+            now = sum(map(_memory_mb, family.values()))
+            peak = max(peak, now)
+            if time.monotonic() - started > seconds:
+                stopped = f"it was not done after {seconds:g} seconds"
+            elif now > megabytes:
+                stopped = f"it took more than {megabytes} MB of memory"
+            elif output.length > MOST_OUTPUT:
+                stopped = f"it printed more than {MOST_OUTPUT // 1_000_000} MB"
+    finally:
+        for each in reversed(family.values()):
+            with suppress(psutil.Error):
+                each.kill()
     status = process.wait()
     output.join()
     return Outcome(tape, stopped, status, output.text(), time.monotonic() - started, peak)

@@ -31,7 +31,7 @@ from shared.config import RunConfig, flag, job_name, show
 from shared.errors import Interrupted, SameLoopError, shown
 from shared.files import write_json
 from shared.folder import is_finished
-from shared.interrupt import handling
+from shared.interrupt import handling, signals_wait
 from shared.page import own_page, package_page
 from shared.progress import announce
 from shared.record import RunRecord, training_seconds
@@ -439,28 +439,30 @@ def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
     shutil.rmtree(compiled, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [*config.flags(), "--output-dir", str(run), "--overwrite-output-dir"]
+    process = None
     with handling(stop), said.open("wb") as file:
-        # A session of its own: Ctrl-C is heard here.
-        process = subprocess.Popen(
-            loop_argv("manual", *arguments),
-            # What torch has kept of an earlier compilation would make this one's time another.
-            env={
-                **without_launcher(os.environ),
-                "PYTHONSAFEPATH": "1",
-                "TORCHINDUCTOR_CACHE_DIR": str(compiled.resolve()),
-            },
-            stdout=file,
-            stderr=file,
-            start_new_session=True,
-        )
-        with suppress(OSError):
-            # Where memory runs out, the system is to end this one, and nothing else of the user's.
-            Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
         try:
+            with signals_wait():
+                # A session of its own: Ctrl-C is heard here.
+                process = subprocess.Popen(
+                    loop_argv("manual", *arguments),
+                    # What torch has kept of an earlier compilation would make this one's time another.
+                    env={
+                        **without_launcher(os.environ),
+                        "PYTHONSAFEPATH": "1",
+                        "TORCHINDUCTOR_CACHE_DIR": str(compiled.resolve()),
+                    },
+                    stdout=file,
+                    stderr=file,
+                    start_new_session=True,
+                )
+            with suppress(OSError):
+                # Where memory runs out, the system is to end this one, and nothing else of the user's.
+                Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
             returncode = process.wait()
         finally:
             # Its loader's workers, too.
-            if process.poll() is None:
+            if process is not None and process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
     if returncode or not is_finished(run):

@@ -28,7 +28,7 @@ from benchmarks.judge.timing import duration, interval_of_median, warm_steps
 from shared.children import function_argv
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
-from shared.interrupt import handling
+from shared.interrupt import handling, signals_wait
 from shared.page import page_of
 from shared.progress import announce
 from shared.record import RunRecord, training_seconds
@@ -130,7 +130,8 @@ def _run_in_lock_step(config: RunConfig, folder: Path, steps: int) -> tuple[dict
         for loop in LOOPS:
             announce(f"the {loop} loop is loading, and takes its first step")
             began = time.perf_counter()
-            runners.append(_Runner(loop, config, folder / loop))
+            with signals_wait():
+                runners.append(_Runner(loop, config, folder / loop))
             runners[-1].wait_for_step()
             starts[loop] = time.perf_counter() - began
         for step in range(1, steps + 1):
