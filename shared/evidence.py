@@ -7,7 +7,7 @@ number or changes a tensor.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -23,6 +23,8 @@ BATCH_KEYS = ("input_ids", "attention_mask", "labels")
 FIRST_TOKENS = 24
 # Of every weight at most so many numbers, evenly spread over it, stand for the whole in a step's digest.
 SAMPLED = 512
+# Bytes; c10/core/alignment.h of torch: what its allocator gives on a CPU begins at a multiple of this.
+ALIGNED = 64
 
 
 # Digests ------------------------------------------------------------------------------------------
@@ -115,9 +117,18 @@ def norms(gradients: list[torch.Tensor]) -> torch.Tensor:
         return torch.zeros(1)
     device = gradients[0].device
     with torch.no_grad():
+        if all(gradient.device.type == "cpu" for gradient in gradients):
+            # As a dot product: the BLAS reads at the memory's speed, torch's own norm at a third of it.
+            return torch.stack([torch.dot(flat, flat) for flat in map(_flat, gradients)]).sqrt()
         # All at once, as torch's own clip takes them: one launch on a GPU instead of one per tensor.
         each = torch._foreach_norm(gradients, 2, dtype=torch.float32)
         return torch.stack([norm.to(device) for norm in each])
+
+
+def _flat(gradient: torch.Tensor) -> torch.Tensor:
+    """As a vector in float32 that begins where torch lets a tensor begin; elsewhere a BLAS may add up otherwise."""
+    flat = gradient.float().reshape(-1)
+    return flat if flat.data_ptr() % ALIGNED == 0 else flat.clone()
 
 
 def total_norm(each: torch.Tensor) -> torch.Tensor:
@@ -137,16 +148,25 @@ def scaling(before: torch.Tensor, after: torch.Tensor) -> list[float] | None:
     return [factors.min().item(), factors.max().item()] if len(factors) else None
 
 
-def sample_of_weights(parameters: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-    """Copies of at most `SAMPLED` numbers of every weight, evenly spread: enough to see that it has moved.
+class WeightSample:
+    """At most `SAMPLED` numbers of every weight, evenly spread: enough to see that it has moved.
 
-    Weights of one kind on one device that follow each other are in one tensor, so that their bytes are, too.
+    Where they lie is worked out anew only when a weight lies elsewhere than at the last call.
     """
-    views = []
-    for parameter in parameters:
-        flat = parameter.detach().reshape(-1)
-        views.append(flat[:: max(1, len(flat) // SAMPLED)])
-    return [torch.cat(list(alike)) for _, alike in groupby(views, lambda view: (view.dtype, view.device))]
+
+    def __init__(self) -> None:
+        self._where: list[tuple[int, int]] = []
+        self._views: list[list[torch.Tensor]] = []
+
+    def take(self, parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Copies; weights of one kind on one device that follow each other are in one tensor, so their bytes are, too."""
+        where = [(id(parameter), parameter.data_ptr()) for parameter in parameters]
+        if where != self._where:
+            flats = [parameter.detach().reshape(-1) for parameter in parameters]
+            views = [flat[:: max(1, len(flat) // SAMPLED)] for flat in flats]
+            self._where = where
+            self._views = [list(alike) for _, alike in groupby(views, lambda view: (view.dtype, view.device))]
+        return [torch.cat(alike) for alike in self._views]
 
 
 def on_host(value: Any) -> Any:

@@ -36,6 +36,7 @@ from shared.errors import LossNotFinite
 from shared.evidence import (
     BATCH_KEYS,
     FIRST_TOKENS,
+    WeightSample,
     as_bytes,
     batch_digests,
     describe_loader,
@@ -49,7 +50,6 @@ from shared.evidence import (
     review_digest,
     reviews_of,
     rng_digests,
-    sample_of_weights,
     scaling,
     total_norm,
 )
@@ -59,6 +59,7 @@ from shared.record import RecordWriter, cut_back, file_name, training_seconds
 
 # On a GPU a step's values are fetched together with those of this many steps.
 FLUSH_EVERY = 50
+_THIS = psutil.Process()
 
 
 class FlightRecorder:
@@ -113,6 +114,7 @@ class FlightRecorder:
         self._micro_batches: list[dict[str, Any]] = []
         self._passes: list[dict[str, Any]] = []
         self._gradients = _Gradients()
+        self._sample = WeightSample()
         self._eval_batches: list[dict[str, Any]] = []
         self._pending: list[tuple[Callable[..., None], tuple]] = []
         self._start_line: dict[str, Any] = {}
@@ -337,7 +339,7 @@ class FlightRecorder:
                 "gradients": self._gradients.at_step(ordered, self._trained()),
                 "learning_rate": float(groups[0]["lr"]),
                 "learning_rates": [float(group["lr"]) for group in groups],
-                "weights": sample_of_weights(each for _, each in self._named()),
+                "weights": self._sample.take([each for _, each in self._named()]),
                 "without_gradient": [name for name, each in self._named() if each.requires_grad and each.grad is None],
                 "memory_mb": memory_mb(),
             }
@@ -700,7 +702,7 @@ def memory_mb() -> float:
     """The memory in use now, in MB (10^6 bytes): the GPU's where one is used, else the process's resident set."""
     if torch.cuda.is_available() and (allocated := torch.cuda.memory_allocated()):
         return allocated / 1e6
-    return psutil.Process().memory_info().rss / 1e6
+    return _THIS.memory_info().rss / 1e6
 
 
 def peak_memory_mb() -> float:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 
 from shared.config import RunConfig
 from shared.data import load_data
-from shared.evidence import norms, on_host, review_digest, rng_digests
+from shared.evidence import SAMPLED, WeightSample, norms, on_host, review_digest, rng_digests
 from shared.model import load_tokenizer
 from shared.record import RunRecord
 from shared.recorder import FlightRecorder
@@ -185,3 +185,27 @@ def test_what_lies_on_a_device_is_fetched_once_for_each_type() -> None:
     assert torch.equal(found[0]["a"], numbers[0]) and torch.equal(found[0]["b"][0], numbers[1])
     assert found[0]["b"][1:] == [None, "text"] and torch.equal(found[1][0], numbers[2])
     assert found[1][1].shape == (0, 2) and found[1][2] is value[1][2]
+
+
+def test_a_norm_does_not_depend_on_where_in_memory_the_gradient_lies() -> None:
+    values = torch.randn(10_007)
+    for offset in (1, 5, 16):
+        moved = torch.zeros(20_000)[offset:][: len(values)]
+        moved.copy_(values)
+        assert torch.equal(norms([moved]), norms([values]))
+    each = [values, values.view(-1, 10_007).t(), values.double(), torch.zeros(3), torch.tensor(-2.0)]
+    exact = [tensor.double().norm().item() for tensor in each]
+    assert norms(each).tolist() == pytest.approx(exact, rel=1e-6)
+
+
+def test_the_sample_follows_a_weight_that_moves_in_place_or_elsewhere() -> None:
+    sample, weight, bias = WeightSample(), torch.nn.Parameter(torch.zeros(3, 2000)), torch.nn.Parameter(torch.zeros(4))
+    (first,) = sample.take([weight, bias])
+    assert SAMPLED <= len(first) - len(bias) < 2 * SAMPLED and not first.any()
+    with torch.no_grad():
+        weight.add_(1)
+    assert sample.take([weight, bias])[0].sum() == len(first) - len(bias) and not first.any()
+    weight.data = torch.full((3, 2000), 2.0)
+    assert sample.take([weight, bias])[0].sum() == 2 * (len(first) - len(bias))
+    half = torch.nn.Parameter(torch.ones(5, dtype=torch.bfloat16))
+    assert [each.dtype for each in sample.take([weight, half])] == [torch.float32, torch.bfloat16]
