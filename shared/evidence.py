@@ -159,7 +159,7 @@ class WeightSample:
         self._views: list[list[torch.Tensor]] = []
 
     def take(self, parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Copies; weights of one kind on one device that follow each other are in one tensor, so their bytes are, too."""
+        """Copies of them. Weights of one kind on one device that follow each other are in one tensor."""
         where = [(id(parameter), parameter.data_ptr()) for parameter in parameters]
         if where != self._where:
             flats = [parameter.detach().reshape(-1) for parameter in parameters]

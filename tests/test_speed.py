@@ -390,7 +390,7 @@ def test_bars_and_points_stand_where_the_numbers_are() -> None:
     ("options", "said"),
     [
         (["--repeats", "2"], "--repeats is for --lesson"),
-        (["--lesson", "--steps", "9"], "--steps is for the two loops in lock-step"),
+        (["--lesson", "--steps", "20"], "--steps is for the two loops in lock-step"),
         (["--lesson", "--loop", "README.md"], "--loop README.md: the lesson changes SameLoop's own page"),
         (["--lesson", "--train-size", "none"], "--train-size"),
     ],

@@ -1,12 +1,14 @@
 """How fast the loops are, on a machine that does other things, too: in lock-step, each in a process of its own.
 
 The two take turns, one step at a time, on the same batches: while one works, the other waits. What slows the machine
-down for longer than a step slows both, so the ratio of each pair of steps is held against 1, not the two sums. The
-pages know nothing of it: a process is held where the flight recorder sees the end of an optimizer step.
+down for longer than a step slows both. What is shorter hits a part of a step: hooks on the model's layers and on the
+gradients cut every step into some 200 parts, and it is these that are held against each other. The pages know nothing
+of it: a process is held where the flight recorder sees the end of an optimizer step.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -15,6 +17,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from types import FrameType
@@ -24,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare import LOOPS
-from benchmarks.judge.timing import duration, interval_of_median, warm_steps
+from benchmarks.judge.timing import duration, ratio_of_parts, warm_steps
 from shared.children import function_argv
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
@@ -37,6 +40,8 @@ from shared.surroundings import without_launcher
 
 # A line is said every so many steps.
 SAID_EVERY = 20
+# In the folder of a run.
+PARTS = "parts.json"
 
 
 def print_speed(config: RunConfig, steps: int) -> None:
@@ -55,7 +60,7 @@ def print_speed(config: RunConfig, steps: int) -> None:
     changed = {"max_steps": steps + 1, "eval_strategy": "no", "save_strategy": "no", "load_best_model_at_end": False}
     config = RunConfig.build(**{**config.model_dump(), **changed})
     folder = default_output_dir(config.preset, "speed")
-    records, starts = _run_in_lock_step(config, folder, steps)
+    records, starts, parts = _run_in_lock_step(config, folder, steps)
     # It imports heavy libraries, which are none of the comparison's own time.
     from benchmarks.judge.verdict import compare_runs
 
@@ -67,28 +72,22 @@ def print_speed(config: RunConfig, steps: int) -> None:
         _said_by(folder / loop).unlink()
     with suppress(OSError):  # somebody has put a file of their own there: it stays
         folder.rmdir()
-    manual, trainer = records.values()
+    manual = records["manual"]
     console = Console(highlight=False)
     title = f"{job_name(manual.config, manual.start.get('parameters'))}: {steps} steps in turn"
     console.print(_table(records, starts, title))
-    console.print(conclusion(paired_ratios(manual, trainer)))
+    console.print(conclusion(parts))
     console.print(f"The two records and models were compared in {duration(seconds_to_verdict)}: {verdict}.")
 
 
-def paired_ratios(manual: RunRecord, trainer: RunRecord) -> list[float]:
-    """By hand / Trainer, of the seconds of each step but the first."""
-    seconds = [[training_seconds(line) for line in warm_steps(record)] for record in (manual, trainer)]
-    return [ours / theirs for ours, theirs in zip(*seconds, strict=True)]
-
-
-def conclusion(ratios: Sequence[float]) -> str:
+def conclusion(parts: Sequence[Sequence[Sequence[float]]]) -> str:
     """One sentence on which loop is faster, or that this cannot be told, and what would have been.
 
     Args:
-        ratios: of the seconds of a step, by hand / Trainer, of each pair; at least `timing.FEWEST_RATIOS`.
+        parts: of each loop, by hand first, what `ratio_of_parts` takes.
     """
-    middle, low, high = interval_of_median(ratios)
-    numbers = f"{middle:.3f}, 95 % interval {low:.3f} to {high:.3f}, {len(ratios)} pairs of steps"
+    middle, low, high = ratio_of_parts(*parts)
+    numbers = f"{middle:.3f}, 95 % interval {low:.3f} to {high:.3f}, {len(parts[0])} pairs of steps"
     if low <= 1 <= high:
         return (
             f"Time of a step, by hand / Trainer: cannot tell ({numbers}); a difference of more than "
@@ -116,8 +115,11 @@ def _table(records: Mapping[str, RunRecord], starts: Mapping[str, float], title:
 # The two processes ------------------------------------------------------------------------------------
 
 
-def _run_in_lock_step(config: RunConfig, folder: Path, steps: int) -> tuple[dict[str, RunRecord], dict[str, float]]:
-    """Both loops' records, and the seconds from the start of each process to the end of its first step.
+def _run_in_lock_step(
+    config: RunConfig, folder: Path, steps: int
+) -> tuple[dict[str, RunRecord], dict[str, float], list[list[list[float]]]]:
+    """Both loops' records; the seconds from the start of each process to the end of its first step; and each loop's
+    steps after the first, cut into parts, in seconds.
 
     Of each pair of steps the other loop is first, so that none always comes second.
     """
@@ -144,7 +146,8 @@ def _run_in_lock_step(config: RunConfig, folder: Path, steps: int) -> tuple[dict
             runner.go()
         for runner in runners:
             runner.wait_for_end()
-    return {loop: RunRecord.read(folder / loop) for loop in LOOPS}, starts
+    parts = [json.loads((folder / loop / PARTS).read_text(encoding="utf-8")) for loop in LOOPS]
+    return {loop: RunRecord.read(folder / loop) for loop in LOOPS}, starts, parts
 
 
 @contextmanager
@@ -230,9 +233,10 @@ def run_in_turn(arguments: Sequence[str]) -> int:
     from shared import recorder
 
     loop, folder, to_hear, to_say, dials = arguments
-    held = _held_after_steps(int(to_hear), int(to_say))
-    recorder.FlightRecorder = held
     config = RunConfig.model_validate_json(dials)
+    recorder.FlightRecorder = _held_after_steps(
+        int(to_hear), int(to_say), Path(folder), cut_layers=not config.torch_compile
+    )
     try:
         run_loop(loop, page_of(loop, config), config, Path(folder), overwrite=True)
     except SameLoopError as error:
@@ -241,31 +245,64 @@ def run_in_turn(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _held_after_steps(to_hear: int, to_say: int) -> type:
-    """A flight recorder that says when a step is over, and waits until it is told to go on."""
+def _held_after_steps(to_hear: int, to_say: int, folder: Path, *, cut_layers: bool) -> type:
+    """A flight recorder that says when a step is over, and waits until it is told to go on.
+
+    It leaves `PARTS` in the folder: of each step after the first the seconds of its parts. A part ends with each
+    gradient and, if `cut_layers`, with each layer that has none in it; what torch compiles into one cannot be cut.
+    """
     import torch
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from shared.recorder import FlightRecorder
+    from shared.recorder import FlightRecorder, unwrap
 
     class Held(FlightRecorder):
         def __enter__(self) -> Held:
+            self._waited = 0.0
+            # Of each step after the first: when the one before ended, and each part of it.
+            self._marks: list[list[float]] = []
             # The first is called before the recorder's own hook, the second after it.
             finish = register_optimizer_step_post_hook(self._finish)
             super().__enter__()
             self._handles += [finish, register_optimizer_step_post_hook(self._hold)]
             return self
 
+        def __exit__(self, *exception: object) -> None:
+            super().__exit__(*exception)
+            # What follows the last step is no step.
+            parts = [[end - begin for begin, end in pairwise(marks)] for marks in self._marks[:-1]]
+            (folder / PARTS).write_text(json.dumps(parts), encoding="utf-8")
+
         def _finish(self, *called: Any) -> None:
             """A GPU may be behind: what it has still to do belongs to this step."""
             if torch.accelerator.is_available():
                 torch.accelerator.synchronize()
+            if self._marks:
+                self._mark()
+
+        def _mark(self, *called: Any) -> None:
+            """A part is over: by a clock that stands still while the recorder works, or waits."""
+            self._marks[-1].append(time.perf_counter() - self._own_seconds - self._waited)
 
         def _hold(self, *called: Any) -> None:
+            if not self._marks:
+                self._cut_into_parts()
             began = time.perf_counter()
             os.write(to_say, b".")
             if not os.read(to_hear, 1):
                 raise SameLoopError("the process that measures is gone")
-            self._clock.skip(time.perf_counter() - began)
+            waited = time.perf_counter() - began
+            self._waited += waited
+            self._clock.skip(waited)
+            self._marks.append([])
+            self._mark()
+
+        def _cut_into_parts(self) -> None:
+            for module in unwrap(self._model)[-1].modules():
+                if cut_layers and not list(module.children()):
+                    self._handles.append(module.register_forward_hook(self._mark))
+                for parameter in module.parameters(recurse=False):
+                    if parameter.requires_grad:
+                        self._handles.append(parameter.register_post_accumulate_grad_hook(self._mark))
 
     return Held
