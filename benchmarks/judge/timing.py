@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-import numpy as np
-
 from shared.record import RunRecord, training_seconds
 
 # Fewer steps than this tell nothing. From here on, two loops of which three quarters of the steps are faster than
@@ -51,6 +49,9 @@ def ratio_of_parts(ours: Sequence[Sequence[float]], theirs: Sequence[Sequence[fl
         ours, theirs: (steps, parts), seconds; at least `FEWEST_STEPS` steps. If the two do not have the same parts in
             every step, whole steps are held against each other.
     """
+    # The command line asks this module how many steps are enough, and is to answer at once.
+    import numpy as np
+
     if len({*map(len, ours), *map(len, theirs)}) > 1:
         ours, theirs = ([[sum(step)] for step in steps] for steps in (ours, theirs))
     mine, other = np.array(ours), np.array(theirs)
