@@ -382,7 +382,7 @@ class Fold:
         if isinstance(statement, cst.Assign):
             value = self.simplified(statement.value, known)
             if len(statement.targets) > 1:
-                return _Done([line.with_changes(body=[statement.with_changes(value=value)])])
+                return _Done([_with_value(line, value)])
             target = statement.targets[0].target
             if code_of(target) == code_of(value):
                 return []
@@ -398,7 +398,7 @@ class Fold:
                 body, returned = inlined
                 result = statement.with_changes(value=returned or cst.Name("None"))
                 return [*body, line.with_changes(leading_lines=[], body=[result])]
-            return _Done([line.with_changes(body=[statement.with_changes(value=value)])])
+            return _Done([_with_value(line, value)])
         if isinstance(statement, cst.Expr):
             value = self.simplified(statement.value, known)
             if isinstance(value, cst.Call) and code_of(value.func) in self.no_ops:
@@ -407,10 +407,9 @@ class Fold:
                 return inlined[0]
             if is_pure(value):
                 return []
-            return _Done([line.with_changes(body=[statement.with_changes(value=value)])])
+            return _Done([_with_value(line, value)])
         if isinstance(statement, (cst.Return, cst.AugAssign, cst.AnnAssign)) and statement.value is not None:
-            value = self.simplified(statement.value, known)
-            return _Done([line.with_changes(body=[statement.with_changes(value=value)])])
+            return _Done([_with_value(line, self.simplified(statement.value, known))])
         return _Done([line])
 
     def _is_to_be_split(self, target: cst.Tuple, value: cst.Tuple) -> bool:
@@ -429,12 +428,10 @@ class Fold:
         return (is_known and written == 1) or (written > 0 and not read)
 
     def simplified(self, node: cst.BaseExpression, known: Mapping[str, cst.BaseExpression]) -> cst.BaseExpression:
-        """An expression with values in it, computed."""
-        while True:
-            new = node.visit(Simplify(self, known))
-            if new.deep_equals(node):
-                return new
+        """An expression with values in it, computed; the very same one if there is nothing to compute."""
+        while not (new := node.visit(Simplify(self, known))).deep_equals(node):
             node = new
+        return node
 
     @staticmethod
     def _learn(statement: cst.BaseStatement, known: dict[str, cst.BaseExpression]) -> None:
@@ -626,6 +623,12 @@ class Fold:
 
 class _Done(list):
     """A statement that is folded, alone in a list."""
+
+
+def _with_value(line: cst.SimpleStatementLine, value: cst.BaseExpression) -> cst.SimpleStatementLine:
+    """A line with another value; the very same one, of which much is known already, if it is not another."""
+    (statement,) = line.body
+    return line if value is statement.value else line.with_changes(body=[statement.with_changes(value=value)])
 
 
 def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
