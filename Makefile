@@ -50,7 +50,7 @@ parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as eject
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep-ejected
 
-speed-lesson: $(INSTALLED) ## docs/speed.md and its picture: what each dial buys on this machine; about 25 minutes on 2 slow cores
+speed-lesson: $(INSTALLED) ## docs/speed.md and its picture: what each dial buys on this machine; 25 to 60 minutes on 2 slow cores
 	$(BIN)/sameloop speed --lesson $(ARGS)
 	$(BIN)/python -m benchmarks.lesson.speed
 

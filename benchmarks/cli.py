@@ -414,7 +414,7 @@ sameloop.add_command(
                 ["--lesson"],
                 is_flag=True,
                 help="instead: the loop by hand with one dial after the other, at 128 and 512 tokens or --max-length; "
-                "what each buys at the same work. About 25 minutes on 2 slow cores; again: goes on",
+                "what each buys at the same work. 25 to 60 minutes on 2 slow cores; again: goes on",
             ),
             click.Option(
                 ["--repeats"],
