@@ -341,7 +341,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     # At Trainer's own 5e-5 so small a model is far from trained after so few steps.
     "quick": {"learning_rate": 1e-4},
-    # The tutorial's 512 tokens on what pip carries, with what makes it faster and costs no accuracy: docs/speed.md.
+    # The tutorial's 512 tokens on what pip carries, with what makes it faster: docs/speed.md.
     "fast": {"learning_rate": 1e-4, "max_length": 512, "train_sampling_strategy": "group_by_length"},
     "lesson": {
         "dataset": "stanfordnlp/imdb",

@@ -652,8 +652,9 @@ def page(found: Lesson) -> str:
         lines.append(f"- **{_sentence(change.label)}**{how}. {change.why}{said}")
     parts.append("\n".join(lines))
     parts.append(
-        f"`--preset fast` is the tutorial's job at 512 tokens with what pays and costs no accuracy. Here that is "
-        f"`{fast_here(found)}`; `sameloop doctor` says what it is on your machine, and why."
+        f"`--preset fast` is the tutorial's job at 512 tokens with what makes it faster. Here that is "
+        f"`{fast_here(found)}`; `sameloop doctor` says what it is on your machine, and why. The accuracies are those of "
+        "one seed, after one epoch."
     )
     return "\n\n".join(parts) + "\n"
 
