@@ -653,8 +653,8 @@ def page(found: Lesson) -> str:
     parts.append("\n".join(lines))
     parts.append(
         f"`--preset fast` is the tutorial's job at 512 tokens with what makes it faster. Here that is "
-        f"`{fast_here(found)}`; `sameloop doctor` says what it is on your machine, and why. The accuracies are those of "
-        "one seed, after one epoch."
+        f"`{fast_here(found)}`; `sameloop doctor` says what it is on your machine, and why. The accuracies are those "
+        "of one seed, after one epoch."
     )
     return "\n\n".join(parts) + "\n"
 
