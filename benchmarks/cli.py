@@ -405,7 +405,7 @@ sameloop.add_command(
             click.Option(
                 ["--steps"],
                 type=click.IntRange(min=FEWEST_STEPS),
-                # With the quick preset, 2 cores are at it for about three minutes, and tell a difference of 1.2 %.
+                # With the quick preset, 2 cores are at it for about three minutes, and tell a difference of 1.5 %.
                 default=150,
                 metavar="INT",
                 help="how many steps of each loop are timed, after the first  [default: 150]",

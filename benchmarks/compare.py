@@ -38,7 +38,7 @@ from shared.progress import announce
 from shared.record import FILE_NAME, RunRecord
 from shared.run import environment
 from shared.schema import COMPARISON, problem
-from shared.surroundings import without_launcher
+from shared.surroundings import child_environment
 
 # How long a process may take to end when another one of its run has failed.
 SECONDS_TO_END = 10
@@ -256,8 +256,7 @@ def launch(command: list[str], nproc_per_node: int) -> int:
     Returns:
         0, or the first non-zero exit status; the other processes are then ended.
     """
-    # From Python 3.11 on, for what those processes start in their turn.
-    own = {**without_launcher(os.environ), "PYTHONSAFEPATH": "1"}
+    own = child_environment()
     environments = [own]
     if nproc_per_node > 1:
         with socket.create_server(("127.0.0.1", 0)) as server:

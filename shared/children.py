@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -43,6 +46,13 @@ def sameloop_argv(*arguments: str) -> list[str]:
 def function_argv(module: str, name: str, *arguments: str) -> list[str]:
     """The command line that calls a function of SameLoop's with the arguments; its result is the exit status."""
     return _argv(_FUNCTION, module, name, name, arguments)
+
+
+def end_family(process: subprocess.Popen) -> None:
+    """End a process that was started in a session of its own, and what it has started, if it still runs."""
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _argv(end: str, module: str, name: str, program: str, arguments: Sequence[str]) -> list[str]:

@@ -59,6 +59,7 @@ from shared.record import RecordWriter, cut_back, file_name, training_seconds
 
 # On a GPU a step's values are fetched together with those of this many steps.
 FLUSH_EVERY = 50
+# To be asked in every step how much memory it has.
 _THIS = psutil.Process()
 
 

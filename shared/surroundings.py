@@ -62,9 +62,13 @@ def is_apple_silicon() -> bool:
     return sys.platform == "darwin" and platform.machine() == "arm64"
 
 
-def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
-    """The variables of an environment but for those by which a launcher tells a process of the others."""
-    return {name: value for name, value in environment.items() if name not in LAUNCHER}
+def child_environment() -> dict[str, str]:
+    """The environment for a process of its own: this one's, but for what a launcher has told this process.
+
+    From Python 3.11 on, what that process starts in its turn imports nothing from the current folder either.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
+    return {**own, "PYTHONSAFEPATH": "1"}
 
 
 def _check_accelerate(config: RunConfig, environment: Mapping[str, str]) -> None:

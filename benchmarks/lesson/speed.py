@@ -8,7 +8,6 @@ docs/speed.md of them.
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import statistics
@@ -26,7 +25,7 @@ import xxhash
 from benchmarks.gallery.mistakes import Pieces, edited
 from benchmarks.judge.chance import wilson
 from shared import hardware
-from shared.children import loop_argv
+from shared.children import end_family, loop_argv
 from shared.config import RunConfig, flag, job_name, show
 from shared.errors import Interrupted, SameLoopError, shown
 from shared.files import write_json
@@ -36,7 +35,7 @@ from shared.page import own_page, package_page
 from shared.progress import announce
 from shared.record import RunRecord, training_seconds
 from shared.run import default_output_dir
-from shared.surroundings import settle, without_launcher
+from shared.surroundings import child_environment, settle
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -319,7 +318,7 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
     order.sort(key=lambda key: lengths.index(key[0]))
     runs: dict[tuple[int, str], list[Figures]] = {key: [] for key in jobs}
     total, parameters = repeats * len(order), None
-    for number in range(repeats * len(order)):
+    for number in range(total):
         turn, (length, name) = number // len(order), order[number % len(order)]
         if (length, name) in remarks:
             continue
@@ -447,11 +446,7 @@ def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
                 process = subprocess.Popen(
                     loop_argv("manual", *arguments),
                     # What torch has kept of an earlier compilation would make this one's time another.
-                    env={
-                        **without_launcher(os.environ),
-                        "PYTHONSAFEPATH": "1",
-                        "TORCHINDUCTOR_CACHE_DIR": str(compiled.resolve()),
-                    },
+                    env={**child_environment(), "TORCHINDUCTOR_CACHE_DIR": str(compiled.resolve())},
                     stdout=file,
                     stderr=file,
                     start_new_session=True,
@@ -461,10 +456,8 @@ def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
                 Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
             returncode = process.wait()
         finally:
-            # Its loader's workers, too.
-            if process is not None and process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+            if process is not None:
+                end_family(process)
     if returncode or not is_finished(run):
         lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")

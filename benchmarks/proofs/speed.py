@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -28,7 +27,7 @@ from rich.table import Table
 
 from benchmarks.compare import LOOPS
 from benchmarks.judge.timing import duration, ratio_of_parts, warm_steps
-from shared.children import function_argv
+from shared.children import end_family, function_argv
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
 from shared.interrupt import handling, signals_wait
@@ -36,7 +35,7 @@ from shared.page import page_of
 from shared.progress import announce
 from shared.record import RunRecord, training_seconds
 from shared.run import default_output_dir, run_loop
-from shared.surroundings import without_launcher
+from shared.surroundings import child_environment
 
 # A line is said every so many steps.
 SAID_EVERY = 20
@@ -181,7 +180,7 @@ class _Runner:
             with self._said.open("wb") as said:
                 self._process = subprocess.Popen(
                     function_argv("benchmarks.proofs.speed", "run_in_turn", *arguments),
-                    env={**without_launcher(os.environ), "PYTHONSAFEPATH": "1"},
+                    env=child_environment(),
                     pass_fds=(to_hear, to_say),
                     stdout=said,
                     stderr=said,
@@ -221,9 +220,7 @@ class _Runner:
 
     def end(self) -> None:
         """End it, and what it has started, if it still runs."""
-        if self._process.poll() is None:
-            os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        end_family(self._process)
         os.close(self._go)
         os.close(self._stepped)
 
