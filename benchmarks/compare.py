@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,6 +18,7 @@ from shared.checkpoints import LAST, in_order, problem_with
 from shared.children import loop_argv
 from shared.config import RunConfig, option, show
 from shared.data import load_slices
+from shared.early import Early
 from shared.embedded import REVIEW_SOURCES
 from shared.errors import Interrupted, SameLoopError
 from shared.files import digest_of_file, sha256, write_json
@@ -80,18 +81,23 @@ def compare(
     goes_on = not overwrite and was_cut_off(output_dir, config, nproc_per_node)
     taken_over = [] if goes_on else _reusable(output_dir, config, pages, nproc_per_node, reuse)
     with output_folder(output_dir, config, overwrite, resume=goes_on, taken_over=taken_over):
-        for number, loop in enumerate(LOOPS, start=1):
-            announce(f"{number} of {len(LOOPS)}: the {loop} loop")
+        changed, options = {}, {}
+        for loop in LOOPS:
             folder = output_dir / loop
-            changed = earlier_config(folder) and _why_not_the_same(folder, config, pages[loop])
-            if changed:
-                announce(f"{changed}: starting it anew")
-            elif is_finished(folder):
-                announce(f"it is done already, in {folder}")
-                continue
-            resumable = not changed and any(problem_with(checkpoint) is None for checkpoint in in_order(folder))
-            options = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
-            run_in_fresh_process(loop, config, folder, nproc_per_node, *options)
+            changed[loop] = earlier_config(folder) and _why_not_the_same(folder, config, pages[loop])
+            if changed[loop] or not is_finished(folder):
+                resumable = not changed[loop] and any(problem_with(each) is None for each in in_order(folder))
+                options[loop] = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
+        with started_early(config, output_dir, options if nproc_per_node == 1 else {}) as early:
+            for number, loop in enumerate(LOOPS, start=1):
+                announce(f"{number} of {len(LOOPS)}: the {loop} loop")
+                if changed[loop]:
+                    announce(f"{changed[loop]}: starting it anew")
+                if loop in options:
+                    folder = output_dir / loop
+                    run_in_fresh_process(loop, config, folder, nproc_per_node, *options[loop], early=early.get(loop))
+                else:
+                    announce(f"it is done already, in {output_dir / loop}")
         announce("comparing every step, every evaluation and every weight")
         return write_comparison(output_dir)
 
@@ -112,6 +118,7 @@ def _reusable(
     """The loops whose runs in a finished comparison a new one takes over, if asked to; if not, offers it."""
     if not (output_dir / COMPARISON_FILE).is_file():
         return []
+    announce(f"looking at what {output_dir} holds")
     unchanged = []
     for loop in filter(lambda loop: is_finished(output_dir / loop), LOOPS):
         changed = _why_not_reused(output_dir / loop, config, pages[loop], nproc_per_node)
@@ -220,15 +227,23 @@ def command_line(loop: str, config: RunConfig, output_dir: Path, *options: str) 
 
 
 def run_in_fresh_process(
-    loop: str, config: RunConfig, output_dir: Path, nproc_per_node: int = 1, *options: str
+    loop: str,
+    config: RunConfig,
+    output_dir: Path,
+    nproc_per_node: int = 1,
+    *options: str,
+    early: Early | None = None,
 ) -> None:
     """Run one loop, in one process or several, its output shown as it comes.
+
+    Args:
+        early: the process to run it in, where that has been started already, as `started_early` does.
 
     Raises:
         SameLoopError: it did not finish; its own message is on stderr already.
         Interrupted: it was asked to stop.
     """
-    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node)
+    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, early)
     if returncode == SameLoopError.exit_status:
         raise SameLoopError  # without a text: the loop's process has told the user what is wrong
     if returncode in (128 + number for number in SIGNALS):
@@ -240,6 +255,38 @@ def run_in_fresh_process(
         raise SameLoopError(f"the {loop} loop ended its process before it was done: a page must return from `train`")
 
 
+@contextmanager
+def started_early(
+    config: RunConfig, output_dir: Path, options: Mapping[str, Sequence[str]]
+) -> Iterator[Mapping[str, Early]]:
+    """Start both loops' processes at once, if both are to run: each imports its libraries, then waits for its turn.
+
+    So they import side by side and train one after the other, each alone. Those that have had no turn end with the
+    block. The second takes 320 MB while the first trains.
+
+    Args:
+        config: the dials.
+        output_dir: of the comparison.
+        options: of each loop that is to run, on its command line.
+    """
+    early: dict[str, Early] = {}
+    if len(options) < len(LOOPS):
+        yield early
+        return
+    try:
+        announce("importing torch and transformers, for both loops at once")
+        for loop in LOOPS:
+            with signals_wait():
+                command = command_line(loop, config, output_dir / loop, *options[loop])
+                early[loop] = Early(command, child_environment())
+        for each in early.values():
+            each.wait_until_ready()
+        yield early
+    finally:
+        for each in early.values():
+            each.end()
+
+
 def _has_detail(run_dir: Path) -> bool:
     """Whether a run was to look into one step, and has."""
     try:
@@ -248,8 +295,13 @@ def _has_detail(run_dir: Path) -> bool:
         return False
 
 
-def launch(command: list[str], nproc_per_node: int) -> int:
+def launch(command: list[str], nproc_per_node: int, early: Early | None = None) -> int:
     """Run a command as `torchrun` would, but without its own log lines.
+
+    Args:
+        command: the command.
+        nproc_per_node: how many processes run it.
+        early: a process that has been started with it before, and waits for its turn.
 
     The processes have a session of their own, so that a Ctrl-C in the terminal reaches them once, from here.
 
@@ -269,7 +321,10 @@ def launch(command: list[str], nproc_per_node: int) -> int:
         ]
     processes: list[subprocess.Popen] = []
     with _passing_signals_on(processes) as asked:
-        for environment in environments:
+        if early is not None:
+            processes.append(early.process)
+            early.begin()
+        for environment in environments if early is None else ():
             with signals_wait():
                 processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
         try:

@@ -23,6 +23,7 @@ from shared.checkpoints import Checkpoint
 from shared.config import RunConfig
 from shared.data import prepare_slices
 from shared.determinism import check_device, use_one_device
+from shared.early import wait_for_turn
 from shared.errors import PageError, SameLoopError, TrainingStopped
 from shared.files import refused_write
 from shared.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
@@ -85,7 +86,8 @@ def run_loop(
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
         announce(f"going on from {checkpoint.path}")
-    announce("importing torch and transformers")
+    if not wait_for_turn(loop):
+        announce("importing torch and transformers")
     data = prepare_slices(config).described()
     if checkpoint is not None:
         checkpoints.check_data(checkpoint, config, data)
