@@ -13,7 +13,7 @@ from contextlib import suppress
 from shared.children import end_family
 from shared.errors import Interrupted
 
-# The number of the socket on which a process that was started early says that it is ready, and hears that it may begin.
+# The number of the socket where a process that was started early says that it is ready, and hears that it may begin.
 VARIABLE = "SAMELOOP_TURN"
 # What takes seconds to import: what both loops need, and what `Trainer` needs besides.
 LIBRARIES = ("torch", "datasets", "transformers.modeling_utils", "transformers.data", "shared.recorder")

@@ -23,6 +23,8 @@ BATCH_KEYS = ("input_ids", "attention_mask", "labels")
 FIRST_TOKENS = 24
 # Of every weight at most so many numbers, evenly spread over it, stand for the whole in a step's digest.
 SAMPLED = 512
+# A float32 above this has all its digits, and so has what comes a few factors of two below.
+SMALLEST = 1e-30
 # Bytes; c10/core/alignment.h of torch: what its allocator gives on a CPU begins at a multiple of this.
 ALIGNED = 64
 
@@ -148,21 +150,45 @@ def scaling(before: torch.Tensor, after: torch.Tensor) -> list[float] | None:
     return [factors.min().item(), factors.max().item()] if len(factors) else None
 
 
-class WeightSample:
-    """At most `SAMPLED` numbers of every weight, evenly spread: enough to see that it has moved.
+def common_factor(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> float | None:
+    """The float32 number that multiplies all of `before` to all of `after`, each product rounded to the bit as it is.
 
-    Where they lie is worked out anew only when a weight lies elsewhere than at the last call.
+    None if there is none, as after a clip by value, or if the tensors are no float32 on the CPU. What comes out
+    depends on nothing but the bits of both, so that two loops whose gradients are equal get the same factor, in
+    whatever words they clip.
+    """
+    if [each.shape for each in before] != [each.shape for each in after] or not before:
+        return None
+    if any(each.dtype != torch.float32 or each.device.type != "cpu" for each in (*before, *after)):
+        return None
+    old, new = torch.cat(list(before)), torch.cat(list(after))
+    # A product next to zero has too few digits to tell anything, and an infinite one none.
+    told = (new.abs() > SMALLEST) & new.isfinite() & (old != 0)
+    first, then = old[told].double(), new[told]
+    if not len(then):
+        return None
+    # Whatever is rounded to `then` lies less than half a step from it.
+    ends = [(then.double() + torch.nextafter(then, then * side).double()) / 2 / first for side in (0.0, 2.0)]
+    lowest, highest = torch.minimum(*ends).max(), torch.maximum(*ends).min()
+    factor = ((lowest + highest) / 2).float()
+    return factor.item() if torch.equal(old * factor, new) else None
+
+
+class Sample:
+    """At most twice `SAMPLED` numbers of every tensor, evenly spread: enough to see that it has changed.
+
+    Where they lie is worked out anew only when a tensor lies elsewhere than at the last call.
     """
 
     def __init__(self) -> None:
         self._where: list[tuple[int, int]] = []
         self._views: list[list[torch.Tensor]] = []
 
-    def take(self, parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Copies of them. Weights of one kind on one device that follow each other are in one tensor."""
-        where = [(id(parameter), parameter.data_ptr()) for parameter in parameters]
+    def take(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Copies of them. Tensors of one kind on one device that follow each other are in one."""
+        where = [(id(tensor), tensor.data_ptr()) for tensor in tensors]
         if where != self._where:
-            flats = [parameter.detach().reshape(-1) for parameter in parameters]
+            flats = [tensor.detach().reshape(-1) for tensor in tensors]
             views = [flat[:: max(1, len(flat) // SAMPLED)] for flat in flats]
             self._where = where
             self._views = [list(alike) for _, alike in groupby(views, lambda view: (view.dtype, view.device))]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from shared.config import RunConfig
 from shared.data import load_data
-from shared.evidence import SAMPLED, WeightSample, norms, on_host, review_digest, rng_digests
+from shared.evidence import SAMPLED, Sample, common_factor, norms, on_host, review_digest, rng_digests
 from shared.model import load_tokenizer
 from shared.record import RunRecord
 from shared.recorder import FlightRecorder
@@ -134,8 +135,10 @@ def test_every_step_names_its_reviews(loop: str, tiny_runs: dict[str, Path]) -> 
 
 
 @pytest.mark.parametrize("limit", [1.0, 100.0])
-@pytest.mark.parametrize("touch", ["nothing", "before", "after", "in the clip's place"])
-def test_norms_are_taken_anew_unless_the_clip_changed_nothing(
+@pytest.mark.parametrize(
+    "touch", ["nothing", "before", "after", "in the clip's place", "past the counter", "one value"]
+)
+def test_norms_are_taken_anew_where_samples_and_counters_cannot_tell(
     limit: float, touch: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     taken: list[int] = []
@@ -145,24 +148,55 @@ def test_norms_are_taken_anew_unless_the_clip_changed_nothing(
         return norms(gradients)
 
     monkeypatch.setattr("shared.recorder.norms", counted)
-    model = torch.nn.Linear(3, 1)
+    model = torch.nn.Linear(3000, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     with FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), None, None)) as recorder:
-        model(torch.ones(2, 3)).sum().backward()
+        model(torch.linspace(-0.1, 0.11, 6000).view(2, 3000)).sum().backward()
+        unclipped = torch.linalg.vector_norm(norms([p.grad for p in model.parameters()])).item()
+        assert 1.0 < unclipped < 100.0
         if touch == "before":
             model.weight.grad.mul_(3)
         if touch == "in the clip's place":
-            model.weight.grad.mul_(3), model.bias.grad.mul_(3)
+            model.weight.grad.mul_(0.3), model.bias.grad.mul_(0.3)
+        elif touch == "past the counter":
+            model.weight.grad.data.mul_(-0.3), model.bias.grad.data.mul_(-0.3)
+        elif touch == "one value":
+            model.weight.grad[0, 1].mul_(3)  # the sample has every fifth
         else:
             torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
         if touch == "after":
             model.weight.grad.mul_(3)
-        expected = torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in model.parameters()])).item()
+        expected = torch.linalg.vector_norm(norms([p.grad for p in model.parameters()])).item()
         optimizer.step()
         recorder.finish([])
     (step,) = RunRecord.read(tmp_path).steps
-    assert step["unclipped_norm"] == 4.0 and step["grad_norm"] == expected
-    assert taken == ([2] if (touch, limit) == ("nothing", 100.0) else [2, 2])
+    assert step["unclipped_norm"] == unclipped
+    told = touch in ("nothing", "in the clip's place", "past the counter")
+    assert taken == ([2] if told else [2, 2])
+    # The products of all numbers are rounded by 2 ** -24 of them, and so is that of the norm; the sums as before.
+    assert step["grad_norm"] == (pytest.approx(expected, rel=4 * 2**-24) if told else expected)
+
+
+def test_the_factor_of_a_clip_is_told_from_the_bits_alone() -> None:
+    generator = torch.Generator().manual_seed(3)
+    before = [torch.randn(700, generator=generator) * 10.0**power for power in (-9, -3, 0, 4)]
+    before.append(torch.zeros(5))
+    for factor in [*torch.rand(200, generator=generator).tolist(), 1.0, 2.0, 0.5, 1e-3, -0.7]:
+        factor = torch.tensor(factor).item()
+        assert common_factor(before, [each * factor for each in before]) == factor
+    scaled = [each * 0.3 for each in before]
+    for other in (
+        [*scaled[:4], torch.ones(5)],
+        [scaled[0] * 1.0000002, *scaled[1:]],
+        [each.clamp(-0.5, 0.5) for each in before],
+        [each / 7.3 * 1.9 for each in before],
+        [each * math.nan for each in before],
+        [each * 0 for each in before],
+        scaled[:4],
+        [each.double() for each in scaled],
+    ):
+        assert common_factor(before, other) is None
+    assert common_factor([], []) is None
 
 
 def test_what_lies_on_a_device_is_fetched_once_for_each_type() -> None:
@@ -199,7 +233,7 @@ def test_a_norm_does_not_depend_on_where_in_memory_the_gradient_lies() -> None:
 
 
 def test_the_sample_follows_a_weight_that_moves_in_place_or_elsewhere() -> None:
-    sample, weight, bias = WeightSample(), torch.nn.Parameter(torch.zeros(3, 2000)), torch.nn.Parameter(torch.zeros(4))
+    sample, weight, bias = Sample(), torch.nn.Parameter(torch.zeros(3, 2000)), torch.nn.Parameter(torch.zeros(4))
     (first,) = sample.take([weight, bias])
     assert SAMPLED <= len(first) - len(bias) < 2 * SAMPLED and not first.any()
     with torch.no_grad():
