@@ -23,6 +23,8 @@ BATCH_KEYS = ("input_ids", "attention_mask", "labels")
 FIRST_TOKENS = 24
 # Of every weight at most so many numbers, evenly spread over it, stand for the whole in a step's digest.
 SAMPLED = 512
+# Of every gradient so many: a clip scales all alike, so a few tell by how much.
+FEW = 64
 # A float32 above this has all its digits, and so has what comes a few factors of two below.
 SMALLEST = 1e-30
 # Bytes; c10/core/alignment.h of torch: what its allocator gives on a CPU begins at a multiple of this.
@@ -150,28 +152,40 @@ def scaling(before: torch.Tensor, after: torch.Tensor) -> list[float] | None:
     return [factors.min().item(), factors.max().item()] if len(factors) else None
 
 
-def common_factor(before: Sequence[torch.Tensor], after: Sequence[torch.Tensor]) -> float | None:
-    """The float32 number that multiplies all of `before` to all of `after`, each product rounded to the bit as it is.
+def some_of(gradients: Sequence[torch.Tensor]) -> np.ndarray | None:
+    """Copies of at most twice `FEW` numbers of every gradient, evenly spread, in one vector.
 
-    None if there is none, as after a clip by value, or if the tensors are no float32 on the CPU. What comes out
-    depends on nothing but the bits of both, so that two loops whose gradients are equal get the same factor, in
-    whatever words they clip.
+    None where there are no gradients, and where they are anything but dense float32 on the CPU.
     """
-    if [each.shape for each in before] != [each.shape for each in after] or not before:
+    if not gradients or any(
+        not each.is_cpu or each.dtype != torch.float32 or each.layout != torch.strided for each in gradients
+    ):
         return None
-    if any(each.dtype != torch.float32 or each.device.type != "cpu" for each in (*before, *after)):
+    flats = [each.detach().numpy().reshape(-1) for each in gradients]
+    return np.concatenate([flat[:: max(1, len(flat) // FEW)] for flat in flats])
+
+
+def common_factor(before: np.ndarray, after: np.ndarray) -> float | None:
+    """The number that has multiplied all of `before` to all of `after`, each product as float32 rounds it.
+
+    None if there is none, as after a clip by value. What comes out depends on nothing but the bits of both: two loops
+    whose gradients are equal get the same factor, in whatever words they clip.
+
+    Args:
+        before, after: vectors of float32.
+    """
+    if before.shape != after.shape:
         return None
-    old, new = torch.cat(list(before)), torch.cat(list(after))
     # A product next to zero has too few digits to tell anything, and an infinite one none.
-    told = (new.abs() > SMALLEST) & new.isfinite() & (old != 0)
-    first, then = old[told].double(), new[told]
-    if not len(then):
+    told = (np.abs(after) > SMALLEST) & np.isfinite(after) & (before != 0)
+    if not told.any():
         return None
+    first, then = before[told].astype(np.float64), after[told]
     # Whatever is rounded to `then` lies less than half a step from it.
-    ends = [(then.double() + torch.nextafter(then, then * side).double()) / 2 / first for side in (0.0, 2.0)]
-    lowest, highest = torch.minimum(*ends).max(), torch.maximum(*ends).min()
-    factor = ((lowest + highest) / 2).float()
-    return factor.item() if torch.equal(old * factor, new) else None
+    near, far = (np.nextafter(then, then * np.float32(side)).astype(np.float64) for side in (0, 2))
+    one, other = (then + near) / 2 / first, (then + far) / 2 / first
+    factor = np.float32((np.minimum(one, other).max() + np.maximum(one, other).min()) / 2)
+    return float(factor) if np.array_equal(before * factor, after) else None
 
 
 class Sample:

@@ -52,6 +52,7 @@ from shared.evidence import (
     reviews_of,
     rng_digests,
     scaling,
+    some_of,
     total_norm,
 )
 from shared.processes import pass_is_made_up
@@ -538,7 +539,7 @@ class _Gradients:
     """The gradients of one step, from before its first backward pass until the optimizer takes them.
 
     Their norms are taken where something has happened to them; a version counter, which nearly every change in place
-    raises, tells when nothing has. The last look on a CPU reads some 500 numbers of each gradient instead of all of
+    raises, tells when nothing has. The last look on a CPU reads a few numbers of each gradient instead of all of
     them, if that tells what has happened: a clip by norm has multiplied all alike, so the norms have changed as these
     numbers have. That saves half of what the looks cost, and is off from the norms of all numbers by some 1e-7.
 
@@ -546,8 +547,7 @@ class _Gradients:
     """
 
     def __init__(self) -> None:
-        self._sample = Sample()
-        self._sampled: list[torch.Tensor] = []
+        self._sampled: np.ndarray | None = None
         self._left: torch.Tensor | None = None
         self._backward: list[torch.Tensor] = []
         self._between: list[torch.Tensor] = []
@@ -584,8 +584,7 @@ class _Gradients:
         """Called after each backward pass."""
         self._look(trained)
         self._backward.append(self._norms)
-        if self._norms.device.type == "cpu":
-            self._sampled = self._sample.take(self._looked_at)
+        self._sampled = some_of(self._looked_at)
 
     def at_step(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> dict[str, Any]:
         """Called before the step, with the parameters that the optimizer holds, in the model's order.
@@ -610,10 +609,11 @@ class _Gradients:
 
     def _last_look(self, trained: list[torch.nn.Parameter]) -> None:
         """Take the norms at the step. Seen is also what raises no version counter, as a clip of `p.grad.data`."""
-        sampled = self._sample.take([p.grad for p in trained if p.grad is not None]) if self._sampled else []
-        if sampled and len(sampled) == len(self._sampled) and all(map(torch.equal, sampled, self._sampled)):
+        sampled = some_of([p.grad for p in trained if p.grad is not None])
+        told = sampled is not None and self._sampled is not None
+        if told and np.array_equal(sampled, self._sampled):
             self._look(trained)
-        elif factor := common_factor(self._sampled, sampled):
+        elif told and (factor := common_factor(self._sampled, sampled)):
             self._norms = self._norms * abs(factor)
         else:
             self._state = []

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from shared.config import RunConfig
 from shared.data import load_data
-from shared.evidence import SAMPLED, Sample, common_factor, norms, on_host, review_digest, rng_digests
+from shared.evidence import SAMPLED, Sample, common_factor, norms, on_host, review_digest, rng_digests, some_of
 from shared.model import load_tokenizer
 from shared.record import RunRecord
 from shared.recorder import FlightRecorder
@@ -161,7 +161,7 @@ def test_norms_are_taken_anew_where_samples_and_counters_cannot_tell(
         elif touch == "past the counter":
             model.weight.grad.data.mul_(-0.3), model.bias.grad.data.mul_(-0.3)
         elif touch == "one value":
-            model.weight.grad[0, 1].mul_(3)  # the sample has every fifth
+            model.weight.grad[0, 1].mul_(3)  # the sample has every 46th
         else:
             torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
         if touch == "after":
@@ -178,25 +178,34 @@ def test_norms_are_taken_anew_where_samples_and_counters_cannot_tell(
 
 
 def test_the_factor_of_a_clip_is_told_from_the_bits_alone() -> None:
-    generator = torch.Generator().manual_seed(3)
-    before = [torch.randn(700, generator=generator) * 10.0**power for power in (-9, -3, 0, 4)]
-    before.append(torch.zeros(5))
-    for factor in [*torch.rand(200, generator=generator).tolist(), 1.0, 2.0, 0.5, 1e-3, -0.7]:
-        factor = torch.tensor(factor).item()
-        assert common_factor(before, [each * factor for each in before]) == factor
-    scaled = [each * 0.3 for each in before]
-    for other in (
-        [*scaled[:4], torch.ones(5)],
-        [scaled[0] * 1.0000002, *scaled[1:]],
-        [each.clamp(-0.5, 0.5) for each in before],
-        [each / 7.3 * 1.9 for each in before],
-        [each * math.nan for each in before],
-        [each * 0 for each in before],
-        scaled[:4],
-        [each.double() for each in scaled],
-    ):
-        assert common_factor(before, other) is None
-    assert common_factor([], []) is None
+    draw = np.random.default_rng(3)
+    before = np.concatenate([draw.standard_normal(70) * 10.0**power for power in (-9, -3, 0, 4)] + [np.zeros(5)])
+    before = before.astype(np.float32)
+    for factor in [*draw.uniform(size=200), 1.0, 2.0, 0.5, 1e-3, -0.7]:
+        assert common_factor(before, before * np.float32(factor)) == np.float32(factor)
+    scaled = before * np.float32(0.3)
+    with np.errstate(invalid="ignore"):
+        for other in (
+            np.where(before == 0, np.float32(1), scaled),
+            np.where(before > 2e4, np.nextafter(scaled, np.float32(0)), scaled),
+            np.clip(before, np.float32(-0.5), np.float32(0.5)),
+            before / np.float32(7.3) * np.float32(1.9),
+            before * np.float32(math.nan),
+            before * np.float32(0),
+            scaled[:-1],
+        ):
+            assert common_factor(before, other) is None
+
+
+def test_a_sample_of_gradients_is_taken_where_it_can_tell() -> None:
+    gradients = [torch.zeros(0), torch.tensor(3.0), torch.arange(1000.0), torch.ones(300, 7).t()]
+    found = some_of(gradients)
+    assert found.dtype == np.float32 and found[0] == 3.0 and found[1:4].tolist() == [0.0, 15.0, 30.0]
+    gradients[1].zero_()
+    assert found[0] == 3.0
+    for other in (torch.ones(3).double(), torch.ones(3).to_sparse(), torch.ones(3, device="meta")):
+        assert some_of([*gradients, other]) is None
+    assert some_of([]) is None
 
 
 def test_what_lies_on_a_device_is_fetched_once_for_each_type() -> None:
