@@ -76,6 +76,7 @@ def run_loop(
     use_one_device()
     share_the_cores()
     keep_freed_memory()
+    was_early = wait_for_turn(loop)
     go_offline_if_unreachable(config)
     if problem := config.problem_with(launched_world_size()):
         raise SameLoopError(problem)
@@ -86,7 +87,7 @@ def run_loop(
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
         announce(f"going on from {checkpoint.path}")
-    if not wait_for_turn(loop):
+    if not was_early:
         announce("importing torch and transformers")
     data = prepare_slices(config).described()
     if checkpoint is not None:

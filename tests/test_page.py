@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -42,12 +43,13 @@ def use_pages(monkeypatch: pytest.MonkeyPatch, **pages: Page) -> None:
     today = {loop: package_page(loop) for loop in LOOPS} | pages
     monkeypatch.setattr(compare_module, "pages_of", lambda config: today)
 
-    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int = 1, *options: str) -> None:
+    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int = 1, *options: str, early: None) -> None:
         resume = "last" if "--resume-from-checkpoint" in options else None
         overwrite = "--overwrite-output-dir" in options
         run_in_process(loop, config, folder, page=today[loop], overwrite=overwrite, resume_from_checkpoint=resume)
 
     monkeypatch.setattr(compare_module, "run_in_fresh_process", in_process)
+    monkeypatch.setattr(compare_module, "started_early", lambda *arguments: nullcontext({}))
 
 
 def interrupted(loop: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
