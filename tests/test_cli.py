@@ -201,8 +201,8 @@ def test_a_reader_that_goes_away_changes_neither_the_work_nor_the_exit_status() 
     assert started.wait() == 3
 
 
-def test_diff_into_head_ends_well() -> None:
-    pipe = 'set -o pipefail; "$0" -m benchmarks diff | head -1'
+def test_a_list_into_head_ends_well() -> None:
+    pipe = 'set -o pipefail; "$0" -m benchmarks break | head -1'
     finished = subprocess.run(["bash", "-c", pipe, sys.executable], capture_output=True, text=True, check=False)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.count("\n") == 1
@@ -213,7 +213,7 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
         pytest.skip("no /dev/full on this system")
     with Path("/dev/full").open("w") as full:
         finished = subprocess.run(
-            [sys.executable, "-m", "benchmarks", "diff"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+            [sys.executable, "-m", "benchmarks", "break"], stdout=full, stderr=subprocess.PIPE, text=True, check=False
         )
     assert finished.returncode == 2
     assert finished.stderr == "sameloop: error: cannot write the output: No space left on device\n"

@@ -506,7 +506,7 @@ def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd, monkey
     with pytest.raises(Interrupted):
         run_in_process("trainer", config, run / "trainer")
     capfd.readouterr()
-    options = [*EVERY_THIRD_STEP, "--output-dir", str(run)]
+    options = [*EVERY_THIRD_STEP, "--no-report", "--output-dir", str(run)]
     assert main(["compare", *options]) == 0
     said = capfd.readouterr().err
     assert f"it is done already, in {run / 'manual'}" in said

@@ -162,21 +162,28 @@ def test_pure_noise_is_called_a_difference_in_5_percent_at_most(
     assert 0 < alarms <= 20
 
 
-def test_two_loops_take_turns_on_the_same_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_loops_take_turns_on_the_same_batches_and_the_figures_are_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
     turns: list[str] = []
-    go, wait = speed._Runner.go, speed._Runner.wait_for_step
+    go, wait, run = speed._Runner.go, speed._Runner.wait_for_step, speed._run_in_lock_step
+    found: list[tuple] = []
     monkeypatch.setattr(speed._Runner, "go", lambda runner: (turns.append(f"go {runner._loop}"), go(runner)))
     monkeypatch.setattr(
         speed._Runner, "wait_for_step", lambda runner: (wait(runner), turns.append(f"done {runner._loop}"))
     )
-    config = RunConfig.build("tiny", bf16=True, max_steps=7, eval_strategy="no", save_strategy="no")
-    records, starts, parts = speed._run_in_lock_step(config, tmp_path, 6)
+    monkeypatch.setattr(speed, "_run_in_lock_step", lambda *given: (found.append(run(*given)), found[0])[1])
+    monkeypatch.chdir(tmp_path)
+    speed.print_speed(RunConfig.build("tiny", bf16=True), 20)
+    ((records, starts, parts),) = found
     assert starts.keys() == records.keys() and all(seconds > 0 for seconds in starts.values())
     manual, trainer = records.values()
+    assert len(manual.steps) == 21 and not manual.evaluations
     assert [line["batch"] for line in manual.steps] == [line["batch"] for line in trainer.steps]
     assert manual.steps[0]["autocast"] == ["bfloat16"]
     # Every step but the first, in the same parts, which together are the step.
-    assert [len(loop) for loop in parts] == [6, 6] and len({len(step) for loop in parts for step in loop}) == 1
+    assert [len(loop) for loop in parts] == [20, 20]
+    assert len({len(step) for loop in parts for step in loop}) == 1
     assert len(parts[0][0]) > 2 * 12 and min(part for loop in parts for step in loop for part in step) > 0
     for record, loop in zip((manual, trainer), parts, strict=True):
         for line, step in zip(record.steps[1:], loop, strict=True):
@@ -184,21 +191,17 @@ def test_two_loops_take_turns_on_the_same_batches(tmp_path: Path, monkeypatch: p
             assert sum(step) >= 0.9 * sum(line["seconds"].values())
     assert turns[:2] == ["done manual", "done trainer"]
     pair = ["go manual", "done manual", "go trainer", "done trainer"]
-    assert turns[2:-2] == 3 * (pair + pair[2:] + pair[:2])
+    assert turns[2:-2] == 10 * (pair + pair[2:] + pair[:2])
+    printed = capsys.readouterr().out
+    assert "manual" in printed and "trainer" in printed and "recorder's share" in printed
+    assert "Time of a step" in printed and "pairs of steps" in " ".join(printed.split())
+    assert "to first step" in printed and printed.rstrip().endswith(": identical.")
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def speed_process(folder: Path, *options: str) -> subprocess.Popen:
     command = sameloop_argv("speed", "--preset", "tiny", *options)
     return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
-def test_speed_prints_its_figures_and_leaves_nothing(tmp_path: Path) -> None:
-    printed, said = (process := speed_process(tmp_path, "--steps", "20")).communicate()
-    assert process.returncode == 0, said
-    assert "manual" in printed and "trainer" in printed and "recorder's share" in printed
-    assert "Time of a step" in printed and "pairs of steps" in " ".join(printed.split())
-    assert "to first step" in printed and printed.rstrip().endswith(": identical.")
-    assert list((tmp_path / "runs").iterdir()) == []
 
 
 def test_speed_says_what_a_loop_that_fails_says(tmp_path: Path) -> None:
