@@ -88,7 +88,7 @@ def compare(
             if changed[loop] or not is_finished(folder):
                 resumable = not changed[loop] and any(problem_with(each) is None for each in in_order(folder))
                 options[loop] = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
-        with started_early(config, output_dir, options if nproc_per_node == 1 else {}) as early:
+        with started_early(config, output_dir, options, nproc_per_node) as early:
             for number, loop in enumerate(LOOPS, start=1):
                 announce(f"{number} of {len(LOOPS)}: the {loop} loop")
                 if changed[loop]:
@@ -257,20 +257,21 @@ def run_in_fresh_process(
 
 @contextmanager
 def started_early(
-    config: RunConfig, output_dir: Path, options: Mapping[str, Sequence[str]]
+    config: RunConfig, output_dir: Path, options: Mapping[str, Sequence[str]], nproc_per_node: int
 ) -> Iterator[Mapping[str, Early]]:
     """Start both loops' processes at once, if both are to run: each imports its libraries, then waits for its turn.
 
     So they import side by side and train one after the other, each alone. Those that have had no turn end with the
-    block. The second takes 320 MB while the first trains.
+    block. The second takes 320 MB while the first trains. Of loops in several processes none is started early.
 
     Args:
         config: the dials.
-        output_dir: of the comparison.
+        output_dir: where both runs go, each into a folder of its own.
         options: of each loop that is to run, on its command line.
+        nproc_per_node: how many processes each loop has.
     """
     early: dict[str, Early] = {}
-    if len(options) < len(LOOPS):
+    if len(options) < len(LOOPS) or nproc_per_node > 1:
         yield early
         return
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -59,8 +60,10 @@ def wait_for_turn(loop: str) -> bool:
     number = os.environ.pop(VARIABLE, None)
     if number is None:
         return False
+    gc.disable()  # a tenth of the time is its search among a million objects that are all in use
     for name in (*LIBRARIES, *(("transformers.trainer",) if loop == "trainer" else ())):
         importlib.import_module(name)
+    gc.enable()
     with socket.socket(fileno=int(number)) as line:
         with suppress(BrokenPipeError):
             line.send(b".")

@@ -312,11 +312,12 @@ def test_diff_of_a_run_shows_its_pages(broken: Path, capsys) -> None:
 def test_locate_runs_what_ran(broken: Path, monkeypatch, capfd) -> None:
     """Today's pages are equal; those that ran are not."""
 
-    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int, *options: str) -> None:
+    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int, *options: str, early: None) -> None:
         command = compare_module.command_line(loop, config, folder, *options)
         assert main([loop, *command[command.index(f"sameloop {loop}") + 1 :]]) == 0
 
     monkeypatch.setattr("benchmarks.judge.locate.run_in_fresh_process", in_process)
+    monkeypatch.setattr("benchmarks.judge.locate.started_early", lambda *arguments: nullcontext({}))
     assert main(["locate", str(broken)]) == 1
     captured = capfd.readouterr()
     assert "step 2: the first tensor that differs is the gradient of" in captured.out
