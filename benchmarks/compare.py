@@ -299,12 +299,12 @@ def _has_detail(run_dir: Path) -> bool:
 def launch(command: list[str], nproc_per_node: int, early: Early | None = None) -> int:
     """Run a command as `torchrun` would, but without its own log lines.
 
+    The processes have a session of their own, so that a Ctrl-C in the terminal reaches them once, from here.
+
     Args:
         command: the command.
         nproc_per_node: how many processes run it.
         early: a process that has been started with it before, and waits for its turn.
-
-    The processes have a session of their own, so that a Ctrl-C in the terminal reaches them once, from here.
 
     Returns:
         0, or the first non-zero exit status; the other processes are then ended.
@@ -322,12 +322,13 @@ def launch(command: list[str], nproc_per_node: int, early: Early | None = None) 
         ]
     processes: list[subprocess.Popen] = []
     with _passing_signals_on(processes) as asked:
-        if early is not None:
+        if early is None:
+            for environment in environments:
+                with signals_wait():
+                    processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
+        else:
             processes.append(early.process)
             early.begin()
-        for environment in environments if early is None else ():
-            with signals_wait():
-                processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(0.05)

@@ -25,7 +25,7 @@ FIRST_TOKENS = 24
 SAMPLED = 512
 # Of every gradient so many: a clip scales all alike, so a few tell by how much.
 FEW = 64
-# A float32 above this has all its digits, and so has what comes a few factors of two below.
+# A float32 below this may have too few digits to tell by what it was multiplied.
 SMALLEST = 1e-30
 # Bytes; c10/core/alignment.h of torch: what its allocator gives on a CPU begins at a multiple of this.
 ALIGNED = 64
@@ -176,7 +176,7 @@ def common_factor(before: np.ndarray, after: np.ndarray) -> float | None:
     """
     if before.shape != after.shape:
         return None
-    # A product next to zero has too few digits to tell anything, and an infinite one none.
+    # An infinite one tells nothing either.
     told = (np.abs(after) > SMALLEST) & np.isfinite(after) & (before != 0)
     if not told.any():
         return None
@@ -188,21 +188,21 @@ def common_factor(before: np.ndarray, after: np.ndarray) -> float | None:
     return float(factor) if np.array_equal(before * factor, after) else None
 
 
-class Sample:
-    """At most twice `SAMPLED` numbers of every tensor, evenly spread: enough to see that it has changed.
+class WeightSample:
+    """At most `SAMPLED` numbers of every weight, evenly spread: enough to see that it has moved.
 
-    Where they lie is worked out anew only when a tensor lies elsewhere than at the last call.
+    Where they lie is worked out anew only when a weight lies elsewhere than at the last call.
     """
 
     def __init__(self) -> None:
         self._where: list[tuple[int, int]] = []
         self._views: list[list[torch.Tensor]] = []
 
-    def take(self, tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """Copies of them. Tensors of one kind on one device that follow each other are in one."""
-        where = [(id(tensor), tensor.data_ptr()) for tensor in tensors]
+    def take(self, parameters: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """Copies of them. Weights of one kind on one device that follow each other are in one tensor."""
+        where = [(id(parameter), parameter.data_ptr()) for parameter in parameters]
         if where != self._where:
-            flats = [tensor.detach().reshape(-1) for tensor in tensors]
+            flats = [parameter.detach().reshape(-1) for parameter in parameters]
             views = [flat[:: max(1, len(flat) // SAMPLED)] for flat in flats]
             self._where = where
             self._views = [list(alike) for _, alike in groupby(views, lambda view: (view.dtype, view.device))]

@@ -36,7 +36,7 @@ from shared.errors import LossNotFinite
 from shared.evidence import (
     BATCH_KEYS,
     FIRST_TOKENS,
-    Sample,
+    WeightSample,
     as_bytes,
     batch_digests,
     common_factor,
@@ -117,7 +117,7 @@ class FlightRecorder:
         self._micro_batches: list[dict[str, Any]] = []
         self._passes: list[dict[str, Any]] = []
         self._gradients = _Gradients()
-        self._sample = Sample()
+        self._sample = WeightSample()
         self._eval_batches: list[dict[str, Any]] = []
         self._pending: list[tuple[Callable[..., None], tuple]] = []
         self._start_line: dict[str, Any] = {}

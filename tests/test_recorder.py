@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 
 from shared.config import RunConfig
 from shared.data import load_data
-from shared.evidence import SAMPLED, Sample, common_factor, norms, on_host, review_digest, rng_digests, some_of
+from shared.evidence import SAMPLED, WeightSample, common_factor, norms, on_host, review_digest, rng_digests, some_of
 from shared.model import load_tokenizer
 from shared.record import RunRecord
 from shared.recorder import FlightRecorder
@@ -242,7 +242,7 @@ def test_a_norm_does_not_depend_on_where_in_memory_the_gradient_lies() -> None:
 
 
 def test_the_sample_follows_a_weight_that_moves_in_place_or_elsewhere() -> None:
-    sample, weight, bias = Sample(), torch.nn.Parameter(torch.zeros(3, 2000)), torch.nn.Parameter(torch.zeros(4))
+    sample, weight, bias = WeightSample(), torch.nn.Parameter(torch.zeros(3, 2000)), torch.nn.Parameter(torch.zeros(4))
     (first,) = sample.take([weight, bias])
     assert SAMPLED <= len(first) - len(bias) < 2 * SAMPLED and not first.any()
     with torch.no_grad():
