@@ -44,7 +44,7 @@ versions: $(INSTALLED) ## docs/versions.md: both loops under 20 stacks of releas
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.versions measure $(ARGS)
 
 situations-table: $(INSTALLED) ## docs/situations.md, tried anew: what people bring and what is said of it; a minute
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.situations
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.situations
 
 parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as ejected scripts; about 15 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep $(ARGS)

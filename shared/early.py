@@ -51,6 +51,8 @@ class Early:
 def wait_for_turn(loop: str) -> bool:
     """In a process that was started before its turn: import what `loop` needs, and wait until it may begin.
 
+    As whatever imports these libraries, it comes after `use_one_device` and `go_offline_if_unreachable`.
+
     Returns:
         Whether this is such a process; any other goes on at once.
 

@@ -76,8 +76,8 @@ def run_loop(
     use_one_device()
     share_the_cores()
     keep_freed_memory()
-    was_early = wait_for_turn(loop)
     go_offline_if_unreachable(config)
+    was_early = wait_for_turn(loop)
     if problem := config.problem_with(launched_world_size()):
         raise SameLoopError(problem)
     checkpoint = None

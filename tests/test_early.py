@@ -13,7 +13,11 @@ import psutil
 import pytest
 
 from shared.children import loop_argv, sameloop_argv
+from shared.config import RunConfig
 from shared.early import VARIABLE, Early, wait_for_turn
+from shared.errors import Interrupted
+from shared.page import package_page
+from shared.run import run_loop
 from shared.surroundings import child_environment
 
 # Says what it has imported by the time it may begin, and that it has begun.
@@ -71,6 +75,23 @@ def test_a_loop_does_not_begin_when_whoever_has_started_it_is_gone(tmp_path: Pat
 def test_any_other_process_goes_on_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shared.early.LIBRARIES", ("no such module",))
     assert not wait_for_turn("trainer")
+
+
+def test_it_is_known_whether_there_is_a_hub_before_the_libraries_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They read that when they are imported."""
+    calls: list[str] = []
+
+    def turn(loop: str) -> bool:
+        calls.append(loop)
+        raise Interrupted("", signal.SIGTERM)
+
+    monkeypatch.setattr("shared.run.go_offline_if_unreachable", lambda config: calls.append(config.preset))
+    monkeypatch.setattr("shared.run.wait_for_turn", turn)
+    with pytest.raises(Interrupted):
+        run_loop("manual", package_page("manual"), RunConfig.build("tiny"), tmp_path / "run")
+    assert calls == ["tiny", "manual"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
