@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,8 @@ def refused_write(error: BaseException) -> str | None:
         return os.strerror(errno.ENOSPC)
     if type(error).__name__ == "SafetensorError" and "I/O error" in text:
         return text.split("I/O error:")[-1].split("(os error")[0].strip(" .()")
+    if type(error).__name__ == "SafetensorError" and (code := re.search(r"IoError\(Os \{ code: (\d+)", text)):
+        return os.strerror(int(code[1]))  # as safetensors 0.4 says it
     if isinstance(error, RuntimeError) and ("inline_container" in text or "iostream error" in text):
         return "the disk is full or refuses the file's size"
     return None

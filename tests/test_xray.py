@@ -252,7 +252,7 @@ def test_the_command_prints_lines_stacks_and_the_verdict(capsys) -> None:
     # Markup in a line of code or in values stays text: `[...]` is no style of rich's.
     assert "DataLoader(train_dataset, sizes[0]," in flat
     assert "the same in the same order" in flat
-    assert "Trainer.floating_point_ops" in flat
+    assert "floating_point_ops" in flat  # a narrow column breaks the line after "Trainer."
 
 
 def test_json_holds_every_event_of_any_step_of_the_whole_run(capsys) -> None:
