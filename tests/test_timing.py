@@ -15,6 +15,7 @@ import psutil
 import pytest
 from rich.console import Console
 
+from benchmarks.cli import main
 from benchmarks.judge.table import print_comparison
 from benchmarks.judge.timing import (
     FEWEST_STEPS,
@@ -174,7 +175,7 @@ def test_two_loops_take_turns_on_the_same_batches_and_the_figures_are_printed(
     )
     monkeypatch.setattr(speed, "_run_in_lock_step", lambda *given: (found.append(run(*given)), found[0])[1])
     monkeypatch.chdir(tmp_path)
-    speed.print_speed(RunConfig.build("tiny", bf16=True), 20)
+    assert main(["speed", "--preset", "tiny", "--bf16", "--steps", "20"]) == 0
     ((records, starts, parts),) = found
     assert starts.keys() == records.keys() and all(seconds > 0 for seconds in starts.values())
     manual, trainer = records.values()

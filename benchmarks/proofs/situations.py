@@ -830,7 +830,7 @@ def everything() -> list[tuple[str, str, str, Outcome]]:
 if __name__ == "__main__":
     # It is read when `datasets` is imported.
     if os.environ.get("HF_HUB_OFFLINE") != "1":
-        sys.exit("set HF_HUB_OFFLINE=1, as `make situations-table` does: with a network, others are told other things")
+        sys.exit("set HF_HUB_OFFLINE=1, as `make situations-table` does: the table is of a machine without a network")
     started = time.perf_counter()
     found = everything()
     (DOCS / "situations.md").write_text(page(found, time.perf_counter() - started), encoding="utf-8")
