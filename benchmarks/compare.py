@@ -8,7 +8,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -18,7 +18,6 @@ from shared.checkpoints import LAST, in_order, problem_with
 from shared.children import loop_argv
 from shared.config import RunConfig, option, show
 from shared.data import load_slices
-from shared.early import Early
 from shared.embedded import REVIEW_SOURCES
 from shared.errors import Interrupted, SameLoopError
 from shared.files import digest_of_file, sha256, write_json
@@ -31,6 +30,7 @@ from shared.folder import (
     is_finished,
     output_folder,
 )
+from shared.forkserver import Forked, ForkServer, can_fork, import_all
 from shared.hub import go_offline_if_unreachable, needs_hub
 from shared.interrupt import SIGNALS, handling, signals_wait
 from shared.page import CODE_FILE, Page, kept_code, pages_of, what_changed
@@ -43,12 +43,14 @@ from shared.surroundings import child_environment
 
 # How long a process may take to end when another one of its run has failed.
 SECONDS_TO_END = 10
+# What comes after both loops needs these: the verdict, its charts, the report.
+AFTERWARDS = ("benchmarks.judge.verdict", "benchmarks.charts.charts", "benchmarks.lesson.report")
 
 
 def compare(
     config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_per_node: int = 1, reuse: bool = False
 ) -> dict[str, Any]:
-    """Run the two loops, each in fresh processes, one after the other, and compare what they left.
+    """Run the two loops, each in processes of its own, one after the other, and compare what they left.
 
     A comparison with the same dials that was cut off goes on where it was: a loop that is done is not run again, one
     that has a checkpoint resumes from it, unless its page has changed since. Leaves `manual/` and `trainer/` (a model,
@@ -88,14 +90,14 @@ def compare(
             if changed[loop] or not is_finished(folder):
                 resumable = not changed[loop] and any(problem_with(each) is None for each in in_order(folder))
                 options[loop] = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
-        with started_early(config, output_dir, options, nproc_per_node) as early:
+        with ready_to_fork(nproc_per_node if options else 0, AFTERWARDS) as server:
             for number, loop in enumerate(LOOPS, start=1):
                 announce(f"{number} of {len(LOOPS)}: the {loop} loop")
                 if changed[loop]:
                     announce(f"{changed[loop]}: starting it anew")
                 if loop in options:
                     folder = output_dir / loop
-                    run_in_fresh_process(loop, config, folder, nproc_per_node, *options[loop], early=early.get(loop))
+                    run_in_fresh_process(loop, config, folder, nproc_per_node, *options[loop], server=server)
                 else:
                     announce(f"it is done already, in {output_dir / loop}")
         announce("comparing every step, every evaluation and every weight")
@@ -232,18 +234,18 @@ def run_in_fresh_process(
     output_dir: Path,
     nproc_per_node: int = 1,
     *options: str,
-    early: Early | None = None,
+    server: ForkServer | None = None,
 ) -> None:
     """Run one loop, in one process or several, its output shown as it comes.
 
     Args:
-        early: the process to run it in, where that has been started already, as `started_early` does.
+        server: forks its process, where there is one.
 
     Raises:
         SameLoopError: it did not finish; its own message is on stderr already.
         Interrupted: it was asked to stop.
     """
-    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, early)
+    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, server)
     if returncode == SameLoopError.exit_status:
         raise SameLoopError  # without a text: the loop's process has told the user what is wrong
     if returncode in (128 + number for number in SIGNALS):
@@ -256,36 +258,27 @@ def run_in_fresh_process(
 
 
 @contextmanager
-def started_early(
-    config: RunConfig, output_dir: Path, options: Mapping[str, Sequence[str]], nproc_per_node: int
-) -> Iterator[Mapping[str, Early]]:
-    """Start both loops' processes at once, if both are to run: each imports its libraries, then waits for its turn.
+def ready_to_fork(nproc_per_node: int, afterwards: Iterable[str] = ()) -> Iterator[ForkServer | None]:
+    """A fork server for the loops, which has imported what they need; None where they cannot be forked.
 
-    So they import side by side and train one after the other, each alone. Those that have had no turn end with the
-    block. The second takes 320 MB while the first trains. Of loops in several processes none is started early.
+    Of a loop in several processes each is started anew: how many threads it has is set before torch is imported.
 
     Args:
-        config: the dials.
-        output_dir: where both runs go, each into a folder of its own.
-        options: of each loop that is to run, on its command line.
-        nproc_per_node: how many processes each loop has.
+        nproc_per_node: how many processes each loop has; 0 if none is to run.
+        afterwards: modules that this process needs later, and imports side by side with the server.
     """
-    early: dict[str, Early] = {}
-    if len(options) < len(LOOPS) or nproc_per_node > 1:
-        yield early
+    if nproc_per_node != 1 or not can_fork():
+        yield None
         return
+    announce("importing torch and transformers")
+    with signals_wait():
+        server = ForkServer()
     try:
-        announce("importing torch and transformers, for both loops at once")
-        for loop in LOOPS:
-            with signals_wait():
-                command = command_line(loop, config, output_dir / loop, *options[loop])
-                early[loop] = Early(command, child_environment())
-        for each in early.values():
-            each.wait_until_ready()
-        yield early
+        import_all(afterwards)
+        server.wait_until_ready()
+        yield server
     finally:
-        for each in early.values():
-            each.end()
+        server.end()
 
 
 def _has_detail(run_dir: Path) -> bool:
@@ -296,7 +289,7 @@ def _has_detail(run_dir: Path) -> bool:
         return False
 
 
-def launch(command: list[str], nproc_per_node: int, early: Early | None = None) -> int:
+def launch(command: list[str], nproc_per_node: int, server: ForkServer | None = None) -> int:
     """Run a command as `torchrun` would, but without its own log lines.
 
     The processes have a session of their own, so that a Ctrl-C in the terminal reaches them once, from here.
@@ -304,7 +297,7 @@ def launch(command: list[str], nproc_per_node: int, early: Early | None = None) 
     Args:
         command: the command.
         nproc_per_node: how many processes run it.
-        early: a process that has been started with it before, and waits for its turn.
+        server: where there is one, it starts the one process.
 
     Returns:
         0, or the first non-zero exit status; the other processes are then ended.
@@ -320,15 +313,14 @@ def launch(command: list[str], nproc_per_node: int, early: Early | None = None) 
             {**own, **world, **meeting_point, "RANK": str(rank), "LOCAL_RANK": str(rank)}
             for rank in range(nproc_per_node)
         ]
-    processes: list[subprocess.Popen] = []
+    processes: list[subprocess.Popen | Forked] = []
     with _passing_signals_on(processes) as asked:
-        if early is None:
-            for environment in environments:
-                with signals_wait():
+        for environment in environments:
+            with signals_wait():
+                if server is None:
                     processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
-        else:
-            processes.append(early.process)
-            early.begin()
+                else:
+                    processes.append(server.start(command))
         try:
             while any(process.poll() is None for process in processes):
                 time.sleep(0.05)
@@ -353,7 +345,7 @@ def launch(command: list[str], nproc_per_node: int, early: Early | None = None) 
 
 
 @contextmanager
-def _passing_signals_on(processes: list[subprocess.Popen]) -> Iterator[list[int]]:
+def _passing_signals_on(processes: list[subprocess.Popen | Forked]) -> Iterator[list[int]]:
     """Pass Ctrl-C and SIGTERM on to the processes; gives the list of those that came."""
     asked: list[int] = []
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
@@ -23,7 +24,6 @@ from shared.checkpoints import Checkpoint
 from shared.config import RunConfig
 from shared.data import prepare_slices
 from shared.determinism import check_device, use_one_device
-from shared.early import wait_for_turn
 from shared.errors import PageError, SameLoopError, TrainingStopped
 from shared.files import refused_write
 from shared.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
@@ -77,7 +77,6 @@ def run_loop(
     share_the_cores()
     keep_freed_memory()
     go_offline_if_unreachable(config)
-    was_early = wait_for_turn(loop)
     if problem := config.problem_with(launched_world_size()):
         raise SameLoopError(problem)
     checkpoint = None
@@ -87,7 +86,7 @@ def run_loop(
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
         announce(f"going on from {checkpoint.path}")
-    if not was_early:
+    if "torch" not in sys.modules:
         announce("importing torch and transformers")
     data = prepare_slices(config).described()
     if checkpoint is not None:

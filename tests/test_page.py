@@ -43,13 +43,13 @@ def use_pages(monkeypatch: pytest.MonkeyPatch, **pages: Page) -> None:
     today = {loop: package_page(loop) for loop in LOOPS} | pages
     monkeypatch.setattr(compare_module, "pages_of", lambda config: today)
 
-    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int = 1, *options: str, early: None) -> None:
+    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int = 1, *options: str, server: None) -> None:
         resume = "last" if "--resume-from-checkpoint" in options else None
         overwrite = "--overwrite-output-dir" in options
         run_in_process(loop, config, folder, page=today[loop], overwrite=overwrite, resume_from_checkpoint=resume)
 
     monkeypatch.setattr(compare_module, "run_in_fresh_process", in_process)
-    monkeypatch.setattr(compare_module, "started_early", lambda *arguments: nullcontext({}))
+    monkeypatch.setattr(compare_module, "ready_to_fork", lambda *arguments: nullcontext())
 
 
 def interrupted(loop: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -312,12 +312,12 @@ def test_diff_of_a_run_shows_its_pages(broken: Path, capsys) -> None:
 def test_locate_runs_what_ran(broken: Path, monkeypatch, capfd) -> None:
     """Today's pages are equal; those that ran are not."""
 
-    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int, *options: str, early: None) -> None:
+    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int, *options: str, server: None) -> None:
         command = compare_module.command_line(loop, config, folder, *options)
         assert main([loop, *command[command.index(f"sameloop {loop}") + 1 :]]) == 0
 
     monkeypatch.setattr("benchmarks.judge.locate.run_in_fresh_process", in_process)
-    monkeypatch.setattr("benchmarks.judge.locate.started_early", lambda *arguments: nullcontext({}))
+    monkeypatch.setattr("benchmarks.judge.locate.ready_to_fork", lambda *arguments: nullcontext())
     assert main(["locate", str(broken)]) == 1
     captured = capfd.readouterr()
     assert "step 2: the first tensor that differs is the gradient of" in captured.out

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.compare import LOOPS, read_comparison, run_in_fresh_process, started_early
+from benchmarks.compare import LOOPS, read_comparison, ready_to_fork, run_in_fresh_process
 from shared.page import kept_pages
 from shared.progress import announce
 from shared.record import RunRecord
@@ -59,16 +59,16 @@ def locate(output_dir: Path) -> Located | None:
     config = RunRecord.read(output_dir / "manual").config
     step = max(1, first["step"])
     processes = comparison["environment"]["world_size"]
-    options = {loop: ["--detail-step", str(step), "--code", str(output_dir / loop)] for loop in LOOPS}
     with (
         tempfile.TemporaryDirectory() as folder,
-        started_early(config, Path(folder), options, processes) as early,
+        ready_to_fork(processes) as server,
     ):
         details = []
         for loop in LOOPS:
             announce(f"the {loop} loop again, up to step {step}")
             run_dir = Path(folder) / loop
-            run_in_fresh_process(loop, config, run_dir, processes, *options[loop], early=early.get(loop))
+            options = ("--detail-step", str(step), "--code", str(output_dir / loop))
+            run_in_fresh_process(loop, config, run_dir, processes, *options, server=server)
             details.append(RunRecord.read_all(run_dir)[first["rank"]].detail)
     return next(differences(step, *details), Located(step, None, ""))
 

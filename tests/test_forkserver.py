@@ -1,0 +1,168 @@
+"""A fork server: what it starts is as fresh as any process, ends as one, and nobody is left behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from benchmarks.compare import ready_to_fork, run_in_fresh_process
+from shared.children import sameloop_argv
+from shared.config import RunConfig
+from shared.errors import Interrupted, SameLoopError
+from shared.folder import WEIGHTS_FILE
+from shared.forkserver import ForkServer, can_fork
+from shared.surroundings import child_environment
+
+pytestmark = pytest.mark.skipif(not can_fork(), reason="a process that has imported torch is not forked here")
+
+# What a command line finds: what is imported, its arguments, its session, and a child of its own.
+FINDS = """
+import os, subprocess, sys
+assert "colorsys" in sys.modules and sys.argv == ["-c", "one", "zwei, drei"], sys.argv
+assert os.getsid(0) == os.getpid() and __name__ == "__main__"
+assert subprocess.run(["true"]).returncode == 0
+sys.exit(3)
+"""
+WAITS = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.sleep(60)"
+
+
+@pytest.fixture
+def server() -> Iterator[ForkServer]:
+    server = ForkServer(("colorsys",))
+    server.wait_until_ready()
+    yield server
+    server.end()
+
+
+def command(code: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-c", code, *arguments]
+
+
+def wait_for(path: Path) -> None:
+    while not path.exists():
+        time.sleep(0.02)
+
+
+def test_a_command_line_runs_as_if_python_had_been_started(server: ForkServer) -> None:
+    for _ in range(2):
+        assert server.start(command(FINDS, "one", "zwei, drei")).wait(20) == 3
+
+
+def test_it_ends_as_any_process(server: ForkServer, tmp_path: Path) -> None:
+    process = server.start(command(WAITS, str(tmp_path / "begun")))
+    wait_for(tmp_path / "begun")
+    assert process.poll() is None
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.01)
+    process.terminate()
+    assert process.wait(20) == process.poll() == -signal.SIGTERM
+    process.kill()  # nobody's business any more
+    # A pipe that breaks in what was forked is that one's error, and not the end of a conversation.
+    assert server.start(command("raise BrokenPipeError")).wait(20) == 1
+    assert server.start(command("pass")).wait(20) == 0
+
+
+def test_what_its_server_leaves_behind_is_ended(server: ForkServer, tmp_path: Path) -> None:
+    process = server.start(command(WAITS, str(tmp_path / "begun")))
+    wait_for(tmp_path / "begun")
+    server._process.kill()
+    assert process.wait(20) == -signal.SIGKILL
+    with pytest.raises(ProcessLookupError):
+        while True:
+            os.kill(process.pid, 0)
+            # A grandchild that has ended is there until whoever has adopted it asks.
+            if psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE:
+                raise ProcessLookupError
+    with pytest.raises(SameLoopError, match=r"the process that starts the loops has ended \(exit status -9\)"):
+        server.start(command("pass"))
+
+
+def test_a_library_that_is_broken_is_left_to_who_needs_it(capfd: pytest.CaptureFixture[str]) -> None:
+    server = ForkServer(("no such module", "colorsys"))
+    try:
+        server.wait_until_ready()
+        assert server.start(command("pass")).wait(20) == 0
+    finally:
+        server.end()
+    assert capfd.readouterr().err == ""
+
+
+def test_a_loop_in_a_fork_is_the_loop(tmp_path: Path, tiny_runs: dict[str, Path]) -> None:
+    config = RunConfig.build("tiny", num_train_epochs=2)
+    with ready_to_fork(1, ["colorsys"]) as server:
+        assert server is not None and "colorsys" in sys.modules
+        for loop, run in tiny_runs.items():
+            run_in_fresh_process(loop, config, tmp_path / loop, server=server)
+            assert (tmp_path / loop / WEIGHTS_FILE).read_bytes() == (run / WEIGHTS_FILE).read_bytes()
+
+
+def test_several_processes_of_a_loop_are_started_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    for nproc_per_node in (0, 2):
+        with ready_to_fork(nproc_per_node) as server:
+            assert server is None
+    monkeypatch.setattr("benchmarks.compare.can_fork", lambda: False)
+    with ready_to_fork(1) as server:
+        assert server is None
+
+
+def test_nothing_is_forked_where_a_gpu_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("shared.forkserver.DRIVERS", (str(tmp_path),))
+    assert not can_fork()
+
+
+def test_it_is_known_whether_there_is_a_hub_before_the_libraries_are_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They read that when they are imported."""
+    from benchmarks import compare as module
+
+    calls: list[str] = []
+    monkeypatch.setattr(module, "go_offline_if_unreachable", lambda config: calls.append(config.preset))
+
+    def started(*arguments: object) -> None:
+        calls.append("started")
+        raise Interrupted("", signal.SIGTERM)
+
+    monkeypatch.setattr(module, "ForkServer", started)
+    with pytest.raises(Interrupted):
+        module.compare(RunConfig.build("tiny"), tmp_path / "run")
+    assert calls == ["tiny", "started"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_comparison_that_is_stopped_leaves_no_process(number: int, tmp_path: Path) -> None:
+    """While the first loop trains for long; 10 seconds each."""
+    run = tmp_path / "run"
+    options = ("--preset", "tiny", "--num-train-epochs", "10000", "--output-dir", str(run))
+    process = subprocess.Popen(
+        sameloop_argv("compare", *options), env=child_environment(), stderr=subprocess.PIPE, text=True
+    )
+    started: list[psutil.Process] = []
+    try:
+        while process.poll() is None and not (run / "manual/record.jsonl").exists():
+            time.sleep(0.1)
+        started = psutil.Process(process.pid).children(recursive=True)
+        assert len(started) == 2
+        process.send_signal(number)
+        if number == signal.SIGKILL:
+            # The loop goes on, as it always has; the server ends when nobody can ask it for anything any more.
+            assert psutil.wait_procs(started, 1)[0] == []
+            started[1].kill()
+        said = process.communicate(timeout=60)[1]
+        assert psutil.wait_procs(started, 60)[1] == []
+    finally:
+        for each in started:
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+    assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
+    assert ("the same command goes on from there" in said) == (number == signal.SIGINT)
+    assert not (run / "trainer").exists()
