@@ -8,12 +8,13 @@ import math
 import operator
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import libcst as cst
 import libcst.matchers as m
 
-from benchmarks.pages.names import names_of_loops
+from benchmarks.pages.names import names_of_loops, parts_of
 
 if TYPE_CHECKING:
     from benchmarks.pages.fold import Fold
@@ -73,8 +74,9 @@ class FoldError(ValueError):
     """A page says something that the fold does not know how to read."""
 
 
+@lru_cache(maxsize=10_000)
 def code_of(node: cst.CSTNode) -> str:
-    """A node as text."""
+    """A node as text. A node never changes, and is asked for often."""
     return _CODE.code_for_node(node).strip()
 
 
@@ -121,14 +123,16 @@ def in_place_of(old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExp
     return in_parentheses(new) if old.lpar else new
 
 
+@lru_cache(maxsize=10_000)
 def is_pure(node: cst.CSTNode) -> bool:
     """Whether computing it does nothing else."""
-    for call in m.findall(node, m.Call()):
-        name = code_of(call.func)
-        method = call.func.attr.value if isinstance(call.func, cst.Attribute) else ""
-        if name not in PURE_CALLS and method not in PURE_METHODS:
+    if isinstance(node, (cst.Yield, cst.Await, cst.NamedExpr)):
+        return False
+    if isinstance(node, cst.Call):
+        method = node.func.attr.value if isinstance(node.func, cst.Attribute) else ""
+        if code_of(node.func) not in PURE_CALLS and method not in PURE_METHODS:
             return False
-    return not m.findall(node, m.Yield() | m.Await() | m.NamedExpr())
+    return all(map(is_pure, parts_of(node)))
 
 
 class Simplify(cst.CSTTransformer):
@@ -143,6 +147,12 @@ class Simplify(cst.CSTTransformer):
         super().__init__()
         self.fold, self.known = fold, dict(known)
         self.hidden: Counter[str] = Counter()
+        self.has_changed = False
+
+    def on_leave(self, old: cst.CSTNode, new: cst.CSTNode) -> Any:
+        left = super().on_leave(old, new)
+        self.has_changed |= left is not new
+        return left
 
     # Names that are no variables of ours are not looked at.
     def visit_Attribute_attr(self, node: cst.Attribute) -> None:
@@ -276,7 +286,7 @@ class Simplify(cst.CSTTransformer):
             parts.append(part)
         if all(isinstance(part, cst.FormattedStringText) for part in parts):
             return literal("".join(part.value for part in parts))
-        return new.with_changes(parts=parts)
+        return new if parts == list(new.parts) else new.with_changes(parts=parts)
 
     def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
         name = code_of(new.func)

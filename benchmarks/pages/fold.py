@@ -38,7 +38,7 @@ from benchmarks.pages.expressions import (
     is_pure,
     value_of,
 )
-from benchmarks.pages.names import names_in, parsed, targets_of
+from benchmarks.pages.names import holds, names_in, parsed, targets_of
 from benchmarks.pages.statements import (
     WIDTH,
     AsLocals,
@@ -273,7 +273,7 @@ class Fold:
         returned = None
         if body and is_return(body[-1]):
             body, returned = body[:-1], body[-1].body[0].value
-        if any(m.findall(each, m.Return()) for each in body):
+        if any(holds(each, cst.Return) for each in body):
             return None
         lines = sum(len(code_of(each).splitlines()) for each in body)
         is_long = lines > MOST_LINES and self._library[name].module not in self._instead
@@ -429,9 +429,12 @@ class Fold:
 
     def simplified(self, node: cst.BaseExpression, known: Mapping[str, cst.BaseExpression]) -> cst.BaseExpression:
         """An expression with values in it, computed; the very same one if there is nothing to compute."""
-        while not (new := node.visit(Simplify(self, known))).deep_equals(node):
+        while True:
+            simplify = Simplify(self, known)
+            new = node.visit(simplify)
+            if not simplify.has_changed or new.deep_equals(node):
+                return node
             node = new
-        return node
 
     @staticmethod
     def _learn(statement: cst.BaseStatement, known: dict[str, cst.BaseExpression]) -> None:
@@ -451,7 +454,7 @@ class Fold:
         both = m.Assign([m.AssignTarget(m.Tuple())], m.Tuple())
         if m.matches(statement, m.SimpleStatementLine([both])):
             ones, others = statement.body[0].targets[0].target.elements, statement.body[0].value.elements
-            is_plain = len(ones) == len(others) and not m.findall(statement, m.StarredElement())
+            is_plain = len(ones) == len(others) and not holds(statement, cst.StarredElement)
             for one, other in zip(ones, others, strict=True) if is_plain else ():
                 if isinstance(one.value, cst.Name) and value_of(other.value) is not NOTHING:
                     known[one.value.value] = other.value
@@ -554,7 +557,7 @@ class Fold:
                 for attribute in values
                 if attribute in finder.attributes and not finder.is_set_first[attribute]
             ]
-            computed = [pair for pair in first if m.findall(pair[1], m.Call())]
+            computed = [pair for pair in first if holds(pair[1], cst.Call)]
             plain = [pair for pair in first if pair not in computed]
             made = [line_of(assignment([pair])) for pair in computed] + [line_of(assignment(plain))] * bool(plain)
             if made:

@@ -3,109 +3,155 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
+from functools import cache, lru_cache
+from typing import Any, ClassVar
 
 import libcst as cst
-import libcst.matchers as m
 
 
-class Names(cst.CSTVisitor):
-    """Counts the names that are read, and those that are written, lambdas' and comprehensions' own left out."""
+# What only says how the code is laid out.
+LAYOUT = ("comma", "equal", "footer", "header", "indent", "leading_lines", "lines_after_decorators", "semicolon")
+LAYOUT += ("lbrace", "lbracket", "lpar", "rbrace", "rbracket", "rpar", "trailing_whitespace")
+
+
+class Names:
+    """Counts the names that are read, and those that are written, lambdas' and comprehensions' own left out.
+
+    Attributes:
+        read, written: how often each name is.
+        dials: the attributes of `config` that are read.
+        has_lambda: whether there is a lambda.
+    """
 
     def __init__(self) -> None:
-        super().__init__()
         self.read: Counter[str] = Counter()
         self.written: Counter[str] = Counter()
-        self.own: list[set[str]] = []
+        self.dials: set[str] = set()
+        self.has_lambda = False
+        self._own: list[set[str]] = []
 
-    def visit_Attribute(self, node: cst.Attribute) -> bool:
-        node.value.visit(self)
-        return False
+    def look(self, node: cst.CSTNode) -> None:
+        """Count what is in a node."""
+        special = self.SPECIAL.get(type(node))
+        if special is not None:
+            special(self, node)
+            return
+        for each in parts_of(node):
+            self.look(each)
 
-    def visit_Arg(self, node: cst.Arg) -> bool:
-        node.value.visit(self)
-        return False
+    def _attribute(self, node: cst.Attribute) -> None:
+        if isinstance(node.value, cst.Name) and node.value.value == "config":
+            self.dials.add(node.attr.value)
+        self.look(node.value)
 
-    def visit_Lambda(self, node: cst.Lambda) -> bool:
-        self.own.append({each.name.value for each in node.params.params})
-        node.body.visit(self)
-        self.own.pop()
-        return False
+    def _arg(self, node: cst.Arg) -> None:
+        self.look(node.value)
 
-    def _visit_comprehension(self, node: Any) -> bool:
-        self.own.append(set(names_of_loops(node)))
-        for part in ("elt", "key", "value"):
-            if hasattr(node, part):
-                getattr(node, part).visit(self)
+    def _lambda(self, node: cst.Lambda) -> None:
+        self.has_lambda = True
+        self._inside({each.name.value for each in node.params.params}, node.body)
+
+    def _inside(self, own: set[str], *nodes: cst.CSTNode) -> None:
+        self._own.append(own)
+        for node in nodes:
+            self.look(node)
+        self._own.pop()
+
+    def _comprehension(self, node: Any) -> None:
+        looked_at = [getattr(node, part) for part in ("elt", "key", "value") if hasattr(node, part)]
         each = node.for_in
         while each is not None:
-            each.iter.visit(self)
-            for test in each.ifs:
-                test.test.visit(self)
+            looked_at += [each.iter, *(test.test for test in each.ifs)]
             each = each.inner_for_in
-        self.own.pop()
-        return False
+        self._inside(set(names_of_loops(node)), *looked_at)
 
-    visit_GeneratorExp = visit_ListComp = visit_SetComp = visit_DictComp = _visit_comprehension  # noqa: N815
-
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+    def _function(self, node: cst.FunctionDef) -> None:
         for decorator in node.decorators:
-            decorator.visit(self)
+            self.look(decorator)
         for param in node.params.params:
-            if param.annotation:
-                param.annotation.visit(self)
-            if param.default:
-                param.default.visit(self)
+            for each in (param.annotation, param.default):
+                if each:
+                    self.look(each)
         if node.returns:
-            node.returns.visit(self)
-        self.own.append({param.name.value for param in node.params.params})
-        node.body.visit(self)
-        self.own.pop()
-        return False
+            self.look(node.returns)
+        self._inside({param.name.value for param in node.params.params}, node.body)
 
-    def visit_AssignTarget(self, node: cst.AssignTarget) -> bool:
+    def _assign_target(self, node: cst.AssignTarget) -> None:
         self._write(node.target)
-        return False
 
-    def visit_AnnAssign(self, node: cst.AnnAssign) -> bool:
+    def _annotated(self, node: cst.AnnAssign) -> None:
         self._write(node.target)
-        node.annotation.visit(self)
+        self.look(node.annotation)
         if node.value:
-            node.value.visit(self)
-        return False
+            self.look(node.value)
 
-    def visit_AugAssign(self, node: cst.AugAssign) -> bool:
+    def _augmented(self, node: cst.AugAssign) -> None:
         self._write(node.target)
-        node.value.visit(self)
-        return False
+        self.look(node.value)
 
-    def visit_For(self, node: cst.For) -> bool:
+    def _for(self, node: cst.For) -> None:
         self._write(node.target)
-        node.iter.visit(self)
-        node.body.visit(self)
-        return False
+        self.look(node.iter)
+        self.look(node.body)
 
-    def visit_WithItem(self, node: cst.WithItem) -> bool:
-        node.item.visit(self)
+    def _with_item(self, node: cst.WithItem) -> None:
+        self.look(node.item)
         if node.asname:
             self._write(node.asname.name)
-        return False
 
     def _write(self, target: cst.BaseExpression) -> None:
         names = targets_of(target)
         self.written.update(names)
-        if m.matches(target, m.Subscript(m.Name())):
+        if isinstance(target, cst.Subscript) and isinstance(target.value, cst.Name):
             self.written[target.value.value] += 1
             for element in target.slice:
-                element.visit(self)
+                self.look(element)
         elif not names:  # an attribute of something
-            target.visit(self)
+            self.look(target)
 
-    def visit_Name(self, node: cst.Name) -> None:
-        if not any(node.value in names for names in self.own):
+    def _name(self, node: cst.Name) -> None:
+        if not any(node.value in names for names in self._own):
             self.read[node.value] += 1
+
+    SPECIAL: ClassVar[dict[type, Callable[[Names, Any], None]]] = {
+        cst.AnnAssign: _annotated,
+        cst.Arg: _arg,
+        cst.AssignTarget: _assign_target,
+        cst.Attribute: _attribute,
+        cst.AugAssign: _augmented,
+        cst.DictComp: _comprehension,
+        cst.For: _for,
+        cst.FunctionDef: _function,
+        cst.GeneratorExp: _comprehension,
+        cst.Lambda: _lambda,
+        cst.ListComp: _comprehension,
+        cst.Name: _name,
+        cst.SetComp: _comprehension,
+        cst.WithItem: _with_item,
+    }
+
+
+def parts_of(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """What a node consists of, without its layout; libcst's own `children` copies the node to find them."""
+    for name in _fields_of(type(node)):
+        value = getattr(node, name)
+        if isinstance(value, cst.CSTNode):
+            yield value
+        elif isinstance(value, (list, tuple)):
+            yield from value
+
+
+@cache
+def _fields_of(kind: type[cst.CSTNode]) -> list[str]:
+    names = [field.name for field in fields(kind)]
+    return [name for name in names if name not in LAYOUT and not name.startswith("whitespace")]
+
+
+def holds(node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> bool:
+    """Whether a node, or anything in it, is of one of these kinds."""
+    return isinstance(node, kinds) or any(holds(each, *kinds) for each in parts_of(node))
 
 
 def names_in(nodes: cst.CSTNode | Iterable[cst.CSTNode]) -> Names:
@@ -117,6 +163,8 @@ def names_in(nodes: cst.CSTNode | Iterable[cst.CSTNode]) -> Names:
         one = _names_in(node)
         found.read.update(one.read)
         found.written.update(one.written)
+        found.dials |= one.dials
+        found.has_lambda |= one.has_lambda
     return found
 
 
@@ -124,7 +172,7 @@ def names_in(nodes: cst.CSTNode | Iterable[cst.CSTNode]) -> Names:
 def _names_in(node: cst.CSTNode) -> Names:
     """A node never changes, and is asked for often."""
     found = Names()
-    node.visit(found)
+    found.look(node)
     return found
 
 

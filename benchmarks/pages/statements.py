@@ -9,7 +9,7 @@ import libcst as cst
 import libcst.matchers as m
 
 from benchmarks.pages.expressions import NOTHING, code_of, in_parentheses, is_pure, value_of
-from benchmarks.pages.names import Names, names_in
+from benchmarks.pages.names import Names, holds, names_in
 
 WIDTH = 88
 
@@ -98,7 +98,7 @@ def after_loops(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStateme
                 target=m.Tuple([m.Element(m.Name()), m.Element(m.Name())]),
                 iter=m.Call(m.Name("enumerate"), [m.Arg(m.Name()), m.Arg(m.Integer("1"))]),
             ),
-        ) and not m.findall(statement, m.Break()):
+        ) and not holds(statement, cst.Break):
             statement, after = _split_loop(statement)
         done += [statement, *after]
     return done
