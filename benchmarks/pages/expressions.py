@@ -175,7 +175,7 @@ class Simplify(cst.CSTTransformer):
             and isinstance(old.value, cst.Name)
             and isinstance(held := self.known.get(old.value.value), cst.Dict)
         ):
-            return new.with_changes(value=held.deep_clone())
+            return new.with_changes(value=held)
         return new
 
     def visit_Arg_value(self, node: cst.Arg) -> None:
@@ -216,10 +216,10 @@ class Simplify(cst.CSTTransformer):
             return literal(fact)
         if held is None or self.hidden[old.value] > 0 or isinstance(held, cst.Dict):
             return new
-        return held.deep_clone()
+        return held
 
     def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
-        if m.matches(new, m.Attribute(m.Name("config"), m.Name())):
+        if isinstance(new.value, cst.Name) and new.value.value == "config":
             name = new.attr.value
             if name not in self.fold.dials:
                 raise FoldError(f"the page reads config.{name}, which is no dial")

@@ -49,11 +49,13 @@ from benchmarks.pages.statements import (
     ends_block,
     field_values,
     is_alias,
+    is_line_of,
     is_overwritten,
     is_return,
     joined_line,
     line_of,
     mentions,
+    name_given,
     name_of,
     pass_line,
     taking_over,
@@ -157,6 +159,8 @@ class Fold:
         # What names stand for in every function of the page.
         self.known: dict[str, cst.BaseExpression] = {}
         self._defaults: dict[str, dict[str, Any]] = {}
+        # What the neighbours do in this pass over a function, by their call.
+        self._done_by: dict[tuple[str, ...], list[cst.BaseStatement] | None] = {}
 
     def _spare_remedies(self, config: RunConfig) -> None:
         """What a single process needs on Trainer's page only under some dials, though no `if` there says so."""
@@ -175,8 +179,8 @@ class Fold:
                     self._imports.setdefault(imported, origin)
             if not is_page and isinstance(statement, (cst.FunctionDef, cst.ClassDef)):
                 self._library[statement.name.value] = Definition(statement, name)
-            elif not is_page and m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
-                self._library[statement.body[0].targets[0].target.value] = Definition(statement, name)
+            elif not is_page and (given := name_given(statement)):
+                self._library[given[0]] = Definition(statement, name)
             caller = statement.name.value if isinstance(statement, (cst.FunctionDef, cst.ClassDef)) else ""
             self._calls_of[caller] = _calls_in(statement)
 
@@ -237,6 +241,12 @@ class Fold:
 
     def _called(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
         """What a neighbour does when it is called like this; None if that cannot be written in the call's place."""
+        way = (name, code_of(call), *self._underway)
+        if way not in self._done_by:
+            self._done_by[way] = self._folded_call(name, call)
+        return self._done_by[way]
+
+    def _folded_call(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
         found = self._library.get(name)
         if found is None or not isinstance(found.node, cst.FunctionDef) or name in self._underway:
             return None
@@ -439,9 +449,11 @@ class Fold:
     @staticmethod
     def _learn(statement: cst.BaseStatement, known: dict[str, cst.BaseExpression]) -> None:
         """What names stand for after a statement."""
-        item = m.AssignTarget(m.Subscript(m.Name(), [m.SubscriptElement(m.Index())]))
-        if m.matches(statement, m.SimpleStatementLine([m.Assign([item])])):
-            target, value = statement.body[0].targets[0].target, statement.body[0].value
+        is_assignment = is_line_of(statement, cst.Assign) and len(statement.body[0].targets) == 1
+        target, value = (
+            (statement.body[0].targets[0].target, statement.body[0].value) if is_assignment else (None, None)
+        )
+        if m.matches(target, m.Subscript(m.Name(), [m.SubscriptElement(m.Index())])):
             held = known.pop(target.value.value, None)
             if isinstance(held, cst.Dict):
                 key = target.slice[0].slice.value
@@ -451,15 +463,13 @@ class Fold:
         changed = set(names_in(statement).written)
         for name in [name for name, value in known.items() if mentions(name, value, changed)]:
             del known[name]
-        both = m.Assign([m.AssignTarget(m.Tuple())], m.Tuple())
-        if m.matches(statement, m.SimpleStatementLine([both])):
-            ones, others = statement.body[0].targets[0].target.elements, statement.body[0].value.elements
+        if isinstance(target, cst.Tuple) and isinstance(value, cst.Tuple):
+            ones, others = target.elements, value.elements
             is_plain = len(ones) == len(others) and not holds(statement, cst.StarredElement)
             for one, other in zip(ones, others, strict=True) if is_plain else ():
                 if isinstance(one.value, cst.Name) and value_of(other.value) is not NOTHING:
                     known[one.value.value] = other.value
-        elif m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
-            target, value = statement.body[0].targets[0].target, statement.body[0].value
+        elif isinstance(target, cst.Name):
             is_value = value_of(value) is not NOTHING
             is_next = m.matches(value, m.BinaryOperation(m.Name(), m.Add(), m.Integer()))
             if is_value or is_next or (is_alias(value) and value.value != target.value) or isinstance(value, cst.Dict):
@@ -492,7 +502,7 @@ class Fold:
             (inner,) = statement.body
             if isinstance(inner, cst.AugAssign) or (isinstance(inner, cst.Assign) and len(inner.targets) == 1):
                 target = inner.targets[0].target if isinstance(inner, cst.Assign) else inner.target
-                base = target.value if m.matches(target, m.Subscript(m.Name())) else target
+                base = target.value if isinstance(target, cst.Subscript) else target
                 names = targets_of(base)
                 if names and (not set(names) & read or is_overwritten(base, later)):
                     if is_pure(inner.value):
@@ -537,11 +547,10 @@ class Fold:
     def with_locals(self, statements: list[cst.BaseStatement]) -> list[cst.BaseStatement]:
         """An object that only holds values, and of which nothing but these values is used, as plain names."""
         for number, statement in enumerate(statements):
-            if not m.matches(
-                statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())], m.Call(m.Name()))])
-            ):
+            given = name_given(statement)
+            if given is None or not m.matches(given[1], m.Call(m.Name())):
                 continue
-            name, call = statement.body[0].targets[0].target.value, statement.body[0].value
+            name, call = given
             found = self._library.get(call.func.value)
             if found is None or not isinstance(found.node, cst.ClassDef):
                 continue
@@ -578,6 +587,7 @@ class Fold:
         while True:
             before, used = "".join(map(code_of, body)), names_in(body)
             self._read_names, self._written_names = used.read, used.written
+            self._done_by.clear()
             body = self.body(body, known)
             body = self.without_dead(self.with_locals(body))
             body = self.with_short(after_loops(body))
@@ -639,7 +649,7 @@ def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
     if not isinstance(node, (cst.FunctionDef, cst.ClassDef)):
         return node
     first = node.body.body[0]
-    if not m.matches(first, m.SimpleStatementLine([m.Expr(m.SimpleString())])):
+    if not is_line_of(first, cst.Expr) or not isinstance(first.body[0].value, cst.SimpleString):
         return node
     text = ast.literal_eval(first.body[0].value.value).partition("\n\n")[0].strip()
     text = "\n    ".join(textwrap.wrap(text, WIDTH - 10))

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 import libcst as cst
 
-
 # What only says how the code is laid out.
 LAYOUT = ("comma", "equal", "footer", "header", "indent", "leading_lines", "lines_after_decorators", "semicolon")
 LAYOUT += ("lbrace", "lbracket", "lpar", "rbrace", "rbracket", "rpar", "trailing_whitespace")

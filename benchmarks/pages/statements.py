@@ -31,7 +31,7 @@ class Held(cst.CSTVisitor):
             self.is_set_first.setdefault(node.target.attr.value, True)
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
-        if m.matches(node.value, m.Name(self.name)):
+        if isinstance(node.value, cst.Name) and node.value.value == self.name:
             self.attributes.add(node.attr.value)
             self.is_set_first.setdefault(node.attr.value, False)
         else:
@@ -48,7 +48,7 @@ class AsLocals(cst.CSTTransformer):
         self.name = name
 
     def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
-        return new.attr if m.matches(new.value, m.Name(self.name)) else new
+        return new.attr if isinstance(new.value, cst.Name) and new.value.value == self.name else new
 
 
 class _Replace(cst.CSTTransformer):
@@ -61,7 +61,7 @@ class _Replace(cst.CSTTransformer):
     def on_leave(self, old: cst.CSTNode, new: cst.CSTNode) -> Any:
         new = super().on_leave(old, new)
         if isinstance(new, cst.BaseExpression) and code_of(new) == self.text:
-            return self.new.deep_clone()
+            return self.new
         return new
 
 
@@ -109,12 +109,7 @@ def _split_loop(loop: cst.For) -> tuple[cst.For, list[cst.BaseStatement]]:
     loader = loop.iter.args[0].value
     is_last = f"{number.value} == len({loader.value})"
     body, after = list(loop.body.body), []
-    ends = {
-        each.body[0].targets[0].target.value
-        for each in body
-        if m.matches(each, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])]))
-        and code_of(each.body[0].value) == is_last
-    }
+    ends = {given[0] for given in map(name_given, body) if given and code_of(given[1]) == is_last}
     while (
         body
         and isinstance(body[-1], cst.If)
@@ -129,12 +124,12 @@ def _split_loop(loop: cst.For) -> tuple[cst.For, list[cst.BaseStatement]]:
     moved: list[cst.BaseStatement] = []
     read_inside = names_in(body).read
     for each in list(body):
-        if m.matches(each, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
-            name = each.body[0].targets[0].target.value
+        if given := name_given(each):
+            name, value = given
             if (
                 not read_inside[name]
                 and names_in(after).read[name]
-                and is_pure(each.body[0].value)
+                and is_pure(value)
                 and (number.value in names_in(each).read)
             ):
                 body.remove(each)
@@ -149,11 +144,10 @@ def _split_loop(loop: cst.For) -> tuple[cst.For, list[cst.BaseStatement]]:
 
 def joined_line(one: cst.BaseStatement, two: cst.BaseStatement, used: Names) -> cst.BaseStatement | None:
     """Two lines as one, where the second only goes on with what the first has named."""
-    if not m.matches(one, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name())])])):
+    given = name_given(one)
+    if given is None or not isinstance(two, cst.SimpleStatementLine) or two.leading_lines:
         return None
-    if not isinstance(two, cst.SimpleStatementLine) or two.leading_lines:
-        return None
-    name, value = one.body[0].targets[0].target.value, one.body[0].value
+    name, value = given
     goes_on = m.Assign([m.AssignTarget(m.Name(name))], m.Call(m.Attribute(m.Name(name))))
     if m.matches(two.body[0], goes_on) and names_in(two).read[name] == 1:
         new = two.visit(_Replace(name, in_parentheses(value)))
@@ -197,7 +191,7 @@ def is_overwritten(target: cst.BaseExpression, later: Sequence[cst.BaseStatement
         if used.read[target.value]:
             return False
         if used.written[target.value]:
-            return m.matches(statement, m.SimpleStatementLine([m.Assign([m.AssignTarget(m.Name(target.value))])]))
+            return (given := name_given(statement)) is not None and given[0] == target.value
     return False
 
 
@@ -230,7 +224,7 @@ class _DropParameter(cst.CSTTransformer):
         return new.with_changes(params=new.params.with_changes(params=_without_last_comma(params)))
 
     def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.Call:
-        if not m.matches(new.func, m.Name(self.function)):
+        if not isinstance(new.func, cst.Name) or new.func.value != self.function:
             return new
         args = [
             arg
@@ -263,12 +257,25 @@ def is_alias(value: cst.BaseExpression) -> bool:
     return isinstance(value, cst.Name) and value_of(value) is NOTHING
 
 
+def is_line_of(statement: cst.BaseStatement, *kinds: type[cst.BaseSmallStatement]) -> bool:
+    """Whether a statement is a line of one of these kinds."""
+    return isinstance(statement, cst.SimpleStatementLine) and isinstance(statement.body[0], kinds)
+
+
+def name_given(statement: cst.BaseStatement) -> tuple[str, cst.BaseExpression] | None:
+    """The name and the value, if a statement gives one name a value."""
+    if not is_line_of(statement, cst.Assign) or len(statement.body[0].targets) > 1:
+        return None
+    target = statement.body[0].targets[0].target
+    return (target.value, statement.body[0].value) if isinstance(target, cst.Name) else None
+
+
 def is_return(statement: cst.BaseStatement) -> bool:
-    return m.matches(statement, m.SimpleStatementLine([m.Return()]))
+    return is_line_of(statement, cst.Return)
 
 
 def ends_block(statement: cst.BaseStatement) -> bool:
-    return m.matches(statement, m.SimpleStatementLine([m.Return() | m.Continue() | m.Break() | m.Raise()]))
+    return is_line_of(statement, cst.Return, cst.Continue, cst.Break, cst.Raise)
 
 
 def line_of(statement: cst.BaseSmallStatement) -> cst.SimpleStatementLine:
@@ -286,7 +293,7 @@ def name_of(node: cst.BaseStatement) -> str:
 
 
 def without_docstring(body: Sequence[cst.BaseStatement]) -> Sequence[cst.BaseStatement]:
-    has_one = m.matches(body[0], m.SimpleStatementLine([m.Expr(m.SimpleString())]))
+    has_one = is_line_of(body[0], cst.Expr) and isinstance(body[0].body[0].value, cst.SimpleString)
     return body[1:] if has_one else body
 
 
