@@ -38,7 +38,7 @@ from benchmarks.pages.expressions import (
     is_pure,
     value_of,
 )
-from benchmarks.pages.names import holds, names_in, parsed, targets_of
+from benchmarks.pages.names import holds, names_in, parsed, targets_of, walk
 from benchmarks.pages.statements import (
     WIDTH,
     AsLocals,
@@ -660,15 +660,16 @@ def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
 @lru_cache(maxsize=1000)
 def _calls_in(statement: cst.BaseStatement) -> Counter[str]:
     """How often a statement calls what by a plain name. As `_imported_by`, asked for in every fold of a page."""
-    return Counter(call.func.value for call in m.findall(statement, m.Call(m.Name())))
+    calls = (node for node in walk(statement) if isinstance(node, cst.Call))
+    return Counter(call.func.value for call in calls if isinstance(call.func, cst.Name))
 
 
 @lru_cache(maxsize=1000)
 def _imported_by(statement: cst.BaseStatement) -> list[tuple[str, tuple[str, str | None]]]:
     """What an import statement binds, and from where: module, and name in it or None for the module itself."""
     found = []
-    for node in m.findall(statement, m.Import() | m.ImportFrom()):
-        for alias in node.names:
+    for node in walk(statement):
+        for alias in node.names if isinstance(node, (cst.Import, cst.ImportFrom)) else ():
             name = code_of(alias.name)
             bound = code_of(alias.asname.name) if alias.asname else name.partition(".")[0]
             if isinstance(node, cst.ImportFrom):

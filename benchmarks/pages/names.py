@@ -148,9 +148,16 @@ def _fields_of(kind: type[cst.CSTNode]) -> list[str]:
     return [name for name in names if name not in LAYOUT and not name.startswith("whitespace")]
 
 
+def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
+    """A node and all that it consists of, without its layout."""
+    yield node
+    for each in parts_of(node):
+        yield from walk(each)
+
+
 def holds(node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> bool:
     """Whether a node, or anything in it, is of one of these kinds."""
-    return isinstance(node, kinds) or any(holds(each, *kinds) for each in parts_of(node))
+    return any(isinstance(each, kinds) for each in walk(node))
 
 
 def names_in(nodes: cst.CSTNode | Iterable[cst.CSTNode]) -> Names:

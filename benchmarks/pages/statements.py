@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import libcst as cst
 import libcst.matchers as m
 
 from benchmarks.pages.expressions import NOTHING, code_of, in_parentheses, is_pure, value_of
-from benchmarks.pages.names import Names, holds, names_in
+from benchmarks.pages.names import Names, holds, names_in, walk
 
 WIDTH = 88
 
@@ -52,17 +51,14 @@ class AsLocals(cst.CSTTransformer):
 
 
 class _Replace(cst.CSTTransformer):
-    """Puts an expression in the place of a name, or of any expression with a certain text."""
+    """Puts an expression in the place of a name."""
 
-    def __init__(self, text: str, new: cst.BaseExpression) -> None:
+    def __init__(self, name: str, new: cst.BaseExpression) -> None:
         super().__init__()
-        self.text, self.new = text, new
+        self.name, self.new = name, new
 
-    def on_leave(self, old: cst.CSTNode, new: cst.CSTNode) -> Any:
-        new = super().on_leave(old, new)
-        if isinstance(new, cst.BaseExpression) and code_of(new) == self.text:
-            return self.new
-        return new
+    def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
+        return self.new if new.value == self.name else new
 
 
 def field_values(node: cst.ClassDef, call: cst.Call) -> dict[str, cst.BaseExpression]:
@@ -173,12 +169,10 @@ def can_be_split(target: cst.Tuple, value: cst.Tuple) -> bool:
     if len(targets) != len(values) or any(isinstance(each, cst.StarredElement) for each in value.elements):
         return False
     return not any(
-        m.findall(
-            later,
-            m.MatchIfTrue(lambda node, name=name: isinstance(node, cst.BaseExpression) and code_of(node) == name),
-        )
+        isinstance(node, cst.BaseExpression) and code_of(node) == name
         for number, name in enumerate(targets)
         for later in values[number + 1 :]
+        for node in walk(later)
     )
 
 
