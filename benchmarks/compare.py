@@ -305,8 +305,8 @@ def launch(command: list[str], nproc_per_node: int, server: ForkServer | None = 
     own = child_environment()
     environments = [own]
     if nproc_per_node > 1:
-        with socket.create_server(("127.0.0.1", 0)) as server:
-            port = server.getsockname()[1]
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
         world = {"WORLD_SIZE": str(nproc_per_node), "LOCAL_WORLD_SIZE": str(nproc_per_node)}
         meeting_point = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
         environments = [
