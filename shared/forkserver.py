@@ -169,6 +169,9 @@ def serve(arguments: Sequence[str]) -> int:
     if command is None:
         return 0
     os.setsid()
+    if numpy := sys.modules.get("numpy"):
+        # Whoever forgets to seed it finds another state in every process; Python sees to its own by itself.
+        numpy.random.seed()
     code, *sys.argv[1:] = command
     exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
     return 0

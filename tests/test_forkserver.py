@@ -57,6 +57,18 @@ def test_a_command_line_runs_as_if_python_had_been_started(server: ForkServer) -
         assert server.start(command(FINDS, "one", "zwei, drei")).wait(20) == 3
 
 
+def test_what_is_not_seeded_differs(capfd: pytest.CaptureFixture[str]) -> None:
+    server = ForkServer(("numpy",))
+    try:
+        server.wait_until_ready()
+        draw = command("import numpy, random; print(numpy.random.rand(), random.random())")
+        assert [server.start(draw).wait(20) for _ in range(3)] == [0, 0, 0]
+    finally:
+        server.end()
+    drawn = capfd.readouterr().out.split()
+    assert len(set(drawn)) == len(drawn) == 6
+
+
 def test_it_ends_as_any_process(server: ForkServer, tmp_path: Path) -> None:
     process = server.start(command(WAITS, str(tmp_path / "begun")))
     wait_for(tmp_path / "begun")
