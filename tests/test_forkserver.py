@@ -58,7 +58,7 @@ def test_a_command_line_runs_as_if_python_had_been_started(server: ForkServer) -
 
 
 def test_what_is_not_seeded_differs(capfd: pytest.CaptureFixture[str]) -> None:
-    server = ForkServer(("numpy",))
+    server = ForkServer(("numpy.random",))
     try:
         server.wait_until_ready()
         draw = command("import numpy, random; print(numpy.random.rand(), random.random())")
