@@ -31,7 +31,7 @@ from shared.folder import (
     output_folder,
 )
 from shared.forkserver import Forked, ForkServer, can_fork, import_all
-from shared.hub import go_offline_if_unreachable, needs_hub
+from shared.hub import check_paths, go_offline_if_unreachable, needs_hub
 from shared.interrupt import SIGNALS, handling, signals_wait
 from shared.page import CODE_FILE, Page, kept_code, pages_of, what_changed
 from shared.processes import launched_world_size
@@ -79,6 +79,7 @@ def compare(
             f"--nproc-per-node {launched_world_size()}"
         )
     pages = pages_of(config)
+    check_paths(config)
     go_offline_if_unreachable(config)
     goes_on = not overwrite and was_cut_off(output_dir, config, nproc_per_node)
     taken_over = [] if goes_on else _reusable(output_dir, config, pages, nproc_per_node, reuse)

@@ -6,7 +6,6 @@ to the collator, batch by batch.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,10 +17,10 @@ import xxhash
 from shared import embedded
 from shared.config import HUB_REVISIONS, RunConfig, option
 from shared.errors import SameLoopError, shown
-from shared.hub import hub_errors
+from shared.hub import check_paths, hub_errors
 from shared.labels import Classes, classes_of, ids_of, is_unlabelled
 from shared.progress import announce, is_interactive
-from shared.readers import FILE_FORMATS, Columns, Split, file_format, read_split, renaming
+from shared.readers import Columns, Split, file_format, read_split, renaming
 
 if TYPE_CHECKING:
     import datasets
@@ -281,6 +280,7 @@ def load_splits(config: RunConfig) -> dict[str, Callable[[], Split]]:
     """
     import datasets
 
+    check_paths(config)
     choose = partial(_choose, config)
     if config.dataset in embedded.REVIEW_SOURCES:
         return {"train": lambda: Split(embedded.load_reviews(config.dataset), Columns("text", "label"))}
@@ -300,8 +300,6 @@ def load_splits(config: RunConfig) -> dict[str, Callable[[], Split]]:
         readers = {"train": partial(read_split, path, choose)}
     elif path.exists():
         raise SameLoopError(f"--dataset {config.dataset}: it is neither a file nor a folder")
-    elif _looks_like_a_path(config.dataset):
-        raise SameLoopError(f"--dataset {config.dataset}: there is no such file or folder")
     else:
         revision = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
         with hub_errors("--dataset", config.dataset):
@@ -426,15 +424,6 @@ def _check_revision(splits: dict[str, datasets.Dataset], name: str, revision: st
             f"--dataset {name}: the cache holds revision {', '.join(sorted(cached))}, not {revision}; connect and "
             "try again, or name the cached one with --dataset-revision"
         )
-
-
-def _looks_like_a_path(name: str) -> bool:
-    return (
-        name.startswith((".", "~", os.sep))
-        or Path(name.removesuffix(".gz")).suffix.lower() in FILE_FORMATS
-        or name.count("/") > 1
-        or os.sep == "\\" in name
-    )
 
 
 def _digest(part: datasets.Dataset) -> str:

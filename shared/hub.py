@@ -14,6 +14,7 @@ from shared import embedded
 from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.files import refused_write
+from shared.readers import FILE_FORMATS
 
 PROBE_SECONDS = 3.0
 
@@ -34,6 +35,25 @@ def hub_is_reachable() -> bool:
     except OSError:
         return False
     return True
+
+
+def check_paths(config: RunConfig) -> None:
+    """Refuse a path that leads nowhere; no library has to be imported, and no network asked, to see that.
+
+    Raises:
+        SameLoopError: `dataset` or `model` is no name that the Hub could have, and there is nothing of that name here.
+    """
+    own_format = Path(config.dataset.removesuffix(".gz")).suffix.lower() in FILE_FORMATS
+    for flag, name, is_path, what in (
+        ("--dataset", config.dataset, own_format or _is_path(config.dataset), "file or folder"),
+        ("--model", config.model, _is_path(config.model), "folder"),
+    ):
+        if is_path and not Path(name).expanduser().exists():
+            raise SameLoopError(f"{flag} {name}: there is no such {what}")
+
+
+def _is_path(name: str) -> bool:
+    return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or os.sep == "\\" in name
 
 
 def needs_hub(config: RunConfig) -> bool:

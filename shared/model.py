@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from shared import embedded
 from shared.config import HUB_REVISIONS, RunConfig
 from shared.errors import SameLoopError, shown
-from shared.hub import hub_errors
+from shared.hub import check_paths, hub_errors
 from shared.memory import check_memory
 from shared.progress import announce, is_interactive
 from shared.releases import in_release
@@ -163,13 +163,13 @@ def _source(config: RunConfig) -> dict:
     """Where `from_pretrained` is to look: `pretrained_model_name_or_path`, and a Hub model's `revision`."""
     if config.model in embedded.MODEL_SHAPES:
         return {"pretrained_model_name_or_path": str(embedded.checkpoint(config.model))}
+    check_paths(config)
     folder = Path(config.model).expanduser()
     if folder.is_dir():
         _check_folder(folder, config.model)
         return {"pretrained_model_name_or_path": str(folder)}
-    if folder.is_file() or config.model.startswith((".", "~", "/")) or config.model.count("/") > 1:
-        what = "is a file, not a model folder" if folder.is_file() else "there is no such folder"
-        raise SameLoopError(f"--model {config.model}: {what}")
+    if folder.is_file():
+        raise SameLoopError(f"--model {config.model}: is a file, not a model folder")
     revision = config.model_revision or HUB_REVISIONS.get(config.model, "main")
     return {"pretrained_model_name_or_path": config.model, "revision": revision}
 

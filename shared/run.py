@@ -27,7 +27,7 @@ from shared.determinism import check_device, use_one_device
 from shared.errors import PageError, SameLoopError, TrainingStopped
 from shared.files import refused_write
 from shared.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
-from shared.hub import go_offline_if_unreachable
+from shared.hub import check_paths, go_offline_if_unreachable
 from shared.interrupt import stopping_after_the_step
 from shared.memory import keep_freed_memory
 from shared.page import Page, checked_log, train_of
@@ -76,6 +76,7 @@ def run_loop(
     use_one_device()
     share_the_cores()
     keep_freed_memory()
+    check_paths(config)
     go_offline_if_unreachable(config)
     if problem := config.problem_with(launched_world_size()):
         raise SameLoopError(problem)

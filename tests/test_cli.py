@@ -39,18 +39,40 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+# Calls a command, and fails if that has imported what takes seconds.
+LIGHTLY = """
+import sys
+from benchmarks.cli import main
+status = main(sys.argv[1:])
+heavy = {"torch", "transformers", "datasets", "matplotlib", "numpy"} & set(sys.modules)
+sys.exit(f"imported {heavy}" if heavy else status)
+"""
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["manual", "--help"], ["trainer", "-h"]])
 def test_help_lists_every_dial_without_importing_torch(arguments: list[str]) -> None:
-    code = (
-        "import sys; from benchmarks.cli import main; status = main(sys.argv[1:]); "
-        "heavy = {'torch', 'transformers', 'datasets', 'matplotlib', 'numpy'} & set(sys.modules); "
-        "sys.exit(f'imported {heavy}' if heavy else status)"
-    )
-    finished = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-c", LIGHTLY, *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     if len(arguments) > 1:
         for name in RunConfig.model_fields:
             assert "--" + name.replace("_", "-") in finished.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["compare", "--dataset", "none.csv"], "--dataset none.csv: there is no such file or folder"),
+        (["trainer", "--model", "./none"], "--model ./none: there is no such folder"),
+    ],
+)
+def test_a_path_that_leads_nowhere_is_told_without_importing_torch(
+    arguments: list[str], said: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-c", LIGHTLY, *arguments]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (finished.returncode, finished.stderr) == (2, f"sameloop: error: {said}\n")
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.fixture(scope="module")
