@@ -80,11 +80,14 @@ class ForkServer:
         """Start a command line: Python, `-c`, the code and its arguments. The one before must have ended.
 
         Raises:
-            SameLoopError: the server has ended.
+            SameLoopError: the server has ended, or the system gives it no process.
         """
         with suppress(ConnectionError):
             self._line.send("\0".join(command[2:]).encode())
-        return Forked(int(self._heard()), self._line)
+        said = self._heard()
+        if not said.isdigit():
+            raise SameLoopError(f"no process can be started: {said.decode()}; end what else runs, and try again")
+        return Forked(int(said), self._line)
 
     def end(self) -> None:
         """End the server; what it has started goes on."""
@@ -185,7 +188,11 @@ def _to_run(line: socket.socket) -> list[str] | None:
             with warnings.catch_warnings():
                 # Python 3.12 warns of threads. Those here, of numpy and pyarrow, have nothing to do and hold no lock.
                 warnings.simplefilter("ignore", DeprecationWarning)
-                pid = os.fork()
+                try:
+                    pid = os.fork()
+                except OSError as error:
+                    line.send(error.strerror.encode())
+                    continue
             if pid == 0:
                 return request.decode().split("\0")
             line.send(str(pid).encode())

@@ -108,6 +108,24 @@ def test_a_library_that_is_broken_is_left_to_who_needs_it(capfd: pytest.CaptureF
     assert capfd.readouterr().err == ""
 
 
+def test_a_system_without_another_process_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuses = (
+        "import errno, os\ndef fork(): raise OSError(errno.EAGAIN, 'Resource temporarily unavailable')\nos.fork = fork"
+    )
+    (tmp_path / "no_more_processes.py").write_text(refuses)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    server = ForkServer(("no_more_processes",))
+    try:
+        server.wait_until_ready()
+        for _ in range(2):
+            with pytest.raises(
+                SameLoopError, match="no process can be started: Resource temporarily unavailable; end"
+            ):
+                server.start(command("pass"))
+    finally:
+        server.end()
+
+
 def test_a_loop_in_a_fork_is_the_loop(tmp_path: Path, tiny_runs: dict[str, Path]) -> None:
     config = RunConfig.build("tiny", num_train_epochs=2)
     with ready_to_fork(1, ["colorsys"]) as server:
