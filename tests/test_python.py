@@ -320,6 +320,23 @@ def test_a_bar_follows_the_record(tmp_path: Path, child, capfd: pytest.CaptureFi
     assert said.stdout.count("kind") == 5 and "step by step" in said.text
 
 
+def test_a_bar_counts_the_seconds_from_where_its_loop_begins(tmp_path: Path) -> None:
+    """And not from where the next one's is announced."""
+    record = tmp_path / "record.jsonl"
+    bars = follow._Bars([Watched("by hand", 3, record)])
+    bars._bar.start_t = 0.0
+    bars.say("importing torch and transformers")
+    assert bars._bar.start_t == 0
+    bars.say("1 of 2: the manual loop")
+    assert bars._bar.start_t > 0
+    record.write_text('{"kind": "step", "step": 1, "loss": 1}\n')
+    bars.look()
+    bars._bar.start_t = 0.0
+    bars.say("2 of 2: the trainer loop")
+    assert bars._bar.start_t == 0
+    bars.close(whole=False)
+
+
 def test_without_a_record_what_is_counted_moves_the_bar(child, capfd: pytest.CaptureFixture[str]) -> None:
     child("import sys\nprint('· rung 3 of 7: clip', file=sys.stderr)\nprint('done')")
     assert follow.run([], [Watched("ladder")]).stdout == "done\n"
