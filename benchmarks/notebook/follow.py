@@ -169,9 +169,6 @@ class _Bars:
         if self._bar is None:
             return
         counted = re.search(r"\b(\d+) of (\d+)\b", doing)
-        if counted and self._follower is not None and self._follower.step == 0:
-            # A loop begins: what both have imported before is not its time.
-            self._bar.start_t = time.time()
         if counted and self._follower is None:
             if self._bar.total != int(counted[2]):
                 began, self._bar.bar_format = self._bar.start_t, COUNTED
@@ -179,6 +176,9 @@ class _Bars:
                 self._bar.reset(int(counted[2]))
                 self._bar.start_t = began
             self._bar.n = int(counted[1])
+        elif counted and self._follower.step == 0:
+            # A loop begins: what both have imported before is not its time.
+            self._bar.start_t = time.time()
         self._bar.set_postfix_str(doing)
 
     def look(self, whole: bool = False) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import libcst as cst
 import libcst.matchers as m
 
-from benchmarks.pages.names import names_of_loops, parts_of
+from benchmarks.pages.names import is_name, names_of_loops, parts_of
 
 if TYPE_CHECKING:
     from benchmarks.pages.fold import Fold
@@ -219,7 +219,7 @@ class Simplify(cst.CSTTransformer):
         return held
 
     def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
-        if isinstance(new.value, cst.Name) and new.value.value == "config":
+        if is_name(new.value, "config"):
             name = new.attr.value
             if name not in self.fold.dials:
                 raise FoldError(f"the page reads config.{name}, which is no dial")

@@ -44,12 +44,13 @@ from benchmarks.pages.statements import (
     AsLocals,
     Held,
     after_loops,
+    assigned,
     assignment,
     can_be_split,
     ends_block,
     field_values,
     is_alias,
-    is_line_of,
+    is_docstring,
     is_overwritten,
     is_return,
     joined_line,
@@ -449,10 +450,7 @@ class Fold:
     @staticmethod
     def _learn(statement: cst.BaseStatement, known: dict[str, cst.BaseExpression]) -> None:
         """What names stand for after a statement."""
-        is_assignment = is_line_of(statement, cst.Assign) and len(statement.body[0].targets) == 1
-        target, value = (
-            (statement.body[0].targets[0].target, statement.body[0].value) if is_assignment else (None, None)
-        )
+        target, value = assigned(statement) or (None, None)
         if m.matches(target, m.Subscript(m.Name(), [m.SubscriptElement(m.Index())])):
             held = known.pop(target.value.value, None)
             if isinstance(held, cst.Dict):
@@ -649,7 +647,7 @@ def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
     if not isinstance(node, (cst.FunctionDef, cst.ClassDef)):
         return node
     first = node.body.body[0]
-    if not is_line_of(first, cst.Expr) or not isinstance(first.body[0].value, cst.SimpleString):
+    if not is_docstring(first):
         return node
     text = ast.literal_eval(first.body[0].value.value).partition("\n\n")[0].strip()
     text = "\n    ".join(textwrap.wrap(text, WIDTH - 10))

@@ -20,15 +20,11 @@ class Names:
 
     Attributes:
         read, written: how often each name is.
-        dials: the attributes of `config` that are read.
-        has_lambda: whether there is a lambda.
     """
 
     def __init__(self) -> None:
         self.read: Counter[str] = Counter()
         self.written: Counter[str] = Counter()
-        self.dials: set[str] = set()
-        self.has_lambda = False
         self._own: list[set[str]] = []
 
     def look(self, node: cst.CSTNode) -> None:
@@ -41,15 +37,12 @@ class Names:
             self.look(each)
 
     def _attribute(self, node: cst.Attribute) -> None:
-        if isinstance(node.value, cst.Name) and node.value.value == "config":
-            self.dials.add(node.attr.value)
         self.look(node.value)
 
     def _arg(self, node: cst.Arg) -> None:
         self.look(node.value)
 
     def _lambda(self, node: cst.Lambda) -> None:
-        self.has_lambda = True
         self._inside({each.name.value for each in node.params.params}, node.body)
 
     def _inside(self, own: set[str], *nodes: cst.CSTNode) -> None:
@@ -155,6 +148,11 @@ def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
         yield from walk(each)
 
 
+def is_name(node: cst.CSTNode, name: str) -> bool:
+    """Whether a node is this name."""
+    return isinstance(node, cst.Name) and node.value == name
+
+
 def holds(node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> bool:
     """Whether a node, or anything in it, is of one of these kinds."""
     return any(isinstance(each, kinds) for each in walk(node))
@@ -169,8 +167,6 @@ def names_in(nodes: cst.CSTNode | Iterable[cst.CSTNode]) -> Names:
         one = _names_in(node)
         found.read.update(one.read)
         found.written.update(one.written)
-        found.dials |= one.dials
-        found.has_lambda |= one.has_lambda
     return found
 
 

@@ -8,7 +8,7 @@ import libcst as cst
 import libcst.matchers as m
 
 from benchmarks.pages.expressions import NOTHING, code_of, in_parentheses, is_pure, value_of
-from benchmarks.pages.names import Names, holds, names_in, walk
+from benchmarks.pages.names import Names, holds, is_name, names_in, walk
 
 WIDTH = 88
 
@@ -30,7 +30,7 @@ class Held(cst.CSTVisitor):
             self.is_set_first.setdefault(node.target.attr.value, True)
 
     def visit_Attribute(self, node: cst.Attribute) -> bool:
-        if isinstance(node.value, cst.Name) and node.value.value == self.name:
+        if is_name(node.value, self.name):
             self.attributes.add(node.attr.value)
             self.is_set_first.setdefault(node.attr.value, False)
         else:
@@ -47,7 +47,7 @@ class AsLocals(cst.CSTTransformer):
         self.name = name
 
     def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
-        return new.attr if isinstance(new.value, cst.Name) and new.value.value == self.name else new
+        return new.attr if is_name(new.value, self.name) else new
 
 
 class _Replace(cst.CSTTransformer):
@@ -218,7 +218,7 @@ class _DropParameter(cst.CSTTransformer):
         return new.with_changes(params=new.params.with_changes(params=_without_last_comma(params)))
 
     def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.Call:
-        if not isinstance(new.func, cst.Name) or new.func.value != self.function:
+        if not is_name(new.func, self.function):
             return new
         args = [
             arg
@@ -256,12 +256,21 @@ def is_line_of(statement: cst.BaseStatement, *kinds: type[cst.BaseSmallStatement
     return isinstance(statement, cst.SimpleStatementLine) and isinstance(statement.body[0], kinds)
 
 
-def name_given(statement: cst.BaseStatement) -> tuple[str, cst.BaseExpression] | None:
-    """The name and the value, if a statement gives one name a value."""
+def assigned(statement: cst.BaseStatement) -> tuple[cst.BaseExpression, cst.BaseExpression] | None:
+    """The target and the value, if a statement gives one target a value."""
     if not is_line_of(statement, cst.Assign) or len(statement.body[0].targets) > 1:
         return None
-    target = statement.body[0].targets[0].target
-    return (target.value, statement.body[0].value) if isinstance(target, cst.Name) else None
+    return statement.body[0].targets[0].target, statement.body[0].value
+
+
+def name_given(statement: cst.BaseStatement) -> tuple[str, cst.BaseExpression] | None:
+    """The name and the value, if that target is a name."""
+    given = assigned(statement)
+    return (given[0].value, given[1]) if given and isinstance(given[0], cst.Name) else None
+
+
+def is_docstring(statement: cst.BaseStatement) -> bool:
+    return is_line_of(statement, cst.Expr) and isinstance(statement.body[0].value, cst.SimpleString)
 
 
 def is_return(statement: cst.BaseStatement) -> bool:
@@ -287,8 +296,7 @@ def name_of(node: cst.BaseStatement) -> str:
 
 
 def without_docstring(body: Sequence[cst.BaseStatement]) -> Sequence[cst.BaseStatement]:
-    has_one = is_line_of(body[0], cst.Expr) and isinstance(body[0].body[0].value, cst.SimpleString)
-    return body[1:] if has_one else body
+    return body[1:] if is_docstring(body[0]) else body
 
 
 def with_lines(statement: cst.BaseStatement, lines: Sequence[cst.EmptyLine]) -> cst.BaseStatement:
