@@ -149,22 +149,30 @@ def test_nothing_is_forked_where_a_gpu_is(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert not can_fork()
 
 
+@pytest.mark.parametrize("command", ["compare", "locate"])
 def test_it_is_known_whether_there_is_a_hub_before_the_libraries_are_imported(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    command: str, tmp_path: Path, tiny_comparison: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """They read that when they are imported."""
-    from benchmarks import compare as module
+    from benchmarks import compare as compare_module
+    from benchmarks.judge import locate as locate_module
 
     calls: list[str] = []
-    monkeypatch.setattr(module, "go_offline_if_unreachable", lambda config: calls.append(config.preset))
 
     def started(*arguments: object) -> None:
         calls.append("started")
         raise Interrupted("", signal.SIGTERM)
 
-    monkeypatch.setattr(module, "ForkServer", started)
+    for module in (compare_module, locate_module):
+        monkeypatch.setattr(module, "go_offline_if_unreachable", lambda config: calls.append(config.preset))
+    monkeypatch.setattr(compare_module, "ForkServer", started)
+    diverged = {"first_divergence": {"step": 1, "rank": 0}, "environment": {"world_size": 1}}
+    monkeypatch.setattr(locate_module, "read_comparison", lambda folder: diverged)
     with pytest.raises(Interrupted):
-        module.compare(RunConfig.build("tiny"), tmp_path / "run")
+        if command == "compare":
+            compare_module.compare(RunConfig.build("tiny"), tmp_path / "run")
+        else:
+            locate_module.locate(tiny_comparison)
     assert calls == ["tiny", "started"]
 
 

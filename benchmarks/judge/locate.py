@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.compare import LOOPS, read_comparison, ready_to_fork, run_in_fresh_process
+from shared.hub import go_offline_if_unreachable
 from shared.page import kept_pages
 from shared.progress import announce
 from shared.record import RunRecord
@@ -57,6 +58,7 @@ def locate(output_dir: Path) -> Located | None:
         return None
     kept_pages(output_dir)  # refused before anything runs
     config = RunRecord.read(output_dir / "manual").config
+    go_offline_if_unreachable(config)
     step = max(1, first["step"])
     processes = comparison["environment"]["world_size"]
     with (
