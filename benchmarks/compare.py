@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from shared.checkpoints import LAST, in_order, problem_with
-from shared.children import loop_argv
+from shared.children import ending_with_parent, loop_argv
 from shared.config import RunConfig, option, show
 from shared.data import load_slices
 from shared.embedded import REVIEW_SOURCES
@@ -275,7 +275,8 @@ def ready_to_fork(nproc_per_node: int, afterwards: Iterable[str] = ()) -> Iterat
     with signals_wait():
         server = ForkServer()
     try:
-        import_all(afterwards)
+        with server.noticed_if_it_ends():
+            import_all(afterwards)
         server.wait_until_ready()
         yield server
     finally:
@@ -303,7 +304,7 @@ def launch(command: list[str], nproc_per_node: int, server: ForkServer | None = 
     Returns:
         0, or the first non-zero exit status; the other processes are then ended.
     """
-    own = child_environment()
+    own = ending_with_parent(child_environment())
     environments = [own]
     if nproc_per_node > 1:
         with socket.create_server(("127.0.0.1", 0)) as listening:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+# The process that is to end with this one; of the environment.
+PARENT = "SAMELOOP_PARENT"
+SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 # Started with this, a process imports nothing from the folder it is started in (`python -P`, of which 3.10 has none
 # yet), but everything from where the process that starts it has it from.
@@ -21,9 +25,13 @@ sys.path[:] = [entry for entry in sys.path if entry]
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-found = find_spec("shared")
-if found is None or found.origin is None or Path(found.origin).resolve().parent.parent != Path(root):
+def is_ours(package):
+    found = find_spec(package)
+    return found and found.origin and Path(found.origin).resolve().parent.parent == Path(root)
+if not all(map(is_ours, ("benchmarks", "manual_loop", "shared", "trainer_loop"))):
     sys.path.insert(0, root)
+from shared.children import end_with_parent_if_told
+end_with_parent_if_told()
 """
 # A click command, or a function that takes the arguments and returns the exit status.
 _COMMAND = """
@@ -46,6 +54,25 @@ def sameloop_argv(*arguments: str) -> list[str]:
 def function_argv(module: str, name: str, *arguments: str) -> list[str]:
     """The command line that calls a function of SameLoop's with the arguments; its result is the exit status."""
     return _argv(_FUNCTION, module, name, name, arguments)
+
+
+def ending_with_parent(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which a command line of SameLoop's ends when this process does, however that ends."""
+    return {**environment, PARENT: str(os.getpid())}
+
+
+def end_with_parent_if_told() -> None:
+    """What `ending_with_parent` has asked of this process; what it starts in its turn is not asked."""
+    if parent := os.environ.pop(PARENT, None):
+        end_with_parent(int(parent))
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the kernel end this process when the one that has started it ends; only Linux does that."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGKILL)  # it has ended already
 
 
 def end_family(process: subprocess.Popen) -> None:

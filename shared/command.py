@@ -9,6 +9,7 @@ import atexit
 import gc
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ import click
 from shared.checkpoints import LAST
 from shared.config import PRESETS, RunConfig, meaning, option, sections, values_by_preset
 from shared.errors import Interrupted, SameLoopError
+from shared.interrupt import in_main_thread
 from shared.page import kept_page, page_of
 from shared.processes import launched_rank, launched_world_size
 from shared.progress import announce
@@ -232,6 +234,7 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
     that goes away (`| head`) changes none of this.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    _put_right_what_was_inherited()
     # Python ends with a search for what is no longer used, a second long among the libraries' million objects.
     atexit.register(gc.freeze)
     try:
@@ -257,6 +260,20 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
             return _say(f"error: this should not happen ({what[:300]}); please report what --debug shows", OUR_MISTAKE)
         raise
     return result if isinstance(result, int) else 0
+
+
+def _put_right_what_was_inherited() -> None:
+    """Children whose end is ignored, as some supervisors leave it, and standard streams that are closed."""
+    if in_main_thread() and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or no exit status of theirs can be had
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It gets the lowest number that is free, which is this one: no file of ours must have it.
+            stream = Path(os.devnull).open("w" if number else "r")  # noqa: SIM115 - it stays open
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
 
 
 def _known_by(given: str) -> str | None:

@@ -1,12 +1,17 @@
 """A fork server: a process that imports once what takes seconds, and of which those that need it are forked.
 
-What is forked has imported everything and has computed nothing: it is as fresh as a process that was started anew.
+What is forked has imported everything and has computed nothing: it is as fresh as a process that was started again.
+
+Python has such a server, `multiprocessing`'s `forkserver`. It imports from the current folder, where a `torch.py` may
+lie, and it runs the main module of whoever starts it once more in each process: neither is possible here.
 """
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
+import json
 import os
 import select
 import signal
@@ -14,13 +19,16 @@ import socket
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import FrameType, ModuleType
+from typing import Any
 
-from shared.children import end_family, function_argv
+from shared.children import end_family, end_with_parent, ending_with_parent, function_argv
 from shared.errors import SameLoopError
 from shared.hardware import DRIVERS
+from shared.interrupt import in_main_thread
 from shared.surroundings import child_environment
 
 # What both loops import, the embedded model's own code with it.
@@ -35,8 +43,8 @@ LIBRARIES = (
     "shared.model",
     "shared.recorder",
 )
-# Bytes of a message, at most: a command line with a path in each of its options is far below.
-LONGEST = 200_000
+# As many open files can be handed over at once; Linux takes 253 (SCM_MAX_FD in net/scm.h).
+MOST_FILES = 100
 
 
 def can_fork() -> bool:
@@ -49,9 +57,9 @@ def can_fork() -> bool:
 
 
 class ForkServer:
-    """Starts `python -c` command lines by forking, one after the other, each in a session of its own.
+    """Starts `python -c` command lines by forking, each in a session of its own.
 
-    They have this process's output, and its environment and folder as they are when the server is started.
+    The server ends when this process does, however that ends, and what it has started ends with it.
 
     Args:
         libraries: what to import.
@@ -63,7 +71,7 @@ class ForkServer:
         with theirs:
             self._process = subprocess.Popen(
                 function_argv("shared.forkserver", "serve", str(theirs.fileno()), *libraries),
-                env=child_environment(),
+                env=ending_with_parent(child_environment()),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
             )
@@ -74,51 +82,115 @@ class ForkServer:
         Raises:
             SameLoopError: it has ended instead.
         """
-        self._heard()
+        if not _received(self._line):
+            raise self._has_ended()
 
-    def start(self, command: Sequence[str]) -> Forked:
-        """Start a command line: Python, `-c`, the code and its arguments. The one before must have ended.
+    @contextmanager
+    def noticed_if_it_ends(self) -> Iterator[None]:
+        """Inside, the server's end is noticed at once, whatever the main thread does.
+
+        Raises:
+            SameLoopError: it has ended.
+        """
+
+        def on_child(number: int, frame: FrameType | None) -> None:
+            if self._process.poll() is not None:
+                raise self._has_ended()
+
+        if not in_main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGCHLD, on_child)
+        try:
+            yield
+        except Exception:
+            # Raised in the middle of an import, it may come out as another error.
+            if self._process.poll() is not None:
+                raise self._has_ended() from None
+            raise
+        finally:
+            signal.signal(signal.SIGCHLD, before)
+
+    def start(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        folder: str | None = None,
+        files: Mapping[int, int] | None = None,
+    ) -> Forked:
+        """Start a command line: Python, `-c`, the code and its arguments.
+
+        Args:
+            command: the command line.
+            environment: None: the server's own, which is this process's when the server was started.
+            folder: to start it in; None: as the environment.
+            files: open files that it is to have, by the numbers that they have there, and their numbers here.
 
         Raises:
             SameLoopError: the server has ended, or the system gives it no process.
         """
-        with suppress(ConnectionError):
-            self._line.send("\0".join(command[2:]).encode())
-        said = self._heard()
+        files = files or {}
+        request = {
+            "command": list(command[2:]),
+            "environment": None if environment is None else dict(environment),
+            "folder": folder,
+            "files": list(files),
+        }
+        line, theirs = socket.socketpair()
+        with theirs, suppress(ConnectionError):
+            socket.send_fds(self._line, [b"start"], [theirs.fileno(), *files.values()])
+        answer = _Answers(line)
+        said = answer.next()
+        if said is None:
+            raise self._has_ended()
         if not said.isdigit():
-            raise SameLoopError(f"no process can be started: {said.decode()}; end what else runs, and try again")
-        return Forked(int(said), self._line)
+            raise SameLoopError(f"no process can be started: {said}; end what else runs, and try again")
+        with suppress(ConnectionError):
+            # No character is too odd: names of files are no UTF-8 at times, and JSON keeps those apart.
+            line.sendall(json.dumps(request).encode() + b"\n")
+        return Forked(int(said), answer)
 
     def end(self) -> None:
-        """End the server; what it has started goes on."""
+        """End the server; what it has started ends, too."""
         self._line.close()
         end_family(self._process)
 
-    def _heard(self) -> bytes:
-        said = _received(self._line)
-        if not said:
-            raise SameLoopError(f"the process that starts the loops has ended (exit status {self._process.wait()})")
-        return said
+    def _has_ended(self) -> SameLoopError:
+        return SameLoopError(f"the process that starts the loops has ended (exit status {self._process.wait()})")
+
+
+class _Answers:
+    """What the server says of one process, line by line."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line, self._text = line, line.makefile("r", encoding="utf-8")
+
+    def next(self) -> str | None:
+        """The next line; None if the server is gone."""
+        try:
+            return self._text.readline().rstrip("\n") or None
+        except ConnectionError:
+            return None
+
+    def close(self) -> None:
+        self._text.close()
+        self._line.close()
+
+    def is_there(self, seconds: float | None) -> bool:
+        """Whether the next line, or the server's end, comes within this time."""
+        return bool(select.select([self._line], [], [], seconds)[0])
 
 
 class Forked:
     """A process that a fork server has started, with what `subprocess.Popen` has."""
 
-    def __init__(self, pid: int, line: socket.socket) -> None:
-        self.pid, self._line = pid, line
+    def __init__(self, pid: int, answers: _Answers) -> None:
+        self.pid, self._answers = pid, answers
         self.returncode: int | None = None
 
     def poll(self) -> int | None:
         """Its exit status, or the number of the signal that ended it, negative; None while it runs."""
-        if self.returncode is None and select.select([self._line], [], [], 0)[0]:
-            # The server says it; if the server is gone, so is what it has started.
-            if said := _received(self._line):
-                self.returncode = int(said)
-            else:
-                self.returncode = -signal.SIGKILL
-                with suppress(ProcessLookupError):
-                    os.killpg(self.pid, signal.SIGKILL)
-        return self.returncode
+        return self._look(0)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end.
@@ -126,9 +198,23 @@ class Forked:
         Raises:
             subprocess.TimeoutExpired: it runs after `timeout` seconds still.
         """
-        if self.returncode is None and not select.select([self._line], [], [], timeout)[0]:
-            raise subprocess.TimeoutExpired("a loop", timeout)
-        return self.poll()
+        status = self._look(timeout)
+        if status is None:
+            raise subprocess.TimeoutExpired("a loop", timeout or 0.0)
+        return status
+
+    def _look(self, seconds: float | None) -> int | None:
+        if self.returncode is None and self._answers.is_there(seconds):
+            said = self._answers.next()
+            self._answers.close()
+            if said is not None:
+                self.returncode = int(said)
+            else:
+                # The server is gone, and so is what it has started; what that has started is ended here.
+                self.returncode = -signal.SIGKILL
+                with suppress(ProcessLookupError):
+                    os.killpg(self.pid, signal.SIGKILL)
+        return self.returncode
 
     def send_signal(self, number: int) -> None:
         """Send it a signal, if it runs."""
@@ -155,6 +241,9 @@ def import_all(names: Iterable[str]) -> None:
             gc.enable()
 
 
+# In the server ------------------------------------------------------------------------------------
+
+
 def serve(arguments: Sequence[str]) -> int:
     """Be a fork server.
 
@@ -162,47 +251,119 @@ def serve(arguments: Sequence[str]) -> int:
         arguments: the number of the socket to its client, and the libraries.
     """
     number, *libraries = arguments
+    # Ctrl-C is for the client, and for what is forked: there it is as it was here.
+    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A library that cannot be imported: whoever needs it finds that out, and says it.
     with suppress(Exception):
         import_all(libraries)
     # Not searched through any more, and so not copied, in those that are forked.
     gc.freeze()
-    with socket.socket(fileno=int(number)) as line:
-        command = _to_run(line)
-    if command is None:
+    request = _Server(int(number)).wait_for_work()
+    if request is None:
         return 0
-    os.setsid()
-    if numpy := sys.modules.get("numpy"):
-        # Whoever forgets to seed it finds another state in every process; Python sees to its own by itself.
-        numpy.random.seed()
-    code, *sys.argv[1:] = command
-    exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
+    signal.signal(signal.SIGINT, on_interrupt)
+    _become(request)
+    code, *sys.argv[1:] = request["command"]
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    exec(compile(code, "<string>", "exec"), main.__dict__)
     return 0
 
 
-def _to_run(line: socket.socket) -> list[str] | None:
-    """In every process that is forked: what it is to run. In the server: None, when its client is gone."""
-    with suppress(ConnectionError):
-        line.send(b"ready")
-        while request := line.recv(LONGEST):
-            with warnings.catch_warnings():
-                # Python 3.12 warns of threads. Those here, of numpy and pyarrow, have nothing to do and hold no lock.
-                warnings.simplefilter("ignore", DeprecationWarning)
-                try:
-                    pid = os.fork()
-                except OSError as error:
-                    line.send(error.strerror.encode())
-                    continue
-            if pid == 0:
-                return request.decode().split("\0")
-            line.send(str(pid).encode())
-            line.send(str(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])).encode())
-    return None
+class _Server:
+    """Forks on request, and says of each process how it ended.
+
+    Args:
+        number: of the socket on which requests come.
+    """
+
+    def __init__(self, number: int) -> None:
+        self._line = socket.socket(fileno=number)
+        self._lines: dict[int, socket.socket] = {}
+
+    def wait_for_work(self) -> dict[str, Any] | None:
+        """In every process that is forked: what it is to be. In the server: None, when its client is gone."""
+        # Whoever has started us may ignore the end of its children, and that is inherited.
+        signal.signal(signal.SIGCHLD, self._on_child)
+        with suppress(ConnectionError):
+            self._line.send(b"ready")
+            while numbers := socket.recv_fds(self._line, 100, MOST_FILES)[1]:
+                line, *files = numbers
+                if (request := self._fork(socket.socket(fileno=line), files)) is not None:
+                    return request
+                for each in files:
+                    os.close(each)
+        return None
+
+    def _fork(self, line: socket.socket, files: Sequence[int]) -> dict[str, Any] | None:
+        server = os.getpid()
+        # A process that ends at once must be known by then.
+        waiting = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        with warnings.catch_warnings(), suppress(ConnectionError):
+            # Python 3.12 warns of threads. Those here, of numpy and pyarrow, have nothing to do and hold no lock.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            try:
+                pid = os.fork()
+            except OSError as error:
+                with line:
+                    line.sendall(f"{error.strerror}\n".encode())
+            else:
+                if pid == 0:
+                    end_with_parent(server)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                else:
+                    self._lines[pid] = line
+                    line.sendall(f"{pid}\n".encode())
+        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
+        return None if os.getpid() == server else self._read(line, files)
+
+    def _read(self, line: socket.socket, files: Sequence[int]) -> dict[str, Any]:
+        """In a process that was forked: the request, its files in their places, and nothing open of the server's."""
+        with line, line.makefile("r", encoding="utf-8") as text:
+            request = json.loads(text.readline())
+        for each in (self._line, *self._lines.values()):
+            each.close()
+        # First out of the way: one may have the number that another one is to have.
+        free = 1 + max(request["files"], default=0)
+        aside = [fcntl.fcntl(number, fcntl.F_DUPFD, free) for number in files]
+        for number in files:
+            os.close(number)
+        for number, target in zip(aside, request["files"], strict=True):
+            os.dup2(number, target)
+            os.close(number)
+        return request
+
+    def _on_child(self, number: int, frame: FrameType | None) -> None:
+        with suppress(ChildProcessError):
+            while self._lines and (ended := os.waitpid(-1, os.WNOHANG))[0]:
+                with suppress(ConnectionError), self._lines.pop(ended[0]) as line:
+                    line.sendall(f"{os.waitstatus_to_exitcode(ended[1])}\n".encode())
+
+
+def _become(request: Mapping[str, Any]) -> None:
+    """Be a process as it would have been started."""
+    os.setsid()
+    if (environment := request["environment"]) is not None:
+        os.environ.clear()
+        os.environ.update(environment)
+    if request["folder"] is not None:
+        os.chdir(request["folder"])
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if number in request["files"]:
+            # Whether a stream is a terminal's decides how much of it is kept back, and is asked when it is made.
+            before = getattr(sys, f"__{name}__")
+            kind = {"encoding": before and before.encoding, "errors": before and before.errors}
+            how = "w" if number else "r"
+            stream = open(number, how, 1 if number == 2 else -1, closefd=False, **kind)  # noqa: SIM115 - it stays open
+            setattr(sys, name, stream)
+            setattr(sys, f"__{name}__", stream)
+    if numpy := sys.modules.get("numpy"):
+        # Whoever forgets to seed it finds another state in every process; Python sees to its own by itself.
+        numpy.random.seed()
 
 
 def _received(line: socket.socket) -> bytes:
     """What the other side has sent; nothing if it is gone."""
     try:
-        return line.recv(LONGEST)
+        return line.recv(100)
     except ConnectionError:
         return b""

@@ -64,12 +64,17 @@ def handling(on_signal: Callable[[int, FrameType | None], None]) -> Iterator[Non
             signal.signal(number, handler)
 
 
+def in_main_thread() -> bool:
+    """Whether this is the thread in which Python hears signals."""
+    return threading.current_thread() is threading.main_thread()
+
+
 @contextmanager
 def signals_wait() -> Iterator[None]:
     """Inside, no signal is heard; those that came are, at the end: for starting a process that must not be lost."""
     came: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python hears signals in the main thread alone
+    if not in_main_thread():
+        yield
         return
     with handling(lambda number, frame: came.append(number)):
         yield

@@ -7,6 +7,7 @@ import importlib
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 import pytest
+from forks import ForkedPopen, starting_again
 
 from shared import embedded
 from shared.config import RunConfig
@@ -62,6 +64,20 @@ def set_imports_aside() -> None:
     importlib.import_module("trainer_loop.train")
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def forked() -> Iterator[None]:
+    """What the tests start is forked where that makes no difference."""
+    with patch("subprocess.Popen", ForkedPopen):
+        yield
+
+
+@pytest.fixture
+def started_again() -> Iterator[None]:
+    """For a test of the start itself: what it starts is started by the system."""
+    with starting_again():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -49,6 +49,7 @@ sys.exit(f"imported {heavy}" if heavy else status)
 """
 
 
+@pytest.mark.usefixtures("started_again")
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["manual", "--help"], ["trainer", "-h"]])
 def test_help_lists_every_dial_without_importing_torch(arguments: list[str]) -> None:
     command = [sys.executable, "-c", LIGHTLY, *arguments]
@@ -59,6 +60,7 @@ def test_help_lists_every_dial_without_importing_torch(arguments: list[str]) -> 
             assert "--" + name.replace("_", "-") in finished.stdout
 
 
+@pytest.mark.usefixtures("started_again")
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
