@@ -251,17 +251,15 @@ def serve(arguments: Sequence[str]) -> int:
         arguments: the number of the socket to its client, and the libraries.
     """
     number, *libraries = arguments
-    # Ctrl-C is for the client, and for what is forked: there it is as it was here.
-    on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    server = _Server(int(number))
     # A library that cannot be imported: whoever needs it finds that out, and says it.
     with suppress(Exception):
         import_all(libraries)
     # Not searched through any more, and so not copied, in those that are forked.
     gc.freeze()
-    request = _Server(int(number)).wait_for_work()
+    request = server.wait_for_work()
     if request is None:
         return 0
-    signal.signal(signal.SIGINT, on_interrupt)
     _become(request)
     code, *sys.argv[1:] = request["command"]
     main = sys.modules["__main__"] = ModuleType("__main__")
@@ -279,6 +277,8 @@ class _Server:
     def __init__(self, number: int) -> None:
         self._line = socket.socket(fileno=number)
         self._lines: dict[int, socket.socket] = {}
+        # Ctrl-C is for the client, and for what is forked: there it is as it was here.
+        self._on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait_for_work(self) -> dict[str, Any] | None:
         """In every process that is forked: what it is to be. In the server: None, when its client is gone."""
@@ -296,8 +296,8 @@ class _Server:
 
     def _fork(self, line: socket.socket, files: Sequence[int]) -> dict[str, Any] | None:
         server = os.getpid()
-        # A process that ends at once must be known by then.
-        waiting = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+        # Who ends at once must be known by then, and who is interrupted at once must be able to hear it.
+        heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGINT})
         with warnings.catch_warnings(), suppress(ConnectionError):
             # Python 3.12 warns of threads. Those here, of numpy and pyarrow, have nothing to do and hold no lock.
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -309,11 +309,13 @@ class _Server:
             else:
                 if pid == 0:
                     end_with_parent(server)
+                    os.setsid()
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    signal.signal(signal.SIGINT, self._on_interrupt)
+                    line.sendall(f"{os.getpid()}\n".encode())
                 else:
                     self._lines[pid] = line
-                    line.sendall(f"{pid}\n".encode())
-        signal.pthread_sigmask(signal.SIG_SETMASK, waiting)
+        signal.pthread_sigmask(signal.SIG_SETMASK, heard)
         return None if os.getpid() == server else self._read(line, files)
 
     def _read(self, line: socket.socket, files: Sequence[int]) -> dict[str, Any]:
@@ -341,7 +343,6 @@ class _Server:
 
 def _become(request: Mapping[str, Any]) -> None:
     """Be a process as it would have been started."""
-    os.setsid()
     if (environment := request["environment"]) is not None:
         os.environ.clear()
         os.environ.update(environment)

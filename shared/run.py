@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from types import ModuleType
@@ -216,9 +217,9 @@ def environment() -> dict[str, Any]:
     if torch.accelerator.is_available() and not torch.cuda.is_available():
         device = torch.accelerator.current_accelerator().type
     return {
-        "sameloop": metadata.version("sameloop"),
+        "sameloop": _version_of("sameloop"),
         "python": platform.python_version(),
-        **{library: metadata.version(library) for library in LIBRARIES},
+        **{library: _version_of(library) for library in LIBRARIES},
         "platform": f"{platform.system()} {platform.machine()}",
         "device": device,
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
@@ -227,6 +228,13 @@ def environment() -> dict[str, Any]:
     }
 
 
+@cache
+def _version_of(distribution: str) -> str:
+    """As installed when this process first asks; what it has imported by then does not change any more."""
+    return metadata.version(distribution)
+
+
+@cache
 def _git_state() -> str | None:
     """The commit this code is at, with `-dirty` if files differ from it; None outside a checkout."""
     try:

@@ -7,7 +7,8 @@ import importlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,10 +31,9 @@ from shared import embedded
 from shared.config import RunConfig
 from shared.files import write_json
 from shared.folder import COMPARISON_FILE
-from shared.page import Page, package_page
-from shared.run import run_loop
 
 LOOPS = ("manual", "trainer")
+Trained = Callable[[str, RunConfig], Path]
 QUANTITIES = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy", "weights")
 
 
@@ -42,28 +42,28 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
 
     The page is imported once for all tests, unless `page` is another one.
     """
-    page = options.pop("page", None) or imported_page(loop)
-    set_imports_aside()
-    # Hundreds of runs learn from the same file: it is read once.
-    with patch.object(embedded, "load_reviews", read_reviews):
-        run_loop(loop, page, config, folder, **options)
+    from benchmarks.proofs.parity import imported_page, run_page
+
+    run_page(loop, options.pop("page", None) or imported_page(loop), config, folder, **options)
     return folder
-
-
-@cache
-def imported_page(loop: str) -> Page:
-    return package_page(loop, importlib.import_module(f"{loop}_loop.train"))
 
 
 read_reviews = cache(embedded.load_reviews)
 
 
-@cache
-def set_imports_aside() -> None:
+def pytest_collection_finish() -> None:
     """Spare the garbage collector the libraries' own objects: `Trainer` calls it in every run, a third of a second."""
-    importlib.import_module("trainer_loop.train")
-    gc.collect()
-    gc.freeze()
+    if "torch" in sys.modules:
+        importlib.import_module("trainer_loop.train")
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def read_once() -> Iterator[None]:
+    """Hundreds of runs learn from the same file of reviews."""
+    with patch.object(embedded, "load_reviews", read_reviews):
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -81,11 +81,23 @@ def started_again() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def tiny_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def kept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of this worker's runs that many look at; `kept_run` makes them."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="session")
+def trained(kept_runs: Path) -> Trained:
+    """`trained("manual", config)` is the folder of a loop's run, made once in this worker; copy it to change it."""
+    from benchmarks.proofs.parity import kept_run
+
+    return lambda loop, config: kept_run(loop, config, kept_runs)
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(trained: Trained) -> dict[str, Path]:
     """Both loops run once on the tiny preset, two epochs: `{"manual": folder, "trainer": folder}`."""
-    config = RunConfig.build("tiny", num_train_epochs=2)
-    base = tmp_path_factory.mktemp("tiny")
-    return {loop: run_in_process(loop, config, base / loop) for loop in LOOPS}
+    return {loop: trained(loop, RunConfig.build("tiny", num_train_epochs=2)) for loop in LOOPS}
 
 
 @pytest.fixture(scope="session")

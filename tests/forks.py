@@ -24,6 +24,7 @@ from unittest.mock import patch
 from shared.children import PARENT
 from shared.forkserver import LIBRARIES, Forked, ForkServer, can_fork
 
+PYTHON = sys.executable
 # What commands import when they run.
 COMMANDS = (
     "benchmarks.cli",
@@ -39,7 +40,9 @@ COMMANDS = (
     "trainer_loop.train",
 )
 # Variables that are read when Python starts or a library is imported. With others than the server's: a real start.
-READ_AT_THE_START = re.compile(r"(PYTHON|LC_|LANG|OMP_|MKL_|HF_|HUGGINGFACE|TRANSFORMERS|DATASETS|TORCH(?!INDUCTOR)|XDG_|HOME|MPL)")
+READ_AT_THE_START = re.compile(
+    r"(PYTHON|LC_|LANG|OMP_|MKL_|HF_|HUGGINGFACE|TRANSFORMERS|DATASETS|TORCH(?!INDUCTOR)|XDG_|HOME|MPL)"
+)
 # This one says what is imported from where, which our command lines decide by themselves.
 DECIDED_BY_US = "PYTHONSAFEPATH"
 RUNS = {
@@ -79,14 +82,22 @@ class ForkedPopen(subprocess.Popen):
     _forked: Forked | None = None
 
     def _execute_child(
-        self, args: Any, executable: Any, preexec_fn: Any, close_fds: bool, pass_fds: Any, cwd: Any, env: Any, *rest: Any
+        self,
+        args: Any,
+        executable: Any,
+        preexec_fn: Any,
+        close_fds: bool,
+        pass_fds: Any,
+        cwd: Any,
+        env: Any,
+        *rest: Any,
     ) -> None:
         command = _as_code(args) if not (executable or preexec_fn) else None
         environment = dict(os.environ if env is None else env)
         if command is None or not _is_as_the_servers(environment):
             super()._execute_child(args, executable, preexec_fn, close_fds, pass_fds, cwd, env, *rest)
             return
-        # Startup information, flags, shell; then the two ends of each stream, of which the child's are -1 if inherited.
+        # After startup information, flags and shell: both ends of each stream, -1 where it is inherited.
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[3:9]
         given = {0: p2cread, 1: c2pwrite, 2: errwrite}
         files = {number: file if file != -1 else number for number, file in given.items()}
@@ -118,7 +129,7 @@ def _as_code(args: Any) -> list[str] | None:
     if not can_fork() or not _Mode.is_forking or isinstance(args, (str, bytes)) or not list(args):
         return None
     python, *arguments = map(os.fsdecode, args)
-    if python != sys.executable or not arguments:
+    if python != PYTHON or not arguments:
         return None
     if arguments[0] == "-c":
         return [python, *arguments]

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 import datasets
 import pytest
+from conftest import read_reviews
 from transformers import BertConfig, BertForSequenceClassification, ViTConfig
 
 from benchmarks.cli import main
@@ -346,6 +347,7 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch) -> None:
 def test_missing_and_corrupt_assets_name_the_command(tmp_path: Path, monkeypatch, capfd) -> None:
     wrong = embedded.REVIEWS._replace(sha256="0" * 64)
     monkeypatch.setattr(embedded, "REVIEWS", wrong)
+    monkeypatch.setattr(embedded, "load_reviews", read_reviews.__wrapped__)
     assert main(["manual", "--preset", "tiny", "--output-dir", str(tmp_path / "run")]) == 2
     (line,) = lines_said(capfd.readouterr().err)
     assert "is not the published file" in line

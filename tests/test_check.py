@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import set_imports_aside
 
 from benchmarks.check.check import check, check_page
 from benchmarks.check.job import job_config, make_job
@@ -26,11 +25,6 @@ HOSTILE = sorted(file.stem for file in (LOOPS / "hostile").glob("*.py"))
 # Of each kind of difference in style one, in every `make test`; all in the slow tests.
 SOME_RIGHT = ("06_pad_sequence_randperm", "13_autograd_grad")
 SOME_MISTAKES = ("no_mask", "short_group", "step_outside", "clip_every_batch")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def imported() -> None:
-    set_imports_aside()
 
 
 def page_named(name: str):

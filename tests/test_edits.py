@@ -8,24 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import read_reviews, set_imports_aside
 
 from benchmarks.proofs.edits import EDITS, IDENTICAL
 from benchmarks.proofs.parity import edits_page, is_judged_rightly, run_edit
-from shared import embedded
-
-
-@pytest.fixture(autouse=True)
-def quickly(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The reviews are read once for all edits."""
-    set_imports_aside()
-    monkeypatch.setattr(embedded, "load_reviews", read_reviews)
-
-
-@pytest.fixture(scope="module")
-def trainer_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("trainer")
-
 
 # Mistakes whose rule the planted faults or the loops of other styles test too; `make test-slow` has them.
 TESTED_ELSEWHERE = [
@@ -58,8 +43,8 @@ TESTED_ELSEWHERE = [
     "name",
     [pytest.param(name, marks=[pytest.mark.slow] if name in TESTED_ELSEWHERE else []) for name in EDITS],
 )
-def test_an_edit_is_judged_as_it_must_be(name: str, trainer_runs: Path) -> None:
-    result = run_edit(EDITS[name], trainer_runs)
+def test_an_edit_is_judged_as_it_must_be(name: str, kept_runs: Path) -> None:
+    result = run_edit(EDITS[name], kept_runs)
     assert is_judged_rightly(EDITS[name], result), result.stopped or result.comparison["first_divergence"]
     assert "GPU" not in str(result)
 
@@ -69,8 +54,8 @@ def test_the_edits_left_to_the_slow_tests_exist() -> None:
     assert not [name for name in TESTED_ELSEWHERE if EDITS[name].quantity == IDENTICAL and not EDITS[name].stops]
 
 
-def test_a_cause_that_is_not_the_right_one_is_noticed(trainer_runs: Path) -> None:
-    result = run_edit(EDITS["clip_left_out"], trainer_runs)
+def test_a_cause_that_is_not_the_right_one_is_noticed(kept_runs: Path) -> None:
+    result = run_edit(EDITS["clip_left_out"], kept_runs)
     assert not is_judged_rightly(EDITS["clip_left_out"]._replace(cause="zero_grad() is missing"), result)
     assert not is_judged_rightly(EDITS["clip_left_out"]._replace(quantity=IDENTICAL), result)
     assert "**wrong:**" in edits_page([(EDITS["clip_left_out"]._replace(cause="nothing of the kind"), result)])

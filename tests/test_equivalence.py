@@ -71,8 +71,8 @@ def test_ones_own_file_under_every_dial(cell: Cell, own_file: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_one_wrong_line_is_caught_and_named(fault: Fault) -> None:
-    comparison = run_fault(fault)
+def test_one_wrong_line_is_caught_and_named(fault: Fault, kept_runs: Path) -> None:
+    comparison = run_fault(fault, kept_runs)
     assert comparison["verdict"] == "diverged"
     first = comparison["first_divergence"]
     assert (first["step"], first["quantity"]) == (fault.step, fault.quantity)

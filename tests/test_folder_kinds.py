@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 
 import matplotlib
 import pytest
-from conftest import read_reviews
 from matplotlib.figure import Figure
 
 from benchmarks.charts import confusion, dials
@@ -29,7 +28,6 @@ from benchmarks.lesson.speed import CHANGES, Figures, Lesson
 from benchmarks.lesson.speed import Row as SpeedRow
 from benchmarks.lesson.speed import keep as keep_lesson
 from benchmarks.pages.costs import DialCost
-from shared import embedded
 from shared.config import RunConfig
 from shared.files import write_json
 from shared.record import RunRecord
@@ -97,7 +95,6 @@ COSTS = [
 def drawings(folders: dict[str, Path]) -> dict[str, Drawing]:
     config = RunRecord.read(folders["dials"] / "manual").config
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedded, "load_reviews", read_reviews)
         patch.setattr(dials, "dial_costs", lambda *given: COSTS if given == (config, 1) else pytest.fail(str(given)))
         return {kind: drawing_of([folder], kind) for kind, folder in folders.items()}
 

@@ -8,12 +8,11 @@ import itertools
 import json
 import logging
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import read_reviews, set_imports_aside
+from conftest import read_reviews
 from rich.console import Console
 
 from benchmarks.charts.size import alt_text, size_figure
@@ -29,14 +28,6 @@ from shared.errors import SameLoopError
 from shared.releases import INSTALLED
 
 SIZES = (16, 48)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _reviews_read_once() -> Iterator[None]:
-    set_imports_aside()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(embedded, "load_reviews", read_reviews)
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -99,6 +99,7 @@ def test_what_that_process_prints_can_be_read(capfd) -> None:
     assert (found is None) == (not torch.cuda.is_available())
 
 
+@pytest.mark.usefixtures("started_again")
 def test_nothing_of_this_imports_torch() -> None:
     code = (
         "import sys; from shared.config import RunConfig; from shared.hardware import bf16, processor_name; "

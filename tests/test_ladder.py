@@ -11,14 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import read_reviews, set_imports_aside
 from packaging.version import Version
 
 from benchmarks.charts.ladder import alt_text
 from benchmarks.cli import main
 from benchmarks.gallery import ladder as lesson
 from benchmarks.gallery.ladder import MINIMAL, RUNGS, START, Ladder, Row, Rung, kept_ladder, order_from, page_without
-from shared import embedded
 from shared.errors import SameLoopError
 
 
@@ -30,9 +28,7 @@ def climbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
 
 
 def _ladder(folder: Path, *options: str) -> tuple[int, str]:
-    set_imports_aside()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as printed:
-        patch.setattr(embedded, "load_reviews", read_reviews)
         patch.setenv("COLUMNS", "100")
         status = main(["ladder", "--preset", "tiny", "--output-dir", str(folder), *options])
     return status, printed.getvalue()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from conftest import run_in_process
+from conftest import Trained, run_in_process
 
 from benchmarks.judge.verdict import compare_runs
 from shared.config import RunConfig
@@ -87,8 +87,8 @@ ALL = {
 
 
 @pytest.fixture(scope="module")
-def trainer_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_in_process("trainer", RunConfig.build("tiny"), tmp_path_factory.mktemp("trainer") / "run")
+def trainer_run(trained: Trained) -> Path:
+    return trained("trainer", RunConfig.build("tiny"))
 
 
 def judged(loop: Loop, trainer_run: Path, folder: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import LOOPS, run_in_process, set_imports_aside
+from conftest import LOOPS, run_in_process
 from packaging.version import Version
 from safetensors.torch import load_file
 
@@ -29,7 +29,6 @@ def train_minimal(loop: str, config: RunConfig, folder: Path, monkeypatch: pytes
     torch.manual_seed(config.seed)
     model = load_model(config, data.labels)
     page = importlib.import_module(f"{loop}_loop.minimal")
-    set_imports_aside()
     # `Trainer` makes its default folder where it runs.
     monkeypatch.chdir(folder)
     evaluations = page.train(model, tokenizer, data.train_dataset, data.eval_dataset, config)

@@ -350,6 +350,7 @@ def test_the_report_of_a_page_that_cannot_be_traced(broken: Path, monkeypatch) -
 # Where the modules come from ----------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("started_again")
 def test_an_installed_package_inside_a_checkout_runs_its_own_page(tmp_path: Path) -> None:
     """A child runs what its parent has, whatever else the path or the folder holds: about 5 seconds."""
     site, checkout = tmp_path / "site", tmp_path / "checkout"

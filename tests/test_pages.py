@@ -54,6 +54,7 @@ def test_no_page_records_or_measures(page: Path) -> None:
     assert not any("record" in name or name.startswith("benchmarks") for name in imports(page))
 
 
+@pytest.mark.usefixtures("started_again")
 def test_the_manual_page_uses_no_trainer_and_no_accelerate() -> None:
     code = "import sys, manual_loop.train; sys.exit(', '.join(sorted(sys.modules)))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr.split(

@@ -97,6 +97,7 @@ def test_all_that_runs_apart(tmp_path: Path) -> None:
     assert sameloop.report(tmp_path / "ladder").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+@pytest.mark.usefixtures("started_again")
 def test_a_package_of_that_name_that_was_imported_before_is_named(tmp_path: Path) -> None:
     (tmp_path / "shared").mkdir()
     (tmp_path / "shared/__init__.py").touch()

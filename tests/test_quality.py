@@ -8,7 +8,6 @@ import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 import torch
@@ -20,7 +19,6 @@ from benchmarks.lesson import quality as lesson
 from benchmarks.lesson.bag import bag_of_words
 from benchmarks.lesson.quality import Baseline, Paired, Quality, class_score, measure, rated, read_quality, scored
 from benchmarks.lesson.report import TEMPLATES
-from shared import embedded
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256, write_json
@@ -30,16 +28,10 @@ from shared.releases import SEEDS_EVALUATION_ORDER
 ATTACK = "</q><script>document.title = 'taken'</script><img src=x onerror=\"alert('taken')\"> & <b>"
 
 
-@pytest.fixture(autouse=True)
-def _read_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "load_reviews", read_reviews)
-
-
 @pytest.fixture(scope="module")
 def measured(tiny_comparison: Path) -> Quality:
     """The quality of the tiny comparison."""
-    with patch.object(embedded, "load_reviews", read_reviews):
-        return measure(tiny_comparison)
+    return measure(tiny_comparison)
 
 
 def record(accuracies: tuple[float, ...] = (), **dials: Any) -> RunRecord:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import LOOPS, run_in_process
+from conftest import LOOPS, Trained, run_in_process
 
 from benchmarks.cli import main
 from benchmarks.compare import launch
@@ -60,12 +60,12 @@ def cut_off(whole: Path, copy: Path) -> Path:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("dials", COMBINATIONS.values(), ids=COMBINATIONS)
-def test_resumed_equals_never_stopped(dials: dict, loop: str, tmp_path: Path) -> None:
+def test_resumed_equals_never_stopped(dials: dict, loop: str, trained: Trained, tmp_path: Path) -> None:
     """From the middle of an epoch, from its end, and from the very last step."""
     config = RunConfig.build("tiny", **{**DIALS, **KEEPING_ALL, "save_steps": 4, **dials})
     per_epoch = config.steps_per_epoch()
     config = config.model_copy(update={"save_steps": per_epoch // 2})
-    whole = run_in_process(loop, config, tmp_path / "whole")
+    whole = trained(loop, config)
     for step in (per_epoch // 2 * 2, per_epoch // 2 * 3, config.total_steps()):
         folder = cut_off(whole, tmp_path / f"from-{step}")
         run_in_process(loop, config, folder, resume_from_checkpoint=str(folder / f"checkpoint-{step}"))
@@ -77,12 +77,12 @@ def test_resumed_equals_never_stopped(dials: dict, loop: str, tmp_path: Path) ->
         assert record.footer["samples"] == RunRecord.read(whole).footer["samples"]
 
 
-def test_both_loops_with_checkpoints_are_one(tmp_path: Path) -> None:
+def test_both_loops_with_checkpoints_are_one(trained: Trained) -> None:
     """Saving disturbs nothing: with and without, by hand and through Trainer, the run is the same."""
     plain = RunConfig.build("tiny", **DIALS)
     saving = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=4)
     runs = {
-        (loop, name): run_in_process(loop, config, tmp_path / f"{loop}-{name}")
+        (loop, name): trained(loop, config)
         for loop in LOOPS
         for name, config in (("plain", plain), ("saving", saving))
     }
@@ -139,11 +139,13 @@ def patched_module(loop: str) -> str:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(loop: str, tmp_path: Path, monkeypatch) -> None:
+def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(
+    loop: str, trained: Trained, tmp_path: Path, monkeypatch
+) -> None:
     """Interrupted twice, in mid-epoch and at an epoch's end, although no checkpoints were asked for."""
     config = RunConfig.build("tiny", **DIALS, train_sampling_strategy="group_by_length")
     assert config.save_strategy == "no"
-    whole = run_in_process(loop, config, tmp_path / "whole")
+    whole = trained(loop, config)
     resume = {}
     for steps in (5, 3):
         done = iter(range(1, 100))
@@ -163,10 +165,10 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(loop: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_dials_that_change_no_number_may_change(loop: str, tmp_path: Path, capfd) -> None:
+def test_dials_that_change_no_number_may_change(loop: str, trained: Trained, tmp_path: Path, capfd) -> None:
     """After an out-of-memory in the evaluation one goes on with smaller batches there."""
     config = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=4)
-    whole = run_in_process(loop, config, tmp_path / "whole")
+    whole = trained(loop, config)
     folder = cut_off(whole, tmp_path / "other")
     others = {"dataloader_num_workers": 2, "save_strategy": "epoch", "save_total_limit": 1}
     other = config.model_copy(update={**others, "per_device_eval_batch_size": 2})
@@ -183,13 +185,13 @@ def test_dials_that_change_no_number_may_change(loop: str, tmp_path: Path, capfd
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_stop_at_the_best_step_changes_nothing(loop: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_stop_at_the_best_step_changes_nothing(loop: str, trained: Trained, tmp_path: Path, monkeypatch) -> None:
     """The best evaluation has no checkpoint, so the weights of another are loaded: also after a stop right there."""
     best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1, "learning_rate": 0.003}
     for seed in range(3, 9):  # which step is the best depends on the dice, and on how torch rounds
         best["seed"] = seed
         config = RunConfig.build("tiny", **DIALS, **best, save_strategy="steps", save_steps=5, save_total_limit=None)
-        whole = run_in_process(loop, config, tmp_path / f"whole-{seed}")
+        whole = trained(loop, config)
         state = checkpoints.read_state(in_order(whole)[-1])
         best_step = state["best_global_step"]
         if best_step % 5 and state["best_model_checkpoint"]:
@@ -262,11 +264,9 @@ def test_what_is_ignored_stays_ignored() -> None:
 
 
 @pytest.fixture(scope="module")
-def checkpointed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def checkpointed(trained: Trained) -> dict[str, Path]:
     """Each loop's finished run with checkpoints after steps 3, 6 and 8."""
-    config = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3, save_total_limit=None)
-    base = tmp_path_factory.mktemp("checkpointed")
-    return {loop: run_in_process(loop, config, base / loop) for loop in LOOPS}
+    return {loop: trained(loop, CONFIG) for loop in LOOPS}
 
 
 EVERY_THIRD_STEP = ["--preset", "tiny", "--num-train-epochs", "1", "--save-strategy", "steps", "--save-steps", "3"]
@@ -459,7 +459,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(what: str, loop: str, tmp_pat
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_disk_that_fills_up_keeps_the_older_checkpoint(loop: str, tmp_path: Path, monkeypatch) -> None:
+def test_a_disk_that_fills_up_keeps_the_older_checkpoint(
+    loop: str, trained: Trained, tmp_path: Path, monkeypatch
+) -> None:
     """The second checkpoint cannot be written: the first stays, and the run goes on from there later."""
     config = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3, save_total_limit=1)
     save, calls = torch.save, []
@@ -470,7 +472,7 @@ def test_a_disk_that_fills_up_keeps_the_older_checkpoint(loop: str, tmp_path: Pa
             raise OSError(28, "No space left on device")
         save(content, path, *args, **kwargs)
 
-    whole = run_in_process(loop, config, tmp_path / "whole")
+    whole = trained(loop, config)
     with monkeypatch.context() as patch:
         patch.setattr(torch, "save", full)
         with pytest.raises(TrainingStopped, match=r"No space left on device.*--resume-from-checkpoint last"):
@@ -482,14 +484,14 @@ def test_a_disk_that_fills_up_keeps_the_older_checkpoint(loop: str, tmp_path: Pa
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loop", LOOPS)
-def test_killed_and_resumed(loop: str, tmp_path: Path) -> None:
+def test_killed_and_resumed(loop: str, trained: Trained, tmp_path: Path) -> None:
     """One real SIGKILL per loop, about 12 seconds; `make crash-test` does 20 of each."""
     import random
 
     from benchmarks.proofs.crash import DIALS as CRASH_DIALS
 
     config = RunConfig.build("tiny", **CRASH_DIALS)
-    whole = run_in_process(loop, config, tmp_path / "whole")
+    whole = trained(loop, config)
     kill = kill_and_resume(loop, whole, 1.0, tmp_path / "run", random.Random(3))
     assert kill.difference is None
     assert "1 of 1 runs end with" in report([kill], 60)

@@ -271,6 +271,7 @@ def test_what_a_run_that_fails_has_said_last_is_the_reason(tmp_path: Path) -> No
         speed._run(config, tmp_path)
 
 
+@pytest.mark.usefixtures("started_again")
 def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     def interrupt() -> None:
         while not (children := set(psutil.Process().children()) - before):

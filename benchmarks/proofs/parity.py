@@ -15,12 +15,14 @@ import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple, get_args
 
 import click
 import torch
+import xxhash
 from safetensors.torch import load_file
 from tqdm import tqdm
 
@@ -32,8 +34,8 @@ from benchmarks.proofs.faults import DIALS as FAULT_DIALS
 from benchmarks.proofs.faults import FAULTS, Fault, faulty_page
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
-from shared.folder import WEIGHTS_FILE
-from shared.page import own_page, package_page
+from shared.folder import WEIGHTS_FILE, is_finished
+from shared.page import Page, own_page, package_page
 from shared.progress import announce
 from shared.run import environment, run_loop
 
@@ -43,27 +45,51 @@ DOCS = Path(__file__).parents[2] / "docs"
 # One pair of runs ---------------------------------------------------------------------------------
 
 
-def compare_in_process(config: RunConfig, folder: Path, manual: Callable | None = None) -> dict[str, Any]:
+def compare_in_process(config: RunConfig, folder: Path) -> dict[str, Any]:
     """Run both loops in this process, as `python -m` would, and compare them.
 
     Args:
         config: the dials.
         folder: gets `manual/` and `trainer/`.
-        manual: a `train` to take the place of the manual loop's.
 
     Returns:
         The content of `comparison.json`.
     """
     for loop in LOOPS:
-        # Imported once for all the runs, not anew for each.
-        module = importlib.import_module(f"{loop}_loop.train")
-        if loop == "manual" and manual is not None:
-            module = SimpleNamespace(train=manual)
-        try:
-            run_loop(loop, package_page(loop, module), config, folder / loop)
-        finally:
-            _allow_any_algorithm()
+        run_page(loop, imported_page(loop), config, folder / loop)
     return compare_runs(*(folder / loop for loop in LOOPS))
+
+
+def run_page(loop: str, page: Page, config: RunConfig, folder: Path, **options: Any) -> None:
+    """Run a page in this process, and leave nothing of it to the next run; the arguments are `run_loop`'s.
+
+    Raises:
+        SameLoopError: as `run_loop`.
+    """
+    try:
+        run_loop(loop, page, config, folder, **options)
+    finally:
+        _allow_any_algorithm()
+
+
+@cache
+def imported_page(loop: str) -> Page:
+    """The package's own page of a loop, imported once for all runs."""
+    return package_page(loop, importlib.import_module(f"{loop}_loop.train"))
+
+
+def kept_run(loop: str, config: RunConfig, kept: Path) -> Path:
+    """The run of the package's own page under some dials, made once for all that look at it; copy it to change it.
+
+    Args:
+        loop: `manual` or `trainer`.
+        config: the dials.
+        kept: the folder of all such runs.
+    """
+    folder = kept / f"{loop}-{xxhash.xxh3_128_hexdigest(config.model_dump_json().encode())}"
+    if not is_finished(folder):
+        run_page(loop, imported_page(loop), config, folder)
+    return folder
 
 
 def compare_in_processes(config: RunConfig, folder: Path, nproc_per_node: int) -> dict[str, Any]:
@@ -254,11 +280,18 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
 # The faults ---------------------------------------------------------------------------------------
 
 
-def run_fault(fault: Fault) -> dict[str, Any]:
-    """Plant one fault and compare the broken manual loop with Trainer."""
+def run_fault(fault: Fault, kept: Path) -> dict[str, Any]:
+    """Plant one fault and compare the broken manual loop with Trainer.
+
+    Args:
+        fault: which.
+        kept: keeps `Trainer`'s runs, as `kept_run`.
+    """
     config = RunConfig.build("tiny", **{**FAULT_DIALS, **fault.dials})
+    page = package_page("manual", SimpleNamespace(train=faulty_page(fault).train))
     with tempfile.TemporaryDirectory() as folder:
-        return compare_in_process(config, Path(folder), faulty_page(fault).train)
+        run_page("manual", page, config, Path(folder) / "manual")
+        return compare_runs(Path(folder) / "manual", kept_run("trainer", config, kept))
 
 
 def is_named(fault: Fault, comparison: dict[str, Any]) -> bool:
@@ -299,23 +332,20 @@ class EditResult(NamedTuple):
     stopped: str = ""
 
 
-def run_edit(edit: Edit, trainer_runs: Path) -> EditResult:
+def run_edit(edit: Edit, kept: Path) -> EditResult:
     """Run the manual page with an edit and compare it with `Trainer`.
 
     Args:
         edit: which.
-        trainer_runs: keeps `Trainer`'s run for each set of dials, so that it is run once for all edits under these.
+        kept: keeps `Trainer`'s runs, as `kept_run`.
     """
     config = RunConfig.build("tiny", **edit.dials)
-    trainer = trainer_runs / "-".join(f"{name}={value}" for name, value in edit.dials.items() or [("plain", "")])
-    if not trainer.exists():
-        run_loop("trainer", package_page("trainer", importlib.import_module("trainer_loop.train")), config, trainer)
     with tempfile.TemporaryDirectory() as folder:
         try:
-            run_loop("manual", edited_page(edit), config, Path(folder) / "manual")
+            run_page("manual", edited_page(edit), config, Path(folder) / "manual")
         except SameLoopError as error:
             return EditResult(None, str(error))
-        return EditResult(compare_runs(Path(folder) / "manual", trainer))
+        return EditResult(compare_runs(Path(folder) / "manual", kept_run("trainer", config, kept)))
 
 
 def is_judged_rightly(edit: Edit, result: EditResult) -> bool:
@@ -474,16 +504,9 @@ def ejected_differences(config: RunConfig, folder: Path, trainer: Path | None = 
     """
     script = folder / "my_loop.py"
     script.write_text(eject(config, file=script), encoding="utf-8")
-    runs = [("manual", own_page(script), config.model_copy(update={"loop": str(script)}), folder / "ejected")]
+    run_page("manual", own_page(script), config.model_copy(update={"loop": str(script)}), folder / "ejected")
     if trainer is None:
-        trainer = folder / "trainer"
-        page = package_page("trainer", importlib.import_module("trainer_loop.train"))
-        runs.append(("trainer", page, config, trainer))
-    for run in runs:
-        try:
-            run_loop(*run)
-        finally:
-            _allow_any_algorithm()
+        trainer = kept_run("trainer", config, folder)
     comparison = compare_runs(folder / "ejected", trainer)
     weights = [load_file(run / WEIGHTS_FILE) for run in (folder / "ejected", trainer)]
     unequal = [name for name in weights[1] if not torch.equal(weights[0][name], weights[1][name])]
@@ -502,22 +525,18 @@ def parity() -> None:
 @parity.command()
 def table() -> None:
     """Write docs/parity.md and docs/faults.md; exit status 1 if a cell or a fault is not as it should be."""
-    tables = (
-        ("parity.md", cells(), run_cell, parity_page, lambda cell, found: found["verdict"] == cell.expected),
-        (
-            "faults.md",
-            list(FAULTS.values()),
-            run_fault,
-            faults_page,
-            is_named,
-        ),
-    )
     wrong = 0
-    for name, items, run, page, is_right in tables:
-        results = [(item, _quietly(run, item)) for item in tqdm(items, desc=name, disable=None)]
-        (DOCS / name).write_text(page(results), encoding="utf-8")
-        wrong += sum(not is_right(item, found) for item, found in results)
-        announce(f"docs/{name}: {len(results)} lines")
+    with tempfile.TemporaryDirectory() as kept:
+        fault_run = partial(run_fault, kept=Path(kept))
+        tables = (
+            ("parity.md", cells(), run_cell, parity_page, lambda cell, found: found["verdict"] == cell.expected),
+            ("faults.md", list(FAULTS.values()), fault_run, faults_page, is_named),
+        )
+        for name, items, run, page, is_right in tables:
+            results = [(item, _quietly(run, item)) for item in tqdm(items, desc=name, disable=None)]
+            (DOCS / name).write_text(page(results), encoding="utf-8")
+            wrong += sum(not is_right(item, found) for item, found in results)
+            announce(f"docs/{name}: {len(results)} lines")
     raise SystemExit(min(wrong, 1))
 
 
