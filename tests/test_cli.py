@@ -139,13 +139,12 @@ def test_another_run_is_not_overwritten_unless_asked(compared, capfd) -> None:
     assert tree(run) == before
 
 
-def test_a_run_is_put_back_when_its_replacement_cannot_start(compared) -> None:
+def test_a_run_is_put_back_when_its_replacement_cannot_start(compared, capfd) -> None:
     _, run = compared
     before = tree(run)
     wrong = ["--preset", "tiny", "--dataset", "nobody/nothing", "--overwrite-output-dir", "--output-dir", str(run)]
-    finished = sameloop("compare", *wrong)
-    assert finished.returncode == 2
-    assert finished.stderr.count("sameloop: error:") == 1
+    assert main(["compare", *wrong]) == 2
+    assert capfd.readouterr().err.count("sameloop: error:") == 1
     assert tree(run) == before
     assert not run.with_name("tiny.previous").exists()
 
@@ -181,10 +180,9 @@ def test_a_folder_with_other_files_or_a_file_in_the_way_is_left_alone(tmp_path: 
     assert tree(tmp_path) == {"thesis.tex": b"three years of work"}
 
 
-def test_doctor_names_versions_device_assets_and_presets() -> None:
-    finished = sameloop("doctor")
-    assert finished.returncode == 0, finished.stderr
-    words = " ".join(finished.stdout.replace("│", " ").split())
+def test_doctor_names_versions_device_assets_and_presets(capfd) -> None:
+    assert main(["doctor"]) == 0
+    words = " ".join(capfd.readouterr().out.replace("│", " ").split())
     for expected in ("transformers 5.", "torch.cuda.is_available()", "vocab.txt intact", "Hub", "quick", "lesson"):
         assert expected in words
 
