@@ -300,3 +300,10 @@ def ladder(
 def _as_text(dials: dict[str, Any]) -> dict[str, Any]:
     """The dials, a path among them as text."""
     return {name: str(value) if isinstance(value, Path) else value for name, value in dials.items()}
+
+
+def main() -> int:
+    """Run the command `sameloop` and return its exit status, whatever else on the path is called `benchmarks`."""
+    from benchmarks.cli import main
+
+    return main()

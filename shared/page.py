@@ -240,7 +240,7 @@ def kept_page(run_dir: Path) -> Page:
         raise SameLoopError(f"{run_dir} keeps no code (an older version made it): run it again")
     folder = (run_dir / CODE_FOLDER).resolve()
     try:
-        files = {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.py"))}
+        files = {str(path.relative_to(folder)): path.read_bytes() for path in _python_files(folder)}
         if code["page"] not in files:
             files[code["page"]] = (folder / code["page"]).read_bytes()
     except OSError as error:
@@ -288,7 +288,12 @@ def shared_digest() -> str:
 
 
 def _package_files(package: str) -> dict[str, bytes]:
-    return {str(path.relative_to(ROOT)): path.read_bytes() for path in sorted((ROOT / package).rglob("*.py"))}
+    return {str(path.relative_to(ROOT)): path.read_bytes() for path in _python_files(ROOT / package)}
+
+
+def _python_files(folder: Path) -> list[Path]:
+    """In their order; a folder may have such a name, too."""
+    return sorted(path for path in folder.rglob("*.py") if path.is_file())
 
 
 def _paths(files: Mapping[str, bytes], root: Path) -> dict[str, str]:
@@ -297,10 +302,8 @@ def _paths(files: Mapping[str, bytes], root: Path) -> dict[str, str]:
 
 def _own_module(module: str, folder: Path) -> dict[str, bytes]:
     """The files of a module that lies in a user's folder, if it can be imported from nowhere else."""
-    if (folder / f"{module}.py").is_file():
-        found = [folder / f"{module}.py"]
-    else:
-        found = sorted((folder / module).rglob("*.py"))
+    file = folder / f"{module}.py"
+    found = [file] if file.is_file() else _python_files(folder / module)
     if not found:
         return {}
     elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]

@@ -9,7 +9,6 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,8 +25,8 @@ if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
 
 import pytest
 from forks import ForkedPopen, starting_again
+from once import reading_once
 
-from shared import embedded
 from shared.config import RunConfig
 from shared.files import write_json
 from shared.folder import COMPARISON_FILE
@@ -48,9 +47,6 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
     return folder
 
 
-read_reviews = cache(embedded.load_reviews)
-
-
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the libraries' own objects: `Trainer` calls it in every run, a third of a second."""
     if "torch" in sys.modules:
@@ -61,8 +57,8 @@ def pytest_collection_finish() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def read_once() -> Iterator[None]:
-    """Hundreds of runs learn from the same file of reviews."""
-    with patch.object(embedded, "load_reviews", read_reviews):
+    """Runs that read the same read it once."""
+    with reading_once():
         yield
 
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import datasets
 import pytest
-from conftest import read_reviews
+from once import read_reviews
 from transformers import BertConfig, BertForSequenceClassification, ViTConfig
 
 from benchmarks.cli import main

@@ -14,6 +14,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.cli import main
+from shared.children import sameloop_argv
 from shared.config import RunConfig
 from shared.page import kept_page, package_page
 
@@ -239,6 +240,45 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
         )
     assert finished.returncode == 2
     assert finished.stderr == "sameloop: error: cannot write the output: No space left on device\n"
+
+
+# Calls a command that starts a process, with the end of children ignored and every standard stream closed.
+INHERITS = """
+import os, signal, subprocess, sys
+import click
+from shared.command import run_command
+
+@click.command()
+@click.argument("file")
+def command(file):
+    print("nobody reads this")
+    print("nor this", file=sys.stderr)
+    with open(file, "w") as first:
+        first.write(f"{first.fileno() > 2} {subprocess.run([sys.executable, '-c', 'raise SystemExit(3)']).returncode}")
+
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.closerange(0, 3)
+sys.exit(run_command(command, "test"))
+"""
+
+
+def test_closed_streams_and_ignored_children_are_put_right(tmp_path: Path) -> None:
+    finished = subprocess.run([sys.executable, "-c", INHERITS, str(tmp_path / "seen")], check=False)
+    assert finished.returncode == 0
+    assert (tmp_path / "seen").read_text() == "True 3"
+
+
+@pytest.mark.usefixtures("started_again")
+def test_a_package_of_the_users_with_the_name_of_one_of_ours_is_no_matter(tmp_path: Path) -> None:
+    """On PYTHONPATH; the command as it is installed."""
+    for package in ("benchmarks", "shared"):
+        (tmp_path / package).mkdir()
+        (tmp_path / package / "__init__.py").write_text("raise RuntimeError('the wrong package')")
+    script = Path(sysconfig.get_path("scripts")) / "sameloop"
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    for start in ([script], sameloop_argv()):
+        finished = subprocess.run([*start, "break"], capture_output=True, text=True, check=False, env=environment)
+        assert (finished.returncode, finished.stderr) == (0, ""), start
 
 
 @pytest.mark.slow

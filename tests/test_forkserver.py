@@ -36,7 +36,7 @@ WAITS = "import pathlib, sys, time; pathlib.Path(sys.argv[1]).touch(); time.slee
 
 
 @pytest.fixture
-def server() -> Iterator[ForkServer]:
+def server(started_again: None) -> Iterator[ForkServer]:
     server = ForkServer(("colorsys",))
     server.wait_until_ready()
     yield server
@@ -55,6 +55,81 @@ def wait_for(path: Path) -> None:
 def test_a_command_line_runs_as_if_python_had_been_started(server: ForkServer) -> None:
     for _ in range(2):
         assert server.start(command(FINDS, "one", "zwei, drei")).wait(20) == 3
+
+
+def test_several_run_at_once_and_each_ends_by_itself(server: ForkServer, tmp_path: Path) -> None:
+    processes = [server.start(command(WAITS, str(tmp_path / str(number)))) for number in range(3)]
+    for number in range(3):
+        wait_for(tmp_path / str(number))
+    assert server.start(command("raise SystemExit(4)")).wait(20) == 4
+    assert [process.poll() for process in processes] == [None] * 3
+    processes[1].terminate()
+    assert processes[1].wait(20) == -signal.SIGTERM and processes[0].poll() is None
+    for process in processes:
+        process.kill()
+    assert {process.wait(20) for process in processes} == {-signal.SIGTERM, -signal.SIGKILL}
+
+
+def test_each_has_its_own_environment_folder_and_streams(server: ForkServer, tmp_path: Path) -> None:
+    says = command("import os, sys; print(os.environ['NAME'], os.getcwd(), sys.stdin.read(), sys.stdout.isatty())")
+    (tmp_path / "in").write_text("read")
+    (tmp_path / "away").mkdir()
+    with (tmp_path / "in").open() as given, (tmp_path / "out").open("w") as printed:
+        files = {0: given.fileno(), 1: printed.fileno(), 2: printed.fileno()}
+        environment = {**os.environ, "NAME": "of this one"}
+        assert server.start(says, environment, str(tmp_path / "away"), files).wait(20) == 0
+    assert (tmp_path / "out").read_text() == f"of this one {tmp_path / 'away'} read False\n"
+    # Numbers that are taken are not mixed up: each file is where it is to be.
+    reads = "import os, sys; sys.exit(0 if [os.read(number, 9) for number in (5, 4)] == [b'four', b'five'] else 1)"
+    for name in ("four", "five"):
+        (tmp_path / name).write_text(name)
+    with (tmp_path / "four").open() as four, (tmp_path / "five").open() as five:
+        crossed = {5: four.fileno(), 4: five.fileno()}
+        assert server.start(command(reads), files=crossed).wait(20) == 0
+
+
+def test_an_argument_may_have_any_bytes(server: ForkServer) -> None:
+    odd = os.fsdecode(b"x\xff \n\xc3")
+    says = "import os, sys; sys.exit(0 if os.fsencode(sys.argv[1]) == b'x\\xff \\n\\xc3' else 1)"
+    assert server.start(command(says, odd)).wait(20) == 0
+
+
+def test_ctrl_c_is_for_what_it_starts_and_not_for_the_server(
+    server: ForkServer, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    server._process.send_signal(signal.SIGINT)
+    catches = "import pathlib, sys, time\ntry:\n    pathlib.Path(sys.argv[1]).touch(); time.sleep(60)\n"
+    process = server.start(command(f"{catches}except KeyboardInterrupt: sys.exit(5)", str(tmp_path / "begun")))
+    wait_for(tmp_path / "begun")
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 5
+    assert capfd.readouterr().err == ""
+    # Nor is one lost that comes at once.
+    at_once = server.start(command(WAITS, str(tmp_path / "again")))
+    at_once.send_signal(signal.SIGINT)
+    assert at_once.wait(20) != 0
+
+
+# Started where the end of children is ignored, as some supervisors leave it.
+IGNORES = """
+import signal, sys
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+from shared.forkserver import ForkServer
+server = ForkServer(("colorsys",))
+server.wait_until_ready()
+sys.exit(0 if server.start([sys.executable, "-c", "raise SystemExit(3)"]).wait(20) == 3 else 1)
+"""
+
+
+def test_exit_statuses_are_known_where_the_end_of_children_is_ignored() -> None:
+    assert subprocess.run([sys.executable, "-c", IGNORES], check=False).returncode == 0
+
+
+def test_its_end_is_noticed_whatever_its_client_does(server: ForkServer) -> None:
+    with pytest.raises(SameLoopError, match="has ended"), server.noticed_if_it_ends():
+        server._process.terminate()
+        time.sleep(60)
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
 
 
 def test_what_is_not_seeded_differs(capfd: pytest.CaptureFixture[str]) -> None:

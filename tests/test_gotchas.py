@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import read_reviews
+from once import read_reviews
 from rich.console import Console
 
 from benchmarks.charts.size import alt_text, size_figure

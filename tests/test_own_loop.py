@@ -123,6 +123,13 @@ def test_the_pages_own_signature_and_nothing_returned(tmp_path: Path, capsys) ->
     assert "Training Loss" in capsys.readouterr().out
 
 
+def test_a_folder_that_is_called_like_a_file_is_none(plain: Path) -> None:
+    (plain.parent / "helpers" / "bad.py").mkdir(parents=True)
+    (plain.parent / "helpers" / "good.py").write_text("")
+    plain.write_text("import helpers.good\n" + PLAIN)
+    assert sorted(own_page(plain).files) == ["batches.py", "helpers/good.py", "my_loop.py"]
+
+
 def test_a_helper_takes_no_installed_modules_place(plain: Path, tmp_path: Path) -> None:
     for name in ("datasets", "json", "shared", "torch"):
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('in its place')")

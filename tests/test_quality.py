@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LOOPS, compared, read_reviews, run_in_process, whole_line
+from conftest import LOOPS, compared, run_in_process, whole_line
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from once import read_reviews
 
 from benchmarks.judge.chance import mcnemar, wilson
 from benchmarks.lesson import quality as lesson

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from benchmarks.proofs.parity import (
     is_possible,
     pairs_of,
 )
+from shared.config import RunConfig
 
 # The rest is searched by the slow tests, and all of it and more by `make parity-sweep`.
 IN_EVERY_RUN = 8
@@ -26,15 +28,19 @@ IN_EVERY_RUN = 8
 )
 def test_whole_configurations_are_identical(number: int, tmp_path: Path) -> None:
     """The first 25 of the search, 20 of them as ejected scripts, too; `make parity-sweep` runs 300 and 100."""
-    assert_identical(compare_in_process(SWEEP[number], tmp_path))
+    config = drawn()[number]
+    assert_identical(compare_in_process(config, tmp_path))
     if number < EJECTED:
-        assert ejected_differences(SWEEP[number], tmp_path, tmp_path / "trainer") == []
+        assert ejected_differences(config, tmp_path, tmp_path / "trainer") == []
 
 
 EJECTED = 20
 
 
-SWEEP = [config for config, _ in covering_configurations(25)]
+@cache
+def drawn() -> list[RunConfig]:
+    """The first 25 configurations of the search."""
+    return [config for config, _ in covering_configurations(25)]
 
 
 def test_the_search_can_meet_every_pair_and_never_repeats_itself() -> None:
@@ -47,4 +53,4 @@ def test_the_search_can_meet_every_pair_and_never_repeats_itself() -> None:
         met |= pairs_of(dials)
     assert met <= pairs
     assert found[-1][1] == len(met) / len(pairs) > 0.85
-    assert [config for config, _ in found[:25]] == SWEEP
+    assert [config for config, _ in found[:25]] == drawn()
