@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from conftest import LOOPS
 from rich.console import Console
 
 from benchmarks.cli import main
@@ -15,7 +16,6 @@ from benchmarks.pages.diff import LEAST_FOR_TWO, changed_lines, print_diff
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
 from shared.page import package_page
-from tests.conftest import LOOPS
 
 PAGES = {loop: package_page(loop).source for loop in LOOPS}
 # The page of all dials has a line for every dial; at the quick preset's the folded ones are what is shown.

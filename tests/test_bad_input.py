@@ -348,7 +348,7 @@ def test_missing_and_corrupt_assets_name_the_command(tmp_path: Path, monkeypatch
     wrong = embedded.REVIEWS._replace(sha256="0" * 64)
     monkeypatch.setattr(embedded, "REVIEWS", wrong)
     monkeypatch.setattr(embedded, "load_reviews", read_reviews.__wrapped__)
-    assert main(["manual", "--preset", "tiny", "--output-dir", str(tmp_path / "run")]) == 2
+    assert main(["manual", "--preset", "tiny", "--slice-seed", "5", "--output-dir", str(tmp_path / "run")]) == 2
     (line,) = lines_said(capfd.readouterr().err)
     assert "is not the published file" in line
     assert "sameloop fetch" in line

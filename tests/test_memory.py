@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import LOOPS, run_in_process
 
 from shared.config import RunConfig
-from tests.conftest import LOOPS, run_in_process
 
 BLOCK = 64_000_000
 # A block of memory is written to and freed; prints by how much this process is larger than before.

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import run_in_process
 from safetensors.torch import load_file
 
 from benchmarks.cli import main
@@ -15,7 +16,6 @@ from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
 from shared.page import MUST, kept_page, own_page, package_page, page_of, train_of
 from shared.record import RunRecord
-from tests.conftest import run_in_process
 
 CONFIG = RunConfig.build("tiny")
 # What stands in a tutorial. Right but for its style: it equals the page of all dials, bit for bit.

@@ -11,6 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+from conftest import LOOPS, Trained, run_in_process
 
 from benchmarks import compare as compare_module
 from benchmarks.cli import main
@@ -22,7 +23,6 @@ from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
 from shared.page import ROOT, Page, kept_code, kept_page, kept_pages, package_page, what_changed
 from shared.record import RunRecord
-from tests.conftest import LOOPS, run_in_process
 
 CONFIG = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3)
 OPTIONS = ["--preset", "tiny", "--num-train-epochs", "1", "--save-strategy", "steps", "--save-steps", "3"]
@@ -63,11 +63,11 @@ def interrupted(loop: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole comparison of the package's pages."""
     folder = tmp_path_factory.mktemp("page") / "run"
     for loop in LOOPS:
-        run_in_process(loop, CONFIG, folder / loop)
+        shutil.copytree(trained(loop, CONFIG), folder / loop)
     write_comparison(folder)
     return folder
 

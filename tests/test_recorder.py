@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from conftest import LOOPS, run_in_process
 from safetensors.torch import load_file
 from torch.nn.modules import module as torch_module
 from torch.optim import optimizer as torch_optimizer
@@ -20,7 +21,6 @@ from shared.model import load_tokenizer
 from shared.record import RunRecord
 from shared.recorder import FlightRecorder
 from shared.run import header
-from tests.conftest import LOOPS, run_in_process
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import LOOPS, run_in_process
+from test_report import ATTACK, six_thousand_steps
 
 from benchmarks.compare import write_comparison
 from benchmarks.lesson.report import FILE_NAME, write_report
 from shared.config import RunConfig
 from shared.record import RunRecord
-from tests.conftest import LOOPS, run_in_process
-from tests.test_report import ATTACK, six_thousand_steps
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -107,37 +107,39 @@ def test_nothing_is_said_and_nothing_asked_for(browser: Any, run_dir: Path) -> N
     assert [url for url in watched.requests if not url.startswith("data:")] == [(run_dir / FILE_NAME).as_uri()]
 
 
-@pytest.mark.parametrize("width", [1280, 1600])
-def test_no_line_of_code_wraps_and_twins_are_level(browser: Any, run_dir: Path, width: int) -> None:
-    with Watched(browser, run_dir / FILE_NAME, width) as page:
+def test_no_line_of_code_wraps_and_twins_are_level(browser: Any, run_dir: Path) -> None:
+    with Watched(browser, run_dir / FILE_NAME) as page:
         open_everything(page)
-        measured = page.evaluate(
-            """() => {
-                const box = (element) => element.getBoundingClientRect();
-                const lines = [...document.querySelectorAll(".twins .line")];
-                const rows = [...document.querySelectorAll(".row")];
-                return {
-                    lines: lines.length,
-                    wide: lines.filter((line) => line.scrollWidth > line.closest("pre").clientWidth + 1).length,
-                    heights: [...new Set(lines.map((line) => Math.round(box(line).height)))],
-                    unlevel: rows.filter((row) => {
-                        const [left, right] = [...row.querySelectorAll(".cell")].map((cell) => box(cell));
-                        return left.top !== right.top || left.right > right.left;
-                    }).length,
-                    rows: rows.length,
-                };
-            }"""
-        )
-        assert measured["lines"] > 150 and measured["rows"] > 30
-        assert measured["wide"] == 0 and measured["unlevel"] == 0 and len(measured["heights"]) == 1
+        for width in (1280, 1600):
+            page.set_viewport_size({"width": width, "height": 900})
+            measured = page.evaluate(
+                """() => {
+                    const box = (element) => element.getBoundingClientRect();
+                    const lines = [...document.querySelectorAll(".twins .line")];
+                    const rows = [...document.querySelectorAll(".row")];
+                    return {
+                        lines: lines.length,
+                        wide: lines.filter((line) => line.scrollWidth > line.closest("pre").clientWidth + 1).length,
+                        heights: [...new Set(lines.map((line) => Math.round(box(line).height)))],
+                        unlevel: rows.filter((row) => {
+                            const [left, right] = [...row.querySelectorAll(".cell")].map((cell) => box(cell));
+                            return left.top !== right.top || left.right > right.left;
+                        }).length,
+                        rows: rows.length,
+                    };
+                }"""
+            )
+            assert measured["lines"] > 150 and measured["rows"] > 30
+            assert measured["wide"] == 0 and measured["unlevel"] == 0 and len(measured["heights"]) == 1
 
 
-@pytest.mark.parametrize("width", [853, 360])
-def test_where_there_is_no_room_for_two_a_twin_stands_below_its_twin(browser: Any, run_dir: Path, width: int) -> None:
-    with Watched(browser, run_dir / FILE_NAME, width) as page:
-        left, right = (page.locator("#row-clip .cell").nth(place).bounding_box() for place in (0, 1))
-        assert right["y"] >= left["y"] + left["height"] and right["y"] - left["y"] < 200
-        assert right["x"] >= 0 and right["x"] + right["width"] <= width
+def test_where_there_is_no_room_for_two_a_twin_stands_below_its_twin(browser: Any, run_dir: Path) -> None:
+    with Watched(browser, run_dir / FILE_NAME) as page:
+        for width in (853, 360):
+            page.set_viewport_size({"width": width, "height": 900})
+            left, right = (page.locator("#row-clip .cell").nth(place).bounding_box() for place in (0, 1))
+            assert right["y"] >= left["y"] + left["height"] and right["y"] - left["y"] < 200
+            assert right["x"] >= 0 and right["x"] + right["width"] <= width
 
 
 def test_the_values_of_a_step_stand_beside_its_lines(browser: Any, run_dir: Path) -> None:

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
 from rich.console import Console
 
@@ -29,7 +28,6 @@ from benchmarks.judge.timing import (
 from benchmarks.judge.verdict import compare_runs
 from benchmarks.proofs import speed
 from benchmarks.proofs.speed import conclusion
-from shared.children import sameloop_argv
 from shared.config import RunConfig
 from shared.record import SCHEMA, RunRecord
 
@@ -200,11 +198,6 @@ def test_two_loops_take_turns_on_the_same_batches_and_the_figures_are_printed(
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def speed_process(folder: Path, *options: str) -> subprocess.Popen:
-    command = sameloop_argv("speed", "--preset", "tiny", *options)
-    return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-
 def test_speed_says_what_a_loop_that_fails_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
 ) -> None:
@@ -215,14 +208,23 @@ def test_speed_says_what_a_loop_that_fails_says(
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_speed_is_stopped_and_leaves_no_process(number: signal.Signals, tmp_path: Path) -> None:
-    process = speed_process(tmp_path, "--steps", "10000")
-    assert process.stderr is not None
-    assert any("the trainer loop is loading" in line for line in process.stderr)
-    while len(started := psutil.Process(process.pid).children()) < 2:
-        assert process.poll() is None
-    process.send_signal(number)
-    _, said = process.communicate()
-    assert process.returncode == 128 + number
+def test_speed_is_stopped_and_leaves_no_process(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture
+) -> None:
+    started: list[subprocess.Popen] = []
+
+    class Known(subprocess.Popen):
+        def __init__(self, *arguments, **options) -> None:
+            super().__init__(*arguments, **options)
+            started.append(self)
+
+    go = speed._Runner.go
+    # Asked to stop in the middle of the measurement, of which nobody sees the end.
+    monkeypatch.setattr(speed._Runner, "go", lambda runner: (go(runner), signal.raise_signal(number)))
+    monkeypatch.setattr(subprocess, "Popen", Known)
+    monkeypatch.chdir(tmp_path)
+    assert main(["speed", "--preset", "tiny", "--steps", "10000"]) == 128 + number
+    said = capfd.readouterr().err
     assert "the measurement is cut off" in said and "Traceback" not in said
-    assert not any(each.is_running() for each in started)
+    loops = [process for process in started if "run_in_turn" in process.args]
+    assert len(loops) == 2 and all(process.poll() is not None for process in loops)

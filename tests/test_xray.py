@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from conftest import LOOPS, run_in_process
 from safetensors.torch import load_file
 from torch.optim.optimizer import Optimizer
 from torch.utils.data import DataLoader
@@ -36,7 +37,6 @@ from benchmarks.pages.alignment import PHASES, stretches
 from shared.config import RunConfig
 from shared.page import package_page
 from shared.run import run_loop
-from tests.conftest import LOOPS, run_in_process
 
 # What the innermost line of `trainer.py` must say for each phase, in whatever release is installed: one of these.
 TRAINER_SAYS = {
