@@ -78,7 +78,10 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || \
 	{ rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip --version >/dev/null; } || \
 	{ rm -rf .venv; echo "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }
+	@# torch by pip, which knows where this machine has it from; the rest by uv in a fraction of the time, or else by pip.
 	@# compat: on sys.path as a folder, or a checkout called sameloop would hide the module from scripts beside it.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv && \
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -c constraints.txt --config-settings editable_mode=compat -e '.[test]' || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
 	$(BIN)/python -m benchmarks fetch
 	touch $@

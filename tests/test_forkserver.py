@@ -126,10 +126,11 @@ def test_exit_statuses_are_known_where_the_end_of_children_is_ignored() -> None:
 
 
 def test_its_end_is_noticed_whatever_its_client_does(server: ForkServer) -> None:
+    before = signal.getsignal(signal.SIGCHLD)
     with pytest.raises(SameLoopError, match="has ended"), server.noticed_if_it_ends():
         server._process.terminate()
         time.sleep(60)
-    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGCHLD) == before
 
 
 def test_what_is_not_seeded_differs(capfd: pytest.CaptureFixture[str]) -> None:
