@@ -67,3 +67,23 @@ esac
     made = make(tmp_path, python3=whole)
     assert made.returncode == 0, made.stdout + made.stderr
     assert "pip install" in (tmp_path / "ran").read_text()
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_uv_installs_or_else_pip(there: bool, tmp_path: Path) -> None:
+    script = f'echo "$@" >> ran\ncase "$*" in *"-m uv"*) exit {0 if there else 1};; esac'
+    whole = f"""
+case "$*" in
+*"-m venv"*) mkdir -p .venv/bin && cat > .venv/bin/python <<'END'
+#!/bin/sh
+{script}
+END
+  chmod +x .venv/bin/python;;
+esac
+"""
+    assert make(tmp_path, python3=whole).returncode == 0
+    installs = [line for line in (tmp_path / "ran").read_text().splitlines() if "install" in line]
+    assert ["-m uv" in line for line in installs] == ([False, True] if there else [False, True, False])
+    # Within the tested versions, whoever does it.
+    assert all("-c constraints.txt" in line for line in installs)
+    assert all("editable_mode=compat" in line for line in installs[1:])
