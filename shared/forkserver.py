@@ -8,6 +8,7 @@ lie, and it runs the main module of whoever starts it once more in each process:
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import gc
 import importlib
@@ -18,12 +19,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 from shared.children import end_family, end_with_parent, ending_with_parent, function_argv
 from shared.errors import SameLoopError
@@ -45,6 +47,8 @@ LIBRARIES = (
 )
 # As many open files can be handed over at once; Linux takes 253 (SCM_MAX_FD in net/scm.h).
 MOST_FILES = 100
+# Python's exit status where its output cannot be written at the end.
+FLUSH_FAILED = 120
 
 
 def can_fork() -> bool:
@@ -257,13 +261,10 @@ def serve(arguments: Sequence[str]) -> int:
         import_all(libraries)
     # Not searched through any more, and so not copied, in those that are forked.
     gc.freeze()
-    request = server.wait_for_work()
-    if request is None:
-        return 0
-    _become(request)
-    code, *sys.argv[1:] = request["command"]
-    main = sys.modules["__main__"] = ModuleType("__main__")
-    exec(compile(code, "<string>", "exec"), main.__dict__)
+    if (request := server.wait_for_work()) is not None:
+        _become(request)
+        code, *sys.argv[1:] = request["command"]
+        _end(_run(code))
     return 0
 
 
@@ -360,6 +361,37 @@ def _become(request: Mapping[str, Any]) -> None:
     if numpy := sys.modules.get("numpy"):
         # Whoever forgets to seed it finds another state in every process; Python sees to its own by itself.
         numpy.random.seed()
+
+
+def _run(code: str) -> int:
+    """Run a program as Python's main module; its exit status."""
+    main = sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        exec(compile(code, "<string>", "exec"), main.__dict__)
+    except SystemExit as end:
+        if end.code is None or isinstance(end.code, int):
+            return (end.code or 0) & 0xFF
+        print(end.code, file=sys.stderr)
+        return 1
+    except Exception:
+        sys.excepthook(*sys.exc_info())
+        return 1
+    return 0
+
+
+def _end(status: int) -> NoReturn:
+    """End as Python does, but for taking apart every object: that would copy all that this process has in common with
+    the server, 0.4 seconds long."""
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            status = status or FLUSH_FAILED
+    os._exit(status)
 
 
 def _received(line: socket.socket) -> bytes:
