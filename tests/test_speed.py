@@ -198,13 +198,13 @@ def test_a_run_is_made_again_where_what_it_depends_on_has_changed(
     for dials in ({"seed": 7}, {"train_size": 23}):
         measured_with(watched := Watched(made_up), tmp_path, monkeypatch, **dials)
         again.append(len(watched.configs))
-    monkeypatch.setattr(hardware, "processor_name", lambda: "another")
-    measured_with(watched := Watched(made_up), tmp_path, monkeypatch)
+    with monkeypatch.context() as patch:
+        patch.setattr(hardware, "processor_name", lambda: "another")
+        measured_with(watched := Watched(made_up), tmp_path, patch)
     assert [*again, len(watched.configs)] == [len(RUNS)] * 3
     # What is damaged is as good as not there.
     for path in list((tmp_path / "kept").iterdir())[:2]:
         path.write_text("{")
-    monkeypatch.undo()
     monkeypatch.setattr(shutil, "which", lambda name: None)
     counts = []
     for _ in range(2):
