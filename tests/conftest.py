@@ -48,12 +48,18 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
     return folder
 
 
+# What is imported from here on is in use as long as the tests run: nothing of it is garbage.
+gc.disable()
+
+
 def pytest_collection_finish() -> None:
     """Spare the garbage collector the libraries' own objects: `Trainer` calls it in every run, a third of a second."""
     if "torch" in sys.modules:
         importlib.import_module("trainer_loop.train")
-        gc.collect()
-        gc.freeze()
+    gc.freeze()
+    gc.enable()
+    # A run makes half a million objects and leaves few: looked at more seldom, they are mostly gone.
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
