@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table edits-table situations-table check-table gallery-page whatif versions parity-sweep speed-lesson browser report-speed lint install docs notebook-page clean help
+.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table planted-faults edits-table situations-table check-table gallery-page whatif versions parity-sweep speed-lesson browser report-speed lint install docs notebook-page clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	@# Status 1, diverged, is an answer and no failure.
@@ -26,6 +26,9 @@ crash-test: $(INSTALLED) ## docs/crash.md: both loops killed 20 times each and r
 
 parity-table: $(INSTALLED) ## docs/parity.md and docs/faults.md, measured anew; about 6 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity table
+
+planted-faults: $(INSTALLED) ## twenty faults in the product, one at a time: which tests notice each; about 15 minutes on 2 cores
+	$(BIN)/python -m benchmarks.proofs.planted $(ARGS)
 
 edits-table: $(INSTALLED) ## docs/edits.md, measured anew: edits of the manual page and what is said of them; a minute
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity edits

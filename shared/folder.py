@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +22,18 @@ from shared.record import FILE_NAME, RunRecord
 WEIGHTS_FILE = "model.safetensors"
 COMPARISON_FILE = "comparison.json"
 LOOPS = ("manual", "trainer")
+
+
+def _check_name(output_dir: Path) -> None:
+    """Refuse a name whose bytes are no text here: the library that saves tokenizers takes text only."""
+    try:
+        str(output_dir).encode()
+    except UnicodeEncodeError:
+        name = ascii(str(output_dir))
+        raise SameLoopError(
+            f"--output-dir {name}: {sys.getfilesystemencoding()} cannot read this name as text; choose another, or "
+            "`export PYTHONUTF8=1` if it is UTF-8"
+        ) from None
 
 
 @contextmanager
@@ -42,8 +55,9 @@ def output_folder(
 
     Raises:
         SameLoopError: it holds another run, one that can be resumed, or other files; another run is writing there;
-            it is a file, or cannot be written.
+            it is a file, or cannot be written; or its name is no text.
     """
+    _check_name(output_dir)
     previous = _previous(output_dir)
     made = not output_dir.exists()
     with ExitStack() as locks:

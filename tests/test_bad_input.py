@@ -344,6 +344,15 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch) -> None:
     assert memory.available_memory() > 1_000_000
 
 
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path, monkeypatch, capfd) -> None:
+    monkeypatch.chdir(tmp_path)
+    for command in ("manual", "compare"):
+        assert main([command, "--preset", "tiny", "--output-dir", os.fsdecode(b"x\xff")]) == 2
+        (line,) = lines_said(capfd.readouterr().err)
+        assert "cannot read this name as text" in line
+    assert not any(tmp_path.iterdir())
+
+
 def test_missing_and_corrupt_assets_name_the_command(tmp_path: Path, monkeypatch, capfd) -> None:
     wrong = embedded.REVIEWS._replace(sha256="0" * 64)
     monkeypatch.setattr(embedded, "REVIEWS", wrong)

@@ -15,7 +15,7 @@ from conftest import LOOPS, Trained, run_in_process
 
 from benchmarks import compare as compare_module
 from benchmarks.cli import main
-from benchmarks.compare import compare, write_comparison
+from benchmarks.compare import compare, read_comparison, write_comparison
 from benchmarks.lesson.report import write_report
 from benchmarks.lesson.xray import page_frame, xray
 from shared.checkpoints import MANIFEST, in_order
@@ -95,6 +95,16 @@ def test_a_run_keeps_its_page_and_says_which_in_header_and_manifest(loop: str, f
     assert kept.files == page.files and len(kept.files) >= 5
     for name, content in page.files.items():
         assert (finished / loop / "code" / name).read_bytes() == content == (ROOT / name).read_bytes()
+
+
+@pytest.mark.parametrize(("which", "status"), [("finished", 0), ("broken", 1)])
+def test_a_divergence_is_an_answer_with_a_status_of_its_own(
+    which: str, status: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = request.getfixturevalue(which)
+    comparison = read_comparison(folder)
+    monkeypatch.setattr("benchmarks.cli.compare", lambda *arguments: comparison)
+    assert main(["compare", "--preset", "tiny", "--no-report", "--output-dir", str(folder)]) == status
 
 
 def test_what_is_kept_is_what_ran(broken: Path) -> None:
