@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -48,8 +49,9 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
     return folder
 
 
-# What is imported from here on is in use as long as the tests run: nothing of it is garbage.
+# What is imported from here on is in use as long as the tests run: nothing of it is garbage, at the end neither.
 gc.disable()
+atexit.register(gc.freeze)
 
 
 def pytest_collection_finish() -> None:
