@@ -84,7 +84,7 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	@# torch by pip, which knows where this machine has it from; the rest by uv in a fraction of the time, or else by pip.
 	@# compat: on sys.path as a folder, or a checkout called sameloop would hide the module from scripts beside it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv && \
-	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python -c constraints.txt --config-settings editable_mode=compat -e '.[test]' || \
+	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt --config-settings editable_mode=compat -e '.[test]' || \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
 	$(BIN)/python -m benchmarks fetch
 	touch $@
