@@ -86,7 +86,10 @@ class ForkServer:
         Raises:
             SameLoopError: it has ended instead.
         """
-        if not _received(self._line):
+        ready = b""
+        with suppress(ConnectionError):
+            ready = self._line.recv(100)
+        if not ready:
             raise self._has_ended()
 
     @contextmanager
@@ -392,11 +395,3 @@ def _end(status: int) -> NoReturn:
         except OSError:
             status = status or FLUSH_FAILED
     os._exit(status)
-
-
-def _received(line: socket.socket) -> bytes:
-    """What the other side has sent; nothing if it is gone."""
-    try:
-        return line.recv(100)
-    except ConnectionError:
-        return b""

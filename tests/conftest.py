@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import ctypes
 import gc
 import importlib
 import os
@@ -65,10 +64,9 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
-    """Give memory back after each file: the loops keep what they have freed, and forks are as slow as it is large."""
-    if sys.platform == "linux" and nextitem is not None and nextitem.path != item.path:
+    """Once per file, as it is not done in each run: models lie in reference cycles."""
+    if nextitem is not None and nextitem.path != item.path:
         gc.collect()
-        ctypes.CDLL(None).malloc_trim(0)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -21,11 +21,14 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 from unittest.mock import patch
+
+import psutil
 
 from shared.children import PARENT
 from shared.forkserver import LIBRARIES, Forked, ForkServer, can_fork
@@ -128,6 +131,21 @@ class ForkedPopen(subprocess.Popen):
         except subprocess.TimeoutExpired:
             raise subprocess.TimeoutExpired(self.args, timeout) from None
         return self.returncode
+
+
+def wait_for_end(processes: Iterable[psutil.Process], seconds: float = 60) -> None:
+    """Wait for processes that are not this one's children.
+
+    Raises:
+        AssertionError: one runs after so many seconds still.
+    """
+    until = time.monotonic() + seconds
+    for process in processes:
+        # One that has ended is there until whoever has adopted it asks.
+        with suppress(psutil.NoSuchProcess):
+            while process.status() != psutil.STATUS_ZOMBIE:
+                assert time.monotonic() < until, f"{process} is left behind"
+                time.sleep(0.02)
 
 
 def _as_code(args: Any) -> list[str] | None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import psutil
 import pytest
-from forks import ForkedPopen
+from forks import ForkedPopen, wait_for_end
 
 from shared.forkserver import can_fork
 
@@ -72,8 +70,4 @@ def test_nobody_is_left_when_a_worker_is_killed(started_again: None) -> None:
     assert len(started) == 2
     worker.kill()
     worker.wait()
-    for process in started:
-        # One that has ended is there until whoever has adopted it asks.
-        with suppress(psutil.NoSuchProcess):
-            while process.status() != psutil.STATUS_ZOMBIE:
-                time.sleep(0.02)
+    wait_for_end(started)

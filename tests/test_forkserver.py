@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from forks import wait_for_end
 
 from benchmarks.compare import ready_to_fork, run_in_fresh_process
 from shared.children import sameloop_argv
@@ -50,14 +51,6 @@ def command(code: str, *arguments: str) -> list[str]:
 def wait_for(path: Path) -> None:
     while not path.exists():
         time.sleep(0.02)
-
-
-def has_ended(process: psutil.Process) -> bool:
-    """A grandchild that has ended is there until whoever has adopted it asks."""
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 def test_a_command_line_runs_as_if_python_had_been_started(server: ForkServer) -> None:
@@ -170,10 +163,10 @@ def test_it_ends_as_any_process(server: ForkServer, tmp_path: Path) -> None:
 def test_what_its_server_leaves_behind_is_ended(server: ForkServer, tmp_path: Path) -> None:
     process = server.start(command(WAITS, str(tmp_path / "begun")))
     wait_for(tmp_path / "begun")
+    forked = psutil.Process(process.pid)
     server._process.kill()
     assert process.wait(20) == -signal.SIGKILL
-    while psutil.pid_exists(process.pid) and not has_ended(psutil.Process(process.pid)):
-        time.sleep(0.02)
+    wait_for_end([forked])
     with pytest.raises(SameLoopError, match=r"the process that starts the loops has ended \(exit status -9\)"):
         server.start(command("pass"))
 
@@ -272,8 +265,7 @@ def test_a_comparison_that_is_stopped_leaves_no_process(number: int, tmp_path: P
         assert len(started) == 2
         process.send_signal(number)
         said = process.communicate(timeout=60)[1]
-        while not all(map(has_ended, started)):
-            time.sleep(0.02)
+        wait_for_end(started)
     finally:
         for each in started:
             with suppress(psutil.NoSuchProcess):
