@@ -65,9 +65,11 @@ browser: ## what the report's tests take besides: Chromium (from Debian, as root
 report-speed: $(INSTALLED) ## the report of 6,000 steps in a browser: size, first paint, filter
 	$(BIN)/python -m pytest tests/test_report_browser.py -n 0 -s -k 6000 --durations 0
 
-lint: $(INSTALLED) ## ruff, as configured in pyproject.toml
+lint: $(INSTALLED) ## ruff, mypy (types) and import-linter (who may import whom), as configured in pyproject.toml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
 
 install: $(INSTALLED) ## only build .venv
 
@@ -84,8 +86,8 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	@# torch by pip, which knows where this machine has it from; the rest by uv in a fraction of the time, or else by pip.
 	@# compat: on sys.path as a folder, or a checkout called sameloop would hide the module from scripts beside it.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt torch uv && \
-	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt --config-settings editable_mode=compat -e '.[test]' || \
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test]'
+	$(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt --config-settings editable_mode=compat -e '.[test,lint]' || \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --config-settings editable_mode=compat -e '.[test,lint]'
 	$(BIN)/python -m benchmarks fetch
 	touch $@
 

@@ -1,0 +1,90 @@
+"""What every command prints is kept in tests/__snapshots__, so that a refactoring shows what it changes.
+
+After a change that is meant: `python -m pytest -n 0 tests/test_printed.py --snapshot-update`, and read the difference.
+The outputs of the proofs (parity, faults, edits, check, gallery, situations, crash, versions) are kept as docs/*.md.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from syrupy.assertion import SnapshotAssertion
+
+CONSTRAINTS = (Path(__file__).resolve().parent.parent / "constraints.txt").read_text()
+LOOPS = Path(__file__).parent / "loops"
+# Their own words or layout are on the pages.
+PRINTING = ("click", "libcst", "rich", "ruff", "torch", "transformers")
+
+pytestmark = pytest.mark.skipif(
+    any(f"{name}=={version(name).partition('+')[0]}" not in re.split(r"[;\s]+", CONSTRAINTS) for name in PRINTING),
+    reason="a release other than that of constraints.txt is installed",
+)
+
+COMMANDS = (
+    *("autograder", "break", "check", "compare", "diff", "doctor", "eject", "exercise", "fetch", "gotcha", "ladder"),
+    *("locate", "manual", "plot", "report", "speed", "start", "trainer", "xray"),
+)
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help(command: str, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    assert printed(tmp_path, *command.split(), "--help") == snapshot
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "compare --preset tiny --no-report",
+        "break",
+        "check {loops}/course.py",
+        "diff --preset tiny",
+        "diff --phase clip",
+        "diff --dial gradient_accumulation_steps=4",
+        "eject",
+        "eject --preset tiny --save-strategy epoch --bf16",
+        "eject --trainer --lr-scheduler-type cosine --warmup-steps 10",
+        "exercise no_clip",
+        "gotcha",
+        "gotcha mapping",
+        "ladder --preset tiny",
+        "start loop.py",
+        "compare --preset tiny --learning-rate fast",
+        "compare --preset tiny --bf16 --fp16",
+        "locate none",
+    ],
+)
+def test_command(arguments: str, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    assert printed(tmp_path, *arguments.format(loops=LOOPS).split()) == snapshot
+
+
+@pytest.mark.parametrize("arguments", ["locate run", "plot run", "report run", "diff run --phase step"])
+def test_command_of_a_run(arguments: str, tiny_comparison: Path, tmp_path: Path, snapshot: SnapshotAssertion) -> None:
+    shutil.copytree(tiny_comparison, tmp_path / "run")
+    assert printed(tmp_path, *arguments.split()) == snapshot
+
+
+def printed(folder: Path, *arguments: str) -> str:
+    """What `sameloop ARGUMENTS` prints in this folder, without what another machine or hour would change."""
+    finished = subprocess.run(
+        [sys.executable, "-m", "benchmarks", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        env=os.environ | {"COLUMNS": "119", "OMP_NUM_THREADS": "1"},
+    )
+    text = f"{finished.stdout}\n{finished.stderr}\nexit status {finished.returncode}\n"
+    text = text.replace(str(folder), "FOLDER").replace(str(LOOPS), "LOOPS")
+    lines = [line.split("\r")[-1].rstrip() for line in text.splitlines()]
+    # A progress bar's lines, and numbers that are measured.
+    kept = [line for line in lines if not re.search(r"\d+%\||it/s", line)]
+    masked = re.sub(r"\d+\.\d+(e[-+]?\d+)?|\b\d{3,}\b|\d+(?= (ms|MB|seconds|s)\b)", "#", "\n".join(kept))
+    # How wide a column is depends on its numbers.
+    return re.sub(r"(?<=\S) {2,}|─{2,}|━{2,}", lambda run: run[0][:2], masked)
