@@ -73,7 +73,7 @@ lint: $(INSTALLED) ## ruff, mypy (types) and import-linter (who may import whom)
 
 install: $(INSTALLED) ## only build .venv
 
-$(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
+$(INSTALLED): pyproject.toml constraints.txt shared/sources/embedded.txt
 	@case "$$(uname -sm)" in \
 	"Darwin x86_64") echo "SameLoop needs a Mac with Apple Silicon: torch has had no release for Intel Macs since 2.2"; exit 2;; \
 	*_NT*) echo "SameLoop runs on Linux and macOS; on Windows use WSL (https://learn.microsoft.com/windows/wsl)"; exit 2;; esac
@@ -91,7 +91,7 @@ $(INSTALLED): pyproject.toml constraints.txt shared/embedded.txt
 	$(BIN)/python -m benchmarks fetch
 	touch $@
 
-.venv-lowest/.installed: pyproject.toml shared/embedded.txt
+.venv-lowest/.installed: pyproject.toml shared/sources/embedded.txt
 	$(PYTHON) -m venv --clear .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
 	@# What is not named in pyproject.toml comes as new as that allows, as it does for whoever has such an old one;

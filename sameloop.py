@@ -20,7 +20,7 @@ import sys
 _ROOT = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib comes later
 _PATH = list(sys.path)
 # As long as SameLoop's own modules are imported, nothing is imported from the current folder; later
-# `shared.imports` sees to that.
+# `shared.running.imports` sees to that.
 sys.path[:] = [_ROOT, *(entry for entry in _PATH if entry and os.path.realpath(entry) != os.getcwd())]  # noqa: PTH109
 try:
     import json
@@ -47,10 +47,10 @@ try:
     from benchmarks.notebook.source import source_of
     from shared.config import RunConfig, flag, option
     from shared.errors import SameLoopError
-    from shared.folder import LOOPS
-    from shared.imports import own_imports
-    from shared.record import FILE_NAME
-    from shared.run import default_output_dir
+    from shared.recording.record import FILE_NAME
+    from shared.running.folder import LOOPS
+    from shared.running.imports import own_imports
+    from shared.running.run import default_output_dir
 finally:
     sys.path[:] = _PATH
 
@@ -153,7 +153,7 @@ def fetch() -> None:
     Raises:
         SameLoopError: there is no network, no pip, or no folder that can be written.
     """
-    from shared.fetch import fetch
+    from shared.sources.fetch import fetch
 
     fetch()
 

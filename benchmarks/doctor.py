@@ -14,12 +14,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.proofs.versions import what_is_known
-from shared import embedded, hardware
+from shared import hardware
 from shared.config import HUB_REVISIONS, PRESETS, RunConfig
 from shared.errors import SameLoopError
-from shared.hub import hub_is_reachable, needs_hub
-from shared.run import environment
-from shared.surroundings import is_apple_silicon
+from shared.running.run import environment
+from shared.running.surroundings import is_apple_silicon
+from shared.sources import embedded
+from shared.sources.hub import hub_is_reachable, needs_hub
 
 HUB_MODEL, HUB_DATASET = PRESETS["lesson"]["model"], PRESETS["lesson"]["dataset"]
 # Padded tokens per review where max_length does not cut it short: IMDB at 512 tokens has a mean of 274; random batches

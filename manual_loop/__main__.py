@@ -3,7 +3,7 @@
 import sys
 
 from manual_loop.command import command
-from shared.command import run_command
+from shared.running.command import run_command
 
 if __name__ == "__main__":
     sys.exit(run_command(command, "python -m manual_loop"))

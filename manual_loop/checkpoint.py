@@ -18,11 +18,11 @@ from manual_loop.log import is_due
 from manual_loop.processes import is_first_process, rank, world_size
 from manual_loop.state import TrainingState
 from manual_loop.wrapping import unwrap
-from shared.checkpoints import STATE, read_state, rotate, seal, step_of
 from shared.config import RunConfig
 from shared.determinism import random_states, restore_random_states
 from shared.files import flush_to_disk, write_json
 from shared.processes import settle_buckets, wait_for_all
+from shared.running.checkpoints import STATE, read_state, rotate, seal, step_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

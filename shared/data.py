@@ -14,13 +14,13 @@ from uuid import uuid4
 
 import xxhash
 
-from shared import embedded
 from shared.config import HUB_REVISIONS, RunConfig, option
 from shared.errors import SameLoopError, shown
-from shared.hub import check_paths, hub_errors
-from shared.labels import Classes, classes_of, ids_of, is_unlabelled
 from shared.progress import announce, is_interactive
-from shared.readers import Columns, Split, file_format, read_split, renaming
+from shared.sources import embedded
+from shared.sources.hub import check_paths, hub_errors
+from shared.sources.labels import Classes, classes_of, ids_of, is_unlabelled
+from shared.sources.readers import Columns, Split, file_format, read_split, renaming
 
 if TYPE_CHECKING:
     import datasets

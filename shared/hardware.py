@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.children import function_argv
+from shared.running.children import function_argv
 
 CPUINFO = Path("/proc/cpuinfo")
 # As Linux calls them: Intel's from Cooper Lake and Sapphire Rapids on, AMD's from Zen 4 on.

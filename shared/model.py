@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared import embedded
 from shared.config import HUB_REVISIONS, RunConfig
 from shared.errors import SameLoopError, shown
-from shared.hub import check_paths, hub_errors
 from shared.memory import check_memory
 from shared.progress import announce, is_interactive
 from shared.releases import in_release
+from shared.sources import embedded
+from shared.sources.hub import check_paths, hub_errors
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -30,7 +30,7 @@ from once import reading_once
 
 from shared.config import RunConfig
 from shared.files import write_json
-from shared.folder import COMPARISON_FILE
+from shared.running.folder import COMPARISON_FILE
 
 LOOPS = ("manual", "trainer")
 Trained = Callable[[str, RunConfig], Path]

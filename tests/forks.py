@@ -1,9 +1,9 @@
 """What a test starts is forked from a process that has imported torch and transformers already, and starts in no time.
 
 `subprocess.Popen` is replaced by `ForkedPopen` for as long as the tests run. It takes Python's command lines to the
-fork server that the product has (`shared/forkserver.py`); whatever is not Python, or would see another process than a
-new one, is started as ever. So a command in a test has its own environment, folder, streams, signals and exit status,
-and the test is written as if it had been started.
+fork server that the product has (`shared/running/forkserver.py`); whatever is not Python, or would see another process
+than a new one, is started as ever. So a command in a test has its own environment, folder, streams, signals and exit
+status, and the test is written as if it had been started.
 
 A real start have, by `started_again` or because their environment decides while something is imported:
 
@@ -30,8 +30,8 @@ from unittest.mock import patch
 
 import psutil
 
-from shared.children import PARENT
-from shared.forkserver import LIBRARIES, Forked, ForkServer, can_fork
+from shared.running.children import PARENT
+from shared.running.forkserver import LIBRARIES, Forked, ForkServer, can_fork
 
 PYTHON = sys.executable
 # What commands import when they run.

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from shared import data, embedded
+from shared import data
 from shared.config import RunConfig
+from shared.sources import embedded
 
 read_reviews = cache(embedded.load_reviews)
 

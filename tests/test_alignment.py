@@ -15,7 +15,7 @@ from benchmarks.pages.alignment import PHASES, by_phase, code_lines, phase_of, s
 from benchmarks.pages.diff import LEAST_FOR_TWO, changed_lines, print_diff
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
-from shared.page import package_page
+from shared.running.page import package_page
 
 PAGES = {loop: package_page(loop).source for loop in LOOPS}
 # The page of all dials has a line for every dial; at the quick preset's the folded ones are what is shown.

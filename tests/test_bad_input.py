@@ -21,8 +21,9 @@ from once import read_reviews
 from transformers import BertConfig, BertForSequenceClassification, ViTConfig
 
 from benchmarks.cli import main
-from shared import embedded, memory
-from shared.run import _explained
+from shared import memory
+from shared.running.run import _explained
+from shared.sources import embedded
 
 ROWS = [{"text": f"review {number}", "label": number % 2} for number in range(24)]
 LAST_OF_THE_SHUFFLE = datasets.Dataset.from_dict({"n": range(24)}).shuffle(seed=0, keep_in_memory=True)["n"][-1]
@@ -375,7 +376,7 @@ def test_a_mistake_of_ours_is_one_line_too(monkeypatch, capfd) -> None:
     def broken(name: str) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr("shared.command.default_output_dir", lambda *_: broken(""))
+    monkeypatch.setattr("shared.running.command.default_output_dir", lambda *_: broken(""))
     assert main(["manual", "--preset", "tiny"]) == 70
     (line,) = lines_said(capfd.readouterr().err)
     assert "this should not happen (ZeroDivisionError: oh); please report what --debug shows" in line

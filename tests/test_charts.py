@@ -14,7 +14,7 @@ from benchmarks.charts.charts import comparison_figure, draw_comparison
 from benchmarks.charts.data import outline
 from benchmarks.judge.verdict import REPORTED_EVALUATION
 from shared.config import RunConfig
-from shared.record import SCHEMA, RunRecord
+from shared.recording.record import SCHEMA, RunRecord
 
 ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "3", "device": "cpu", "threads": 2}
 

@@ -18,7 +18,7 @@ from benchmarks.pages.alignment import PHASES
 from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_mistake, judge_wrong, right_loops
 from benchmarks.proofs.checks import right_settings as settings
 from shared.errors import SameLoopError
-from shared.page import own_page, package_page
+from shared.running.page import own_page, package_page
 
 RIGHT = [file.stem for file in right_loops()]
 HOSTILE = sorted(file.stem for file in (LOOPS / "hostile").glob("*.py"))

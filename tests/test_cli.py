@@ -14,9 +14,9 @@ import pytest
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.cli import main
-from shared.children import sameloop_argv
 from shared.config import RunConfig
-from shared.page import kept_page, package_page
+from shared.running.children import sameloop_argv
+from shared.running.page import kept_page, package_page
 
 SHADOWS = (
     "datasets.py",
@@ -192,7 +192,7 @@ PRINTS = """
 import os, subprocess, sys
 import click
 from rich.console import Console
-from shared.command import run_command
+from shared.running.command import run_command
 
 @click.command()
 def command():
@@ -246,7 +246,7 @@ def test_output_that_cannot_be_written_is_one_line() -> None:
 INHERITS = """
 import os, signal, subprocess, sys
 import click
-from shared.command import run_command
+from shared.running.command import run_command
 
 @click.command()
 @click.argument("file")
@@ -298,8 +298,8 @@ def test_make_takes_a_divergence_for_an_answer_and_an_error_for_an_error(
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
     root = Path(__file__).parent.parent
-    (tmp_path / "shared").mkdir()
-    for name in ("Makefile", "pyproject.toml", "constraints.txt", "shared/embedded.txt"):
+    (tmp_path / "shared" / "sources").mkdir(parents=True)
+    for name in ("Makefile", "pyproject.toml", "constraints.txt", "shared/sources/embedded.txt"):
         shutil.copy(root / name, tmp_path / name)
     program = tmp_path / ".venv" / "bin" / "sameloop"
     program.parent.mkdir(parents=True)

@@ -9,10 +9,10 @@ import torch
 from packaging.version import Version
 from transformers import TrainingArguments
 
-from shared.command import dial_options
 from shared.config import PRESETS, RunConfig, job_name, meaning, sections, values_by_preset
-from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.errors import SameLoopError
+from shared.running.command import dial_options
+from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
 
 # What TrainingArguments knows nothing of: the slice, the model, and the page.
 OWN = {
@@ -65,7 +65,7 @@ def test_every_dial_has_a_meaning_a_section_and_an_option() -> None:
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_flags_give_the_same_run_back(preset: str) -> None:
-    from shared.command import config_from, loop_command
+    from shared.running.command import config_from, loop_command
 
     config = RunConfig.build(preset, learning_rate=1 / 3 * 1e-4, data_seed=5, use_cpu=True, train_size=3)
     command = loop_command("manual", "")

@@ -8,7 +8,7 @@ from benchmarks.pages.costs import DialCost, dial_costs, is_in_the_loop, off_val
 from benchmarks.pages.diff import changed_lines
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
-from shared.page import package_page
+from shared.running.page import package_page
 
 # Everything off that can be: what is left is the loop itself.
 PLAIN = {name: off_value(name)[0] for name in RunConfig.model_fields if off_value(name)}

@@ -7,11 +7,11 @@ from pathlib import Path
 import datasets
 import pytest
 
-from shared import embedded
 from shared.config import RunConfig
 from shared.data import load_data, load_slices
 from shared.errors import SameLoopError
 from shared.model import load_tokenizer
+from shared.sources import embedded
 
 ROWS = [{"text": f"review {i}", "label": i % 2} for i in range(20)]
 

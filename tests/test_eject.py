@@ -27,9 +27,9 @@ from benchmarks.proofs.parity import UNEVEN
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.model import load_model, load_tokenizer
-from shared.page import own_page
 from shared.releases import CHANGED_DEFAULTS
-from shared.run import run_loop
+from shared.running.page import own_page
+from shared.running.run import run_loop
 
 WORDS = ("bad", "fair", "good")
 FIVE: dict[str, tuple[dict[str, Any], int]] = {

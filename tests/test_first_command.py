@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-NEEDED = ("Makefile", "pyproject.toml", "constraints.txt", "shared/embedded.txt")
+NEEDED = ("Makefile", "pyproject.toml", "constraints.txt", "shared/sources/embedded.txt")
 
 
 def make(folder: Path, **tools: str) -> subprocess.CompletedProcess[str]:
     """`make install` in a copy, with these commands in the place of the machine's own."""
     for name in NEEDED:
-        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     (folder / "bin").mkdir()
     for name, script in tools.items():

@@ -11,7 +11,7 @@ import pytest
 from benchmarks.pages.fold import folded_source
 from benchmarks.proofs.edits import EDITS, edited_page
 from shared.config import RunConfig
-from shared.page import package_page
+from shared.running.page import package_page
 
 PIECES = {
     "a swap": "a, b = 1, 2\na, b = b, a\nreturn a, b",

@@ -30,7 +30,7 @@ from benchmarks.lesson.speed import keep as keep_lesson
 from benchmarks.pages.costs import DialCost
 from shared.config import RunConfig
 from shared.files import write_json
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
 
 BEGINS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
 ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "3", "device": "cpu", "threads": 2}

@@ -11,7 +11,7 @@ import psutil
 import pytest
 from forks import ForkedPopen, wait_for_end
 
-from shared.forkserver import can_fork
+from shared.running.forkserver import can_fork
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="a process that has imported torch is not forked here")
 

@@ -16,12 +16,12 @@ import pytest
 from forks import wait_for_end
 
 from benchmarks.compare import ready_to_fork, run_in_fresh_process
-from shared.children import sameloop_argv
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
-from shared.folder import WEIGHTS_FILE
-from shared.forkserver import ForkServer, can_fork
-from shared.surroundings import child_environment
+from shared.running.children import sameloop_argv
+from shared.running.folder import WEIGHTS_FILE
+from shared.running.forkserver import ForkServer, can_fork
+from shared.running.surroundings import child_environment
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="a process that has imported torch is not forked here")
 
@@ -115,7 +115,7 @@ def test_ctrl_c_is_for_what_it_starts_and_not_for_the_server(
 IGNORES = """
 import signal, sys
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
-from shared.forkserver import ForkServer
+from shared.running.forkserver import ForkServer
 server = ForkServer(("colorsys",))
 server.wait_until_ready()
 sys.exit(0 if server.start([sys.executable, "-c", "raise SystemExit(3)"]).wait(20) == 3 else 1)
@@ -218,7 +218,7 @@ def test_several_processes_of_a_loop_are_started_anew(monkeypatch: pytest.Monkey
 
 
 def test_nothing_is_forked_where_a_gpu_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("shared.forkserver.DRIVERS", (str(tmp_path),))
+    monkeypatch.setattr("shared.running.forkserver.DRIVERS", (str(tmp_path),))
     assert not can_fork()
 
 

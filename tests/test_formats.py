@@ -28,8 +28,8 @@ from benchmarks.check.formats import broken, gradescope, junit, markdown_block, 
 from benchmarks.check.rubric import HINTS, ITEMS, Finding, Result, make_rubric
 from benchmarks.check.submissions import CHART, TABLE, check_folder, find_loop, find_submissions
 from benchmarks.cli import main
-from shared.children import ROOT
 from shared.errors import SameLoopError
+from shared.running.children import ROOT
 
 CLIP = Finding("clip", 3, "the gradients reach the optimizer unclipped", "norm 38.6", "norm 1")
 LOOP = "def train(model, tokenizer, train_dataset, eval_dataset, config):\n    return []\n"
@@ -416,7 +416,7 @@ def test_the_zip_has_all_that_pip_installs(unpacked: Path) -> None:
         there = project.joinpath(*package.split("."))
         ours = ROOT.joinpath(*package.split("."))
         assert {each.name for each in there.glob("*.py")} == {each.name for each in ours.glob("*.py")}
-    for name in (*PROJECT_FILES, "shared/embedded.txt", "benchmarks/check/gradescope/setup.sh"):
+    for name in (*PROJECT_FILES, "shared/sources/embedded.txt", "benchmarks/check/gradescope/setup.sh"):
         assert (project / name).read_bytes() == (ROOT / name).read_bytes()
     assert not list(project.rglob("__pycache__"))
     assert (unpacked / "source" / "constraints.txt").read_bytes() == (ROOT / "constraints.txt").read_bytes()

@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from benchmarks.cli import main
 from benchmarks.judge.verdict import compare_runs
-from shared import checkpoints
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.errors import SameLoopError
 from shared.files import write_json
-from shared.record import FILE_NAME, RunRecord
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.running import checkpoints
 
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])

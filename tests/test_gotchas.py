@@ -23,9 +23,9 @@ from benchmarks.gotchas.base import attempt, one_thread, quiet, tokenized
 from benchmarks.gotchas.command import GOTCHAS, print_gotcha
 from benchmarks.gotchas.size import Point, Size, read_size, sizes_from
 from benchmarks.judge.chance import wilson
-from shared import embedded
 from shared.errors import SameLoopError
 from shared.releases import INSTALLED
+from shared.sources import embedded
 
 SIZES = (16, 48)
 

@@ -11,10 +11,10 @@ import datasets
 import pytest
 from datasets.packaged_modules.parquet.parquet import Parquet
 
-from shared import embedded
 from shared.config import HUB_REVISIONS, PRESETS, RunConfig
-from shared.hub import hub_is_reachable, needs_hub
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
+from shared.sources import embedded
+from shared.sources.hub import hub_is_reachable, needs_hub
 
 MODEL, DATASET = PRESETS["lesson"]["model"], PRESETS["lesson"]["dataset"]
 

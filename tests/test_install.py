@@ -14,9 +14,9 @@ import pytest
 from packaging.version import Version
 
 from benchmarks.check.autograder import FOLDERS, PROJECT_FILES
-from shared.children import ROOT
-from shared.embedded import REVIEWS, locate
 from shared.releases import INSTALLED
+from shared.running.children import ROOT
+from shared.sources.embedded import REVIEWS, locate
 
 # What draws, prints, folds and grades; datasets and torch themselves import pandas, pyarrow and jinja2.
 SPARED_BY_A_LOOP = ("IPython", "libcst", "matplotlib", "nbformat", "pygments", "ruff")
@@ -68,7 +68,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert sorted(name for name in names if ".dist-info/" not in name) == project_files(ROOT)
-    assert "shared/embedded.txt" in names and "benchmarks/check/gradescope/setup.sh" in names
+    assert "shared/sources/embedded.txt" in names and "benchmarks/check/gradescope/setup.sh" in names
 
 
 def imported(names: tuple[str, ...], *arguments: str) -> str:

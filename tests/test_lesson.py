@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.lesson.docs import SHOWN_PAGES
 from benchmarks.lesson.notebook import NOTEBOOK, PAGE, page_of, read_notebook, run_notebook
-from shared.children import ROOT
+from shared.running.children import ROOT
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

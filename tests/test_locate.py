@@ -9,8 +9,8 @@ from conftest import run_in_process
 from benchmarks.judge.locate import Located, differences
 from benchmarks.proofs.faults import FAULTS, faulty_page
 from shared.config import RunConfig
-from shared.page import package_page
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
+from shared.running.page import package_page
 
 CONFIG = RunConfig.build("tiny", num_train_epochs=2, max_grad_norm=0.1)
 

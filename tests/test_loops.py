@@ -10,7 +10,7 @@ from conftest import Trained, run_in_process
 
 from benchmarks.judge.verdict import compare_runs
 from shared.config import RunConfig
-from shared.page import own_page
+from shared.running.page import own_page
 
 LOOPS = Path(__file__).parent / "loops"
 WHILE, CRITERION, CLASS = "while_with_iterator.py", "own_criterion.py", "class_with_methods.py"

@@ -16,7 +16,7 @@ from benchmarks.proofs.parity import UNEVEN
 from shared.config import RunConfig
 from shared.data import Data, load_data
 from shared.model import load_model, load_tokenizer
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
 
 PLAIN = RunConfig.build("tiny", **UNEVEN, max_grad_norm=1.0, logging_strategy="no")
 PAGES = {loop: Path(f"{loop}_loop/minimal.py") for loop in LOOPS}

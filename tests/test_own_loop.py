@@ -14,8 +14,8 @@ from benchmarks.compare import run_in_fresh_process
 from benchmarks.lesson.xray import page_frame, xray
 from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
-from shared.page import MUST, kept_page, own_page, package_page, page_of, train_of
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
+from shared.running.page import MUST, kept_page, own_page, package_page, page_of, train_of
 
 CONFIG = RunConfig.build("tiny")
 # What stands in a tutorial. Right but for its style: it equals the page of all dials, bit for bit.
@@ -290,8 +290,8 @@ def test_a_mistake_in_the_instruments_is_ours(plain: Path, tmp_path: Path, monke
     def broken(*args: object) -> None:
         raise KeyError("input_ids")
 
-    monkeypatch.setattr("shared.page.INSTRUMENTS", (broken.__code__.co_filename,))
-    monkeypatch.setattr("shared.recorder.rng_digests", broken)
+    monkeypatch.setattr("shared.running.page.INSTRUMENTS", (broken.__code__.co_filename,))
+    monkeypatch.setattr("shared.recording.recorder.rng_digests", broken)
     with pytest.raises(KeyError):
         run(plain, tmp_path / "run")
 
@@ -331,7 +331,7 @@ def test_any_page_has_its_xray_with_less_in_it_if_must_be(plain: Path) -> None:
     # What happens before the loop is called is on no line of it.
     load = next(pair for pair in found.pairs if pair.manual and pair.manual.phase == "model")
     assert page_frame(load.manual, found.page) is None
-    assert [frame.file for frame in load.manual.frames] == ["shared/plain.py"]
+    assert [frame.file for frame in load.manual.frames] == ["shared/running/plain.py"]
 
 
 def test_the_xray_names_the_file(plain: Path, capsys) -> None:

@@ -18,11 +18,11 @@ from benchmarks.cli import main
 from benchmarks.compare import compare, read_comparison, write_comparison
 from benchmarks.lesson.report import write_report
 from benchmarks.lesson.xray import page_frame, xray
-from shared.checkpoints import MANIFEST, in_order
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
-from shared.page import ROOT, Page, kept_code, kept_page, kept_pages, package_page, what_changed
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
+from shared.running.checkpoints import MANIFEST, in_order
+from shared.running.page import ROOT, Page, kept_code, kept_page, kept_pages, package_page, what_changed
 
 CONFIG = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3)
 OPTIONS = ["--preset", "tiny", "--num-train-epochs", "1", "--save-strategy", "steps", "--save-steps", "3"]

@@ -39,7 +39,7 @@ from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
 from shared.config import RunConfig
 from shared.files import digest_of_file, sha256
-from shared.record import SCHEMA, RunRecord
+from shared.recording.record import SCHEMA, RunRecord
 
 ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "3", "device": "cpu", "threads": 2}
 LOSSES = [0.7, 0.69, 0.6, 0.5, 0.55, 0.4, 0.3, 0.35]

@@ -34,8 +34,8 @@ import importlib, json, sys
 from pathlib import Path
 import torch
 from shared.config import RunConfig
-from shared.page import package_page
-from shared.run import run_loop
+from shared.running.page import package_page
+from shared.running.run import run_loop
 torch.distributed.init_process_group("gloo")
 for name, dials in json.loads(sys.argv[1]).items():
     for loop in ("manual", "trainer"):

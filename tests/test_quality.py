@@ -23,7 +23,7 @@ from benchmarks.lesson.report import TEMPLATES
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256, write_json
-from shared.record import SCHEMA, RunRecord
+from shared.recording.record import SCHEMA, RunRecord
 from shared.releases import SEEDS_EVALUATION_ORDER
 
 ATTACK = "</q><script>document.title = 'taken'</script><img src=x onerror=\"alert('taken')\"> & <b>"

@@ -21,12 +21,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.judge.verdict import compare_runs
-from shared import embedded
 from shared.config import RunConfig
 from shared.data import load_slices, load_splits
 from shared.errors import SameLoopError
-from shared.labels import classes_of, ids_of
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
+from shared.sources import embedded
+from shared.sources.labels import classes_of, ids_of
 
 WORDS = ("negative", "positive")
 ROWS = [(f"review {number}, with a comma", WORDS[number % 2]) for number in range(24)]

@@ -10,7 +10,7 @@ from conftest import whole_line
 
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.record import SCHEMA, RecordWriter, RunRecord
+from shared.recording.record import SCHEMA, RecordWriter, RunRecord
 
 
 def write(folder: Path, schema: int = SCHEMA) -> Path:

@@ -16,11 +16,20 @@ from torch.utils.data import DataLoader
 
 from shared.config import RunConfig
 from shared.data import load_data
-from shared.evidence import SAMPLED, WeightSample, common_factor, norms, on_host, review_digest, rng_digests, some_of
 from shared.model import load_tokenizer
-from shared.record import RunRecord
-from shared.recorder import FlightRecorder
-from shared.run import header
+from shared.recording.evidence import (
+    SAMPLED,
+    WeightSample,
+    common_factor,
+    norms,
+    on_host,
+    review_digest,
+    rng_digests,
+    some_of,
+)
+from shared.recording.record import RunRecord
+from shared.recording.recorder import FlightRecorder
+from shared.running.run import header
 
 
 @pytest.mark.parametrize("loop", LOOPS)
@@ -147,7 +156,7 @@ def test_norms_are_taken_anew_where_samples_and_counters_cannot_tell(
         taken.append(len(gradients))
         return norms(gradients)
 
-    monkeypatch.setattr("shared.recorder.norms", counted)
+    monkeypatch.setattr("shared.recording.recorder.norms", counted)
     model = torch.nn.Linear(3000, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     with FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), None, None)) as recorder:

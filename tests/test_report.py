@@ -22,8 +22,8 @@ from benchmarks.lesson.report import Reviews, json_for_script, load_reviews, ren
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
 from shared.data import load_slices
-from shared.page import pages_of
-from shared.record import SCHEMA, RunRecord
+from shared.recording.record import SCHEMA, RunRecord
+from shared.running.page import pages_of
 
 ATTACK = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & <b>"
 

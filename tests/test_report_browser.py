@@ -20,7 +20,7 @@ from test_report import ATTACK, six_thousand_steps
 from benchmarks.compare import write_comparison
 from benchmarks.lesson.report import FILE_NAME, write_report
 from shared.config import RunConfig
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 

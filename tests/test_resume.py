@@ -21,14 +21,14 @@ from benchmarks.cli import main
 from benchmarks.compare import launch
 from benchmarks.judge.verdict import compare_runs
 from benchmarks.proofs.crash import kill_and_resume, report
-from shared import checkpoints, interrupt
-from shared.checkpoints import MANIFEST, in_order, problem_with
 from shared.config import RunConfig
 from shared.errors import Interrupted, LossNotFinite, SameLoopError, TrainingStopped
 from shared.files import digest_of_file
-from shared.folder import is_finished
-from shared.page import package_page
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
+from shared.running import checkpoints, interrupt
+from shared.running.checkpoints import MANIFEST, in_order, problem_with
+from shared.running.folder import is_finished
+from shared.running.page import package_page
 
 # Three epochs of 8 steps, the last batch short; a checkpoint after every step, all of them kept.
 DIALS = {"train_size": 61, "eval_size": 19, "num_train_epochs": 3}
@@ -112,8 +112,8 @@ import importlib, shutil, sys
 from pathlib import Path
 import torch
 from shared.config import RunConfig
-from shared.page import package_page
-from shared.run import run_loop
+from shared.running.page import package_page
+from shared.running.run import run_loop
 folder, config = Path(sys.argv[1]), RunConfig.build("tiny", **eval(sys.argv[2]))
 torch.distributed.init_process_group("gloo")
 for loop in ("manual", "trainer"):
@@ -427,7 +427,7 @@ LIMITED = """
 import importlib, resource, sys
 from pathlib import Path
 from benchmarks.cli import main
-from shared import embedded
+from shared.sources import embedded
 embedded.checkpoint("embedded-tiny")
 loop = sys.argv[1]
 importlib.import_module(f"{loop}_loop.train")

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.compare import compare
 from benchmarks.proofs.parity import Cell, run_cell
 from shared.config import RunConfig
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
 
 pytestmark = pytest.mark.slow
 

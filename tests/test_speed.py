@@ -40,8 +40,8 @@ from benchmarks.lesson.speed import (
 from shared import hardware
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
-from shared.page import page_of
-from shared.record import SCHEMA, RunRecord
+from shared.recording.record import SCHEMA, RunRecord
+from shared.running.page import page_of
 
 NAMES = [change.name for change in CHANGES]
 GIVEN = {"preset": "tiny", "train_size": 24, "eval_size": 8, "max_length": 40}

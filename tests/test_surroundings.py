@@ -14,11 +14,11 @@ import torch
 from conftest import LOOPS, run_in_process
 
 from benchmarks.cli import main
-from shared import surroundings
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import flush_to_disk
-from shared.surroundings import settle
+from shared.running import surroundings
+from shared.running.surroundings import settle
 
 
 def on_a_mac(monkeypatch: pytest.MonkeyPatch) -> None:

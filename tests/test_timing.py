@@ -29,7 +29,7 @@ from benchmarks.judge.verdict import compare_runs
 from benchmarks.proofs import speed
 from benchmarks.proofs.speed import conclusion
 from shared.config import RunConfig
-from shared.record import SCHEMA, RunRecord
+from shared.recording.record import SCHEMA, RunRecord
 
 
 def record(seconds: Sequence[float], loop: str = "manual") -> RunRecord:

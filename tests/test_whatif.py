@@ -23,8 +23,8 @@ from benchmarks.lesson.xray import xray
 from benchmarks.pages.alignment import PHASES
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
-from shared.folder import LOOPS
-from shared.page import own_page, pages_of
+from shared.running.folder import LOOPS
+from shared.running.page import own_page, pages_of
 
 BY_PHASE = {edit.phase: edit for edit in EDITS}
 # Not part of the training, or nothing without a dial that is off by default.
@@ -98,7 +98,7 @@ def test_a_page_that_leaves_nothing_is_said_to_leave_nothing(whole, tmp_path: Pa
 
 
 def test_fewer_steps_are_a_difference(whole) -> None:
-    from shared.record import RunRecord
+    from shared.recording.record import RunRecord
 
     record = RunRecord.read(whole[1])
     cut = RunRecord([line for line in record.lines if line.get("step", 0) <= 10], "cut")

@@ -35,8 +35,8 @@ from benchmarks.lesson.xray import (
 )
 from benchmarks.pages.alignment import PHASES, stretches
 from shared.config import RunConfig
-from shared.page import package_page
-from shared.run import run_loop
+from shared.running.page import package_page
+from shared.running.run import run_loop
 
 # What the innermost line of `trainer.py` must say for each phase, in whatever release is installed: one of these.
 TRAINER_SAYS = {

@@ -2,7 +2,7 @@
 
 import sys
 
-from shared.command import run_command
+from shared.running.command import run_command
 from trainer_loop.command import command
 
 if __name__ == "__main__":

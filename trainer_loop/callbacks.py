@@ -21,12 +21,12 @@ from typing import Any
 import torch
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from shared.checkpoints import rotate, seal
 from shared.config import RunConfig
 from shared.determinism import random_states, restore_random_states
-from shared.interrupt import stop_after_checkpoint, stop_requested
 from shared.processes import settle_buckets
 from shared.releases import INSTALLED
+from shared.running.checkpoints import rotate, seal
+from shared.running.interrupt import stop_after_checkpoint, stop_requested
 
 
 class ExactResume(TrainerCallback):

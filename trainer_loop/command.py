@@ -1,5 +1,5 @@
 """This loop's command line."""
 
-from shared.command import loop_command
+from shared.running.command import loop_command
 
 command = loop_command("trainer", "Fine-tune through Hugging Face's Trainer.")

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from benchmarks.charts import panels, texts
 from benchmarks.charts.data import Difference, Pair, Run, first_other_reviews, has, steps_that_fit
 from benchmarks.charts.styles import STYLES, Style
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
 
 # An SVG names its font; where that is not installed, Verdana has letters of the same width.
 FONTS = "'DejaVu Sans', Verdana, sans-serif"

@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any, NamedTuple
 
 from benchmarks.judge.timing import step_seconds, warm_steps
-from shared.record import RunRecord, training_seconds
+from shared.recording.record import RunRecord, training_seconds
 
 # The order in which a step's phases are stacked; a checkpoint is not part of a step.
 PHASES = ("data", "forward", "backward", "optimizer")

@@ -28,7 +28,7 @@ from benchmarks.charts.data import (
 )
 from benchmarks.charts.styles import MARKERS, PHASE_COLOURS, Style
 from benchmarks.judge.timing import duration, range_text, step_seconds, unit_for
-from shared.record import RunRecord, training_seconds
+from shared.recording.record import RunRecord, training_seconds
 
 # More names than this beside an axis would not fit; a legend then takes their place.
 MOST_NAMES = 7

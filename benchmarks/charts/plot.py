@@ -12,8 +12,8 @@ from benchmarks.charts.data import Alike, Difference, Pair, Run
 from benchmarks.charts.texts import shorten
 from benchmarks.compare import read_comparison
 from shared.errors import SameLoopError
-from shared.folder import LOOPS
-from shared.record import FILE_NAME, RunRecord
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.running.folder import LOOPS
 
 if TYPE_CHECKING:
     from benchmarks.charts.charts import Chart

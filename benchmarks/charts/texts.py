@@ -25,7 +25,7 @@ from benchmarks.charts.data import (
 )
 from benchmarks.judge.timing import duration, range_text, step_seconds, which_is_faster
 from shared.config import job_name, show
-from shared.record import training_seconds
+from shared.recording.record import training_seconds
 
 LONGEST_NAME = 40
 # Kinds that draw one number of each step -> its name in the record, title, and unit.

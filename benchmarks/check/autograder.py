@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 from benchmarks.check.formats import broken, gradescope
 from benchmarks.check.rubric import make_rubric
 from benchmarks.check.runner import MEGABYTES, SECONDS
-from shared.children import ROOT
 from shared.errors import SameLoopError
 from shared.files import write_json
+from shared.running.children import ROOT
 
 SCRIPTS = ("setup.sh", "run_autograder")
 # What `pip install` needs besides the packages, and what it is held to.

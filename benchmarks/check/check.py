@@ -23,10 +23,10 @@ from benchmarks.check.rubric import (
 )
 from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
 from benchmarks.check.tape import Event, TapeDamaged, TapeWriter, read_tape
-from shared.children import ROOT
 from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
-from shared.page import PACKAGES, Page
+from shared.running.children import ROOT
+from shared.running.page import PACKAGES, Page
 
 # What a tape holds besides the training.
 NOT_JUDGED = ("begin", "refused", "returned", "raised")

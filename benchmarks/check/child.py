@@ -14,7 +14,7 @@ from benchmarks.check.job import Job, for_a_page, job_config
 from benchmarks.check.sandbox import leave_the_network, limit_memory, lock
 from benchmarks.check.tape import TapeWriter
 from shared.errors import SameLoopError, shown
-from shared.page import Page, checked_log, own_page, package_page, train_of
+from shared.running.page import Page, checked_log, own_page, package_page, train_of
 
 # So much of a traceback is kept.
 LONGEST_TRACEBACK = 6000

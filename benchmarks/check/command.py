@@ -14,9 +14,9 @@ from benchmarks.check.job import OWN_DIALS, job_config
 from benchmarks.check.points import read_points
 from benchmarks.check.rubric import GOOD
 from benchmarks.check.runner import MEGABYTES, SECONDS
-from shared.command import CONTEXT, DialCommand, debug_option, dial_options
 from shared.config import RunConfig, meaning, show
 from shared.errors import SameLoopError
+from shared.running.command import CONTEXT, DialCommand, debug_option, dial_options
 
 NOT_RIGHT = 1
 

@@ -16,7 +16,7 @@ from benchmarks.check.replay import Pass, Reference, Tensors
 from benchmarks.check.rubric import Finding, plural
 from benchmarks.check.slices import Slice
 from benchmarks.check.tape import Event
-from shared.evidence import as_bytes, digest
+from shared.recording.evidence import as_bytes, digest
 
 # Up to here two values are equal up to rounding, relative to the right one's size: a norm for gradients, the largest
 # for logits, 1 at least for a loss. Where it comes from: a float32 rounds by u = 2**-24. A dot product of n terms is

@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import psutil
 
-from shared.children import function_argv
-from shared.embedded import cache_folder
-from shared.interrupt import signals_wait
+from shared.running.children import function_argv
+from shared.running.interrupt import signals_wait
+from shared.sources.embedded import cache_folder
 
 # A right loop takes some 10 seconds and 600 MB, most of them for imports.
 SECONDS, MEGABYTES = 120, 2000

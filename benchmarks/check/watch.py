@@ -33,7 +33,7 @@ import torch
 from torch.nn.modules.module import register_module_forward_pre_hook
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from shared.evidence import BATCH_KEYS
+from shared.recording.evidence import BATCH_KEYS
 
 Write = Callable[[str, Mapping[str, Any], Mapping[str, torch.Tensor] | None], None]
 # A setting of an optimizer's group that is none: what torch adds by itself.

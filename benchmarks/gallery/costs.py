@@ -22,7 +22,7 @@ import psutil
 
 from benchmarks.gallery.mistakes import MISTAKES, Mistake, Pieces, right_page, wrong_page
 from shared.config import RunConfig
-from shared.page import Page, train_of
+from shared.running.page import Page, train_of
 
 SEEDS = 5
 # The tiny model learns something from 2,000 snippets: from chance to some 67 % in two seconds.

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.gallery.mistakes import MISTAKES, UNSEEN
-from shared.children import ROOT
+from shared.running.children import ROOT
 
 DOCS = ROOT / "docs"
 

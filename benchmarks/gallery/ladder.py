@@ -23,11 +23,11 @@ from benchmarks.gallery.mistakes import MINIMAL, Pieces, differing_lines, edited
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
-from shared.folder import COMPARISON_FILE, output_folder
-from shared.page import Page, own_page, package_page
 from shared.progress import announce
-from shared.record import RunRecord
-from shared.run import run_loop
+from shared.recording.record import RunRecord
+from shared.running.folder import COMPARISON_FILE, output_folder
+from shared.running.page import Page, own_page, package_page
+from shared.running.run import run_loop
 
 if TYPE_CHECKING:
     from rich.console import Console

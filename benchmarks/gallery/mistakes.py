@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from shared.children import ROOT
-from shared.page import Page, own_page
+from shared.running.children import ROOT
+from shared.running.page import Page, own_page
 
 MINIMAL = ROOT / "manual_loop" / "minimal.py"
 Pieces = tuple[tuple[str, str], ...]

@@ -17,11 +17,11 @@ from pydantic import TypeAdapter
 
 from benchmarks.check.rubric import ITEMS
 from benchmarks.gallery.mistakes import MISTAKES, UNSEEN, Mistake, differing_lines, right_page, wrong_page
-from shared.command import CONTEXT, debug_option
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
 from shared.files import write_json
 from shared.progress import announce, is_interactive
+from shared.running.command import CONTEXT, debug_option
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,7 +159,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
 
     from benchmarks.charts.gallery import draw_gallery
     from benchmarks.gallery.costs import cost_config
-    from shared.run import environment
+    from shared.running.run import environment
 
     config = cost_config(preset, 0, {})
     job = _job(config)

@@ -16,12 +16,12 @@ from benchmarks.gotchas.renamed import RENAMED
 from benchmarks.gotchas.size import SEEDS, SIZE, SIZES, keep, size_config, size_folder, sizes_from
 from benchmarks.gotchas.sorted_slice import SLICE
 from benchmarks.gotchas.weights import WEIGHTS
-from shared.command import CONTEXT, debug_option
 from shared.config import option
 from shared.determinism import use_one_device
 from shared.errors import SameLoopError
-from shared.hub import go_offline_if_unreachable
-from shared.run import default_output_dir
+from shared.running.command import CONTEXT, debug_option
+from shared.running.run import default_output_dir
+from shared.sources.hub import go_offline_if_unreachable
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -131,7 +131,7 @@ def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS,
     from manual_loop.minimal import train
     from shared.data import load_data
     from shared.model import load_model, load_tokenizer
-    from shared.run import environment
+    from shared.running.run import environment
 
     config = size_config(preset, sizes).model_copy(update=dials)
     announce(f"training with {', '.join(map(str, sizes))} reviews, {_counted(seeds, 'seed')} each")

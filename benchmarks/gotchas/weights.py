@@ -59,9 +59,9 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
     import transformers
 
     from benchmarks.gallery.costs import worth
-    from shared import embedded
     from shared.data import load_slices
     from shared.model import load_tokenizer
+    from shared.sources import embedded
 
     config = RunConfig.build("quick", model=model, eval_size=reviews, max_length=max_length)
     announce(f"loading the model, and asking it about {reviews} IMDB reviews")

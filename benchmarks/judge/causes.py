@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
 
 NOT_DECIDED = "not decided"
 # A norm after a clip is equal to the limit up to the rounding of one division and one product in float32.

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.compare import LOOPS, read_comparison, ready_to_fork, run_in_fresh_process
-from shared.hub import go_offline_if_unreachable
-from shared.page import kept_pages
 from shared.progress import announce
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
+from shared.running.page import kept_pages
+from shared.sources.hub import go_offline_if_unreachable
 
 # The parts of a `detail` line in causal order, and how a difference in each is put into words.
 PARTS = {

@@ -11,8 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.judge.timing import duration, range_text, step_seconds, which_is_faster
-from shared.folder import LOOPS
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
+from shared.running.folder import LOOPS
 
 COSTS = (
     ("samples/s", "samples_per_second", ".1f"),

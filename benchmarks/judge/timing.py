@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import NamedTuple
 
-from shared.record import RunRecord, training_seconds
+from shared.recording.record import RunRecord, training_seconds
 
 # Fewer steps than this tell nothing. From here on, two loops of which three quarters of the steps are faster than
 # three quarters of the other's differ by more than chance (median test, two-sided, far below 5 %).

@@ -22,8 +22,8 @@ from safetensors import SafetensorError, safe_open
 from benchmarks.judge.causes import differing_inputs, likely_cause, other_findings
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256
-from shared.folder import WEIGHTS_FILE
-from shared.record import FILE_NAME, RunRecord
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.running.folder import WEIGHTS_FILE
 
 SCHEMA = 2
 # What a step is made of, in causal order: what comes later depends on what comes before.

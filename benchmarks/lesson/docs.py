@@ -69,7 +69,7 @@ def cost(name: str) -> str:
     """What a dial's other values cost by hand, in lines of code of the folded page."""
     from benchmarks.pages.diff import changed_lines
     from benchmarks.pages.fold import folded_source
-    from shared.page import package_page
+    from shared.running.page import package_page
 
     page = package_page("manual")
     before = folded_source(page, RunConfig.build("quick", **PLAIN))

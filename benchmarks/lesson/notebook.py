@@ -11,8 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from shared.children import ROOT
 from shared.progress import announce
+from shared.running.children import ROOT
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

@@ -25,12 +25,12 @@ from shared.data import Slices, prepared_slices
 from shared.determinism import use_one_device
 from shared.errors import SameLoopError, shown
 from shared.files import write_json
-from shared.folder import LOOPS
-from shared.hub import go_offline_if_unreachable
 from shared.model import load_tokenizer
 from shared.progress import announce
-from shared.record import RunRecord
+from shared.recording.record import RunRecord
 from shared.releases import in_release
+from shared.running.folder import LOOPS
+from shared.sources.hub import go_offline_if_unreachable
 
 if TYPE_CHECKING:
     import torch

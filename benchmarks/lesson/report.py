@@ -48,13 +48,13 @@ from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name, meaning, option, sections, show
 from shared.data import prepared_slices
 from shared.errors import SameLoopError
-from shared.evidence import review_digest
-from shared.folder import LOOPS
-from shared.hub import go_offline_if_unreachable
 from shared.model import load_tokenizer
-from shared.page import Page, kept_pages
 from shared.progress import announce
-from shared.record import RunRecord, training_seconds
+from shared.recording.evidence import review_digest
+from shared.recording.record import RunRecord, training_seconds
+from shared.running.folder import LOOPS
+from shared.running.page import Page, kept_pages
+from shared.sources.hub import go_offline_if_unreachable
 
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE_SHEETS = ("report.css", "quality.css")

@@ -25,17 +25,17 @@ import xxhash
 from benchmarks.gallery.mistakes import Pieces, edited
 from benchmarks.judge.chance import wilson
 from shared import hardware
-from shared.children import end_family, loop_argv
 from shared.config import RunConfig, flag, job_name, show
 from shared.errors import Interrupted, SameLoopError, shown
 from shared.files import write_json
-from shared.folder import is_finished
-from shared.interrupt import handling, signals_wait
-from shared.page import own_page, package_page
 from shared.progress import announce
-from shared.record import RunRecord, training_seconds
-from shared.run import default_output_dir
-from shared.surroundings import child_environment, settle
+from shared.recording.record import RunRecord, training_seconds
+from shared.running.children import end_family, loop_argv
+from shared.running.folder import is_finished
+from shared.running.interrupt import handling, signals_wait
+from shared.running.page import own_page, package_page
+from shared.running.run import default_output_dir
+from shared.running.surroundings import child_environment, settle
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -374,7 +374,7 @@ def _jobs(
 
 def _environment() -> dict[str, Any]:
     """What a time depends on besides the dials and the code; the commit says nothing that the code does not."""
-    from shared.run import environment
+    from shared.running.run import environment
 
     found = {name: value for name, value in environment().items() if name != "git"}
     return {**found, "processor": hardware.processor_name(), "cores": hardware.cores()}

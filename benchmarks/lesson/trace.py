@@ -32,8 +32,9 @@ from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
-from shared import checkpoints, data, model, plain
-from shared.page import Page
+from shared import data, model
+from shared.running import checkpoints, plain
+from shared.running.page import Page
 
 TRANSFORMERS, ACCELERATE = Path(transformers.__file__).parent, Path(accelerate.__file__).parent
 TRAINER_FILE = str(TRANSFORMERS / "trainer.py")
@@ -563,7 +564,7 @@ def shown_name(file: str) -> str | None:
     """How a file that is no page's is named in a stack; None if it is not shown: only these are."""
     path = Path(file)
     if file == plain.__file__:
-        return "shared/plain.py"
+        return "shared/running/plain.py"
     if path.parent == TRANSFORMERS and path.name.startswith("trainer"):
         return path.name
     return f"accelerate/{path.name}" if path.parent == ACCELERATE else None

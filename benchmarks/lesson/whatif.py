@@ -28,11 +28,11 @@ from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, write_json
-from shared.folder import WEIGHTS_FILE
-from shared.page import Page, own_page, package_page
 from shared.progress import announce
-from shared.record import RunRecord
-from shared.run import run_loop
+from shared.recording.record import RunRecord
+from shared.running.folder import WEIGHTS_FILE
+from shared.running.page import Page, own_page, package_page
+from shared.running.run import run_loop
 
 # What was measured for the lesson: `whatif.json`, and `ladder.json` beside it.
 MEASURED = Path(__file__).with_name("measured")

@@ -26,10 +26,10 @@ from rich.text import Text
 from benchmarks.lesson.trace import ACCELERATE, TRANSFORMERS, Call, Event, Frame, Traced, Tracer
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.folder import LOOPS
-from shared.page import Page, pages_of
 from shared.progress import announce
-from shared.run import run_loop
+from shared.running.folder import LOOPS
+from shared.running.page import Page, pages_of
+from shared.running.run import run_loop
 
 # A slice this large has reviews of both classes, as the data's own check asks for.
 LEAST_REVIEWS = 16

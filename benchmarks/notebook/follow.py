@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from shared.children import sameloop_argv
 from shared.errors import SameLoopError
+from shared.running.children import sameloop_argv
 
 # How often the records are looked at, and how often a bar is drawn anew though nothing has moved.
 SECONDS = 0.2

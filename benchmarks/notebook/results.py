@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from markupsafe import Markup, escape
 
 from shared.errors import SameLoopError
-from shared.folder import COMPARISON_FILE, LOOPS
-from shared.imports import own_imports
-from shared.record import RunRecord, training_seconds
+from shared.recording.record import RunRecord, training_seconds
+from shared.running.folder import COMPARISON_FILE, LOOPS
+from shared.running.imports import own_imports
 
 if TYPE_CHECKING:
     import pandas
@@ -116,7 +116,7 @@ class Run:
 
     Attributes:
         folder: where it is kept.
-        record: its `record.jsonl`, as `shared.record.RunRecord`.
+        record: its `record.jsonl`, as `shared.recording.record.RunRecord`.
         output: what its process printed.
     """
 

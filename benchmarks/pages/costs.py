@@ -12,7 +12,7 @@ from benchmarks.pages.diff import changed_lines
 from benchmarks.pages.fold import folded_source
 from shared.config import Interval, RunConfig, option, sections, show
 from shared.errors import SameLoopError
-from shared.page import package_page
+from shared.running.page import package_page
 
 # Dials that say what the loop is given, or what Trainer alone does: no line of the loop comes or goes with them.
 NOT_IN_THE_LOOP = ("Loop", "Slice and model")

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from benchmarks.pages.alignment import PHASES, Phase, Stretch, by_phase, code_lines
 from shared.errors import SameLoopError
-from shared.folder import LOOPS
+from shared.running.folder import LOOPS
 
 # Side by side, code of 88 columns needs room; on less than this the pages stand one below the other.
 LEAST_FOR_TWO = 120

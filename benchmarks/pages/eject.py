@@ -23,12 +23,12 @@ from benchmarks.pages.names import names_in
 from benchmarks.pages.statements import WIDTH
 from shared.config import HUB_REVISIONS, RunConfig, job_name
 from shared.data import SAVED, Slices, files_of, load_slices, load_splits
-from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.errors import SameLoopError, shown
-from shared.labels import Classes, classes_of, ids_of
-from shared.page import package_page
-from shared.readers import Columns, Split, file_format, renaming, separator_of
 from shared.releases import CHANGED_DEFAULTS, INSTALLED, Release, check_release, in_release
+from shared.running.page import package_page
+from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
+from shared.sources.labels import Classes, classes_of, ids_of
+from shared.sources.readers import Columns, Split, file_format, renaming, separator_of
 
 # Around a run of several processes, each with a GPU of its own where there are GPUs.
 MEETING = (
@@ -265,7 +265,7 @@ def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
     if world_size > 1:
         lines += [f"It runs in {world_size} processes: {runs}"]
     if config.dataset in REVIEW_SOURCES or config.model in MODEL_SHAPES:
-        lines += ["Reviews and weights that pip carries are loaded by SameLoop, `shared.embedded`."]
+        lines += ["Reviews and weights that pip carries are loaded by SameLoop, `shared.sources.embedded`."]
     return "\n".join(lines).rstrip() + "\n"
 
 

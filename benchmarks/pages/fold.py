@@ -65,8 +65,8 @@ from benchmarks.pages.statements import (
     without_parameters,
 )
 from shared.config import RunConfig
-from shared.page import Page
 from shared.releases import RENAMINGS
+from shared.running.page import Page
 
 # Whose functions stand in the place of SameLoop's own where a page is shown or stands alone.
 INSTEAD = (Path(__file__).with_name("standalone.py"), Path(__file__).parents[2] / "shared" / "determinism.py")

@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from manual_loop.processes import is_first_process
 from shared.config import RunConfig
-from shared.embedded import MODEL_SHAPES, REVIEW_SOURCES, checkpoint, load_reviews
+from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES, checkpoint, load_reviews
 
 
 def load_tokenizer(config: RunConfig) -> Any:

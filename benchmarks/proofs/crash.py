@@ -25,11 +25,11 @@ from tqdm import tqdm
 
 from benchmarks.compare import command_line
 from benchmarks.judge.verdict import compare_runs
-from shared.checkpoints import LAST, MANIFEST, in_order, problem_with
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.folder import LOOPS
-from shared.record import FILE_NAME, RunRecord
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.running.checkpoints import LAST, MANIFEST, in_order, problem_with
+from shared.running.folder import LOOPS
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Three epochs of 30 steps, a checkpoint after every third, and what makes resuming hard: an order drawn from the

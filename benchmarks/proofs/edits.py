@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from shared.page import Page, package_page
+from shared.running.page import Page, package_page
 
 ACCUMULATE = {"gradient_accumulation_steps": 2}
 IDENTICAL = "identical"

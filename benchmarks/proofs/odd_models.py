@@ -19,7 +19,7 @@ from transformers import (
     RobertaModel,
 )
 
-from shared import embedded
+from shared.sources import embedded
 
 TINY = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
 

@@ -34,10 +34,10 @@ from benchmarks.proofs.faults import DIALS as FAULT_DIALS
 from benchmarks.proofs.faults import FAULTS, Fault, faulty_page
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
-from shared.folder import WEIGHTS_FILE, is_finished
-from shared.page import Page, own_page, package_page
 from shared.progress import announce
-from shared.run import environment, run_loop
+from shared.running.folder import WEIGHTS_FILE, is_finished
+from shared.running.page import Page, own_page, package_page
+from shared.running.run import environment, run_loop
 
 DOCS = Path(__file__).parents[2] / "docs"
 

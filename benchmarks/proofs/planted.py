@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from shared.children import ROOT
+from shared.running.children import ROOT
 
 
 class Fault(NamedTuple):
@@ -62,14 +62,14 @@ FAULTS = (
     ),
     Fault(
         "recorder: train mode, whatever the mode is",
-        "shared/recorder.py",
+        "shared/recording/recorder.py",
         '"mode": module.training,',
         '"mode": True,',
         ("recorder", "equivalence"),
     ),
     Fault(
         "recorder: a resumed run forgets what it had counted",
-        "shared/recorder.py",
+        "shared/recording/recorder.py",
         "(earlier.steps, earlier.evaluations) if earlier else ([], [])",
         "([], [])",
         ("resume",),
@@ -118,28 +118,28 @@ FAULTS = (
     ),
     Fault(
         "readers: lines are counted from the row after",
-        "shared/readers.py",
+        "shared/sources/readers.py",
         'f"line {lines[row]}"',
         'f"line {lines[row] + 1}"',
         ("readers", "bad_input"),
     ),
     Fault(
         "labels: the text 1 and the number 1 are two classes",
-        "shared/labels.py",
+        "shared/sources/labels.py",
         "        if not NUMBER.fullmatch(text):\n            return text or None",
         "        return text or None",
         ("readers", "data"),
     ),
     Fault(
         "checkpoints: a flipped bit is not noticed",
-        "shared/checkpoints.py",
+        "shared/running/checkpoints.py",
         'if digest_of_file(path) != expected["xxh3_128"]:',
         'if digest_of_file(path) == "":',
         ("resume",),
     ),
     Fault(
         "checkpoints: the best one goes with the oldest",
-        "shared/checkpoints.py",
+        "shared/running/checkpoints.py",
         'kept = {folders[-1], output_dir / f"checkpoint-{best_saved}"} & set(folders)',
         "kept = {folders[-1]}",
         ("resume", "equivalence"),
@@ -167,7 +167,7 @@ FAULTS = (
     ),
     Fault(
         "command line: a mistake of ours is told as the user's",
-        "shared/command.py",
+        "shared/running/command.py",
         "OUR_MISTAKE = 70",
         "OUR_MISTAKE = 2",
         ("cli", "bad_input", "config", "own_loop"),

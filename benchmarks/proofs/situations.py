@@ -28,8 +28,8 @@ import pandas
 
 from benchmarks.cli import main
 from benchmarks.proofs import odd_models
-from shared.children import ROOT, loop_argv
 from shared.errors import shown
+from shared.running.children import ROOT, loop_argv
 
 DOCS = ROOT / "docs"
 GITHUB = "https://github.com/"

@@ -27,15 +27,15 @@ from rich.table import Table
 
 from benchmarks.compare import LOOPS
 from benchmarks.judge.timing import duration, ratio_of_parts, warm_steps
-from shared.children import end_family, function_argv
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
-from shared.interrupt import handling, signals_wait
-from shared.page import page_of
 from shared.progress import announce
-from shared.record import RunRecord, training_seconds
-from shared.run import default_output_dir, run_loop
-from shared.surroundings import child_environment
+from shared.recording.record import RunRecord, training_seconds
+from shared.running.children import end_family, function_argv
+from shared.running.interrupt import handling, signals_wait
+from shared.running.page import page_of
+from shared.running.run import default_output_dir, run_loop
+from shared.running.surroundings import child_environment
 
 # A line is said every so many steps.
 SAID_EVERY = 20
@@ -227,7 +227,7 @@ class _Runner:
 
 def run_in_turn(arguments: Sequence[str]) -> int:
     """What each process does: run one loop, and wait after each step; the exit status."""
-    from shared import recorder
+    from shared.recording import recorder
 
     loop, folder, to_hear, to_say, dials = arguments
     config = RunConfig.model_validate_json(dials)
@@ -251,7 +251,7 @@ def _held_after_steps(to_hear: int, to_say: int, folder: Path, *, cut_layers: bo
     import torch
     from torch.optim.optimizer import register_optimizer_step_post_hook
 
-    from shared.recorder import FlightRecorder, unwrap
+    from shared.recording.recorder import FlightRecorder, unwrap
 
     class Held(FlightRecorder):
         def __enter__(self) -> Held:

@@ -25,9 +25,9 @@ from typing import Any, NamedTuple
 import click
 from packaging.requirements import Requirement
 
-from shared import embedded
 from shared.progress import announce
 from shared.releases import NEWER_VALUES, RENAMINGS, shown
+from shared.sources import embedded
 
 ROOT = Path(__file__).parents[2]
 MEASURED = Path(__file__).with_name("measured") / "versions.json"
@@ -161,7 +161,7 @@ def _run_case(dials: dict[str, Any]) -> dict[str, Any]:
 
 def _first_step(folder: Path) -> dict[str, Any]:
     """The first step's loss and gradient norm by both loops, and whether Trainer rounds what it logs."""
-    from shared.record import RunRecord
+    from shared.recording.record import RunRecord
 
     records = {loop: RunRecord.read(folder / loop) for loop in ("manual", "trainer")}
     first = {loop: {name: record.steps[0][name] for name in ("loss", "grad_norm")} for loop, record in records.items()}
@@ -174,8 +174,8 @@ def _run_resumed(dials: dict[str, Any]) -> dict[str, Any]:
 
     from benchmarks.judge.verdict import compare_runs
     from shared.config import RunConfig
-    from shared.page import package_page
-    from shared.run import run_loop
+    from shared.running.page import package_page
+    from shared.running.run import run_loop
 
     saving = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": None}
     config = RunConfig.build("tiny", **{**UNEVEN, **saving, **dials})
@@ -202,7 +202,7 @@ def _run_ejected() -> dict[str, Any]:
     from benchmarks.pages.eject import eject
     from benchmarks.proofs.parity import compare_in_process
     from shared.config import RunConfig
-    from shared.folder import WEIGHTS_FILE
+    from shared.running.folder import WEIGHTS_FILE
 
     config = RunConfig.build("tiny", **UNEVEN, train_sampling_strategy="group_by_length")
     with tempfile.TemporaryDirectory() as scratch:

@@ -20,22 +20,22 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from shared import checkpoints
-from shared.checkpoints import Checkpoint
 from shared.config import RunConfig
 from shared.data import prepare_slices
 from shared.determinism import check_device, use_one_device
 from shared.errors import PageError, SameLoopError, TrainingStopped
 from shared.files import refused_write
-from shared.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
-from shared.hub import check_paths, go_offline_if_unreachable
-from shared.interrupt import stopping_after_the_step
 from shared.memory import keep_freed_memory
-from shared.page import Page, checked_log, train_of
 from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores, wait_for_all
 from shared.progress import announce
-from shared.record import SCHEMA
+from shared.recording.record import SCHEMA
 from shared.releases import check_release
+from shared.running import checkpoints
+from shared.running.checkpoints import Checkpoint
+from shared.running.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
+from shared.running.interrupt import stopping_after_the_step
+from shared.running.page import Page, checked_log, train_of
+from shared.sources.hub import check_paths, go_offline_if_unreachable
 
 # What gloo and nccl say when a process that they talk to is gone.
 GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused", "NCCL")
@@ -152,7 +152,7 @@ def _train(
             return checkpoints.read_state(checkpoint.path)["log_history"]
         train, is_plain = train_of(module, page)
         if is_plain:
-            from shared.plain import run_plain
+            from shared.running.plain import run_plain
 
             returned = run_plain(train, config, output_dir)
         else:
@@ -164,7 +164,7 @@ def _train(
     if not record:
         log_history()
         return
-    from shared.recorder import DetailTaken, FlightRecorder
+    from shared.recording.recorder import DetailTaken, FlightRecorder
 
     started = time.perf_counter()
     step = checkpoint.step if checkpoint else 0

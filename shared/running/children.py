@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 # The process that is to end with this one; of the environment.
 PARENT = "SAMELOOP_PARENT"
 SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
@@ -30,12 +30,12 @@ def is_ours(package):
     return found and found.origin and Path(found.origin).resolve().parent.parent == Path(root)
 if not all(map(is_ours, ("benchmarks", "manual_loop", "shared", "trainer_loop"))):
     sys.path.insert(0, root)
-from shared.children import end_with_parent_if_told
+from shared.running.children import end_with_parent_if_told
 end_with_parent_if_told()
 """
 # A click command, or a function that takes the arguments and returns the exit status.
 _COMMAND = """
-from shared.command import run_command
+from shared.running.command import run_command
 sys.exit(run_command(getattr(import_module(module), name), program))
 """
 _FUNCTION = "sys.exit(getattr(import_module(module), name)(sys.argv[1:]))"

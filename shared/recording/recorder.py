@@ -33,7 +33,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.data import DataLoader
 
 from shared.errors import LossNotFinite
-from shared.evidence import (
+from shared.processes import pass_is_made_up
+from shared.progress import announce
+from shared.recording.evidence import (
     BATCH_KEYS,
     FIRST_TOKENS,
     WeightSample,
@@ -55,9 +57,7 @@ from shared.evidence import (
     some_of,
     total_norm,
 )
-from shared.processes import pass_is_made_up
-from shared.progress import announce
-from shared.record import RecordWriter, cut_back, file_name, training_seconds
+from shared.recording.record import RecordWriter, cut_back, file_name, training_seconds
 
 # On a GPU a step's values are fetched together with those of this many steps.
 FLUSH_EVERY = 50

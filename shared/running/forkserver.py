@@ -27,11 +27,11 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any, NoReturn
 
-from shared.children import end_family, end_with_parent, ending_with_parent, function_argv
 from shared.errors import SameLoopError
 from shared.hardware import DRIVERS
-from shared.interrupt import in_main_thread
-from shared.surroundings import child_environment
+from shared.running.children import end_family, end_with_parent, ending_with_parent, function_argv
+from shared.running.interrupt import in_main_thread
+from shared.running.surroundings import child_environment
 
 # What both loops import, the embedded model's own code with it.
 LIBRARIES = (
@@ -43,7 +43,7 @@ LIBRARIES = (
     "transformers.models.distilbert.modeling_distilbert",
     "transformers.models.distilbert.tokenization_distilbert",
     "shared.model",
-    "shared.recorder",
+    "shared.recording.recorder",
 )
 # As many open files can be handed over at once; Linux takes 253 (SCM_MAX_FD in net/scm.h).
 MOST_FILES = 100
@@ -74,7 +74,7 @@ class ForkServer:
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                function_argv("shared.forkserver", "serve", str(theirs.fileno()), *libraries),
+                function_argv("shared.running.forkserver", "serve", str(theirs.fileno()), *libraries),
                 env=ending_with_parent(child_environment()),
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,

@@ -20,8 +20,8 @@ from shared.config import METRIC_SCHEDULES, RunConfig, option, show
 from shared.data import prepared_slices
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, flush_to_disk, write_json
-from shared.page import CODE_FOLDER, kept_code, what_changed
 from shared.progress import announce
+from shared.running.page import CODE_FOLDER, kept_code, what_changed
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"

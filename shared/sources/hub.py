@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shared import embedded
 from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.files import refused_write
-from shared.readers import FILE_FORMATS
+from shared.sources import embedded
+from shared.sources.readers import FILE_FORMATS
 
 PROBE_SECONDS = 3.0
 

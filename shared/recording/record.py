@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import flush_to_disk, sync
-from shared.schema import LINE, problem
+from shared.recording.schema import LINE, problem
 
 SCHEMA = 2
 FILE_NAME = "record.jsonl"

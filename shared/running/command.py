@@ -19,16 +19,16 @@ from typing import Any, Literal, get_origin
 
 import click
 
-from shared.checkpoints import LAST
 from shared.config import PRESETS, RunConfig, meaning, option, sections, values_by_preset
 from shared.errors import Interrupted, SameLoopError
-from shared.interrupt import in_main_thread
-from shared.page import kept_page, page_of
 from shared.processes import launched_rank, launched_world_size
 from shared.progress import announce
-from shared.record import RunRecord
-from shared.run import default_output_dir, run_loop
-from shared.surroundings import settle
+from shared.recording.record import RunRecord
+from shared.running.checkpoints import LAST
+from shared.running.interrupt import in_main_thread
+from shared.running.page import kept_page, page_of
+from shared.running.run import default_output_dir, run_loop
+from shared.running.surroundings import settle
 
 # Exit statuses besides 0, 1 and 2: after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
 INTERRUPTED = 130

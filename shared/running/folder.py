@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from shared.checkpoints import MANIFEST, in_order
 from shared.config import RunConfig, option, show
 from shared.errors import SameLoopError, TrainingStopped
-from shared.page import CODE_FOLDER
-from shared.record import FILE_NAME, RunRecord
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.running.checkpoints import MANIFEST, in_order
+from shared.running.page import CODE_FOLDER
 
 WEIGHTS_FILE = "model.safetensors"
 COMPARISON_FILE = "comparison.json"

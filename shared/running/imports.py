@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shared.children import ROOT
+from shared.running.children import ROOT
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""How a run begins, goes on and ends."""

@@ -1,0 +1,1 @@
+"""Where texts and weights come from."""
