@@ -37,7 +37,7 @@ check-table: $(INSTALLED) ## docs/check.md, measured anew: right loops, mistakes
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.checks
 
 gallery-page: $(INSTALLED) ## docs/gallery.md and its pictures, measured anew: what mistakes cost; about 5 minutes on 2 cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.gallery.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.gallery
 
 whatif: $(INSTALLED) ## the lesson's figures, measured anew: the page without each of its lines, and the ladder; about 10 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.lesson.whatif
@@ -55,7 +55,7 @@ parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as eject
 
 speed-lesson: $(INSTALLED) ## docs/speed.md and its picture: what each dial buys on this machine; 25 to 60 minutes on 2 slow cores
 	$(BIN)/sameloop speed --lesson $(ARGS)
-	$(BIN)/python -m benchmarks.lesson.speed
+	$(BIN)/python -m benchmarks.speed.lesson
 
 browser: ## what the report's tests take besides: Chromium (from Debian, as root) and axe-core (from npm)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; }
@@ -102,10 +102,10 @@ $(INSTALLED): pyproject.toml constraints.txt shared/sources/embedded.txt
 	touch $@
 
 docs: $(INSTALLED) browser notebook-page ## the README's pages, docs/dials.md, docs/lesson.md with its pictures from runs/quick, and the notebook's page
-	$(BIN)/python -m benchmarks.lesson.docs
+	$(BIN)/python -m benchmarks.proofs.documents
 
 notebook-page: $(INSTALLED) ## docs/lesson-notebook.html: the lesson's notebook, run; about 3 minutes on 2 cores
-	$(BIN)/python -m benchmarks.lesson.notebook
+	$(BIN)/python -m benchmarks.proofs.notebook
 
 clean: ## remove both environments and every run
 	rm -rf .venv .venv-lowest runs build *.egg-info

@@ -283,7 +283,7 @@ def ladder(
     Raises:
         SameLoopError: a dial or a repair is wrong, or a loop did not finish.
     """
-    from benchmarks.gallery.ladder import DIALS, ladder_config
+    from benchmarks.mistakes.ladder import DIALS, ladder_config
 
     for name in dials:
         if name not in DIALS:

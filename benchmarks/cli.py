@@ -13,11 +13,11 @@ import click
 from benchmarks.charts.plot import FOLDER_KINDS, FORMATS, KINDS, STYLE_NAMES, plot
 from benchmarks.check.command import autograder_command, check_command, start_command
 from benchmarks.compare import compare
-from benchmarks.gallery.ladder import DIALS as LADDER_DIALS
-from benchmarks.gallery.ladder import RUNGS
-from benchmarks.gallery.show import break_command, exercise_command
 from benchmarks.gotchas.command import gotcha_command
-from benchmarks.judge.timing import FEWEST_STEPS
+from benchmarks.mistakes.ladder import DIALS as LADDER_DIALS
+from benchmarks.mistakes.ladder import RUNGS
+from benchmarks.mistakes.show import break_command, exercise_command
+from benchmarks.statistics import FEWEST_STEPS
 from manual_loop.command import command as manual_command
 from shared.config import RunConfig, option
 from shared.errors import SameLoopError
@@ -59,7 +59,7 @@ def _compare(
 
     from rich.console import Console
 
-    from benchmarks.judge.table import print_comparison
+    from benchmarks.verdict.table import print_comparison
 
     print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
@@ -293,7 +293,7 @@ sameloop.add_command(
 def _ladder(
     order: str | None, style: str, output_dir: Path | None, overwrite_output_dir: bool, **parameters: Any
 ) -> int:
-    from benchmarks.gallery.ladder import ladder, ladder_config, order_from, print_ladder
+    from benchmarks.mistakes.ladder import ladder, ladder_config, order_from, print_ladder
 
     rungs = order_from(order)
     given = {name: value for name, value in parameters.items() if value is not None}
@@ -389,13 +389,13 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
         if (name == "steps") == lesson and source_of(name) is click.core.ParameterSource.COMMANDLINE:
             raise SameLoopError(f"--{name} is for {needs}, or leave out --{name}")
     if not lesson:
-        from benchmarks.proofs.speed import print_speed
+        from benchmarks.speed.lockstep import print_speed
 
         print_speed(config_from(parameters), steps)
         return
     from rich.console import Console
 
-    from benchmarks.lesson.speed import keep, lesson_config, measure, print_lesson
+    from benchmarks.speed.lesson import keep, lesson_config, measure, print_lesson
 
     source = click.core.ParameterSource.COMMANDLINE
     config, lengths = lesson_config({name: value for name, value in parameters.items() if source_of(name) is source})

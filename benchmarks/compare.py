@@ -44,7 +44,7 @@ from shared.sources.hub import check_paths, go_offline_if_unreachable, needs_hub
 # How long a process may take to end when another one of its run has failed.
 SECONDS_TO_END = 10
 # What comes after both loops needs these: the verdict, its charts, the report.
-AFTERWARDS = ("benchmarks.judge.verdict", "benchmarks.charts.charts", "benchmarks.lesson.report")
+AFTERWARDS = ("benchmarks.verdict.verdict", "benchmarks.charts.charts", "benchmarks.lesson.report")
 
 
 def compare(
@@ -184,7 +184,7 @@ def write_comparison(output_dir: Path) -> dict[str, Any]:
     """Compare the two runs in `output_dir` and write the verdict and the charts there."""
     # Both import heavy libraries, which `--help` and a wrong dial must not wait for.
     from benchmarks.charts.charts import draw_comparison
-    from benchmarks.judge.verdict import compare_runs
+    from benchmarks.verdict.verdict import compare_runs
 
     manual_dir, trainer_dir = (output_dir / loop for loop in LOOPS)
     comparison = compare_runs(manual_dir, trainer_dir)

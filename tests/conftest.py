@@ -118,7 +118,7 @@ def tiny_comparison(tiny_runs: dict[str, Path], tmp_path_factory: pytest.TempPat
 
 def compared(runs: dict[str, Path], folder: Path) -> Path:
     """Make `folder` a comparison's of these runs: copies of them, and `comparison.json`."""
-    from benchmarks.judge.verdict import compare_runs
+    from benchmarks.verdict.verdict import compare_runs
 
     for loop, path in runs.items():
         shutil.copytree(path, folder / loop)

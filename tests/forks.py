@@ -38,13 +38,13 @@ PYTHON = sys.executable
 COMMANDS = (
     "benchmarks.cli",
     "benchmarks.compare",
-    "benchmarks.judge.verdict",
+    "benchmarks.verdict.verdict",
     "benchmarks.judge.locate",
     "benchmarks.charts.charts",
     "benchmarks.lesson.report",
     "benchmarks.check.child",
     "benchmarks.check.watch",
-    "benchmarks.proofs.speed",
+    "benchmarks.speed.lockstep",
     "manual_loop.train",
     "trainer_loop.train",
 )

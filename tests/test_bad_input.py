@@ -390,7 +390,7 @@ def refuse(*args, **kwargs): raise AssertionError("a socket was opened")
 socket.socket.connect = socket.socket.connect_ex = socket.create_connection = socket.getaddrinfo = refuse
 from benchmarks.cli import main
 statuses = [main([loop, "--preset", "tiny", "--output-dir", loop]) for loop in ("manual", "trainer")]
-from benchmarks.judge.verdict import compare_runs
+from benchmarks.verdict.verdict import compare_runs
 from pathlib import Path
 assert compare_runs(Path("manual"), Path("trainer"))["verdict"] == "identical"
 sys.exit(max(statuses))

@@ -12,7 +12,7 @@ import pytest
 
 from benchmarks.charts.charts import comparison_figure, draw_comparison
 from benchmarks.charts.data import outline
-from benchmarks.judge.verdict import REPORTED_EVALUATION
+from benchmarks.verdict.verdict import REPORTED_EVALUATION
 from shared.config import RunConfig
 from shared.recording.record import SCHEMA, RunRecord
 

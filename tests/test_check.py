@@ -13,7 +13,7 @@ from benchmarks.check.judge import BOUND
 from benchmarks.check.rubric import EQUIVALENT, FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
 from benchmarks.check.slices import Slice
 from benchmarks.check.tape import TapeDamaged, TapeWriter, read_tape
-from benchmarks.gallery.mistakes import MINIMAL, MISTAKES, right_page, wrong_page
+from benchmarks.mistakes.catalogue import MINIMAL, MISTAKES, right_page, wrong_page
 from benchmarks.pages.alignment import PHASES
 from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_mistake, judge_wrong, right_loops
 from benchmarks.proofs.checks import right_settings as settings

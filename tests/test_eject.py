@@ -19,11 +19,11 @@ from safetensors.torch import load_file
 
 from benchmarks.cli import main
 from benchmarks.compare import run_in_fresh_process
-from benchmarks.judge.verdict import compare_runs
-from benchmarks.lesson.docs import PLAIN, examples
 from benchmarks.pages.costs import is_in_the_loop
 from benchmarks.pages.eject import eject
+from benchmarks.proofs.documents import PLAIN, examples
 from benchmarks.proofs.parity import UNEVEN
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.model import load_model, load_tokenizer

@@ -14,20 +14,21 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from benchmarks.charts import confusion, dials
 from benchmarks.charts.plot import FOLDER_KINDS, FORMATS, STYLE_NAMES, Drawing, draw_drawing, drawing_of
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
-from benchmarks.gallery.costs import Cost, Run
-from benchmarks.gallery.ladder import LADDER_FILE, Ladder, Row, kept_ladder
-from benchmarks.gallery.mistakes import MISTAKES
-from benchmarks.gallery.show import kept_costs, write
 from benchmarks.gotchas.size import Point, Size, keep
+from benchmarks.lesson import quality_chart as confusion
 from benchmarks.lesson.quality import ClassScore, Quality, measure
-from benchmarks.lesson.speed import CHANGES, Figures, Lesson
-from benchmarks.lesson.speed import Row as SpeedRow
-from benchmarks.lesson.speed import keep as keep_lesson
+from benchmarks.mistakes.catalogue import MISTAKES
+from benchmarks.mistakes.costs import Cost, Run
+from benchmarks.mistakes.ladder import LADDER_FILE, Ladder, Row, kept_ladder
+from benchmarks.mistakes.show import kept_costs, write
+from benchmarks.pages import costs_chart as dials
 from benchmarks.pages.costs import DialCost
+from benchmarks.speed.lesson import CHANGES, Figures, Lesson
+from benchmarks.speed.lesson import Row as SpeedRow
+from benchmarks.speed.lesson import keep as keep_lesson
 from shared.config import RunConfig
 from shared.files import write_json
 from shared.recording.record import RunRecord

@@ -20,10 +20,10 @@ from xml.etree import ElementTree
 import pytest
 from rich.console import Console
 
-from benchmarks.charts.class_chart import draw_class
 from benchmarks.check import check as checks
 from benchmarks.check import start
 from benchmarks.check.autograder import FOLDERS, PROJECT_FILES, Settings, grade, write_autograder
+from benchmarks.check.chart import draw_class
 from benchmarks.check.formats import broken, gradescope, junit, markdown_block, markdown_line, print_result, written
 from benchmarks.check.rubric import HINTS, ITEMS, Finding, Result, make_rubric
 from benchmarks.check.submissions import CHART, TABLE, check_folder, find_loop, find_submissions

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.cli import main
-from benchmarks.judge.verdict import compare_runs
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.errors import SameLoopError

@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console
 
-from benchmarks.charts.gallery import draw_gallery
 from benchmarks.cli import main, sameloop
-from benchmarks.gallery import show
-from benchmarks.gallery.costs import Cost, Run, by_cost, costs_of
-from benchmarks.gallery.mistakes import MISTAKES, UNSEEN
-from benchmarks.gallery.show import answer, changed_lines, exercise_source, write
+from benchmarks.mistakes import show
+from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
+from benchmarks.mistakes.costs import Cost, Run, by_cost, costs_of
+from benchmarks.mistakes.costs_chart import draw_gallery
+from benchmarks.mistakes.show import answer, changed_lines, exercise_source, write
 
 
 def run(

@@ -15,14 +15,14 @@ import pytest
 from once import read_reviews
 from rich.console import Console
 
-from benchmarks.charts.size import alt_text, size_figure
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
 from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_slice, weights
 from benchmarks.gotchas.base import attempt, one_thread, quiet, tokenized
 from benchmarks.gotchas.command import GOTCHAS, print_gotcha
 from benchmarks.gotchas.size import Point, Size, read_size, sizes_from
-from benchmarks.judge.chance import wilson
+from benchmarks.gotchas.size_chart import alt_text, size_figure
+from benchmarks.statistics import wilson
 from shared.errors import SameLoopError
 from shared.releases import INSTALLED
 from shared.sources import embedded

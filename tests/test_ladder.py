@@ -13,10 +13,10 @@ import pytest
 import torch
 from packaging.version import Version
 
-from benchmarks.charts.ladder import alt_text
 from benchmarks.cli import main
-from benchmarks.gallery import ladder as lesson
-from benchmarks.gallery.ladder import MINIMAL, RUNGS, START, Ladder, Row, Rung, kept_ladder, order_from, page_without
+from benchmarks.mistakes import ladder as lesson
+from benchmarks.mistakes.ladder import MINIMAL, RUNGS, START, Ladder, Row, Rung, kept_ladder, order_from, page_without
+from benchmarks.mistakes.ladder_chart import alt_text
 from shared.errors import SameLoopError
 
 

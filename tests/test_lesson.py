@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.lesson.docs import SHOWN_PAGES
-from benchmarks.lesson.notebook import NOTEBOOK, PAGE, page_of, read_notebook, run_notebook
+from benchmarks.proofs.documents import SHOWN_PAGES
+from benchmarks.proofs.notebook import NOTEBOOK, PAGE, page_of, read_notebook, run_notebook
 from shared.running.children import ROOT
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import Trained, run_in_process
 
-from benchmarks.judge.verdict import compare_runs
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.running.page import own_page
 

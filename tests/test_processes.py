@@ -16,8 +16,8 @@ import pytest
 from conftest import assert_identical
 
 from benchmarks.compare import launch
-from benchmarks.judge.verdict import compare_runs
 from benchmarks.proofs.parity import UNEVEN
+from benchmarks.verdict.verdict import compare_runs
 
 TWO_PROCESSES = {
     "fp32": {},

@@ -24,10 +24,10 @@ from matplotlib.figure import Figure
 import sameloop
 from benchmarks.check.rubric import DIFFERENT, Finding, Result, make_rubric
 from benchmarks.compare import write_comparison
-from benchmarks.lesson.docs import DOCS, README
 from benchmarks.notebook import follow
 from benchmarks.notebook.follow import Watched, _Follower
 from benchmarks.notebook.source import source_of
+from benchmarks.proofs.documents import DOCS, README
 from sameloop import SameLoopError
 
 SHADOWS = (

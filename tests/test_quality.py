@@ -15,11 +15,11 @@ from conftest import LOOPS, compared, run_in_process, whole_line
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from once import read_reviews
 
-from benchmarks.judge.chance import mcnemar, wilson
 from benchmarks.lesson import quality as lesson
 from benchmarks.lesson.bag import bag_of_words
 from benchmarks.lesson.quality import Baseline, Paired, Quality, class_score, measure, rated, read_quality, scored
 from benchmarks.lesson.report import TEMPLATES
+from benchmarks.statistics import mcnemar, wilson
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256, write_json

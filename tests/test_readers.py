@@ -20,7 +20,7 @@ from conftest import LOOPS, run_in_process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.judge.verdict import compare_runs
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.data import load_slices, load_splits
 from shared.errors import SameLoopError

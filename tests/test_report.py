@@ -16,10 +16,10 @@ import pytest
 
 from benchmarks.cli import main
 from benchmarks.compare import write_comparison
-from benchmarks.judge.verdict import compare_runs
 from benchmarks.lesson import report
 from benchmarks.lesson.report import Reviews, json_for_script, load_reviews, render, step_table, write_report
 from benchmarks.pages.fold import folded_source
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.recording.record import SCHEMA, RunRecord

@@ -19,8 +19,8 @@ from conftest import LOOPS, Trained, run_in_process
 
 from benchmarks.cli import main
 from benchmarks.compare import launch
-from benchmarks.judge.verdict import compare_runs
 from benchmarks.proofs.crash import kill_and_resume, report
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.errors import Interrupted, LossNotFinite, SameLoopError, TrainingStopped
 from shared.files import digest_of_file

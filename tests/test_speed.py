@@ -19,10 +19,9 @@ from conftest import run_in_process
 from rich.console import Console
 
 from benchmarks.charts.plot import drawn_chart
-from benchmarks.charts.speed import alt_text, drawing_of
 from benchmarks.cli import main
-from benchmarks.lesson import speed
-from benchmarks.lesson.speed import (
+from benchmarks.speed import lesson as speed
+from benchmarks.speed.lesson import (
     CHANGES,
     HEADINGS,
     Figures,
@@ -37,6 +36,7 @@ from benchmarks.lesson.speed import (
     print_lesson,
     read_lesson,
 )
+from benchmarks.speed.lesson_chart import alt_text, drawing_of
 from shared import hardware
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError

@@ -15,8 +15,9 @@ import pytest
 from rich.console import Console
 
 from benchmarks.cli import main
-from benchmarks.judge.table import print_comparison
-from benchmarks.judge.timing import (
+from benchmarks.speed import lockstep as speed
+from benchmarks.speed.lockstep import conclusion
+from benchmarks.statistics import (
     FEWEST_STEPS,
     duration,
     range_text,
@@ -25,9 +26,8 @@ from benchmarks.judge.timing import (
     step_seconds,
     which_is_faster,
 )
-from benchmarks.judge.verdict import compare_runs
-from benchmarks.proofs import speed
-from benchmarks.proofs.speed import conclusion
+from benchmarks.verdict.table import print_comparison
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.recording.record import SCHEMA, RunRecord
 
@@ -155,7 +155,7 @@ def test_loops_with_other_parts_are_compared_by_whole_steps() -> None:
 def test_pure_noise_is_called_a_difference_in_5_percent_at_most(
     steps: int, parts: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.judge.timing.RESAMPLES", 200)
+    monkeypatch.setattr("benchmarks.statistics.RESAMPLES", 200)
     alarms = sum("cannot tell" not in conclusion(parts_drawn(seed, steps, 1.0, parts)) for seed in range(200))
     # At 5 %, of 200 more than 20 come once in a thousand times; none at all would be no test of anything.
     assert 0 < alarms <= 20

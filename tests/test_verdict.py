@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from benchmarks.judge.table import verdict_text
-from benchmarks.judge.verdict import compare_runs, compare_weights, equal
+from benchmarks.verdict.table import verdict_text
+from benchmarks.verdict.verdict import compare_runs, compare_weights, equal
 from shared.errors import SameLoopError
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gallery.ladder import page_without
 from benchmarks.lesson.report import small_chart, smooth
 from benchmarks.lesson.twins import AT_FAULT, phase_at_fault, rows_of
 from benchmarks.lesson.whatif import (
@@ -20,6 +19,7 @@ from benchmarks.lesson.whatif import (
     run_page,
 )
 from benchmarks.lesson.xray import xray
+from benchmarks.mistakes.ladder import page_without
 from benchmarks.pages.alignment import PHASES
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig

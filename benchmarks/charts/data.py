@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from statistics import mean
 from typing import Any, NamedTuple
 
-from benchmarks.judge.timing import step_seconds, warm_steps
+from benchmarks.statistics import step_seconds, warm_steps
 from shared.recording.record import RunRecord, training_seconds
 
 # The order in which a step's phases are stacked; a checkpoint is not part of a step.
@@ -28,7 +28,7 @@ class Difference(NamedTuple):
 
     Attributes:
         step: optimizer step, counted from 1; 0 is before the first.
-        quantity: what differs, as `benchmarks.judge.verdict` names it.
+        quantity: what differs, as `benchmarks.verdict.verdict` names it.
         cause: what the evidence says about why; None where nobody has asked.
         rank: the process it is in.
     """

@@ -27,7 +27,7 @@ from benchmarks.charts.data import (
     series,
 )
 from benchmarks.charts.styles import MARKERS, PHASE_COLOURS, Style
-from benchmarks.judge.timing import duration, range_text, step_seconds, unit_for
+from benchmarks.statistics import duration, range_text, step_seconds, unit_for
 from shared.recording.record import RunRecord, training_seconds
 
 # More names than this beside an axis would not fit; a legend then takes their place.

@@ -24,12 +24,12 @@ KINDS = ("overview", "losses", "difference", "accuracy", "time", "memory", "lear
 # Kinds of chart of one folder, and the module whose `drawing` makes them from it. They import matplotlib, which
 # `--help` must not wait for.
 FOLDER_KINDS = {
-    "ladder": "benchmarks.charts.ladder",
-    "break": "benchmarks.charts.gallery",
-    "confusion": "benchmarks.charts.confusion",
-    "dials": "benchmarks.charts.dials",
-    "size": "benchmarks.charts.size",
-    "speed": "benchmarks.charts.speed",
+    "ladder": "benchmarks.mistakes.ladder_chart",
+    "break": "benchmarks.mistakes.costs_chart",
+    "confusion": "benchmarks.lesson.quality_chart",
+    "dials": "benchmarks.pages.costs_chart",
+    "size": "benchmarks.gotchas.size_chart",
+    "speed": "benchmarks.speed.lesson_chart",
 }
 STYLE_NAMES = ("slide", "paper", "dark")
 FORMATS = ("png", "svg", "pdf")
@@ -346,7 +346,7 @@ def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[Alike, 
 def find_difference(ours: Source, theirs: Source) -> Difference | None:
     """Where two runs part first; different dials, which are named elsewhere, do not count as such."""
     # It imports torch, which `--help` must not wait for.
-    from benchmarks.judge.verdict import divergences, first_divergence
+    from benchmarks.verdict.verdict import divergences, first_divergence
 
     found, rank = first_divergence(ours.records, theirs.records)
     if found is not None and found.quantity == "config":

@@ -23,7 +23,7 @@ from benchmarks.charts.data import (
     seconds_by_epoch,
     series,
 )
-from benchmarks.judge.timing import duration, range_text, step_seconds, which_is_faster
+from benchmarks.statistics import duration, range_text, step_seconds, which_is_faster
 from shared.config import job_name, show
 from shared.recording.record import training_seconds
 

@@ -87,7 +87,7 @@ def check_folder(
             announce(f"{len(found)} of {len(submissions)}: {shown(submission.name)}: {result.verdict}{failures}")
         results = {each.name: found[each.name] for each in submissions}
         (output / TABLE).write_text(csv_text(results), encoding="utf-8", newline="")
-        from benchmarks.charts.class_chart import draw_class
+        from benchmarks.check.chart import draw_class
 
         picture = draw_class(list(results.values()))
         (output / CHART).write_bytes(picture.content)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.gotchas.base import Gotcha, one_thread, quiet, range_text
-from benchmarks.judge.chance import wilson
+from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name, option
 from shared.errors import SameLoopError
 from shared.files import write_json
@@ -93,7 +93,7 @@ def size_config(preset: str, sizes: Sequence[int]) -> RunConfig:
     Raises:
         SameLoopError: as `RunConfig.build`.
     """
-    from benchmarks.gallery.costs import AS_MINIMAL, FOR_TINY
+    from benchmarks.mistakes.costs import AS_MINIMAL, FOR_TINY
 
     dials = {**AS_MINIMAL, **({**FOR_TINY, **LONGER} if preset == "tiny" else {})}
     return RunConfig.build(preset, **{**dials, "train_size": max(sizes), "seed": 0})
@@ -193,7 +193,7 @@ def keep(found: Size, folder: Path) -> Path:
     Raises:
         SameLoopError: it cannot be written.
     """
-    from benchmarks.charts.size import draw_size
+    from benchmarks.gotchas.size_chart import draw_size
 
     try:
         folder.mkdir(parents=True, exist_ok=True)

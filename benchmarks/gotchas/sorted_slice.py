@@ -113,7 +113,7 @@ def _train(
     """Train the minimal page's loop on a slice, and return the accuracy on each of the others."""
     import torch
 
-    from benchmarks.gallery.costs import worth
+    from benchmarks.mistakes.costs import worth
     from manual_loop.minimal import train
     from shared.model import load_model
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from benchmarks.gotchas.base import Gotcha, one_thread, quiet, range_text, tokenized
-from benchmarks.judge.chance import wilson
+from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name
 from shared.progress import announce
 
@@ -58,7 +58,7 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
     import torch
     import transformers
 
-    from benchmarks.gallery.costs import worth
+    from benchmarks.mistakes.costs import worth
     from shared.data import load_slices
     from shared.model import load_tokenizer
     from shared.sources import embedded

@@ -1,1 +1,1 @@
-"""The verdict: whether two runs are equal, what differs first, and what the evidence says about why."""
+"""What is wrong with a loop: causes, and the first tensor that differs."""

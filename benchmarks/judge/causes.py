@@ -87,7 +87,7 @@ def likely_cause(step: int, quantity: str, manual: RunRecord, trainer: RunRecord
 
     Args:
         step: the step of the first divergence, from 1; 0 is before the first.
-        quantity: what differs first, as `benchmarks.judge.verdict` names it.
+        quantity: what differs first, as `benchmarks.verdict.verdict` names it.
         manual, trainer: the two records.
     """
     evidence = Evidence(step, quantity, manual, trainer)

@@ -18,8 +18,8 @@ from pydantic import TypeAdapter, ValidationError
 from benchmarks.charts.data import reported_evaluations
 from benchmarks.charts.plot import NAMES
 from benchmarks.compare import read_comparison
-from benchmarks.judge.chance import LEVEL, mcnemar, wilson
 from benchmarks.lesson.bag import NAME, WHAT, bag_of_words
+from benchmarks.statistics import LEVEL, mcnemar, wilson
 from shared.config import RunConfig
 from shared.data import Slices, prepared_slices
 from shared.determinism import use_one_device

@@ -21,15 +21,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks.charts.ladder import drawing_of
 from benchmarks.charts.plot import NAMES, draw_drawing, gather, inline_svg_from, inline_svg_of
 from benchmarks.charts.styles import STYLES, Style
 from benchmarks.compare import read_comparison
-from benchmarks.gallery.ladder import LADDER_FILE, Ladder, kept_ladder
 from benchmarks.judge.causes import NOT_DECIDED
-from benchmarks.judge.table import cell, cost_rows, notes
-from benchmarks.judge.timing import which_is_faster
-from benchmarks.judge.verdict import STEP_QUANTITIES, equal
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.trace import Event, Frame
 from benchmarks.lesson.twins import Row, phase_at_fault, rows_of
@@ -43,8 +38,13 @@ from benchmarks.lesson.xray import (
     verdict_text,
     xray,
 )
+from benchmarks.mistakes.ladder import LADDER_FILE, Ladder, kept_ladder
+from benchmarks.mistakes.ladder_chart import drawing_of
 from benchmarks.pages.costs import dial_costs
 from benchmarks.pages.fold import folded_source
+from benchmarks.statistics import which_is_faster
+from benchmarks.verdict.table import cell, cost_rows, notes
+from benchmarks.verdict.verdict import STEP_QUANTITIES, equal
 from shared.config import RunConfig, job_name, meaning, option, sections, show
 from shared.data import prepared_slices
 from shared.errors import SameLoopError

@@ -21,9 +21,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gallery.costs import settle_worker
-from benchmarks.gallery.ladder import LADDER_FILE, RUNGS, ladder, ladder_config
-from benchmarks.gallery.mistakes import Pieces, differing_lines, edited
+from benchmarks.mistakes.catalogue import Pieces, differing_lines, edited
+from benchmarks.mistakes.costs import settle_worker
+from benchmarks.mistakes.ladder import LADDER_FILE, RUNGS, ladder, ladder_config
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError

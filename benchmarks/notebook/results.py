@@ -254,7 +254,7 @@ class Comparison(_Content):
     @own_imports()
     def __str__(self) -> str:
         """The verdict and what has to be known besides, as the command line says it."""
-        from benchmarks.judge.table import verdict_text
+        from benchmarks.verdict.table import verdict_text
 
         return verdict_text(self._content).plain
 
@@ -263,7 +263,7 @@ class Comparison(_Content):
 
     @own_imports()
     def _repr_html_(self) -> str:
-        from benchmarks.judge.table import cell, notes
+        from benchmarks.verdict.table import cell, notes
 
         first, *more = str(self).splitlines()
         good = self.verdict == "identical"
@@ -444,7 +444,7 @@ class Climbed(_Content):
         Raises:
             SameLoopError: there is none, or it is damaged.
         """
-        from benchmarks.gallery.ladder import kept_ladder
+        from benchmarks.mistakes.ladder import kept_ladder
 
         self.folder = Path(folder)
         self._ladder = kept_ladder(self.folder)
@@ -464,8 +464,8 @@ class Climbed(_Content):
         Raises:
             SameLoopError: there is no such style.
         """
-        from benchmarks.charts.ladder import drawing_of
         from benchmarks.charts.plot import STYLE_NAMES, drawn_chart
+        from benchmarks.mistakes.ladder_chart import drawing_of
 
         _one_of(style, "style", STYLE_NAMES)
         return drawn_chart(drawing_of(self._ladder), style)

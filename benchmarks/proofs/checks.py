@@ -15,7 +15,7 @@ from typing import NamedTuple
 from benchmarks.check.check import check, check_page
 from benchmarks.check.judge import BOUND
 from benchmarks.check.rubric import GOOD, Result
-from benchmarks.gallery.mistakes import MINIMAL, MISTAKES, UNSEEN, Mistake, right_page, wrong_page
+from benchmarks.mistakes.catalogue import MINIMAL, MISTAKES, UNSEEN, Mistake, right_page, wrong_page
 from shared.progress import announce
 from shared.running.children import ROOT
 from shared.running.page import own_page

@@ -24,7 +24,7 @@ from rich.table import Table
 from tqdm import tqdm
 
 from benchmarks.compare import command_line
-from benchmarks.judge.verdict import compare_runs
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.recording.record import FILE_NAME, RunRecord

@@ -27,11 +27,11 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.compare import LOOPS, run_in_fresh_process
-from benchmarks.judge.verdict import compare_runs
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.edits import EDITS, IDENTICAL, Edit, edited_page
 from benchmarks.proofs.faults import DIALS as FAULT_DIALS
 from benchmarks.proofs.faults import FAULTS, Fault, faulty_page
+from benchmarks.verdict.verdict import compare_runs
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
 from shared.progress import announce

@@ -76,14 +76,14 @@ FAULTS = (
     ),
     Fault(
         "verdict: weights that are nearly equal are equal",
-        "benchmarks/judge/verdict.py",
+        "benchmarks/verdict/verdict.py",
         "elif not torch.equal(mine, other):",
         "elif not torch.allclose(mine, other):",
         ("verdict",),
     ),
     Fault(
         "verdict: gradient norms are not compared",
-        "benchmarks/judge/verdict.py",
+        "benchmarks/verdict/verdict.py",
         '"losses", "grad_norm", "learning_rate")\nEVALUATION',
         '"losses", "learning_rate")\nEVALUATION',
         ("verdict", "edits"),

@@ -172,7 +172,7 @@ def _first_step(folder: Path) -> dict[str, Any]:
 def _run_resumed(dials: dict[str, Any]) -> dict[str, Any]:
     import importlib
 
-    from benchmarks.judge.verdict import compare_runs
+    from benchmarks.verdict.verdict import compare_runs
     from shared.config import RunConfig
     from shared.running.page import package_page
     from shared.running.run import run_loop

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import xxhash
 
-from benchmarks.gallery.mistakes import Pieces, edited
-from benchmarks.judge.chance import wilson
+from benchmarks.mistakes.catalogue import Pieces, edited
+from benchmarks.statistics import wilson
 from shared import hardware
 from shared.config import RunConfig, flag, job_name, show
 from shared.errors import Interrupted, SameLoopError, shown
@@ -493,7 +493,7 @@ def figures(record: RunRecord) -> Figures:
 def keep(found: Lesson, folder: Path) -> Path:
     """Leave `speed.json`, and the picture with its text, in a folder; returns the picture."""
     from benchmarks.charts.plot import save_picture
-    from benchmarks.charts.speed import drawing_of
+    from benchmarks.speed.lesson_chart import drawing_of
 
     write_json(folder / LESSON_FILE, found.as_dict())
     return save_picture(drawing_of(found), folder / PICTURE, "slide")
@@ -667,7 +667,7 @@ def _counted(number: int, what: str) -> str:
 def main() -> None:
     """Make `docs/speed.md` and its picture of what was measured in the lesson's folder."""
     from benchmarks.charts.plot import save_picture
-    from benchmarks.charts.speed import drawing_of
+    from benchmarks.speed.lesson_chart import drawing_of
 
     found = read_lesson(Path(sys.argv[1]) if len(sys.argv) > 1 else default_output_dir("quick", "speed-lesson"))
     write_json(MEASURED, found.as_dict())

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from benchmarks.gallery.mistakes import MINIMAL, Pieces, differing_lines, edited
+from benchmarks.mistakes.catalogue import MINIMAL, Pieces, differing_lines, edited
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
@@ -52,7 +52,7 @@ DIALS = (
     *("model", "model_revision", "train_size", "eval_size", "max_length", "slice_seed"),
     *("per_device_train_batch_size", "per_device_eval_batch_size", "learning_rate", "seed", "full_determinism"),
 )
-# What a step and the evaluation after it are made of, in causal order, as benchmarks.judge.verdict compares them.
+# What a step and the evaluation after it are made of, in causal order, as benchmarks.verdict.verdict compares them.
 IN_A_STEP = (
     *("batch", "mode", "rng", "forward_losses", "losses", "grad_norm", "learning_rate"),
     *("eval_forward_batch", "eval_forward_mode", "eval_forward_logits", "eval_forward_loss", "eval_forward_accuracy"),
@@ -265,7 +265,7 @@ def ladder(
         except Interrupted as error:
             raise Interrupted("the ladder is cut off; start it again", error.exit_status - 128) from None
         write_json(output_dir / LADDER_FILE, found.as_dict())
-        from benchmarks.charts.ladder import draw_ladder
+        from benchmarks.mistakes.ladder_chart import draw_ladder
 
         draw_ladder(found, output_dir / "ladder.png", style)
         return found
@@ -322,7 +322,7 @@ def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
             own = config.model_copy(update={"loop": str(folder / PAGES_FOLDER / file.name)})
             run_loop("manual", own_page(file), own, manual)
             # It imports torch, which must not be imported before `run_loop` has chosen the device.
-            from benchmarks.judge.verdict import compare_runs
+            from benchmarks.verdict.verdict import compare_runs
 
             comparison = compare_runs(manual, trainer)
             rows.append(_row(name, pages[max(done - 1, 0)], page, comparison))

@@ -13,7 +13,7 @@ from benchmarks.charts.plot import Drawing
 from benchmarks.charts.styles import Style
 
 if TYPE_CHECKING:
-    from benchmarks.lesson.speed import Lesson, Range, Row
+    from benchmarks.speed.lesson import Lesson, Range, Row
 
 TITLE = "What each dial buys at the same work"
 # Of a row's height, how much its bars take together.
@@ -26,7 +26,7 @@ def drawing(folder: Path) -> Drawing:
     Raises:
         SameLoopError: it left nothing there, or its file is damaged.
     """
-    from benchmarks.lesson.speed import read_lesson
+    from benchmarks.speed.lesson import read_lesson
 
     return drawing_of(read_lesson(folder))
 
@@ -38,7 +38,7 @@ def drawing_of(found: Lesson) -> Drawing:
 
 def speed_figure(found: Lesson, style: Style) -> Chart:
     """The figure; matplotlib must have been told the style's settings."""
-    from benchmarks.lesson.speed import change_of
+    from benchmarks.speed.lesson import change_of
 
     font, lengths = style.font, found.lengths
     names = [row.name for row in found.at(lengths[0])]
@@ -123,14 +123,14 @@ def _finish(bars: Axes, dots: Axes, found: Lesson, style: Style) -> None:
 
 def subtitle(found: Lesson) -> str:
     """What was trained, and what is drawn."""
-    from benchmarks.lesson.speed import work
+    from benchmarks.speed.lesson import work
 
     return f"{work(found)}.\nOne change in each row; dashed: the plain loop; the first steps, which compile, left out."
 
 
 def alt_text(found: Lesson) -> str:
     """The picture in words, for those who cannot see it."""
-    from benchmarks.lesson.speed import change_of
+    from benchmarks.speed.lesson import change_of
 
     lines = [
         f"{TITLE}.",

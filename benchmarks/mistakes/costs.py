@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.gallery.mistakes import MISTAKES, Mistake, Pieces, right_page, wrong_page
+from benchmarks.mistakes.catalogue import MISTAKES, Mistake, Pieces, right_page, wrong_page
 from shared.config import RunConfig
 from shared.running.page import Page, train_of
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.gallery.mistakes import MISTAKES, UNSEEN
+from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
 from shared.running.children import ROOT
 
 DOCS = ROOT / "docs"
@@ -20,8 +20,8 @@ def main() -> int:
     """Run the gallery and the ladder on the tiny preset, and write the page."""
     from rich.console import Console
 
-    from benchmarks.gallery.ladder import ladder, ladder_config, order_from
-    from benchmarks.gallery.show import show_all
+    from benchmarks.mistakes.ladder import ladder, ladder_config, order_from
+    from benchmarks.mistakes.show import show_all
 
     with TemporaryDirectory() as folder:
         show_all("tiny", 5, 2, Path(folder) / "gallery", Console(highlight=False))

@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare import LOOPS
-from benchmarks.judge.timing import duration, ratio_of_parts, warm_steps
+from benchmarks.statistics import duration, ratio_of_parts, warm_steps
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
 from shared.progress import announce
@@ -61,7 +61,7 @@ def print_speed(config: RunConfig, steps: int) -> None:
     folder = default_output_dir(config.preset, "speed")
     records, starts, parts = _run_in_lock_step(config, folder, steps)
     # It imports heavy libraries, which are none of the comparison's own time.
-    from benchmarks.judge.verdict import compare_runs
+    from benchmarks.verdict.verdict import compare_runs
 
     began = time.perf_counter()
     verdict = compare_runs(*(folder / loop for loop in LOOPS))["verdict"]
@@ -179,7 +179,7 @@ class _Runner:
             # What the two say would be one on top of the other. Their session is their own: Ctrl-C is heard here.
             with self._said.open("wb") as said:
                 self._process = subprocess.Popen(
-                    function_argv("benchmarks.proofs.speed", "run_in_turn", *arguments),
+                    function_argv("benchmarks.speed.lockstep", "run_in_turn", *arguments),
                     env=child_environment(),
                     pass_fds=(to_hear, to_say),
                     stdout=said,

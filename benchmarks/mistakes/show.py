@@ -16,7 +16,7 @@ import click
 from pydantic import TypeAdapter
 
 from benchmarks.check.rubric import ITEMS
-from benchmarks.gallery.mistakes import MISTAKES, UNSEEN, Mistake, differing_lines, right_page, wrong_page
+from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN, Mistake, differing_lines, right_page, wrong_page
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
 from shared.files import write_json
@@ -26,7 +26,7 @@ from shared.running.command import CONTEXT, debug_option
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from benchmarks.gallery.costs import Cost
+    from benchmarks.mistakes.costs import Cost
 
 FILES = ("gallery.json", "gallery.png", "gallery.alt.txt", "gallery.html")
 SCHEMA = 1
@@ -96,7 +96,7 @@ def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | 
     """
     from rich.text import Text
 
-    from benchmarks.gallery.costs import SIGNS
+    from benchmarks.mistakes.costs import SIGNS
 
     mistake = mistake_named(name)
     folder = _folder(output_dir or Path("runs") / f"break-{mistake.name}")
@@ -128,7 +128,7 @@ def show_all(preset: str, seeds: int, processes: int, output_dir: Path | None, c
     """
     from rich.table import Table
 
-    from benchmarks.gallery.costs import by_cost
+    from benchmarks.mistakes.costs import by_cost
 
     folder = _folder(output_dir or Path("runs") / f"{preset}-gallery")
     mistakes = list(MISTAKES.values())
@@ -157,8 +157,8 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     """
     import jinja2
 
-    from benchmarks.charts.gallery import draw_gallery
-    from benchmarks.gallery.costs import cost_config
+    from benchmarks.mistakes.costs import cost_config
+    from benchmarks.mistakes.costs_chart import draw_gallery
     from shared.running.run import environment
 
     config = cost_config(preset, 0, {})
@@ -204,7 +204,7 @@ def kept_costs(folder: Path) -> tuple[list[Cost], str]:
     Raises:
         SameLoopError: it has left nothing there, or it is damaged.
     """
-    from benchmarks.gallery.costs import Cost
+    from benchmarks.mistakes.costs import Cost
 
     file, costs = folder / FILES[0], []
     try:
@@ -247,7 +247,7 @@ def _costs(
     processes: int,
     also: Callable[[Mistake], Any] | None = None,
 ) -> tuple[list[Cost], list[Any]]:
-    from benchmarks.gallery.costs import cost_config, costs_of
+    from benchmarks.mistakes.costs import cost_config, costs_of
 
     cost_config(preset, 0, {})  # a wrong name is said at once
     announce(f"training each with {seeds} seeds, and the right loops, {processes} at once")

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
-from benchmarks.gallery.mistakes import MISTAKES
+from benchmarks.mistakes.catalogue import MISTAKES
 
 if TYPE_CHECKING:
-    from benchmarks.gallery.costs import Cost
+    from benchmarks.mistakes.costs import Cost
 
 TITLE = "What a mistake costs"
 # Inches of a row, and of what stands above and below the rows.
@@ -41,7 +41,7 @@ def drawing(folder: Path) -> Drawing:
     Raises:
         SameLoopError: it holds none, or its file is damaged.
     """
-    from benchmarks.gallery.show import kept_costs
+    from benchmarks.mistakes.show import kept_costs
 
     return drawing_of(*kept_costs(folder))
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.judge.timing import duration, range_text, step_seconds, which_is_faster
+from benchmarks.statistics import duration, range_text, step_seconds, which_is_faster
 from shared.recording.record import RunRecord
 from shared.running.folder import LOOPS
 

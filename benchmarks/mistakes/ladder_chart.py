@@ -14,7 +14,7 @@ from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import footnote
 
 if TYPE_CHECKING:
-    from benchmarks.gallery.ladder import Ladder, Row
+    from benchmarks.mistakes.ladder import Ladder, Row
 
 TITLE = "From the course's loop to Trainer, one repair at a time"
 IN_POINTS = {"textcoords": "offset points"}
@@ -44,7 +44,7 @@ def drawing(folder: Path) -> Drawing:
     Raises:
         SameLoopError: it is no ladder's, or its file is damaged.
     """
-    from benchmarks.gallery.ladder import kept_ladder
+    from benchmarks.mistakes.ladder import kept_ladder
 
     return drawing_of(kept_ladder(folder))
 

@@ -1,0 +1,1 @@
+"""How long the loops take, and what each dial buys."""

@@ -1,0 +1,1 @@
+"""Whether two runs are equal, and what differs first."""
