@@ -80,7 +80,9 @@ def printed(folder: Path, *arguments: str) -> str:
         cwd=folder,
         env=os.environ | {"COLUMNS": "119", "OMP_NUM_THREADS": "1"},
     )
-    text = f"{finished.stdout}\n{finished.stderr}\nexit status {finished.returncode}\n"
+    # Of what is said on the way, errors only: what is read again depends on what is remembered.
+    errors = "\n".join(line for line in finished.stderr.splitlines() if not line.startswith("· "))
+    text = f"{finished.stdout}\n{errors}\nexit status {finished.returncode}\n"
     text = text.replace(str(folder), "FOLDER").replace(str(LOOPS), "LOOPS")
     lines = [line.split("\r")[-1].rstrip() for line in text.splitlines()]
     # A progress bar's lines, and numbers that are measured.
