@@ -63,7 +63,7 @@ browser: ## what the report's tests take besides: Chromium (from Debian, as root
 	npm install --prefix tests/browser --no-package-lock --no-audit --no-fund --silent
 
 report-speed: $(INSTALLED) ## the report of 6,000 steps in a browser: size, first paint, filter
-	$(BIN)/python -m pytest tests/test_report_browser.py -n 0 -s -k 6000 --durations 0
+	$(BIN)/python -m pytest tests/lesson/test_report_browser.py -n 0 -s -k 6000 --durations 0
 
 lint: $(INSTALLED) ## ruff, mypy (types) and import-linter (who may import whom), as configured in pyproject.toml
 	$(BIN)/ruff check .

@@ -10,7 +10,7 @@ The page of all dials is read as it is written (libcst keeps comments and layout
   uses goes; so does an argument that equals the default of what is called.
 
 Nothing is left out for its meaning: every rule keeps what the page computes. That is proved by running folded pages,
-`tests/test_eject.py`.
+`tests/pages/test_eject.py`.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ def noticed_by(fault: Fault) -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         plant(fault, Path(folder))
         result = Path(folder) / "result.xml"
-        files = [f"tests/test_{name}.py" for name in fault.tests]
+        files = [str(file) for name in fault.tests for file in Path(folder, "tests").rglob(f"test_{name}.py")]
         # What a test starts imports the copy, too.
         environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pytest", "-n", "0", "--durations=0", f"--junitxml={result}", *files]

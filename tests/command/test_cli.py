@@ -297,7 +297,7 @@ def test_make_takes_a_divergence_for_an_answer_and_an_error_for_an_error(
 ) -> None:
     if shutil.which("make") is None:
         pytest.skip("make is not installed")
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     (tmp_path / "shared" / "sources").mkdir(parents=True)
     for name in ("Makefile", "pyproject.toml", "constraints.txt", "shared/sources/embedded.txt"):
         shutil.copy(root / name, tmp_path / name)

@@ -85,7 +85,7 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return {**own, "confusion": tiny_comparison, "dials": tiny_comparison}
 
 
-# Costs as `dial_costs` gives them, which tests/test_costs.py sees to: to fold a page takes a second.
+# Costs as `dial_costs` gives them, which tests/pages/test_costs.py sees to: to fold a page takes a second.
 COSTS = [
     DialCost("eval_strategy", "epoch", "no", {}, ["a"] * 7, ["b"]),
     DialCost("bf16", True, False, {}, ["a"], []),

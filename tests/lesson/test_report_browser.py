@@ -27,7 +27,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 BROWSER = os.environ.get("SAMELOOP_BROWSER") or next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None
 )
-AXE = Path(__file__).parent / "browser" / "node_modules" / "axe-core" / "axe.min.js"
+AXE = Path(__file__).parents[1] / "browser" / "node_modules" / "axe-core" / "axe.min.js"
 IS_NEEDED = bool(os.environ.get("SAMELOOP_NEEDS_BROWSER"))
 pytestmark = pytest.mark.skipif(
     BROWSER is None and not IS_NEEDED, reason="no Chromium here: `make browser`, or name one in SAMELOOP_BROWSER"

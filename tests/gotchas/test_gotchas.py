@@ -99,7 +99,7 @@ def test_the_list_names_all_seven_with_their_titles() -> None:
 def test_what_a_user_can_get_wrong_is_one_line(
     arguments: list[str], said: str, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.chdir(Path(__file__).parents[2])
     assert main(["gotcha", *arguments]) == 2
     error = capfd.readouterr().err
     assert said in error and error.count("\n") == 1

@@ -1,6 +1,6 @@
-"""What every command prints is kept in tests/__snapshots__, so that a refactoring shows what it changes.
+"""What every command prints is kept in __snapshots__, so that a refactoring shows what it changes.
 
-After a change that is meant: `python -m pytest -n 0 tests/test_printed.py --snapshot-update`, and read the difference.
+After a change that is meant: `python -m pytest -n 0 tests/command/test_printed.py --snapshot-update`, and read the difference.
 The outputs of the proofs (parity, faults, edits, check, gallery, situations, crash, versions) are kept as docs/*.md.
 """
 
@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 from syrupy.assertion import SnapshotAssertion
 
-CONSTRAINTS = (Path(__file__).resolve().parent.parent / "constraints.txt").read_text()
-LOOPS = Path(__file__).parent / "loops"
+CONSTRAINTS = (Path(__file__).resolve().parents[2] / "constraints.txt").read_text()
+LOOPS = Path(__file__).parents[1] / "loops"
 # Their own words or layout are on the pages.
 PRINTING = ("click", "libcst", "rich", "ruff", "torch", "transformers")
 

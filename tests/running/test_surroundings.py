@@ -150,6 +150,6 @@ def test_a_c_locale_and_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HF_HOME": "/proc/hf"}
     dials = ["--preset", "tiny", "--dataset", "reviews.csv", "--train-size", "12", "--eval-size", "8"]
     command = [sys.executable, "-m", "manual_loop", *dials, "--output-dir", "run"]
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]

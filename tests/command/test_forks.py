@@ -63,7 +63,7 @@ time.sleep(600)
 
 
 def test_nobody_is_left_when_a_worker_is_killed(started_again: None) -> None:
-    command = [sys.executable, "-c", WORKER, str(Path(__file__).parent)]
+    command = [sys.executable, "-c", WORKER, str(Path(__file__).parents[1])]
     worker = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert worker.stdout is not None
     started = [psutil.Process(int(pid)) for pid in worker.stdout.readline().split()]

@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.proofs.situations import ALONE, GITHUB, HANDLED, ONE_LINE, SITUATIONS, Outcome, _outcome, try_situation
 
-PAGE = Path(__file__).parents[1] / "docs/situations.md"
+PAGE = Path(__file__).parents[2] / "docs/situations.md"
 REFUSED = [name for name, situation in SITUATIONS.items() if situation.expected == ONE_LINE]
 
 

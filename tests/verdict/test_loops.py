@@ -12,7 +12,7 @@ from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.running.page import own_page
 
-LOOPS = Path(__file__).parent / "loops"
+LOOPS = Path(__file__).parents[1] / "loops"
 WHILE, CRITERION, CLASS = "while_with_iterator.py", "own_criterion.py", "class_with_methods.py"
 
 
