@@ -1,6 +1,6 @@
 """What every command prints is kept in __snapshots__, so that a refactoring shows what it changes.
 
-After a change that is meant: `python -m pytest -n 0 tests/command/test_printed.py --snapshot-update`, and read the difference.
+After a change that is meant, read the difference that `pytest tests/command/test_printed.py --snapshot-update` makes.
 The outputs of the proofs (parity, faults, edits, check, gallery, situations, crash, versions) are kept as docs/*.md.
 """
 
