@@ -6,7 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-# The phases that a loop is judged by, in the names of the two pages' comments (`benchmarks.pages.alignment`).
+from benchmarks.judge.phases import BY_NAME
+
+# The phases that a loop is judged by, in the order in which a rubric has them.
 ITEMS = (
     "seed",
     "shuffle",
@@ -24,28 +26,10 @@ ITEMS = (
     "zero",
     "evaluate",
 )
+HINTS = {item: BY_NAME[item].hint for item in ITEMS}
 PASS, FAIL, NOT_REACHED = "pass", "fail", "not reached"
 IDENTICAL, EQUIVALENT, DIFFERENT, FAILED = "identical", "equivalent", "different", "failed"
 GOOD = (IDENTICAL, EQUIVALENT)
-
-# Questions, not answers: where to look, and what to ask there.
-HINTS = {
-    "seed": "How often does your loop set a seed, and what does dropout draw after each time?",
-    "shuffle": "Who decides in which order an epoch's reviews come, and what does it draw from at the next epoch?",
-    "batch": "Write down the reviews of every batch of one epoch: is each of the slice there, and only once?",
-    "collator": "What does a batch look like whose reviews have 12 and 40 tokens? Print the ids and their shape.",
-    "device": "Where is the model, and where is the batch?",
-    "train mode": "Print model.training in every step. Who has changed it last?",
-    "forward": "What does the model need besides the ids to tell a word from padding?",
-    "loss": "If a step is made from several batches, what should their losses add up to? And who still holds them?",
-    "backward": "What is in p.grad right before the backward pass, and what right after it?",
-    "clip": "Print the norm of all gradients together when optimizer.step() is called. How long may it be?",
-    "step": "How many batches go into one step, and what happens after an epoch's last batch?",
-    "optimizer": "Print optimizer.param_groups without the parameters. Which of the values have you chosen?",
-    "schedule step": "Print the learning rate of every step. What should the first be, what the last, and how many?",
-    "zero": "When has p.grad been emptied last before this backward pass?",
-    "evaluate": "Do the mean by hand for batches of 8, 8 and 5 reviews. And in which mode is the model?",
-}
 
 
 @dataclass(frozen=True)

@@ -6,67 +6,12 @@ import json
 import textwrap
 from typing import Any
 
-# What must be there, by phase: enough to know what to write, and no code.
-BEFORE = (
-    ("seed", "every random number generator starts from config.seed: once, before anything is drawn."),
-    (
-        "shuffle",
-        "each epoch goes through all reviews of train_dataset in a random order, each epoch in another one. Dropout "
-        "must not draw from the same generator, or it would be other dropout.",
-    ),
-    (
-        "collator",
-        "the reviews of a batch have different lengths. Pad them to the longest of this batch, not of all; the "
-        "padding's attention_mask is 0. The tokenizer knows which id pads.",
-    ),
-    (
-        "batch",
-        "cut the order into batches of config.per_device_train_batch_size; the last of an epoch may be smaller, and "
-        "no review is left out. eval_dataset, in its own order, has config.per_device_eval_batch_size. Below, the "
-        "training's batches are called train_batches.",
-    ),
-    ("device", "the model goes to the GPU if there is one, and each batch to where the model is."),
-    (
-        "optimizer",
-        "AdamW over all parameters, with config.learning_rate, betas 0.9 and 0.999, epsilon 1e-8 and "
-        "config.weight_decay, which biases and the weights of LayerNorm do not have. It is made once.",
-    ),
-)
-INSIDE = (
-    ("train mode", "dropout is on in every step, also in those after an evaluation."),
-    ("forward", "the model answers the batch; it needs to know what is padding."),
-    (
-        "loss",
-        "the mean over the reviews of the batch. If a step is made from several batches, each gives its share, so "
-        "that the shares add up to a mean again.",
-    ),
-    ("backward", "the gradients of this loss, once."),
-    (
-        "clip",
-        "all gradients together, as one vector, are no longer than config.max_grad_norm when the optimizer "
-        "takes them.",
-    ),
-    (
-        "step",
-        "the optimizer moves the weights: once for every config.gradient_accumulation_steps batches, and once for "
-        "what is left at an epoch's end.",
-    ),
-    (
-        "schedule step",
-        "the learning rate of the next step. It begins at config.learning_rate and falls in a straight line, step by "
-        "step, to 0 after the last step of the last epoch; make the schedule before the loop. With "
-        "config.warmup_steps it rises from 0 first; config.lr_scheduler_type names another form.",
-    ),
-    ("zero", "the gradients are forgotten before the next step's are added up."),
-)
-AFTER = (
-    (
-        "evaluate",
-        "dropout off, no gradients. Over all reviews of eval_dataset the mean loss, in which each review counts the "
-        "same, and the share of the reviews whose largest logit is their label's; append both to evaluations.",
-    ),
-)
-GAPS = (*BEFORE, *INSIDE, *AFTER)
+from benchmarks.judge.phases import BY_NAME
+
+# The gaps, in the order in which they are best filled: before the steps, in each step, and after an epoch's last.
+BEFORE = ("seed", "shuffle", "collator", "batch", "device", "optimizer")
+INSIDE = ("train mode", "forward", "loss", "backward", "clip", "step", "schedule step", "zero")
+AFTER = ("evaluate",)
 WIDTH = 100
 
 HEAD = '''"""Fine-tune DistilBERT by hand.
@@ -99,23 +44,23 @@ def skeleton(name: str = "my_loop") -> str:
     return "".join(
         [
             HEAD.replace("{name}", name),
-            "\n".join(_gap(*each, indent=4) for each in BEFORE),
+            "\n".join(_gap(phase, indent=4) for phase in BEFORE),
             "\n    evaluations = []\n    for epoch in range(int(config.num_train_epochs)):\n",
             "        for batch in train_batches:\n",
-            "\n".join(_gap(*each, indent=12) for each in INSIDE),
+            "\n".join(_gap(phase, indent=12) for phase in INSIDE),
             "\n",
-            "\n".join(_gap(*each, indent=8) for each in AFTER),
+            "\n".join(_gap(phase, indent=8) for phase in AFTER),
             "    return evaluations\n",
         ]
     )
 
 
-def _gap(phase: str, sentence: str, indent: int) -> str:
+def _gap(phase: str, indent: int) -> str:
     """A comment that says what must be there, and a line that says that it is not."""
     space = " " * indent
     heading = phase.capitalize()
     comment = textwrap.fill(
-        f"{heading}: {sentence}",
+        f"{heading}: {BY_NAME[phase].gap}",
         WIDTH,
         initial_indent=f"{space}# ",
         subsequent_indent=f"{space}# ",

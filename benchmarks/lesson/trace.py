@@ -66,7 +66,7 @@ class Event(NamedTuple):
     Attributes:
         part: `start`, `epoch`, `step`, `after`, `evaluation` or `end`.
         epoch, step: under way, both counted from 1; 0 before the first.
-        phase: as `alignment.PHASES` names it.
+        phase: as `phases.PHASES` names it.
         what: in words.
         values: the numbers it was done with.
         frames: the calls that led to it, outermost first.

@@ -15,11 +15,11 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from benchmarks.judge.phases import BY_NAME, PHASES, Phase
 from benchmarks.lesson.trace import Event
 from benchmarks.lesson.xray import Pair, XRay, page_frame, stack_text
-from benchmarks.pages.alignment import PHASES, Phase, Stretch, stretches
+from benchmarks.pages.alignment import Stretch, stretches
 
-BY_NAME = {phase.name: phase for phase in PHASES}
 # What begins a page and is not part of the job.
 HEAD = ("page", "imports", "function")
 # Of these two lines, which share one in many loops, the other is the more telling.

@@ -14,7 +14,8 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.pages.alignment import PHASES, Phase, Stretch, by_phase, code_lines
+from benchmarks.judge.phases import PHASES, Phase
+from benchmarks.pages.alignment import Stretch, by_phase, code_lines
 from shared.errors import SameLoopError
 from shared.running.folder import LOOPS
 

@@ -16,9 +16,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.quality import measure
 from benchmarks.lesson.whatif import read_measured
-from benchmarks.pages.alignment import PHASES
 from shared.config import RunConfig, meaning, option, sections, show, values_by_preset
 from shared.progress import announce
 

@@ -13,8 +13,8 @@ from benchmarks.check.judge import BOUND
 from benchmarks.check.rubric import EQUIVALENT, FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
 from benchmarks.check.slices import Slice
 from benchmarks.check.tape import TapeDamaged, TapeWriter, read_tape
+from benchmarks.judge.phases import PHASES
 from benchmarks.mistakes.catalogue import MINIMAL, MISTAKES, right_page, wrong_page
-from benchmarks.pages.alignment import PHASES
 from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_mistake, judge_wrong, right_loops
 from benchmarks.proofs.checks import right_settings as settings
 from shared.errors import SameLoopError
@@ -170,9 +170,11 @@ def test_an_empty_loop_has_failed() -> None:
     assert result.verdict == FAILED and "no training was seen" in result.why
 
 
-def test_the_items_are_the_pages_own_phases() -> None:
-    phases = [phase.name for phase in PHASES]
-    assert set(ITEMS) <= set(phases)
+def test_the_phases_that_a_loop_is_judged_by_have_a_question_and_a_gap() -> None:
+    for phase in PHASES:
+        assert bool(phase.hint) == bool(phase.gap) == (phase.name in ITEMS), phase.name
+        assert phase.why or not phase.hint
+    assert set(ITEMS) <= {phase.name for phase in PHASES}
 
 
 def test_a_check_in_a_process_of_its_own_gives_the_same() -> None:

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, Trainer
 
 from benchmarks.cli import main
+from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.trace import TRAINER_FILE, Event, Frame, Tracer
 from benchmarks.lesson.xray import (
     BY_HAND,
@@ -33,7 +34,7 @@ from benchmarks.lesson.xray import (
     trace,
     xray,
 )
-from benchmarks.pages.alignment import PHASES, stretches
+from benchmarks.pages.alignment import stretches
 from shared.config import RunConfig
 from shared.running.page import package_page
 from shared.running.run import run_loop

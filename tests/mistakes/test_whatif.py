@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.report import small_chart, smooth
 from benchmarks.lesson.twins import AT_FAULT, phase_at_fault, rows_of
 from benchmarks.lesson.whatif import (
@@ -20,7 +21,6 @@ from benchmarks.lesson.whatif import (
 )
 from benchmarks.lesson.xray import xray
 from benchmarks.mistakes.ladder import page_without
-from benchmarks.pages.alignment import PHASES
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
 from shared.running.folder import LOOPS

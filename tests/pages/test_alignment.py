@@ -11,7 +11,8 @@ from conftest import LOOPS
 from rich.console import Console
 
 from benchmarks.cli import main
-from benchmarks.pages.alignment import PHASES, by_phase, code_lines, phase_of, stretches
+from benchmarks.judge.phases import PHASES
+from benchmarks.pages.alignment import by_phase, code_lines, phase_of, stretches
 from benchmarks.pages.diff import LEAST_FOR_TWO, changed_lines, print_diff
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
