@@ -33,27 +33,21 @@ from ruff.__main__ import find_ruff_bin  # here in every release
 from benchmarks.pages.expressions import (
     NOTHING,
     FoldError,
-    Simplify,
     code_of,
     is_pure,
     value_of,
 )
 from benchmarks.pages.names import holds, names_in, parsed, targets_of, walk
+from benchmarks.pages.simplify import Simplify
 from benchmarks.pages.statements import (
     WIDTH,
-    AsLocals,
-    Held,
-    after_loops,
     assigned,
     assignment,
-    can_be_split,
     ends_block,
     field_values,
     is_alias,
     is_docstring,
-    is_overwritten,
     is_return,
-    joined_line,
     line_of,
     mentions,
     name_given,
@@ -62,6 +56,14 @@ from benchmarks.pages.statements import (
     taking_over,
     with_lines,
     without_docstring,
+)
+from benchmarks.pages.tidy import (
+    AsLocals,
+    Held,
+    after_loops,
+    can_be_split,
+    is_overwritten,
+    joined_line,
     without_parameters,
 )
 from shared.config import RunConfig

@@ -1,0 +1,298 @@
+"""What an expression comes to once the dials are known."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import libcst as cst
+import libcst.matchers as m
+
+from benchmarks.pages.expressions import (
+    BINARY,
+    COMPARISONS,
+    NOTHING,
+    FoldError,
+    code_of,
+    computed,
+    in_parentheses,
+    in_place_of,
+    is_pure,
+    literal,
+    value_of,
+)
+from benchmarks.pages.names import is_name, names_of_loops
+
+if TYPE_CHECKING:
+    from benchmarks.pages.fold import Fold
+
+
+class Simplify(cst.CSTTransformer):
+    """Puts values in and computes what can be computed.
+
+    Args:
+        fold: the fold, for the dials and for calls that become expressions.
+        known: what names stand for: literals, or other names.
+    """
+
+    def __init__(self, fold: Fold, known: Mapping[str, cst.BaseExpression]) -> None:
+        super().__init__()
+        self.fold, self.known = fold, dict(known)
+        self.hidden: Counter[str] = Counter()
+        self.has_changed = False
+
+    def on_leave(self, old: cst.CSTNode, new: cst.CSTNode) -> Any:
+        left = super().on_leave(old, new)
+        self.has_changed |= left is not new
+        return left
+
+    # Names that are no variables of ours are not looked at.
+    def visit_Attribute_attr(self, node: cst.Attribute) -> None:
+        self.hidden.update([node.attr.value])
+
+    def leave_Attribute_attr(self, node: cst.Attribute) -> None:
+        self.hidden.subtract([node.attr.value])
+
+    def visit_Arg(self, node: cst.Arg) -> None:
+        if node.keyword:
+            self.hidden.update([node.keyword.value])
+
+    def leave_Arg(self, old: cst.Arg, new: cst.Arg) -> cst.Arg:
+        if old.keyword:
+            self.hidden.subtract([old.keyword.value])
+        if not isinstance(new.value, (cst.Tuple, cst.GeneratorExp, cst.NamedExpr, cst.ConcatenatedString)):
+            new = new.with_changes(value=new.value.with_changes(lpar=[], rpar=[])) if new.value.lpar else new
+        if (
+            old.star == "**"
+            and isinstance(old.value, cst.Name)
+            and isinstance(held := self.known.get(old.value.value), cst.Dict)
+        ):
+            return new.with_changes(value=held)
+        return new
+
+    def visit_Arg_value(self, node: cst.Arg) -> None:
+        if node.keyword:
+            self.hidden.subtract([node.keyword.value])
+
+    def leave_Arg_value(self, node: cst.Arg) -> None:
+        if node.keyword:
+            self.hidden.update([node.keyword.value])
+
+    def _own_names(self, node: cst.Lambda) -> list[str]:
+        """A lambda's parameters, and names that may have another value when it is called."""
+        params = node.params
+        own = [*params.posonly_params, *params.params, *params.kwonly_params]
+        own += [each for each in (params.star_arg, params.star_kwarg) if isinstance(each, cst.Param)]
+        return [each.name.value for each in own] + [name for name in self.known if self.fold.changes(name)]
+
+    def visit_Lambda(self, node: cst.Lambda) -> None:
+        self.hidden.update(self._own_names(node))
+
+    def leave_Lambda(self, old: cst.Lambda, new: cst.Lambda) -> cst.Lambda:
+        self.hidden.subtract(self._own_names(old))
+        return new.with_changes(params=old.params)
+
+    def _hide_targets(self, node: Any) -> None:
+        self.hidden.update(names_of_loops(node))
+
+    def _show_targets(self, old: Any, new: Any) -> Any:
+        self.hidden.subtract(names_of_loops(old))
+        return new
+
+    visit_GeneratorExp = visit_ListComp = visit_SetComp = visit_DictComp = _hide_targets  # noqa: N815
+    leave_GeneratorExp = leave_ListComp = leave_SetComp = leave_DictComp = _show_targets  # noqa: N815
+
+    def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
+        held = self.known.get(old.value)
+        if held is None and (fact := self.fold.fact(old.value)) is not NOTHING:
+            return literal(fact)
+        if held is None or self.hidden[old.value] > 0 or isinstance(held, cst.Dict):
+            return new
+        return held
+
+    def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
+        if is_name(new.value, "config"):
+            name = new.attr.value
+            if name not in self.fold.dials:
+                raise FoldError(f"the page reads config.{name}, which is no dial")
+            return literal(self.fold.dials[name])
+        return new
+
+    def leave_Comparison(self, old: cst.Comparison, new: cst.Comparison) -> cst.BaseExpression:
+        left, truth = value_of(new.left), True
+        for target in new.comparisons:
+            right = self.fold.constant(target.comparator)
+            if left is NOTHING or right is NOTHING:
+                return new
+            truth = truth and computed(COMPARISONS[type(target.operator)], left, right)
+            left = right
+        return new if truth is NOTHING else literal(bool(truth))
+
+    def leave_UnaryOperation(self, old: cst.UnaryOperation, new: cst.UnaryOperation) -> cst.BaseExpression:
+        value = value_of(new.expression)
+        return literal(not value) if isinstance(new.operator, cst.Not) and value is not NOTHING else new
+
+    def leave_BooleanOperation(self, old: cst.BooleanOperation, new: cst.BooleanOperation) -> cst.BaseExpression:
+        left, right, is_and = value_of(new.left), value_of(new.right), isinstance(new.operator, cst.And)
+        if left is not NOTHING:
+            return in_place_of(old, new.right if bool(left) == is_and else new.left)
+        # `x and True`, `x or False` stand where a truth is asked for.
+        if right is is_and:
+            return in_place_of(old, new.left)
+        return literal(right) if right is (not is_and) and is_pure(new.left) else new
+
+    def leave_BinaryOperation(self, old: cst.BinaryOperation, new: cst.BinaryOperation) -> cst.BaseExpression:
+        left, right, kind = value_of(new.left), value_of(new.right), type(new.operator)
+        if isinstance(left, (int, float)) and isinstance(right, (int, float)) and kind in BINARY:
+            value = computed(BINARY[kind], left, right)
+            return new if value is NOTHING else literal(value)
+        if right == 1 and kind in (cst.Divide, cst.Multiply):
+            return in_place_of(old, new.left)
+        if left == 1 and kind is cst.Multiply:
+            return in_place_of(old, new.right)
+        if left == 0 and kind in (cst.FloorDivide, cst.Modulo, cst.Multiply) and is_pure(new.right):
+            return literal(0)
+        if right == 1 and kind is cst.Modulo and is_pure(new.left):
+            return literal(0)
+        if kind is cst.Divide and code_of(new.left) == code_of(new.right) and is_pure(new.left):
+            return literal(1)
+        return new
+
+    def leave_IfExp(self, old: cst.IfExp, new: cst.IfExp) -> cst.BaseExpression:
+        test = value_of(new.test)
+        return new if test is NOTHING else in_place_of(old, new.body if test else new.orelse)
+
+    def leave_Subscript(self, old: cst.Subscript, new: cst.Subscript) -> cst.BaseExpression:
+        if isinstance(new.value, cst.Tuple) and m.matches(new, m.Subscript(slice=[m.SubscriptElement(m.Index())])):
+            index = value_of(new.slice[0].slice.value)
+            if isinstance(index, int):
+                return new.value.elements[index].value
+        return new
+
+    def leave_FormattedString(self, old: cst.FormattedString, new: cst.FormattedString) -> cst.BaseExpression:
+        parts: list[cst.BaseFormattedStringContent] = []
+        for part in new.parts:
+            if isinstance(part, cst.FormattedStringExpression) and not part.format_spec:
+                value = value_of(part.expression)
+                part = cst.FormattedStringText(value) if isinstance(value, str) else part
+            parts.append(part)
+        if all(isinstance(part, cst.FormattedStringText) for part in parts):
+            return literal("".join(part.value for part in parts))
+        return new if parts == list(new.parts) else new.with_changes(parts=parts)
+
+    def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
+        name = code_of(new.func)
+        if not new.args and name in self.fold.calls:
+            return literal(self.fold.calls[name])
+        computed = self._computed(name, new)
+        if computed is not None:
+            return in_place_of(old, computed)
+        new = self._without_defaults(name, self._spread(new))
+        inlined = self.fold.as_expression(name, new)
+        return new if inlined is None else in_place_of(old, in_parentheses(inlined))
+
+    @staticmethod
+    def _computed(name: str, call: cst.Call) -> cst.BaseExpression | None:
+        """Whole numbers and ranges."""
+        values = [value_of(arg.value) for arg in call.args]
+        if name == "str" and isinstance(values[0], str):
+            return call.args[0].value
+        if name in ("math.ceil", "int") and len(call.args) == 1:
+            inner = call.args[0].value
+            if isinstance(values[0], (int, float)):
+                return literal({"int": int, "math.ceil": math.ceil}[name](values[0]))
+            if m.matches(inner, m.Call(m.Name("len"))):
+                return inner
+            if m.matches(inner, m.BinaryOperation(operator=m.Multiply(), right=m.Name())):
+                # So many epochs of so many steps.
+                factor = value_of(inner.left)
+                if factor is not NOTHING and factor % 1 == 0:
+                    return inner.right if factor == 1 else inner.with_changes(left=literal(int(factor)))
+            if m.matches(inner, m.Name("steps_per_epoch")):
+                return inner
+        if name == "range" and len(call.args) == 2 and values[0] == 0:
+            return call.with_changes(args=[call.args[1]])
+        if name == "enumerate" and value_of(call.args[-1].value) == 0 and len(call.args) == 2:
+            return call.with_changes(args=[call.args[0].with_changes(comma=cst.MaybeSentinel.DEFAULT)])
+        return None
+
+    @staticmethod
+    def _spread(call: cst.Call) -> cst.Call:
+        """`f(**{"a": 1})` as `f(a=1)`."""
+        args: list[cst.Arg] = []
+        for arg in call.args:
+            if arg.star == "**" and _has_names(arg.value):
+                for element in arg.value.elements:
+                    key = value_of(element.key)
+                    args.append(cst.Arg(element.value, keyword=cst.Name(key), equal=cst.AssignEqual()))
+            else:
+                args.append(arg)
+        return call.with_changes(args=args) if len(args) != len(call.args) or args != list(call.args) else call
+
+    def _without_defaults(self, name: str, call: cst.Call) -> cst.Call:
+        """Without keyword arguments that the function that is called would take by itself."""
+        if not any(arg.keyword for arg in call.args):
+            return call
+        defaults = self.fold.defaults(name)
+
+        def is_needed(arg: cst.Arg) -> bool:
+            keyword, value = arg.keyword and arg.keyword.value, value_of(arg.value)
+            if keyword in self.fold.left_out:
+                return False
+            if keyword in self.fold.kept or value is NOTHING or keyword not in defaults:
+                return True
+            if name in self.fold.shown and value and value != -1:
+                return True
+            return value != defaults[keyword] or isinstance(value, bool) != isinstance(defaults[keyword], bool)
+
+        needed = [is_needed(arg) for arg in call.args]
+        return call if all(needed) else _with_args(call, needed)
+
+
+def _has_names(value: cst.BaseExpression) -> bool:
+    """Whether it is a dictionary whose keys could be written as keywords."""
+    return isinstance(value, cst.Dict) and all(
+        isinstance(element, cst.DictElement) and isinstance(key := value_of(element.key), str) and key.isidentifier()
+        for element in value.elements
+    )
+
+
+def _with_args(call: cst.Call, needed: Sequence[bool]) -> cst.Call:
+    """A call with some of its arguments; a comment between them stays if something of its block does."""
+    above = [call.whitespace_before_args, *map(_space_after, call.args[:-1])]
+    args: list[cst.Arg] = []
+    spaces: list[cst.BaseParenthesizableWhitespace] = []
+    waiting: cst.BaseParenthesizableWhitespace | None = None
+    for arg, space, is_needed in zip(call.args, above, needed, strict=True):
+        if waiting is None or _has_comment(space):
+            waiting = space
+        if is_needed:
+            args.append(arg)
+            spaces.append(waiting)
+            waiting = None
+    # The comment behind an argument stays with it.
+    for number, arg in enumerate(args):
+        if number + 1 < len(args):
+            args[number] = arg.with_changes(comma=_comma(arg, spaces[number + 1]))
+        elif isinstance(arg.comma, cst.Comma):
+            args[number] = arg.with_changes(comma=call.args[-1].comma)
+    return call.with_changes(args=args, whitespace_before_args=spaces[0] if spaces else cst.SimpleWhitespace(""))
+
+
+def _space_after(arg: cst.Arg) -> cst.BaseParenthesizableWhitespace:
+    return arg.comma.whitespace_after if isinstance(arg.comma, cst.Comma) else cst.SimpleWhitespace(" ")
+
+
+def _comma(arg: cst.Arg, space: cst.BaseParenthesizableWhitespace) -> cst.Comma:
+    own = arg.comma.whitespace_after if isinstance(arg.comma, cst.Comma) else None
+    if isinstance(own, cst.ParenthesizedWhitespace) and isinstance(space, cst.ParenthesizedWhitespace):
+        space = space.with_changes(first_line=own.first_line)
+    elif not isinstance(space, cst.ParenthesizedWhitespace):
+        space = cst.SimpleWhitespace(" ")
+    return cst.Comma(whitespace_after=space)
+
+
+def _has_comment(space: cst.BaseParenthesizableWhitespace) -> bool:
+    return isinstance(space, cst.ParenthesizedWhitespace) and any(line.comment for line in space.empty_lines)
