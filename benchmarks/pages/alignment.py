@@ -8,17 +8,16 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from benchmarks.judge.phases import PHASES
+from benchmarks.judge.phases import BY_NAME
 
-NAMES = {phase.name.capitalize(): phase.name for phase in PHASES}
 # A comment that begins a block: `# Schedule step: the learning rate of the next step.`
-BEGINS = re.compile(rf"#\s+({'|'.join(sorted(NAMES, key=len, reverse=True))})[:.]")
+BEGINS = re.compile(rf"#\s+({'|'.join(sorted(map(str.capitalize, BY_NAME), key=len, reverse=True))})[:.]")
 
 
 def phase_of(comment: str) -> str | None:
     """The phase that a comment begins; None if it begins none."""
     found = BEGINS.match(comment)
-    return NAMES[found.group(1)] if found else None
+    return found[1].lower() if found else None
 
 
 class Stretch(NamedTuple):
@@ -45,16 +44,15 @@ def stretches(source: str) -> list[Stretch]:
             begins[number] = phase
         elif re.match(r"(import|from) \w", line) and outside and not any(begins[each] == "imports" for each in begins):
             begins[number] = "imports"
-        elif found := re.match(r"(?:def|class) (\w+)", line):
+        elif defined := re.match(r"(?:def|class) (\w+)", line):
             outside = False
             # A comment or a decorator above it has begun its block already.
             if not previous.startswith(("#", "@")):
-                begins[number] = "function" if found.group(1) in ("train", "main") else found.group(1)
+                begins[number] = "function" if defined[1] in ("train", "main") else defined[1]
         previous = line
     starts = sorted(begins)
     found = [Stretch(begins[a], a + 1, lines[a:b]) for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
-    known = {phase.name for phase in PHASES}
-    callers = {each.phase: _caller(each.phase, found) for each in found if each.phase not in known}
+    callers = {each.phase: _caller(each.phase, found) for each in found if each.phase not in BY_NAME}
     while any(phase in callers for phase in callers.values()):
         callers = {name: callers.get(phase, phase) if phase != name else "function" for name, phase in callers.items()}
     return [each._replace(phase=callers.get(each.phase, each.phase)) for each in found]
@@ -71,7 +69,7 @@ def _caller(name: str, found: list[Stretch]) -> str:
 
 def by_phase(source: str) -> dict[str, list[Stretch]]:
     """A page's stretches by phase, in the order of `PHASES`; every phase is there, perhaps without lines."""
-    found: dict[str, list[Stretch]] = {phase.name: [] for phase in PHASES}
+    found: dict[str, list[Stretch]] = {name: [] for name in BY_NAME}
     for stretch in stretches(source):
         found[stretch.phase].append(stretch)
     return found

@@ -105,7 +105,7 @@ def is_in_the_loop(name: str) -> bool:
     return name == EXCEPT or section not in NOT_IN_THE_LOOP
 
 
-def off_value(name: str) -> tuple[()] | tuple[Any]:
+def off_value(name: str) -> tuple[Any, ...]:
     """A dial's value when it is switched off, alone in a tuple; empty if it cannot be, as a learning rate."""
     if not is_in_the_loop(name):
         return ()

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.judge.phases import PHASES, Phase
-from benchmarks.pages.alignment import Stretch, by_phase, code_lines
+from benchmarks.pages.alignment import Stretch, by_phase, code_lines, stretches
 from shared.errors import SameLoopError
 from shared.running.folder import LOOPS
 
@@ -80,8 +80,7 @@ def summary(manual: Mapping[str, list[Stretch]], trainer: Mapping[str, list[Stre
 
 def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
     """The lines of code that only the second page has, and those that only the first has; imports left out."""
-    lines = [[line.strip() for line in _code(source)] for source in (before, after)]
-    found = difflib.unified_diff(*lines, n=0, lineterm="")
+    found = difflib.unified_diff(_code(before), _code(after), n=0, lineterm="")
     changes = [line for line in found if not line.startswith(("---", "+++", "@@"))]
     return [line[1:] for line in changes if line[0] == "+"], [line[1:] for line in changes if line[0] == "-"]
 
@@ -96,8 +95,7 @@ def print_dial_diff(before: str, after: str, option: str, console: Console) -> N
     """
     new, gone = changed_lines(before, after)
     console.print(Text.assemble((option, "bold"), f", by hand: {count(new)} more, {count(gone)} less"))
-    lines = [_shown(source) for source in (before, after)]
-    for line in difflib.unified_diff(*lines, n=2, lineterm=""):
+    for line in difflib.unified_diff(_shown(before), _shown(after), n=2, lineterm=""):
         if line.startswith(("---", "+++")):
             continue
         if line.startswith("@@"):
@@ -113,34 +111,24 @@ def count(lines: Sequence[str]) -> str:
 
 def _code(source: str) -> list[str]:
     """A page's lines of code: no comments, blank lines, imports, docstrings of its own."""
-    found = []
-    for stretch in (each for each in _all(source) if each.phase not in UNSHOWN):
-        for line in stretch.lines:
-            code = line.partition("  # ")[0].strip()
-            if code and not code.startswith(("#", '"""')):
-                found.append(code)
-    return found
+    lines = (line.partition("  # ")[0].strip() for line in _shown(source))
+    return [line for line in lines if line and not line.startswith(("#", '"""'))]
 
 
 def _shown(source: str) -> list[str]:
-    return [line for stretch in _all(source) if stretch.phase not in UNSHOWN for line in stretch.lines]
+    return [line for stretch in stretches(source) if stretch.phase not in UNSHOWN for line in stretch.lines]
 
 
-def _all(source: str) -> list[Stretch]:
-    found = [stretch for each in by_phase(source).values() for stretch in each]
-    return sorted(found, key=lambda stretch: stretch.first)
-
-
-def _side(phase: Phase, stretches: list[Stretch], nothing: str | None) -> RenderableType:
+def _side(phase: Phase, found: list[Stretch], nothing: str | None) -> RenderableType:
     """One phase on one page: what it does, then its lines with their numbers."""
     side = Table.grid(expand=True, padding=(0, 1, 0, 0))
     side.add_column(justify="right", style="dim", width=3)
     side.add_column(overflow="fold", ratio=1)
     side.add_row("", Text(phase.does, style="bold"))
-    if not stretches:
+    if not found:
         side.add_row("", Text(nothing or "by hand: nothing", style="italic"))
     python = Syntax("", "python", theme="ansi_dark", background_color="default")
-    for stretch in stretches:
+    for stretch in found:
         code = textwrap.dedent("\n".join(stretch.lines)).rstrip("\n")
         for number, line in enumerate(python.highlight(code).split("\n"), start=stretch.first):
             if line.plain.strip():

@@ -18,9 +18,10 @@ import libcst as cst
 
 from benchmarks.pages.alignment import phase_of
 from benchmarks.pages.expressions import NOTHING, code_of, literal, value_of
-from benchmarks.pages.fold import INSTEAD, Fold, formatted
+from benchmarks.pages.fold import Fold, formatted
+from benchmarks.pages.given import Given
 from benchmarks.pages.names import names_in
-from benchmarks.pages.statements import WIDTH
+from benchmarks.pages.statements import WIDTH, with_body
 from shared.config import HUB_REVISIONS, RunConfig, job_name
 from shared.data import SAVED, Slices, files_of, load_slices, load_splits
 from shared.errors import SameLoopError, shown
@@ -67,18 +68,13 @@ def eject(
         raise SameLoopError(f"--loop {config.loop}: eject writes a loop itself; leave it out")
     check_release(config.dials, release)
     name = file.name if file is not None else "my_loop.py"
-    page = package_page(loop)
-    fold = Fold(
-        page,
-        config,
-        world_size,
-        instead={path.name: path.read_bytes() for path in INSTEAD},
-        values=_data_values(config),
-    )
-    fold.known["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
-    fold.no_ops |= {"trainer.add_callback", "progress.update", "progress.close"}
-    fold.kept = set(CHANGED_DEFAULTS)
-    fold.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
+    given = Given.of(config, world_size)
+    given.dials |= _data_values(config)
+    given.names["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
+    given.no_ops |= {"progress.update", "progress.close"}
+    given.kept |= set(CHANGED_DEFAULTS)
+    given.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
+    fold = Fold(package_page(loop), given)
     (train,) = (each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each.name.value == "train")
     others = [each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each is not train]
     statements = fold.module([*_parted(train, world_size), *others])
@@ -86,7 +82,7 @@ def eject(
     statements.remove(main)
     head = f'"""{_docstring(config, loop, world_size, name)}"""'
     run = cst.Module([cst.parse_statement('if __name__ == "__main__":\n    pass\n').with_changes(body=main.body)])
-    imports = "\n".join(fold.imports([*statements, main]))
+    imports = fold.neighbours.imports([*statements, main])
     named = _InRelease(release)
     body, run = (part.visit(_WithoutBlankLines()).visit(named).code for part in (cst.Module(statements), run))
     source = formatted(f"{head}\n\n{imports}\n\n\n{body}\n\n{run}")
@@ -125,20 +121,14 @@ def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, c
     rest = [each for each, saves in list(zip(body, is_saved, strict=True))[first:] if not saves]
     params = cst.Parameters([cst.Param(cst.Name(name)) for name in PARAMETERS])
     text = '"""Fine-tune the model, evaluate it; returns what was logged."""'
-    loop = train.with_changes(
-        params=params,
-        body=train.body.with_changes(body=[cst.parse_statement(text), *rest]),
-    )
+    loop = with_body(train, [cst.parse_statement(text), *rest], params=params)
     call = cst.parse_statement(f"train({', '.join(PARAMETERS)})\n")
     meeting, parting = (
         [cst.parse_statement(text) for text in texts if world_size > 1] for texts in (MEETING, PARTING)
     )
     main = cst.parse_statement("def main() -> None:\n    pass\n")
-    main = main.with_changes(
-        leading_lines=[cst.EmptyLine(indent=False)] * 2,
-        body=main.body.with_changes(body=[*meeting, *body[:first], call, *saving, *parting]),
-    )
-    return loop, main
+    body = [*meeting, *body[:first], call, *saving, *parting]
+    return loop, with_body(main, body, leading_lines=[cst.EmptyLine(indent=False)] * 2)
 
 
 def _phases(body: list[cst.BaseStatement]) -> list[str]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ast
 import json
-import operator
-from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -34,38 +32,10 @@ PURE_CALLS = {
 PURE_METHODS = {"detach", "item", "items", "parameters"}
 
 
-BINARY = {
-    cst.Add: operator.add,
-    cst.Subtract: operator.sub,
-    cst.Multiply: operator.mul,
-    cst.Divide: operator.truediv,
-    cst.FloorDivide: operator.floordiv,
-    cst.Modulo: operator.mod,
-}
-
-
-COMPARISONS = {
-    cst.Equal: operator.eq,
-    cst.NotEqual: operator.ne,
-    cst.LessThan: operator.lt,
-    cst.LessThanEqual: operator.le,
-    cst.GreaterThan: operator.gt,
-    cst.GreaterThanEqual: operator.ge,
-    cst.Is: operator.is_,
-    cst.IsNot: operator.is_not,
-    cst.In: lambda one, many: one in many,
-    cst.NotIn: lambda one, many: one not in many,
-}
-
-
 NOTHING = object()
 
 
 _CODE = cst.Module([])
-
-
-class FoldError(ValueError):
-    """A page says something that the fold does not know how to read."""
 
 
 @lru_cache(maxsize=10_000)
@@ -90,14 +60,6 @@ def literal(value: Any) -> cst.BaseExpression:
     """A value as an expression. A float that is whole stays one: `1.0` is not `1`."""
     text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
     return cst.parse_expression(text.replace("e-0", "e-") if isinstance(value, float) else text)
-
-
-def computed(compute: Callable, *values: Any) -> Any:
-    """What comes out, `NOTHING` if an error does: then the page has it, too, and keeps it."""
-    try:
-        return compute(*values)
-    except (ArithmeticError, TypeError):
-        return NOTHING
 
 
 def _is_atom(node: cst.CSTNode) -> bool:

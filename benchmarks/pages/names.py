@@ -11,8 +11,10 @@ from typing import Any, ClassVar
 import libcst as cst
 
 # What only says how the code is laid out.
-LAYOUT = ("comma", "equal", "footer", "header", "indent", "leading_lines", "lines_after_decorators", "semicolon")
-LAYOUT += ("lbrace", "lbracket", "lpar", "rbrace", "rbracket", "rpar", "trailing_whitespace")
+LAYOUT = {
+    *("comma", "equal", "footer", "header", "indent", "leading_lines", "lines_after_decorators", "semicolon"),
+    *("lbrace", "lbracket", "lpar", "rbrace", "rbracket", "rpar", "trailing_whitespace"),
+}
 
 
 class Names:
@@ -36,10 +38,8 @@ class Names:
         for each in parts_of(node):
             self.look(each)
 
-    def _attribute(self, node: cst.Attribute) -> None:
-        self.look(node.value)
-
-    def _arg(self, node: cst.Arg) -> None:
+    def _only_value(self, node: cst.Attribute | cst.Arg) -> None:
+        """Neither an attribute's own name nor a keyword is a name that is read."""
         self.look(node.value)
 
     def _lambda(self, node: cst.Lambda) -> None:
@@ -53,10 +53,8 @@ class Names:
 
     def _comprehension(self, node: Any) -> None:
         looked_at = [getattr(node, part) for part in ("elt", "key", "value") if hasattr(node, part)]
-        each = node.for_in
-        while each is not None:
+        for each in _loops_of(node):
             looked_at += [each.iter, *(test.test for test in each.ifs)]
-            each = each.inner_for_in
         self._inside(set(names_of_loops(node)), *looked_at)
 
     def _function(self, node: cst.FunctionDef) -> None:
@@ -70,23 +68,11 @@ class Names:
             self.look(node.returns)
         self._inside({param.name.value for param in node.params.params}, node.body)
 
-    def _assign_target(self, node: cst.AssignTarget) -> None:
+    def _gives(self, node: cst.AssignTarget | cst.AnnAssign | cst.AugAssign | cst.For) -> None:
         self._write(node.target)
-
-    def _annotated(self, node: cst.AnnAssign) -> None:
-        self._write(node.target)
-        self.look(node.annotation)
-        if node.value:
-            self.look(node.value)
-
-    def _augmented(self, node: cst.AugAssign) -> None:
-        self._write(node.target)
-        self.look(node.value)
-
-    def _for(self, node: cst.For) -> None:
-        self._write(node.target)
-        self.look(node.iter)
-        self.look(node.body)
+        for each in parts_of(node):
+            if each is not node.target:
+                self.look(each)
 
     def _with_item(self, node: cst.WithItem) -> None:
         self.look(node.item)
@@ -108,26 +94,19 @@ class Names:
             self.read[node.value] += 1
 
     SPECIAL: ClassVar[dict[type, Callable[[Names, Any], None]]] = {
-        cst.AnnAssign: _annotated,
-        cst.Arg: _arg,
-        cst.AssignTarget: _assign_target,
-        cst.Attribute: _attribute,
-        cst.AugAssign: _augmented,
-        cst.DictComp: _comprehension,
-        cst.For: _for,
+        **dict.fromkeys((cst.Attribute, cst.Arg), _only_value),
+        **dict.fromkeys((cst.DictComp, cst.GeneratorExp, cst.ListComp, cst.SetComp), _comprehension),
+        **dict.fromkeys((cst.AnnAssign, cst.AssignTarget, cst.AugAssign, cst.For), _gives),
         cst.FunctionDef: _function,
-        cst.GeneratorExp: _comprehension,
         cst.Lambda: _lambda,
-        cst.ListComp: _comprehension,
         cst.Name: _name,
-        cst.SetComp: _comprehension,
         cst.WithItem: _with_item,
     }
 
 
 def parts_of(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     """What a node consists of, without its layout; libcst's own `children` copies the node to find them."""
-    for name in _fields_of(type(node)):
+    for name in _fields_of(node.__class__):
         value = getattr(node, name)
         if isinstance(value, cst.CSTNode):
             yield value
@@ -203,16 +182,20 @@ def _alone(statement: cst.BaseSmallStatement) -> cst.BaseSmallStatement:
     return statement.with_changes(semicolon=cst.MaybeSentinel.DEFAULT)
 
 
+def _loops_of(comprehension: Any) -> Iterator[cst.CompFor]:
+    each = comprehension.for_in
+    while each is not None:
+        yield each
+        each = each.inner_for_in
+
+
 def names_of_loops(comprehension: Any) -> list[str]:
     """The names that a comprehension's loops give values to; they are its own."""
-    names, each = [], comprehension.for_in
-    while each is not None:
-        names += targets_of(each.target)
-        each = each.inner_for_in
-    return names
+    return [name for each in _loops_of(comprehension) for name in targets_of(each.target)]
 
 
 def targets_of(target: cst.BaseExpression) -> list[str]:
+    """The names that a target gives values to."""
     if isinstance(target, cst.StarredElement):
         target = target.value
     if isinstance(target, cst.Name):

@@ -3,43 +3,77 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import libcst as cst
 import libcst.matchers as m
 
 from benchmarks.pages.expressions import (
-    BINARY,
-    COMPARISONS,
     NOTHING,
-    FoldError,
     code_of,
-    computed,
     in_parentheses,
     in_place_of,
     is_pure,
     literal,
     value_of,
 )
+from benchmarks.pages.given import Given
 from benchmarks.pages.names import is_name, names_of_loops
+from benchmarks.pages.neighbours import Neighbours
 
-if TYPE_CHECKING:
-    from benchmarks.pages.fold import Fold
+BINARY = {
+    cst.Add: operator.add,
+    cst.Subtract: operator.sub,
+    cst.Multiply: operator.mul,
+    cst.Divide: operator.truediv,
+    cst.FloorDivide: operator.floordiv,
+    cst.Modulo: operator.mod,
+}
+
+
+COMPARISONS = {
+    cst.Equal: operator.eq,
+    cst.NotEqual: operator.ne,
+    cst.LessThan: operator.lt,
+    cst.LessThanEqual: operator.le,
+    cst.GreaterThan: operator.gt,
+    cst.GreaterThanEqual: operator.ge,
+    cst.Is: operator.is_,
+    cst.IsNot: operator.is_not,
+    cst.In: lambda one, many: one in many,
+    cst.NotIn: lambda one, many: one not in many,
+}
+
+
+class FoldError(ValueError):
+    """A page says something that the fold does not know how to read."""
 
 
 class Simplify(cst.CSTTransformer):
     """Puts values in and computes what can be computed.
 
     Args:
-        fold: the fold, for the dials and for calls that become expressions.
+        given: what is known of the run.
+        neighbours: the page's, for constants and defaults.
         known: what names stand for: literals, or other names.
+        written: how often the function gives each name a value.
+        as_expression: a call of a neighbour as the expression that it returns; None if it does more, or is none.
     """
 
-    def __init__(self, fold: Fold, known: Mapping[str, cst.BaseExpression]) -> None:
+    def __init__(
+        self,
+        given: Given,
+        neighbours: Neighbours,
+        known: Mapping[str, cst.BaseExpression],
+        written: Counter[str],
+        as_expression: Callable[[str, cst.Call], cst.BaseExpression | None],
+    ) -> None:
         super().__init__()
-        self.fold, self.known = fold, dict(known)
+        self.given, self.neighbours, self.known = given, neighbours, dict(known)
+        self.written, self.as_expression = written, as_expression
         self.hidden: Counter[str] = Counter()
         self.has_changed = False
 
@@ -50,42 +84,32 @@ class Simplify(cst.CSTTransformer):
 
     # Names that are no variables of ours are not looked at.
     def visit_Attribute_attr(self, node: cst.Attribute) -> None:
-        self.hidden.update([node.attr.value])
+        self.hidden[node.attr.value] += 1
 
     def leave_Attribute_attr(self, node: cst.Attribute) -> None:
-        self.hidden.subtract([node.attr.value])
+        self.hidden[node.attr.value] -= 1
 
-    def visit_Arg(self, node: cst.Arg) -> None:
+    def visit_Arg_keyword(self, node: cst.Arg) -> None:
         if node.keyword:
-            self.hidden.update([node.keyword.value])
+            self.hidden[node.keyword.value] += 1
+
+    def leave_Arg_keyword(self, node: cst.Arg) -> None:
+        if node.keyword:
+            self.hidden[node.keyword.value] -= 1
 
     def leave_Arg(self, old: cst.Arg, new: cst.Arg) -> cst.Arg:
-        if old.keyword:
-            self.hidden.subtract([old.keyword.value])
-        if not isinstance(new.value, (cst.Tuple, cst.GeneratorExp, cst.NamedExpr, cst.ConcatenatedString)):
-            new = new.with_changes(value=new.value.with_changes(lpar=[], rpar=[])) if new.value.lpar else new
-        if (
-            old.star == "**"
-            and isinstance(old.value, cst.Name)
-            and isinstance(held := self.known.get(old.value.value), cst.Dict)
-        ):
-            return new.with_changes(value=held)
-        return new
-
-    def visit_Arg_value(self, node: cst.Arg) -> None:
-        if node.keyword:
-            self.hidden.subtract([node.keyword.value])
-
-    def leave_Arg_value(self, node: cst.Arg) -> None:
-        if node.keyword:
-            self.hidden.update([node.keyword.value])
+        keeps_parentheses = isinstance(new.value, (cst.Tuple, cst.GeneratorExp, cst.NamedExpr, cst.ConcatenatedString))
+        if new.value.lpar and not keeps_parentheses:
+            new = new.with_changes(value=new.value.with_changes(lpar=[], rpar=[]))
+        held = self.known.get(old.value.value) if old.star == "**" and isinstance(old.value, cst.Name) else None
+        return new.with_changes(value=held) if isinstance(held, cst.Dict) else new
 
     def _own_names(self, node: cst.Lambda) -> list[str]:
         """A lambda's parameters, and names that may have another value when it is called."""
         params = node.params
         own = [*params.posonly_params, *params.params, *params.kwonly_params]
         own += [each for each in (params.star_arg, params.star_kwarg) if isinstance(each, cst.Param)]
-        return [each.name.value for each in own] + [name for name in self.known if self.fold.changes(name)]
+        return [each.name.value for each in own] + [name for name in self.known if self.written[name] > 1]
 
     def visit_Lambda(self, node: cst.Lambda) -> None:
         self.hidden.update(self._own_names(node))
@@ -106,7 +130,7 @@ class Simplify(cst.CSTTransformer):
 
     def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
         held = self.known.get(old.value)
-        if held is None and (fact := self.fold.fact(old.value)) is not NOTHING:
+        if held is None and (fact := self.neighbours.fact(old.value)) is not NOTHING:
             return literal(fact)
         if held is None or self.hidden[old.value] > 0 or isinstance(held, cst.Dict):
             return new
@@ -115,18 +139,18 @@ class Simplify(cst.CSTTransformer):
     def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
         if is_name(new.value, "config"):
             name = new.attr.value
-            if name not in self.fold.dials:
+            if name not in self.given.dials:
                 raise FoldError(f"the page reads config.{name}, which is no dial")
-            return literal(self.fold.dials[name])
+            return literal(self.given.dials[name])
         return new
 
     def leave_Comparison(self, old: cst.Comparison, new: cst.Comparison) -> cst.BaseExpression:
         left, truth = value_of(new.left), True
         for target in new.comparisons:
-            right = self.fold.constant(target.comparator)
+            right = self.neighbours.constant(target.comparator)
             if left is NOTHING or right is NOTHING:
                 return new
-            truth = truth and computed(COMPARISONS[type(target.operator)], left, right)
+            truth = truth and _result(COMPARISONS[type(target.operator)], left, right)
             left = right
         return new if truth is NOTHING else literal(bool(truth))
 
@@ -146,7 +170,7 @@ class Simplify(cst.CSTTransformer):
     def leave_BinaryOperation(self, old: cst.BinaryOperation, new: cst.BinaryOperation) -> cst.BaseExpression:
         left, right, kind = value_of(new.left), value_of(new.right), type(new.operator)
         if isinstance(left, (int, float)) and isinstance(right, (int, float)) and kind in BINARY:
-            value = computed(BINARY[kind], left, right)
+            value = _result(BINARY[kind], left, right)
             return new if value is NOTHING else literal(value)
         if right == 1 and kind in (cst.Divide, cst.Multiply):
             return in_place_of(old, new.left)
@@ -184,13 +208,13 @@ class Simplify(cst.CSTTransformer):
 
     def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
         name = code_of(new.func)
-        if not new.args and name in self.fold.calls:
-            return literal(self.fold.calls[name])
+        if not new.args and name in self.given.calls:
+            return literal(self.given.calls[name])
         computed = self._computed(name, new)
         if computed is not None:
             return in_place_of(old, computed)
         new = self._without_defaults(name, self._spread(new))
-        inlined = self.fold.as_expression(name, new)
+        inlined = self.as_expression(name, new)
         return new if inlined is None else in_place_of(old, in_parentheses(inlined))
 
     @staticmethod
@@ -202,7 +226,7 @@ class Simplify(cst.CSTTransformer):
         if name in ("math.ceil", "int") and len(call.args) == 1:
             inner = call.args[0].value
             if isinstance(values[0], (int, float)):
-                return literal({"int": int, "math.ceil": math.ceil}[name](values[0]))
+                return literal(int(values[0]) if name == "int" else math.ceil(values[0]))
             if m.matches(inner, m.Call(m.Name("len"))):
                 return inner
             if m.matches(inner, m.BinaryOperation(operator=m.Multiply(), right=m.Name())):
@@ -235,15 +259,15 @@ class Simplify(cst.CSTTransformer):
         """Without keyword arguments that the function that is called would take by itself."""
         if not any(arg.keyword for arg in call.args):
             return call
-        defaults = self.fold.defaults(name)
+        defaults = self.neighbours.defaults(name)
 
         def is_needed(arg: cst.Arg) -> bool:
             keyword, value = arg.keyword and arg.keyword.value, value_of(arg.value)
-            if keyword in self.fold.left_out:
+            if keyword in self.given.left_out:
                 return False
-            if keyword in self.fold.kept or value is NOTHING or keyword not in defaults:
+            if keyword in self.given.kept or value is NOTHING or keyword not in defaults:
                 return True
-            if name in self.fold.shown and value and value != -1:
+            if name in self.given.shown and value and value != -1:
                 return True
             return value != defaults[keyword] or isinstance(value, bool) != isinstance(defaults[keyword], bool)
 
@@ -296,3 +320,11 @@ def _comma(arg: cst.Arg, space: cst.BaseParenthesizableWhitespace) -> cst.Comma:
 
 def _has_comment(space: cst.BaseParenthesizableWhitespace) -> bool:
     return isinstance(space, cst.ParenthesizedWhitespace) and any(line.comment for line in space.empty_lines)
+
+
+def _result(compute: Callable, *values: Any) -> Any:
+    """What comes out, `NOTHING` if an error does: then the page has it, too, and keeps it."""
+    try:
+        return compute(*values)
+    except (ArithmeticError, TypeError):
+        return NOTHING

@@ -2,6 +2,7 @@
 
 `eject` folds these functions like the page's neighbours, and they take the place of those of the same names: they load
 with `transformers` and `datasets` alone, and save what a run leaves behind without what it takes to resume it.
+`config` has the dials, and besides what `eject` knows of the data: it is folded away.
 """
 
 from __future__ import annotations
@@ -17,18 +18,17 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from manual_loop.processes import is_first_process
-from shared.config import RunConfig
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES, checkpoint, load_reviews
 
 
-def load_tokenizer(config: RunConfig) -> Any:
+def load_tokenizer(config: Any) -> Any:
     """The tokenizer that belongs to the model."""
     if config.model in MODEL_SHAPES:
         return AutoTokenizer.from_pretrained(checkpoint(config.model))
     return AutoTokenizer.from_pretrained(config.model, revision=config.model_revision)
 
 
-def load_model(config: RunConfig, labels: list) -> Any:
+def load_model(config: Any, labels: list) -> Any:
     """The pretrained body with a new head, in float32."""
     if config.model in MODEL_SHAPES:
         folder = checkpoint(config.model)
@@ -47,7 +47,7 @@ def load_model(config: RunConfig, labels: list) -> Any:
     return model
 
 
-def load_data(config: RunConfig, tokenizer: Any) -> tuple[Any, Any, int]:
+def load_data(config: Any, tokenizer: Any) -> tuple[Any, Any, int]:
     """The two slices, tokenized, and the classes' names."""
     if config.dataset in REVIEW_SOURCES:
         reviews = load_reviews(config.dataset)
@@ -90,7 +90,7 @@ def log(log_history: list, values: dict, epoch: float, step: int) -> None:
         print(log_history[-1])
 
 
-def save_checkpoint(output_dir: str, state: Any, pretrained: tuple, parts: dict, config: RunConfig) -> None:
+def save_checkpoint(output_dir: str, state: Any, pretrained: tuple, parts: dict, config: Any) -> None:
     """Weights and tokenizer, as `from_pretrained` takes them."""
     folder = f"{output_dir}/checkpoint-{state.step}"
     if config.load_best_model_at_end and state.best_step == state.step:
@@ -101,7 +101,7 @@ def save_checkpoint(output_dir: str, state: Any, pretrained: tuple, parts: dict,
         delete_older_checkpoints(output_dir, state.best_saved, config)
 
 
-def delete_older_checkpoints(output_dir: str, best_saved: int | None, config: RunConfig) -> None:
+def delete_older_checkpoints(output_dir: str, best_saved: int | None, config: Any) -> None:
     """All but the newest, and the best."""
     folders = Path(output_dir).glob("checkpoint-*")
     steps = sorted(int(folder.name.partition("-")[2]) for folder in folders)

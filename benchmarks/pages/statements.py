@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import libcst as cst
-import libcst.matchers as m
 
-from benchmarks.pages.expressions import NOTHING, value_of
-from benchmarks.pages.names import names_in
+from benchmarks.pages.expressions import NOTHING, code_of, value_of
+from benchmarks.pages.names import names_in, walk
 
 WIDTH = 88
 
 
-def field_values(node: cst.ClassDef, call: cst.Call) -> dict[str, cst.BaseExpression]:
-    """What the fields of a dataclass hold after a call of it."""
-    values: dict[str, cst.BaseExpression] = {}
-    for line in node.body.body:
-        if m.matches(line, m.SimpleStatementLine([m.AnnAssign(m.Name())])):
-            default = line.body[0].value
-            if m.matches(default, m.Call(m.Name("field"))):
-                factory = default.args[0].value
-                is_list = m.matches(factory, m.Name("list"))
-                default = cst.List([]) if is_list else cst.Call(factory)
-            values[line.body[0].target.value] = default
-    for position, arg in enumerate(call.args):
-        values[arg.keyword.value if arg.keyword else list(values)[position]] = arg.value
-    return values
-
-
 def mentions(name: str, value: cst.BaseExpression, changed: set[str]) -> bool:
+    """Whether a name, or a value that it has, is among those that are changed."""
     return name in changed or bool(set(names_in(value).read) & changed)
 
 
@@ -42,7 +27,30 @@ def assignment(pairs: Sequence[tuple[cst.BaseExpression, cst.BaseExpression]]) -
     return cst.Assign([cst.AssignTarget(target)], value)
 
 
+def pairs_of(
+    target: cst.BaseExpression, value: cst.BaseExpression
+) -> list[tuple[cst.BaseExpression, cst.BaseExpression]]:
+    """A tuple's targets, each with its value; none where one of them is no tuple, or something is starred."""
+    if not (isinstance(target, cst.Tuple) and isinstance(value, cst.Tuple)):
+        return []
+    ones, others = target.elements, value.elements
+    if len(ones) != len(others) or any(isinstance(each, cst.StarredElement) for each in (*ones, *others)):
+        return []
+    return [(one.value, other.value) for one, other in zip(ones, others, strict=True)]
+
+
+def can_be_split(pairs: Sequence[tuple[cst.BaseExpression, cst.BaseExpression]]) -> bool:
+    """Whether targets can be given their values one after the other: no later value reads an earlier target."""
+    return not any(
+        isinstance(node, cst.BaseExpression) and code_of(node) == code_of(target)
+        for number, (target, _) in enumerate(pairs)
+        for _, later in pairs[number + 1 :]
+        for node in walk(later)
+    )
+
+
 def is_alias(value: cst.BaseExpression) -> bool:
+    """Whether a value is another variable."""
     return isinstance(value, cst.Name) and value_of(value) is NOTHING
 
 
@@ -80,8 +88,22 @@ def line_of(statement: cst.BaseSmallStatement) -> cst.SimpleStatementLine:
     return cst.SimpleStatementLine([statement])
 
 
-def pass_line() -> cst.SimpleStatementLine:
-    return line_of(cst.Pass())
+def with_body(node: Any, body: Sequence[cst.BaseStatement], **changes: Any) -> Any:
+    """A statement, or an `else`, with another block; where nothing is left of it, `pass`."""
+    return node.with_changes(body=node.body.with_changes(body=body or [line_of(cst.Pass())]), **changes)
+
+
+def with_blocks(
+    statement: cst.BaseStatement, change: Callable[[Sequence[cst.BaseStatement]], list[cst.BaseStatement]]
+) -> cst.BaseStatement:
+    """A loop, a `with` or an `if` with its block changed, and its `else`, which goes where nothing is left of it."""
+    if not isinstance(statement, (cst.For, cst.With, cst.If)):
+        return statement
+    statement = with_body(statement, change(statement.body.body))
+    if isinstance(statement, cst.If) and isinstance(statement.orelse, cst.Else):
+        rest = change(statement.orelse.body.body)
+        statement = statement.with_changes(orelse=with_body(statement.orelse, rest) if rest else None)
+    return statement
 
 
 def name_of(node: cst.BaseStatement) -> str:

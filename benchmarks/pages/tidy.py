@@ -2,61 +2,128 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import libcst as cst
 import libcst.matchers as m
 
 from benchmarks.pages.expressions import NOTHING, code_of, in_parentheses, is_pure, value_of
-from benchmarks.pages.names import Names, holds, is_name, names_in, walk
-from benchmarks.pages.statements import WIDTH, name_given, with_lines
+from benchmarks.pages.names import Names, holds, is_name, names_in, targets_of
+from benchmarks.pages.statements import (
+    WIDTH,
+    assigned,
+    assignment,
+    is_line_of,
+    line_of,
+    name_given,
+    taking_over,
+    with_blocks,
+    with_body,
+    with_lines,
+)
 
 # An expression this short may stand where it is used, if that is the next line.
 SHORT = 40
+# `for number, batch in enumerate(loader, start=1)`
+COUNTED = m.For(
+    target=m.Tuple([m.Element(m.Name()), m.Element(m.Name())]),
+    iter=m.Call(m.Name("enumerate"), [m.Arg(m.Name()), m.Arg(m.Integer("1"))]),
+)
 
 
-class Held(cst.CSTVisitor):
-    """How an object is used: its attributes, and whether it is used in any other way."""
+def without_dead(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
+    """Without assignments to names that nothing reads."""
+    read = set(names_in(statements).read)
 
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name, self.attributes, self.escapes = name, set(), False
-        self.is_set_first: dict[str, bool] = {}
+    def cleaned(block: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
+        done: list[cst.BaseStatement] = []
+        lines: list[cst.EmptyLine] = []
+        for number, statement in enumerate(block):
+            statement, lines = taking_over(lines, statement), []
+            new = _without_dead(with_blocks(statement, cleaned), block[number + 1 :], read)
+            if new is None:
+                lines = list(statement.leading_lines)
+            else:
+                done.append(new)
+        return done
 
-    def visit_AssignTarget(self, node: cst.AssignTarget) -> None:
-        if m.matches(node.target, m.Attribute(m.Name(self.name))):
-            self.is_set_first.setdefault(node.target.attr.value, True)
+    return cleaned(statements)
 
-    def visit_Attribute(self, node: cst.Attribute) -> bool:
-        if is_name(node.value, self.name):
-            self.attributes.add(node.attr.value)
-            self.is_set_first.setdefault(node.attr.value, False)
-        else:
-            node.value.visit(self)
+
+def _without_dead(
+    statement: cst.BaseStatement, later: Sequence[cst.BaseStatement], read: set[str]
+) -> cst.BaseStatement | None:
+    """A statement, or what it does besides giving values to names that nothing reads; None where that is nothing."""
+    if isinstance(statement, cst.If):
+        is_empty = is_line_of(statement.body.body[0], cst.Pass) and statement.orelse is None
+        return None if is_empty and is_pure(statement.test) else statement
+    if is_line_of(statement, cst.AugAssign):
+        target, value = statement.body[0].target, statement.body[0].value
+    elif given := assigned(statement):
+        target, value = given
+    else:
+        return statement
+    base = target.value if isinstance(target, cst.Subscript) else target
+    names = targets_of(base)
+    if not names or (set(names) & read and not is_overwritten(base, later)):
+        return statement
+    if is_pure(value):
+        return None
+    is_plain = is_line_of(statement, cst.Assign)
+    return statement.with_changes(body=[cst.Expr(value)]) if is_plain else statement
+
+
+def is_overwritten(target: cst.BaseExpression, later: Sequence[cst.BaseStatement]) -> bool:
+    """Whether a name gets another value before anything reads it."""
+    if not isinstance(target, cst.Name):
         return False
-
-    def visit_Name(self, node: cst.Name) -> None:
-        self.escapes = self.escapes or node.value == self.name
-
-
-class AsLocals(cst.CSTTransformer):
-    def __init__(self, name: str) -> None:
-        super().__init__()
-        self.name = name
-
-    def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
-        return new.attr if is_name(new.value, self.name) else new
+    for statement in later:
+        used = names_in(statement)
+        if used.read[target.value]:
+            return False
+        if used.written[target.value]:
+            return (given := name_given(statement)) is not None and given[0] == target.value
+    return False
 
 
-class _Replace(cst.CSTTransformer):
-    """Puts an expression in the place of a name."""
+def with_short(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
+    """Short expressions that are only used in the next line stand there."""
+    used = names_in(statements)
 
-    def __init__(self, name: str, new: cst.BaseExpression) -> None:
-        super().__init__()
-        self.name, self.new = name, new
+    def joined(block: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
+        done: list[cst.BaseStatement] = []
+        for statement in block:
+            statement = with_blocks(statement, joined)
+            if done and (new := joined_line(done[-1], statement, used)):
+                statement = new.with_changes(leading_lines=done.pop().leading_lines)
+            done.append(statement)
+        return done
 
-    def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
-        return self.new if new.value == self.name else new
+    return joined(statements)
+
+
+def joined_line(one: cst.BaseStatement, two: cst.BaseStatement, used: Names) -> cst.BaseStatement | None:
+    """Two lines as one, where the second only goes on with what the first has named."""
+    given = name_given(one)
+    if given is None or not isinstance(two, cst.SimpleStatementLine) or two.leading_lines:
+        return None
+    name, value = given
+    goes_on = m.Assign([m.AssignTarget(m.Name(name))], m.Call(m.Attribute(m.Name(name))))
+    if m.matches(two.body[0], goes_on) and names_in(two).read[name] == 1:
+        new = m.replace(two, m.Name(name), in_parentheses(value))
+        new = new.with_changes(body=[new.body[0].with_changes(targets=two.body[0].targets)])
+        return new if len(code_of(new)) < WIDTH - 8 else None
+    if used.read[name] != 1 or used.written[name] != 1 or names_in(two).read[name] != 1:
+        return None
+    is_attribute = m.matches(two.body[0], m.Assign(value=m.Attribute(m.Name(name))))
+    is_plain = m.matches(value, m.Call(m.Attribute(m.Name()), args=[])) or (
+        m.matches(value, m.Call(m.Name()))
+        and all(value_of(arg.value) is not NOTHING or isinstance(arg.value, cst.Name) for arg in value.args)
+    )
+    if not (is_attribute or (is_plain and len(code_of(value)) <= SHORT)):
+        return None
+    new = m.replace(two, m.Name(name), in_parentheses(value))
+    return new if len(code_of(new)) < WIDTH - 4 else None
 
 
 def after_loops(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
@@ -67,26 +134,18 @@ def after_loops(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStateme
     """
     done: list[cst.BaseStatement] = []
     for statement in statements:
-        after: list[cst.BaseStatement] = []
-        if isinstance(statement, (cst.For, cst.If, cst.With)):
-            statement = statement.with_changes(body=statement.body.with_changes(body=after_loops(statement.body.body)))
-        if m.matches(
-            statement,
-            m.For(
-                target=m.Tuple([m.Element(m.Name()), m.Element(m.Name())]),
-                iter=m.Call(m.Name("enumerate"), [m.Arg(m.Name()), m.Arg(m.Integer("1"))]),
-            ),
-        ) and not holds(statement, cst.Break):
-            statement, after = _split_loop(statement)
-        done += [statement, *after]
+        statement = with_blocks(statement, after_loops)
+        is_counted = m.matches(statement, COUNTED) and not holds(statement, cst.Break)
+        done += _split_loop(statement) if is_counted else [statement]
     return done
 
 
-def _split_loop(loop: cst.For) -> tuple[cst.For, list[cst.BaseStatement]]:
+def _split_loop(loop: cst.For) -> list[cst.BaseStatement]:
+    """A loop, and what it does with its last batch after it."""
     number, batch = (each.value for each in loop.target.elements)
     loader = loop.iter.args[0].value
     is_last = f"{number.value} == len({loader.value})"
-    body, after = list(loop.body.body), []
+    body, after = list(loop.body.body), list[cst.BaseStatement]()
     ends = {given[0] for given in map(name_given, body) if given and code_of(given[1]) == is_last}
     while (
         body
@@ -104,71 +163,90 @@ def _split_loop(loop: cst.For) -> tuple[cst.For, list[cst.BaseStatement]]:
     for each in list(body):
         if given := name_given(each):
             name, value = given
-            if (
-                not read_inside[name]
-                and names_in(after).read[name]
-                and is_pure(value)
-                and (number.value in names_in(each).read)
-            ):
+            is_for_later = not read_inside[name] and names_in(after).read[name] and is_pure(value)
+            if is_for_later and number.value in names_in(each).read:
                 body.remove(each)
                 moved.append(each.with_changes(leading_lines=[]))
-    after = [
-        each.visit(_Replace(number.value, cst.parse_expression(f"len({loader.value})"))) for each in [*moved, *after]
-    ]
+    count = cst.parse_expression(f"len({loader.value})")
+    after = [m.replace(each, m.Name(number.value), count) for each in [*moved, *after]]
     if not names_in(body).read[number.value]:
         loop = loop.with_changes(target=batch.with_changes(lpar=[], rpar=[]), iter=loader)
-    return loop.with_changes(body=loop.body.with_changes(body=body)), after
+    return [with_body(loop, body), *after]
 
 
-def joined_line(one: cst.BaseStatement, two: cst.BaseStatement, used: Names) -> cst.BaseStatement | None:
-    """Two lines as one, where the second only goes on with what the first has named."""
-    given = name_given(one)
-    if given is None or not isinstance(two, cst.SimpleStatementLine) or two.leading_lines:
-        return None
-    name, value = given
-    goes_on = m.Assign([m.AssignTarget(m.Name(name))], m.Call(m.Attribute(m.Name(name))))
-    if m.matches(two.body[0], goes_on) and names_in(two).read[name] == 1:
-        new = two.visit(_Replace(name, in_parentheses(value)))
-        new = new.with_changes(body=[new.body[0].with_changes(targets=two.body[0].targets)])
-        return new if len(code_of(new)) < WIDTH - 8 else None
-    if used.read[name] != 1 or used.written[name] != 1 or names_in(two).read[name] != 1:
-        return None
-    is_attribute = m.matches(two.body[0], m.Assign(value=m.Attribute(m.Name(name))))
-    is_plain = m.matches(value, m.Call(m.Attribute(m.Name()), args=[])) or (
-        m.matches(value, m.Call(m.Name()))
-        and all(value_of(arg.value) is not NOTHING or isinstance(arg.value, cst.Name) for arg in value.args)
-    )
-    if not (is_attribute or (is_plain and len(code_of(value)) <= SHORT)):
-        return None
-    new = two.visit(_Replace(name, in_parentheses(value)))
-    return new if len(code_of(new)) < WIDTH - 4 else None
+def with_locals(statements: list[cst.BaseStatement], classes: Mapping[str, cst.ClassDef]) -> list[cst.BaseStatement]:
+    """An object that only holds values, and of which nothing but these values is used, as plain names.
+
+    Args:
+        statements: of a whole function.
+        classes: of which it may be, by name.
+    """
+    for number, statement in enumerate(statements):
+        given = name_given(statement)
+        if given is None or not m.matches(given[1], m.Call(m.Name())):
+            continue
+        name, call = given
+        if call.func.value not in classes:
+            continue
+        finder = _Held(name)
+        for each in statements[number + 1 :]:
+            each.visit(finder)
+        if finder.escapes or finder.is_set_first.keys() & set(names_in(statements).written):
+            continue
+        # What is set before it is read needs no first value.
+        first = [
+            (cst.Name(attribute), value)
+            for attribute, value in _field_values(classes[call.func.value], call).items()
+            if not finder.is_set_first.get(attribute, True)
+        ]
+        computed = [pair for pair in first if holds(pair[1], cst.Call)]
+        plain = [pair for pair in first if pair not in computed]
+        made = [line_of(assignment([pair])) for pair in computed] + [line_of(assignment(plain))] * bool(plain)
+        if made:
+            made[0] = made[0].with_changes(leading_lines=statement.leading_lines)
+        held = m.Attribute(m.Name(name))
+        rest = [m.replace(each, held, lambda node, _: node.attr) for each in statements[number + 1 :]]
+        return [*statements[:number], *made, *rest]
+    return statements
 
 
-def can_be_split(target: cst.Tuple, value: cst.Tuple) -> bool:
-    """Whether a tuple's values can be assigned one after the other: no later one reads an earlier target."""
-    targets = [code_of(each.value) for each in target.elements]
-    values = [each.value for each in value.elements]
-    if len(targets) != len(values) or any(isinstance(each, cst.StarredElement) for each in value.elements):
+class _Held(cst.CSTVisitor):
+    """How an object is used: whether each attribute is set before it is read, and whether it is used otherwise."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.escapes = name, False
+        self.is_set_first: dict[str, bool] = {}
+
+    def visit_AssignTarget(self, node: cst.AssignTarget) -> None:
+        if m.matches(node.target, m.Attribute(m.Name(self.name))):
+            self.is_set_first.setdefault(node.target.attr.value, True)
+
+    def visit_Attribute(self, node: cst.Attribute) -> bool:
+        if is_name(node.value, self.name):
+            self.is_set_first.setdefault(node.attr.value, False)
+        else:
+            node.value.visit(self)
         return False
-    return not any(
-        isinstance(node, cst.BaseExpression) and code_of(node) == name
-        for number, name in enumerate(targets)
-        for later in values[number + 1 :]
-        for node in walk(later)
-    )
+
+    def visit_Name(self, node: cst.Name) -> None:
+        self.escapes = self.escapes or node.value == self.name
 
 
-def is_overwritten(target: cst.BaseExpression, later: Sequence[cst.BaseStatement]) -> bool:
-    """Whether a name gets another value before anything reads it."""
-    if not isinstance(target, cst.Name):
-        return False
-    for statement in later:
-        used = names_in(statement)
-        if used.read[target.value]:
-            return False
-        if used.written[target.value]:
-            return (given := name_given(statement)) is not None and given[0] == target.value
-    return False
+def _field_values(node: cst.ClassDef, call: cst.Call) -> dict[str, cst.BaseExpression]:
+    """What the fields of a dataclass hold after a call of it."""
+    values: dict[str, cst.BaseExpression] = {}
+    for line in node.body.body:
+        if m.matches(line, m.SimpleStatementLine([m.AnnAssign(m.Name())])):
+            default = line.body[0].value
+            if m.matches(default, m.Call(m.Name("field"))):
+                factory = default.args[0].value
+                is_list = m.matches(factory, m.Name("list"))
+                default = cst.List([]) if is_list else cst.Call(factory)
+            values[line.body[0].target.value] = default
+    for position, arg in enumerate(call.args):
+        values[arg.keyword.value if arg.keyword else list(values)[position]] = arg.value
+    return values
 
 
 def without_parameters(statements: list[cst.BaseStatement]) -> list[cst.BaseStatement]:

@@ -146,7 +146,7 @@ FAULTS = (
     ),
     Fault(
         "fold: a branch that is not taken stays out with its else",
-        "benchmarks/pages/fold.py",
+        "benchmarks/pages/blocks.py",
         "return [otherwise] if isinstance(otherwise, cst.If) else list(otherwise.body.body)",
         "return [otherwise] if isinstance(otherwise, cst.If) else []",
         ("fold", "eject"),

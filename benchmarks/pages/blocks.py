@@ -1,0 +1,276 @@
+"""The blocks of a function folded: what is known stands in the place of its names, and neighbours are written out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import libcst as cst
+import libcst.matchers as m
+
+from benchmarks.pages.expressions import NOTHING, code_of, is_pure, value_of
+from benchmarks.pages.given import Given
+from benchmarks.pages.names import Names, holds, names_in, targets_of
+from benchmarks.pages.neighbours import Neighbours
+from benchmarks.pages.simplify import Simplify
+from benchmarks.pages.statements import (
+    assigned,
+    assignment,
+    can_be_split,
+    ends_block,
+    is_alias,
+    is_return,
+    line_of,
+    mentions,
+    pairs_of,
+    taking_over,
+    with_body,
+    with_lines,
+    without_docstring,
+)
+from benchmarks.pages.tidy import without_dead
+
+# Neighbours that are longer than this are functions of their own, also where they are called once.
+MOST_LINES = 8
+
+
+class Blocks:
+    """Folds the blocks of a function, once from its top to its bottom.
+
+    Args:
+        given: what is known of the run.
+        neighbours: the page's.
+        used: the names that the function reads and writes.
+    """
+
+    def __init__(self, given: Given, neighbours: Neighbours, used: Names) -> None:
+        self._given, self._neighbours, self._used = given, neighbours, used
+        self._underway: list[str] = []
+        # What the neighbours do, by their call.
+        self._done_by: dict[tuple[str, ...], list[cst.BaseStatement] | None] = {}
+
+    def body(
+        self,
+        statements: Sequence[cst.BaseStatement],
+        known: Mapping[str, cst.BaseExpression],
+        taken: Iterable[str] = (),
+    ) -> list[cst.BaseStatement]:
+        """A block folded.
+
+        Args:
+            statements: the block.
+            known: what names stand for when it begins.
+            taken: names that the function uses besides.
+        """
+        known, taken = dict(known), set(taken) | set(names_in(statements).written)
+        done: list[cst.BaseStatement] = []
+        waiting = list(statements)
+        lines: list[cst.EmptyLine] = []
+        while waiting:
+            statement = taking_over(lines, waiting.pop(0))
+            lines = []
+            replaced = self._statement(statement, known, taken)
+            if isinstance(replaced, cst.BaseStatement):
+                _learn(replaced, known)
+                done.append(replaced)
+            elif replaced:
+                waiting = [with_lines(replaced[0], statement.leading_lines), *replaced[1:], *waiting]
+            else:
+                lines = list(statement.leading_lines)
+            if done and ends_block(done[-1]):
+                break
+        return done
+
+    def _statement(
+        self, statement: cst.BaseStatement, known: dict[str, cst.BaseExpression], taken: set[str]
+    ) -> cst.BaseStatement | list[cst.BaseStatement]:
+        """A statement folded; or, in a list, what takes its place and is still to be folded, perhaps nothing."""
+        if isinstance(statement, cst.If):
+            return self._if(statement, known, taken)
+        if isinstance(statement, cst.For):
+            changed = set(names_in(statement).written)
+            inside = {name: value for name, value in known.items() if not mentions(name, value, changed)}
+            body = self.body(statement.body.body, inside, taken)
+            return with_body(statement, body, iter=self._simplified(statement.iter, known))
+        if isinstance(statement, cst.With):
+            items = [item.with_changes(item=self._simplified(item.item, known)) for item in statement.items]
+            return with_body(statement, self.body(statement.body.body, known, taken), items=items)
+        if isinstance(statement, cst.SimpleStatementLine):
+            return self._simple(statement, known, taken)
+        return statement
+
+    def _if(self, statement: cst.If, known: dict, taken: set[str]) -> cst.BaseStatement | list[cst.BaseStatement]:
+        test = self._simplified(statement.test, known)
+        value = value_of(test)
+        otherwise = statement.orelse
+        if value is not NOTHING:
+            if value:
+                return list(statement.body.body)
+            if otherwise is None:
+                return []
+            return [otherwise] if isinstance(otherwise, cst.If) else list(otherwise.body.body)
+        body = self.body(statement.body.body, known, taken)
+        if isinstance(otherwise, cst.If):
+            # An `elif` whose test is known leaves an `else`, or nothing.
+            rest = self.body([otherwise.with_changes(leading_lines=[])], known, taken)
+            is_elif = len(rest) == 1 and isinstance(rest[0], cst.If)
+            otherwise = rest[0] if is_elif else cst.Else(cst.IndentedBlock(rest)) if rest else None
+        elif otherwise is not None:
+            rest = self.body(otherwise.body.body, known, taken)
+            otherwise = with_body(otherwise, rest) if rest else None
+        if not body and otherwise is None and is_pure(test):
+            return []
+        new = with_body(statement, body, test=test, orelse=otherwise)
+        for name in names_in(new).written:
+            known.pop(name, None)
+        return new
+
+    def _simple(
+        self, line: cst.SimpleStatementLine, known: dict, taken: set[str]
+    ) -> cst.BaseStatement | list[cst.BaseStatement]:
+        (statement,) = line.body
+        if isinstance(statement, cst.Pass):
+            return []
+        if isinstance(statement, cst.Assign):
+            value = self._simplified(statement.value, known)
+            if len(statement.targets) > 1:
+                return _with_value(line, value)
+            target = statement.targets[0].target
+            if code_of(target) == code_of(value):
+                return []
+            # A tuple's values are assigned one after the other where that shows what can be folded further.
+            pairs = pairs_of(target, value)
+            if (apart := [pair for pair in pairs if self._is_foldable(*pair)]) and can_be_split(pairs):
+                rest = [pair for pair in pairs if pair not in apart]
+                done = [line_of(assignment([pair])) for pair in apart]
+                # The comment behind the line stays with what is left of it.
+                return [*done, line.with_changes(leading_lines=[], body=[assignment(rest)])] if rest else done
+            if inlined := self._inlined(value, taken - set(targets_of(target))):
+                body, returned = inlined
+                result = statement.with_changes(value=returned or cst.Name("None"))
+                return [*body, line.with_changes(leading_lines=[], body=[result])]
+            return _with_value(line, value)
+        if isinstance(statement, cst.Expr):
+            value = self._simplified(statement.value, known)
+            if isinstance(value, cst.Call) and code_of(value.func) in self._given.no_ops:
+                return []
+            if inlined := self._inlined(value, taken):
+                return inlined[0]
+            if is_pure(value):
+                return []
+            return _with_value(line, value)
+        if isinstance(statement, (cst.Return, cst.AugAssign, cst.AnnAssign)) and statement.value is not None:
+            return _with_value(line, self._simplified(statement.value, known))
+        return line
+
+    def _is_foldable(self, target: cst.BaseExpression, value: cst.BaseExpression) -> bool:
+        """Whether a name that is given this value need not be there."""
+        if not isinstance(target, cst.Name):
+            return False
+        is_known = value_of(value) is not NOTHING or is_alias(value)
+        written, read = self._used.written[target.value], self._used.read[target.value]
+        return (is_known and written == 1) or (written > 0 and not read)
+
+    def _simplified(self, node: cst.BaseExpression, known: Mapping[str, cst.BaseExpression]) -> cst.BaseExpression:
+        """An expression with values in it, computed; the very same one if there is nothing to compute."""
+        while True:
+            simplify = Simplify(self._given, self._neighbours, known, self._used.written, self._as_expression)
+            new = node.visit(simplify)
+            if not simplify.has_changed or new.deep_equals(node):
+                return node
+            node = new
+
+    # Calls of neighbours ---------------------------------------------------------------------------
+
+    def _as_expression(self, name: str, call: cst.Call) -> cst.BaseExpression | None:
+        """A call of a neighbour as the expression that it returns, if it does nothing else."""
+        body = self._called(name, call)
+        if body is None or len(body) != 1 or not is_return(body[0]):
+            return None
+        return body[0].body[0].value or cst.Name("None")
+
+    def _called(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
+        """What a neighbour does when it is called like this; None if that cannot be written in the call's place."""
+        way = (name, code_of(call), *self._underway)
+        if way not in self._done_by:
+            self._done_by[way] = self._folded_call(name, call)
+        return self._done_by[way]
+
+    def _folded_call(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
+        found = self._neighbours.library.get(name)
+        if found is None or not isinstance(found.node, cst.FunctionDef) or name in self._underway:
+            return None
+        params = found.node.params
+        if params.star_kwarg or params.kwonly_params or any(arg.star for arg in call.args):
+            return None
+        given: dict[str, cst.BaseExpression] = {
+            each.name.value: each.default for each in params.params if each.default is not None
+        }
+        for position, arg in enumerate(call.args):
+            given[arg.keyword.value if arg.keyword else params.params[position].name.value] = arg.value
+        body = without_docstring(found.node.body.body)
+        used = names_in(body)
+        if any(used.written[each] or isinstance(value, cst.Dict) for each, value in given.items()):
+            return None
+        self._underway.append(name)
+        folded = self.body(body, given)
+        self._underway.pop()
+        for value in given.values():
+            # Something that is computed must be computed once, as it was.
+            if not is_pure(value) and sum(code_of(node).count(code_of(value)) for node in folded) != 1:
+                return None
+        return folded
+
+    def _inlined(self, value: cst.BaseExpression, taken: set[str]) -> tuple[list, cst.BaseExpression | None] | None:
+        """The statements, and the value returned, of a call that is a statement of its own."""
+        if not isinstance(value, cst.Call) or not isinstance(value.func, cst.Name):
+            return None
+        name = value.func.value
+        body = self._called(name, value)
+        if body is None:
+            return None
+        body, returned = without_dead(body), None
+        if body and is_return(body[-1]):
+            returned = body.pop().body[0].value
+        if any(holds(each, cst.Return) for each in body):
+            return None
+        lines = sum(len(code_of(each).splitlines()) for each in body)
+        is_long = lines > MOST_LINES and not self._neighbours.library[name].is_instead
+        # As a function it would take as many lines, its head, and an empty line or two.
+        if is_long or lines * self._neighbours.places(name) > lines + 4:
+            return None
+        return None if set(names_in(body).written) & taken else (body, returned)
+
+
+def _learn(statement: cst.BaseStatement, known: dict[str, cst.BaseExpression]) -> None:
+    """What names stand for after a statement."""
+    given = assigned(statement)
+    if given and m.matches(given[0], m.Subscript(m.Name(), [m.SubscriptElement(m.Index())])):
+        target, value = given
+        held = known.pop(target.value.value, None)
+        if isinstance(held, cst.Dict):
+            key = target.slice[0].slice.value
+            others = [each for each in held.elements if not key.deep_equals(getattr(each, "key", held))]
+            known[target.value.value] = held.with_changes(elements=[*others, cst.DictElement(key, value)])
+        return
+    changed = set(names_in(statement).written)
+    for name in [name for name, value in known.items() if mentions(name, value, changed)]:
+        del known[name]
+    if given is None:
+        return
+    target, value = given
+    known |= {
+        one.value: other
+        for one, other in pairs_of(target, value)
+        if isinstance(one, cst.Name) and value_of(other) is not NOTHING
+    }
+    if isinstance(target, cst.Name):
+        is_value = value_of(value) is not NOTHING
+        is_next = m.matches(value, m.BinaryOperation(m.Name(), m.Add(), m.Integer()))
+        if is_value or is_next or (is_alias(value) and value.value != target.value) or isinstance(value, cst.Dict):
+            known[target.value] = value
+
+
+def _with_value(line: cst.SimpleStatementLine, value: cst.BaseExpression) -> cst.SimpleStatementLine:
+    """A line with another value; the very same one, of which much is known already, if it is not another."""
+    (statement,) = line.body
+    return line if value is statement.value else line.with_changes(body=[statement.with_changes(value=value)])

@@ -1,0 +1,52 @@
+"""What is known of a run before its page is folded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import libcst as cst
+
+from shared.config import RunConfig
+
+
+@dataclass
+class Given:
+    """What is known.
+
+    Attributes:
+        dials: each dial's value by its name, and what else `config` has.
+        calls: what calls without arguments return.
+        left_out: arguments that are given in any case and change no number.
+        no_ops: calls of which nothing is left.
+        kept: arguments that stay, whatever their default.
+        shown: calls of which what they would do by themselves is shown, too, as the twin of what is done by hand.
+        called: functions that stay calls, though they could be spelled out.
+        names: what names stand for in every function of the page.
+    """
+
+    dials: dict[str, Any]
+    calls: dict[str, Any]
+    left_out: set[str]
+    no_ops: set[str] = field(default_factory=lambda: {"stop_after_checkpoint", "trainer.add_callback"})
+    kept: set[str] = field(default_factory=set)
+    shown: set[str] = field(default_factory=set)
+    called: set[str] = field(default_factory=lambda: {"random_states"})
+    names: dict[str, cst.BaseExpression] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, config: RunConfig, world_size: int = 1) -> Given:
+        """What the dials say, and how many processes there are."""
+        dials, left_out = dict(config.dials), set[str]()
+        # A terminal is assumed, and that nobody asks a folded page to stop.
+        calls: dict[str, Any] = {"stop_requested": None, "sys.stderr.isatty": True}
+        calls |= {"world_size": world_size, "launched_world_size": world_size}
+        if world_size > 1:
+            return cls(dials, {**calls, "distributed.is_initialized": True}, left_out)
+        # What a single process needs on Trainer's page only under some dials, though no `if` there says so.
+        if config.gradient_accumulation_steps == 1:
+            # Where a step learns from one batch, the remedy has nothing to mend.
+            dials["trainer_defaults"] = True
+        if not config.bf16 and not config.use_cpu:
+            left_out.add("use_cpu")
+        return cls(dials, {**calls, "rank": 0}, left_out)

@@ -1,0 +1,161 @@
+"""What a page stands on: the functions of its neighbours, what it imports, and the defaults of what it calls."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections import Counter
+from collections.abc import Collection, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import libcst as cst
+
+from benchmarks.pages.expressions import NOTHING, code_of, value_of
+from benchmarks.pages.names import names_in, parsed, walk
+from benchmarks.pages.statements import name_given, name_of
+from shared.releases import RENAMINGS
+from shared.running.page import Page
+
+# Whose functions stand in the place of SameLoop's own where a page is shown or stands alone.
+INSTEAD = (Path(__file__).with_name("standalone.py"), Path(__file__).parents[2] / "shared" / "determinism.py")
+OURS = ("shared", "manual_loop", "trainer_loop")
+
+
+# What a page has from `shared.releases`, and a script from where it is.
+TRANSFORMERS_OWN = {("shared.releases", name) for name in ("Trainer", "TrainingArguments")}
+
+
+# Methods of what a page calls by this name.
+METHODS = {"trainer.train": "Trainer.train"}
+
+
+class Definition(NamedTuple):
+    """Something that a module defines, a function, a class or a constant; and whether it stands for one of ours."""
+
+    node: cst.BaseStatement
+    is_instead: bool
+
+
+class Neighbours:
+    """The modules that a page has around it.
+
+    Args:
+        page: with the neighbours that it has.
+        called: of whose functions nothing is known, so that they stay calls.
+
+    Attributes:
+        library: what the neighbours define, and what stands in the place of what the page imports, by name.
+    """
+
+    def __init__(self, page: Page, called: Collection[str]) -> None:
+        self.library: dict[str, Definition] = {}
+        self._imports: dict[str, tuple[str, str | None]] = {}
+        self._calls_of: dict[str, Counter[str]] = {}
+        self._read(parsed(page.files[page.name]))
+        package = page.name.rpartition("/")[0]
+        for name, content in page.files.items():
+            if name != page.name and name.startswith(package):
+                self._read(parsed(content), is_instead=False)
+        for path in INSTEAD:
+            self._read(parsed(path.read_bytes()), is_instead=True)
+        for name in called:
+            self.library.pop(name, None)
+
+    @property
+    def classes(self) -> dict[str, cst.ClassDef]:
+        """Those that the neighbours define, by name."""
+        return {name: each.node for name, each in self.library.items() if isinstance(each.node, cst.ClassDef)}
+
+    def _read(self, module: cst.Module, is_instead: bool | None = None) -> None:
+        """Take in what a module has; `is_instead` is None for the page itself, whose functions are no neighbours."""
+        for statement in module.body:
+            for imported, origin in _imported_by(statement):
+                if origin in TRANSFORMERS_OWN:
+                    origin = ("transformers", imported)
+                if not origin[0].startswith("__"):
+                    self._imports.setdefault(imported, origin)
+            defined = statement.name.value if isinstance(statement, (cst.FunctionDef, cst.ClassDef)) else ""
+            self._calls_of[defined] = _calls_in(statement)
+            name = defined or (name_given(statement) or ("",))[0]
+            if is_instead is not None and name:
+                self.library[name] = Definition(statement, is_instead)
+
+    def constant(self, node: cst.BaseExpression) -> Any:
+        """The value of a literal, or of a name that a module of ours binds to one."""
+        value = value_of(node)
+        if value is NOTHING and isinstance(node, cst.Name) and node.value in self._imports:
+            module, name = self._imports[node.value]
+            if module.startswith("shared.") and name is not None and node.value.isupper():
+                return getattr(importlib.import_module(module), name)
+        return value
+
+    def fact(self, name: str) -> Any:
+        """What the installed release of transformers does, where a name stands for that."""
+        if name.isupper() and self._imports.get(name, ("",))[0] == "shared.releases":
+            return self.constant(cst.Name(name))
+        return NOTHING
+
+    def defaults(self, name: str) -> dict[str, Any]:
+        """The default values of the parameters of what a dotted name stands for; none if it is not a library's."""
+        first, *others = METHODS.get(name, name).split(".")
+        module, attribute = self._imports.get(first, ("", None))
+        if not module or first in self.library or module.partition(".")[0] in OURS:
+            return {}
+        renamed = {each.today: each.default for each in RENAMINGS if each.owner == name}
+        return _defaults_of(module, *([attribute] if attribute else []), *others) | renamed
+
+    def places(self, name: str, on_the_way: tuple[str, ...] = ()) -> int:
+        """How many times a neighbour would be written out, if those that call it are written out, too."""
+        way = (*on_the_way, name)
+        return sum(
+            calls[name] * (self.places(caller, way) if caller in self.library else 1)
+            for caller, calls in self._calls_of.items()
+            if calls[name] and caller not in way
+        )
+
+    def imports(self, statements: Sequence[cst.BaseStatement]) -> str:
+        """The import statements that some statements need, as text."""
+        lines = []
+        for name in sorted(set(names_in(statements).read) - {name_of(each) for each in statements}):
+            if name in self._imports:
+                module, attribute = self._imports[name]
+                line = f"import {module}" if attribute is None else f"from {module} import {attribute}"
+                bound = attribute or module.partition(".")[0]
+                lines.append(line + ("" if name == bound else f" as {name}"))
+        return "\n".join(lines)
+
+
+@lru_cache(maxsize=1000)
+def _defaults_of(module: str, *attributes: str) -> dict[str, Any]:
+    """The default values of the parameters of something in a module; none where it does not tell them."""
+    found: Any = importlib.import_module(module)
+    for each in attributes:
+        found = getattr(found, each)
+    # tqdm's class says nothing of its parameters, its constructor does.
+    called = inspect.unwrap(found.__init__) if module == "tqdm" else found
+    try:
+        parameters = inspect.signature(called).parameters.values()
+    except ValueError:  # written in C, without one
+        return {}
+    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+
+
+@lru_cache(maxsize=1000)
+def _calls_in(statement: cst.BaseStatement) -> Counter[str]:
+    """How often a statement calls what by a plain name. As `_imported_by`, asked for in every fold of a page."""
+    calls = (node for node in walk(statement) if isinstance(node, cst.Call))
+    return Counter(call.func.value for call in calls if isinstance(call.func, cst.Name))
+
+
+@lru_cache(maxsize=1000)
+def _imported_by(statement: cst.BaseStatement) -> list[tuple[str, tuple[str, str | None]]]:
+    """What an import statement binds, and from where: module, and name in it or None for the module itself."""
+    found: list[tuple[str, tuple[str, str | None]]] = []
+    for node in walk(statement):
+        for alias in node.names if isinstance(node, (cst.Import, cst.ImportFrom)) else ():
+            name = code_of(alias.name)
+            bound = code_of(alias.asname.name) if alias.asname else name.partition(".")[0]
+            found.append((bound, (code_of(node.module), name) if isinstance(node, cst.ImportFrom) else (name, None)))
+    return found
