@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import types
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args
 
 from benchmarks.pages.diff import changed_lines
 from benchmarks.pages.fold import folded_source
@@ -116,13 +115,7 @@ def off_value(name: str) -> tuple[Any, ...]:
         return (False,)
     if kind == Interval:
         return ("no",)
-    return (None,) if _can_be_none(kind) else ()
-
-
-def _can_be_none(kind: Any) -> bool:
-    if get_origin(kind) is Annotated:
-        return _can_be_none(get_args(kind)[0])
-    return get_origin(kind) in (Union, types.UnionType) and type(None) in get_args(kind)
+    return (None,) if type(None) in get_args(kind) else ()
 
 
 def switched_off(config: RunConfig, name: str, off: Any) -> tuple[RunConfig | None, dict[str, Any]]:

@@ -21,7 +21,7 @@ from benchmarks.pages.expressions import NOTHING, code_of, literal, value_of
 from benchmarks.pages.fold import Fold, formatted
 from benchmarks.pages.given import Given
 from benchmarks.pages.names import names_in
-from benchmarks.pages.statements import WIDTH, with_body
+from benchmarks.pages.statements import WIDTH, name_of, with_body
 from shared.config import HUB_REVISIONS, RunConfig, job_name
 from shared.data import SAVED, Slices, files_of, load_slices, load_splits
 from shared.errors import SameLoopError, shown
@@ -75,16 +75,16 @@ def eject(
     given.kept |= set(CHANGED_DEFAULTS)
     given.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
     fold = Fold(package_page(loop), given)
-    (train,) = (each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each.name.value == "train")
-    others = [each for each in fold.page.body if isinstance(each, cst.FunctionDef) and each is not train]
-    statements = fold.module([*_parted(train, world_size), *others])
-    (main,) = (each for each in statements if isinstance(each, cst.FunctionDef) and each.name.value == "main")
-    statements.remove(main)
+    functions = {each.name.value: each for each in fold.page.body if isinstance(each, cst.FunctionDef)}
+    parted = _parted(functions.pop("train"), world_size)
+    statements = {name_of(each): each for each in fold.module([*parted, *functions.values()])}
+    imports = fold.neighbours.imports(statements.values())
+    main = statements.pop("main")
+    script = cst.Module([*statements.values()])
     head = f'"""{_docstring(config, loop, world_size, name)}"""'
     run = cst.Module([cst.parse_statement('if __name__ == "__main__":\n    pass\n').with_changes(body=main.body)])
-    imports = fold.neighbours.imports([*statements, main])
     named = _InRelease(release)
-    body, run = (part.visit(_WithoutBlankLines()).visit(named).code for part in (cst.Module(statements), run))
+    body, run = (part.visit(_WithoutBlankLines()).visit(named).code for part in (script, run))
     source = formatted(f"{head}\n\n{imports}\n\n\n{body}\n\n{run}")
     if "config" in names_in(cst.parse_module(source)).read:
         line = next(line.strip() for line in source.splitlines() if re.search(r"\bconfig\b", line))

@@ -60,7 +60,7 @@ class Fold:
 
     def function(self, node: cst.FunctionDef) -> cst.FunctionDef:
         """A function folded; its parameters stay."""
-        docstring = node.body.body[: len(node.body.body) - len(without_docstring(node.body.body))]
+        docstring = [each for each in node.body.body[:1] if is_docstring(each)]
         body: list[cst.BaseStatement] = list(without_docstring(node.body.body))
         known = dict(self._given.names)
         if node.name.value == "train":
@@ -149,7 +149,6 @@ def _folded_source(name: str, files: tuple[tuple[str, bytes], ...], config: RunC
     given.left_out |= {name for name, strategy in steps.items() if strategy != "steps"}
     fold = Fold(page, given)
     statements = fold.module()
-    is_described = len(without_docstring(fold.page.body)) < len(fold.page.body)
-    docstring = cst.Module([fold.page.body[0]]).code if is_described else ""
+    docstring = cst.Module([each for each in fold.page.body[:1] if is_docstring(each)]).code
     imports = fold.neighbours.imports(statements)
     return formatted(f"{docstring}\n{imports}\n\n\n{cst.Module(statements).code}")

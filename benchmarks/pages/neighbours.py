@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,7 +115,7 @@ class Neighbours:
             if calls[name] and caller not in way
         )
 
-    def imports(self, statements: Sequence[cst.BaseStatement]) -> str:
+    def imports(self, statements: Collection[cst.BaseStatement]) -> str:
         """The import statements that some statements need, as text."""
         lines = []
         for name in sorted(set(names_in(statements).read) - {name_of(each) for each in statements}):

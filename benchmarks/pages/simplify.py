@@ -104,29 +104,24 @@ class Simplify(cst.CSTTransformer):
         held = self.known.get(old.value.value) if old.star == "**" and isinstance(old.value, cst.Name) else None
         return new.with_changes(value=held) if isinstance(held, cst.Dict) else new
 
-    def _own_names(self, node: cst.Lambda) -> list[str]:
-        """A lambda's parameters, and names that may have another value when it is called."""
+    def _own_names(self, node: Any) -> list[str]:
+        """A comprehension's names; a lambda's parameters, and names that may have another value when it is called."""
+        if not isinstance(node, cst.Lambda):
+            return names_of_loops(node)
         params = node.params
         own = [*params.posonly_params, *params.params, *params.kwonly_params]
         own += [each for each in (params.star_arg, params.star_kwarg) if isinstance(each, cst.Param)]
         return [each.name.value for each in own] + [name for name in self.known if self.written[name] > 1]
 
-    def visit_Lambda(self, node: cst.Lambda) -> None:
+    def _hide(self, node: Any) -> None:
         self.hidden.update(self._own_names(node))
 
-    def leave_Lambda(self, old: cst.Lambda, new: cst.Lambda) -> cst.Lambda:
+    def _show(self, old: Any, new: Any) -> Any:
         self.hidden.subtract(self._own_names(old))
-        return new.with_changes(params=old.params)
+        return new.with_changes(params=old.params) if isinstance(new, cst.Lambda) else new
 
-    def _hide_targets(self, node: Any) -> None:
-        self.hidden.update(names_of_loops(node))
-
-    def _show_targets(self, old: Any, new: Any) -> Any:
-        self.hidden.subtract(names_of_loops(old))
-        return new
-
-    visit_GeneratorExp = visit_ListComp = visit_SetComp = visit_DictComp = _hide_targets  # noqa: N815
-    leave_GeneratorExp = leave_ListComp = leave_SetComp = leave_DictComp = _show_targets  # noqa: N815
+    visit_Lambda = visit_GeneratorExp = visit_ListComp = visit_SetComp = visit_DictComp = _hide  # noqa: N815
+    leave_Lambda = leave_GeneratorExp = leave_ListComp = leave_SetComp = leave_DictComp = _show  # noqa: N815
 
     def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
         held = self.known.get(old.value)
@@ -221,7 +216,7 @@ class Simplify(cst.CSTTransformer):
     def _computed(name: str, call: cst.Call) -> cst.BaseExpression | None:
         """Whole numbers and ranges."""
         values = [value_of(arg.value) for arg in call.args]
-        if name == "str" and isinstance(values[0], str):
+        if name == "str" and len(values) == 1 and isinstance(values[0], str):
             return call.args[0].value
         if name in ("math.ceil", "int") and len(call.args) == 1:
             inner = call.args[0].value
@@ -238,7 +233,7 @@ class Simplify(cst.CSTTransformer):
                 return inner
         if name == "range" and len(call.args) == 2 and values[0] == 0:
             return call.with_changes(args=[call.args[1]])
-        if name == "enumerate" and value_of(call.args[-1].value) == 0 and len(call.args) == 2:
+        if name == "enumerate" and len(call.args) == 2 and values[1] == 0:
             return call.with_changes(args=[call.args[0].with_changes(comma=cst.MaybeSentinel.DEFAULT)])
         return None
 
@@ -253,7 +248,7 @@ class Simplify(cst.CSTTransformer):
                     args.append(cst.Arg(element.value, keyword=cst.Name(key), equal=cst.AssignEqual()))
             else:
                 args.append(arg)
-        return call.with_changes(args=args) if len(args) != len(call.args) or args != list(call.args) else call
+        return call if args == list(call.args) else call.with_changes(args=args)
 
     def _without_defaults(self, name: str, call: cst.Call) -> cst.Call:
         """Without keyword arguments that the function that is called would take by itself."""

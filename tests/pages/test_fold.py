@@ -28,6 +28,7 @@ PIECES = {
     ),
     "a value and a truth": "a = config.bf16 or 7\nb = config.seed and 8\nreturn a, b, not config.bf16",
     "numbers": "return 7 // 2, 7 % 1, 0 * 5, 5 / 1, 1 * 5, 2.0 * 3, 1 - 0.1, -3 % 2",
+    "calls without arguments": "return str(), int(), list(), str(3), list(enumerate('a', 0)), list(enumerate('a'))",
     "chains": "a = 0.5\nreturn 0 < a < 1, 0 < a < 0.2, 1 in (1, 2), a is None",
     "an error stays where it is": "try:\n    a = 1 / 0\nexcept ZeroDivisionError:\n    a = 'caught'\nreturn a",
     "only for what it does": "out = []\nunused = out.append(1)\nalso_unused = len(out)\nreturn out",
