@@ -31,6 +31,7 @@ from benchmarks.pages.tidy import without_dead
 
 # Neighbours that are longer than this are functions of their own, also where they are called once.
 MOST_LINES = 8
+VALUED = (cst.AnnAssign, cst.Assign, cst.AugAssign, cst.Expr, cst.Return)
 
 
 class Blocks:
@@ -130,37 +131,36 @@ class Blocks:
         (statement,) = line.body
         if isinstance(statement, cst.Pass):
             return []
-        if isinstance(statement, cst.Assign):
-            value = self._simplified(statement.value, known)
-            if len(statement.targets) > 1:
-                return _with_value(line, value)
-            target = statement.targets[0].target
-            if code_of(target) == code_of(value):
-                return []
-            # A tuple's values are assigned one after the other where that shows what can be folded further.
-            pairs = pairs_of(target, value)
-            if (apart := [pair for pair in pairs if self._is_foldable(*pair)]) and can_be_split(pairs):
-                rest = [pair for pair in pairs if pair not in apart]
-                done = [line_of(assignment([pair])) for pair in apart]
-                # The comment behind the line stays with what is left of it.
-                return [*done, line.with_changes(leading_lines=[], body=[assignment(rest)])] if rest else done
-            if inlined := self._inlined(value, taken - set(targets_of(target))):
-                body, returned = inlined
-                result = statement.with_changes(value=returned or cst.Name("None"))
-                return [*body, line.with_changes(leading_lines=[], body=[result])]
-            return _with_value(line, value)
+        if not isinstance(statement, VALUED) or statement.value is None:
+            return line
+        value = self._simplified(statement.value, known)
         if isinstance(statement, cst.Expr):
-            value = self._simplified(statement.value, known)
             if isinstance(value, cst.Call) and code_of(value.func) in self._given.no_ops:
                 return []
             if inlined := self._inlined(value, taken):
                 return inlined[0]
             if is_pure(value):
                 return []
-            return _with_value(line, value)
-        if isinstance(statement, (cst.Return, cst.AugAssign, cst.AnnAssign)) and statement.value is not None:
-            return _with_value(line, self._simplified(statement.value, known))
-        return line
+        elif given := assigned(line):
+            return self._assign(line, given[0], value, taken)
+        return _with_value(line, value)
+
+    def _assign(
+        self, line: cst.SimpleStatementLine, target: cst.BaseExpression, value: cst.BaseExpression, taken: set[str]
+    ) -> cst.BaseStatement | list[cst.BaseStatement]:
+        if code_of(target) == code_of(value):
+            return []
+        # A tuple's values are assigned one after the other where that shows what can be folded further.
+        pairs = pairs_of(target, value)
+        if (apart := [pair for pair in pairs if self._is_foldable(*pair)]) and can_be_split(pairs):
+            rest = [pair for pair in pairs if pair not in apart]
+            done = [line_of(assignment([pair])) for pair in apart]
+            # The comment behind the line stays with what is left of it.
+            return [*done, line.with_changes(leading_lines=[], body=[assignment(rest)])] if rest else done
+        if inlined := self._inlined(value, taken - set(targets_of(target))):
+            body, returned = inlined
+            return [*body, _with_value(line.with_changes(leading_lines=[]), returned or cst.Name("None"))]
+        return _with_value(line, value)
 
     def _is_foldable(self, target: cst.BaseExpression, value: cst.BaseExpression) -> bool:
         """Whether a name that is given this value need not be there."""

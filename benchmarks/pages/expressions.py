@@ -27,14 +27,10 @@ PURE_CALLS = {
     "torch.tensor",
     "tqdm",
 }
-
-
 PURE_METHODS = {"detach", "item", "items", "parameters"}
-
-
+# What needs no parentheses anywhere.
+ATOMS = (cst.Name, cst.Integer, cst.Float, cst.SimpleString, cst.Call, cst.Attribute, cst.Subscript)
 NOTHING = object()
-
-
 _CODE = cst.Module([])
 
 
@@ -62,14 +58,9 @@ def literal(value: Any) -> cst.BaseExpression:
     return cst.parse_expression(text.replace("e-0", "e-") if isinstance(value, float) else text)
 
 
-def _is_atom(node: cst.CSTNode) -> bool:
-    return isinstance(
-        node, (cst.Name, cst.Integer, cst.Float, cst.SimpleString, cst.Call, cst.Attribute, cst.Subscript)
-    )
-
-
 def in_parentheses(node: cst.BaseExpression) -> cst.BaseExpression:
-    if _is_atom(node) or node.lpar:
+    """An expression with parentheses, if it has none and needs them where another one stood."""
+    if node.lpar or isinstance(node, ATOMS):
         return node
     return node.with_changes(lpar=[cst.LeftParen()], rpar=[cst.RightParen()])
 

@@ -11,15 +11,7 @@ from typing import Any
 import libcst as cst
 import libcst.matchers as m
 
-from benchmarks.pages.expressions import (
-    NOTHING,
-    code_of,
-    in_parentheses,
-    in_place_of,
-    is_pure,
-    literal,
-    value_of,
-)
+from benchmarks.pages.expressions import NOTHING, code_of, in_parentheses, in_place_of, is_pure, literal, value_of
 from benchmarks.pages.given import Given
 from benchmarks.pages.names import is_name, names_of_loops
 from benchmarks.pages.neighbours import Neighbours
@@ -32,8 +24,6 @@ BINARY = {
     cst.FloorDivide: operator.floordiv,
     cst.Modulo: operator.mod,
 }
-
-
 COMPARISONS = {
     cst.Equal: operator.eq,
     cst.NotEqual: operator.ne,

@@ -65,7 +65,7 @@ def _without_dead(
         return statement
     base = target.value if isinstance(target, cst.Subscript) else target
     names = targets_of(base)
-    if not names or (set(names) & read and not is_overwritten(base, later)):
+    if not names or (set(names) & read and not _is_overwritten(base, later)):
         return statement
     if is_pure(value):
         return None
@@ -73,7 +73,7 @@ def _without_dead(
     return statement.with_changes(body=[cst.Expr(value)]) if is_plain else statement
 
 
-def is_overwritten(target: cst.BaseExpression, later: Sequence[cst.BaseStatement]) -> bool:
+def _is_overwritten(target: cst.BaseExpression, later: Sequence[cst.BaseStatement]) -> bool:
     """Whether a name gets another value before anything reads it."""
     if not isinstance(target, cst.Name):
         return False
@@ -94,7 +94,7 @@ def with_short(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatemen
         done: list[cst.BaseStatement] = []
         for statement in block:
             statement = with_blocks(statement, joined)
-            if done and (new := joined_line(done[-1], statement, used)):
+            if done and (new := _joined_line(done[-1], statement, used)):
                 statement = new.with_changes(leading_lines=done.pop().leading_lines)
             done.append(statement)
         return done
@@ -102,7 +102,7 @@ def with_short(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatemen
     return joined(statements)
 
 
-def joined_line(one: cst.BaseStatement, two: cst.BaseStatement, used: Names) -> cst.BaseStatement | None:
+def _joined_line(one: cst.BaseStatement, two: cst.BaseStatement, used: Names) -> cst.BaseStatement | None:
     """Two lines as one, where the second only goes on with what the first has named."""
     given = name_given(one)
     if given is None or not isinstance(two, cst.SimpleStatementLine) or two.leading_lines:
