@@ -26,6 +26,7 @@ PIECES = {
     "an if in every form": (
         "if config.bf16: return 1\nelif config.seed == 42 and not config.fp16: b = 2; b += 1\nelse: b = 3\nreturn b"
     ),
+    "the else that is left": "if config.bf16:\n    b = 1\nelse:\n    b = 2\nreturn b",
     "a value and a truth": "a = config.bf16 or 7\nb = config.seed and 8\nreturn a, b, not config.bf16",
     "numbers": "return 7 // 2, 7 % 1, 0 * 5, 5 / 1, 1 * 5, 2.0 * 3, 1 - 0.1, -3 % 2",
     "calls without arguments": "return str(), int(), list(), str(3), list(enumerate('a', 0)), list(enumerate('a'))",
