@@ -20,7 +20,8 @@ from shared.progress import announce, is_interactive
 from shared.sources import embedded
 from shared.sources.hub import check_paths, hub_errors
 from shared.sources.labels import Classes, classes_of, ids_of, is_unlabelled
-from shared.sources.readers import Columns, Split, file_format, read_split, renaming
+from shared.sources.readers import file_format, read_split
+from shared.sources.splits import Columns, Split, renaming
 
 if TYPE_CHECKING:
     import datasets

@@ -29,7 +29,8 @@ from shared.releases import CHANGED_DEFAULTS, INSTALLED, Release, check_release,
 from shared.running.page import package_page
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.sources.labels import Classes, classes_of, ids_of
-from shared.sources.readers import Columns, Split, file_format, renaming, separator_of
+from shared.sources.readers import file_format, separator_of
+from shared.sources.splits import Columns, Split, renaming
 
 # Around a run of several processes, each with a GPU of its own where there are GPUs.
 MEETING = (

@@ -118,7 +118,7 @@ FAULTS = (
     ),
     Fault(
         "readers: lines are counted from the row after",
-        "shared/sources/readers.py",
+        "shared/sources/splits.py",
         'f"line {lines[row]}"',
         'f"line {lines[row] + 1}"',
         ("readers", "bad_input"),

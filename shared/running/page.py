@@ -8,7 +8,6 @@ is executed is what was read, whatever happens to the files meanwhile, and what 
 from __future__ import annotations
 
 import ast
-import copy
 import importlib
 import importlib.abc
 import importlib.util
@@ -18,7 +17,7 @@ import linecache
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
@@ -32,6 +31,7 @@ from shared.errors import PageError, SameLoopError
 from shared.files import write_json
 from shared.progress import announce
 from shared.recording.schema import LOG_LINE, problem
+from shared.running.binding import MUST, PLAIN_PARAMETERS, check_binding, parameters_of
 from shared.running.children import ROOT
 
 PACKAGES = ("manual_loop", "trainer_loop")
@@ -40,12 +40,6 @@ MANUAL_PAGE = "manual_loop/train.py"
 CODE_FOLDER, CODE_FILE = "code", "code.json"
 # The name of a user's file as a module. No import statement can mean it, so it takes no other module's place.
 OWN_MODULE = "--loop"
-OWN_PARAMETERS = ("config", "output_dir", "checkpoint")
-PLAIN_PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
-MUST = (
-    f"a page binds a function train({', '.join(OWN_PARAMETERS)}=None), or the plain "
-    f"train({', '.join(PLAIN_PARAMETERS)}), with or without config"
-)
 # They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
 INSTRUMENTS = tuple(str(ROOT / name) for name in ("shared/recording/recorder.py", "benchmarks/lesson/trace.py"))
 
@@ -194,7 +188,7 @@ def package_page(loop: str, module: ModuleType | None = None) -> Page:
     name, files = f"{loop}_loop/train.py", _package_files(f"{loop}_loop")
     if module is None:
         trees = {each: _parsed(each, content) for each, content in files.items()}
-        _check_binding(trees[name], name)
+        check_binding(trees[name], name)
     return Page(name, files, _paths(files, ROOT), shared_digest(), module)
 
 
@@ -216,7 +210,7 @@ def own_page(file: Path) -> Page:
         name = unread.pop()
         tree = _parsed(name, files[name])
         if name == file.name:
-            _check_binding(tree, name)
+            check_binding(tree, name)
         for module in _imported(tree):
             if module in PACKAGES:
                 found, root = _package_files(module), ROOT
@@ -368,7 +362,7 @@ def train_of(module: ModuleType, page: Page) -> tuple[Callable, bool]:
     train = getattr(module, "train", None)
     if not callable(train):
         raise PageError(f"{page.name} binds no function `train`: {MUST}")
-    parameters = _parameters(inspect.signature(train), page.name)
+    parameters = parameters_of(inspect.signature(train), page.name)
     if parameters == PLAIN_PARAMETERS[:-1]:
         # An ejected script has its dials in it.
         return lambda *given: train(*given[:-1]), True
@@ -436,66 +430,3 @@ def _imported(tree: ast.Module) -> list[str]:
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
             found.append(node.module)
     return sorted({name.partition(".")[0] for name in found})
-
-
-def _check_binding(tree: ast.Module, name: str) -> None:
-    """Refuse a file of which it is plain without running it that it binds no `train`, or a wrong one."""
-    bound: dict[str, ast.stmt] = {}
-    for statement in _statements(tree.body):
-        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            bound[statement.name] = statement
-        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-            bound.update({(alias.asname or alias.name): statement for alias in statement.names})
-        elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            bound.update({node.id: statement for node in ast.walk(statement) if isinstance(node, ast.Name)})
-    train = bound.get("train")
-    if train is None and "*" not in bound:
-        raise PageError(f"{name} binds no function `train`: {MUST}")
-    if isinstance(train, ast.FunctionDef) and not train.decorator_list:
-        _parameters(_signature(train), name)
-
-
-def _statements(body: list) -> Iterator[ast.stmt]:
-    """A module's statements, those inside its `if`, `try` and `with` too, not those inside functions."""
-    for statement in body:
-        yield statement
-        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-            for part in ("body", "orelse", "handlers", "finalbody"):
-                yield from _statements(getattr(statement, part, []))
-
-
-def _signature(function: ast.FunctionDef) -> inspect.Signature:
-    """The signature of a function that has only been read: of one with the same parameters that does nothing."""
-    function = copy.deepcopy(function)
-    arguments = function.args
-    arguments.defaults = [ast.Constant(None) for _ in arguments.defaults]
-    arguments.kw_defaults = [default and ast.Constant(None) for default in arguments.kw_defaults]
-    for argument in ast.walk(arguments):
-        if isinstance(argument, ast.arg):
-            argument.annotation = None
-    function.body, function.returns = [ast.Pass()], None
-    names: dict[str, Any] = {}
-    tree = ast.fix_missing_locations(ast.Module([function], []))
-    exec(compile(tree, "<signature>", "exec", dont_inherit=True), names)
-    return inspect.signature(names["train"])
-
-
-def _parameters(signature: inspect.Signature, name: str) -> tuple[str, ...]:
-    """What a `train` is called with: the model and the data, or the dials and the folder.
-
-    Raises:
-        SameLoopError: it can be called in neither way.
-    """
-    known, variable = (
-        {*PLAIN_PARAMETERS, *OWN_PARAMETERS},
-        (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
-    )
-    given = [each.name for each in signature.parameters.values() if each.kind not in variable]
-    for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS, PLAIN_PARAMETERS[:-1]):
-        # Under other names they are told by their number; under these names each has its place.
-        at_their_places = all(name == mine or name not in known for name, mine in zip(given, parameters, strict=False))
-        with suppress(TypeError):
-            signature.bind(*parameters)
-            if at_their_places:
-                return parameters
-    raise PageError(f"{name}: train{signature} cannot be called: {MUST}")

@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any, NamedTuple
 
 from shared.errors import SameLoopError, shown
-from shared.sources.readers import Split
+from shared.sources.splits import Split
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 Key = int | float | str

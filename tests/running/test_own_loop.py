@@ -15,7 +15,8 @@ from benchmarks.lesson.xray import page_frame, xray
 from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
 from shared.recording.record import RunRecord
-from shared.running.page import MUST, kept_page, own_page, package_page, page_of, train_of
+from shared.running.binding import MUST
+from shared.running.page import kept_page, own_page, package_page, page_of, train_of
 
 CONFIG = RunConfig.build("tiny")
 # What stands in a tutorial. Right but for its style: it equals the page of all dials, bit for bit.

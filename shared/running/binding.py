@@ -1,0 +1,82 @@
+"""What a page must bind: a function `train` that can be called in one of the ways in which pages are called."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from shared.errors import PageError
+
+OWN_PARAMETERS = ("config", "output_dir", "checkpoint")
+PLAIN_PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
+MUST = (
+    f"a page binds a function train({', '.join(OWN_PARAMETERS)}=None), or the plain "
+    f"train({', '.join(PLAIN_PARAMETERS)}), with or without config"
+)
+
+
+def check_binding(tree: ast.Module, name: str) -> None:
+    """Refuse a file of which it is plain without running it that it binds no `train`, or a wrong one."""
+    bound: dict[str, ast.stmt] = {}
+    for statement in _statements(tree.body):
+        if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            bound[statement.name] = statement
+        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+            bound.update({(alias.asname or alias.name): statement for alias in statement.names})
+        elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+            bound.update({node.id: statement for node in ast.walk(statement) if isinstance(node, ast.Name)})
+    train = bound.get("train")
+    if train is None and "*" not in bound:
+        raise PageError(f"{name} binds no function `train`: {MUST}")
+    if isinstance(train, ast.FunctionDef) and not train.decorator_list:
+        parameters_of(_signature(train), name)
+
+
+def _statements(body: list) -> Iterator[ast.stmt]:
+    """A module's statements, those inside its `if`, `try` and `with` too, not those inside functions."""
+    for statement in body:
+        yield statement
+        if not isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            for part in ("body", "orelse", "handlers", "finalbody"):
+                yield from _statements(getattr(statement, part, []))
+
+
+def _signature(function: ast.FunctionDef) -> inspect.Signature:
+    """The signature of a function that has only been read: of one with the same parameters that does nothing."""
+    function = copy.deepcopy(function)
+    arguments = function.args
+    arguments.defaults = [ast.Constant(None) for _ in arguments.defaults]
+    arguments.kw_defaults = [default and ast.Constant(None) for default in arguments.kw_defaults]
+    for argument in ast.walk(arguments):
+        if isinstance(argument, ast.arg):
+            argument.annotation = None
+    function.body, function.returns = [ast.Pass()], None
+    names: dict[str, Any] = {}
+    tree = ast.fix_missing_locations(ast.Module([function], []))
+    exec(compile(tree, "<signature>", "exec", dont_inherit=True), names)
+    return inspect.signature(names["train"])
+
+
+def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
+    """What a `train` is called with: the model and the data, or the dials and the folder.
+
+    Raises:
+        SameLoopError: it can be called in neither way.
+    """
+    known, variable = (
+        {*PLAIN_PARAMETERS, *OWN_PARAMETERS},
+        (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
+    )
+    given = [each.name for each in signature.parameters.values() if each.kind not in variable]
+    for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS, PLAIN_PARAMETERS[:-1]):
+        # Under other names they are told by their number; under these names each has its place.
+        at_their_places = all(name == mine or name not in known for name, mine in zip(given, parameters, strict=False))
+        with suppress(TypeError):
+            signature.bind(*parameters)
+            if at_their_places:
+                return parameters
+    raise PageError(f"{name}: train{signature} cannot be called: {MUST}")
