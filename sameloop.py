@@ -259,7 +259,7 @@ def report(comparison: Comparison | str | Path, output: str | Path | None = None
     Raises:
         SameLoopError: there is no such comparison, or the page cannot be written.
     """
-    folder = Path(getattr(comparison, "folder", comparison))
+    folder = Path(comparison.folder if isinstance(comparison, Comparison) else comparison)
     given = [] if output is None else ["--output", str(output)]
     return Path(_run(["report", str(folder), *given], [Watched("report")]).stdout.strip())
 

@@ -8,7 +8,7 @@ loops, the record on disk and the table of dials in the README are all derived f
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -399,7 +399,7 @@ def sections() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, field in RunConfig.model_fields.items():
         if name != "preset":
-            found.setdefault(field.json_schema_extra["section"], []).append(name)
+            found.setdefault(cast(dict[str, str], field.json_schema_extra)["section"], []).append(name)
     return found
 
 

@@ -286,6 +286,7 @@ def load_splits(config: RunConfig) -> dict[str, Callable[[], Split]]:
     if config.dataset in embedded.REVIEW_SOURCES:
         return {"train": lambda: Split(embedded.load_reviews(config.dataset), Columns("text", "label"))}
     path = Path(config.dataset).expanduser()
+    readers: dict[str, Callable[[], Split]]
     if path.is_dir() and any((path / name).is_file() for name in SAVED):
         loaded = _saved(path, config.dataset)
         splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}

@@ -63,7 +63,8 @@ def random_states() -> dict[str, Any]:
     import numpy as np
     import torch
 
-    name, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
     states = {
         "python": random.getstate(),
         "numpy": [name, torch.from_numpy(keys.astype(np.int64)), *rest],

@@ -101,12 +101,12 @@ def describe_loader(loader: DataLoader) -> dict[str, Any]:
     if loader.batch_sampler is not None:
         sampler = getattr(loader.batch_sampler, "sampler", loader.batch_sampler)
     generator = getattr(sampler, "generator", None)
-    is_own = isinstance(generator, torch.Generator)
+    own = generator if isinstance(generator, torch.Generator) else None
     return {
         "sampler": type(sampler).__name__,
-        "sampler_seed": generator.initial_seed() if is_own else None,
+        "sampler_seed": None if own is None else own.initial_seed(),
         "own_generator": loader.generator is not None,
-        "draws_first": is_own and loader.generator is generator,
+        "draws_first": own is not None and loader.generator is own,
         "batch_size": loader.batch_size or getattr(loader.batch_sampler, "batch_size", None),
         "drop_last": bool(loader.drop_last or getattr(loader.batch_sampler, "drop_last", False)),
     }
@@ -285,7 +285,8 @@ def rng_digests() -> dict[str, str]:
     Python's, numpy's, torch's on the CPU and, where there is one, on the current GPU. Reading them draws nothing, and
     the GPU's state is kept on the host, so nothing waits for it.
     """
-    name, keys, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    name, keys, *rest = state
     states: dict[str, list[Any]] = {
         "python": [_as_text(random.getstate())],
         "numpy": [keys.tobytes(), repr((name, rest)).encode()],

@@ -171,7 +171,18 @@ def loop_command(loop: str, summary: str) -> click.Command:
         if named is None:
             announce(f"model and record in {output_dir}")
 
-    instrument = [
+    return DialCommand(
+        loop,
+        params=[*run_options(), *_instrument_options(), *dial_options()],
+        callback=run,
+        help=summary,
+        context_settings=CONTEXT,
+    )
+
+
+def _instrument_options() -> list[click.Option]:
+    """What one loop alone can be asked for besides its dials."""
+    return [
         click.Option(
             ["--resume-from-checkpoint"],
             metavar="last|PATH",
@@ -189,13 +200,6 @@ def loop_command(loop: str, summary: str) -> click.Command:
         # Run the page that the run in this folder has kept; for `sameloop locate` alone.
         click.Option(["--code"], type=click.Path(path_type=Path), metavar="DIR", hidden=True),
     ]
-    return DialCommand(
-        loop,
-        params=[*run_options(), *instrument, *dial_options()],
-        callback=run,
-        help=summary,
-        context_settings=CONTEXT,
-    )
 
 
 def print_losses(log_history: list[dict[str, Any]]) -> None:
@@ -291,7 +295,7 @@ def _known_by(given: str) -> str | None:
 class _Output(io.FileIO):
     """A file that takes what nobody reads any more."""
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any, /) -> int:
         try:
             return super().write(data)
         except BrokenPipeError:
@@ -309,7 +313,7 @@ def _stdout_without_a_reader() -> Iterator[None]:
     """Let whoever prints go on when stdout is a pipe that nobody reads any more, below all that print in their way."""
     stdout = sys.stdout
     # Not there, or somebody's own, as in a notebook: no pipe of ours.
-    if stdout is None or stdout is not sys.__stdout__:
+    if not isinstance(stdout, io.TextIOWrapper) or stdout is not sys.__stdout__:
         yield
         return
     stdout.flush()

@@ -62,31 +62,7 @@ def output_folder(
     made = not output_dir.exists()
     with ExitStack() as locks:
         try:
-            if not made:
-                locks.enter_context(_lock(output_dir))
-                # A comparison that was killed may have left a loop behind that is still running.
-                for folder in filter(Path.is_dir, (output_dir / loop for loop in LOOPS)):
-                    with _lock(folder):
-                        pass
-            if not resume:
-                _settle(output_dir, previous)
-                if output_dir.is_dir() and any(output_dir.iterdir()):
-                    _refuse_unless_same(output_dir, config, overwrite)
-                    if earlier_config(previous) is not None:
-                        shutil.rmtree(output_dir)
-                    else:
-                        output_dir.rename(previous)
-            if not output_dir.exists():
-                output_dir.mkdir(parents=True)
-                locks.enter_context(_lock(output_dir))
-            for loop in taken_over:
-                # Whole or not there: a half copy with a whole record in it would look like a finished run.
-                copied = output_dir / f"{loop}.unfinished"
-                shutil.copytree(previous / loop, copied)
-                copied.rename(output_dir / loop)
-            probe = output_dir / ".writable"
-            probe.touch()
-            probe.unlink()
+            _make_ready(output_dir, config, overwrite, resume, taken_over, locks)
         except (FileExistsError, NotADirectoryError):
             raise SameLoopError(f"--output-dir {output_dir}: a file is in the way; name a folder") from None
         except OSError as error:
@@ -105,6 +81,46 @@ def output_folder(
             raise
         if replaces:
             shutil.rmtree(previous)
+
+
+def _make_ready(
+    output_dir: Path, config: RunConfig, overwrite: bool, resume: bool, taken_over: Sequence[str], locks: ExitStack
+) -> None:
+    """Lock `output_dir`, set aside what it holds, and see that it can be written; arguments as `output_folder`'s.
+
+    Args:
+        locks: what holds the lock.
+
+    Raises:
+        OSError: it cannot be made or written.
+        SameLoopError: as `output_folder`.
+    """
+    previous = _previous(output_dir)
+    if output_dir.exists():
+        locks.enter_context(_lock(output_dir))
+        # A comparison that was killed may have left a loop behind that is still running.
+        for folder in filter(Path.is_dir, (output_dir / loop for loop in LOOPS)):
+            with _lock(folder):
+                pass
+    if not resume:
+        _settle(output_dir, previous)
+        if output_dir.is_dir() and any(output_dir.iterdir()):
+            _refuse_unless_same(output_dir, config, overwrite)
+            if earlier_config(previous) is not None:
+                shutil.rmtree(output_dir)
+            else:
+                output_dir.rename(previous)
+    if not output_dir.exists():
+        output_dir.mkdir(parents=True)
+        locks.enter_context(_lock(output_dir))
+    for loop in taken_over:
+        # Whole or not there: a half copy with a whole record in it would look like a finished run.
+        copied = output_dir / f"{loop}.unfinished"
+        shutil.copytree(previous / loop, copied)
+        copied.rename(output_dir / loop)
+    probe = output_dir / ".writable"
+    probe.touch()
+    probe.unlink()
 
 
 @contextmanager

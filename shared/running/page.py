@@ -147,7 +147,7 @@ class Page:
             what = "it ends the process before the run is done"
         else:
             what = f"{type(error).__name__}: {error}"[:300].rstrip(": ")
-        return PageError(f"{_called(self.shown_name(file))}, line {line}: {what} ({code})")
+        return PageError(f"{_called(self.shown_name(file) or file)}, line {line}: {what} ({code})")
 
 
 def digest(files: Mapping[str, bytes]) -> str:

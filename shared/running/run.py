@@ -12,8 +12,8 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -74,13 +74,7 @@ def run_loop(
     Raises:
         SameLoopError: the input or the page is at fault, and nothing was overwritten; or the training had to stop.
     """
-    use_one_device()
-    share_the_cores()
-    keep_freed_memory()
-    check_paths(config)
-    go_offline_if_unreachable(config)
-    if problem := config.problem_with(launched_world_size()):
-        raise SameLoopError(problem)
+    _check_in(config)
     checkpoint = None
     if resume_from_checkpoint is not None:
         checkpoint = checkpoints.find(output_dir, resume_from_checkpoint, config, launched_world_size(), page.code)
@@ -88,45 +82,76 @@ def run_loop(
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
         announce(f"going on from {checkpoint.path}")
-    if "torch" not in sys.modules:
-        announce("importing torch and transformers")
-    data = prepare_slices(config).described()
-    if checkpoint is not None:
-        checkpoints.check_data(checkpoint, config, data)
+    data = _checked_data(config, checkpoint)
     rank = launched_rank()
-    check_device(config)
-    check_release(config.dials, resumes=checkpoint is not None)
     # The processes meet before anything can go wrong in one of them alone: then the others see it leave.
     with (
         meeting(config),
         nullcontext() if rank else output_folder(output_dir, config, overwrite, resume=checkpoint is not None),
         stopping_after_the_step(),
+        _explaining(page, output_dir),
     ):
-        try:
-            if rank == 0 and checkpoint is None:
-                page.keep(output_dir)
-            with page.loaded() as module:
-                # Of several processes the first has prepared the folder when the others come here.
-                wait_for_all()
-                _train(
-                    module,
-                    page,
-                    loop,
-                    config,
-                    output_dir,
-                    data=data,
-                    rank=rank,
-                    record=record,
-                    detail_step=detail_step,
-                    checkpoint=checkpoint,
-                )
-        except SameLoopError:
+        if rank == 0 and checkpoint is None:
+            page.keep(output_dir)
+        with page.loaded() as module:
+            # Of several processes the first has prepared the folder when the others come here.
+            wait_for_all()
+            _train(
+                module,
+                page,
+                loop,
+                config,
+                output_dir,
+                data=data,
+                record=record,
+                detail_step=detail_step,
+                checkpoint=checkpoint,
+            )
+
+
+def _check_in(config: RunConfig) -> None:
+    """Settle what this process may use, and refuse what can be told to be wrong without any library.
+
+    Raises:
+        SameLoopError: as `run_loop`.
+    """
+    use_one_device()
+    share_the_cores()
+    keep_freed_memory()
+    check_paths(config)
+    go_offline_if_unreachable(config)
+    if problem := config.problem_with(launched_world_size()):
+        raise SameLoopError(problem)
+
+
+def _checked_data(config: RunConfig, checkpoint: Checkpoint | None) -> dict[str, Any]:
+    """The reviews, as the record describes them; whatever else can be wrong before a folder is made is found, too.
+
+    Raises:
+        SameLoopError: as `run_loop`.
+    """
+    if "torch" not in sys.modules:
+        announce("importing torch and transformers")
+    data = prepare_slices(config).described()
+    if checkpoint is not None:
+        checkpoints.check_data(checkpoint, config, data)
+    check_device(config)
+    check_release(config.dials, resumes=checkpoint is not None)
+    return data
+
+
+@contextmanager
+def _explaining(page: Page, output_dir: Path) -> Iterator[None]:
+    """Turn what the system refuses, and a mistake of the page's, into one line."""
+    try:
+        yield
+    except SameLoopError:
+        raise
+    except (Exception, SystemExit) as error:
+        explained = _explained(error, output_dir) or page.mistake(error)
+        if explained is None:
             raise
-        except (Exception, SystemExit) as error:
-            explained = _explained(error, output_dir) or page.mistake(error)
-            if explained is None:
-                raise
-            raise explained from error
+        raise explained from error
 
 
 def _train(
@@ -137,12 +162,12 @@ def _train(
     output_dir: Path,
     *,
     data: Mapping[str, Any],
-    rank: int,
     record: bool,
     detail_step: int | None,
     checkpoint: Checkpoint | None,
 ) -> None:
     """Call the page, watched or not; `run_loop` has its arguments, `module` is the page imported."""
+    rank = launched_rank()
 
     def log_history() -> list[dict]:
         if checkpoint is not None and checkpoint.step == config.total_steps(launched_world_size()):

@@ -72,9 +72,9 @@ def classes_of(split: Split, where: str) -> Classes:
             f"{where}: {split.place(missing)} has no label in `{shown(split.columns.label)}`; give it one, or remove "
             "the row"
         )
-    counts = Counter(keys)
+    counts = Counter(key for key in keys if key is not None)
     if named:
-        order: list[Key] = [_key(name) for name in feature.names]
+        order: list[Any] = [_key(name) for name in feature.names]  # None for a class without a name
     elif any(isinstance(key, str) for key in counts):
         order = sorted(counts, key=str)
     else:
