@@ -1,4 +1,7 @@
-"""What people bring: nothing silent, no status 70, and the table in the docs is this one."""
+"""What people bring: the table in the docs is this one, and the run comes to its end where it is to.
+
+What is refused is in test_bad_input.py, what is read in test_readers.py, models in test_models.py.
+"""
 
 from __future__ import annotations
 
@@ -6,38 +9,36 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.proofs.situations import ALONE, GITHUB, HANDLED, ONE_LINE, SITUATIONS, Outcome, _outcome, try_situation
+from benchmarks.proofs.odd.inputs import Odd
+from benchmarks.proofs.odd.running import HANDLED, ONE_LINE, Outcome, Ran, outcome, tried
+from benchmarks.proofs.situations import GITHUB, SITUATIONS, TABLE
 
 PAGE = Path(__file__).parents[2] / "docs/situations.md"
-REFUSED = [name for name, situation in SITUATIONS.items() if situation.expected == ONE_LINE]
 
 
-def test_the_table_is_long_enough_and_up_to_date() -> None:
+def test_the_table_is_long_enough_and_the_page_up_to_date() -> None:
+    assert len({odd.what for odd in TABLE}) == len(TABLE) >= 200
     text = PAGE.read_text(encoding="utf-8")
-    rows = [(each.what, each.origin) for each in SITUATIONS.values()]
-    rows += [(what, origin) for what, origin, _, _ in ALONE.values()]
-    assert len(rows) >= 60
-    for what, origin in rows:
-        assert f"| {what} | " in text and f"({GITHUB}{origin})" in text
-    assert f"{len(rows)} situations" in text and "**" not in text
+    assert len(SITUATIONS) >= 76
+    for odd in SITUATIONS:
+        assert f"| {odd.what} | " in text and f"({GITHUB}{odd.origin})" in text
+    assert f"{len(SITUATIONS)} situations" in text and "**" not in text
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", REFUSED)
-def test_one_line(name: str) -> None:
-    """All of them about half a minute; most are in test_readers.py and test_models.py, too."""
-    assert try_situation(name).what == ONE_LINE
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in SITUATIONS if name not in REFUSED])
-def test_handled(name: str) -> None:
-    """All of them about half a minute; most are in test_readers.py and test_models.py, too."""
-    assert try_situation(name).what == HANDLED
+@pytest.mark.parametrize("odd", [odd for odd in SITUATIONS if not odd.status], ids=lambda odd: odd.what)
+def test_handled(odd: Odd, tmp_path: Path) -> None:
+    """All of them about half a minute."""
+    assert tried(odd, tmp_path).what == HANDLED
 
 
 def test_a_fault_would_be_seen() -> None:
-    assert _outcome(70, ["sameloop: error: this should not happen"], "").what == "status 70, 1 lines"
-    assert _outcome(2, ["sameloop: error: a", "UserWarning: b"], "").what == "status 2, 1 lines"
-    assert _outcome(0, ["· loading"], "2 classes").what == "handled, without saying `2 classes`"
-    assert _outcome(2, ["sameloop: error: a"], "a") == Outcome(ONE_LINE, "a")
+    def what(status: int, *said: str, printed: str = "", wanted: tuple[str, ...] = ()) -> str:
+        return outcome(Ran(status, list(said), printed), wanted).what
+
+    assert what(70, "sameloop: error: this should not happen") == "status 70, 1 lines"
+    assert what(2, "sameloop: error: a", "UserWarning: b") == "status 2, 1 lines"
+    assert what(2, "sameloop: error: a", printed="b") == "status 2, 1 lines"
+    assert what(2, "sameloop: error: a", wanted=("a", "b")) == "one line, without saying `b`"
+    assert what(0, "· loading", wanted=("2 classes",)) == "handled, without saying `2 classes`"
+    assert outcome(Ran(2, ["sameloop: error: a"], ""), ("a",)) == Outcome(ONE_LINE, "a")

@@ -6,250 +6,21 @@ import fcntl
 import json
 import logging
 import os
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import date
 from pathlib import Path
-from typing import NamedTuple
 
-import datasets
 import pytest
 from once import read_reviews
-from transformers import BertConfig, BertForSequenceClassification, ViTConfig
 
 from benchmarks.cli import main
+from benchmarks.proofs.odd.inputs import Odd
+from benchmarks.proofs.odd.running import ONE_LINE, tried
+from benchmarks.proofs.situations import TABLE
 from shared import memory
 from shared.running.run import _explained
 from shared.sources import embedded
-
-ROWS = [{"text": f"review {number}", "label": number % 2} for number in range(24)]
-LAST_OF_THE_SHUFFLE = datasets.Dataset.from_dict({"n": range(24)}).shuffle(seed=0, keep_in_memory=True)["n"][-1]
-Make = Callable[[Path], list[str]]
-
-
-class Bad(NamedTuple):
-    """One mistake.
-
-    Attributes:
-        options: the options that make it, or what prepares a folder and gives them.
-        said: what the line must contain: the fault and the remedy.
-    """
-
-    options: list[str] | Make
-    said: tuple[str, ...]
-
-
-def rows(change: Callable[[list[dict]], list[dict]]) -> Make:
-    """A Parquet file with rows that are not as they should be."""
-
-    def make(folder: Path) -> list[str]:
-        path = folder / "reviews.parquet"
-        datasets.Dataset.from_list(change([dict(row) for row in ROWS])).to_parquet(path)
-        return ["--dataset", str(path), "--train-size", "12", "--eval-size", "8"]
-
-    return make
-
-
-def file(name: str, content: bytes) -> Make:
-    """A dataset file with this content."""
-
-    def make(folder: Path) -> list[str]:
-        (folder / name).write_bytes(content)
-        return ["--dataset", str(folder / name), "--train-size", "12", "--eval-size", "8"]
-
-    return make
-
-
-def parquet_cut_short(folder: Path) -> list[str]:
-    options = rows(lambda all_rows: all_rows)(folder)
-    path = folder / "reviews.parquet"
-    path.write_bytes(path.read_bytes()[:-200])
-    return options
-
-
-def split_with_a_label_of_its_own(folder: Path) -> list[str]:
-    test = [{**row, "label": 7} for row in ROWS[:9]]
-    splits = {"train": datasets.Dataset.from_list(ROWS), "test": datasets.Dataset.from_list(test)}
-    datasets.DatasetDict(splits).save_to_disk(folder / "both")
-    return ["--dataset", str(folder / "both"), "--train-size", "12", "--eval-size", "8"]
-
-
-def no_train_split(folder: Path) -> list[str]:
-    datasets.DatasetDict({"all": datasets.Dataset.from_list(ROWS)}).save_to_disk(folder / "odd")
-    return ["--dataset", str(folder / "odd")]
-
-
-def model_with(change: Callable[[Path], None]) -> Make:
-    """A copy of the tiny model with something done to it."""
-
-    def make(folder: Path) -> list[str]:
-        shutil.copytree(embedded.checkpoint("embedded-tiny"), folder / "model")
-        change(folder / "model")
-        return ["--model", str(folder / "model")]
-
-    return make
-
-
-def pickled(model: Path) -> None:
-    (model / "model.safetensors").rename(model / "pytorch_model.bin")
-
-
-def cut_short(model: Path) -> None:
-    weights = model / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:1000])
-
-
-def of_another_architecture(model: Path) -> None:
-    tiny = BertConfig(hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
-    config = (model / "config.json").read_text()
-    BertForSequenceClassification(tiny).save_pretrained(model)
-    (model / "config.json").write_text(config)
-
-
-def in_a_folder(prepare: Callable[[Path], None]) -> Make:
-    """An output folder that is not fit for a run."""
-
-    def make(folder: Path) -> list[str]:
-        prepare(folder / "out")
-        return ["--output-dir", str(folder / "out")]
-
-    return make
-
-
-def a_file_within(path: Path) -> None:
-    path.mkdir()
-    (path / "thesis.tex").write_text("three years of work")
-
-
-def hub(kind: str) -> list[str]:
-    return [f"--{kind}", "nobody/nothing-of-this-name"]
-
-
-BAD: dict[str, Bad] = {
-    # Dials
-    "unknown preset": Bad(["--preset", "huge"], ("no preset 'huge'", "choose one of")),
-    "unknown dial": Bad(["--learning-rat", "1"], ("--learning-rat",)),
-    "no value": Bad(["--learning-rate"], ("--learning-rate",)),
-    "an argument too many": Bad(["please"], ("please",)),
-    "not a number": Bad(["--learning-rate", "fast"], ("--learning-rate fast", "valid number")),
-    "NaN": Bad(["--learning-rate", "nan"], ("--learning-rate nan", "finite")),
-    "infinite": Bad(["--weight-decay", "1e999"], ("--weight-decay", "finite")),
-    "not whole": Bad(["--train-size", "2.5"], ("--train-size 2.5", "integer")),
-    "zero": Bad(["--train-size", "0"], ("--train-size 0", "greater than")),
-    "negative": Bad(["--eval-size", "-3"], ("--eval-size -3",)),
-    "seed too large": Bad(["--seed", str(2**32)], ("--seed 4294967296", "less than")),
-    "no such optimizer": Bad(["--optim", "adam"], ("--optim adam", "adamw_torch")),
-    "eval_steps without steps": Bad(["--eval-steps", "5"], ("--eval-steps 5 needs --eval-strategy steps",)),
-    "no steps at all": Bad(["--max-steps", "0"], ("--max-steps 0", "give a number of steps")),
-    "bf16 and fp16": Bad(["--bf16", "--fp16"], ("exclude each other", "choose one")),
-    "fp16 without a GPU": Bad(["--fp16", "--use-cpu"], ("--fp16 needs a GPU", "use --bf16")),
-    "best without checkpoints": Bad(
-        ["--load-best-model-at-end"], ("--load-best-model-at-end needs a checkpoint", "must be the same")
-    ),
-    "best with other steps": Bad(
-        [
-            "--load-best-model-at-end",
-            "--save-strategy",
-            "steps",
-            "--save-steps",
-            "5",
-            "--eval-strategy",
-            "steps",
-            "--eval-steps",
-            "2",
-        ],
-        ("--save-steps 5 must be a multiple of the 2 steps",),
-    ),
-    "metric without a use": Bad(["--metric-for-best-model", "accuracy"], ("no effect without --load-best",)),
-    "no batch left": Bad(["--dataloader-drop-last", "--train-size", "7"], ("leaves no batch", "raise --train-size")),
-    "more tokens than it takes": Bad(["--max-length", "513"], ("--max-length 513", "512 tokens at most")),
-    # Reviews
-    "more than there is": Bad(["--train-size", "9000"], ("has only 8530 reviews",)),
-    "slices that overlap": Bad(rows(lambda r: r[:15]), ("add up to more than the 15", "no review may be in both")),
-    "no such file": Bad(["--dataset", "missing.csv"], ("there is no such file",)),
-    "no such format": Bad(file("reviews.txt", b"hello"), ("cannot tell its format", ".csv")),
-    "a folder that is a file": Bad(file("saved", b"hello"), ("cannot tell its format", "save_to_disk")),
-    "a folder that was not saved": Bad(
-        lambda f: ["--dataset", str(f)], ("not a folder that `datasets.save_to_disk` wrote", "train.csv")
-    ),
-    "no split to train on": Bad(no_train_split, ("no split called `train`, only all", "rename one")),
-    "no text column": Bad(
-        rows(lambda r: [{"body": x["text"], "label": x["label"]} for x in r]),
-        ("no column `text`, only body, label", "--text-column NAME"),
-    ),
-    "label under another name": Bad(
-        rows(lambda r: [{"text": x["text"], "stars": x["label"]} for x in r]),
-        ("no column `label`, only text, stars", "--label-column NAME"),
-    ),
-    "text that is no text": Bad(rows(lambda r: [{**x, "text": 3} for x in r]), ("`text`", "holds no text but")),
-    "empty texts": Bad(
-        rows(lambda r: [{**x, "text": "  "} for x in r]), ("row 1 has no text", "24 of 24 rows", "remove such rows")
-    ),
-    "missing texts": Bad(
-        rows(lambda r: [{**x, "text": None if x["label"] else "a"} for x in r]),
-        ("row 2 has no text in `text`", "12 of 24 rows"),
-    ),
-    "labels that are fractions": Bad(
-        rows(lambda r: [{**x, "label": 0.5} for x in r]),
-        ("row 1 has the label 0.5, a fraction", "words or whole numbers"),
-    ),
-    "missing labels": Bad(
-        rows(lambda r: [{**x, "label": None if x["text"].endswith("3") else 1} for x in r]),
-        ("row 4 has no label in `label`", "remove the row"),
-    ),
-    "labels that are dates": Bad(
-        rows(lambda r: [{**x, "label": date(2026, 1, 1 + x["label"])} for x in r]),
-        ("`label` holds Value(", "'date32'", "--label-column"),
-    ),
-    "labels that are structs": Bad(
-        rows(lambda r: [{**x, "label": {"stars": x["label"]}} for x in r]), ("`label` holds", "no plain values")
-    ),
-    "one class only": Bad(rows(lambda r: [{**x, "label": 0} for x in r]), ("two classes at least",)),
-    "one class in the slice": Bad(
-        rows(lambda r: [{"text": "a", "label": int(n == LAST_OF_THE_SHUFFLE)} for n in range(24)]),
-        ("all reviews of the slice have the label 0", "--slice-seed"),
-    ),
-    "a label only in the test split": Bad(
-        split_with_a_label_of_its_own, ("to evaluate on has the label 7, which no review to train on has",)
-    ),
-    "CSV that is not UTF-8": Bad(
-        file("latin.csv", "text,label\ncafé,1\n".encode("latin-1") * 9), ("line 2 is not UTF-8", "iconv")
-    ),
-    "ragged CSV": Bad(file("ragged.csv", b"text,label\na,1\nb,0,5,6\n"), ("line 3 has 4 fields",)),
-    "empty CSV": Bad(file("empty.csv", b""), ("it is empty",)),
-    "CSV with a header only": Bad(file("header.csv", b"text,label\n"), ("--dataset",)),
-    "CSV with a million columns": Bad(
-        file("wide.csv", b"a," * 10**6 + b"b\n1"), ("more than 1000 columns", "keep only")
-    ),
-    "JSON cut short": Bad(file("broken.jsonl", b'{"text": "a", "label": '), ("line 1 is not JSON", "cut short")),
-    "JSON nested too deep": Bad(file("deep.json", b"[" * 10**5), ("nested too deep",)),
-    "Parquet cut short": Bad(parquet_cut_short, ("not a readable parquet file",)),
-    "a dataset not in the cache, no network": Bad(hub("dataset"), ("the Hub cannot be reached", "--preset quick")),
-    "an impossible name": Bad(["--dataset", "x" * 500], ("--dataset xxx", "can have this name")),
-    # Models
-    "a model not in the cache, no network": Bad(hub("model"), ("the Hub cannot be reached", "--preset quick")),
-    "no such model folder": Bad(["--model", "./missing"], ("there is no such folder",)),
-    "no model in the folder": Bad(lambda f: ["--model", str(f)], ("no readable config.json", "save_pretrained")),
-    "a model without weights": Bad(model_with(lambda m: (m / "model.safetensors").unlink()), ("no weights in it",)),
-    "a pickled model": Bad(model_with(pickled), ("pytorch_model.bin", "can run any code", ".safetensors")),
-    "weights cut short": Bad(model_with(cut_short), ("--model", "cannot be loaded")),
-    "weights of another architecture": Bad(
-        model_with(of_another_architecture), ("not those of a DistilBert", "missing")
-    ),
-    "a model for pictures": Bad(model_with(lambda m: ViTConfig().save_pretrained(m)), ("--model", "cannot be loaded")),
-    "a model without a tokenizer": Bad(
-        model_with(lambda m: [path.unlink() for path in m.glob("tokenizer*")]), ("--model", "no vocabulary in it")
-    ),
-    # Folders
-    "a file in place of the folder": Bad(in_a_folder(lambda p: p.write_text("mine")), ("a file is in the way",)),
-    "a folder with other files": Bad(in_a_folder(a_file_within), ("not a SameLoop run", "name a new or empty folder")),
-    "a folder that cannot be": Bad(["--output-dir", "/proc/nothing"], ("cannot be written", "name another folder")),
-    "nothing to resume": Bad(["--resume-from-checkpoint", "last"], ("no whole checkpoint", "start without it")),
-    "no such checkpoint": Bad(["--resume-from-checkpoint", "runs/nowhere"], ("no such checkpoint", "give `last`")),
-}
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
@@ -262,29 +33,25 @@ def lines_said(captured: str) -> list[str]:
     return [line for line in captured.splitlines() if line.strip() and not line.startswith("·")]
 
 
-def test_the_table_is_long_enough() -> None:
-    assert len(BAD) >= 40
-
-
-@pytest.mark.parametrize("bad", BAD.values(), ids=BAD)
-def test_one_line_and_nothing_touched(bad: Bad, tmp_path: Path, monkeypatch, capfd, caplog) -> None:
+@pytest.mark.parametrize("odd", [odd for odd in TABLE if odd.status], ids=lambda odd: odd.what)
+def test_one_line_and_nothing_touched(odd: Odd, tmp_path: Path, monkeypatch, capfd, caplog) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path.parent / "hf"))
-    options = bad.options if isinstance(bad.options, list) else bad.options(tmp_path)
-    before = tree(tmp_path)
-    capfd.readouterr()
-    assert main(["manual", "--preset", "tiny", *options]) == 2
-    captured = capfd.readouterr()
-    (line,) = lines_said(captured.err)
-    assert line.startswith("sameloop: error: ")
-    assert all(part.lower() in line.lower() for part in bad.said), line
-    assert len(line) < 600
-    assert not captured.out
+    monkeypatch.setattr("builtins.input", lambda *_: "y")  # as somebody at a terminal would answer
+    before: dict[str, bytes | None] = {}
+
+    def make(folder: Path) -> list[str]:
+        options = odd.make(folder)
+        before.update(tree(folder))
+        return options
+
+    outcome = tried(odd._replace(make=make), tmp_path)
+    assert outcome.what == ONE_LINE, outcome
+    assert len(outcome.line) < 500
+    assert not capfd.readouterr().out
     # What a library logs would be another line.
     assert not [entry for entry in caplog.records if entry.levelno >= logging.WARNING]
-    after = tree(tmp_path)
-    assert {name: after[name] for name in before} == before
-    assert set(after) - set(before) <= {"runs"}
+    assert tree(tmp_path) == before
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

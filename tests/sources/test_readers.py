@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import json
 import os
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import datasets
-import pandas
 import pyarrow
 import pyarrow.parquet
 import pytest
@@ -20,6 +18,9 @@ from conftest import LOOPS, run_in_process
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from benchmarks.proofs.odd.inputs import HEADER, ROWS, WORDS, Odd, frame, lines, table
+from benchmarks.proofs.odd.running import prepared
+from benchmarks.proofs.situations import TABLE
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.data import load_slices, load_splits
@@ -27,10 +28,6 @@ from shared.errors import SameLoopError
 from shared.recording.record import RunRecord
 from shared.sources import embedded
 from shared.sources.labels import classes_of, ids_of
-
-WORDS = ("negative", "positive")
-ROWS = [(f"review {number}, with a comma", WORDS[number % 2]) for number in range(24)]
-HEADER = ("review", "sentiment")
 
 
 def config(path: Path | str, **dials: Any) -> RunConfig:
@@ -45,197 +42,20 @@ def read(path: Path | str, **dials: Any) -> list[tuple[str, Any]]:
     return list(zip(split.rows["text"], [names[label] for label in ids_of(split, classes, "")], strict=True))
 
 
-def table(rows: list[tuple], header: tuple[str, ...] = HEADER, **dialect: Any) -> str:
-    file = io.StringIO(newline="")
-    csv.writer(file, **{"lineterminator": "\n", **dialect}).writerows([header, *rows])
-    return file.getvalue()
+@pytest.mark.parametrize("odd", [odd for odd in TABLE if odd.rows is not None], ids=lambda odd: odd.what)
+def test_reviews_are_read_as_they_are_and_it_is_said_how(odd: Odd, tmp_path: Path, capfd) -> None:
+    with prepared(odd, tmp_path) as (_, path):
+        assert read(path) == odd.rows
+        load_slices(config(path))
+    said = capfd.readouterr().err
+    assert all(part in said for part in odd.said), said
 
 
-def frame(rows: list[tuple]) -> pandas.DataFrame:
-    return pandas.DataFrame(rows, columns=list(HEADER))
-
-
-def lines(rows: list[tuple], **options: Any) -> str:
-    return "".join(json.dumps(dict(zip(HEADER, row, strict=True)), **options) + "\n" for row in rows)
-
-
-# The same 24 reviews as people write them: a file's name and its content.
-SAME: dict[str, tuple[str, str | bytes]] = {
-    "as Kaggle has it": ("IMDB Dataset.csv", table(ROWS)),
-    "Excel's first line": ("reviews.csv", "sep=;\r\n" + table(ROWS, delimiter=";", lineterminator="\r\n")),
-    "semicolons": ("reviews.csv", table(ROWS, delimiter=";")),
-    "tabs in a csv": ("reviews.csv", table(ROWS, delimiter="\t")),
-    "tabs": ("reviews.tsv", table(ROWS, delimiter="\t")),
-    "bars": ("reviews.csv", table(ROWS, delimiter="|")),
-    "everything quoted": ("reviews.csv", table(ROWS, quoting=csv.QUOTE_ALL)),
-    "byte order mark": ("reviews.csv", "\ufeff" + table(ROWS)),
-    "UTF-16": ("reviews.csv", table(ROWS).encode("utf-16")),
-    "lines of Windows": ("reviews.csv", table(ROWS, lineterminator="\r\n")),
-    "lines of an old Mac": ("reviews.csv", table(ROWS, lineterminator="\r")),
-    "blank lines": ("reviews.csv", table(ROWS).replace("\n", "\n\n")),
-    "another case": ("reviews.csv", table([(7, *row) for row in ROWS], ("Id", "REVIEW", "Sentiment"))),
-    "blanks around names": ("reviews.csv", table(ROWS, (" review", "sentiment "))),
-    "capitals in the file's name": ("REVIEWS.CSV", table(ROWS)),
-    "brackets, stars and blanks": ("my [best] rev*iews (1)?.csv", table(ROWS)),
-    "gzip": ("reviews.csv.gz", gzip.compress(table(ROWS).encode())),
-    "gzip by another name": ("reviews.csv", gzip.compress(table(ROWS).encode())),
-    "JSON Lines": ("reviews.jsonl", lines(ROWS)),
-    "JSON Lines by another name": ("reviews.ndjson", lines(ROWS)),
-    "JSON Lines called json": ("reviews.json", lines(ROWS)),
-    "JSON Lines of Windows": ("reviews.jsonl", lines(ROWS).replace("\n", "\r\n")),
-    "JSON Lines, a byte order mark": ("reviews.jsonl", "\ufeff" + lines(ROWS)),
-    "JSON Lines, gzip": ("reviews.jsonl.gz", gzip.compress(lines(ROWS).encode())),
-    "a JSON list": ("reviews.json", json.dumps([dict(zip(HEADER, row, strict=True)) for row in ROWS], indent=1)),
-    "JSON by column": ("reviews.json", frame(ROWS).to_json()),
-    "JSON by row": ("reviews.json", frame(ROWS).to_json(orient="index")),
-    "JSON records": ("reviews.json", frame(ROWS).to_json(orient="records")),
-    "JSON split": ("reviews.json", frame(ROWS).to_json(orient="split")),
-    "JSON table": ("reviews.json", frame(ROWS).to_json(orient="table")),
-    "JSON lists by column": ("reviews.json", frame(ROWS).to_dict(orient="list").__str__().replace("'", '"')),
-    "JSON in an envelope": (
-        "reviews.json",
-        json.dumps({"version": 2, "data": json.loads(frame(ROWS).to_json(orient="records"))}),
-    ),
-}
-
-
-@pytest.mark.parametrize(("name", "content"), SAME.values(), ids=SAME)
-def test_the_same_reviews_however_they_are_written(name: str, content: str | bytes, tmp_path: Path) -> None:
-    path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    assert read(path) == ROWS
-
-
-def as_categories(path: Path) -> None:
-    frame(ROWS).astype({"sentiment": "category"}).to_parquet(path)
-
-
-def as_views(path: Path) -> None:
-    if not hasattr(pyarrow, "string_view"):
-        pytest.skip("string views came with pyarrow 16")
-    arrow = pyarrow.table({"review": [row[0] for row in ROWS], "sentiment": [row[1] for row in ROWS]})
-    view = pyarrow.schema([("review", pyarrow.string_view()), ("sentiment", pyarrow.string_view())])
-    pyarrow.parquet.write_table(arrow.cast(view), path)
-
-
-@pytest.mark.parametrize("write", [as_categories, as_views, lambda path: frame(ROWS).to_parquet(path)])
-def test_parquet(write: Callable[[Path], None], tmp_path: Path) -> None:
-    write(tmp_path / "reviews.parquet")
+@pytest.mark.skipif(not hasattr(pyarrow, "string_view"), reason="string views came with pyarrow 16")
+def test_string_views_in_parquet(tmp_path: Path) -> None:
+    view = pyarrow.schema([(name, pyarrow.string_view()) for name in HEADER])
+    pyarrow.parquet.write_table(pyarrow.Table.from_pandas(frame()).cast(view), tmp_path / "reviews.parquet")
     assert read(tmp_path / "reviews.parquet") == ROWS
-
-
-def test_backslashes_before_quotes_are_read_and_said(tmp_path: Path, capfd) -> None:
-    rows = [(f'"so" he said, {text}', word) for text, word in ROWS]
-    path = tmp_path / "reviews.csv"
-    path.write_text(table(rows, quoting=csv.QUOTE_ALL, doublequote=False, escapechar="\\"))
-    assert read(path) == rows
-    path.write_text(
-        table(
-            [('one \\"" two', "a"), ("x", "b")] * 4,
-            ("text", "label"),
-            quoting=csv.QUOTE_NONE,
-            escapechar="~",
-            quotechar=None,
-        )
-    )
-    with pytest.raises(SameLoopError):
-        read(path)
-
-
-def test_quotes_that_are_part_of_a_tab_separated_review(tmp_path: Path) -> None:
-    rows = [('"Great" movie', "a"), ('5" long', "b"), ('"', "a"), ("x", "b")]
-    path = tmp_path / "reviews.tsv"
-    path.write_text("text\tlabel\n" + "".join(f"{text}\t{label}\n" for text, label in rows))
-    assert read(path) == rows
-
-
-# Refused, and what is said of it.
-REFUSED: dict[str, tuple[str, str | bytes, tuple[str, ...]]] = {
-    "an unquoted comma": (
-        "r.csv",
-        "text,label\n" + "fine,0\ngood, but long,1\n" * 9,
-        ("line 3 has 3 fields, the header has 2", "must stand in quotes"),
-    ),
-    "a comma in every row": ("r.csv", "text,label\n" + "good, but long,1\n" * 9, ("line 2 has 3 fields",)),
-    "a field too few": ("r.csv", "text,label\n" + "a,0\nb,1\n" * 9 + "c\n", ("line 20 has 1 field,",)),
-    "a row after one of many lines": (
-        "r.csv",
-        'text,label\n"one\ntwo\nthree",1\nb,0,5\n',
-        ("line 5 has 3 fields",),
-    ),
-    "a quote not doubled": (
-        "r.csv",
-        'text,label\n"he said "hi", ok",1\n' + "b,0\n" * 9,
-        ("line 2", "a quote in it twice"),
-    ),
-    "a quote never closed": ("r.csv", "text,label\na,0\n" + '"b,1\n' + "c,0\n" * 9, ("line 3", "quotes")),
-    "an empty review": ("r.csv", "text,label\na,0\nb,1\n ,1\nd,0\n", ("line 4 has no text in `text`",)),
-    "no label": ("r.csv", "text,label\na,0\nb,1\nc,\nd,0\n", ("line 4 has no label in `label`",)),
-    "no label in JSON": ("r.jsonl", '{"text": "a", "label": 1}\n{"text": "b"}\n', ("line 2 has no label",)),
-    "not a number": ("r.json", '[{"text": "a", "label": NaN}, {"text": "b", "label": 1}]', ("row 1 has no label",)),
-    "null for a review": ("r.json", '[{"text": null, "label": 0}, {"text": "b", "label": 1}]', ("row 1 has no text",)),
-    "a number for a review": ("r.jsonl", '{"text": 5, "label": 1}\n', ("row 1", "holds no text but 5")),
-    "no header": (
-        "r.csv",
-        ("A wonderful film from the first minute to the last, " * 3 + ";1\n") * 9,
-        ("first line is no header but a row already", "A wonderful film from the first minut...", "text"),
-    ),
-    "no header, short": ("r.csv", "good,1\nbad,0\n", ("first line is no header", "`text,label`")),
-    "other names": ("r.csv", "body,stars\na,1\n", ("no column `text`, only body, stars", "--text-column NAME")),
-    "no label column": ("r.csv", "text,stars\na,1\n", ("no column `label`, only text, stars", "--label-column NAME")),
-    "two of a name": ("r.csv", "text,label,text\na,1,b\n", ("two of its columns are called `text`",)),
-    "a case apart": ("r.csv", "TEXT,Text,label\na,b,1\n", ("differ in their case only", "--text-column")),
-    "latin-1": (
-        "r.csv",
-        "text,label\na,0\ncafé,1\n".encode("latin-1"),
-        ("line 3 is not UTF-8 (byte 0xe9)", "iconv -f cp1252 -t utf-8 r.csv > utf8-r.csv"),
-    ),
-    "bytes": ("r.csv", b"\x00\x01\x02\x00" * 99, ("not text",)),
-    "UTF-16 without a mark": ("r.csv", "text,label\na,1\n".encode("utf-16-le"), ("UTF-16 without a mark",)),
-    "empty": ("r.csv", "", ("it is empty",)),
-    "blank": ("r.jsonl", " \n \n", ("it is empty",)),
-    "a header alone": ("r.csv", "text,label\n", ("no reviews",)),
-    "gzip cut short": ("r.csv.gz", gzip.compress(table(ROWS).encode())[:-20], ("gzip file is damaged",)),
-    "no gzip at all": ("r.csv.gz", "text,label\n", ("not a gzip file",)),
-    "JSON cut short": ("r.json", '[{"text": "a", "label": 0}, {"te', ("not JSON", "cut short")),
-    "a line of JSON cut short": ("r.jsonl", '{"text": "a", "label": 0}\n{"te', ("line 2 is not JSON",)),
-    "rows without names": ("r.json", '[["a", 1], ["b", 0]]', ("row 1 is no object",)),
-    "a word alone": ("r.json", '"text"', ("it is one value",)),
-    "two lists of rows": ("r.json", '{"train": [{"text": "a"}], "test": [{"text": "b"}]}', ("several lists of rows",)),
-    "labels that are lists": (
-        "r.jsonl",
-        '{"text": "a", "label": [1]}\n{"text": "b", "label": [0]}\n',
-        ("`label` holds lists", "--label-column"),
-    ),
-    "half a character": (
-        "r.jsonl",
-        '{"text": "\\ud83d", "label": 1}\n{"text": "b", "label": 0}\n',
-        ("line 1", "half a character"),
-    ),
-    "fractions": ("r.csv", "text,label\na,0.5\nb,1\n" * 1, ("line 2 has the label 0.5, a fraction",)),
-    "a class per row": (
-        "r.csv",
-        "text,label\n" + "".join(f"t{n},id{n}\n" for n in range(9)),
-        ("9 different labels in 9 rows",),
-    ),
-    "one class": ("r.csv", "text,label\na,x\nb,x\n", ("all labels are x", "two classes")),
-    "a spreadsheet": ("r.xlsx", b"PK\x03\x04", ("cannot tell its format", "save the sheet as CSV")),
-    "an archive": ("r.zip", b"PK\x03\x04", ("cannot tell its format", "unpack it")),
-    "a pickle": ("r.pkl", b"\x80\x04.", ("cannot tell its format",)),
-}
-
-
-@pytest.mark.parametrize(("name", "content", "said"), REFUSED.values(), ids=REFUSED)
-def test_what_would_damage_reviews_is_refused(
-    name: str, content: str | bytes, said: tuple[str, ...], tmp_path: Path
-) -> None:
-    path = tmp_path / name
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(SameLoopError) as refused:
-        load_slices(config(path, train_size=1, eval_size=1))
-    line = str(refused.value)
-    assert all(part in line for part in said), line
-    assert "\n" not in line and len(line) < 500
 
 
 # Labels ---------------------------------------------------------------------------------------------
@@ -301,35 +121,15 @@ def test_a_column_that_cannot_be_used_is_named(tmp_path: Path, capfd) -> None:
 # Splits ---------------------------------------------------------------------------------------------
 
 
-def labelled(words: tuple, prefix: str = "") -> list[tuple]:
-    return [(f"{prefix} {number}", words[number % len(words)]) for number in range(24)]
-
-
 @pytest.mark.parametrize("name", ["validation", "valid", "val", "dev", "eval", "test"])
 def test_a_folder_of_files(name: str, tmp_path: Path, capfd) -> None:
-    (tmp_path / "train.csv").write_text(table(labelled(WORDS, "train")))
-    (tmp_path / f"{name}.csv").write_text(table(labelled(WORDS, "held out")))
+    (tmp_path / "train.csv").write_text(table())
+    (tmp_path / f"{name}.csv").write_text(table([(f"held out: {text}", word) for text, word in ROWS]))
     (tmp_path / "train.pkl").write_bytes(b"\x80\x04.")
     slices = load_slices(config(tmp_path, train_size=24))
     assert slices.eval_split == name
     assert all(text.startswith("held out") for text in slices.eval["text"])
     assert f"evaluating on its split {name}" in capfd.readouterr().err
-
-
-def test_a_split_without_labels_is_passed_over(tmp_path: Path, capfd) -> None:
-    parts = {
-        "train": labelled((0, 1), "train"),
-        "validation": labelled((-1,), "hidden"),
-        "test": labelled((0, 1), "open"),
-        "extra": labelled((0, 1), "more"),
-    }
-    rows = {
-        name: datasets.Dataset.from_list([{"text": t, "label": n} for t, n in part]) for name, part in parts.items()
-    }
-    datasets.DatasetDict(rows).save_to_disk(tmp_path / "saved")
-    slices = load_slices(config(tmp_path / "saved"))
-    assert slices.eval_split == "test"
-    assert "evaluating on its split test; not used: validation (without labels), extra" in capfd.readouterr().err
 
 
 def test_parts_of_a_split(tmp_path: Path) -> None:
@@ -338,13 +138,6 @@ def test_parts_of_a_split(tmp_path: Path) -> None:
         part = frame(ROWS[number * 12 : number * 12 + 12])
         part.to_parquet(tmp_path / f"data/train-0000{number}-of-00002.parquet")
     assert read(tmp_path) == ROWS
-
-
-@pytest.mark.parametrize("format_", ["torch", "numpy", "pandas"])
-def test_a_saved_format_is_no_matter(format_: str, tmp_path: Path) -> None:
-    saved = datasets.Dataset.from_dict({"text": [row[0] for row in ROWS], "label": [n % 2 for n in range(24)]})
-    saved.with_format(format_).save_to_disk(tmp_path / "saved")
-    assert [text for text, _ in read(tmp_path / "saved")] == [row[0] for row in ROWS]
 
 
 def test_names_of_classes_are_kept(tmp_path: Path) -> None:

@@ -1,0 +1,197 @@
+"""Options, environments, machines and output folders."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.proofs.odd.inputs import ROWS, Made, Odd, file, handled, options, refused, table
+from benchmarks.proofs.odd.running import run
+
+BEST = ("--load-best-model-at-end", "--eval-strategy", "steps", "--save-strategy", "steps")
+
+
+def after_an_out_of_memory(folder: Path) -> list[str]:
+    """A run that was cut off, gone on with in smaller evaluation batches."""
+    run(["--save-strategy", "epoch", "--output-dir", str(folder / "run")])
+    (folder / "run/model.safetensors").unlink()
+    return ["--save-strategy", "epoch", "--per-device-eval-batch-size", "2", "--resume-from-checkpoint", "last"]
+
+
+def beside(**files: str) -> Made:
+    """Files of the student's in the folder where one stands."""
+
+    def make(folder: Path) -> list[str]:
+        for name, content in files.items():
+            path = folder / f"{name.replace('.', '/')}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(content)
+        return []
+
+    return make
+
+
+HABITS = (
+    refused(
+        "torch.compile without a compiler",
+        options("--torch-compile"),
+        "--torch-compile needs a C++ compiler",
+        origin="pytorch/pytorch/issues/92745",
+        environment={"CXX": "no-such-compiler"},
+    ),
+    refused(
+        "accelerate's environment asks for 16 bits",
+        options(),
+        "ACCELERATE_MIXED_PRECISION=bf16",
+        origin="huggingface/transformers/issues/29510",
+        environment={"ACCELERATE_MIXED_PRECISION": "bf16"},
+    ),
+    refused(
+        "WORLD_SIZE left in the environment",
+        options(),
+        "WORLD_SIZE=4 without",
+        origin="mit-han-lab/distrifuser/issues/11",
+        environment={"WORLD_SIZE": "4", "RANK": "0"},
+    ),
+    refused(
+        "a home that cannot be written",
+        options(),
+        "set SAMELOOP_CACHE to a folder you own",
+        origin="oobabooga/textgen/issues/5457",
+        environment={"SAMELOOP_CACHE": "/proc/sameloop"},
+    ),
+    refused(
+        "`evaluation_strategy`",
+        options("--evaluation_strategy", "epoch"),
+        "it is called --eval-strategy",
+        origin="huggingface/course/issues/987",
+    ),
+    refused("`no_cuda`", options("--no-cuda"), "it is called --use-cpu", origin="huggingface/transformers/pull/24863"),
+    refused(
+        "`group_by_length`",
+        options("--group-by-length"),
+        "it is called --train-sampling-strategy group_by_length",
+        origin="huggingface/transformers/pull/43138",
+    ),
+    refused(
+        "`warmup_ratio`",
+        options("--warmup-ratio", "0.1"),
+        "it is called --warmup-steps",
+        origin="huggingface/peft/issues/2949",
+    ),
+    refused(
+        "a polynomial schedule that would have to rise",
+        options("--lr-scheduler-type", "polynomial", "--learning-rate", "1e-7"),
+        "polynomial falls to 1e-07 and must start above it",
+        origin="keras-team/keras/issues/18747",
+    ),
+    handled(
+        "`load_best_model_at_end` with more evaluations than checkpoints",
+        options(*BEST, "--eval-steps", "1", "--save-steps", "3", "--train-size", "40"),
+        origin="huggingface/transformers/issues/12315",
+    ),
+    handled(
+        "going on with smaller evaluation batches after an out-of-memory",
+        after_an_out_of_memory,
+        "evaluations in batches of 2 from here on, of 8 before",
+        origin="huggingface/transformers/issues/17089",
+    ),
+    handled(
+        "a shared folder that refuses fsync",
+        options("--save-strategy", "epoch"),
+        origin="untitaker/python-atomicwrites/issues/27",
+        raising=(os, "fsync", OSError(errno.EINVAL, "Invalid argument")),
+    ),
+    handled(
+        "a `datasets.py` and a `shared` folder of the student's where one stands",
+        beside(**{"datasets": "raise SystemExit('mine')", "shared.__init__": "", "shared.config": "raise SystemExit"}),
+        origin="huggingface/datasets/issues/6553",
+        alone=True,
+    ),
+    handled(
+        "files called random.py, json.py, queue.py, token.py and typing.py where one stands",
+        beside(**dict.fromkeys(("random", "json", "queue", "token", "typing", "torch"), "raise SystemExit('mine')")),
+        origin="numpy/numpy/issues/16198",
+        alone=True,
+    ),
+    handled(
+        "a C locale, and reviews with emoji",
+        file("reviews.csv", table([(f"😀 {text}", word) for text, word in ROWS])),
+        origin="docker-library/python/issues/13",
+        environment={"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        alone=True,
+    ),
+)
+
+
+def wrong(what: str, given: str, *said: str) -> Odd:
+    """Options that are refused, with blanks between them."""
+    return refused(what, options(*given.split()), *said)
+
+
+DIALS = (
+    wrong("unknown preset", "--preset huge", "no preset 'huge'", "choose one of"),
+    wrong("unknown dial", "--learning-rat 1", "--learning-rat"),
+    wrong("no value", "--learning-rate", "--learning-rate"),
+    wrong("an argument too many", "please", "please"),
+    wrong("not a number", "--learning-rate fast", "--learning-rate fast", "valid number"),
+    wrong("NaN", "--learning-rate nan", "--learning-rate nan", "finite"),
+    wrong("infinite", "--weight-decay 1e999", "--weight-decay", "finite"),
+    wrong("not whole", "--train-size 2.5", "--train-size 2.5", "integer"),
+    wrong("zero", "--train-size 0", "--train-size 0", "greater than"),
+    wrong("negative", "--eval-size -3", "--eval-size -3"),
+    wrong("seed too large", f"--seed {2**32}", "--seed 4294967296", "less than"),
+    wrong("no such optimizer", "--optim adam", "--optim adam", "adamw_torch"),
+    wrong("eval_steps without steps", "--eval-steps 5", "--eval-steps 5 needs --eval-strategy steps"),
+    wrong("no steps at all", "--max-steps 0", "--max-steps 0", "give a number of steps"),
+    wrong("bf16 and fp16", "--bf16 --fp16", "exclude each other", "choose one"),
+    wrong("fp16 without a GPU", "--fp16 --use-cpu", "--fp16 needs a GPU", "use --bf16"),
+    wrong(
+        "best without checkpoints",
+        "--load-best-model-at-end",
+        "--load-best-model-at-end needs a checkpoint",
+        "must be the same",
+    ),
+    wrong(
+        "best with other steps",
+        " ".join([*BEST, "--save-steps 5 --eval-steps 2"]),
+        "--save-steps 5 must be a multiple of the 2 steps",
+    ),
+    wrong("metric without a use", "--metric-for-best-model accuracy", "no effect without --load-best"),
+    wrong("no batch left", "--dataloader-drop-last --train-size 7", "leaves no batch", "raise --train-size"),
+    wrong("more tokens than it takes", "--max-length 513", "--max-length 513", "512 tokens at most"),
+    wrong("more than there is", "--train-size 9000", "has only 8530 reviews"),
+    wrong("nothing to resume", "--resume-from-checkpoint last", "no whole checkpoint", "start without it"),
+    wrong("no such checkpoint", "--resume-from-checkpoint runs/nowhere", "no such checkpoint", "give `last`"),
+    wrong("a folder that cannot be", "--output-dir /proc/nothing", "cannot be written", "name another folder"),
+)
+
+
+def output_folder(prepare: Callable[[Path], object]) -> Made:
+    """An output folder that is not fit for a run."""
+
+    def make(folder: Path) -> list[str]:
+        prepare(folder / "out")
+        return ["--output-dir", str(folder / "out")]
+
+    return make
+
+
+def a_file_within(path: Path) -> None:
+    """A folder of somebody's."""
+    path.mkdir()
+    (path / "thesis.tex").write_text("three years of work")
+
+
+OUTPUT_FOLDERS = (
+    refused(
+        "a file in place of the folder", output_folder(lambda path: path.write_text("mine")), "a file is in the way"
+    ),
+    refused(
+        "a folder with other files", output_folder(a_file_within), "not a SameLoop run", "name a new or empty folder"
+    ),
+)
+
+SETTINGS = (*HABITS, *DIALS, *OUTPUT_FOLDERS)
