@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,6 +30,7 @@ from forks import ForkedPopen, starting_again
 from once import reading_once
 
 from shared.config import RunConfig
+from shared.errors import Interrupted
 from shared.files import write_json
 from shared.running.folder import COMPARISON_FILE
 
@@ -46,6 +48,26 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
 
     run_page(loop, options.pop("page", None) or imported_page(loop), config, folder, **options)
     return folder
+
+
+@contextmanager
+def stopping_after(loop: str, steps: int) -> Iterator[pytest.ExceptionInfo[Interrupted]]:
+    """Ctrl-C comes in the step of this number of the run inside, which must end by it."""
+    done = iter(range(1, 100))
+    module = "manual_loop.train" if loop == "manual" else "trainer_loop.callbacks"
+    requested = patch(f"{module}.stop_requested", lambda: signal.SIGINT if next(done) == steps else None)
+    with requested, pytest.raises(Interrupted) as caught:
+        yield caught
+
+
+def tree(folder: Path) -> dict[str, bytes | None]:
+    """Everything below a folder: the files with their content."""
+    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+def lines_said(captured: str) -> list[str]:
+    """What was said besides naming what is being done."""
+    return [line for line in captured.splitlines() if line.strip() and not line.startswith("·")]
 
 
 # What is imported from here on is in use as long as the tests run: nothing of it is garbage, at the end neither.

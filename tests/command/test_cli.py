@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
+from conftest import tree
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.cli import main
@@ -33,11 +34,6 @@ def sameloop(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPr
     return subprocess.run(
         [sys.executable, "-m", "benchmarks", *arguments], capture_output=True, text=True, check=False, cwd=cwd
     )
-
-
-def tree(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its content."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 # Calls a command, and fails if that has imported what takes seconds.

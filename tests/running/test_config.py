@@ -79,38 +79,14 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
 @pytest.mark.parametrize(
     ("dials", "said"),
     [
-        ({"preset": "huge"}, "no preset 'huge': choose one of tiny, small, quick, fast, lesson, full"),
         ({"lerning_rate": 1}, "no dial --lerning-rate"),
         ({"learning_rate": "fast"}, "--learning-rate fast: input should be a valid number"),
-        ({"learning_rate": "nan"}, "--learning-rate nan: input should be a finite number"),
-        ({"learning_rate": "inf"}, "--learning-rate inf: input should be a finite number"),
-        ({"learning_rate": 0}, "--learning-rate 0: input should be greater than 0"),
         ({"train_size": 0}, "--train-size 0"),
-        ({"train_size": -5}, "--train-size -5"),
-        ({"train_size": "2.5"}, "--train-size 2.5"),
-        ({"eval_size": 0}, "--eval-size 0"),
-        ({"max_length": 1}, "--max-length 1"),
-        ({"num_train_epochs": 0}, "--num-train-epochs 0"),
-        ({"per_device_train_batch_size": 0}, "--per-device-train-batch-size 0"),
-        ({"seed": -1}, "--seed -1"),
-        ({"seed": 2**32}, "--seed 4294967296"),
-        ({"adam_beta1": 1}, "--adam-beta1 1"),
         ({"use_cpu": "perhaps"}, "--use-cpu perhaps"),
-        ({"dataset": ""}, "--dataset"),
-        ({"optim": "adam"}, "--optim adam"),
-        ({"lr_scheduler_type": "warmup_stable_decay"}, "--lr-scheduler-type warmup_stable_decay"),
-        ({"max_grad_norm": -1}, "--max-grad-norm -1"),
-        ({"label_smoothing_factor": 1}, "--label-smoothing-factor 1"),
-        ({"max_steps": 0}, "--max-steps 0: nothing to do"),
-        ({"bf16": True, "fp16": True}, "--bf16 and --fp16 exclude each other"),
-        ({"eval_steps": 5}, "--eval-steps 5 needs --eval-strategy steps"),
-        ({"lr_scheduler_type": "greedy", "eval_strategy": "no"}, "follows the evaluation"),
-        ({"dataloader_drop_last": True, "train_size": 7}, "leaves no batch"),
-        ({"dataloader_drop_last": True, "eval_size": 7}, "leaves no batch"),
-        ({"lr_scheduler_type": "polynomial", "warmup_steps": 7, "max_steps": 7}, "needs a step after it"),
     ],
 )
 def test_a_wrong_dial_is_one_line(dials: dict, said: str) -> None:
+    """From Python; those of the command line are in the table of odd inputs."""
     with pytest.raises(SameLoopError) as caught:
         RunConfig.build(**dials)
     assert said in str(caught.value)

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import run_in_process
+from conftest import lines_said, run_in_process
 from safetensors.torch import load_file
 
 from benchmarks.cli import main
@@ -81,10 +81,6 @@ def run(file: Path, folder: Path, **dials: object) -> Path:
     return run_in_process("manual", config, folder, page=page_of("manual", config))
 
 
-def said(captured: str) -> list[str]:
-    return [line for line in captured.splitlines() if line.strip() and not line.startswith("·")]
-
-
 # What runs ----------------------------------------------------------------------------------------
 
 
@@ -142,7 +138,7 @@ def test_a_helper_takes_no_installed_modules_place(plain: Path, tmp_path: Path) 
 
 def test_the_trainer_is_started_without_it(plain: Path, tmp_path: Path, capfd) -> None:
     assert main(["trainer", "--preset", "tiny", "--loop", str(plain)]) == 2
-    (line,) = said(capfd.readouterr().err)
+    (line,) = lines_said(capfd.readouterr().err)
     assert "takes the place of the manual page" in line
     # One run by hand and one through Trainer do not differ by it.
     assert config_of(plain).differences(CONFIG) == {}
@@ -182,7 +178,7 @@ def test_what_is_no_page_is_said_in_one_line_before_anything_runs(source, says: 
     for command in ("compare", "manual"):
         assert main([command, *options]) == 2
         captured = capfd.readouterr()
-        (line,) = said(captured.err)
+        (line,) = lines_said(captured.err)
         assert line.startswith("sameloop: error: ") and says in line and "report" not in line
         assert "importing" not in captured.err
     assert main(["diff", "--loop", str(tmp_path / "my_loop.py")]) == 2
@@ -302,7 +298,7 @@ def test_one_line_and_status_2_and_the_traceback_with_debug(plain: Path, tmp_pat
     options = ["manual", "--preset", "tiny", "--loop", str(plain), "--output-dir", str(tmp_path / "run")]
     for debug in ([], ["--debug"]):
         assert main([*options, *debug]) == 2
-        lines = said(capfd.readouterr().err)
+        lines = lines_said(capfd.readouterr().err)
         assert "my_loop.py, line 26: NameError: name 'scheduler' is not defined" in lines[-1]
         assert lines[-1].endswith("(scheduler.step())") and "report" not in lines[-1]
         assert (len(lines) > 1) == bool(debug)
@@ -343,7 +339,7 @@ def test_the_xray_names_the_file(plain: Path, capsys) -> None:
 def test_a_page_that_raises_while_it_is_traced_is_one_line(plain: Path, capfd) -> None:
     plain.write_text(PLAIN.replace("schedule.step()", "scheduler.step()"))
     assert main(["xray", "--preset", "tiny", "--loop", str(plain)]) == 2
-    (line,) = said(capfd.readouterr().err)
+    (line,) = lines_said(capfd.readouterr().err)
     assert "my_loop.py, line 26: NameError" in line
 
 

@@ -11,7 +11,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from conftest import LOOPS, Trained, run_in_process
+from conftest import LOOPS, Trained, run_in_process, stopping_after, tree
 
 from benchmarks import compare as compare_module
 from benchmarks.cli import main
@@ -19,7 +19,7 @@ from benchmarks.compare import compare, read_comparison, write_comparison
 from benchmarks.lesson.report import write_report
 from benchmarks.lesson.xray import page_frame, xray
 from shared.config import RunConfig
-from shared.errors import Interrupted, SameLoopError
+from shared.errors import SameLoopError
 from shared.recording.record import RunRecord
 from shared.running.checkpoints import MANIFEST, in_order
 from shared.running.page import ROOT, Page, kept_code, kept_page, kept_pages, package_page, what_changed
@@ -52,14 +52,10 @@ def use_pages(monkeypatch: pytest.MonkeyPatch, **pages: Page) -> None:
     monkeypatch.setattr(compare_module, "ready_to_fork", lambda *arguments: nullcontext())
 
 
-def interrupted(loop: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def interrupted(loop: str, folder: Path) -> None:
     """A run that Ctrl-C stopped after step 3."""
-    done = iter(range(1, 100))
-    module = "manual_loop.train" if loop == "manual" else "trainer_loop.callbacks"
-    with monkeypatch.context() as patch:
-        patch.setattr(f"{module}.stop_requested", lambda: 2 if next(done) == 3 else None)
-        with pytest.raises(Interrupted):
-            run_in_process(loop, CONFIG, folder)
+    with stopping_after(loop, 3):
+        run_in_process(loop, CONFIG, folder)
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +76,12 @@ def broken(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(finished / "trainer", folder / "trainer")
     assert write_comparison(folder)["verdict"] == "diverged"
     return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 # What is kept -------------------------------------------------------------------------------------
@@ -111,12 +113,10 @@ def test_what_is_kept_is_what_ran(broken: Path) -> None:
     assert kept_page(broken / "manual").source == BROKEN.source != package_page("manual").source
 
 
-def test_what_was_changed_in_the_folder_is_refused(finished: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished / "manual", run)
-    (run / "code/manual_loop/forward.py").write_text("")
+def test_what_was_changed_in_the_folder_is_refused(run: Path) -> None:
+    (run / "manual/code/manual_loop/forward.py").write_text("")
     with pytest.raises(SameLoopError, match="is not what ran, it has been changed"):
-        kept_page(run)
+        kept_page(run / "manual")
 
 
 def test_two_versions_of_a_page_do_not_mix(tmp_path: Path) -> None:
@@ -158,8 +158,8 @@ def test_what_has_changed_is_named(change: dict[str, str], says: str | None) -> 
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_run_is_not_gone_on_with_by_another_page(loop: str, tmp_path: Path, monkeypatch) -> None:
-    interrupted(loop, tmp_path / "run", monkeypatch)
+def test_a_run_is_not_gone_on_with_by_another_page(loop: str, tmp_path: Path) -> None:
+    interrupted(loop, tmp_path / "run")
     with pytest.raises(SameLoopError, match=rf"the page {loop}_loop/train.py has changed since.*put the page back"):
         run_in_process(loop, CONFIG, tmp_path / "run", page=EDITED[loop], resume_from_checkpoint="last")
     manifest = tmp_path / "run/checkpoint-3" / MANIFEST
@@ -179,7 +179,7 @@ def test_a_comparison_goes_on_but_with_no_page_that_has_changed(
     """Ctrl-C in the trainer loop; one page is edited; the other loop's half or checkpoint is used."""
     run = tmp_path / "run"
     run_in_process("manual", CONFIG, run / "manual")
-    interrupted("trainer", run / "trainer", monkeypatch)
+    interrupted("trainer", run / "trainer")
     use_pages(monkeypatch, **{edited: EDITED[edited]})
     capfd.readouterr()
     comparison = compare(CONFIG, run)
@@ -196,7 +196,7 @@ def test_a_comparison_goes_on_but_with_no_page_that_has_changed(
 
 def test_a_page_edited_after_ctrl_c_in_the_manual_loop(tmp_path: Path, monkeypatch, capfd) -> None:
     """Never half old, half new: it starts anew, and says so."""
-    interrupted("manual", tmp_path / "run/manual", monkeypatch)
+    interrupted("manual", tmp_path / "run/manual")
     use_pages(monkeypatch, manual=BROKEN)
     compare(CONFIG, tmp_path / "run")
     assert "the page manual_loop/train.py has changed since: starting it anew" in said(capfd.readouterr().err)
@@ -207,9 +207,7 @@ def test_a_page_edited_after_ctrl_c_in_the_manual_loop(tmp_path: Path, monkeypat
 # Reusing a half -----------------------------------------------------------------------------------
 
 
-def test_reuse_keeps_the_half_that_nothing_has_changed_for(finished: Path, tmp_path: Path, monkeypatch, capfd) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
+def test_reuse_keeps_the_half_that_nothing_has_changed_for(run: Path, monkeypatch, capfd) -> None:
     kept = (run / "trainer/record.jsonl").read_bytes()
     use_pages(monkeypatch, manual=BROKEN)
     assert compare(CONFIG, run, reuse=True)["verdict"] == "diverged"
@@ -222,9 +220,7 @@ def test_reuse_keeps_the_half_that_nothing_has_changed_for(finished: Path, tmp_p
     assert not run.with_name("run.previous").exists()
 
 
-def test_reuse_is_offered_where_it_is_possible(finished: Path, tmp_path: Path, monkeypatch, capfd) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
+def test_reuse_is_offered_where_it_is_possible(run: Path, monkeypatch, capfd) -> None:
     before = (run / "trainer/record.jsonl").read_bytes()
     use_pages(monkeypatch, manual=BROKEN)
     compare(CONFIG, run)
@@ -235,23 +231,19 @@ def test_reuse_is_offered_where_it_is_possible(finished: Path, tmp_path: Path, m
     assert "both loops' runs here are unchanged: --reuse keeps both" in said(capfd.readouterr().err)
 
 
-def test_reuse_of_both_halves_runs_nothing(finished: Path, tmp_path: Path, monkeypatch) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
+def test_reuse_of_both_halves_runs_nothing(run: Path, monkeypatch) -> None:
     before = {loop: (run / loop / "record.jsonl").read_bytes() for loop in LOOPS}
     monkeypatch.setattr(compare_module, "run_in_fresh_process", None)
     assert compare(CONFIG, run, reuse=True)["verdict"] == "identical"
     assert {loop: (run / loop / "record.jsonl").read_bytes() for loop in LOOPS} == before
 
 
-def test_a_new_run_that_fails_takes_nothing_away(finished: Path, tmp_path: Path, monkeypatch) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+def test_a_new_run_that_fails_takes_nothing_away(run: Path, monkeypatch) -> None:
+    before = tree(run)
     use_pages(monkeypatch, manual=package_page("manual").edited(ZERO, "            optimiser.zero_grad()\n"))
     with pytest.raises(SameLoopError, match=r"your page, line \d+: NameError"):
         compare(CONFIG, run, reuse=True)
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert tree(run) == before
 
 
 NOT_REUSED = {
@@ -263,10 +255,8 @@ NOT_REUSED = {
 
 @pytest.mark.parametrize(("config", "environment", "says"), NOT_REUSED.values(), ids=NOT_REUSED)
 def test_a_half_made_under_other_conditions_is_not_reused(
-    config: RunConfig, environment: dict, says: str, finished: Path, tmp_path: Path, capfd
+    config: RunConfig, environment: dict, says: str, run: Path, capfd
 ) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
     for loop in LOOPS:
         first, *rest = (run / loop / "record.jsonl").read_text().splitlines(keepends=True)
         header = json.loads(first)
@@ -399,9 +389,7 @@ run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
         ("comparison.json", lambda content: content.replace(b'"steps"', b'"stops"', 1), "steps: Field required"),
     ],
 )
-def test_an_old_verdict_is_not_certified(file: str, damage, said: str, finished: Path, tmp_path: Path, capfd) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
+def test_an_old_verdict_is_not_certified(file: str, damage, said: str, run: Path, capfd) -> None:
     content = (run / file).read_bytes()
     assert damage(content) != content
     (run / file).write_bytes(damage(content))
@@ -410,9 +398,7 @@ def test_an_old_verdict_is_not_certified(file: str, damage, said: str, finished:
     assert not (run / "report.html").exists() or (run / "report.html").stat().st_mtime < (run / file).stat().st_mtime
 
 
-def test_one_loop_run_anew_with_other_dials_is_not_certified(finished: Path, tmp_path: Path, capfd) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished, run)
+def test_one_loop_run_anew_with_other_dials_is_not_certified(run: Path, capfd) -> None:
     config = RunRecord.read(run / "manual").config
     run_in_process("manual", config.model_copy(update={"seed": 7}), run / "manual", overwrite=True)
     assert main(["report", str(run)]) == 2

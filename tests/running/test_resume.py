@@ -6,26 +6,24 @@ import json
 import math
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import LOOPS, Trained, run_in_process
+from conftest import LOOPS, Trained, lines_said, run_in_process, stopping_after, tree
 
 from benchmarks.cli import main
 from benchmarks.compare import launch
 from benchmarks.proofs.crash import kill_and_resume, report
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
-from shared.errors import Interrupted, LossNotFinite, SameLoopError, TrainingStopped
+from shared.errors import LossNotFinite, SameLoopError, TrainingStopped
 from shared.files import digest_of_file
 from shared.recording.record import RunRecord
-from shared.running import checkpoints, interrupt
+from shared.running import checkpoints
 from shared.running.checkpoints import MANIFEST, in_order, problem_with
 from shared.running.folder import is_finished
 from shared.running.page import package_page
@@ -146,36 +144,6 @@ def test_three_processes_resume(tmp_path: Path) -> None:
             assert comparison["environment"]["world_size"] == 3
 
 
-def patched_module(loop: str) -> str:
-    return "manual_loop.train" if loop == "manual" else "trainer_loop.callbacks"
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(
-    loop: str, trained: Trained, tmp_path: Path, monkeypatch
-) -> None:
-    """Interrupted twice, in mid-epoch and at an epoch's end, although no checkpoints were asked for."""
-    config = RunConfig.build("tiny", **DIALS, train_sampling_strategy="group_by_length")
-    assert config.save_strategy == "no"
-    whole = trained(loop, config)
-    resume = {}
-    for steps in (5, 3):
-        done = iter(range(1, 100))
-        with monkeypatch.context() as patch:
-            patch.setattr(
-                f"{patched_module(loop)}.stop_requested",
-                lambda done=done, steps=steps: signal.SIGINT if next(done) == steps else None,
-            )
-            with pytest.raises(Interrupted, match="--resume-from-checkpoint last goes on") as caught:
-                run_in_process(loop, config, tmp_path / "run", **resume)
-        assert caught.value.exit_status == 130
-        resume = {"resume_from_checkpoint": "last"}
-    assert [path.name for path in in_order(tmp_path / "run")] == ["checkpoint-8"]
-    run_in_process(loop, config, tmp_path / "run", **resume)
-    assert compare_runs(whole, tmp_path / "run")["first_divergence"] is None
-    assert [line["step"] for line in RunRecord.read(tmp_path / "run").resumes] == [5, 8]
-
-
 @pytest.mark.parametrize("loop", LOOPS)
 def test_dials_that_change_no_number_may_change(loop: str, trained: Trained, tmp_path: Path, capfd) -> None:
     """After an out-of-memory in the evaluation one goes on with smaller batches there."""
@@ -194,82 +162,6 @@ def test_dials_that_change_no_number_may_change(loop: str, trained: Trained, tmp
         run_in_process(loop, numbers, cut_off(whole, tmp_path / "no"), resume_from_checkpoint="last")
     best = RunConfig.build("tiny", **DIALS, save_strategy="epoch", load_best_model_at_end=True)
     assert best.other_numbers(best.model_copy(update={"save_steps": 7})) == {"save_steps": (500, 7)}
-
-
-@pytest.mark.parametrize("loop", LOOPS)
-def test_a_stop_at_the_best_step_changes_nothing(loop: str, trained: Trained, tmp_path: Path, monkeypatch) -> None:
-    """The best evaluation has no checkpoint, so the weights of another are loaded: also after a stop right there."""
-    best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1, "learning_rate": 0.003}
-    for seed in range(3, 9):  # which step is the best depends on the dice, and on how torch rounds
-        best["seed"] = seed
-        config = RunConfig.build("tiny", **DIALS, **best, save_strategy="steps", save_steps=5, save_total_limit=None)
-        whole = trained(loop, config)
-        state = checkpoints.read_state(in_order(whole)[-1])
-        best_step = state["best_global_step"]
-        if best_step % 5 and state["best_model_checkpoint"]:
-            break
-    assert best_step % 5
-    loaded = Path(state["best_model_checkpoint"]).name
-    assert loaded != f"checkpoint-{best_step}"
-    weights = (whole / "model.safetensors", whole / loaded / "model.safetensors")
-    assert len(set(map(digest_of_file, weights))) == 1
-    done = iter(range(1, 100))
-    with monkeypatch.context() as patch:
-        stop = lambda: signal.SIGINT if next(done) == best_step else None  # noqa: E731
-        patch.setattr(f"{patched_module(loop)}.stop_requested", stop)
-        with pytest.raises(Interrupted):
-            run_in_process(loop, config, tmp_path / "run")
-    assert in_order(tmp_path / "run")[-1].name == f"checkpoint-{best_step}"
-    run_in_process(loop, config, tmp_path / "run", resume_from_checkpoint="last")
-    assert compare_runs(whole, tmp_path / "run")["first_divergence"] is None
-
-
-@pytest.mark.parametrize(
-    ("loop", "number", "status"), [("manual", signal.SIGINT, 130), ("trainer", signal.SIGTERM, 143)]
-)
-def test_a_real_signal(loop: str, number: int, status: int, tmp_path: Path) -> None:
-    """About 6 seconds each: the process gets the signal in the middle of its training."""
-    command = [sys.executable, "-m", f"{loop}_loop", "--preset", "tiny", "--train-size", "6000"]
-    process = subprocess.Popen(
-        [*command, "--output-dir", str(tmp_path / "run")], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-    )
-    record = tmp_path / "run/record.jsonl"
-    while not record.is_file() or record.read_text().count("\n") < 10:
-        assert process.poll() is None
-        time.sleep(0.02)
-    process.send_signal(number)
-    error = process.communicate()[1]
-    assert process.returncode == 128 + number
-    assert error.count("sameloop: stopped after step") == 1
-    assert "Traceback" not in error
-    (checkpoint,) = in_order(tmp_path / "run")
-    assert problem_with(checkpoint) is None
-    assert checkpoints.step_of(checkpoint) == len(RunRecord.read(tmp_path / "run").steps)
-
-
-def test_before_the_first_step_a_signal_stops_at_once() -> None:
-    with pytest.raises(Interrupted) as caught, interrupt.stopping_after_the_step():
-        os.kill(os.getpid(), signal.SIGTERM)
-    assert caught.value.exit_status == 143
-    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-
-
-def test_the_second_signal_stops_at_once() -> None:
-    with pytest.raises(Interrupted, match="at once"), interrupt.stopping_after_the_step():
-        assert interrupt.stop_requested() is None
-        os.kill(os.getpid(), signal.SIGINT)
-        assert interrupt.stop_requested() == signal.SIGINT
-        os.kill(os.getpid(), signal.SIGINT)
-
-
-def test_what_is_ignored_stays_ignored() -> None:
-    """As under `nohup`."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        with interrupt.stopping_after_the_step():
-            os.kill(os.getpid(), signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)
 
 
 # Damage -------------------------------------------------------------------------------------------
@@ -320,7 +212,7 @@ def test_a_damaged_checkpoint_is_passed_over(
 
 def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path, capfd) -> None:
     folder = cut_off(checkpointed["manual"], tmp_path / "run")
-    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    before = tree(folder)
     options = [*EVERY_THIRD_STEP, "--save-total-limit", "none"]
     wrong = ["--learning-rate", "0.5", "--seed", "1", "--resume-from-checkpoint", str(folder / "checkpoint-6")]
     assert main(["manual", *options, *wrong]) == 2
@@ -330,7 +222,7 @@ def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path,
         checkpoints.find(folder, "last", CONFIG, 2, code)
     with pytest.raises(SameLoopError, match="belongs to another run; give --output-dir"):
         checkpoints.find(tmp_path, str(folder / "checkpoint-6"), CONFIG, 1, code)
-    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert tree(folder) == before
 
 
 def test_a_finished_run_has_nothing_to_resume(checkpointed, capfd) -> None:
@@ -463,10 +355,9 @@ def test_a_full_disk_is_one_line_and_loses_nothing(what: str, loop: str, tmp_pat
         [sys.executable, "-c", LIMITED, loop, str(LIMITS[what]), *options], capture_output=True, text=True, check=False
     )
     assert finished.returncode == 2, finished.stderr
-    lines = [line for line in finished.stderr.splitlines() if line.strip() and not line.startswith("·")]
-    assert len(lines) == 1, finished.stderr
-    assert "sameloop: error: cannot write to" in lines[0]
-    assert "make room there, then start again" in lines[0]
+    (line,) = lines_said(finished.stderr)
+    assert "sameloop: error: cannot write to" in line
+    assert "make room there, then start again" in line
     assert [path for path in in_order(folder) if problem_with(path) is None] == []
 
 
@@ -509,15 +400,13 @@ def test_killed_and_resumed(loop: str, trained: Trained, tmp_path: Path) -> None
     assert "1 of 1 runs end with" in report([kill], 60)
 
 
-def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd, monkeypatch) -> None:
+def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd) -> None:
     """The first loop is done, the second stopped after step 3: only the rest of that is run. About 7 seconds."""
     config = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3)
     run = tmp_path / "run"
     run_in_process("manual", config, run / "manual")
     first = (run / "manual/record.jsonl").read_bytes()
-    done = iter(range(1, 100))
-    monkeypatch.setattr("trainer_loop.callbacks.stop_requested", lambda: 15 if next(done) == 3 else None)
-    with pytest.raises(Interrupted):
+    with stopping_after("trainer", 3):
         run_in_process("trainer", config, run / "trainer")
     capfd.readouterr()
     options = [*EVERY_THIRD_STEP, "--no-report", "--output-dir", str(run)]

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from conftest import lines_said, tree
 from once import read_reviews
 
 from benchmarks.cli import main
@@ -21,16 +22,6 @@ from benchmarks.proofs.situations import TABLE
 from shared import memory
 from shared.running.run import _explained
 from shared.sources import embedded
-
-
-def tree(folder: Path) -> dict[str, bytes | None]:
-    """Everything below a folder: the files with their content."""
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
-
-
-def lines_said(captured: str) -> list[str]:
-    """What was said besides naming what is being done."""
-    return [line for line in captured.splitlines() if line.strip() and not line.startswith("·")]
 
 
 @pytest.mark.parametrize("odd", [odd for odd in TABLE if odd.status], ids=lambda odd: odd.what)
