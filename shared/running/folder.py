@@ -86,15 +86,7 @@ def output_folder(
 def _make_ready(
     output_dir: Path, config: RunConfig, overwrite: bool, resume: bool, taken_over: Sequence[str], locks: ExitStack
 ) -> None:
-    """Lock `output_dir`, set aside what it holds, and see that it can be written; arguments as `output_folder`'s.
-
-    Args:
-        locks: what holds the lock.
-
-    Raises:
-        OSError: it cannot be made or written.
-        SameLoopError: as `output_folder`.
-    """
+    """Lock `output_dir`, set aside what it holds, and see that it can be written; `locks` keeps the lock."""
     previous = _previous(output_dir)
     if output_dir.exists():
         locks.enter_context(_lock(output_dir))

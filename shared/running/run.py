@@ -110,11 +110,7 @@ def run_loop(
 
 
 def _check_in(config: RunConfig) -> None:
-    """Settle what this process may use, and refuse what can be told to be wrong without any library.
-
-    Raises:
-        SameLoopError: as `run_loop`.
-    """
+    """Settle what this process may use, and refuse what can be told to be wrong without any library."""
     use_one_device()
     share_the_cores()
     keep_freed_memory()
@@ -125,11 +121,7 @@ def _check_in(config: RunConfig) -> None:
 
 
 def _checked_data(config: RunConfig, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """The reviews, as the record describes them; whatever else can be wrong before a folder is made is found, too.
-
-    Raises:
-        SameLoopError: as `run_loop`.
-    """
+    """The reviews, as the record describes them; whatever else can be wrong before a folder is made is found, too."""
     if "torch" not in sys.modules:
         announce("importing torch and transformers")
     data = prepare_slices(config).described()

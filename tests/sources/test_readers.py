@@ -48,7 +48,7 @@ def test_reviews_are_read_as_they_are_and_it_is_said_how(odd: Odd, tmp_path: Pat
         assert read(path) == odd.rows
         load_slices(config(path))
     said = capfd.readouterr().err
-    assert all(part in said for part in odd.said), said
+    assert all(part in said for part in odd.pieces), said
 
 
 @pytest.mark.skipif(not hasattr(pyarrow, "string_view"), reason="string views came with pyarrow 16")

@@ -29,7 +29,7 @@ class Odd(NamedTuple):
     Attributes:
         what: in words.
         make: prepares a folder and gives the options of `sameloop manual`.
-        said: what must be said of it: all in the one line of an error, or each in some line of a run.
+        said: what must be said of it, in pieces parted by " … ": of an error in its one line, of a run in any.
         status: 0: the run comes to its end; 2: one line says what is wrong and what to do.
         origin: the GitHub thread in which somebody met it.
         rows: of reviews: each as it must be read, with the name of its class.
@@ -40,7 +40,7 @@ class Odd(NamedTuple):
 
     what: str
     make: Made
-    said: tuple[str, ...]
+    said: str
     status: int
     origin: str = ""
     rows: Sequence[Row] | None = None
@@ -48,20 +48,25 @@ class Odd(NamedTuple):
     raising: tuple[Any, str, BaseException] | None = None
     alone: bool = False
 
+    @property
+    def pieces(self) -> list[str]:
+        """What must be said, piece by piece."""
+        return self.said.split(" … ") if self.said else []
 
-def handled(what: str, make: Made, *said: str, **more: Any) -> Odd:
+
+def handled(what: str, make: Made, said: str = "", origin: str = "", **more: Any) -> Odd:
     """An input with which a run comes to its end."""
-    return Odd(what, make, said, 0, **more)
+    return Odd(what, make, said, 0, origin, **more)
 
 
-def read(what: str, make: Made, *said: str, rows: Sequence[Row] = ROWS, **more: Any) -> Odd:
-    """Reviews that are read as they are; if nothing else is to be said, of two classes."""
-    return handled(what, make, *(said or ("2 classes",)), rows=rows, **more)
+def read(what: str, make: Made, said: str = "2 classes", origin: str = "", rows: Sequence[Row] = ROWS) -> Odd:
+    """Reviews that are read as they are."""
+    return Odd(what, make, said, 0, origin, rows)
 
 
-def refused(what: str, make: Made, *said: str, **more: Any) -> Odd:
+def refused(what: str, make: Made, said: str, origin: str = "", **more: Any) -> Odd:
     """An input of which one line says what is wrong and what to do."""
-    return Odd(what, make, said, 2, **more)
+    return Odd(what, make, said, 2, origin, **more)
 
 
 def options(*given: str) -> Made:

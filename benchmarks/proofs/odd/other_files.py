@@ -36,16 +36,15 @@ UNKNOWN = (
     refused(
         "a spreadsheet",
         file("r.xlsx", b"PK\x03\x04"),
-        "save the sheet as CSV",
-        "cannot tell its format",
-        origin="huggingface/transformers/issues/38567",
+        "save the sheet as CSV … cannot tell its format",
+        "huggingface/transformers/issues/38567",
     ),
-    refused("an archive", file("r.zip", b"PK\x03\x04"), "cannot tell its format", "unpack it"),
+    refused("an archive", file("r.zip", b"PK\x03\x04"), "cannot tell its format … unpack it"),
     refused("a pickle", file("r.pkl", b"\x80\x04."), "cannot tell its format"),
-    refused("plain text", file("reviews.txt", b"hello"), "cannot tell its format", ".csv"),
-    refused("a file without an ending", file("saved", b"hello"), "cannot tell its format", "save_to_disk"),
+    refused("plain text", file("reviews.txt", b"hello"), "cannot tell its format … .csv"),
+    refused("a file without an ending", file("saved", b"hello"), "cannot tell its format … save_to_disk"),
     refused("no such file", options("--dataset", "missing.csv"), "there is no such file"),
-    refused("an impossible name", options("--dataset", "x" * 300), "--dataset xxx", "can have this name"),
+    refused("an impossible name", options("--dataset", "x" * 300), "--dataset xxx … can have this name"),
     read("capitals in the file's name", file("REVIEWS.CSV", table())),
 )
 
@@ -67,7 +66,7 @@ JSON = (
         "rows under a key of their own",
         file("r.json", json.dumps({"version": 1, "data": RECORDS})),
         "rows from its `data`",
-        origin="capitalone/DataProfiler/issues/105",
+        "capitalone/DataProfiler/issues/105",
     ),
     refused(
         "two lists of rows",
@@ -76,13 +75,13 @@ JSON = (
     ),
     refused("rows without names", file("r.json", '[["a", 1], ["b", 0]]'), "row 1 is no object"),
     refused("a word alone", file("r.json", '"text"'), "it is one value"),
-    refused("JSON cut short", file("r.json", '[{"text": "a", "label": 0}, {"te'), "not JSON", "cut short"),
+    refused("JSON cut short", file("r.json", '[{"text": "a", "label": 0}, {"te'), "not JSON … cut short"),
     refused("JSON nested too deep", file("deep.json", b"[" * 10**5), "nested too deep"),
     read(
         "U+2028 and U+0085 inside JSON Lines",
         file("r.jsonl", lines(ODD_BREAKS, ensure_ascii=False)),
-        rows=ODD_BREAKS,
         origin="datalad/datalad/issues/3523",
+        rows=ODD_BREAKS,
     ),
     read("JSON Lines by another name", file("r.ndjson", lines())),
     read("JSON Lines of Windows", file("r.jsonl", lines().replace("\n", "\r\n"))),
@@ -91,34 +90,33 @@ JSON = (
     refused(
         "a line of JSON cut short",
         file("r.jsonl", '{"text": "a", "label": 0}\n{"te'),
-        "line 2 is not JSON",
-        "cut short",
+        "line 2 is not JSON … cut short",
     ),
     refused(
         "a key that some rows lack",
         file("r.jsonl", lines(ROWS[:5]) + '{"review": "no label"}\n' + lines(ROWS[5:])),
         "line 6 has no label",
-        origin="huggingface/datasets/issues/7169",
+        "huggingface/datasets/issues/7169",
     ),
     read(
         "labels that are numbers in some rows, words in others",
         file("r.jsonl", lines(labelled((1, "two")))),
         "1 = 0, two = 1",
+        "huggingface/datasets/issues/6460",
         rows=labelled(("1", "two")),
-        origin="huggingface/datasets/issues/6460",
     ),
     read("JSON Lines called .json", file("train.json", lines()), origin="lil-lab/nlvr/issues/1"),
     refused(
         "half a character",
         file("r.jsonl", lines([*ROWS, ("\ud83d", "positive")])),
         "line 25: the review holds half a character",
-        origin="huggingface/transformers/issues/8886",
+        "huggingface/transformers/issues/8886",
     ),
     read(
         "emoji, markup and commands for a terminal in reviews",
         file("r.csv", table(MARKUP)),
-        rows=MARKUP,
         origin="SEntiMoji/SEntiMoji/pull/3",
+        rows=MARKUP,
     ),
 )
 
@@ -133,7 +131,7 @@ PARQUET = (
         "a Parquet file that was cut short",
         parquet(pyarrow.Table.from_pandas(frame()), cut=100),
         "not a readable parquet file",
-        origin="huggingface/datasets/issues/4077",
+        "huggingface/datasets/issues/4077",
     ),
 )
 
@@ -159,13 +157,13 @@ FOLDERS = (
         "a folder with train.csv and test.csv",
         folder_of(train=table(), test=table()),
         "evaluating on its split test",
-        origin="huggingface/datasets/issues/4150",
+        "huggingface/datasets/issues/4150",
     ),
     read(
         "a split called dev",
         folder_of(train=table(), dev=table()),
         "evaluating on its split dev",
-        origin="huggingface/datasets/issues/4895",
+        "huggingface/datasets/issues/4895",
     ),
     read(
         "splits that are not used",
@@ -173,7 +171,7 @@ FOLDERS = (
         "evaluating on its split test; not used: validation (without labels), extra",
         rows=labelled(("0", "1")),
     ),
-    refused("no split to train on", saved(all=(0, 1)), "no split called `train`, only all", "rename one"),
+    refused("no split to train on", saved(all=(0, 1)), "no split called `train`, only all … rename one"),
     refused(
         "a label only in the test split",
         saved(train=(0, 1), test=(7,)),
@@ -182,20 +180,18 @@ FOLDERS = (
     refused(
         "a folder that was not saved",
         lambda folder: ["--dataset", str(folder)],
-        "not a folder that `datasets.save_to_disk` wrote",
-        "train.csv",
+        "not a folder that `datasets.save_to_disk` wrote … train.csv",
     ),
     refused(
         "slices that overlap",
         parquet(pyarrow.Table.from_pylist(NUMBERED[:15])),
-        "add up to more than the 15",
-        "no review may be in both",
+        "add up to more than the 15 … no review may be in both",
     ),
     read(
         'a dataset saved with `set_format("torch")`',
         saved("torch", train=(0, 1)),
-        rows=labelled(("0", "1")),
         origin="huggingface/datasets/issues/5050",
+        rows=labelled(("0", "1")),
     ),
     read("a dataset saved in numpy's format", saved("numpy", train=(0, 1)), rows=labelled(("0", "1"))),
     read("a dataset saved in pandas' format", saved("pandas", train=(0, 1)), rows=labelled(("0", "1"))),
@@ -203,7 +199,7 @@ FOLDERS = (
         "a file that was edited after it had been read",
         read_before,
         "new = 0, newer = 1",
-        origin="huggingface/datasets/issues/2956",
+        "huggingface/datasets/issues/2956",
     ),
 )
 
@@ -211,7 +207,7 @@ FOLDERS = (
 def of_the_hub(what: str, error: BaseException, said: str, origin: str) -> Odd:
     """A dataset of the Hub, which cannot be reached here: its error is raised in its place."""
     make = options("--dataset", "somebody/reviews")
-    return refused(what, make, said, origin=origin, raising=(datasets, "load_dataset", error))
+    return refused(what, make, said, origin, raising=(datasets, "load_dataset", error))
 
 
 # In the words of datasets 5.2.
@@ -246,15 +242,13 @@ HUB = (
     refused(
         "a Hub model without a network",
         options("--model", "nobody/nothing-of-this-name"),
-        "the Hub cannot be reached and it is not in the cache",
-        "--preset quick",
-        origin="huggingface/datasets/issues/6088",
+        "the Hub cannot be reached and it is not in the cache … --preset quick",
+        "huggingface/datasets/issues/6088",
     ),
     refused(
         "a Hub dataset without a network",
         options("--dataset", "nobody/nothing-of-this-name"),
-        "the Hub cannot be reached",
-        "--preset quick",
+        "the Hub cannot be reached … --preset quick",
     ),
 )
 

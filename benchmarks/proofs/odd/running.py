@@ -69,7 +69,7 @@ def tried(odd: Odd, folder: Path) -> Outcome:
         # The input may name another output folder.
         arguments = ["--output-dir", str(folder / "run"), *options]
         ran = _run_alone(arguments, folder) if odd.alone else run(arguments)
-    return outcome(ran._replace(said=[line.replace(str(folder), "") for line in ran.said]), odd.said)
+    return outcome(ran._replace(said=[line.replace(str(folder), "") for line in ran.said]), odd.pieces)
 
 
 def _run_alone(arguments: Sequence[str], folder: Path) -> Ran:

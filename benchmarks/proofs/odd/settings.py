@@ -6,6 +6,7 @@ import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.proofs.odd.inputs import ROWS, Made, Odd, file, handled, options, refused, table
 from benchmarks.proofs.odd.running import run
@@ -33,59 +34,59 @@ def beside(**files: str) -> Made:
     return make
 
 
+def wrong(what: str, given: str, said: str, origin: str = "", **more: Any) -> Odd:
+    """Options that are refused, with blanks between them."""
+    return refused(what, options(*given.split()), said, origin, **more)
+
+
 HABITS = (
-    refused(
+    wrong(
         "torch.compile without a compiler",
-        options("--torch-compile"),
+        "--torch-compile",
         "--torch-compile needs a C++ compiler",
-        origin="pytorch/pytorch/issues/92745",
+        "pytorch/pytorch/issues/92745",
         environment={"CXX": "no-such-compiler"},
     ),
-    refused(
+    wrong(
         "accelerate's environment asks for 16 bits",
-        options(),
+        "",
         "ACCELERATE_MIXED_PRECISION=bf16",
-        origin="huggingface/transformers/issues/29510",
+        "huggingface/transformers/issues/29510",
         environment={"ACCELERATE_MIXED_PRECISION": "bf16"},
     ),
-    refused(
+    wrong(
         "WORLD_SIZE left in the environment",
-        options(),
+        "",
         "WORLD_SIZE=4 without",
-        origin="mit-han-lab/distrifuser/issues/11",
+        "mit-han-lab/distrifuser/issues/11",
         environment={"WORLD_SIZE": "4", "RANK": "0"},
     ),
-    refused(
+    wrong(
         "a home that cannot be written",
-        options(),
+        "",
         "set SAMELOOP_CACHE to a folder you own",
-        origin="oobabooga/textgen/issues/5457",
+        "oobabooga/textgen/issues/5457",
         environment={"SAMELOOP_CACHE": "/proc/sameloop"},
     ),
-    refused(
+    wrong(
         "`evaluation_strategy`",
-        options("--evaluation_strategy", "epoch"),
+        "--evaluation_strategy epoch",
         "it is called --eval-strategy",
-        origin="huggingface/course/issues/987",
+        "huggingface/course/issues/987",
     ),
-    refused("`no_cuda`", options("--no-cuda"), "it is called --use-cpu", origin="huggingface/transformers/pull/24863"),
-    refused(
+    wrong("`no_cuda`", "--no-cuda", "it is called --use-cpu", "huggingface/transformers/pull/24863"),
+    wrong(
         "`group_by_length`",
-        options("--group-by-length"),
+        "--group-by-length",
         "it is called --train-sampling-strategy group_by_length",
-        origin="huggingface/transformers/pull/43138",
+        "huggingface/transformers/pull/43138",
     ),
-    refused(
-        "`warmup_ratio`",
-        options("--warmup-ratio", "0.1"),
-        "it is called --warmup-steps",
-        origin="huggingface/peft/issues/2949",
-    ),
-    refused(
+    wrong("`warmup_ratio`", "--warmup-ratio 0.1", "it is called --warmup-steps", "huggingface/peft/issues/2949"),
+    wrong(
         "a polynomial schedule that would have to rise",
-        options("--lr-scheduler-type", "polynomial", "--learning-rate", "1e-7"),
+        "--lr-scheduler-type polynomial --learning-rate 1e-7",
         "polynomial falls to 1e-07 and must start above it",
-        origin="keras-team/keras/issues/18747",
+        "keras-team/keras/issues/18747",
     ),
     handled(
         "`load_best_model_at_end` with more evaluations than checkpoints",
@@ -96,7 +97,7 @@ HABITS = (
         "going on with smaller evaluation batches after an out-of-memory",
         after_an_out_of_memory,
         "evaluations in batches of 2 from here on, of 8 before",
-        origin="huggingface/transformers/issues/17089",
+        "huggingface/transformers/issues/17089",
     ),
     handled(
         "a shared folder that refuses fsync",
@@ -125,12 +126,6 @@ HABITS = (
     ),
 )
 
-
-def wrong(what: str, given: str, *said: str) -> Odd:
-    """Options that are refused, with blanks between them."""
-    return refused(what, options(*given.split()), *said)
-
-
 DIALS = (
     wrong("unknown preset", "--preset huge", "no preset 'huge': choose one of tiny, small, quick, fast, lesson, full"),
     wrong("unknown dial", "--learning-rat 1", "--learning-rat"),
@@ -138,11 +133,11 @@ DIALS = (
     wrong("an argument too many", "please", "please"),
     wrong("not a number", "--learning-rate fast", "--learning-rate fast: input should be a valid number"),
     wrong("NaN", "--learning-rate nan", "--learning-rate nan: input should be a finite number"),
-    wrong("infinite", "--weight-decay 1e999", "--weight-decay", "finite"),
+    wrong("infinite", "--weight-decay 1e999", "--weight-decay … finite"),
     wrong("infinite, as a word", "--learning-rate inf", "--learning-rate inf: input should be a finite number"),
     wrong("no learning rate", "--learning-rate 0", "--learning-rate 0: input should be greater than 0"),
-    wrong("not whole", "--train-size 2.5", "--train-size 2.5", "integer"),
-    wrong("zero", "--train-size 0", "--train-size 0", "greater than"),
+    wrong("not whole", "--train-size 2.5", "--train-size 2.5 … integer"),
+    wrong("zero", "--train-size 0", "--train-size 0 … greater than"),
     wrong("negative", "--eval-size -3", "--eval-size -3"),
     wrong("negative, to train on", "--train-size -5", "--train-size -5"),
     wrong("nothing to evaluate on", "--eval-size 0", "--eval-size 0"),
@@ -153,7 +148,7 @@ DIALS = (
     wrong("an average of nothing new", "--adam-beta1 1", "--adam-beta1 1"),
     wrong("nothing but smoothing", "--label-smoothing-factor 1", "--label-smoothing-factor 1"),
     wrong("seed too small", "--seed -1", "--seed -1"),
-    wrong("seed too large", f"--seed {2**32}", "--seed 4294967296", "less than"),
+    wrong("seed too large", f"--seed {2**32}", "--seed 4294967296 … less than"),
     wrong("no such schedule", "--lr-scheduler-type warmup_stable_decay", "--lr-scheduler-type warmup_stable_decay"),
     wrong(
         "a schedule without what it follows", "--lr-scheduler-type greedy --eval-strategy no", "follows the evaluation"
@@ -163,16 +158,15 @@ DIALS = (
         "--lr-scheduler-type polynomial --warmup-steps 7 --max-steps 7",
         "needs a step after it",
     ),
-    wrong("no such optimizer", "--optim adam", "--optim adam", "adamw_torch"),
+    wrong("no such optimizer", "--optim adam", "--optim adam … adamw_torch"),
     wrong("eval_steps without steps", "--eval-steps 5", "--eval-steps 5 needs --eval-strategy steps"),
-    wrong("no steps at all", "--max-steps 0", "--max-steps 0: nothing to do", "give a number of steps"),
-    wrong("bf16 and fp16", "--bf16 --fp16", "--bf16 and --fp16 exclude each other", "choose one"),
-    wrong("fp16 without a GPU", "--fp16 --use-cpu", "--fp16 needs a GPU", "use --bf16"),
+    wrong("no steps at all", "--max-steps 0", "--max-steps 0: nothing to do … give a number of steps"),
+    wrong("bf16 and fp16", "--bf16 --fp16", "--bf16 and --fp16 exclude each other … choose one"),
+    wrong("fp16 without a GPU", "--fp16 --use-cpu", "--fp16 needs a GPU … use --bf16"),
     wrong(
         "best without checkpoints",
         "--load-best-model-at-end",
-        "--load-best-model-at-end needs a checkpoint",
-        "must be the same",
+        "--load-best-model-at-end needs a checkpoint … must be the same",
     ),
     wrong(
         "best with other steps",
@@ -180,14 +174,14 @@ DIALS = (
         "--save-steps 5 must be a multiple of the 2 steps",
     ),
     wrong("metric without a use", "--metric-for-best-model accuracy", "no effect without --load-best"),
-    wrong("no batch left", "--dataloader-drop-last --train-size 7", "leaves no batch", "raise --train-size"),
+    wrong("no batch left", "--dataloader-drop-last --train-size 7", "leaves no batch … raise --train-size"),
     wrong("no batch left to evaluate", "--dataloader-drop-last --eval-size 7", "leaves no batch"),
-    wrong("more tokens than it takes", "--max-length 513", "--max-length 513", "512 tokens at most"),
+    wrong("more tokens than it takes", "--max-length 513", "--max-length 513 … 512 tokens at most"),
     refused("no name at all", options("--dataset", ""), "--dataset"),
     wrong("more than there is", "--train-size 9000", "has only 8530 reviews"),
-    wrong("nothing to resume", "--resume-from-checkpoint last", "no whole checkpoint", "start without it"),
-    wrong("no such checkpoint", "--resume-from-checkpoint runs/nowhere", "no such checkpoint", "give `last`"),
-    wrong("a folder that cannot be", "--output-dir /proc/nothing", "cannot be written", "name another folder"),
+    wrong("nothing to resume", "--resume-from-checkpoint last", "no whole checkpoint … start without it"),
+    wrong("no such checkpoint", "--resume-from-checkpoint runs/nowhere", "no such checkpoint … give `last`"),
+    wrong("a folder that cannot be", "--output-dir /proc/nothing", "cannot be written … name another folder"),
 )
 
 
@@ -212,7 +206,7 @@ OUTPUT_FOLDERS = (
         "a file in place of the folder", output_folder(lambda path: path.write_text("mine")), "a file is in the way"
     ),
     refused(
-        "a folder with other files", output_folder(a_file_within), "not a SameLoop run", "name a new or empty folder"
+        "a folder with other files", output_folder(a_file_within), "not a SameLoop run … name a new or empty folder"
     ),
 )
 
