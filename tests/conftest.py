@@ -70,6 +70,21 @@ def lines_said(captured: str) -> list[str]:
     return [line for line in captured.splitlines() if line.strip() and not line.startswith("·")]
 
 
+@pytest.fixture
+def refusal(capfd: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """`refusal("manual", "--seed", "x")`: the command ends with status 2, and says this one line."""
+    from benchmarks.cli import main
+
+    def line_of(*arguments: str) -> str:
+        capfd.readouterr()
+        assert main([*arguments]) == 2
+        (line,) = lines_said(capfd.readouterr().err)
+        assert line.startswith("sameloop: error: ")
+        return line
+
+    return line_of
+
+
 # What is imported from here on is in use as long as the tests run: nothing of it is garbage, at the end neither.
 gc.disable()
 atexit.register(gc.freeze)

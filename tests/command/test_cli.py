@@ -155,25 +155,24 @@ def test_the_same_run_again_replaces_the_first(compared) -> None:
     assert not (run / "manual.previous").exists()
 
 
-def test_what_a_killed_replacement_left_is_undone_by_the_next_run(compared, tmp_path: Path, capfd) -> None:
+def test_what_a_killed_replacement_left_is_undone_by_the_next_run(compared, tmp_path: Path, refusal) -> None:
     _, run = compared
     shutil.copytree(run / "manual", tmp_path / "run.previous")
     (tmp_path / "run").mkdir()
     half = (run / "manual/record.jsonl").read_text().splitlines(keepends=True)[:4]
     (tmp_path / "run/record.jsonl").write_text("".join(half))
     # Refused, because the dials are other ones: but the whole run is back in its place.
-    assert main(["manual", "--preset", "tiny", "--seed", "1", "--output-dir", str(tmp_path / "run")]) == 2
-    assert "it holds another run" in capfd.readouterr().err
+    line = refusal("manual", "--preset", "tiny", "--seed", "1", "--output-dir", str(tmp_path / "run"))
+    assert "it holds another run" in line
     assert tree(tmp_path / "run") == tree(run / "manual")
     assert not (tmp_path / "run.previous").exists()
 
 
-def test_a_folder_with_other_files_or_a_file_in_the_way_is_left_alone(tmp_path: Path, capfd) -> None:
+def test_a_folder_with_other_files_or_a_file_in_the_way_is_left_alone(tmp_path: Path, refusal) -> None:
     (tmp_path / "thesis.tex").write_text("three years of work")
     for target, said in ((tmp_path, "not a SameLoop run"), (tmp_path / "thesis.tex", "a file is in the way")):
         for overwrite in ([], ["--overwrite-output-dir"]):
-            assert main(["trainer", "--preset", "tiny", "--output-dir", str(target), *overwrite]) == 2
-            assert said in capfd.readouterr().err
+            assert said in refusal("trainer", "--preset", "tiny", "--output-dir", str(target), *overwrite)
     assert tree(tmp_path) == {"thesis.tex": b"three years of work"}
 
 

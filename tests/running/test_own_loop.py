@@ -136,10 +136,8 @@ def test_a_helper_takes_no_installed_modules_place(plain: Path, tmp_path: Path) 
     run(file, tmp_path / "run")
 
 
-def test_the_trainer_is_started_without_it(plain: Path, tmp_path: Path, capfd) -> None:
-    assert main(["trainer", "--preset", "tiny", "--loop", str(plain)]) == 2
-    (line,) = lines_said(capfd.readouterr().err)
-    assert "takes the place of the manual page" in line
+def test_the_trainer_is_started_without_it(plain: Path, tmp_path: Path, refusal) -> None:
+    assert "takes the place of the manual page" in refusal("trainer", "--preset", "tiny", "--loop", str(plain))
     # One run by hand and one through Trainer do not differ by it.
     assert config_of(plain).differences(CONFIG) == {}
     assert RunConfig.build(**config_of(plain).model_dump()).loop == str(plain)
@@ -336,11 +334,9 @@ def test_the_xray_names_the_file(plain: Path, capsys) -> None:
     assert "by hand my_loop.py:" in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_page_that_raises_while_it_is_traced_is_one_line(plain: Path, capfd) -> None:
+def test_a_page_that_raises_while_it_is_traced_is_one_line(plain: Path, refusal) -> None:
     plain.write_text(PLAIN.replace("schedule.step()", "scheduler.step()"))
-    assert main(["xray", "--preset", "tiny", "--loop", str(plain)]) == 2
-    (line,) = lines_said(capfd.readouterr().err)
-    assert "my_loop.py, line 26: NameError" in line
+    assert "my_loop.py, line 26: NameError" in refusal("xray", "--preset", "tiny", "--loop", str(plain))
 
 
 def test_diff_shows_the_file(plain: Path, capsys) -> None:

@@ -292,14 +292,13 @@ def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
     assert "nothing by hand" in row[: row.index('aria-label="zero, Trainer"')] and "manual_loop/train.py" in html
 
 
-def test_the_xray_of_a_run_uses_its_pages_and_dials(broken: Path, capsys) -> None:
+def test_the_xray_of_a_run_uses_its_pages_and_dials(broken: Path, refusal, capfd) -> None:
     assert main(["xray", str(broken)]) == 1
-    assert "not the same events, first: by hand nothing; Trainer zero" in " ".join(capsys.readouterr().out.split())
+    assert "not the same events, first: by hand nothing; Trainer zero" in " ".join(capfd.readouterr().out.split())
     found = xray(CONFIG, pages=kept_pages(broken))
     frames = {page_frame(pair.manual, found.page) for pair in found.pairs if pair.manual}
     assert all(BROKEN.source.splitlines()[frame.line - 1].strip() == frame.code for frame in frames)
-    assert main(["xray", str(broken), "--preset", "tiny"]) == 2
-    assert "--preset: the x-ray of" in capsys.readouterr().err
+    assert "--preset: the x-ray of" in refusal("xray", str(broken), "--preset", "tiny")
 
 
 def test_diff_of_a_run_shows_its_pages(broken: Path, capsys) -> None:
@@ -325,15 +324,13 @@ def test_locate_runs_what_ran(broken: Path, monkeypatch, capfd) -> None:
     assert str(Path("/tmp")) not in captured.err
 
 
-def test_a_run_that_has_kept_no_code(broken: Path, tmp_path: Path, capfd) -> None:
+def test_a_run_that_has_kept_no_code(broken: Path, tmp_path: Path, refusal) -> None:
     """An older version's: no x-ray and no locating, but a report without code."""
     run = tmp_path / "run"
     shutil.copytree(broken, run)
     (run / "manual/code.json").unlink()
     for command in ("locate", "diff", "xray"):
-        assert main([command, str(run)]) == 2
-        (line,) = said(capfd.readouterr().err)
-        assert "keeps no code (an older version made it): run it again" in line
+        assert "keeps no code (an older version made it): run it again" in refusal(command, str(run))
     html = write_report(run).read_text(encoding="utf-8")
     assert "keeps no code" in html and 'id="pane-manual"' not in html
 
@@ -389,17 +386,15 @@ run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
         ("comparison.json", lambda content: content.replace(b'"steps"', b'"stops"', 1), "steps: Field required"),
     ],
 )
-def test_an_old_verdict_is_not_certified(file: str, damage, said: str, run: Path, capfd) -> None:
+def test_an_old_verdict_is_not_certified(file: str, damage, said: str, run: Path, refusal) -> None:
     content = (run / file).read_bytes()
     assert damage(content) != content
     (run / file).write_bytes(damage(content))
-    assert main(["report", str(run)]) == 2
-    assert said in capfd.readouterr().err
+    assert said in refusal("report", str(run))
     assert not (run / "report.html").exists() or (run / "report.html").stat().st_mtime < (run / file).stat().st_mtime
 
 
-def test_one_loop_run_anew_with_other_dials_is_not_certified(run: Path, capfd) -> None:
+def test_one_loop_run_anew_with_other_dials_is_not_certified(run: Path, refusal) -> None:
     config = RunRecord.read(run / "manual").config
     run_in_process("manual", config.model_copy(update={"seed": 7}), run / "manual", overwrite=True)
-    assert main(["report", str(run)]) == 2
-    assert "manual/model.safetensors is not what was compared" in capfd.readouterr().err
+    assert "manual/model.safetensors is not what was compared" in refusal("report", str(run))

@@ -210,13 +210,13 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert problem_with(folder / "checkpoint-8") is None
 
 
-def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path, capfd) -> None:
+def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path, refusal) -> None:
     folder = cut_off(checkpointed["manual"], tmp_path / "run")
     before = tree(folder)
     options = [*EVERY_THIRD_STEP, "--save-total-limit", "none"]
     wrong = ["--learning-rate", "0.5", "--seed", "1", "--resume-from-checkpoint", str(folder / "checkpoint-6")]
-    assert main(["manual", *options, *wrong]) == 2
-    assert "made under other dials (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in capfd.readouterr().err
+    line = refusal("manual", *options, *wrong)
+    assert "made under other dials (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in line
     code = package_page("manual").code
     with pytest.raises(SameLoopError, match="1 processes, not 2"):
         checkpoints.find(folder, "last", CONFIG, 2, code)

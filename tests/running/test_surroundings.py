@@ -81,11 +81,10 @@ def test_apples_generator_is_in_every_checkpoint(loop: str, tmp_path: Path, monk
         ("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "4"),
     ],
 )
-def test_accelerates_environment_is_refused_by_name(name: str, value: str, monkeypatch, capfd) -> None:
+def test_accelerates_environment_is_refused_by_name(name: str, value: str, monkeypatch, refusal) -> None:
     monkeypatch.setenv(name, value)
     for command in ("manual", "compare", "eject", "xray"):
-        assert main([command, "--preset", "tiny"]) == 2
-        assert f"the environment sets {name}={value.lower()}" in capfd.readouterr().err
+        assert f"the environment sets {name}={value.lower()}" in refusal(command, "--preset", "tiny")
 
 
 def test_what_agrees_with_the_dials_or_asks_for_nothing_is_let_through(monkeypatch) -> None:
@@ -123,12 +122,11 @@ def test_what_is_set_to_nothing_is_not_set(monkeypatch, tmp_path: Path) -> None:
     run_in_process("manual", RunConfig.build("tiny", num_train_epochs=1), tmp_path / "run")
 
 
-def test_a_comparison_under_torchrun_is_refused(monkeypatch, capfd) -> None:
+def test_a_comparison_under_torchrun_is_refused(monkeypatch, refusal) -> None:
     whole = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
     for name, value in whole.items():
         monkeypatch.setenv(name, value)
-    assert main(["compare", "--preset", "tiny"]) == 2
-    assert "a comparison starts its processes by itself" in capfd.readouterr().err
+    assert "a comparison starts its processes by itself" in refusal("compare", "--preset", "tiny")
 
 
 @pytest.mark.parametrize(("number", "refused"), [(errno.EINVAL, False), (errno.ENOTSUP, False), (errno.EIO, True)])

@@ -46,34 +46,31 @@ def test_one_line_and_nothing_touched(odd: Odd, tmp_path: Path, monkeypatch, cap
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_read_only_folder_is_one_line(tmp_path: Path, capfd) -> None:
+def test_a_read_only_folder_is_one_line(tmp_path: Path, refusal) -> None:
     tmp_path.chmod(0o555)
-    assert main(["manual", "--preset", "tiny", "--output-dir", str(tmp_path / "run")]) == 2
-    assert "cannot be written" in capfd.readouterr().err
+    assert "cannot be written" in refusal("manual", "--preset", "tiny", "--output-dir", str(tmp_path / "run"))
 
 
-def test_two_runs_at_once_in_one_folder(tmp_path: Path, capfd) -> None:
+def test_two_runs_at_once_in_one_folder(tmp_path: Path, refusal) -> None:
     with ExitStack() as stack:
         descriptor = os.open(tmp_path, os.O_RDONLY)
         stack.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         for command in ("manual", "trainer", "compare"):
-            assert main([command, "--preset", "tiny", "--output-dir", str(tmp_path)]) == 2
-            (line,) = lines_said(capfd.readouterr().err)
+            line = refusal(command, "--preset", "tiny", "--output-dir", str(tmp_path))
             assert "another run is writing there; wait for its end" in line
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_loop_that_a_killed_comparison_left_running(tmp_path: Path, capfd) -> None:
+def test_a_loop_that_a_killed_comparison_left_running(tmp_path: Path, refusal) -> None:
     (tmp_path / "run/manual").mkdir(parents=True)
     (tmp_path / "run/manual/record.jsonl").write_text("{")
     with ExitStack() as stack:
         descriptor = os.open(tmp_path / "run/manual", os.O_RDONLY)
         stack.callback(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        assert main(["compare", "--preset", "tiny", "--output-dir", str(tmp_path / "run")]) == 2
-    (line,) = lines_said(capfd.readouterr().err)
-    assert "run/manual: another run is writing there" in line
+        line = refusal("compare", "--preset", "tiny", "--output-dir", str(tmp_path / "run"))
+        assert "run/manual: another run is writing there" in line
     assert (tmp_path / "run/manual/record.jsonl").read_text() == "{"
 
 
@@ -85,10 +82,9 @@ def test_a_run_writes_only_into_its_folder(tmp_path: Path, monkeypatch) -> None:
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["manual", "trainer"]
 
 
-def test_too_little_memory(tmp_path: Path, monkeypatch, capfd) -> None:
+def test_too_little_memory(tmp_path: Path, monkeypatch, refusal) -> None:
     monkeypatch.setattr(memory, "available_memory", lambda: 200_000_000)
-    assert main(["trainer", "--preset", "quick", "--output-dir", str(tmp_path / "run")]) == 2
-    (line,) = lines_said(capfd.readouterr().err)
+    line = refusal("trainer", "--preset", "quick", "--output-dir", str(tmp_path / "run"))
     assert "too little memory: 0.5 GB more are needed at least, 0.2 GB are free" in line
     assert list(tmp_path.iterdir()) == []
 
@@ -103,21 +99,19 @@ def test_a_containers_limit_counts(tmp_path: Path, monkeypatch) -> None:
     assert memory.available_memory() > 1_000_000
 
 
-def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path, monkeypatch, capfd) -> None:
+def test_a_folder_whose_name_is_no_text_is_refused(tmp_path: Path, monkeypatch, refusal) -> None:
     monkeypatch.chdir(tmp_path)
     for command in ("manual", "compare"):
-        assert main([command, "--preset", "tiny", "--output-dir", os.fsdecode(b"x\xff")]) == 2
-        (line,) = lines_said(capfd.readouterr().err)
+        line = refusal(command, "--preset", "tiny", "--output-dir", os.fsdecode(b"x\xff"))
         assert "cannot read this name as text" in line
     assert not any(tmp_path.iterdir())
 
 
-def test_missing_and_corrupt_assets_name_the_command(tmp_path: Path, monkeypatch, capfd) -> None:
+def test_missing_and_corrupt_assets_name_the_command(tmp_path: Path, monkeypatch, refusal) -> None:
     wrong = embedded.REVIEWS._replace(sha256="0" * 64)
     monkeypatch.setattr(embedded, "REVIEWS", wrong)
     monkeypatch.setattr(embedded, "load_reviews", read_reviews.__wrapped__)
-    assert main(["manual", "--preset", "tiny", "--slice-seed", "5", "--output-dir", str(tmp_path / "run")]) == 2
-    (line,) = lines_said(capfd.readouterr().err)
+    line = refusal("manual", "--preset", "tiny", "--slice-seed", "5", "--output-dir", str(tmp_path / "run"))
     assert "is not the published file" in line
     assert "sameloop fetch" in line
 
