@@ -8,6 +8,7 @@ import importlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -58,6 +59,11 @@ def stopping_after(loop: str, steps: int) -> Iterator[pytest.ExceptionInfo[Inter
     requested = patch(f"{module}.stop_requested", lambda: signal.SIGINT if next(done) == steps else None)
     with requested, pytest.raises(Interrupted) as caught:
         yield caught
+
+
+def ran(*command: str | Path, **where: Any) -> subprocess.CompletedProcess[str]:
+    """A command that has come to its end, with what it said."""
+    return subprocess.run([*command], capture_output=True, text=True, check=False, **where)
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:

@@ -11,7 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-from conftest import tree
+from conftest import ran, tree
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.cli import main
@@ -30,12 +30,6 @@ SHADOWS = (
 )
 
 
-def sameloop(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "benchmarks", *arguments], capture_output=True, text=True, check=False, cwd=cwd
-    )
-
-
 # Calls a command, and fails if that has imported what takes seconds.
 LIGHTLY = """
 import sys
@@ -49,8 +43,7 @@ sys.exit(f"imported {heavy}" if heavy else status)
 @pytest.mark.usefixtures("started_again")
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["manual", "--help"], ["trainer", "-h"]])
 def test_help_lists_every_dial_without_importing_torch(arguments: list[str]) -> None:
-    command = [sys.executable, "-c", LIGHTLY, *arguments]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    finished = ran(sys.executable, "-c", LIGHTLY, *arguments)
     assert finished.returncode == 0, finished.stderr
     if len(arguments) > 1:
         for name in RunConfig.model_fields:
@@ -68,8 +61,7 @@ def test_help_lists_every_dial_without_importing_torch(arguments: list[str]) -> 
 def test_a_path_that_leads_nowhere_is_told_without_importing_torch(
     arguments: list[str], said: str, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", LIGHTLY, *arguments]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    finished = ran(sys.executable, "-c", LIGHTLY, *arguments, cwd=tmp_path)
     assert (finished.returncode, finished.stderr) == (2, f"sameloop: error: {said}\n")
     assert not any(tmp_path.iterdir())
 
@@ -85,8 +77,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[subprocess.Compl
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text("raise RuntimeError('the wrong module')\n")
     script = Path(sysconfig.get_path("scripts")) / "sameloop"
-    command = [script, "compare", "--preset", "tiny"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=folder)
+    finished = ran(script, "compare", "--preset", "tiny", cwd=folder)
     return finished, folder / "runs" / "tiny"
 
 
@@ -150,7 +141,7 @@ def test_the_same_run_again_replaces_the_first(compared) -> None:
     _, run = compared
     first = tree(run / "manual")["model.safetensors"]
     options = ["--preset", "tiny", "--output-dir", str(run / "manual")]
-    assert sameloop("manual", *options).returncode == 0
+    assert ran(sys.executable, "-m", "benchmarks", "manual", *options).returncode == 0
     assert tree(run / "manual")["model.safetensors"] == first
     assert not (run / "manual.previous").exists()
 
@@ -221,7 +212,7 @@ def test_a_reader_that_goes_away_changes_neither_the_work_nor_the_exit_status() 
 
 def test_a_list_into_head_ends_well() -> None:
     pipe = 'set -o pipefail; "$0" -m benchmarks break | head -1'
-    finished = subprocess.run(["bash", "-c", pipe, sys.executable], capture_output=True, text=True, check=False)
+    finished = ran("bash", "-c", pipe, sys.executable)
     assert (finished.returncode, finished.stderr) == (0, "")
     assert finished.stdout.count("\n") == 1
 
@@ -272,7 +263,7 @@ def test_a_package_of_the_users_with_the_name_of_one_of_ours_is_no_matter(tmp_pa
     script = Path(sysconfig.get_path("scripts")) / "sameloop"
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     for start in ([script], sameloop_argv()):
-        finished = subprocess.run([*start, "break"], capture_output=True, text=True, check=False, env=environment)
+        finished = ran(*start, "break", env=environment)
         assert (finished.returncode, finished.stderr) == (0, ""), start
 
 
@@ -304,9 +295,7 @@ def test_make_takes_a_divergence_for_an_answer_and_an_error_for_an_error(
     installed.touch()
     newest = max((tmp_path / name).stat().st_mtime for name in ("pyproject.toml", "constraints.txt"))
     os.utime(installed, (newest + 10, newest + 10))
-    finished = subprocess.run(
-        ["make", "compare", "ARGS=--preset tiny"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+    finished = ran("make", "compare", "ARGS=--preset tiny", cwd=tmp_path)
     assert finished.returncode == of_make, finished.stderr
     assert "the verdict of compare --preset tiny" in finished.stdout
     assert ("Error" in finished.stderr) == (of_make != 0)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from conftest import LOOPS, Trained, run_in_process, stopping_after, tree
+from conftest import LOOPS, Trained, ran, run_in_process, stopping_after, tree
 
 from benchmarks import compare as compare_module
 from benchmarks.cli import main
@@ -366,7 +365,7 @@ from pathlib import Path
 from shared.config import RunConfig
 run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
 """
-    finished = subprocess.run([sys.executable, "-c", code], cwd=checkout, capture_output=True, text=True, check=False)
+    finished = ran(sys.executable, "-c", code, cwd=checkout)
     assert finished.returncode == 0, finished.stderr
     assert kept_page(checkout / "run").source.endswith("# the installed one\n")
 

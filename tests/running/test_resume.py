@@ -6,14 +6,13 @@ import json
 import math
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import LOOPS, Trained, lines_said, run_in_process, stopping_after, tree
+from conftest import LOOPS, Trained, lines_said, ran, run_in_process, stopping_after, tree
 
 from benchmarks.cli import main
 from benchmarks.compare import launch
@@ -351,9 +350,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(what: str, loop: str, tmp_pat
     folder = tmp_path / "run"
     strategy = {"record": "no", "weights": "no", "optimizer": "steps"}[what]
     options = ["--save-strategy", strategy, "--save-steps", "3", "--output-dir", str(folder)]
-    finished = subprocess.run(
-        [sys.executable, "-c", LIMITED, loop, str(LIMITS[what]), *options], capture_output=True, text=True, check=False
-    )
+    finished = ran(sys.executable, "-c", LIMITED, loop, str(LIMITS[what]), *options)
     assert finished.returncode == 2, finished.stderr
     (line,) = lines_said(finished.stderr)
     assert "sameloop: error: cannot write to" in line

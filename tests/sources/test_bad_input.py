@@ -6,13 +6,12 @@ import fcntl
 import json
 import logging
 import os
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from conftest import lines_said, tree
+from conftest import lines_said, ran, tree
 from once import read_reviews
 
 from benchmarks.cli import main
@@ -118,7 +117,7 @@ def test_missing_and_corrupt_assets_name_the_command(tmp_path: Path, monkeypatch
 
 def test_debug_shows_where_and_the_line_stays(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "manual_loop", "--preset", "tiny", "--train-size", "0", "--debug"]
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    finished = ran(*command, cwd=tmp_path)
     assert finished.returncode == 2
     assert "Traceback" in finished.stderr
     assert finished.stderr.splitlines()[-1].startswith("sameloop: error: --train-size 0")
@@ -149,9 +148,7 @@ sys.exit(max(statuses))
 """
     environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
     environment.pop("HF_HUB_OFFLINE")
-    finished = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path, env=environment
-    )
+    finished = ran(sys.executable, "-c", code, cwd=tmp_path, env=environment)
     assert finished.returncode == 0, finished.stderr
     assert "socket" not in finished.stderr
 
