@@ -55,7 +55,7 @@ parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as eject
 
 speed-lesson: $(INSTALLED) ## docs/speed.md and its picture: what each dial buys on this machine; 25 to 60 minutes on 2 slow cores
 	$(BIN)/sameloop speed --lesson $(ARGS)
-	$(BIN)/python -m benchmarks.speed.lesson
+	$(BIN)/python -m benchmarks.proofs.speed
 
 browser: ## what the report's tests take besides: Chromium (from Debian, as root) and axe-core (from npm)
 	command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; }

@@ -10,13 +10,14 @@ from typing import Any
 
 import click
 
-from benchmarks.charts.plot import FOLDER_KINDS, FORMATS, KINDS, STYLE_NAMES, plot
+from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES
 from benchmarks.check.command import autograder_command, check_command, start_command
 from benchmarks.compare import compare
 from benchmarks.gotchas.command import gotcha_command
 from benchmarks.mistakes.ladder import DIALS as LADDER_DIALS
 from benchmarks.mistakes.ladder import RUNGS
 from benchmarks.mistakes.show import break_command, exercise_command
+from benchmarks.plot import FOLDER_KINDS, plot
 from benchmarks.statistics import FEWEST_STEPS
 from manual_loop.command import command as manual_command
 from shared.config import RunConfig, option
@@ -299,10 +300,13 @@ def _ladder(
     given = {name: value for name, value in parameters.items() if value is not None}
     config = settle(ladder_config(**given))
     output_dir = output_dir or default_output_dir(config.preset, "ladder")
-    found = ladder(config, rungs, output_dir, overwrite_output_dir, style)
+    found = ladder(config, rungs, output_dir, overwrite_output_dir)
 
     from rich.console import Console
 
+    from benchmarks.mistakes.ladder_chart import draw_ladder
+
+    draw_ladder(found, output_dir / "ladder.png", style)
     print_ladder(found, Console(highlight=False))
     click.echo(f"picture, pages, both runs of the last row and ladder.json in {output_dir}", err=True)
     return 0 if found.rows[-1].is_exact else DIVERGED
@@ -395,14 +399,18 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
         return
     from rich.console import Console
 
-    from benchmarks.speed.lesson import keep, lesson_config, measure, print_lesson
+    from benchmarks.charts.plot import save_picture
+    from benchmarks.speed.lesson import PICTURE, keep, lesson_config, measure, print_lesson
+    from benchmarks.speed.lesson_chart import drawing_of
 
     source = click.core.ParameterSource.COMMANDLINE
     config, lengths = lesson_config({name: value for name, value in parameters.items() if source_of(name) is source})
     folder = default_output_dir(config.preset, "speed-lesson")
     found = measure(config, lengths, repeats, folder)
     print_lesson(found, Console(highlight=False))
-    click.echo(f"picture and speed.json: {keep(found, folder)}", err=True)
+    keep(found, folder)
+    picture = save_picture(drawing_of(found), folder / PICTURE, "slide")
+    click.echo(f"picture and speed.json: {picture}", err=True)
 
 
 sameloop.add_command(

@@ -9,8 +9,7 @@ from matplotlib.ticker import MaxNLocator
 from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, Picture, draw_drawing
 from benchmarks.charts.styles import Style
-from benchmarks.check.rubric import FAILED, ITEMS, Result
-from benchmarks.check.submissions import summary
+from benchmarks.check.rubric import FAILED, ITEMS, Result, summary
 
 
 def draw_class(results: Sequence[Result]) -> Picture:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -135,6 +135,15 @@ def make_rubric(
             }
         )
     return rows
+
+
+def summary(results: Sequence[Result]) -> str:
+    """`20 loops: 8 right, 11 wrong, 1 not judged`."""
+    right = sum(each.verdict in GOOD for each in results)
+    failed = sum(each.verdict == FAILED for each in results)
+    wrong = len(results) - right - failed
+    parts = [f"{right} right", f"{wrong} wrong", *([f"{failed} not judged"] if failed else [])]
+    return f"{len(results)} loop{'' if len(results) == 1 else 's'}: {', '.join(parts)}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -21,7 +21,7 @@ from rich.text import Text
 
 from benchmarks.check import check as checks
 from benchmarks.check.formats import points_text
-from benchmarks.check.rubric import FAILED, GOOD, ITEMS, Result, make_rubric
+from benchmarks.check.rubric import FAILED, GOOD, ITEMS, Result, make_rubric, summary
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
 
@@ -229,12 +229,3 @@ def table(results: Mapping[str, Result]) -> Table:
             Text(shown(name)), verdict, points_text(result).removesuffix(" points"), Text(shown(said, 120))
         )
     return shown_table
-
-
-def summary(results: Sequence[Result]) -> str:
-    """`20 loops: 8 right, 11 wrong, 1 not judged`."""
-    right = sum(each.verdict in GOOD for each in results)
-    failed = sum(each.verdict == FAILED for each in results)
-    wrong = len(results) - right - failed
-    parts = [f"{right} right", f"{wrong} wrong", *([f"{failed} not judged"] if failed else [])]
-    return f"{len(results)} loop{'' if len(results) == 1 else 's'}: {', '.join(parts)}"

@@ -13,12 +13,13 @@ from benchmarks.gotchas.gpu import GPU
 from benchmarks.gotchas.labels import LABELS
 from benchmarks.gotchas.mapping import MAPPING
 from benchmarks.gotchas.renamed import RENAMED
-from benchmarks.gotchas.size import SEEDS, SIZE, SIZES, keep, size_config, size_folder, sizes_from
+from benchmarks.gotchas.size import PICTURE, SEEDS, SIZE, SIZE_FILE, SIZES, Size, size_config, size_folder, sizes_from
 from benchmarks.gotchas.sorted_slice import SLICE
 from benchmarks.gotchas.weights import WEIGHTS
 from shared.config import option
 from shared.determinism import use_one_device
 from shared.errors import SameLoopError
+from shared.files import write_json
 from shared.running.command import CONTEXT, debug_option
 from shared.running.run import default_output_dir
 from shared.sources.hub import go_offline_if_unreachable
@@ -66,6 +67,24 @@ def print_gotcha(gotcha: Gotcha, found: Any, console: Console) -> None:
     gotcha.show(found, console)
     console.print()
     console.print(Text.assemble(("Take home: ", "bold"), gotcha.lesson))
+
+
+def keep(found: Size, folder: Path) -> Path:
+    """Leave `size.json`, and the picture with its text, in a folder that is made if absent; returns the picture.
+
+    Raises:
+        SameLoopError: it cannot be written.
+    """
+    from benchmarks.gotchas.size_chart import draw_size
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / SIZE_FILE, found.as_dict())
+        return draw_size(found, folder / PICTURE)
+    except OSError as error:
+        raise SameLoopError(
+            f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder"
+        ) from None
 
 
 @click.command("gotcha", context_settings=CONTEXT)

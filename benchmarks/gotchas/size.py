@@ -14,7 +14,6 @@ from benchmarks.gotchas.base import Gotcha, one_thread, quiet, range_text
 from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name, option
 from shared.errors import SameLoopError
-from shared.files import write_json
 from shared.progress import announce
 
 if TYPE_CHECKING:
@@ -187,26 +186,8 @@ def size_folder(folder: Path) -> Path:
     return folder
 
 
-def keep(found: Size, folder: Path) -> Path:
-    """Leave `size.json`, and the picture with its text, in a folder that is made if absent; returns the picture.
-
-    Raises:
-        SameLoopError: it cannot be written.
-    """
-    from benchmarks.gotchas.size_chart import draw_size
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / SIZE_FILE, found.as_dict())
-        return draw_size(found, folder / PICTURE)
-    except OSError as error:
-        raise SameLoopError(
-            f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder"
-        ) from None
-
-
 def read_size(folder: Path) -> Size:
-    """What `keep` has left.
+    """What `sameloop gotcha size` has left in a folder.
 
     Raises:
         SameLoopError: there is none, or the file is damaged or of another version.

@@ -6,7 +6,6 @@ import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
@@ -15,24 +14,11 @@ from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import footnote
-
-if TYPE_CHECKING:
-    from benchmarks.gotchas.size import Size
+from benchmarks.gotchas.size import Size
 
 TITLE = "What more training reviews cost, and what they bring"
 # Half of a set with two classes is right by guessing.
 CHANCE = 50
-
-
-def drawing(folder: Path) -> Drawing:
-    """The picture of what `sameloop gotcha size` left in a folder.
-
-    Raises:
-        SameLoopError: it left nothing there, or its file is damaged.
-    """
-    from benchmarks.gotchas.size import read_size
-
-    return drawing_of(read_size(folder))
 
 
 def drawing_of(found: Size) -> Drawing:

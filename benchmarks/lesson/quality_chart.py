@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
@@ -12,9 +9,7 @@ from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import shorten
-
-if TYPE_CHECKING:
-    from benchmarks.lesson.quality import Answers, Quality
+from benchmarks.lesson.quality import Answers, Quality
 
 TITLE = "What the reviews are, and what the model says"
 LONGEST_NAME = 14
@@ -22,15 +17,8 @@ LONGEST_NAME = 14
 PALE, MORE = 0.08, 0.42
 
 
-def drawing(folder: Path) -> Drawing:
-    """The picture of the comparison whose folder this is.
-
-    Raises:
-        SameLoopError: it is none's, or its models cannot answer any more.
-    """
-    from benchmarks.lesson.quality import measure
-
-    quality = measure(folder)
+def drawing_of(quality: Quality) -> Drawing:
+    """The picture of what the models of a comparison answer."""
     return Drawing(lambda look: confusion_figure(quality, look), TITLE, alt_text(quality))
 
 

@@ -21,9 +21,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks.charts.plot import NAMES, draw_drawing, gather, inline_svg_from, inline_svg_of
+from benchmarks.charts.plot import NAMES, draw_drawing, inline_svg_from
 from benchmarks.charts.styles import STYLES, Style
 from benchmarks.compare import read_comparison
+from benchmarks.gather import gather, inline_svg_of
 from benchmarks.judge.causes import NOT_DECIDED
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.trace import Event, Frame

@@ -6,6 +6,7 @@ the loop reports, and what its model is worth in truth, on the same reviews, eva
 
 from __future__ import annotations
 
+import json
 import statistics
 import threading
 import time
@@ -16,14 +17,18 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from io import StringIO
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import psutil
+from pydantic import TypeAdapter
 
 from benchmarks.mistakes.catalogue import MISTAKES, Mistake, Pieces, right_page, wrong_page
-from shared.config import RunConfig
+from shared.config import RunConfig, job_name
+from shared.errors import SameLoopError
 from shared.running.page import Page, train_of
 
+GALLERY_FILE, SCHEMA = "gallery.json", 1
 SEEDS = 5
 # The tiny model learns something from 2,000 snippets: from chance to some 67 % in two seconds.
 FOR_TINY: dict[str, Any] = {
@@ -146,6 +151,35 @@ class Cost:
     def as_dict(self) -> dict[str, Any]:
         """As `gallery.json` has it."""
         return {**asdict(self), "accuracy_difference": self.accuracy, "noticed": self.noticed()}
+
+
+def kept_costs(folder: Path) -> tuple[list[Cost], str]:
+    """What `sameloop break` has left in a folder: the costs in their order, and what was trained on what.
+
+    Raises:
+        SameLoopError: it has left nothing there, or it is damaged.
+    """
+    file, costs = folder / GALLERY_FILE, []
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if content["schema"] == SCHEMA:
+            costs, config = (
+                TypeAdapter(list[Cost]).validate_python(content["mistakes"]),
+                RunConfig(**content["config"]),
+            )
+    except OSError:
+        raise SameLoopError(f"{folder} holds no {GALLERY_FILE}: run `sameloop break --all` first") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        costs = []
+    is_whole = all(cost.name in MISTAKES and len(cost.right) == len(cost.wrong) > 0 for cost in costs)
+    if not costs or not is_whole:
+        raise SameLoopError(f"{file} is damaged, or of another version: run `sameloop break` again")
+    return costs, job_of(config)
+
+
+def job_of(config: RunConfig) -> str:
+    """What is trained on what, and how much of it."""
+    return f"{job_name(config, None)}, {config.train_size:,} reviews"
 
 
 def cost_config(preset: str, seed: int, dials: Mapping[str, Any]) -> RunConfig:

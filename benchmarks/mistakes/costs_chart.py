@@ -5,15 +5,12 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
 from benchmarks.mistakes.catalogue import MISTAKES
-
-if TYPE_CHECKING:
-    from benchmarks.mistakes.costs import Cost
+from benchmarks.mistakes.costs import Cost
 
 TITLE = "What a mistake costs"
 # Inches of a row, and of what stands above and below the rows.
@@ -33,17 +30,6 @@ def draw_gallery(costs: Sequence[Cost], job: str, path: Path, style: str = "slid
         The path.
     """
     return save_picture(drawing_of(costs, job), path, style)
-
-
-def drawing(folder: Path) -> Drawing:
-    """The chart of the gallery, or of the one mistake, that `sameloop break` has left in a folder.
-
-    Raises:
-        SameLoopError: it holds none, or its file is damaged.
-    """
-    from benchmarks.mistakes.show import kept_costs
-
-    return drawing_of(*kept_costs(folder))
 
 
 def drawing_of(costs: Sequence[Cost], job: str) -> Drawing:

@@ -240,20 +240,17 @@ def ladder_config(preset: str | None = None, **dials: Any) -> RunConfig:
     return RunConfig.build(preset, **dials)
 
 
-def ladder(
-    config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False, style: str = "slide"
-) -> Ladder:
+def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False) -> Ladder:
     """Climb, and leave what was found in `output_dir`.
 
-    It is then the folder of a comparison, of the last page and `Trainer`, with `ladder.json`, every row's page in
-    `pages/`, and the picture besides.
+    It is then the folder of a comparison, of the last page and `Trainer`, with `ladder.json` and every row's page in
+    `pages/` besides.
 
     Args:
         config: as `ladder_config` gives it.
         order: every rung once.
         output_dir: made if absent.
         overwrite: replace a run with other dials too.
-        style: of the picture.
 
     Raises:
         SameLoopError: the folder holds something else, or a loop did not finish.
@@ -265,9 +262,6 @@ def ladder(
         except Interrupted as error:
             raise Interrupted("the ladder is cut off; start it again", error.exit_status - 128) from None
         write_json(output_dir / LADDER_FILE, found.as_dict())
-        from benchmarks.mistakes.ladder_chart import draw_ladder
-
-        draw_ladder(found, output_dir / "ladder.png", style)
         return found
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
@@ -12,9 +11,7 @@ from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing, save_picture
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import footnote
-
-if TYPE_CHECKING:
-    from benchmarks.mistakes.ladder import Ladder, Row
+from benchmarks.mistakes.ladder import Ladder, Row
 
 TITLE = "From the course's loop to Trainer, one repair at a time"
 IN_POINTS = {"textcoords": "offset points"}
@@ -36,17 +33,6 @@ def draw_ladder(ladder: Ladder, path: Path, style: str = "slide") -> Path:
         The path.
     """
     return save_picture(drawing_of(ladder), path, style)
-
-
-def drawing(folder: Path) -> Drawing:
-    """The picture of the ladder whose folder this is.
-
-    Raises:
-        SameLoopError: it is no ladder's, or its file is damaged.
-    """
-    from benchmarks.mistakes.ladder import kept_ladder
-
-    return drawing_of(kept_ladder(folder))
 
 
 def drawing_of(ladder: Ladder) -> Drawing:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import difflib
-import json
 import os
 import random
 import sys
@@ -13,11 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from pydantic import TypeAdapter
 
 from benchmarks.check.rubric import ITEMS
 from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN, Mistake, differing_lines, right_page, wrong_page
-from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
 from shared.files import write_json
 from shared.progress import announce, is_interactive
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     from benchmarks.mistakes.costs import Cost
 
 FILES = ("gallery.json", "gallery.png", "gallery.alt.txt", "gallery.html")
-SCHEMA = 1
 # The first line of an exercise says nothing of what is wrong with it.
 EXERCISE = (
     '"""One line of this loop, or a few, are wrong. Which phase is it? `sameloop check` tells, after your guess."""'
@@ -157,12 +153,12 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     """
     import jinja2
 
-    from benchmarks.mistakes.costs import cost_config
+    from benchmarks.mistakes.costs import GALLERY_FILE, SCHEMA, cost_config, job_of
     from benchmarks.mistakes.costs_chart import draw_gallery
     from shared.running.run import environment
 
     config = cost_config(preset, 0, {})
-    job = _job(config)
+    job = job_of(config)
     folder.mkdir(parents=True, exist_ok=True)
     content = {
         "schema": SCHEMA,
@@ -170,7 +166,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         "environment": environment(),
         "mistakes": [{**cost.as_dict(), "check": dict(rows[cost.name])} for cost in costs],
     }
-    write_json(folder / "gallery.json", content)
+    write_json(folder / GALLERY_FILE, content)
     chart = folder / "gallery.png"
     draw_gallery(costs, job, chart)
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
@@ -196,37 +192,6 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         alt=(folder / "gallery.alt.txt").read_text(encoding="utf-8"),
     )
     (folder / "gallery.html").write_text(page, encoding="utf-8")
-
-
-def kept_costs(folder: Path) -> tuple[list[Cost], str]:
-    """What `write` has left in a folder: the costs in their order, and what was trained on what.
-
-    Raises:
-        SameLoopError: it has left nothing there, or it is damaged.
-    """
-    from benchmarks.mistakes.costs import Cost
-
-    file, costs = folder / FILES[0], []
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] == SCHEMA:
-            costs, config = (
-                TypeAdapter(list[Cost]).validate_python(content["mistakes"]),
-                RunConfig(**content["config"]),
-            )
-    except OSError:
-        raise SameLoopError(f"{folder} holds no {FILES[0]}: run `sameloop break --all` first") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        costs = []
-    is_whole = all(cost.name in MISTAKES and len(cost.right) == len(cost.wrong) > 0 for cost in costs)
-    if not costs or not is_whole:
-        raise SameLoopError(f"{file} is damaged, or of another version: run `sameloop break` again")
-    return costs, _job(config)
-
-
-def _job(config: RunConfig) -> str:
-    """What is trained on what, and how much of it."""
-    return f"{job_name(config, None)}, {config.train_size:,} reviews"
 
 
 def _folder(folder: Path) -> Path:

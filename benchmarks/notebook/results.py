@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.figure import Figure
 
-    from benchmarks.charts.plot import Gathered
+    from benchmarks.gather import Gathered
 
 NAMES = {"manual": "by hand", "trainer": "Trainer"}
 # Of a step's line what is one number.
@@ -168,7 +168,7 @@ class Run:
     def figure(self, kind: str = "losses", style: str = "slide") -> Figure:
         """A chart of it; `sameloop.plot` has the kinds and the styles, and what is raised."""
         from benchmarks.charts.data import Run as Line
-        from benchmarks.charts.plot import Gathered, Source
+        from benchmarks.gather import Gathered, Source
 
         source = Source(self.record, [self.record], self.folder)
         return _chart(Gathered([source], [Line(self._name, self.record)], None), kind, style, self.folder)
@@ -245,7 +245,7 @@ class Comparison(_Content):
     def figure(self, kind: str = "overview", style: str = "slide") -> Figure:
         """A chart of both; `sameloop.plot` has the kinds and the styles, and what is raised."""
         from benchmarks.charts.charts import compared
-        from benchmarks.charts.plot import Gathered, Source
+        from benchmarks.gather import Gathered, Source
 
         runs, pair = compared(self.manual.record, self.trainer.record, self._content)
         sources = [Source(run.record, [run.record], run.folder) for run in (self.trainer, self.manual)]
@@ -520,7 +520,9 @@ def _one_of(value: str, what: str, among: Iterable[str]) -> None:
 
 def _chart(gathered: Gathered, kind: str, style: str, *folders: Path) -> Figure:
     """A chart of runs that have been read, or of their one folder."""
-    from benchmarks.charts.plot import FOLDER_KINDS, KINDS, STYLE_NAMES, drawing_of, drawn_chart, gathered_chart
+    from benchmarks.charts.plot import KINDS, STYLE_NAMES, drawn_chart
+    from benchmarks.gather import gathered_chart
+    from benchmarks.plot import FOLDER_KINDS, drawing_of
 
     _one_of(kind, "chart", (*KINDS, *FOLDER_KINDS))
     _one_of(style, "style", STYLE_NAMES)
@@ -532,7 +534,8 @@ def _chart(gathered: Gathered, kind: str, style: str, *folders: Path) -> Figure:
 @own_imports()
 def plotted(runs: Any, kind: str, style: str) -> Figure:
     """A chart of one or more runs, comparisons or their folders; `sameloop.plot` has the arguments."""
-    from benchmarks.charts.plot import FOLDER_KINDS, Gathered, gather
+    from benchmarks.gather import Gathered, gather
+    from benchmarks.plot import FOLDER_KINDS
 
     several = list(runs) if isinstance(runs, (list, tuple)) else [runs]
     folders = [Path(getattr(each, "folder", each)) for each in several]

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.ticker import MaxNLocator
 
 from benchmarks.charts.charts import Chart
-from benchmarks.charts.plot import Drawing, find_runs
+from benchmarks.charts.plot import Drawing
 from benchmarks.charts.styles import Style
 from benchmarks.charts.texts import shorten
-from benchmarks.pages.costs import DialCost, dial_costs
+from benchmarks.pages.costs import DialCost
 from benchmarks.pages.diff import count
-from shared.config import job_name
 
 TITLE = "What each dial costs by hand"
 LONGEST_NAME, LONGEST_JOB = 42, 90
@@ -21,15 +19,8 @@ LONGEST_NAME, LONGEST_JOB = 42, 90
 BAR = 0.58
 
 
-def drawing(folder: Path) -> Drawing:
-    """The picture of a run, or of a comparison, whose folder this is.
-
-    Raises:
-        SameLoopError: it is none's.
-    """
-    record = find_runs(folder)[0].record
-    costs = dial_costs(record.config, record.header.get("world_size", 1))
-    job = job_name(record.config, record.start.get("parameters"))
+def drawing_of(costs: Sequence[DialCost], job: str) -> Drawing:
+    """The picture of a run's dials; `job`: what was trained on what, in words."""
     return Drawing(lambda look: dials_figure(costs, job, look), TITLE, alt_text(costs, job))
 
 

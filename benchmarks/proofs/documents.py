@@ -119,7 +119,7 @@ def with_pages(text: str) -> str:
 
 def draw_charts(run: Path, folder: Path) -> None:
     """The lesson's charts of `run` as SVGs in `folder`."""
-    from benchmarks.charts.plot import draw_picture
+    from benchmarks.plot import draw_picture
 
     folder.mkdir(parents=True, exist_ok=True)
     for kind in SHOWN_CHARTS:

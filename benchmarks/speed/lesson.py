@@ -12,7 +12,6 @@ import shutil
 import signal
 import statistics
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -34,7 +33,6 @@ from shared.running.children import end_family, loop_argv
 from shared.running.folder import is_finished
 from shared.running.interrupt import handling, signals_wait
 from shared.running.page import own_page, package_page
-from shared.running.run import default_output_dir
 from shared.running.surroundings import child_environment, settle
 
 if TYPE_CHECKING:
@@ -490,13 +488,9 @@ def figures(record: RunRecord) -> Figures:
     )
 
 
-def keep(found: Lesson, folder: Path) -> Path:
-    """Leave `speed.json`, and the picture with its text, in a folder; returns the picture."""
-    from benchmarks.charts.plot import save_picture
-    from benchmarks.speed.lesson_chart import drawing_of
-
+def keep(found: Lesson, folder: Path) -> None:
+    """Leave `speed.json` in a folder."""
     write_json(folder / LESSON_FILE, found.as_dict())
-    return save_picture(drawing_of(found), folder / PICTURE, "slide")
 
 
 def read_lesson(path: Path) -> Lesson:
@@ -662,19 +656,3 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def _counted(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
-
-
-def main() -> None:
-    """Make `docs/speed.md` and its picture of what was measured in the lesson's folder."""
-    from benchmarks.charts.plot import save_picture
-    from benchmarks.speed.lesson_chart import drawing_of
-
-    found = read_lesson(Path(sys.argv[1]) if len(sys.argv) > 1 else default_output_dir("quick", "speed-lesson"))
-    write_json(MEASURED, found.as_dict())
-    PAGE.write_text(page(found), encoding="utf-8")
-    save_picture(drawing_of(found), PAGE.with_name(PICTURE), "slide")
-    announce(f"written: {PAGE.name} and {PICTURE}")
-
-
-if __name__ == "__main__":
-    main()

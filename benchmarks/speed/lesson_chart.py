@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING
-
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from benchmarks.charts.charts import Chart
 from benchmarks.charts.plot import Drawing
 from benchmarks.charts.styles import Style
-
-if TYPE_CHECKING:
-    from benchmarks.speed.lesson import Lesson, Range, Row
+from benchmarks.speed.lesson import Lesson, Range, Row, change_of, work
 
 TITLE = "What each dial buys at the same work"
 # Of a row's height, how much its bars take together.
 BARS = 0.72
-
-
-def drawing(folder: Path) -> Drawing:
-    """The picture of what `sameloop speed --lesson` left in a folder.
-
-    Raises:
-        SameLoopError: it left nothing there, or its file is damaged.
-    """
-    from benchmarks.speed.lesson import read_lesson
-
-    return drawing_of(read_lesson(folder))
 
 
 def drawing_of(found: Lesson) -> Drawing:
@@ -38,8 +22,6 @@ def drawing_of(found: Lesson) -> Drawing:
 
 def speed_figure(found: Lesson, style: Style) -> Chart:
     """The figure; matplotlib must have been told the style's settings."""
-    from benchmarks.speed.lesson import change_of
-
     font, lengths = style.font, found.lengths
     names = [row.name for row in found.at(lengths[0])]
     # Two bars in each row, of a height at which their numbers fit.
@@ -123,15 +105,11 @@ def _finish(bars: Axes, dots: Axes, found: Lesson, style: Style) -> None:
 
 def subtitle(found: Lesson) -> str:
     """What was trained, and what is drawn."""
-    from benchmarks.speed.lesson import work
-
     return f"{work(found)}.\nOne change in each row; dashed: the plain loop; the first steps, which compile, left out."
 
 
 def alt_text(found: Lesson) -> str:
     """The picture in words, for those who cannot see it."""
-    from benchmarks.speed.lesson import change_of
-
     lines = [
         f"{TITLE}.",
         subtitle(found).replace("\n", " "),

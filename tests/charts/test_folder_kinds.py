@@ -14,18 +14,21 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from benchmarks.charts.plot import FOLDER_KINDS, FORMATS, STYLE_NAMES, Drawing, draw_drawing, drawing_of
+from benchmarks.charts.plot import FORMATS, STYLE_NAMES, Drawing, draw_drawing
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
-from benchmarks.gotchas.size import Point, Size, keep
+from benchmarks.gotchas.command import keep
+from benchmarks.gotchas.size import Point, Size
 from benchmarks.lesson import quality_chart as confusion
 from benchmarks.lesson.quality import ClassScore, Quality, measure
 from benchmarks.mistakes.catalogue import MISTAKES
-from benchmarks.mistakes.costs import Cost, Run
+from benchmarks.mistakes.costs import Cost, Run, kept_costs
 from benchmarks.mistakes.ladder import LADDER_FILE, Ladder, Row, kept_ladder
-from benchmarks.mistakes.show import kept_costs, write
+from benchmarks.mistakes.show import write
+from benchmarks.pages import costs as page
 from benchmarks.pages import costs_chart as dials
 from benchmarks.pages.costs import DialCost
+from benchmarks.plot import FOLDER_KINDS, drawing_of
 from benchmarks.speed.lesson import CHANGES, Figures, Lesson
 from benchmarks.speed.lesson import Row as SpeedRow
 from benchmarks.speed.lesson import keep as keep_lesson
@@ -96,7 +99,7 @@ COSTS = [
 def drawings(folders: dict[str, Path]) -> dict[str, Drawing]:
     config = RunRecord.read(folders["dials"] / "manual").config
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dials, "dial_costs", lambda *given: COSTS if given == (config, 1) else pytest.fail(str(given)))
+        patch.setattr(page, "dial_costs", lambda *given: COSTS if given == (config, 1) else pytest.fail(str(given)))
         return {kind: drawing_of([folder], kind) for kind, folder in folders.items()}
 
 
@@ -284,5 +287,5 @@ def test_damage_is_one_line(
 
 
 def test_dials_are_those_of_a_run_alone_too(tiny_runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dials, "dial_costs", lambda config, world_size: COSTS[1:] if config.preset == "tiny" else [])
+    monkeypatch.setattr(page, "dial_costs", lambda config, world_size: COSTS[1:] if config.preset == "tiny" else [])
     assert "--bf16 (off: no): 1 line." in drawing_of([tiny_runs["trainer"]], "dials").alt

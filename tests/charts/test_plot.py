@@ -23,20 +23,11 @@ from benchmarks.charts import texts as chart_texts
 from benchmarks.charts.charts import overview, single
 from benchmarks.charts.data import Difference, Pair, Run, steps_that_fit
 from benchmarks.charts.panels import spread
-from benchmarks.charts.plot import (
-    FORMATS,
-    KINDS,
-    MOST_RUNS,
-    STYLE_NAMES,
-    draw_picture,
-    find_pair,
-    find_runs,
-    inline_svg,
-    label,
-    plot,
-)
+from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
+from benchmarks.gather import MOST_RUNS, find_pair, find_runs, gather, inline_svg_of, label
+from benchmarks.plot import draw_picture, plot
 from shared.config import RunConfig
 from shared.files import digest_of_file, sha256
 from shared.recording.record import SCHEMA, RunRecord
@@ -491,7 +482,7 @@ def test_ink_stands_out_from_every_ground() -> None:
 
 def test_an_svg_for_a_page_brings_ids_of_its_own_and_no_fixed_size(tmp_path: Path) -> None:
     run = comparison(tmp_path)
-    light, dark = inline_svg([run]), inline_svg([run], style="dark")
+    light, dark = (inline_svg_of(gather([run]), "overview", style) for style in ("slide", "dark"))
     for svg, style in ((light, "slide"), (dark, "dark")):
         root = ElementTree.fromstring(svg)
         assert svg.startswith("<svg ") and "width" not in root.attrib and "viewBox" in root.attrib

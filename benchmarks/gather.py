@@ -1,0 +1,207 @@
+"""The runs that paths name, and where they part: what charts of runs are drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from benchmarks.charts.data import Alike, Difference, Pair, Run
+from benchmarks.charts.plot import NAMES, Picture, inline_svg_from
+from benchmarks.charts.texts import shorten
+from benchmarks.compare import read_comparison
+from shared.errors import SameLoopError
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.running.folder import LOOPS
+
+if TYPE_CHECKING:
+    from benchmarks.charts.charts import Chart
+
+# What a step must say for a kind to be drawn.
+NEEDS = {"memory": "memory_mb", "learning-rate": "learning_rate", "gradient-norm": "grad_norm", "batches": "reviews"}
+LONGEST_LABEL = 24
+# More lines than this in one chart cannot be told apart.
+MOST_RUNS = 8
+
+
+class Source(NamedTuple):
+    """A run that was found: its first process's record, those of all processes, and where it is."""
+
+    record: RunRecord
+    records: list[RunRecord]
+    folder: Path
+
+
+class Gathered(NamedTuple):
+    """All that charts are drawn from.
+
+    Attributes:
+        sources: the runs as they were found, in drawing order.
+        runs: the same, named.
+        pair: the two that are held against each other; None: there are no two.
+    """
+
+    sources: list[Source]
+    runs: list[Run]
+    pair: Pair | None
+
+
+def gather(paths: Sequence[Path]) -> Gathered:
+    """Read the runs that the paths name, once for however many charts.
+
+    Raises:
+        SameLoopError: as `find_runs`, or there are too many.
+    """
+    sources = [source for path in paths for source in find_runs(path)]
+    if len(sources) > MOST_RUNS:
+        raise SameLoopError(f"{len(sources)} runs in one chart: {MOST_RUNS} can be told apart; name fewer")
+    # The Trainer's runs first: they are drawn broad and pale, those by hand thin and dark on top of them.
+    sources.sort(key=lambda source: source.record.loop == "manual")
+    runs = label(sources)
+    return Gathered(sources, runs, find_pair(sources, runs))
+
+
+def draw_gathered(gathered: Gathered, kind: str, style: str, file_format: str) -> Picture:
+    """Draw a chart of runs that have been read.
+
+    Raises:
+        SameLoopError: they lack what the chart needs.
+    """
+    chart = gathered_chart(gathered, kind, style)
+    return Picture(chart.content(file_format), chart.alt)
+
+
+def gathered_chart(gathered: Gathered, kind: str, style: str) -> Chart:
+    """The same as a figure.
+
+    Raises:
+        SameLoopError: as `draw_gathered`.
+    """
+    if kind == "difference" and len(gathered.sources) < 2:
+        raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
+    if needed := NEEDS.get(kind):
+        for source in gathered.sources:
+            if any(needed not in line for line in source.record.steps):
+                raise SameLoopError(
+                    f"the record in {source.folder} says nothing of `{needed}`, it was written by an older version: "
+                    "run again, or choose another --kind"
+                )
+    # It imports matplotlib, which `--help` must not wait for.
+    from benchmarks.charts.charts import chart_of
+
+    return chart_of(kind, gathered.runs, gathered.pair, style)
+
+
+def inline_svg_of(gathered: Gathered, kind: str, style: str) -> str:
+    """A chart of runs that have been read, as `inline_svg_from` gives it.
+
+    Raises:
+        SameLoopError: as `draw_gathered`.
+    """
+    return inline_svg_from(draw_gathered(gathered, kind, style, "svg"), f"{kind}-{style}")
+
+
+def find_runs(path: Path) -> list[Source]:
+    """The runs that a path names: both of a comparison's folder, the one of a run's folder or of its record.
+
+    Raises:
+        SameLoopError: there is none, or a record is damaged.
+    """
+    if path.is_file():
+        record = RunRecord.read(path)
+        return [Source(record, [record], path.parent)]
+    if not path.is_dir():
+        raise SameLoopError(f"{path}: there is no such folder or record; `sameloop compare` makes one")
+    if (path / FILE_NAME).is_file():
+        return [_read(path)]
+    found = [_read(path / loop) for loop in LOOPS if (path / loop / FILE_NAME).is_file()]
+    if not found:
+        raise SameLoopError(f"{path}: it holds neither a {FILE_NAME} nor a comparison's two runs")
+    return found
+
+
+def _read(folder: Path) -> Source:
+    records = RunRecord.read_all(folder)
+    return Source(records[0], records, folder)
+
+
+def label(sources: Sequence[Source]) -> list[Run]:
+    """Name the runs: by their loop; where there are several of one loop, by their folder too, or by a number."""
+    loops = [NAMES.get(source.record.loop, source.record.loop) for source in sources]
+    labels: list[str] = []
+    for loop, source in zip(loops, sources, strict=True):
+        folder = source.folder.resolve()
+        name = folder.parent.name if folder.name in LOOPS else folder.name
+        labels.append(f"{loop}, {shorten(name, LONGEST_LABEL)}" if loops.count(loop) > 1 else loop)
+    numbered = [
+        f"{text} ({labels[:place].count(text) + 1})" if labels.count(text) > 1 else text
+        for place, text in enumerate(labels)
+    ]
+    return [Run(text, source.record) for text, source in zip(numbered, sources, strict=True)]
+
+
+def find_pair(sources: Sequence[Source], runs: Sequence[Run]) -> Pair | None:
+    """Choose the two runs that are held against each other, and find where they part; None for a lone run.
+
+    One by hand and one of the Trainer, of the same dials if there are such; else the first two.
+    """
+    if len(runs) < 2:
+        return None
+    numbers = {loop: [n for n, source in enumerate(sources) if source.record.loop == loop] for loop in LOOPS}
+    pairs = [(ours, theirs) for ours in numbers["manual"] for theirs in numbers["trainer"]] or [(0, 1)]
+    alike = (pair for pair in pairs if not sources[pair[0]].record.config.differences(sources[pair[1]].record.config))
+    one, other = next(alike, pairs[0])
+    if len(runs) == 2:
+        return Pair(runs[one], runs[other], find_difference(sources[one], sources[other]))
+    groups = find_groups(sources, runs)
+    firsts = [group.first for group in groups if group.first is not None]
+    return Pair(runs[one], runs[other], min(firsts, key=lambda each: each.step, default=None), groups)
+
+
+def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[Alike, ...]:
+    """Which of the runs are equal, and where each such group parts from the first; causes are a pair's alone."""
+    members: list[list[int]] = []
+    for number, source in enumerate(sources):
+        equal = (group for group in members if find_difference(source, sources[group[0]]) is None)
+        if (group := next(equal, None)) is None:
+            members.append([number])
+        else:
+            group.append(number)
+    firsts = [find_difference(sources[group[0]], sources[members[0][0]]) for group in members]
+    return tuple(
+        Alike(tuple(runs[number] for number in group), first and first._replace(cause=None))
+        for group, first in zip(members, firsts, strict=True)
+    )
+
+
+def find_difference(ours: Source, theirs: Source) -> Difference | None:
+    """Where two runs part first; different dials, which are named elsewhere, do not count as such."""
+    # It imports torch, which `--help` must not wait for.
+    from benchmarks.verdict.verdict import divergences, first_divergence
+
+    found, rank = first_divergence(ours.records, theirs.records)
+    if found is not None and found.quantity == "config":
+        found = next((each for each in divergences(ours.record, theirs.record) if each.quantity != "config"), None)
+        return found and Difference(found.step, found.quantity)
+    if found is None:
+        return _difference_of_weights(ours, theirs)
+    cause = None
+    if (ours.record.loop, theirs.record.loop) == LOOPS:
+        from benchmarks.judge.causes import likely_cause
+
+        cause = likely_cause(found.step, found.quantity, ours.records[rank], theirs.records[rank])
+    return Difference(found.step, found.quantity, cause, rank)
+
+
+def _difference_of_weights(ours: Source, theirs: Source) -> Difference | None:
+    """The records do not hold the trained weights; a comparison that found them different has said so."""
+    folder = ours.folder.parent
+    if folder != theirs.folder.parent:
+        return None
+    try:
+        first = read_comparison(folder)["first_divergence"]
+        if first is not None and first["quantity"] == "weights":
+            return Difference(first["step"], first["quantity"], first["likely_cause"])
+    except (SameLoopError, KeyError, TypeError):
+        return None  # no comparison is there, or it is no longer whole: nobody has said so
+    return None
