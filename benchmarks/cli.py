@@ -10,14 +10,14 @@ from typing import Any
 
 import click
 
-from benchmarks.charts.plot import FORMATS, KINDS, STYLE_NAMES
+from benchmarks.charts.styles import STYLE_NAMES
 from benchmarks.check.command import autograder_command, check_command, start_command
 from benchmarks.compare import compare
 from benchmarks.gotchas.command import gotcha_command
 from benchmarks.mistakes.ladder import DIALS as LADDER_DIALS
 from benchmarks.mistakes.ladder import RUNGS
 from benchmarks.mistakes.show import break_command, exercise_command
-from benchmarks.plot import FOLDER_KINDS, plot
+from benchmarks.plot import FORMATS, KINDS, plot
 from benchmarks.statistics import FEWEST_STEPS
 from manual_loop.command import command as manual_command
 from shared.config import RunConfig, option
@@ -304,9 +304,9 @@ def _ladder(
 
     from rich.console import Console
 
-    from benchmarks.mistakes.ladder_chart import draw_ladder
+    from benchmarks.mistakes.ladder_chart import ladder_chart
 
-    draw_ladder(found, output_dir / "ladder.png", style)
+    ladder_chart(found, style).save(output_dir / "ladder.png")
     print_ladder(found, Console(highlight=False))
     click.echo(f"picture, pages, both runs of the last row and ladder.json in {output_dir}", err=True)
     return 0 if found.rows[-1].is_exact else DIVERGED
@@ -338,9 +338,7 @@ sameloop.add_command(
 
 @sameloop.command("plot")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN ...]")
-@click.option(
-    "--kind", type=click.Choice((*KINDS, *FOLDER_KINDS)), default=KINDS[0], show_default=True, help="what is drawn"
-)
+@click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="what is drawn")
 @click.option("--style", type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="for which ground")
 @click.option("--format", "file_format", type=click.Choice(FORMATS), help="of the file  [default: png]")
 @click.option(
@@ -399,9 +397,8 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
         return
     from rich.console import Console
 
-    from benchmarks.charts.plot import save_picture
     from benchmarks.speed.lesson import PICTURE, keep, lesson_config, measure, print_lesson
-    from benchmarks.speed.lesson_chart import drawing_of
+    from benchmarks.speed.lesson_chart import speed_chart
 
     source = click.core.ParameterSource.COMMANDLINE
     config, lengths = lesson_config({name: value for name, value in parameters.items() if source_of(name) is source})
@@ -409,7 +406,7 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
     found = measure(config, lengths, repeats, folder)
     print_lesson(found, Console(highlight=False))
     keep(found, folder)
-    picture = save_picture(drawing_of(found), folder / PICTURE, "slide")
+    picture = speed_chart(found).save(folder / PICTURE)
     click.echo(f"picture and speed.json: {picture}", err=True)
 
 

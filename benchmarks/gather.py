@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.charts.data import Alike, Difference, Pair, Run
-from benchmarks.charts.plot import NAMES, Picture, inline_svg_from
+from benchmarks.charts.data import NAMES, Alike, Difference, Pair, Run
 from benchmarks.charts.texts import shorten
 from benchmarks.compare import read_comparison
 from shared.errors import SameLoopError
@@ -15,7 +14,7 @@ from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.folder import LOOPS
 
 if TYPE_CHECKING:
-    from benchmarks.charts.charts import Chart
+    from benchmarks.charts.canvas import Chart
 
 # What a step must say for a kind to be drawn.
 NEEDS = {"memory": "memory_mb", "learning-rate": "learning_rate", "gradient-norm": "grad_norm", "batches": "reviews"}
@@ -45,6 +44,26 @@ class Gathered(NamedTuple):
     runs: list[Run]
     pair: Pair | None
 
+    def chart(self, kind: str, style: str) -> Chart:
+        """Draw a chart.
+
+        Raises:
+            SameLoopError: the runs lack what the chart needs.
+        """
+        if kind == "difference" and len(self.sources) < 2:
+            raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
+        if needed := NEEDS.get(kind):
+            for source in self.sources:
+                if any(needed not in line for line in source.record.steps):
+                    raise SameLoopError(
+                        f"the record in {source.folder} says nothing of `{needed}`, it was written by an older "
+                        "version: run again, or choose another --kind"
+                    )
+        # It imports matplotlib, which `--help` must not wait for.
+        from benchmarks.charts.charts import runs_chart
+
+        return runs_chart(kind, self.runs, self.pair, style)
+
 
 def gather(paths: Sequence[Path]) -> Gathered:
     """Read the runs that the paths name, once for however many charts.
@@ -59,46 +78,6 @@ def gather(paths: Sequence[Path]) -> Gathered:
     sources.sort(key=lambda source: source.record.loop == "manual")
     runs = label(sources)
     return Gathered(sources, runs, find_pair(sources, runs))
-
-
-def draw_gathered(gathered: Gathered, kind: str, style: str, file_format: str) -> Picture:
-    """Draw a chart of runs that have been read.
-
-    Raises:
-        SameLoopError: they lack what the chart needs.
-    """
-    chart = gathered_chart(gathered, kind, style)
-    return Picture(chart.content(file_format), chart.alt)
-
-
-def gathered_chart(gathered: Gathered, kind: str, style: str) -> Chart:
-    """The same as a figure.
-
-    Raises:
-        SameLoopError: as `draw_gathered`.
-    """
-    if kind == "difference" and len(gathered.sources) < 2:
-        raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
-    if needed := NEEDS.get(kind):
-        for source in gathered.sources:
-            if any(needed not in line for line in source.record.steps):
-                raise SameLoopError(
-                    f"the record in {source.folder} says nothing of `{needed}`, it was written by an older version: "
-                    "run again, or choose another --kind"
-                )
-    # It imports matplotlib, which `--help` must not wait for.
-    from benchmarks.charts.charts import chart_of
-
-    return chart_of(kind, gathered.runs, gathered.pair, style)
-
-
-def inline_svg_of(gathered: Gathered, kind: str, style: str) -> str:
-    """A chart of runs that have been read, as `inline_svg_from` gives it.
-
-    Raises:
-        SameLoopError: as `draw_gathered`.
-    """
-    return inline_svg_from(draw_gathered(gathered, kind, style, "svg"), f"{kind}-{style}")
 
 
 def find_runs(path: Path) -> list[Source]:

@@ -4,60 +4,65 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from benchmarks.charts.plot import FORMATS, Drawing, Picture, alt_path, draw_drawing
-from benchmarks.gather import draw_gathered, find_runs, gather
+from benchmarks.gather import find_runs, gather
 from shared.config import job_name
 from shared.errors import SameLoopError
+
+if TYPE_CHECKING:
+    from benchmarks.charts.canvas import Chart
+
+FORMATS = ("png", "svg", "pdf")
 
 # The charts are imported where they are drawn: they import matplotlib, which `--help` must not wait for.
 
 
-def _ladder(folder: Path) -> Drawing:
+def _ladder(folder: Path, style: str) -> Chart:
     from benchmarks.mistakes.ladder import kept_ladder
-    from benchmarks.mistakes.ladder_chart import drawing_of
+    from benchmarks.mistakes.ladder_chart import ladder_chart
 
-    return drawing_of(kept_ladder(folder))
+    return ladder_chart(kept_ladder(folder), style)
 
 
-def _break(folder: Path) -> Drawing:
+def _break(folder: Path, style: str) -> Chart:
     from benchmarks.mistakes.costs import kept_costs
-    from benchmarks.mistakes.costs_chart import drawing_of
+    from benchmarks.mistakes.costs_chart import costs_chart
 
-    return drawing_of(*kept_costs(folder))
+    return costs_chart(*kept_costs(folder), style)
 
 
-def _confusion(folder: Path) -> Drawing:
+def _confusion(folder: Path, style: str) -> Chart:
     from benchmarks.lesson.quality import measure
-    from benchmarks.lesson.quality_chart import drawing_of
+    from benchmarks.lesson.quality_chart import confusion_chart
 
-    return drawing_of(measure(folder))
+    return confusion_chart(measure(folder), style)
 
 
-def _dials(folder: Path) -> Drawing:
+def _dials(folder: Path, style: str) -> Chart:
     from benchmarks.pages.costs import dial_costs
-    from benchmarks.pages.costs_chart import drawing_of
+    from benchmarks.pages.costs_chart import dials_chart
 
     record = find_runs(folder)[0].record
     costs = dial_costs(record.config, record.header.get("world_size", 1))
-    return drawing_of(costs, job_name(record.config, record.start.get("parameters")))
+    return dials_chart(costs, job_name(record.config, record.start.get("parameters")), style)
 
 
-def _size(folder: Path) -> Drawing:
+def _size(folder: Path, style: str) -> Chart:
     from benchmarks.gotchas.size import read_size
-    from benchmarks.gotchas.size_chart import drawing_of
+    from benchmarks.gotchas.size_chart import size_chart
 
-    return drawing_of(read_size(folder))
+    return size_chart(read_size(folder), style)
 
 
-def _speed(folder: Path) -> Drawing:
+def _speed(folder: Path, style: str) -> Chart:
     from benchmarks.speed.lesson import read_lesson
-    from benchmarks.speed.lesson_chart import drawing_of
+    from benchmarks.speed.lesson_chart import speed_chart
 
-    return drawing_of(read_lesson(folder))
+    return speed_chart(read_lesson(folder), style)
 
 
-# Kinds of chart of one folder.
+# Kinds of chart of one folder, those of runs, and all.
 FOLDER_KINDS = {
     "ladder": _ladder,
     "break": _break,
@@ -66,6 +71,10 @@ FOLDER_KINDS = {
     "size": _size,
     "speed": _speed,
 }
+RUN_KINDS = (
+    *("overview", "losses", "difference", "accuracy", "time", "memory", "learning-rate", "gradient-norm", "batches"),
+)
+KINDS = (*RUN_KINDS, *FOLDER_KINDS)
 
 
 def plot(
@@ -75,7 +84,7 @@ def plot(
 
     Args:
         paths: comparison folders, runs' folders, or `record.jsonl` files; for a kind of `FOLDER_KINDS`, one folder.
-        kind, style: one of `KINDS` or `FOLDER_KINDS`, one of `STYLE_NAMES`.
+        kind, style: one of `KINDS`, one of `STYLE_NAMES`.
         file_format: one of `FORMATS`; None: as the output's suffix says, or png.
         output: the file; None: `<kind>-<style>.<format>` in the first run's folder. A picture there is replaced.
 
@@ -86,48 +95,32 @@ def plot(
         SameLoopError: there is no such run, it lacks what the chart needs, or the file cannot be written.
     """
     if output is None:
-        file_format = file_format or FORMATS[0]
         folder = paths[0] if paths[0].is_dir() else paths[0].parent
-        output = folder / f"{kind}-{style}.{file_format}"
+        output = folder / f"{kind}-{style}.{file_format or FORMATS[0]}"
     else:
-        file_format = _format_of(output, file_format)
-    drawn = draw_picture(paths, kind, style, file_format)
+        _check_format(output, file_format)
+    chart = chart_of(paths, kind, style)
     try:
-        for path, content in ((output, drawn.content), (alt_path(output), drawn.alt.encode("utf-8"))):
-            path.write_bytes(content)
+        return chart.save(output)
     except OSError as error:
-        raise SameLoopError(f"cannot write {path}: {error.strerror}; name another place with --output") from None
-    return output
+        raise SameLoopError(
+            f"cannot write {error.filename}: {error.strerror}; name another place with --output"
+        ) from None
 
 
-def draw_picture(
-    paths: Sequence[Path], kind: str = "overview", style: str = "slide", file_format: str = "png"
-) -> Picture:
-    """Draw a chart and write nothing.
-
-    Args, Raises:
-        as `plot`.
-    """
-    if kind in FOLDER_KINDS:
-        return draw_drawing(drawing_of(paths, kind), style, file_format)
-    return draw_gathered(gather(paths), kind, style, file_format)
-
-
-def drawing_of(paths: Sequence[Path], kind: str) -> Drawing:
-    """What a kind of `FOLDER_KINDS` shows of a folder.
-
-    Raises:
-        SameLoopError: there are several, or it lacks what the chart needs.
-    """
+def chart_of(paths: Sequence[Path], kind: str = "overview", style: str = "slide") -> Chart:
+    """Draw a chart and write nothing; arguments and errors as those of `plot`."""
+    if kind not in FOLDER_KINDS:
+        return gather(paths).chart(kind, style)
     if len(paths) > 1:
         raise SameLoopError(f"--kind {kind} draws one folder, not {len(paths)}: name one")
     if not paths[0].is_dir():
         raise SameLoopError(f"{paths[0]}: there is no such folder, and --kind {kind} draws one")
-    return FOLDER_KINDS[kind](paths[0])
+    return FOLDER_KINDS[kind](paths[0], style)
 
 
-def _format_of(output: Path, file_format: str | None) -> str:
-    """The format that the output's suffix names.
+def _check_format(output: Path, file_format: str | None) -> None:
+    """Whether the output's suffix names a format.
 
     Raises:
         SameLoopError: none that is known, or not the one that was asked for.
@@ -137,4 +130,3 @@ def _format_of(output: Path, file_format: str | None) -> str:
         raise SameLoopError(f"--output {output}: end the name in .{', .'.join(FORMATS[:-1])} or .{FORMATS[-1]}")
     if file_format not in (None, suffix):
         raise SameLoopError(f"--output {output}: the name says {suffix}, --format says {file_format}; leave one out")
-    return suffix

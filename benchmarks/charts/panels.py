@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
@@ -26,7 +25,7 @@ from benchmarks.charts.data import (
     seconds_by_epoch,
     series,
 )
-from benchmarks.charts.styles import MARKERS, PHASE_COLOURS, Style
+from benchmarks.charts.styles import MARKERS, PHASE_COLOURS, Look, Style
 from benchmarks.statistics import duration, range_text, step_seconds, unit_for
 from shared.recording.record import RunRecord, training_seconds
 
@@ -71,7 +70,7 @@ def draw_limits(axes: Axes, limits: Sequence[float], style: Style) -> None:
 def draw_difference(
     axes: Axes,
     pairs: Sequence[tuple[Run, Run]],
-    looks: Sequence[dict[str, Any]],
+    looks: Sequence[Look],
     style: Style,
     *,
     note: str,
@@ -99,7 +98,14 @@ def draw_difference(
     _scale_differences(axes, [value for _, values in lines for value in values if math.isfinite(value)])
     colour = style.wrong if differ else style.exact
     box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-    shown = {"va": "top", "ha": side, "color": colour, "fontsize": "large", "weight": "bold", "bbox": box}
+    shown: Look = {
+        "va": "top",
+        "ha": side,
+        "color": colour,
+        "fontsize": "large",
+        "weight": "bold",
+        "bbox": box,
+    }
     axes.text(0.012 if side == "left" else 0.988, 0.94, note, transform=axes.transAxes, **shown)
 
 
@@ -127,7 +133,7 @@ def draw_reports(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: S
     last = len(runs) - 1
     for number, (run, look, (epochs, values)) in enumerate(zip(runs, style.looks(len(runs)), points, strict=True)):
         size = style.scale * (16 - 8 * number / max(last, 1))
-        marker = {"marker": MARKERS[number % len(MARKERS)], "markersize": size}
+        marker: Look = {"marker": MARKERS[number % len(MARKERS)], "markersize": size}
         if number == last > 0:
             marker = {"marker": "x", "markersize": size, "markeredgewidth": 2.2 * style.scale}
         axes.plot(epochs, values, label=run.label, **look, **marker)
@@ -157,7 +163,7 @@ def _label_points(axes: Axes, points: Sequence[tuple[list[float], list[float]]],
             texts = {max(values): ("bottom", 0.8)}
         for value, (side, lines) in texts.items():
             text = f"{value:.1%}" if name == "eval_accuracy" else f"{value:.4f}"
-            place = {"xytext": (0, lines), "textcoords": "offset fontsize", "ha": "center", "va": side}
+            place: Look = {"xytext": (0, lines), "textcoords": "offset fontsize", "ha": "center", "va": side}
             axes.annotate(text, (epoch, value), **place)
 
 
@@ -212,7 +218,7 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
         for place, seconds in enumerate(found):
             width = seconds.get(phase, 0.0) * factor
             left = sum(seconds.get(earlier, 0.0) for earlier in phases[:number]) * factor
-            shown = {"color": colour, "edgecolor": style.ink, "linewidth": 0.8 * style.scale}
+            shown: Look = {"color": colour, "edgecolor": style.ink, "linewidth": 0.8 * style.scale}
             axes.barh(place, width, left=left, height=0.5, label=phase if not place else "_", **shown)
             if width > (2.5 if style.bare else 1) * WIDE_ENOUGH * longest:
                 text = f"{width:.3g}" if width < 1000 else f"{width:.0f}"
@@ -224,13 +230,18 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
             text = f"a step: {duration(spread.median)} ({range_text(spread)})" + (
                 "" if style.bare else f"; all steps: {duration(total)}"
             )
-            line = {"color": style.ink, "linewidth": 1.6 * style.scale, "marker": "|", "markersize": 8 * style.scale}
+            line: Look = {
+                "color": style.ink,
+                "linewidth": 1.6 * style.scale,
+                "marker": "|",
+                "markersize": 8 * style.scale,
+            }
             axes.plot([spread.low * factor, spread.high * factor], [place - 0.31] * 2, **line)
             axes.plot(
                 [spread.median * factor], [place - 0.31], color=style.ink, marker="o", markersize=6 * style.scale
             )
         # A little to the right of the axis, which its first letter would touch.
-        beside = {"xytext": (0.3 * style.font, 0), "textcoords": "offset points"}
+        beside: Look = {"xytext": (0.3 * style.font, 0), "textcoords": "offset points"}
         axes.annotate(text, (0, place + 0.29), va="bottom", weight="bold", **beside).set_in_layout(False)
     axes.set_yticks(range(len(runs)), [run.label for run in runs])
     axes.set_ylim(-0.45, len(runs) - 0.25)
@@ -335,7 +346,7 @@ def _percent(text: str) -> float:
 def name_lines(
     axes: Axes,
     runs: Sequence[Run],
-    looks: Sequence[dict[str, Any]],
+    looks: Sequence[Look],
     style: Style,
     *,
     height: float,
@@ -356,10 +367,10 @@ def name_lines(
         return
     axes.autoscale_view()
     to_axes = axes.transData + axes.transAxes.inverted()
-    wanted = []
+    wanted: list[float] = []
     for line in lines:
-        ends = [y for y in line.get_ydata() if math.isfinite(y)]
-        wanted.append(to_axes.transform((0, ends[-1]))[1] if ends else 0.5)
+        ends = [y for y in map(float, line.get_ydata()) if math.isfinite(y)]
+        wanted.append(float(to_axes.transform((0, ends[-1]))[1]) if ends else 0.5)
     places = spread(wanted, 1.45 * style.font * (2 if any(extra) else 1) / height)
     for line, look, run, place, more in zip(lines, looks, runs, places, [*extra, *[""] * len(runs)], strict=False):
         if line.get_linestyle() == "None":

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2)), (0, (5, 1.5, 1, 1.5)), (0, (2, 3)), (0, (9, 2, 2, 2)))
 MARKERS = ("o", "s", "D", "^", "v", "P")
 # Of one colour family for all styles, from light to dark to middle: neighbours differ in grey, too.
+# What matplotlib is told of a line, a bar or a text.
+Look = dict[str, Any]
+# What one can ask for; `page` is the report's.
+STYLE_NAMES = ("slide", "paper", "dark")
 PHASE_COLOURS = ("#F0E442", "#56B4E9", "#0072B2", "#CC79A7", "#999999")
 
 
@@ -28,6 +32,7 @@ class Style:
         bare: whether a single chart is the panel alone, because title and names stand around it.
         columns: how many steps can be told apart across a panel; more are drawn as their outline. 0: any number.
         ticks: how many numbers an axis of steps has, at most.
+        title_size, line_size, note_size: of the title, the lines below it and the footnote, as multiples of `font`.
     """
 
     size: tuple[float, float]
@@ -47,14 +52,22 @@ class Style:
     beside: bool = True
     bare: bool = False
     columns: int = 0
-    ticks: int | str = "auto"
+    ticks: int | Literal["auto"] = "auto"
+    title_size: float = 1.45
+    line_size: float = 0.78
+    note_size: float = 0.6
 
     def for_overview(self) -> Style:
         """The same style in the overview's size."""
-        factor = self.scale * self.overview_font / self.font
-        return replace(self, size=self.overview_size, font=self.overview_font, scale=factor)
+        style = self.scaled(self.overview_font / self.font, 2.0 if self.beside else 1.4, 1.08, 0.88)
+        return replace(style, size=self.overview_size)
 
-    def looks(self, count: int) -> list[dict[str, Any]]:
+    def scaled(self, factor: float, title_size: float, line_size: float, note_size: float) -> Style:
+        """The same style with larger or smaller text, and lines as much broader or thinner."""
+        style = replace(self, font=self.font * factor, scale=self.scale * factor)
+        return replace(style, title_size=title_size, line_size=line_size, note_size=note_size)
+
+    def looks(self, count: int) -> list[Look]:
         """Line properties for `count` runs, so that curves that coincide can all be seen.
 
         The first is broad and pale, the last thin, dark and dashed on top of it, those between fall in width.
@@ -63,7 +76,7 @@ class Style:
             return [{"color": self.ink, "linewidth": 2 * self.scale}]
         colours = [*(self.accents[number % len(self.accents)] for number in range(count - 1)), self.ink]
         broad, thin = 7 * self.scale, 1.6 * self.scale
-        looks: list[dict[str, Any]] = []
+        looks: list[Look] = []
         for number, colour in enumerate(colours):
             width = broad * (thin / broad) ** (number / (count - 1))
             dashes = {"linestyle": DASHES[(number - 1) % len(DASHES)]} if number else {"alpha": 0.8}

@@ -308,12 +308,11 @@ def _evaluations(name: str) -> Callable[..., list[str]]:
 
 def _time(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
     def say(run: Run) -> str:
-        phases = phase_seconds(run.record)
-        if not phases:
+        phases, spread = phase_seconds(run.record), step_seconds(run.record)
+        if spread is None:
             return "no step in this run"
         total = sum(training_seconds(line) for line in run.record.steps)
         parts = ", ".join(f"{phase} {duration(seconds)}" for phase, seconds in phases.items())
-        spread = step_seconds(run.record)
         step = f"a step takes {duration(spread.median)} (median; middle half {range_text(spread)})"
         return f"{step}; its phases {parts}; all steps {duration(total)}"
 
@@ -332,7 +331,11 @@ def _norms(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
         sentences.append(
             f"Gradient norm {', '.join(NORMS[name])}: a line per run; x is the optimizer step, y is the L2 norm."
         )
-        sentences += _for_each(known, lambda run, name=name: _range(*series(run.record, name)))
+
+        def say(run: Run, name: str = name) -> str:
+            return _range(*series(run.record, name))
+
+        sentences += _for_each(known, say)
     for limit, names in limits_of(runs).items():
         sentences.append(f"A dotted line at {show(limit)}: max_grad_norm, the limit of {_list(names)}.")
     told = [run for run in runs if run.record.config.max_grad_norm and has(run.record, "unclipped_norm")]

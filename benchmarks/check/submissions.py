@@ -87,11 +87,9 @@ def check_folder(
             announce(f"{len(found)} of {len(submissions)}: {shown(submission.name)}: {result.verdict}{failures}")
         results = {each.name: found[each.name] for each in submissions}
         (output / TABLE).write_text(csv_text(results), encoding="utf-8", newline="")
-        from benchmarks.check.chart import draw_class
+        from benchmarks.check.chart import class_chart
 
-        picture = draw_class(list(results.values()))
-        (output / CHART).write_bytes(picture.content)
-        (output / CHART).with_suffix(".alt.txt").write_text(picture.alt, encoding="utf-8")
+        class_chart(list(results.values())).save(output / CHART)
     except OSError as error:
         raise SameLoopError(f"cannot write {output} ({error.strerror}); name another place with --output") from None
     Console(highlight=False).print(table(results))

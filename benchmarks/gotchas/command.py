@@ -75,12 +75,12 @@ def keep(found: Size, folder: Path) -> Path:
     Raises:
         SameLoopError: it cannot be written.
     """
-    from benchmarks.gotchas.size_chart import draw_size
+    from benchmarks.gotchas.size_chart import size_chart
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / SIZE_FILE, found.as_dict())
-        return draw_size(found, folder / PICTURE)
+        return size_chart(found).save(folder / PICTURE)
     except OSError as error:
         raise SameLoopError(
             f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder"

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Sequence
-from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullLocator
 
-from benchmarks.charts.charts import Chart
-from benchmarks.charts.plot import Drawing, save_picture
-from benchmarks.charts.styles import Style
+from benchmarks.charts.canvas import Chart, canvas
+from benchmarks.charts.styles import STYLES, Look, Style
 from benchmarks.charts.texts import footnote
 from benchmarks.gotchas.size import Size
 
@@ -21,39 +19,19 @@ TITLE = "What more training reviews cost, and what they bring"
 CHANCE = 50
 
 
-def drawing_of(found: Size) -> Drawing:
-    """The picture of the dial."""
-    return Drawing(lambda look: size_figure(found, look), TITLE, alt_text(found))
-
-
-def draw_size(found: Size, path: Path, style: str = "slide") -> Path:
-    """Draw the dial into a file, and write its alt text into `<name>.alt.txt` beside it.
+def size_chart(found: Size, style_name: str = "slide") -> Chart:
+    """Draw the dial.
 
     Args:
         found: as `benchmarks.gotchas.size.find` returns it.
-        path: ends in .png, .svg or .pdf; a picture there is replaced.
-        style: a key of `STYLES`.
-
-    Returns:
-        The path.
+        style_name: a key of `STYLES`.
     """
-    return save_picture(drawing_of(found), path, style)
-
-
-def size_figure(found: Size, style: Style) -> Chart:
-    """The figure; matplotlib must have been told the style's settings."""
-    font = style.font
-    figure = Chart(figsize=style.size)
-    figure.text(0.03, 0.965, TITLE, fontsize=1.45 * font, weight="bold", va="top")
-    figure.text(0.03, 0.885, subtitle(found), fontsize=0.8 * font, color=style.soft, va="top")
-    figure.text(0.03, 0.02, footnote(found.environment), fontsize=0.6 * font, color=style.soft, va="bottom")
-    # Room for the axes' names and numbers, whatever the letters' size.
-    width, height = (72 * inches / font for inches in style.size)
-    left, bottom, between = 4.2 / width, 5.2 / height, 5.0 / width
-    top, panel = 0.76, (0.97 - 4.2 / width - 5.0 / width) / 2
-    _draw_accuracy(figure.add_axes((left, bottom, panel, top - bottom)), found, style)
-    _draw_seconds(figure.add_axes((left + panel + between, bottom, panel, top - bottom)), found, style)
-    return figure
+    style, note = STYLES[style_name], footnote(found.environment)
+    with canvas(style, TITLE, alt_text(found), lines=[(subtitle(found), style.soft)], footnote=note) as chart:
+        left, right = chart.subplots(1, 2)
+        _draw_accuracy(left, found, style)
+        _draw_seconds(right, found, style)
+    return chart
 
 
 def _draw_accuracy(axes: Axes, found: Size, style: Style) -> None:
@@ -70,7 +48,12 @@ def _draw_accuracy(axes: Axes, found: Size, style: Style) -> None:
         linewidth=0,
     )
     axes.axhline(CHANCE, color=style.faint, linewidth=style.scale, linestyle=(0, (4, 3)))
-    at = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+    at: Look = {
+        "xycoords": ("axes fraction", "data"),
+        "textcoords": "offset points",
+        "ha": "right",
+        "va": "bottom",
+    }
     axes.annotate("guessing", (1, CHANCE), (0, 0.2 * style.font), fontsize=0.75 * style.font, color=style.soft, **at)
     for point in found.points:
         seeds = [100 * accuracy for accuracy in point.accuracies]
@@ -91,7 +74,7 @@ def _draw_seconds(axes: Axes, found: Size, style: Style) -> None:
     for point in found.points:
         count = len(point.seconds)
         axes.plot([point.size] * count, point.seconds, "o", color=style.wrong, markersize=0.3 * style.font, zorder=3)
-    look = {"color": style.exact, "linewidth": 2 * style.scale, "markersize": 0.4 * style.font}
+    look: Look = {"color": style.exact, "linewidth": 2 * style.scale, "markersize": 0.4 * style.font}
     axes.plot(sizes, medians, "D-", zorder=2, **look)
     axes.set_xlim(0, 1.06 * max(sizes))
     axes.set_ylim(0, 1.12 * max(max(point.seconds) for point in found.points))
@@ -121,7 +104,7 @@ def subtitle(found: Size) -> str:
     seeds = f"{found.seeds} seeds each" if found.seeds > 1 else "one seed each"
     epochs = f"{found.epochs} epoch{'' if found.epochs == 1 else 's'}"
     return (
-        f"{found.job}, {epochs}, {seeds}; diamonds: mean accuracy, median seconds;\n"
+        f"{found.job}, {epochs}, {seeds}; diamonds: mean accuracy, median seconds; "
         f"dots: seeds; band: the 95 % interval that {found.eval_size:,} evaluation reviews leave."
     )
 
@@ -130,7 +113,7 @@ def alt_text(found: Size) -> str:
     """The picture in words, for those who cannot see it."""
     lines = [
         f"{TITLE}.",
-        subtitle(found).replace("\n", " "),
+        subtitle(found),
         "Left: accuracy in percent against the number of training reviews, logarithmic, with a dashed line at 50, "
         "which is guessing. Right: seconds of training with its evaluations, both axes from 0.",
     ]

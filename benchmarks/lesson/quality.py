@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from benchmarks.charts.data import reported_evaluations
-from benchmarks.charts.plot import NAMES
+from benchmarks.charts.data import NAMES, reported_evaluations
 from benchmarks.compare import read_comparison
 from benchmarks.lesson.bag import NAME, WHAT, bag_of_words
 from benchmarks.statistics import LEVEL, mcnemar, wilson

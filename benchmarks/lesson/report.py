@@ -21,10 +21,10 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks.charts.plot import NAMES, draw_drawing, inline_svg_from
+from benchmarks.charts.data import NAMES
 from benchmarks.charts.styles import STYLES, Style
 from benchmarks.compare import read_comparison
-from benchmarks.gather import gather, inline_svg_of
+from benchmarks.gather import gather
 from benchmarks.judge.causes import NOT_DECIDED
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.trace import Event, Frame
@@ -40,7 +40,7 @@ from benchmarks.lesson.xray import (
     xray,
 )
 from benchmarks.mistakes.ladder import LADDER_FILE, Ladder, kept_ladder
-from benchmarks.mistakes.ladder_chart import drawing_of
+from benchmarks.mistakes.ladder_chart import ladder_chart
 from benchmarks.pages.costs import dial_costs
 from benchmarks.pages.fold import folded_source
 from benchmarks.statistics import which_is_faster
@@ -240,7 +240,7 @@ def render(
         asked=any(row.is_first and row.phase.name in measured.what_ifs for row in rows),
         answers=ANSWERS,
         smoothed=SMOOTHED,
-        ladder=ladder and ladder_chart(ladder),
+        ladder=ladder and drawn_ladder(ladder),
         quality=quality,
         why_no_quality=why_no_quality,
         dial_costs=dial_costs(config, world_size),
@@ -308,16 +308,15 @@ def charts(output_dir: Path) -> dict[str, Markup]:
     gathered, found = gather([output_dir]), {}
     for kind in CHARTS:
         try:
-            found[kind] = _themed(inline_svg_of(gathered, kind, "page"))
+            found[kind] = _themed(gathered.chart(kind, "page").inline_svg(f"{kind}-page"))
         except SameLoopError as error:  # an older record lacks what this chart shows
             announce(f"no chart of {kind}: {error}")
     return found
 
 
-def ladder_chart(ladder: Ladder) -> Markup:
+def drawn_ladder(ladder: Ladder) -> Markup:
     """The ladder; with the letters of a slide, for it holds sentences."""
-    drawn = draw_drawing(drawing_of(ladder), "slide", "svg")
-    return _themed(inline_svg_from(drawn, "ladder"), STYLES["slide"])
+    return _themed(ladder_chart(ladder).inline_svg("ladder"), STYLES["slide"])
 
 
 def _themed(svg: str, style: Style = STYLES["page"]) -> Markup:

@@ -154,7 +154,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     import jinja2
 
     from benchmarks.mistakes.costs import GALLERY_FILE, SCHEMA, cost_config, job_of
-    from benchmarks.mistakes.costs_chart import draw_gallery
+    from benchmarks.mistakes.costs_chart import costs_chart
     from shared.running.run import environment
 
     config = cost_config(preset, 0, {})
@@ -167,8 +167,8 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         "mistakes": [{**cost.as_dict(), "check": dict(rows[cost.name])} for cost in costs],
     }
     write_json(folder / GALLERY_FILE, content)
-    chart = folder / "gallery.png"
-    draw_gallery(costs, job, chart)
+    chart = costs_chart(costs, job)
+    picture = chart.save(folder / "gallery.png")
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
     template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
         "gallery.html"
@@ -188,8 +188,8 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         job=job,
         seeds=len(costs[0].right),
         right=[round(100 * run.accuracy, 1) for run in costs[0].right],
-        chart=base64.b64encode(chart.read_bytes()).decode(),
-        alt=(folder / "gallery.alt.txt").read_text(encoding="utf-8"),
+        chart=base64.b64encode(picture.read_bytes()).decode(),
+        alt=chart.alt,
     )
     (folder / "gallery.html").write_text(page, encoding="utf-8")
 

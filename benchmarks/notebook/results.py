@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
+from benchmarks.charts.data import NAMES
 from shared.errors import SameLoopError
 from shared.recording.record import RunRecord, training_seconds
 from shared.running.folder import COMPARISON_FILE, LOOPS
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
     from benchmarks.gather import Gathered
 
-NAMES = {"manual": "by hand", "trainer": "Trainer"}
 # Of a step's line what is one number.
 OF_A_STEP = (
     *("loss", "unclipped_norm", "grad_norm", "learning_rate"),
@@ -464,11 +464,11 @@ class Climbed(_Content):
         Raises:
             SameLoopError: there is no such style.
         """
-        from benchmarks.charts.plot import STYLE_NAMES, drawn_chart
-        from benchmarks.mistakes.ladder_chart import drawing_of
+        from benchmarks.charts.styles import STYLE_NAMES
+        from benchmarks.mistakes.ladder_chart import ladder_chart
 
         _one_of(style, "style", STYLE_NAMES)
-        return drawn_chart(drawing_of(self._ladder), style)
+        return ladder_chart(self._ladder, style)
 
     def __repr__(self) -> str:
         last = self._rows[-1]
@@ -518,29 +518,23 @@ def _one_of(value: str, what: str, among: Iterable[str]) -> None:
         raise SameLoopError(f"there is no {what} {value!r}: choose one of {', '.join(among)}")
 
 
-def _chart(gathered: Gathered, kind: str, style: str, *folders: Path) -> Figure:
-    """A chart of runs that have been read, or of their one folder."""
-    from benchmarks.charts.plot import KINDS, STYLE_NAMES, drawn_chart
-    from benchmarks.gather import gathered_chart
-    from benchmarks.plot import FOLDER_KINDS, drawing_of
+def _chart(gathered: Gathered | None, kind: str, style: str, *folders: Path) -> Figure:
+    """A chart of runs that have been read, or of what is in their folders."""
+    from benchmarks.charts.styles import STYLE_NAMES
+    from benchmarks.plot import FOLDER_KINDS, KINDS, chart_of
 
-    _one_of(kind, "chart", (*KINDS, *FOLDER_KINDS))
+    _one_of(kind, "chart", KINDS)
     _one_of(style, "style", STYLE_NAMES)
-    if kind in FOLDER_KINDS:
-        return drawn_chart(drawing_of(folders, kind), style)
-    return gathered_chart(gathered, kind, style)
+    if gathered is None or kind in FOLDER_KINDS:
+        return chart_of(folders, kind, style)
+    return gathered.chart(kind, style)
 
 
 @own_imports()
 def plotted(runs: Any, kind: str, style: str) -> Figure:
     """A chart of one or more runs, comparisons or their folders; `sameloop.plot` has the arguments."""
-    from benchmarks.gather import Gathered, gather
-    from benchmarks.plot import FOLDER_KINDS
-
     several = list(runs) if isinstance(runs, (list, tuple)) else [runs]
     folders = [Path(getattr(each, "folder", each)) for each in several]
-    if kind in FOLDER_KINDS:
-        return _chart(Gathered([], [], None), kind, style, *folders)
     if len(several) == 1:
         (one,) = several
         if not isinstance(one, (Run, Comparison)) and (folders[0] / COMPARISON_FILE).is_file():
@@ -548,4 +542,4 @@ def plotted(runs: Any, kind: str, style: str) -> Figure:
         if isinstance(one, (Run, Comparison)):
             return one.figure(kind, style)
     # Of many, which ones are equal takes torch.
-    return _chart(gather(folders), kind, style)
+    return _chart(None, kind, style, *folders)

@@ -119,11 +119,11 @@ def with_pages(text: str) -> str:
 
 def draw_charts(run: Path, folder: Path) -> None:
     """The lesson's charts of `run` as SVGs in `folder`."""
-    from benchmarks.plot import draw_picture
+    from benchmarks.plot import chart_of
 
     folder.mkdir(parents=True, exist_ok=True)
     for kind in SHOWN_CHARTS:
-        (folder / f"{kind}.svg").write_bytes(draw_picture([run], kind, "slide", "svg").content)
+        (folder / f"{kind}.svg").write_bytes(chart_of([run], kind).content("svg"))
 
 
 def take_screenshots(report: Path, folder: Path) -> None:

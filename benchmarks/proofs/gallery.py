@@ -21,13 +21,13 @@ def main() -> int:
     from rich.console import Console
 
     from benchmarks.mistakes.ladder import ladder, ladder_config, order_from
-    from benchmarks.mistakes.ladder_chart import draw_ladder
+    from benchmarks.mistakes.ladder_chart import ladder_chart
     from benchmarks.mistakes.show import show_all
 
     with TemporaryDirectory() as folder:
         show_all("tiny", 5, 2, Path(folder) / "gallery", Console(highlight=False))
         found = ladder(ladder_config("tiny"), order_from(None), Path(folder) / "ladder")
-        draw_ladder(found, Path(folder) / "ladder" / "ladder.png")
+        ladder_chart(found).save(Path(folder) / "ladder" / "ladder.png")
         gallery = json.loads((Path(folder) / "gallery" / "gallery.json").read_text(encoding="utf-8"))
         shutil.copy(Path(folder) / "gallery" / "gallery.png", DOCS / "gallery.png")
         shutil.copy(Path(folder) / "ladder" / "ladder.png", DOCS / "ladder.png")

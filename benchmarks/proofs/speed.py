@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from benchmarks.charts.plot import save_picture
 from benchmarks.speed.lesson import MEASURED, PAGE, PICTURE, page, read_lesson
-from benchmarks.speed.lesson_chart import drawing_of
+from benchmarks.speed.lesson_chart import speed_chart
 from shared.files import write_json
 from shared.progress import announce
 from shared.running.run import default_output_dir
@@ -18,7 +17,7 @@ def main() -> None:
     found = read_lesson(Path(sys.argv[1]) if len(sys.argv) > 1 else default_output_dir("quick", "speed-lesson"))
     write_json(MEASURED, found.as_dict())
     PAGE.write_text(page(found), encoding="utf-8")
-    save_picture(drawing_of(found), PAGE.with_name(PICTURE), "slide")
+    speed_chart(found).save(PAGE.with_name(PICTURE))
     announce(f"written: {PAGE.name} and {PICTURE}")
 
 

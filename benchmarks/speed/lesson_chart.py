@@ -5,9 +5,8 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from benchmarks.charts.charts import Chart
-from benchmarks.charts.plot import Drawing
-from benchmarks.charts.styles import Style
+from benchmarks.charts.canvas import Chart, canvas
+from benchmarks.charts.styles import STYLES, Look, Style
 from benchmarks.speed.lesson import Lesson, Range, Row, change_of, work
 
 TITLE = "What each dial buys at the same work"
@@ -15,45 +14,31 @@ TITLE = "What each dial buys at the same work"
 BARS = 0.72
 
 
-def drawing_of(found: Lesson) -> Drawing:
-    """The picture of the lesson."""
-    return Drawing(lambda look: speed_figure(found, look), TITLE, alt_text(found))
-
-
-def speed_figure(found: Lesson, style: Style) -> Chart:
-    """The figure; matplotlib must have been told the style's settings."""
-    font, lengths = style.font, found.lengths
-    names = [row.name for row in found.at(lengths[0])]
-    # Two bars in each row, of a height at which their numbers fit.
-    height = max(style.size[1], font / 72 * (1.35 * len(names) * len(lengths) + 14))
-    figure = Chart(figsize=(style.size[0], height))
-    lines, letters = 72 * height / font, 72 * style.size[0] / font
-    figure.text(0.03, 1 - 0.9 / lines, TITLE, fontsize=1.45 * font, weight="bold", va="top")
-    figure.text(0.03, 1 - 3.0 / lines, subtitle(found), fontsize=0.75 * font, color=style.soft, va="top")
-    figure.text(0.03, 0.6 / lines, found.footnote, fontsize=0.55 * font, color=style.soft, va="bottom")
-    labels = [change_of(name).label for name in names]
-    left = (0.62 * 0.85 * max(map(len, labels)) + 2.5) / letters
-    bottom, top, between = 4.8 / lines, 1 - 6.8 / lines, 1.5 / letters
-    wide = 0.62 * (0.97 - left)
-    bars = figure.add_axes((left, bottom, wide, top - bottom))
-    dots = figure.add_axes((left + wide + between, bottom, 0.97 - left - wide - between, top - bottom))
-    for axes in (bars, dots):
-        axes.set_ylim(len(names) - 0.45, -0.55)
-        axes.grid(False, axis="y")
-        axes.spines["left"].set_visible(False)
-        axes.tick_params(axis="y", length=0)
-        axes.tick_params(axis="x", labelsize=0.8 * font)
-    bars.set_yticks(range(len(names)), labels, fontsize=0.85 * font)
-    dots.set_yticks(range(len(names)), [""] * len(names))
-    thick = BARS / len(lengths)
-    for number, length in enumerate(lengths):
-        colour = _colour(number, style)
-        for place, row in enumerate(found.at(length)):
-            at = place + (number - (len(lengths) - 1) / 2) * thick
-            _draw_times(bars, found, row, at, 0.9 * thick, colour, style)
-            _draw_accuracy(dots, found.accuracy(row), at, colour, style)
-    _finish(bars, dots, found, style)
-    return figure
+def speed_chart(found: Lesson, style_name: str = "slide") -> Chart:
+    """Draw the lesson; `style_name`: a key of `STYLES`."""
+    style, lengths = STYLES[style_name], found.lengths
+    labels = [change_of(row.name).label for row in found.at(lengths[0])]
+    lines = [(subtitle(found), style.soft)]
+    # A bar per length in each row, of a height at which their numbers fit.
+    height = max(style.size[1], style.font / 72 * (1.35 * len(labels) * len(lengths) + 14))
+    with canvas(style, TITLE, alt_text(found), lines=lines, footnote=found.footnote, height=height) as chart:
+        bars, dots = chart.subplots(1, 2, sharey=True, width_ratios=(0.62, 0.38))
+        bars.set_ylim(len(labels) - 0.45, -0.55)
+        bars.set_yticks(range(len(labels)), labels, fontsize=0.85 * style.font)
+        for axes in (bars, dots):
+            axes.grid(False, axis="y")
+            axes.spines["left"].set_visible(False)
+            axes.tick_params(axis="y", length=0)
+            axes.tick_params(axis="x", labelsize=0.8 * style.font)
+        thick = BARS / len(lengths)
+        for number, length in enumerate(lengths):
+            colour = _colour(number, style)
+            for place, row in enumerate(found.at(length)):
+                at = place + (number - (len(lengths) - 1) / 2) * thick
+                _draw_times(bars, found, row, at, 0.9 * thick, colour, style)
+                _draw_accuracy(dots, found.accuracy(row), at, colour, style)
+        _finish(bars, dots, found, style)
+    return chart
 
 
 def _colour(number: int, style: Style) -> str:
@@ -66,7 +51,7 @@ def _draw_times(axes: Axes, found: Lesson, row: Row, at: float, height: float, c
     font, times = style.font, found.times(row)
     # On a ground of their own, or the dashed line would go through them.
     ground = {"facecolor": style.ground, "edgecolor": "none", "pad": 0.08 * font}
-    look = {"textcoords": "offset points", "va": "center", "fontsize": 0.72 * font, "bbox": ground}
+    look: Look = {"textcoords": "offset points", "va": "center", "fontsize": 0.72 * font, "bbox": ground}
     if times is None:
         # `not here` or `did not run`: the reason is long, and beside the table.
         axes.annotate(row.remark.partition(":")[0], (0, at), (0.4 * font, 0), color=style.soft, zorder=5, **look)

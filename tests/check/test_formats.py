@@ -23,7 +23,7 @@ from rich.console import Console
 from benchmarks.check import check as checks
 from benchmarks.check import start
 from benchmarks.check.autograder import FOLDERS, PROJECT_FILES, Settings, grade, write_autograder
-from benchmarks.check.chart import draw_class
+from benchmarks.check.chart import class_chart
 from benchmarks.check.formats import broken, gradescope, junit, markdown_block, markdown_line, print_result, written
 from benchmarks.check.rubric import HINTS, ITEMS, Finding, Result, make_rubric
 from benchmarks.check.submissions import CHART, TABLE, check_folder, find_loop, find_submissions
@@ -330,10 +330,10 @@ def test_two_at_a_time_are_judged_like_one_at_a_time(tmp_path: Path, capsys) -> 
 
 
 def test_the_chart_of_a_class_has_the_size_of_a_slide_and_its_words() -> None:
-    picture = draw_class([result(CLIP), result(CLIP), result()])
-    assert picture.content[16:24] == (1920).to_bytes(4, "big") + (1080).to_bytes(4, "big")
+    picture = class_chart([result(CLIP), result(CLIP), result()])
+    assert picture.content("png")[16:24] == (1920).to_bytes(4, "big") + (1080).to_bytes(4, "big")
     assert "3 loops: 1 right, 2 wrong. Wrong at: clip 2; at no other phase." in picture.alt
-    assert "No loop is wrong" in draw_class([result()]).alt
+    assert "No loop is wrong" in class_chart([result()]).alt
 
 
 # What students begin with.

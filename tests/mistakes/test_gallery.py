@@ -14,7 +14,7 @@ from benchmarks.cli import main, sameloop
 from benchmarks.mistakes import show
 from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
 from benchmarks.mistakes.costs import Cost, Run, by_cost, costs_of
-from benchmarks.mistakes.costs_chart import draw_gallery
+from benchmarks.mistakes.costs_chart import costs_chart
 from benchmarks.mistakes.show import answer, changed_lines, exercise_source, write
 
 
@@ -84,7 +84,7 @@ def test_chart_and_page_show_each_mistake(tmp_path: Path) -> None:
     )
     shown = html.unescape(page)
     assert all(line[1:].strip() in shown for line in changed_lines(MISTAKES["no_mask"]))
-    assert draw_gallery(costs, "a job", tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
+    assert costs_chart(costs, "a job").save(tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     assert "no_mask" not in (tmp_path / "chart.alt.txt").read_text()
     assert MISTAKES["no_mask"].what in (tmp_path / "chart.alt.txt").read_text()
 

@@ -18,7 +18,6 @@ import pytest
 from conftest import run_in_process
 from rich.console import Console
 
-from benchmarks.charts.plot import drawn_chart
 from benchmarks.cli import main
 from benchmarks.speed import lesson as speed
 from benchmarks.speed.lesson import (
@@ -36,7 +35,7 @@ from benchmarks.speed.lesson import (
     print_lesson,
     read_lesson,
 )
-from benchmarks.speed.lesson_chart import alt_text, drawing_of
+from benchmarks.speed.lesson_chart import alt_text, speed_chart
 from shared import hardware
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
@@ -377,7 +376,7 @@ def test_the_chart_in_words_has_every_number() -> None:
 
 def test_bars_and_points_stand_where_the_numbers_are() -> None:
     found = a_lesson()
-    chart = drawn_chart(drawing_of(found), "slide")
+    chart = speed_chart(found)
     bars, dots = chart.axes
     lengths = [patch.get_width() for patch in bars.patches]
     expected = [times.median for row in found.rows if (times := found.times(row))]
