@@ -169,60 +169,6 @@ def compared(runs: dict[str, Path], folder: Path) -> Path:
     return folder
 
 
-# A record's lines with every field that they must have.
-WHOLE: dict[str, dict[str, Any]] = {
-    "header": {"loop": "manual", "steps_per_epoch": 8, "environment": {}},
-    "start": {
-        "model": "M",
-        "parameters": 1,
-        "trainable_parameters": 1,
-        "frozen": [],
-        "dtypes": ["float32"],
-        "initial_weights": {},
-        "optimizer": {"class": "AdamW", "missing": [], "groups": []},
-    },
-    "step": {
-        **{name: [] for name in ("batch", "reviews", "lengths", "labels", "first_review", "masked", "passes", "mode")},
-        **{name: [] for name in ("dropout", "autocast", "forward_losses", "losses", "backward_passes")},
-        **{name: [] for name in ("without_gradient", "learning_rates")},
-        "rng": {},
-        "unclipped_norm": None,
-        "grad_norm": 1.0,
-        "gradients": {"left": 0.0, "backward": [], "between": [], "scaled": []},
-        "learning_rate": 0.1,
-        "weights": "",
-        "samples": 8,
-        "tokens": 100,
-        "padded_tokens": 120,
-        "seconds": {},
-    },
-    "evaluation": {
-        **{name: [] for name in ("mode", "dropout", "autocast", "batch_sizes", "first_review", "passes")},
-        "graph": False,
-        "batch": {},
-        "reviews": "",
-        "logits": "",
-        "loss": 0.5,
-        "accuracy": 0.5,
-        "samples": 8,
-        "tokens": 100,
-        "padded_tokens": 120,
-        "seconds": 0.1,
-    },
-    "footer": {
-        **dict.fromkeys(("steps", "samples", "tokens", "padded_tokens", "train_seconds"), 0),
-        **dict.fromkeys(("evaluation_seconds", "checkpoint_seconds", "recorder_seconds"), 0),
-        **dict.fromkeys(("samples_per_second", "tokens_per_second", "peak_memory_mb"), 0),
-        "log_history": [],
-    },
-}
-
-
-def whole_line(line: dict[str, Any]) -> dict[str, Any]:
-    """A line with what it lacks of the fields that a record's lines have."""
-    return {**WHOLE.get(line["kind"], {}), **line}
-
-
 def assert_identical(comparison: dict[str, Any]) -> None:
     assert comparison["first_divergence"] is None
     assert comparison["verdict"] == "identical"

@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 import matplotlib
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.transforms import Bbox
 
 from benchmarks.charts.styles import STYLES, Style
 
@@ -139,9 +140,12 @@ def canvas(
                 bottom = margin - _write(chart, margin, footnote, style.note_size, style.soft, va="bottom") + margin
         layout.set(rect=(side, bottom + 0.015, 1 - 2 * side, top - bottom - 0.03))
         yield chart
-        # Once, and not anew for every file.
+        # Once, and not anew for every file; the solver's last bits are others from time to time.
         layout.execute(chart)
         chart.set_layout_engine(None)
+        for axes in chart.axes:
+            found = axes.get_position(original=True).bounds
+            axes.set_position(Bbox.from_bounds(*(round(share, 5) for share in found)))
 
 
 def _write(chart: Chart, y: float, text: str, factor: float, colour: str, **options: Any) -> float:

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import LOOPS, compared, run_in_process, whole_line
+from build import header, record_of
+from conftest import LOOPS, compared, run_in_process
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from once import read_reviews
 
@@ -23,7 +24,7 @@ from benchmarks.statistics import mcnemar, wilson
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256, write_json
-from shared.recording.record import SCHEMA, RunRecord
+from shared.recording.record import RunRecord
 from shared.releases import SEEDS_EVALUATION_ORDER
 
 ATTACK = "</q><script>document.title = 'taken'</script><img src=x onerror=\"alert('taken')\"> & <b>"
@@ -38,9 +39,7 @@ def measured(tiny_comparison: Path) -> Quality:
 def record(accuracies: tuple[float, ...] = (), **dials: Any) -> RunRecord:
     """A record that says what its loop has reported."""
     log = [{"eval_loss": 0.5, "eval_accuracy": each, "epoch": n, "step": n} for n, each in enumerate(accuracies, 1)]
-    header = {"kind": "header", "schema": SCHEMA, "config": RunConfig.build("tiny", **dials).model_dump()}
-    lines = [header, {"kind": "footer", "log_history": log}]
-    return RunRecord([whole_line(line) for line in lines], "test")
+    return record_of(header(**dials), {"kind": "footer", "log_history": log})
 
 
 # The figures -----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import math
 from pathlib import Path
 
 import pytest
-from conftest import whole_line
+from build import whole_line
 
 from shared.config import RunConfig
 from shared.errors import SameLoopError

@@ -15,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from build import header, record_of, steps_of
 from conftest import run_in_process
 from rich.console import Console
 
@@ -39,7 +40,7 @@ from benchmarks.speed.lesson_chart import alt_text, speed_chart
 from shared import hardware
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
-from shared.recording.record import SCHEMA, RunRecord
+from shared.recording.record import RunRecord
 from shared.running.page import page_of
 
 NAMES = [change.name for change in CHANGES]
@@ -142,21 +143,14 @@ def test_what_cannot_run_says_why_and_what_has_no_hardware_is_marked(
 
 
 def a_record(seconds: list[float], padded: list[int], accuracy: float = 0.75) -> RunRecord:
-    header = {"kind": "header", "schema": SCHEMA, "loop": "manual", "config": RunConfig.build("tiny").model_dump()}
-    steps = [
-        {
-            "kind": "step",
-            "step": number,
-            "seconds": {"forward": each, "checkpoint": 9.0},
-            "tokens": many // 2,
-            "padded_tokens": many,
-        }
-        for number, (each, many) in enumerate(zip(seconds, padded, strict=True), start=1)
-    ]
+    steps = steps_of(
+        {"seconds": {"forward": each, "checkpoint": 9.0}, "tokens": many // 2, "padded_tokens": many}
+        for each, many in zip(seconds, padded, strict=True)
+    )
     totals = {"tokens": sum(padded) // 2, "padded_tokens": sum(padded), "train_seconds": sum(seconds)}
     footer = {"kind": "footer", "peak_memory_mb": 321.0, **totals}
     evaluations = [{"kind": "evaluation", "accuracy": 0.1}, {"kind": "evaluation", "accuracy": accuracy}]
-    return RunRecord([header, *steps, *evaluations, footer], "test")
+    return record_of(header(), *steps, *evaluations, footer)
 
 
 def test_compiling_is_told_apart_from_the_steps_after_it() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from build import header, record_of, steps_of
 from rich.console import Console
 
 from benchmarks.cli import main
@@ -28,18 +29,12 @@ from benchmarks.statistics import (
 )
 from benchmarks.verdict.table import print_comparison
 from benchmarks.verdict.verdict import compare_runs
-from shared.config import RunConfig
-from shared.recording.record import SCHEMA, RunRecord
+from shared.recording.record import RunRecord
 
 
 def record(seconds: Sequence[float], loop: str = "manual") -> RunRecord:
     """A record of steps that take so long; a checkpoint before each does not count."""
-    header = {"kind": "header", "schema": SCHEMA, "loop": loop, "config": RunConfig.build("tiny").model_dump()}
-    steps = [
-        {"kind": "step", "step": n, "seconds": {"forward": each, "checkpoint": 9.0}}
-        for n, each in enumerate(seconds, 1)
-    ]
-    return RunRecord([header, *steps], "test")
+    return record_of(header(loop), *steps_of({"seconds": {"forward": each, "checkpoint": 9.0}} for each in seconds))
 
 
 def noisy(middle: float, count: int = 60, seed: int = 0) -> list[float]:
