@@ -6,15 +6,15 @@ are imported where they are asked for, and never from the current folder.
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup, escape
 
 from benchmarks.charts.data import NAMES
+from benchmarks.notebook.shown import Content, first_line, frame, html, image, side_by_side, table
 from shared.errors import SameLoopError
 from shared.recording.record import RunRecord, training_seconds
 from shared.running.folder import COMPARISON_FILE, LOOPS
@@ -32,81 +32,6 @@ OF_A_STEP = (
     *("samples", "tokens", "padded_tokens", "memory_mb"),
 )
 REPORTED = ("eval_loss", "eval_accuracy")
-# The notebook's own colours around it; only what is right and what is not has one of ours, and a word with it.
-LOOK = """<style>
-.sameloop { line-height: 1.45; max-width: 60rem }
-.sameloop .scroll { overflow-x: auto }
-.sameloop img { display: block; width: 100%; min-width: 38rem; height: auto; margin: .5em 0 }
-.sameloop table { border-collapse: collapse; margin: .5em 0; font-size: .92em }
-.sameloop th, .sameloop td { text-align: left; padding: .2em .7em .2em 0; vertical-align: top }
-.sameloop th { font-weight: 600; border-bottom: 1px solid currentColor }
-.sameloop .wide { min-width: 36rem } .sameloop .wide td:nth-child(2) { min-width: 10rem }
-.sameloop .wide code { overflow-wrap: anywhere } .sameloop td:first-child { white-space: nowrap }
-.sameloop .number { text-align: right; font-variant-numeric: tabular-nums }
-.sameloop ul { margin: .3em 0; padding-left: 1.2em }
-.sameloop pre { margin: .1em 0; white-space: pre-wrap; font-size: .92em; background: none }
-.sameloop .good { color: #0072B2; font-weight: 700 } .sameloop .bad { color: #C04F00; font-weight: 700 }
-.sameloop .soft { opacity: .75 }
-</style>"""
-
-
-def _html(*parts: str) -> str:
-    """What a notebook shows, from parts that are HTML already."""
-    return f'<div class="sameloop">{LOOK}{"".join(parts)}</div>'
-
-
-def _table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = False, is_wide: bool = False) -> str:
-    """A table; a cell that is no Markup is escaped.
-
-    Args:
-        heads, rows: what it holds.
-        numbers: all columns but the first stand to the right.
-        is_wide: where there is less room it is moved sideways, and not made narrow.
-    """
-
-    def cells(tag: str, row: Sequence[Any]) -> str:
-        kinds = ["", *([' class="number"'] * (len(row) - 1) if numbers else [""] * (len(row) - 1))]
-        return "".join(
-            f"<{tag}{kind}>{escape('' if cell is None else cell)}</{tag}>"
-            for kind, cell in zip(kinds, row, strict=True)
-        )
-
-    head = f"<tr>{cells('th', heads)}</tr>"
-    body = "".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
-    kind = ' class="wide"' if is_wide else ""
-    return f'<div class="scroll"><table{kind}><thead>{head}</thead><tbody>{body}</tbody></table></div>'
-
-
-def _image(content: bytes, file_format: str, alt: str) -> str:
-    kind = "svg+xml" if file_format == "svg" else file_format
-    data = base64.b64encode(content).decode()
-    return (
-        f'<div class="scroll"><img src="data:image/{kind};base64,{data}" alt="{escape(" ".join(alt.split()))}"></div>'
-    )
-
-
-def _first_line(verdict: str, good: bool, rest: str) -> str:
-    return f'<p><span class="{"good" if good else "bad"}">{escape(verdict)}</span>{escape(rest)}</p>'
-
-
-class _Content(Mapping):
-    """A dictionary that is read only."""
-
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self._content = dict(content)
-
-    def __getitem__(self, name: str) -> Any:
-        return self._content[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._content)
-
-    def __len__(self) -> int:
-        return len(self._content)
-
-    def as_dict(self) -> dict[str, Any]:
-        """All of it, in types that JSON knows; a copy."""
-        return json.loads(json.dumps(self._content))
 
 
 class Run:
@@ -147,7 +72,7 @@ class Run:
             }
             for line in self.record.steps
         ]
-        return _frame(rows, ["step", "epoch", *OF_A_STEP, "seconds"])
+        return frame(rows, ["step", "epoch", *OF_A_STEP, "seconds"])
 
     @property
     def evaluations(self) -> pandas.DataFrame:
@@ -162,7 +87,7 @@ class Run:
             for line in self.record.evaluations
         ]
         columns = ["step", "epoch", *REPORTED]
-        return _frame([{name: row.get(name) for name in columns} for row in rows], columns)
+        return frame([{name: row.get(name) for name in columns} for row in rows], columns)
 
     @own_imports()
     def figure(self, kind: str = "losses", style: str = "slide") -> Figure:
@@ -175,9 +100,8 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """The record, in types that JSON knows; a copy."""
-        parts = {name: getattr(self.record, name) for name in ("loop", "header", "start", "steps", "evaluations")}
-        rest = {name: getattr(self.record, name) for name in ("footer", "log_history")}
-        return json.loads(json.dumps({**parts, **rest}))
+        names = ("loop", "header", "start", "steps", "evaluations", "footer", "log_history")
+        return json.loads(json.dumps({name: getattr(self.record, name) for name in names}))
 
     @property
     def _name(self) -> str:
@@ -195,14 +119,14 @@ class Run:
             (f"{row.step}", f"{row.epoch:.4g}", f"{row.eval_loss:.6f}", f"{row.eval_accuracy:.4f}")
             for row in self.evaluations.reset_index().itertuples()
         ]
-        return _html(
+        return html(
             f"<p><b>{escape(self._name)}</b>: {len(self.record.steps)} steps</p>",
-            _image(chart.content("svg"), "svg", chart.alt),
-            _table(("step", "epoch", "validation loss", "accuracy"), rows, numbers=True),
+            image(chart.content("svg"), "svg", chart.alt),
+            table(("step", "epoch", "validation loss", "accuracy"), rows, numbers=True),
         )
 
 
-class Comparison(_Content):
+class Comparison(Content):
     """Both loops and the verdict; `comparison["verdict"]` and all else that `comparison.json` holds.
 
     Attributes:
@@ -234,12 +158,12 @@ class Comparison(_Content):
     @property
     def steps(self) -> pandas.DataFrame:
         """A row per optimizer step; a column per quantity and loop: `steps["loss"]["manual"]`."""
-        return _side_by_side({loop: getattr(self, loop).steps.drop(columns="epoch") for loop in LOOPS})
+        return side_by_side({loop: getattr(self, loop).steps.drop(columns="epoch") for loop in LOOPS})
 
     @property
     def evaluations(self) -> pandas.DataFrame:
         """A row per evaluation; a column per quantity and loop: `evaluations["eval_loss"]["manual"]`."""
-        return _side_by_side({loop: getattr(self, loop).evaluations.drop(columns="epoch") for loop in LOOPS})
+        return side_by_side({loop: getattr(self, loop).evaluations.drop(columns="epoch") for loop in LOOPS})
 
     @own_imports()
     def figure(self, kind: str = "overview", style: str = "slide") -> Figure:
@@ -281,12 +205,12 @@ class Comparison(_Content):
         heads = [
             f"{name}, {NAMES[loop]}" for name in ("training loss", "validation loss", "accuracy") for loop in LOOPS
         ]
-        return _html(
-            _first_line(self.verdict, good, first.removeprefix(self.verdict)),
+        return html(
+            first_line(self.verdict, good, first.removeprefix(self.verdict)),
             cause,
             f'<ul class="soft">{known}</ul>' if known else "",
-            _image(self._svg, "svg", self._alt),
-            _table(["epoch", *heads], rows, numbers=True),
+            image(self._svg, "svg", self._alt),
+            table(["epoch", *heads], rows, numbers=True),
         )
 
     def _repr_png_(self) -> bytes:
@@ -325,10 +249,10 @@ class Script(str):
         )
         code = highlight(str(self), PythonLexer(), formatter)
         ground = "background: #FAFAFA; color: #111; padding: .1em .8em; overflow-x: auto"
-        return _html(f'<div style="{ground}">{code}</div>')
+        return html(f'<div style="{ground}">{code}</div>')
 
 
-class Checked(_Content):
+class Checked(Content):
     """What a check says of a loop; the keys are those of `sameloop check --format json`."""
 
     @property
@@ -347,7 +271,7 @@ class Checked(_Content):
     def phases(self) -> pandas.DataFrame:
         """A row per phase: its status, and of one that is not right the step, the cause and both values."""
         columns = ["item", "status", "step", "cause", "student", "right"]
-        return _frame([{name: row[name] for name in columns} for row in self["rubric"]], columns)
+        return frame([{name: row[name] for name in columns} for row in self["rubric"]], columns)
 
     @property
     def _sentence(self) -> str:
@@ -372,14 +296,14 @@ class Checked(_Content):
             return [mark, row["item"], said]
 
         printed = self["output"].strip()
-        return _html(
-            _first_line(self.verdict, self.verdict in GOOD, self._sentence),
-            _table(("", "phase", "what was seen"), map(shown, self["rubric"])),
+        return html(
+            first_line(self.verdict, self.verdict in GOOD, self._sentence),
+            table(("", "phase", "what was seen"), map(shown, self["rubric"])),
             f"<details><summary>it printed</summary><pre>{escape(printed)}</pre></details>" if printed else "",
         )
 
 
-class XRayed(_Content):
+class XRayed(Content):
     """A step of both loops, event by event; the keys are those of `sameloop xray --json`."""
 
     @property
@@ -399,7 +323,7 @@ class XRayed(_Content):
             }
             for event in self["events"]
         ]
-        return _frame(rows, columns, index=None)
+        return frame(rows, columns, index=None)
 
     @staticmethod
     def _line(frames: Sequence[Mapping[str, Any]] | None) -> str:
@@ -425,13 +349,13 @@ class XRayed(_Content):
             ]
             for event in step
         ]
-        return _html(
-            _first_line("equal" if self.equal else "different", self.equal, f"{self._sentence}; step {self['step']}:"),
-            _table(("phase", "what happens", "by hand", "inside Trainer", ""), rows, is_wide=True),
+        return html(
+            first_line("equal" if self.equal else "different", self.equal, f"{self._sentence}; step {self['step']}:"),
+            table(("phase", "what happens", "by hand", "inside Trainer", ""), rows, is_wide=True),
         )
 
 
-class Climbed(_Content):
+class Climbed(Content):
     """The ladder; the keys are those of `ladder.json`.
 
     Attributes:
@@ -455,7 +379,7 @@ class Climbed(_Content):
     def rows(self) -> pandas.DataFrame:
         """A row per page: what was repaired, how many steps are equal, and what differs first."""
         names = ("name", "equal_steps", "where", "cause", "why")
-        return _frame([{name: getattr(row, name) for name in names} for row in self._rows], list(names))
+        return frame([{name: getattr(row, name) for name in names} for row in self._rows], list(names))
 
     @own_imports()
     def figure(self, style: str = "slide") -> Figure:
@@ -485,32 +409,13 @@ class Climbed(_Content):
             )
             for row in self._rows[1:]
         ]
-        return _html(
-            _image(picture.content("svg"), "svg", picture.alt),
-            _table(("repair", "why", "what changes"), rows, is_wide=True),
+        return html(
+            image(picture.content("svg"), "svg", picture.alt),
+            table(("repair", "why", "what changes"), rows, is_wide=True),
         )
 
     def _repr_png_(self) -> bytes:
         return self.figure().content("png")
-
-
-def _frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], index: str | None = "") -> pandas.DataFrame:
-    """A frame; `index`: the column that numbers the rows, the first if it is not named."""
-    with own_imports():
-        import pandas
-
-        frame = pandas.DataFrame(list(rows), columns=list(columns))
-        return frame if index is None else frame.set_index(index or columns[0])
-
-
-def _side_by_side(frames: Mapping[str, pandas.DataFrame]) -> pandas.DataFrame:
-    """Both loops' columns, those of one quantity next to each other."""
-    with own_imports():
-        import pandas
-
-        both = pandas.concat(frames, axis=1, names=["loop", "quantity"]).swaplevel(axis=1)
-        order = [(name, loop) for name in next(iter(frames.values())).columns for loop in frames]
-        return both[order]
 
 
 def _one_of(value: str, what: str, among: Iterable[str]) -> None:
