@@ -23,8 +23,8 @@ from benchmarks.charts.styles import STYLES, Style
 
 # An SVG names its font; where that is not installed, Verdana has letters of the same width.
 FONTS = "'DejaVu Sans', Verdana, sans-serif"
-# Where title and lines begin, as a share of the width.
-LEFT = 0.03
+# Where title and lines begin, and how far panels stay from the edges, as shares of width and height.
+LEFT, EDGE = 0.03, 0.015
 # Nothing in a file that tells when it was made.
 METADATA = {
     "png": {"Software": None},
@@ -128,7 +128,7 @@ def canvas(
         layout = ConstrainedLayoutEngine(w_pad=pad, h_pad=pad)
         chart = Chart(figsize=(style.size[0], height or style.size[1]), dpi=style.dots_per_inch, layout=layout)
         chart.look, chart.title, chart.alt = style, title, alt
-        top, bottom, side = 1.0, 0.0, 0.015
+        side, bottom, top = EDGE, EDGE, 1 - EDGE
         if not style.bare:
             side, y = LEFT - 0.005, 1 - _points(style.font, chart)
             y = _write(chart, y, title, style.title_size, colour or style.ink, weight="bold")
@@ -136,9 +136,9 @@ def canvas(
                 y = _write(chart, y, text, style.line_size, line_colour)
             top = y - _points(0.4 * style.font, chart)
             if footnote:
-                margin = _points(0.35 * style.font, chart)
-                bottom = margin - _write(chart, margin, footnote, style.note_size, style.soft, va="bottom") + margin
-        layout.set(rect=(side, bottom + 0.015, 1 - 2 * side, top - bottom - 0.03))
+                y = _points(0.35 * style.font, chart)
+                bottom += 2 * y - _write(chart, y, footnote, style.note_size, style.soft, va="bottom")
+        layout.set(rect=(side, bottom, 1 - 2 * side, top - bottom))
         yield chart
         # Once, and not anew for every file; the solver's last bits are others from time to time.
         layout.execute(chart)
