@@ -21,7 +21,7 @@ from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_slice
 from benchmarks.gotchas.base import attempt, one_thread, quiet, tokenized
 from benchmarks.gotchas.command import GOTCHAS, print_gotcha
 from benchmarks.gotchas.size import Point, Size, read_size, sizes_from
-from benchmarks.gotchas.size_chart import alt_text, size_figure
+from benchmarks.gotchas.size_chart import alt_text, size_chart
 from benchmarks.statistics import wilson
 from shared.errors import SameLoopError
 from shared.releases import INSTALLED
@@ -427,8 +427,8 @@ def test_no_words_of_the_chart_leave_it_or_lie_on_another(style: str, sizes: Any
     environment = dict.fromkeys(("torch", "transformers", "accelerate", "python", "device"), "1.0")
     points = [Point(each, [each / 100, each / 90], [0.5, 0.6]) for each in sizes]
     dial = Size("2 layers, random (1.0 M) on Rotten Tomatoes", points, 4, 1000, {}, {**environment, "threads": 1})
+    figure = size_chart(dial, style)
     with matplotlib.rc_context(STYLES[style].settings()):
-        figure = size_figure(dial, STYLES[style])
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
         renderer = canvas.get_renderer()
