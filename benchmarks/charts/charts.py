@@ -198,10 +198,7 @@ def _batches(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style)
     upper.tick_params(labelbottom=False)
     panels.mark_epochs(upper, runs[-1].record, style)
     panels.draw_padding(lower, runs, fits, style)
-    if style.bare:
-        lower.set_xlabel(f"optimizer step ({panels.padding_text(runs)})")
-    else:
-        lower.set_title(panels.padding_text(runs), fontsize=0.8 * style.font, weight="normal")
+    lower.set_xlabel(f"optimizer step ({panels.padding_text(runs)})")
     step = first_other_reviews([run.record for run in runs])
     if step is not None and step <= fits:
         for axes in (upper, lower):

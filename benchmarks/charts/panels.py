@@ -300,7 +300,6 @@ def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> N
 def draw_padding(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> None:
     """Useful tokens and padding of each step: the first run's as areas, the others' as outlines on top of them."""
     axes.set_ylabel("tokens")
-    axes.set_xlabel("optimizer step")
     for number, (run, look) in enumerate(zip(runs, style.looks(len(runs)), strict=True)):
         lines = run.record.steps[:steps]
         if not lines:

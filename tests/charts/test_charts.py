@@ -74,7 +74,7 @@ def test_batches_show_each_review_at_its_first_place_and_the_padding(tmp_path: P
     assert list(useful.get_data().values) == [60 + n for n in range(1, 9)]
     assert list(places.get_data().values) == [80] * 8
     share = 1 - sum(60 + n for n in range(1, 9)) / 640
-    assert f"{share:.1%} of all tokens are padding" in lower.get_title(loc="left")
+    assert f"{share:.1%} of all tokens are padding" in lower.get_xlabel()
 
 
 def test_too_many_dots_are_cut_and_the_title_says_where() -> None:
