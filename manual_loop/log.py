@@ -5,7 +5,6 @@ from tqdm import tqdm
 
 from manual_loop.processes import average, is_first_process
 from manual_loop.state import TrainingState
-from shared.releases import LOGS_WHOLE_LOSS
 
 
 def progress_bar(step: int, max_steps: int) -> tqdm:
@@ -29,8 +28,6 @@ def is_due(strategy: str, every: int, state: TrainingState, or_last: bool = Fals
 def log_training(state: TrainingState, grad_norm: torch.Tensor, rate: float) -> None:
     """Log the mean loss since the last such line, this step's norm and learning rate."""
     mean = average(state.total_loss).item() / (state.step - state.step_logged)
-    if not LOGS_WHOLE_LOSS:
-        mean = round(mean, 4)
     values = {"loss": mean, "grad_norm": grad_norm.item(), "learning_rate": rate}
     log(state.log_history, values, state.epochs_done, state.step)
     state.total_loss.zero_()

@@ -7,7 +7,7 @@ from datasets import Dataset
 from torch.utils.data import Sampler
 
 from shared.config import RunConfig
-from shared.releases import GROUPS_EVALUATION, SEEDS_EVALUATION_ORDER
+from shared.releases import SEEDS_EVALUATION_ORDER
 
 
 def make_samplers(
@@ -19,8 +19,6 @@ def make_samplers(
     # Shuffle: reviews of like length lie together, so that little is padded.
     group_size = config.per_device_train_batch_size * config.gradient_accumulation_steps
     train_sampler = LengthGroupedSampler(train_dataset, group_size)
-    if not GROUPS_EVALUATION:
-        return train_sampler, None
     seed = None
     if SEEDS_EVALUATION_ORDER:
         seed = config.seed if config.data_seed is None else config.data_seed

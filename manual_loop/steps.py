@@ -9,7 +9,6 @@ import math
 from torch.utils.data import DataLoader
 
 from shared.config import RunConfig
-from shared.releases import AVERAGES_LAST_STEP
 
 
 def duration(steps_per_epoch: int, config: RunConfig) -> tuple[int, int, bool]:
@@ -27,6 +26,6 @@ def ends_step(number: int, train_loader: DataLoader, batches_per_step: int) -> b
 
 def batches_of_step(number: int, train_loader: DataLoader, batches_per_step: int) -> int:
     """By how many batches the loss of batch `number` of the epoch is divided: all that its step has."""
-    if batches_per_step == 1 or not AVERAGES_LAST_STEP:
+    if batches_per_step == 1:
         return batches_per_step
     return min(batches_per_step, len(train_loader) - (number - 1) // batches_per_step * batches_per_step)

@@ -12,7 +12,6 @@ from shared.config import HUB_REVISIONS, RunConfig
 from shared.errors import SameLoopError, shown
 from shared.memory import check_memory
 from shared.progress import announce, is_interactive
-from shared.releases import in_release
 from shared.sources import embedded
 from shared.sources.hub import check_paths, hub_errors
 
@@ -69,10 +68,9 @@ def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
             id2label=dict(enumerate(labels)),
             label2id={label: number for number, label in enumerate(labels)},
             problem_type="single_label_classification",
-            **in_release("from_pretrained", {"dtype": torch.float32}),
+            dtype=torch.float32,
             use_safetensors=True,
-            # Only where it can be needed: on some older releases the new head is drawn otherwise with it.
-            ignore_mismatched_sizes=config.model not in embedded.MODEL_SHAPES,
+            ignore_mismatched_sizes=True,
             trust_remote_code=False,
             output_loading_info=True,
         )

@@ -1,8 +1,9 @@
-"""What older releases of transformers call by another name, or do otherwise; the one place that knows.
+"""What releases of transformers call by another name, or do otherwise; the one place that knows.
 
-The pages speak as today's release does. On an older one `Trainer` and `TrainingArguments`, imported from here, take
-today's names all the same, and the neighbours of the manual page follow what that release does by the constants below.
-`sameloop eject --trainer --transformers 4.46` writes the names of that release.
+SameLoop runs on 5.6 and newer. The pages speak as today's release does: on the first ones of that range
+`TrainingArguments`, imported from here, takes today's names all the same, and the neighbours of the manual page follow
+what the installed release does by the constants below. What is older is known for the scripts alone that
+`sameloop eject --trainer --transformers 4.46` writes by the names of that release.
 
 Each fact was read in transformers' source (`trainer.py`, `training_args.py`) of the release it names and the one
 before, and is tried by `make versions`, docs/versions.md.
@@ -11,7 +12,6 @@ before, and is tried by `make versions`, docs/versions.md.
 from __future__ import annotations
 
 import functools
-import os
 import re
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -22,7 +22,9 @@ from shared.errors import SameLoopError
 
 Release = tuple[int, int]
 
+# The first that a script is written for, and the first that SameLoop runs on, as pyproject.toml has it.
 OLDEST: Release = (4, 40)
+OLDEST_TO_RUN: Release = (5, 6)
 
 
 def release_of(version: str) -> Release:
@@ -47,17 +49,16 @@ INSTALLED: Release = release_of(metadata.version("transformers"))
 
 # What the installed release does, as far as it matters by hand -----------------------------------------
 
-# Evaluation batches are grouped by length with the training's; before, they came as they lie.
-GROUPS_EVALUATION = INSTALLED >= (4, 41)
-# Their order comes from `data_seed`; before, from torch's global random state, another in every evaluation.
-SEEDS_EVALUATION_ORDER = INSTALLED >= (5, 16)
-# An epoch's last step, which may have fewer batches, learns from their mean; before, each counted as in a whole step.
-AVERAGES_LAST_STEP = INSTALLED >= (4, 55)
-# The training loss is logged as it is; before, rounded to four decimals.
-LOGS_WHOLE_LOSS = INSTALLED >= (5, 0)
-
-# A model's method that computes activations again; before, `gradient_checkpointing_enable`.
-CHECKPOINTS_ACTIVATIONS = INSTALLED >= (5, 23)
+# Since when, by the constant that a page asks.
+SINCE: dict[str, Release] = {
+    # The order of an evaluation by length groups comes from `data_seed`; before, from torch's global random state,
+    # another in every evaluation.
+    "SEEDS_EVALUATION_ORDER": (5, 16),
+    # A model's method is called `activation_checkpointing_enable`; before, `gradient_checkpointing_enable`.
+    "CHECKPOINTS_ACTIVATIONS": (5, 23),
+}
+SEEDS_EVALUATION_ORDER = SINCE["SEEDS_EVALUATION_ORDER"] <= INSTALLED
+CHECKPOINTS_ACTIVATIONS = SINCE["CHECKPOINTS_ACTIVATIONS"] <= INSTALLED
 
 
 class Renaming(NamedTuple):
@@ -131,23 +132,35 @@ def in_release(owner: str, arguments: Mapping[str, Any], release: Release = INST
 LOSES_WEIGHTS = ((5, 0), (5, 6))
 
 
-def check_release(dials: Mapping[str, Any], release: Release = INSTALLED, resumes: bool = False) -> None:
-    """Refuse what a release does not have yet, or does wrong.
+def check_installed(release: Release = INSTALLED) -> None:
+    """Refuse to train with a release that is older than what SameLoop follows.
+
+    Raises:
+        SameLoopError: one line.
+    """
+    if release < OLDEST_TO_RUN:
+        raise SameLoopError(
+            f"transformers {shown(release)} is installed, and SameLoop runs on {shown(OLDEST_TO_RUN)} or newer: "
+            f"pip install 'transformers>={shown(OLDEST_TO_RUN)},<6'; `sameloop eject --trainer --transformers "
+            f"{shown(release)}` writes a script for it"
+        )
+
+
+def check_release(dials: Mapping[str, Any], release: Release) -> None:
+    """Refuse to write a script for a release that does not have what the dials ask for yet, or does it wrong.
 
     Args:
-        dials: of the run.
+        dials: of the script.
         release: of transformers.
-        resumes: whether the run goes on from a checkpoint.
 
     Raises:
         SameLoopError: one line.
     """
     first, fixed = LOSES_WEIGHTS
-    if first <= release < fixed and (resumes or dials["load_best_model_at_end"]):
-        what = "--resume-from-checkpoint" if resumes else "--load-best-model-at-end"
+    if first <= release < fixed and dials["load_best_model_at_end"]:
         raise SameLoopError(
-            f"{what}: transformers {shown(release)} loads a checkpoint without its LayerNorm weights; take one before "
-            f"{shown(first)}, or from {shown(fixed)} on"
+            f"--load-best-model-at-end: transformers {shown(release)} loads a checkpoint without its LayerNorm "
+            f"weights; take one before {shown(first)}, or from {shown(fixed)} on"
         )
     for name, value, since in NEWER_VALUES:
         if dials[name] == value and release < since:
@@ -158,18 +171,16 @@ def check_release(dials: Mapping[str, Any], release: Release = INSTALLED, resume
 
 @functools.cache
 def __getattr__(name: str) -> Any:
-    """`Trainer` and `TrainingArguments`: transformers' own, which on an older release take today's names."""
-    if name not in ("Trainer", "TrainingArguments"):
+    """`TrainingArguments`: transformers' own, which before 5.23 takes today's names, too."""
+    if name != "TrainingArguments":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     import transformers
 
-    theirs = getattr(transformers, name)
+    theirs = transformers.TrainingArguments
     if all(each.since <= INSTALLED for each in RENAMINGS if each.owner == name):
         return theirs
 
     def init(self: Any, **today: Any) -> None:
-        # Older releases leave a run's precision behind, for the next one in the same process.
-        os.environ.pop("ACCELERATE_MIXED_PRECISION", None)
         theirs.__init__(self, **in_release(name, today))
 
     return type(name, (theirs,), {"__init__": init, "__module__": __name__, "__doc__": theirs.__doc__})

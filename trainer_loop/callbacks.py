@@ -14,7 +14,6 @@ made up for here, from outside (`transformers/trainer.py` of release 5.23):
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,6 @@ from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState,
 from shared.config import RunConfig
 from shared.determinism import random_states, restore_random_states
 from shared.processes import settle_buckets
-from shared.releases import INSTALLED
 from shared.running.checkpoints import rotate, seal
 from shared.running.interrupt import stop_after_checkpoint, stop_requested
 
@@ -49,7 +47,6 @@ class ExactResume(TrainerCallback):
         self._save_at_epoch_end = self._is_regular = False
         self._best_saved: int | None = None
         self._stop: int | None = None
-        self._losses = LossSum(trainer)
         self._resumed: dict[str, Any] | None = None
         if checkpoint is not None:
             file = checkpoint / self._own_file
@@ -64,7 +61,7 @@ class ExactResume(TrainerCallback):
     ) -> None:
         if self._resumed is not None:
             settle_buckets(self._trainer.model_wrapped)
-            self._losses.restore(self._resumed["total_loss"])
+            self._trainer._tr_loss += self._resumed["total_loss"].to(self._trainer._tr_loss.device)
             self._trainer._globalstep_last_logged = self._resumed["step_logged"]
             self._best_saved = self._resumed["best_saved"]
             self._name_best(state)  # the folder may have moved since
@@ -101,17 +98,13 @@ class ExactResume(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         checkpoint = self._output_dir / f"checkpoint-{state.global_step}"
-        # Before 4.50 `Trainer` knew the best checkpoint only by its path.
-        best_step = getattr(
-            state, "best_global_step", state.best_model_checkpoint == str(checkpoint) and state.global_step
-        )
-        if self._is_regular and best_step == state.global_step:
+        if self._is_regular and state.best_global_step == state.global_step:
             self._best_saved = state.global_step
         self._name_best(state)
         own = {
             "now": random_states(),
             "epoch_start": self._random_states,
-            "total_loss": self._losses.value().detach().clone(),
+            "total_loss": self._trainer._tr_loss.detach().clone(),
             "step_logged": self._trainer._globalstep_last_logged,
             "best_saved": self._best_saved,
         }
@@ -128,46 +121,3 @@ class ExactResume(TrainerCallback):
         """Tell `Trainer` which checkpoint has the best weights."""
         best = self._best_saved
         state.best_model_checkpoint = None if best is None else str(self._output_dir / f"checkpoint-{best}")
-
-
-class LossSum:
-    """The losses added up since the last log line: an attribute of `Trainer` since 5.3, before a variable of its loop.
-
-    Args:
-        trainer: before it trains.
-    """
-
-    def __init__(self, trainer: Trainer) -> None:
-        self._trainer = trainer
-        self._seen: torch.Tensor | None = None
-        self._before: torch.Tensor | None = None
-        if INSTALLED < (5, 3):
-            trainer.training_step = self._with_those_before(trainer.training_step)
-            trainer._maybe_log_save_evaluate = self._seeing(trainer._maybe_log_save_evaluate)
-
-    def value(self) -> torch.Tensor:
-        """The sum, a scalar; on an older release during `on_save` only."""
-        return self._trainer._tr_loss if INSTALLED >= (5, 3) else self._seen
-
-    def restore(self, total: torch.Tensor) -> None:
-        """Let the sum go on from `total`."""
-        if INSTALLED >= (5, 3):
-            self._trainer._tr_loss += total.to(self._trainer._tr_loss.device)
-        else:
-            self._before = total
-
-    def _with_those_before(self, training_step: Callable[..., torch.Tensor]) -> Callable[..., torch.Tensor]:
-        def step(*args: Any, **kwargs: Any) -> torch.Tensor:
-            loss = training_step(*args, **kwargs)
-            if self._before is not None:
-                loss, self._before = self._before.to(loss.device) + loss, None
-            return loss
-
-        return step
-
-    def _seeing(self, log_save_evaluate: Callable[..., None]) -> Callable[..., None]:
-        def logged(tr_loss: torch.Tensor, *args: Any, **kwargs: Any) -> None:
-            self._seen = tr_loss
-            log_save_evaluate(tr_loss, *args, **kwargs)
-
-        return logged

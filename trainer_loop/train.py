@@ -10,12 +10,12 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import DataCollatorWithPadding, EvalPrediction, set_seed
+from transformers import DataCollatorWithPadding, EvalPrediction, Trainer, set_seed
 
 from shared.config import RunConfig
 from shared.data import load_data
 from shared.model import load_model, load_tokenizer
-from shared.releases import Trainer, TrainingArguments  # transformers' own
+from shared.releases import TrainingArguments  # transformers' own
 from trainer_loop.callbacks import ExactResume
 
 

@@ -27,7 +27,6 @@ from shared.files import write_json
 from shared.model import load_tokenizer
 from shared.progress import announce
 from shared.recording.record import RunRecord
-from shared.releases import in_release
 from shared.running.folder import LOOPS
 from shared.sources.hub import go_offline_if_unreachable
 
@@ -307,7 +306,7 @@ def _load_model(folder: Path) -> PreTrainedModel:
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,
-            **in_release("from_pretrained", {"dtype": torch.float32}),
+            dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
             trust_remote_code=False,

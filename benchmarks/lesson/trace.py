@@ -30,6 +30,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torch.optim.optimizer import Optimizer, register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader, RandomSampler, SequentialSampler
 from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer
+from transformers.optimization import GreedyLR
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from shared import data, model
@@ -38,9 +39,7 @@ from shared.running.page import Page
 
 TRANSFORMERS, ACCELERATE = Path(transformers.__file__).parent, Path(accelerate.__file__).parent
 TRAINER_FILE = str(TRANSFORMERS / "trainer.py")
-# Of 5.4.
-GREEDY = [transformers.optimization.GreedyLR] if hasattr(transformers.optimization, "GreedyLR") else []
-SCHEDULERS = (LRScheduler, ReduceLROnPlateau, *GREEDY)
+SCHEDULERS = (LRScheduler, ReduceLROnPlateau, GreedyLR)
 SAMPLERS = (RandomSampler, SequentialSampler, LengthGroupedSampler)
 
 

@@ -59,7 +59,7 @@ def eject(
         loop: `manual`, by hand, or `trainer`, through `Trainer` with the arguments that are no defaults.
         world_size: how many processes `torchrun` will start.
         file: where the script will be; its name is the output folder's, too.
-        release: of transformers, whose names a script through `Trainer` has.
+        release: of transformers, whose names the script has, and what it does by hand.
 
     Raises:
         SameLoopError: the dials name a file of the user's as the loop, data that cannot be had, or what that release
@@ -71,6 +71,7 @@ def eject(
     name = file.name if file is not None else "my_loop.py"
     given = Given.of(config, world_size)
     given.dials |= _data_values(config)
+    given.release = release
     given.names["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
     given.no_ops |= {"progress.update", "progress.close"}
     given.kept |= set(CHANGED_DEFAULTS)

@@ -55,7 +55,7 @@ class Fold:
 
     def __init__(self, page: Page, given: Given) -> None:
         self.page = parsed(page.files[page.name])
-        self.neighbours = Neighbours(page, given.called)
+        self.neighbours = Neighbours(page, given.called, given.release)
         self._given = given
 
     def function(self, node: cst.FunctionDef) -> cst.FunctionDef:

@@ -8,6 +8,7 @@ from typing import Any
 import libcst as cst
 
 from shared.config import RunConfig
+from shared.releases import INSTALLED, Release
 
 
 @dataclass
@@ -23,6 +24,7 @@ class Given:
         shown: calls of which what they would do by themselves is shown, too, as the twin of what is done by hand.
         called: functions that stay calls, though they could be spelled out.
         names: what names stand for in every function of the page.
+        release: of transformers, as far as it matters by hand.
     """
 
     dials: dict[str, Any]
@@ -33,6 +35,7 @@ class Given:
     shown: set[str] = field(default_factory=set)
     called: set[str] = field(default_factory=lambda: {"random_states"})
     names: dict[str, cst.BaseExpression] = field(default_factory=dict)
+    release: Release = INSTALLED
 
     @classmethod
     def of(cls, config: RunConfig, world_size: int = 1) -> Given:

@@ -15,14 +15,14 @@ import libcst as cst
 from benchmarks.pages.expressions import NOTHING, code_of, value_of
 from benchmarks.pages.names import names_in, parsed, walk
 from benchmarks.pages.statements import name_given, name_of
-from shared.releases import RENAMINGS
+from shared.releases import RENAMINGS, SINCE, Release
 from shared.running.page import Page
 
 # Whose functions stand in the place of SameLoop's own where a page is shown or stands alone.
 INSTEAD = (Path(__file__).with_name("standalone.py"), Path(__file__).parents[2] / "shared" / "determinism.py")
 OURS = ("shared", "manual_loop", "trainer_loop")
 # What a page has from `shared.releases`, and a script from where it is.
-TRANSFORMERS_OWN = {("shared.releases", name) for name in ("Trainer", "TrainingArguments")}
+TRANSFORMERS_OWN = ("shared.releases", "TrainingArguments")
 # Methods of what a page calls by this name.
 METHODS = {"trainer.train": "Trainer.train"}
 
@@ -40,12 +40,14 @@ class Neighbours:
     Args:
         page: with the neighbours that it has.
         called: of whose functions nothing is known, so that they stay calls.
+        release: of transformers, as far as it matters by hand.
 
     Attributes:
         library: what the neighbours define, and what stands in the place of what the page imports, by name.
     """
 
-    def __init__(self, page: Page, called: Collection[str]) -> None:
+    def __init__(self, page: Page, called: Collection[str], release: Release) -> None:
+        self._release = release
         self.library: dict[str, Definition] = {}
         self._imports: dict[str, tuple[str, str | None]] = {}
         self._calls_of: dict[str, Counter[str]] = {}
@@ -68,7 +70,7 @@ class Neighbours:
         """Take in what a module has; `is_instead` is None for the page itself, whose functions are no neighbours."""
         for statement in module.body:
             for imported, origin in _imported_by(statement):
-                if origin in TRANSFORMERS_OWN:
+                if origin == TRANSFORMERS_OWN:
                     origin = ("transformers", imported)
                 if not origin[0].startswith("__"):
                     self._imports.setdefault(imported, origin)
@@ -83,15 +85,15 @@ class Neighbours:
         value = value_of(node)
         if value is NOTHING and isinstance(node, cst.Name) and node.value in self._imports:
             module, name = self._imports[node.value]
+            if module == "shared.releases" and name in SINCE:
+                return SINCE[name] <= self._release
             if module.startswith("shared.") and name is not None and node.value.isupper():
                 return getattr(importlib.import_module(module), name)
         return value
 
     def fact(self, name: str) -> Any:
-        """What the installed release of transformers does, where a name stands for that."""
-        if name.isupper() and self._imports.get(name, ("",))[0] == "shared.releases":
-            return self.constant(cst.Name(name))
-        return NOTHING
+        """What the release of transformers does, where a name stands for that."""
+        return self.constant(cst.Name(name)) if name in SINCE else NOTHING
 
     def defaults(self, name: str) -> dict[str, Any]:
         """The default values of the parameters of what a dotted name stands for; none if it is not a library's."""

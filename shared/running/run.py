@@ -29,7 +29,7 @@ from shared.memory import keep_freed_memory
 from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores, wait_for_all
 from shared.progress import announce
 from shared.recording.record import SCHEMA
-from shared.releases import check_release
+from shared.releases import check_installed
 from shared.running import checkpoints
 from shared.running.checkpoints import Checkpoint
 from shared.running.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
@@ -128,7 +128,7 @@ def _checked_data(config: RunConfig, checkpoint: Checkpoint | None) -> dict[str,
     if checkpoint is not None:
         checkpoints.check_data(checkpoint, config, data)
     check_device(config)
-    check_release(config.dials, resumes=checkpoint is not None)
+    check_installed()
     return data
 
 

@@ -213,7 +213,6 @@ def _write_checkpoint(model: str, weights: Path, vocabulary: Path, folder: Path)
             torch.manual_seed(0)
             state = DistilBertModel(config).state_dict()
     config.save_pretrained(folder)
-    # The parameter's name has changed between releases, its place has not.
     tokenizer = DistilBertTokenizerFast(str(vocabulary), model_max_length=config.max_position_embeddings)
     tokenizer.save_pretrained(folder)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
