@@ -27,7 +27,7 @@ from benchmarks.mistakes.ladder import LADDER_FILE, RUNGS, ladder, ladder_config
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
-from shared.files import digest_of_file, write_json
+from shared.files import digest_of_file
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import WEIGHTS_FILE
@@ -466,9 +466,17 @@ def read_measured(file: Path = FILE) -> Measured:
     return Measured(**content, what_ifs=what_ifs)
 
 
+def write_measured(found: Measured, file: Path = FILE) -> None:
+    """Keep what `measure` found, a line for each phase."""
+    content = asdict(found)
+    lines = [f"{json.dumps(phase)}: {json.dumps(each)}" for phase, each in content.pop("what_ifs").items()]
+    head = json.dumps(content).removesuffix("}")
+    file.write_text(f'{head}, "what_ifs": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
+
+
 def main() -> None:
     """Measure, climb the ladder, and keep what was found beside this module."""
-    write_json(FILE, asdict(measure()))
+    write_measured(measure())
     announce(f"written: {FILE.name}")
     with tempfile.TemporaryDirectory() as folder:
         ladder(ladder_config(PRESET), tuple(RUNGS), Path(folder) / "ladder")

@@ -12,12 +12,14 @@ from benchmarks.lesson.twins import AT_FAULT, phase_at_fault, rows_of
 from benchmarks.lesson.whatif import (
     ANSWERS,
     EDITS,
+    FILE,
     changed,
     first_seen,
     held_against,
     pages_of_edit,
     read_measured,
     run_page,
+    write_measured,
 )
 from benchmarks.lesson.xray import xray
 from benchmarks.mistakes.ladder import page_without
@@ -53,6 +55,13 @@ def test_every_phase_says_why_and_what_happens_without_it(quick_sources: dict[st
     # A question whose answers are all the same teaches nothing, and each must be among the choices.
     answers = {each.quantity for each in measured.what_ifs.values() if each.asked}
     assert len(answers) >= 4 and answers <= set(ANSWERS)
+
+
+def test_what_was_measured_is_kept_a_line_for_each_phase(tmp_path: Path) -> None:
+    measured = read_measured()
+    write_measured(measured, tmp_path / "kept.json")
+    assert (tmp_path / "kept.json").read_bytes() == FILE.read_bytes()
+    assert len(FILE.read_text(encoding="utf-8").splitlines()) == len(measured.what_ifs) + 2
 
 
 @pytest.mark.parametrize("edit", EDITS, ids=[edit.phase for edit in EDITS])
