@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.proofs.versions import what_is_known
+from benchmarks.stacks import what_is_known
 from shared import hardware
 from shared.config import HUB_REVISIONS, PRESETS, RunConfig
 from shared.errors import SameLoopError

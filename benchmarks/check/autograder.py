@@ -24,6 +24,8 @@ from shared.running.children import ROOT
 SCRIPTS = ("setup.sh", "run_autograder")
 # What `pip install` needs besides the packages, and what it is held to.
 FOLDERS = ("benchmarks", "manual_loop", "shared", "trainer_loop")
+# In these folders, but not installed: it is run from a checkout.
+NOT_INSTALLED = "benchmarks/proofs"
 PROJECT_FILES = ("pyproject.toml", "README.md", "LICENSE", "sameloop.py")
 PINS = "constraints.txt"
 SETTINGS, BROKEN = "check.json", "broken.json"
@@ -81,8 +83,9 @@ def _content(settings: Settings) -> dict[str, bytes]:
         content[f"sameloop/{name}"] = (ROOT / name).read_bytes()
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.is_file() and "__pycache__" not in path.parts:
-                content[f"sameloop/{path.relative_to(ROOT).as_posix()}"] = path.read_bytes()
+            name = path.relative_to(ROOT).as_posix()
+            if path.is_file() and "__pycache__" not in path.parts and not name.startswith(f"{NOT_INSTALLED}/"):
+                content[f"sameloop/{name}"] = path.read_bytes()
     return content
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.version import Version
 
-from benchmarks.check.autograder import FOLDERS, PROJECT_FILES
+from benchmarks.check.autograder import FOLDERS, NOT_INSTALLED, PROJECT_FILES
 from shared.releases import INSTALLED
 from shared.running.children import ROOT
 from shared.sources.embedded import REVIEWS, locate
@@ -43,9 +43,8 @@ sys.exit(status)
 def project_files(folder: Path) -> list[str]:
     """Those of a checkout that belong into the wheel."""
     paths = [path for name in FOLDERS for path in (folder / name).rglob("*") if path.is_file()]
-    return sorted(
-        ["sameloop.py", *(path.relative_to(folder).as_posix() for path in paths if "__pycache__" not in path.parts)]
-    )
+    names = [path.relative_to(folder).as_posix() for path in paths if "__pycache__" not in path.parts]
+    return sorted(["sameloop.py", *(name for name in names if not name.startswith(f"{NOT_INSTALLED}/"))])
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +67,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     assert sorted(name for name in names if ".dist-info/" not in name) == project_files(ROOT)
+    assert not any(name.startswith(NOT_INSTALLED) for name in names)
     assert "shared/sources/embedded.txt" in names and "benchmarks/check/gradescope/setup.sh" in names
 
 

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import inspect
+import sys
 from importlib import metadata
+from pathlib import Path
 
 import pytest
+import torch
 import transformers
+from conftest import run_in_process
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
+from safetensors.torch import save_file
 
-from benchmarks import doctor
+from benchmarks import doctor, stacks
 from benchmarks.cli import main
 from benchmarks.pages.eject import eject
 from benchmarks.proofs import versions
 from shared import releases
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.releases import INSTALLED, RENAMINGS, check_release, in_release, release_of
+from shared.releases import (
+    INSTALLED,
+    OLDEST_TO_RUN,
+    RENAMINGS,
+    check_installed,
+    check_release,
+    in_release,
+    release_of,
+)
 
 NEWEST, OLD = (5, 24), (4, 40)
 
@@ -72,8 +87,8 @@ def test_the_installed_release_has_the_names_that_the_table_gives_it() -> None:
 
 def test_todays_release_is_used_as_it_is() -> None:
     renamed = {each.owner for each in RENAMINGS if each.since > INSTALLED}
-    for name in ("Trainer", "TrainingArguments"):
-        assert (getattr(releases, name) is getattr(transformers, name)) == (name not in renamed)
+    ours = releases.TrainingArguments
+    assert (ours is transformers.TrainingArguments) == ("TrainingArguments" not in renamed)
     with pytest.raises(AttributeError, match="no attribute 'Trainr'"):
         _ = releases.Trainr
 
@@ -96,18 +111,31 @@ def test_todays_release_is_used_as_it_is() -> None:
 )
 def test_what_a_release_does_not_have_yet_is_one_line(dials: dict, release: tuple[int, int], said: str) -> None:
     config = RunConfig.build("tiny", **dials)
-    check_release(config.dials, NEWEST, resumes=True)
+    check_release(config.dials, NEWEST)
     with pytest.raises(SameLoopError, match=said):
         check_release(config.dials, release)
 
 
-def test_resuming_is_refused_where_weights_would_be_lost() -> None:
-    dials = RunConfig.build("tiny").dials
-    for release in ((4, 57), (5, 6)):
-        check_release(dials, release, resumes=True)
-    check_release(dials, (5, 0))
-    with pytest.raises(SameLoopError, match=r"transformers 5\.0 loads a checkpoint without"):
-        check_release(dials, (5, 0), resumes=True)
+def test_a_release_below_our_range_is_refused_before_anything_is_trained(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    lowest = next(each.version for each in our_ranges()["transformers"] if each.operator == ">=")
+    assert release_of(lowest) == OLDEST_TO_RUN
+    check_installed()
+    check_installed(OLDEST_TO_RUN)
+    monkeypatch.setattr(check_installed, "__defaults__", ((5, 5),))
+    with pytest.raises(SameLoopError, match=r"transformers 5\.5 is installed, and SameLoop runs on 5\.6 or newer"):
+        run_in_process("manual", RunConfig.build("tiny"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_loop_by_hand_follows_what_a_release_does() -> None:
+    dials = {"train_sampling_strategy": "group_by_length", "gradient_checkpointing": True, "save_strategy": "no"}
+    config = RunConfig.build("tiny", **dials)
+    scripts = {release: eject(config, release=release) for release in (NEWEST, (5, 22), (5, 15))}
+    seeded = "eval_sampler = LengthGroupedSampler(eval_dataset, 8, 42)"
+    assert [seeded in source for source in scripts.values()] == [True, True, False]
+    assert ["model.gradient_checkpointing_enable()" in source for source in scripts.values()] == [False, True, True]
 
 
 @pytest.mark.parametrize("text", ["new", "4", "4.39.3", "3.5.1", ""])
@@ -127,63 +155,128 @@ def test_a_release_is_for_the_trainer_script_alone(capsys: pytest.CaptureFixture
 # What was run -------------------------------------------------------------------------------------
 
 
+def our_ranges() -> dict[str, SpecifierSet]:
+    return {each.name: each.specifier for each in map(Requirement, metadata.requires("sameloop") or [])}
+
+
 def test_the_page_is_what_was_measured() -> None:
-    text = (versions.ROOT / "docs" / "versions.md").read_text(encoding="utf-8")
-    assert text == versions.page(versions.measured())
+    assert versions.PAGE.read_text(encoding="utf-8") == versions.page(stacks.tried())
 
 
 def test_enough_stacks_were_run() -> None:
-    results = versions.measured().values()
-    of = {name: {each["versions"][name] for each in results} for name in ("transformers", "torch", "python")}
+    found = stacks.tried()
+    assert [each.name for each in found] == [each.name for each in versions.STACKS]
+    of = {name: {each.versions[name] for each in found} for name in ("transformers", "torch", "python")}
     assert len(of["transformers"]) >= 8
     assert len({each.partition("+")[0] for each in of["torch"]}) >= 3
     assert len({each.rpartition(".")[0] for each in of["python"]}) >= 3
 
 
-def test_in_our_range_every_stack_is_identical_throughout() -> None:
-    """The script that eject writes for it ends with the same weights, too; below our range it runs."""
-    ranges = {each.name: each.specifier for each in map(Requirement, metadata.requires("sameloop") or [])}
-    for name, result in versions.measured().items():
-        outcomes = {case: versions.outcome(found) for case, found in result["cases"].items()}
-        assert outcomes[versions.EJECTED] != "failed", name
-        del outcomes[versions.WITHOUT_REMEDY]
-        if result["versions"]["transformers"] in ranges["transformers"]:
-            assert set(outcomes.values()) <= {"identical", "refused"}, name
+def test_every_stack_is_as_it_must_be() -> None:
+    """In our range all is identical, and both ways are proven; below, every script that eject writes runs."""
+    ways = set()
+    for each in stacks.tried():
+        ours = versions.is_ours(each.versions["transformers"])
+        ways.add((ours, each.how))
+        if ours:
+            assert each.fine and set(each.outcomes) >= set(versions.CASES), each.name
+            assert (each.how == "both loops") == (each.tests is None), each.name
+        if each.how == "two scripts":
+            assert list(each.outcomes) == list(versions.CASES), each.name
+            assert "failed" not in each.outcomes.values(), each.name
+            assert each.outcomes["fp32"] == "identical", each.name
+        else:
+            assert each.outcomes["ejected Trainer script"] != "failed", each.name
+    assert {(True, "two scripts"), (False, "two scripts")} <= ways
 
 
 def test_the_lowest_of_our_range_was_run() -> None:
-    ranges = {each.name: each.specifier for each in map(Requirement, metadata.requires("sameloop") or [])}
+    ranges = our_ranges()
     for library in ("transformers", "torch"):
         (lowest,) = (Version(each.version) for each in ranges[library] if each.operator == ">=")
-        tried = {Version(each["versions"][library]) for each in versions.measured().values()}
+        tried = {Version(each.versions[library]) for each in stacks.tried()}
         assert any(each.release[:2] == lowest.release[:2] for each in tried), library
 
 
-def result(transformers: str, torch: str, python: str, verdict: str = "identical") -> dict:
-    cases = {
-        "fp32": {"verdict": verdict, "max_abs_diff": {"loss": 1.0}},
-        versions.WITHOUT_REMEDY: {"verdict": "diverged"},
-    }
-    found = {"transformers": transformers, "torch": torch, "python": python}
-    return {"versions": found, "date": "2026-01-01", "cases": cases}
+@pytest.mark.slow
+def test_both_scripts_run_by_themselves_and_are_compared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this environment, half a minute; without the remedy they differ, which shows that a difference is seen."""
+    cases = {name: versions.CASES[name] for name in ("fp32", stacks.WITHOUT_REMEDY)}
+    monkeypatch.setattr(versions, "CASES", cases)
+    outcomes, seen, scale = versions.run_scripts(Path(sys.executable), INSTALLED)
+    assert outcomes == {"fp32": "identical", stacks.WITHOUT_REMEDY: "diverged"}
+    assert list(seen) == [stacks.WITHOUT_REMEDY]
+    assert scale == pytest.approx(2, abs=0.02)
+
+
+def test_the_scripts_import_nothing_of_ours(tmp_path: Path) -> None:
+    brought = versions._bring(tmp_path)
+    for loop, file in versions.SCRIPTS.items():
+        source = eject(RunConfig.build("tiny", **brought), loop, file=tmp_path / file, release=(4, 46))
+        imported = {
+            name.partition(".")[0]
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for name in ([node.module] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
+        }
+        assert imported <= {"datasets", "functools", "torch", "transformers"}
+
+
+def left_by(folder: Path, file: str, weights: dict[str, list[float]], printed: str) -> None:
+    """What a script leaves in its folder."""
+    (folder / f"{file}.txt").write_text(printed)
+    saved = folder / Path(file).stem
+    saved.mkdir(exist_ok=True)
+    save_file({name: torch.tensor(values) for name, values in weights.items()}, saved / "model.safetensors")
+
+
+def test_what_two_scripts_leave_is_compared(tmp_path: Path) -> None:
+    (tmp_path / "by_hand.py.txt").write_text("Traceback\nValueError: no")
+    assert versions._compared(tmp_path) == ("failed", "by_hand.py: ValueError: no")
+    weights = {"head": [1.0, 2.0], "body": [3.0]}
+    left_by(tmp_path, "by_hand.py", weights, "Map: 100%\n{'loss': 0.5, 'grad_norm': 0.25, 'step': 1}\n")
+    left_by(tmp_path, "through_trainer.py", weights, "\r 0%|  |{'loss': '0.5', 'grad_norm': '0.5'}\n{'loss': 9}")
+    assert versions._compared(tmp_path) == ("identical", "")
+    assert versions._scale(tmp_path) == 2
+    left_by(tmp_path, "through_trainer.py", {**weights, "body": [3.5]}, "no line of a log")
+    assert versions._compared(tmp_path) == ("diverged", "1 of 2 tensors of weights, by 0.5 at most")
+    assert versions._scale(tmp_path) is None
+    left_by(tmp_path, "through_trainer.py", {"head": [1.0, 2.0]}, "")
+    assert versions._compared(tmp_path) == ("diverged", "tensors of one alone: body")
+
+
+def stack(transformers: str, torch: str, python: str, outcome: str = "identical") -> stacks.Stack:
+    return stacks.Stack(
+        name="",
+        date="2026-01-01",
+        how="two scripts",
+        seconds=1,
+        versions={"transformers": transformers, "torch": torch, "python": python},
+        outcomes={"fp32": outcome, stacks.WITHOUT_REMEDY: "diverged"},
+    )
 
 
 def test_doctor_says_whether_the_stack_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    results = {"a": result("5.0.0", "2.13.0+cpu", "3.11.2"), "b": result("5.1.0", "2.13.0", "3.11.2", "diverged")}
-    monkeypatch.setattr(versions, "measured", lambda: results)
-    assert versions.what_is_known("5.0.0", "2.13.1", "3.11.9") == (True, "run on 2026-01-01: 1 of 1 identical")
-    fine, said = versions.what_is_known("5.1.0", "2.13.0", "3.11.2")
+    found = [stack("5.0.0", "2.13.0+cpu", "3.11.2"), stack("5.1.0", "2.13.0", "3.11.2", "diverged")]
+    monkeypatch.setattr(stacks, "tried", lambda: found)
+    assert stacks.what_is_known("5.0.0", "2.13.1", "3.11.9") == (True, "run on 2026-01-01: 1 of 1 identical")
+    fine, said = stacks.what_is_known("5.1.0", "2.13.0", "3.11.2")
     assert not fine and "diverged: fp32" in said
-    fine, said = versions.what_is_known("5.0.0", "2.6.0", "3.12.1")
+    fine, said = stacks.what_is_known("5.0.0", "2.6.0", "3.12.1")
     assert fine and "this transformers was run, with torch 2.13.0+cpu, Python 3.11.2" in said
-    assert versions.what_is_known("5.0.3", "2.13.0", "3.11.2") == (
+    assert stacks.what_is_known("5.0.3", "2.13.0", "3.11.2") == (
         True,
         "transformers 5.0.0 was run, this patch release not",
     )
-    assert versions.what_is_known("4.9.0", "2.13.0", "3.11.2") == (
+    assert stacks.what_is_known("4.9.0", "2.13.0", "3.11.2") == (
         False,
         "transformers 4.9.0 was not run; these were: 5.0.0, 5.1.0",
     )
+
+
+def test_a_test_that_fails_in_a_stack_is_told() -> None:
+    found = stack("5.6.0", "2.6.0", "3.11.2").model_copy(update={"tests": "tests: 1 failed, 2 passed"})
+    assert not found.fine and found.summary.endswith("; tests: 1 failed, 2 passed")
 
 
 def test_doctor_names_what_is_outside_our_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
