@@ -43,7 +43,11 @@ ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "versions.md"
 ENVIRONMENTS = ROOT / ".versions"
 SCRIPTS = {"manual": "by_hand.py", "trainer": "through_trainer.py"}
-TESTS = ("tests/test_equivalence.py", "tests/running/test_resume.py")
+TESTS = (
+    "tests/test_equivalence.py::test_both_loops_are_identical_under_every_dial",
+    "tests/running/test_resume.py::test_resumed_equals_never_stopped",
+    "tests/running/test_resume.py::test_both_loops_with_checkpoints_are_one",
+)
 LIBRARIES = ("transformers", "torch", "accelerate", "datasets", "tokenizers", "numpy")
 
 
