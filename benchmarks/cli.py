@@ -397,8 +397,10 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
         return
     from rich.console import Console
 
-    from benchmarks.speed.lesson import PICTURE, keep, lesson_config, measure, print_lesson
+    from benchmarks.speed.lesson import PICTURE, keep, lesson_config
     from benchmarks.speed.lesson_chart import speed_chart
+    from benchmarks.speed.lesson_table import print_lesson
+    from benchmarks.speed.measure import measure
 
     source = click.core.ParameterSource.COMMANDLINE
     config, lengths = lesson_config({name: value for name, value in parameters.items() if source_of(name) is source})

@@ -3,13 +3,62 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.speed.lesson import MEASURED, PAGE, PICTURE, page, read_lesson
+from benchmarks.speed import lesson
+from benchmarks.speed.lesson import CHANGES, LESSON_FILE, PICTURE, Lesson, read_lesson, work
 from benchmarks.speed.lesson_chart import speed_chart
+from benchmarks.speed.lesson_table import HEADINGS, cells, fast_here, legend, remarks
 from shared.files import write_json
 from shared.progress import announce
+from shared.running.children import ROOT
 from shared.running.run import default_output_dir
+
+PAGE = ROOT / "docs" / "speed.md"
+# What docs/speed.md was made of.
+MEASURED = Path(lesson.__file__).with_name("measured") / LESSON_FILE
+
+
+def page(found: Lesson) -> str:
+    """`docs/speed.md`."""
+    parts = [
+        "# A lesson in speed",
+        "<!-- made by `make speed-lesson` -->",
+        f"What each dial buys at the same work: one change against the plain loop in each row. {work(found)}. Every "
+        "run was a process of its own, by the loop by hand; the figures are what its flight recorder wrote. "
+        "`sameloop speed --lesson` measures the same on your machine, with any dial (`--train-size`, `--model`, "
+        "`--max-length`, `--repeats 3`), and goes on where it was cut off.",
+        f"The machine: {found.footnote}.",
+        f"![Useful tokens per second and accuracy with each change, at {_listed(found.lengths)} tokens]({PICTURE})",
+    ]
+    for length in found.lengths:
+        lines = [f"| {' | '.join(HEADINGS)} |", "|---|" + "---:|" * (len(HEADINGS) - 1)]
+        lines += [f"| {' | '.join(cells(found, row))} |" for row in found.at(length)]
+        parts += [f"## At {length} tokens", "\n".join(lines)]
+    parts.append(f"{'. '.join(_sentence(line) for line in legend(found))}.")
+    parts.append("## Why")
+    lines, noted = [], remarks(found)
+    for change in CHANGES:
+        dials = next(row.dials for row in found.rows if row.name == change.name)
+        how = f" (`{dials}`)" if dials else ""
+        said = "".join(f" Here: {line}." for line in noted.get(change.label, []))
+        lines.append(f"- **{_sentence(change.label)}**{how}. {change.why}{said}")
+    parts.append("\n".join(lines))
+    parts.append(
+        f"`--preset fast` is the tutorial's job at 512 tokens with what makes it faster. Here that is "
+        f"`{fast_here(found)}`; `sameloop doctor` says what it is on your machine, and why. The accuracies are those "
+        "of one seed, after one epoch."
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def _sentence(text: str) -> str:
+    return text if text.startswith(("torch", "bf16")) else text[0].upper() + text[1:]
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    return " and ".join(map(str, numbers))
 
 
 def main() -> None:

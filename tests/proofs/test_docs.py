@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.lesson.whatif import read_measured
 from benchmarks.proofs.documents import DOCS, README, SHOWN_CHARTS, SHOWN_PAGES, cost, with_pages
-from benchmarks.speed.lesson import MEASURED, page, read_lesson
+from benchmarks.proofs.speed import MEASURED, page
+from benchmarks.speed.lesson import read_lesson
 from shared.config import meaning, option, sections, values_by_preset
 
 TEXT = README.read_text(encoding="utf-8")

@@ -20,23 +20,21 @@ from conftest import run_in_process
 from rich.console import Console
 
 from benchmarks.cli import main
-from benchmarks.speed import lesson as speed
+from benchmarks.proofs.speed import page
+from benchmarks.speed import measure as speed
 from benchmarks.speed.lesson import (
     CHANGES,
-    HEADINGS,
     Figures,
     Lesson,
-    NotRunError,
     Row,
     figures,
     keep,
     lesson_config,
-    measure,
-    page,
-    print_lesson,
     read_lesson,
 )
 from benchmarks.speed.lesson_chart import alt_text, speed_chart
+from benchmarks.speed.lesson_table import HEADINGS, print_lesson
+from benchmarks.speed.measure import NotRunError, measure
 from shared import hardware
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError

@@ -1,0 +1,202 @@
+"""Measuring the lesson in speed: round by round every change at every length, each run in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import xxhash
+
+from benchmarks.mistakes.catalogue import edited
+from benchmarks.speed.lesson import CHANGES, PLAIN, SCHEMA, Figures, Lesson, Row, change_of, figures
+from shared import hardware
+from shared.config import RunConfig, flag, job_name
+from shared.errors import Interrupted, SameLoopError, shown
+from shared.files import write_json
+from shared.progress import announce
+from shared.recording.record import RunRecord
+from shared.running.children import end_family, loop_argv
+from shared.running.folder import is_finished
+from shared.running.interrupt import handling, signals_wait
+from shared.running.page import own_page, package_page
+from shared.running.surroundings import child_environment
+
+
+def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Path) -> Lesson:
+    """Run what has not been run yet, round by round, and keep each run's figures in `folder`.
+
+    Each figure is kept with all that it depends on: dials, code, machine, versions. The same call goes on where it was
+    cut off.
+
+    Raises:
+        SameLoopError: the plain loop does not run.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    environment = _environment()
+    jobs = _jobs(config, lengths, folder)
+    remarks = {key: why for key, (own, _) in jobs.items() if (why := _obstacle(own))}
+    # The plain loop first: if that does not run, nothing does.
+    order = sorted((key for key in jobs if key not in remarks), key=lambda key: key[1] != PLAIN)
+    order.sort(key=lambda key: lengths.index(key[0]))
+    runs: dict[tuple[int, str], list[Figures]] = {key: [] for key in jobs}
+    total, parameters = repeats * len(order), None
+    for number in range(total):
+        turn, (length, name) = number // len(order), order[number % len(order)]
+        if (length, name) in remarks:
+            continue
+        own, code = jobs[length, name]
+        of = _depends_on(own, code, environment, turn)
+        kept = folder / "kept" / f"{xxhash.xxh3_64_hexdigest(json.dumps(of, sort_keys=True).encode())}.json"
+        found = _read_kept(kept, of)
+        if found is None:
+            announce(f"{number + 1} of {total}: {length} tokens, {change_of(name).label}")
+            try:
+                found = _run(own, folder)
+            except NotRunError as error:
+                if name == PLAIN:
+                    raise SameLoopError(str(error)) from None
+                # What cannot be run here is said in its row.
+                remarks[length, name], runs[length, name] = f"did not run: {error}", []
+                continue
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            write_json(kept, {"schema": SCHEMA, "of": of, **found})
+        runs[length, name].append(Figures(**found["figures"]))
+        parameters = found["parameters"]
+    rows = []
+    for (length, name), (own, _) in jobs.items():
+        remark = remarks.get((length, name)) or _remark(own)
+        if (
+            name == "fast"
+            and (twin := next((each for (at, each), (its, _) in jobs.items() if its == own), name)) != name
+        ):
+            remark = "; ".join(filter(None, (f"the same run as {change_of(twin).label}", remark)))
+        rows.append(Row(name, length, _shown_dials(own, config, length), runs[length, name], remark))
+    return Lesson(job_name(config, parameters), config.model_dump(), rows, environment)
+
+
+def _jobs(
+    config: RunConfig, lengths: Sequence[int], folder: Path
+) -> dict[tuple[int, str], tuple[RunConfig, dict[str, str]]]:
+    """By length and change: the dials, and the code that runs under them."""
+    pages = {"": package_page("manual")}
+    jobs = {}
+    for length in lengths:
+        for change in CHANGES:
+            dials, file = {**config.model_dump(), "max_length": length, **change.dials(config)}, ""
+            if change.pieces:
+                file = str(folder / f"{change.name}.py")
+                dials["loop"] = file
+            if file not in pages:
+                folder.mkdir(parents=True, exist_ok=True)
+                Path(file).write_text(edited(pages[""], change.pieces).source, encoding="utf-8")
+                pages[file] = own_page(Path(file))
+            jobs[length, change.name] = RunConfig.build(**dials), dict(pages[file].code)
+    return jobs
+
+
+def _environment() -> dict[str, Any]:
+    """What a time depends on besides the dials and the code; the commit says nothing that the code does not."""
+    from shared.running.run import environment
+
+    found = {name: value for name, value in environment().items() if name != "git"}
+    return {**found, "processor": hardware.processor_name(), "cores": hardware.cores()}
+
+
+def _depends_on(config: RunConfig, code: Mapping[str, str], environment: Mapping[str, Any], turn: int) -> dict:
+    dials = {name: value for name, value in config.dials.items() if name != "loop"}
+    return {"dials": dials, "code": dict(code), "environment": dict(environment), "round": turn}
+
+
+def _read_kept(path: Path, of: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What was kept of a run of exactly this; None if nothing was, or it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        Figures(**content["figures"])
+        return content if (content["schema"], content["of"]) == (SCHEMA, of) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _obstacle(config: RunConfig) -> str:
+    """Why this machine cannot run these dials; empty if it can."""
+    from shared.determinism import check_device
+
+    try:
+        check_device(config)
+    except SameLoopError as error:
+        return f"not here: {error}"
+    return ""
+
+
+def _remark(config: RunConfig) -> str:
+    """What one must know of numbers that this machine gives."""
+    known = hardware.bf16(config.use_cpu)
+    if config.bf16 and not known.in_hardware:
+        return f"without hardware for it ({known.why})"
+    return ""
+
+
+def _shown_dials(config: RunConfig, plain: RunConfig, length: int) -> str:
+    different = plain.model_copy(update={"max_length": length}).differences(config)
+    return " ".join(part for name, (_, value) in different.items() for part in flag(name, value))
+
+
+class NotRunError(Exception):
+    """A run that did not come to its end, and why in a line."""
+
+
+def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
+    """Run the loop by hand in a process of its own; the figures of it, and how many parameters the model has.
+
+    Raises:
+        NotRunError: it did not come to its end.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted("the lesson is cut off; the same command goes on with the run it was at", number)
+
+    run, said, compiled = folder / "run", folder / "run.txt", folder / "compiled"
+    shutil.rmtree(compiled, ignore_errors=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = [*config.flags(), "--output-dir", str(run), "--overwrite-output-dir"]
+    process = None
+    with handling(stop), said.open("wb") as file:
+        try:
+            with signals_wait():
+                # A session of its own: Ctrl-C is heard here.
+                process = subprocess.Popen(
+                    loop_argv("manual", *arguments),
+                    # What torch has kept of an earlier compilation would make this one's time another.
+                    env={**child_environment(), "TORCHINDUCTOR_CACHE_DIR": str(compiled.resolve())},
+                    stdout=file,
+                    stderr=file,
+                    start_new_session=True,
+                )
+            with suppress(OSError):
+                # Where memory runs out, the system is to end this one, and nothing else of the user's.
+                Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
+            returncode = process.wait()
+        finally:
+            if process is not None:
+                end_family(process)
+    if returncode or not is_finished(run):
+        lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
+        last = next((line for line in reversed(lines) if line.strip()), "")
+        how = f"exit status {returncode}" if returncode >= 0 else f"signal {-returncode}"
+        how += ", as where memory has run out" if returncode == -signal.SIGKILL else ""
+        raise NotRunError(shown(last.removeprefix("sameloop: error: "), 200) if returncode > 0 and last else how)
+    record = RunRecord.read(run)
+    found = {"figures": asdict(figures(record)), "parameters": record.start["parameters"]}
+    shutil.rmtree(run)  # the model is as large as a hundred of these figures' files
+    shutil.rmtree(compiled, ignore_errors=True)
+    said.unlink()
+    return found
