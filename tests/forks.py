@@ -44,7 +44,7 @@ COMMANDS = (
     "benchmarks.lesson.report",
     "benchmarks.check.child",
     "benchmarks.check.watch",
-    "benchmarks.speed.lockstep",
+    "benchmarks.speed.held",
     "manual_loop.train",
     "trainer_loop.train",
 )

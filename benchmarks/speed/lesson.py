@@ -12,10 +12,10 @@ import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks.mistakes.catalogue import Pieces
-from benchmarks.statistics import wilson
+from benchmarks.statistics import Spread, wilson
 from shared.config import RunConfig, show
 from shared.errors import SameLoopError
 from shared.files import write_json
@@ -195,14 +195,6 @@ class Row:
         return statistics.median(getattr(run, quantity) for run in self.runs)
 
 
-class Range(NamedTuple):
-    """A median, the lowest and the highest."""
-
-    median: float
-    low: float
-    high: float
-
-
 @dataclass(frozen=True)
 class Lesson:
     """All of it.
@@ -226,20 +218,20 @@ class Lesson:
     def at(self, length: int) -> list[Row]:
         return [row for row in self.rows if row.max_length == length]
 
-    def times(self, row: Row) -> Range | None:
+    def times(self, row: Row) -> Spread | None:
         """How many times the plain loop's useful tokens per second, round by round; None: it has not run."""
         plain = next(each for each in self.at(row.max_length) if each.name == PLAIN)
         pairs = zip(row.runs, plain.runs, strict=bool(row.runs))
         found = [run.tokens_per_second / other.tokens_per_second for run, other in pairs]
-        return Range(statistics.median(found), min(found), max(found)) if found else None
+        return Spread(statistics.median(found), min(found), max(found)) if found else None
 
-    def accuracy(self, row: Row) -> Range | None:
+    def accuracy(self, row: Row) -> Spread | None:
         """A row's accuracy, with the interval in which the true one lies with 95 % confidence."""
         found = [run.accuracy for run in row.runs if run.accuracy is not None]
         if not found:
             return None
         mean, count = statistics.fmean(found), self.config["eval_size"]
-        return Range(mean, *wilson(mean * count, count))
+        return Spread(mean, *wilson(mean * count, count))
 
     @property
     def footnote(self) -> str:

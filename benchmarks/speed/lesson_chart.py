@@ -7,7 +7,8 @@ from matplotlib.patches import Patch
 
 from benchmarks.charts.canvas import Chart, canvas
 from benchmarks.charts.styles import STYLES, Look, Style
-from benchmarks.speed.lesson import Lesson, Range, Row, change_of, work
+from benchmarks.speed.lesson import Lesson, Row, change_of, work
+from benchmarks.statistics import Spread
 
 TITLE = "What each dial buys at the same work"
 # Of a row's height, how much its bars take together.
@@ -62,7 +63,7 @@ def _draw_times(axes: Axes, found: Lesson, row: Row, at: float, height: float, c
     axes.annotate(f"{times.median:.2f}×", (max(times.median, times.high), at), (0.4 * font, 0), zorder=5, **look)
 
 
-def _draw_accuracy(axes: Axes, accuracy: Range | None, at: float, colour: str, style: Style) -> None:
+def _draw_accuracy(axes: Axes, accuracy: Spread | None, at: float, colour: str, style: Style) -> None:
     if accuracy is None:
         return
     axes.plot([100 * accuracy.low, 100 * accuracy.high], [at, at], color=colour, linewidth=1.4 * style.scale, zorder=2)

@@ -2,8 +2,8 @@
 
 The two take turns, one step at a time, on the same batches: while one works, the other waits. What slows the machine
 down for longer than a step slows both. What is shorter hits a part of a step: hooks on the model's layers and on the
-gradients cut every step into some 200 parts, and it is these that are held against each other. The pages know nothing
-of it: a process is held where the flight recorder sees the end of an optimizer step.
+gradients cut every step into some 200 parts, and it is these that are held against each other. `held.py` is what runs
+in each of the two processes.
 """
 
 from __future__ import annotations
@@ -16,30 +16,27 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from types import FrameType
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.compare import LOOPS
+from benchmarks.speed.grid import cut_off, turns
 from benchmarks.statistics import duration, ratio_of_parts, warm_steps
 from shared.config import RunConfig, job_name
-from shared.errors import Interrupted, SameLoopError
+from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.recording.record import RunRecord, training_seconds
 from shared.running.children import end_family, function_argv
-from shared.running.interrupt import handling, signals_wait
-from shared.running.page import page_of
-from shared.running.run import default_output_dir, run_loop
+from shared.running.folder import LOOPS
+from shared.running.interrupt import signals_wait
+from shared.running.run import default_output_dir
 from shared.running.surroundings import child_environment
 
 # A line is said every so many steps.
 SAID_EVERY = 20
-# In the folder of a run.
+# In the folder of a run: of each step after the first the seconds of its parts.
 PARTS = "parts.json"
 
 
@@ -122,12 +119,8 @@ def _run_in_lock_step(
 
     Of each pair of steps the other loop is first, so that none always comes second.
     """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("the measurement is cut off; start it again", number)
-
     starts = {}
-    with handling(stop), _ending() as runners:
+    with cut_off("the measurement is cut off; start it again"), _ending() as runners:
         for loop in LOOPS:
             announce(f"the {loop} loop is loading, and takes its first step")
             began = time.perf_counter()
@@ -135,12 +128,11 @@ def _run_in_lock_step(
                 runners.append(_Runner(loop, config, folder / loop))
             runners[-1].wait_for_step()
             starts[loop] = time.perf_counter() - began
-        for step in range(1, steps + 1):
-            for runner in runners if step % 2 else runners[::-1]:
-                runner.go()
-                runner.wait_for_step()
-            if step % SAID_EVERY == 0:
-                announce(f"step {step} of {steps}, of both loops")
+        for number, (_, runner) in enumerate(turns(runners, steps, swapped=True), start=1):
+            runner.go()
+            runner.wait_for_step()
+            if number % (len(LOOPS) * SAID_EVERY) == 0:
+                announce(f"step {number // len(LOOPS)} of {steps}, of both loops")
         for runner in runners:
             runner.go()
         for runner in runners:
@@ -179,7 +171,7 @@ class _Runner:
             # What the two say would be one on top of the other. Their session is their own: Ctrl-C is heard here.
             with self._said.open("wb") as said:
                 self._process = subprocess.Popen(
-                    function_argv("benchmarks.speed.lockstep", "run_in_turn", *arguments),
+                    function_argv("benchmarks.speed.held", "run_in_turn", *arguments),
                     env=child_environment(),
                     pass_fds=(to_hear, to_say),
                     stdout=said,
@@ -223,83 +215,3 @@ class _Runner:
         end_family(self._process)
         os.close(self._go)
         os.close(self._stepped)
-
-
-def run_in_turn(arguments: Sequence[str]) -> int:
-    """What each process does: run one loop, and wait after each step; the exit status."""
-    from shared.recording import recorder
-
-    loop, folder, to_hear, to_say, dials = arguments
-    config = RunConfig.model_validate_json(dials)
-    recorder.FlightRecorder = _held_after_steps(
-        int(to_hear), int(to_say), Path(folder), cut_layers=not config.torch_compile
-    )
-    try:
-        run_loop(loop, page_of(loop, config), config, Path(folder), overwrite=True)
-    except SameLoopError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_status
-    return 0
-
-
-def _held_after_steps(to_hear: int, to_say: int, folder: Path, *, cut_layers: bool) -> type:
-    """A flight recorder that says when a step is over, and waits until it is told to go on.
-
-    It leaves `PARTS` in the folder: of each step after the first the seconds of its parts. A part ends with each
-    gradient and, if `cut_layers`, with each layer that has none in it; what torch compiles into one cannot be cut.
-    """
-    import torch
-    from torch.optim.optimizer import register_optimizer_step_post_hook
-
-    from shared.recording.recorder import FlightRecorder, unwrap
-
-    class Held(FlightRecorder):
-        def __enter__(self) -> Held:
-            self._waited = 0.0
-            # Of each step after the first: when the one before ended, and each part of it.
-            self._marks: list[list[float]] = []
-            # The first is called before the recorder's own hook, the second after it.
-            finish = register_optimizer_step_post_hook(self._finish)
-            super().__enter__()
-            self._handles += [finish, register_optimizer_step_post_hook(self._hold)]
-            return self
-
-        def __exit__(self, *exception: object) -> None:
-            super().__exit__(*exception)
-            # What follows the last step is no step.
-            parts = [[end - begin for begin, end in pairwise(marks)] for marks in self._marks[:-1]]
-            (folder / PARTS).write_text(json.dumps(parts), encoding="utf-8")
-
-        def _finish(self, *called: Any) -> None:
-            """A GPU may be behind: what it has still to do belongs to this step."""
-            if torch.accelerator.is_available():
-                torch.accelerator.synchronize()
-            if self._marks:
-                self._mark()
-
-        def _mark(self, *called: Any) -> None:
-            """A part is over: by a clock that stands still while the recorder works, or waits."""
-            self._marks[-1].append(time.perf_counter() - self._own_seconds - self._waited)
-
-        def _hold(self, *called: Any) -> None:
-            if not self._marks:
-                self._cut_into_parts()
-            began = time.perf_counter()
-            os.write(to_say, b".")
-            if not os.read(to_hear, 1):
-                raise SameLoopError("the process that measures is gone")
-            waited = time.perf_counter() - began
-            self._waited += waited
-            self._clock.skip(waited)
-            self._marks.append([])
-            self._mark()
-
-        def _cut_into_parts(self) -> None:
-            for module in unwrap(self._model)[-1].modules():
-                if cut_layers and not list(module.children()):
-                    self._handles.append(module.register_forward_hook(self._mark))
-                for parameter in module.parameters(recurse=False):
-                    if parameter.requires_grad:
-                        self._handles.append(parameter.register_post_accumulate_grad_hook(self._mark))
-
-    return Held

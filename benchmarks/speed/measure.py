@@ -10,24 +10,26 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import xxhash
 
 from benchmarks.mistakes.catalogue import edited
+from benchmarks.speed.grid import cut_off, turns
 from benchmarks.speed.lesson import CHANGES, PLAIN, SCHEMA, Figures, Lesson, Row, change_of, figures
 from shared import hardware
 from shared.config import RunConfig, flag, job_name
-from shared.errors import Interrupted, SameLoopError, shown
+from shared.errors import SameLoopError, shown
 from shared.files import write_json
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.children import end_family, loop_argv
 from shared.running.folder import is_finished
-from shared.running.interrupt import handling, signals_wait
+from shared.running.interrupt import signals_wait
 from shared.running.page import own_page, package_page
 from shared.running.surroundings import child_environment
+
+CUT_OFF = "the lesson is cut off; the same command goes on with the run it was at"
 
 
 def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Path) -> Lesson:
@@ -48,8 +50,7 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
     order.sort(key=lambda key: lengths.index(key[0]))
     runs: dict[tuple[int, str], list[Figures]] = {key: [] for key in jobs}
     total, parameters = repeats * len(order), None
-    for number in range(total):
-        turn, (length, name) = number // len(order), order[number % len(order)]
+    for number, (turn, (length, name)) in enumerate(turns(order, repeats), start=1):
         if (length, name) in remarks:
             continue
         own, code = jobs[length, name]
@@ -57,7 +58,7 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
         kept = folder / "kept" / f"{xxhash.xxh3_64_hexdigest(json.dumps(of, sort_keys=True).encode())}.json"
         found = _read_kept(kept, of)
         if found is None:
-            announce(f"{number + 1} of {total}: {length} tokens, {change_of(name).label}")
+            announce(f"{number} of {total}: {length} tokens, {change_of(name).label}")
             try:
                 found = _run(own, folder)
             except NotRunError as error:
@@ -160,16 +161,12 @@ def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
         NotRunError: it did not come to its end.
         Interrupted: Ctrl-C or SIGTERM.
     """
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise Interrupted("the lesson is cut off; the same command goes on with the run it was at", number)
-
     run, said, compiled = folder / "run", folder / "run.txt", folder / "compiled"
     shutil.rmtree(compiled, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [*config.flags(), "--output-dir", str(run), "--overwrite-output-dir"]
     process = None
-    with handling(stop), said.open("wb") as file:
+    with cut_off(CUT_OFF), said.open("wb") as file:
         try:
             with signals_wait():
                 # A session of its own: Ctrl-C is heard here.
