@@ -257,7 +257,8 @@ def _xray(output_dir: Path | None, step: int | None, as_json: bool, **parameters
 
     from rich.console import Console
 
-    from benchmarks.lesson.xray import print_xray, xray
+    from benchmarks.lesson.xray import xray
+    from benchmarks.lesson.xray_table import print_xray
 
     found = xray(config, step, pages)
     if as_json:

@@ -36,9 +36,9 @@ from benchmarks.lesson.xray import (
     page_frame,
     pair_values,
     stack_text,
-    verdict_text,
     xray,
 )
+from benchmarks.lesson.xray_table import verdict_text
 from benchmarks.mistakes.ladder import LADDER_FILE, Ladder, kept_ladder
 from benchmarks.mistakes.ladder_chart import ladder_chart
 from benchmarks.pages.costs import dial_costs

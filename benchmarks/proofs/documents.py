@@ -150,7 +150,8 @@ def xray_text() -> str:
     """The x-ray of the quick preset's first step, as the terminal shows it."""
     from rich.console import Console
 
-    from benchmarks.lesson.xray import print_step, xray
+    from benchmarks.lesson.xray import xray
+    from benchmarks.lesson.xray_table import print_step
     from shared.config import RunConfig
 
     shown = Console(file=io.StringIO(), width=100, highlight=False)
