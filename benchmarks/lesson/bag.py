@@ -89,7 +89,9 @@ def _weighted(counts: Sequence[Counter[str]], places: dict[str, int], rarity: di
     """Of each review the known words: how often times how rare."""
     import torch
 
-    words, weights, starts = [], [], []
+    words: list[int] = []
+    weights: list[float] = []
+    starts: list[int] = []
     for found in counts:
         known = {places[word]: number * rarity[word] for word, number in found.items() if word in places}
         length = math.sqrt(sum(value * value for value in known.values()))

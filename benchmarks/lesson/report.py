@@ -392,7 +392,7 @@ def xray_parts(found: XRay, rows: Sequence[Row]) -> list[dict[str, Any]]:
 
 
 def _event(pair: Pair, found: XRay, shown: Mapping[str, str]) -> dict[str, Any]:
-    event = pair.manual or pair.trainer
+    event = pair.either
     return {
         "phase": event.phase,
         "row": shown.get(event.phase),

@@ -241,7 +241,7 @@ def phase_at_fault(comparison: Mapping[str, Any], found: XRay | None, rows: Sequ
     names = [phase for begin, phase in AT_FAULT.items() if cause.startswith(begin)][:1]
     pair = found.first_difference if found else None
     if pair:
-        names.append((pair.trainer or pair.manual).phase)
+        names.append((pair.trainer or pair.either).phase)
     names.append(PHASE_OF.get(quantity, "evaluate" if quantity.startswith("eval") else quantity))
     shown = {row.phase.name for row in rows}
     return next((name for name in names if name in shown), None)

@@ -427,7 +427,8 @@ def changed(whole: Page, wrong: Page) -> list[str]:
 
 def held_against(edit: Edit, pages: tuple[Page, Page], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
     """What differs first between two runs, each with its folder."""
-    quantity, step, values, same = "nothing", None, [], False
+    quantity, step, same = "nothing", None, False
+    values: list[float | None] = []
     if wrong[0].error is None:
         found = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong)))
         quantity, step, values = found or (quantity, step, values)

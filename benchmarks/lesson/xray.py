@@ -83,6 +83,11 @@ class Pair(NamedTuple):
     trainer: Event | None
 
     @property
+    def either(self) -> Event:
+        """The event, that of the loop by hand where both have it."""
+        return next(event for event in self if event is not None)
+
+    @property
     def equal(self) -> bool:
         return self.manual is not None and self.trainer is not None and self.manual.same == self.trainer.same
 
@@ -139,12 +144,9 @@ class XRay(NamedTuple):
 
         Of an evaluation one batch.
         """
-        epoch = next(
-            event.epoch for event in map(_either, self.pairs) if event.part == "step" and event.step == self.step
-        )
-        ends_at = max(
-            event.step for event in map(_either, self.pairs) if event.part == "step" and event.epoch == epoch
-        )
+        steps = [pair.either for pair in self.pairs if pair.either.part == "step"]
+        epoch = next(event.epoch for event in steps if event.step == self.step)
+        ends_at = max(event.step for event in steps if event.epoch == epoch)
         wanted = {
             "start": lambda event: True,
             "epoch": lambda event: event.epoch in (epoch, epoch + 1),
@@ -154,10 +156,10 @@ class XRay(NamedTuple):
             "end": lambda event: True,
         }
         shown = []
-        for (part, number, step), group in groupby(self.pairs, key=lambda pair: _either(pair)[:3]):
+        for (part, number, step), group in groupby(self.pairs, key=lambda pair: pair.either[:3]):
             pairs = list(group)
-            if wanted[part](_either(pairs[0])):
-                phases = " and ".join(dict.fromkeys(_either(pair).phase for pair in pairs)).capitalize()
+            if wanted[part](pairs[0].either):
+                phases = " and ".join(dict.fromkeys(pair.either.phase for pair in pairs)).capitalize()
                 shown.append((PARTS[part].format(epoch=number, step=step, phases=phases), _one_batch(pairs)))
         return shown
 
@@ -293,9 +295,9 @@ def trace(loop: str, page: Page, config: RunConfig, until_step: int | None = Non
 
 def paired(ours: list[Event], theirs: list[Event]) -> list[Pair]:
     """The two sequences of events side by side; what only one of them has stands alone."""
-    keys = [[event[:5] for event in events] for events in (ours, theirs)]
+    mine, other = ([event[:5] for event in events] for events in (ours, theirs))
     pairs: list[Pair] = []
-    for kind, a, b, c, d in SequenceMatcher(None, *keys, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in SequenceMatcher(None, mine, other, autojunk=False).get_opcodes():
         if kind == "equal":
             pairs += map(Pair, ours[a:b], theirs[c:d])
         else:
@@ -313,18 +315,14 @@ def is_trainers_own(file: str) -> bool:
 
 def _one_batch(pairs: list[Pair]) -> list[Pair]:
     """An evaluation with its first batch only: the others do the same."""
-    begins = [number for number, pair in enumerate(pairs) if "padded to" in _either(pair).what]
+    begins = [number for number, pair in enumerate(pairs) if "padded to" in pair.either.what]
     if len(begins) < 2 or not all(pair.equal for pair in pairs):
         return pairs
-    return pairs[: begins[1]] + [pair for pair in pairs[begins[1] :] if _either(pair).what == "logged"]
-
-
-def _either(pair: Pair) -> Event:
-    return pair.manual or pair.trainer
+    return pairs[: begins[1]] + [pair for pair in pairs[begins[1] :] if pair.either.what == "logged"]
 
 
 def _pair_as_dict(pair: Pair) -> dict[str, Any]:
-    event = _either(pair)
+    event = pair.either
     stacks = {loop: each and [frame._asdict() for frame in each.frames] for loop, each in pair._asdict().items()}
     described = {name: getattr(event, name) for name in ("part", "epoch", "step", "phase", "what", "values")}
     other = {} if pair.equal or pair.trainer is None else {"values_in_trainer": pair.trainer.values}
@@ -373,9 +371,10 @@ def values_text(values: dict[str, Any]) -> str:
 
 def pair_values(pair: Pair) -> str:
     """The numbers of an event in both loops: once where they are the same, else each side's."""
-    texts = [each and values_text(each.values) for each in pair]
-    if pair.equal or None in texts or texts[0] == texts[1] == "":
-        return next((text for text in texts if text), "")
+    events = [event for event in pair if event is not None]
+    texts = [values_text(event.values) for event in events]
+    if pair.equal or len(events) == 1 or not any(texts):
+        return texts[0]
     if texts[0] == texts[1]:  # they differ behind the digits that are shown
-        texts = [", ".join(f"{name} {value}" for name, value in each.values.items()) for each in pair]
+        texts = [", ".join(f"{name} {value}" for name, value in event.values.items()) for event in events]
     return f"by hand {texts[0]}; Trainer {texts[1]}"

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.lesson.xray import Pair, XRay, _either, page_frame, pair_values, stack_text, values_text
+from benchmarks.lesson.xray import Pair, XRay, page_frame, pair_values, stack_text, values_text
 from shared.running.folder import LOOPS
 
 
@@ -30,7 +30,7 @@ def print_xray(found: XRay, console: Console) -> None:
 def print_step(found: XRay, console: Console) -> None:
     """Print the step alone, and whether the sequences are equal."""
     for title, pairs in _with_prefix(found, console):
-        if _either(pairs[0]).part == "step":
+        if pairs[0].either.part == "step":
             console.print(events_table(title, pairs, found))
     console.print(verdict_text(found))
 
@@ -51,7 +51,7 @@ def events_table(title: str, pairs: list[Pair], found: XRay) -> Table:
     table.add_column(width=8, style="dim", justify="right")
     table.add_column(ratio=1, overflow="fold")
     for pair in pairs:
-        event = _either(pair)
+        event = pair.either
         what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (pair_values(pair), "green"))
         table.add_row("" if pair.equal else "DIFFERS", what)
         if pair.manual and (line := page_frame(pair.manual, found.page)):
@@ -73,13 +73,8 @@ def verdict_text(found: XRay) -> Text:
 def bookkeeping_table(found: XRay) -> Table:
     """What only `Trainer` does, in the step, the evaluation and around them."""
     table = Table(title="What Trainer calls besides, none of the events inside", title_justify="left")
-    for heading, justify in (
-        ("", "left"),
-        ("calls", "right"),
-        ("ms", "right"),
-        ("where, and what is done by hand", "left"),
-    ):
-        table.add_column(heading, justify=justify, overflow="fold")
+    for heading in ("", "calls", "ms", "where, and what is done by hand"):
+        table.add_column(heading, justify="right" if heading in ("calls", "ms") else "left", overflow="fold")
     for part in found.bookkeeping_by_part():
         table.add_section()
         share = f"of {part.whole * 1e3:.0f} ms: {part.seconds / part.whole:.1%}"
