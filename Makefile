@@ -40,7 +40,7 @@ gallery-page: $(INSTALLED) ## docs/gallery.md and its pictures, measured anew: w
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.gallery
 
 whatif: $(INSTALLED) ## the lesson's figures, measured anew: the page without each of its lines, and the ladder; about 10 minutes on 2 cores
-	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.lesson.whatif
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.whatif
 
 versions: $(INSTALLED) ## docs/versions.md: both ejected scripts under 20 stacks of releases, each in an environment of its own; about an hour on 2 cores
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

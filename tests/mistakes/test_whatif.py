@@ -9,21 +9,11 @@ import pytest
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.report import small_chart, smooth
 from benchmarks.lesson.twins import AT_FAULT, phase_at_fault, rows_of
-from benchmarks.lesson.whatif import (
-    ANSWERS,
-    EDITS,
-    FILE,
-    changed,
-    first_seen,
-    held_against,
-    pages_of_edit,
-    read_measured,
-    run_page,
-    write_measured,
-)
+from benchmarks.lesson.whatif import ANSWERS, EDITS, FILE, read_measured
 from benchmarks.lesson.xray import xray
 from benchmarks.mistakes.ladder import page_without
 from benchmarks.pages.fold import folded_source
+from benchmarks.proofs.whatif import changed, first_seen, held_against, pages_of_edit, run_page, write_measured
 from shared.config import RunConfig
 from shared.running.folder import LOOPS
 from shared.running.page import own_page, pages_of

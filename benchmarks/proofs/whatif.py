@@ -1,0 +1,183 @@
+"""Measuring what happens without a line: `make whatif`, for every phase of the manual page.
+
+The page is folded to the dials of a preset, each phase's line is taken out of it or replaced by what people write
+instead, and the page is run and held against the whole one.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from io import StringIO
+from itertools import zip_longest
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from benchmarks.lesson.whatif import EDITS, FILE, IN_A_STEP, MEASURED, Edit, Measured, Seen, WhatIf
+from benchmarks.mistakes.catalogue import differing_lines, edited
+from benchmarks.mistakes.costs import settle_worker
+from benchmarks.mistakes.ladder import LADDER_FILE, RUNGS, ladder, ladder_config
+from benchmarks.pages.fold import folded_source
+from shared.config import RunConfig, job_name
+from shared.errors import SameLoopError
+from shared.files import digest_of_file
+from shared.progress import announce
+from shared.recording.record import RunRecord
+from shared.running.folder import WEIGHTS_FILE
+from shared.running.page import Page, own_page, package_page
+from shared.running.run import run_loop
+
+PRESET = "small"
+
+
+def measured_config(dials: Mapping[str, Any], preset: str = PRESET) -> RunConfig:
+    """The dials of such a run: the preset's, without checkpoints on the way."""
+    return RunConfig.build(preset, **{"save_strategy": "no", **dials})
+
+
+def pages_of_edit(edit: Edit, preset: str = PRESET) -> tuple[Page, Page]:
+    """The page folded to the edit's dials, and the same without the line.
+
+    Raises:
+        ValueError: the page no longer holds one of the pieces exactly once.
+    """
+    folded = folded_source(package_page("manual"), measured_config(edit.dials, preset))
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "page.py"
+        file.write_text(folded, encoding="utf-8")
+        whole = own_page(file)
+        return whole, edited(whole, edit.pieces)
+
+
+def measure(edits: Sequence[Edit] = EDITS, preset: str = PRESET, processes: int = 2) -> Measured:
+    """Run the page whole and without each line.
+
+    Args:
+        processes: how many runs at once.
+
+    Raises:
+        ValueError: the page no longer holds what an edit replaces.
+    """
+    pages = {edit.phase: pages_of_edit(edit, preset) for edit in edits}
+    # Edits under the same dials are held against the same run of the whole page.
+    firsts = {pages[edit.phase][0].source: edit for edit in reversed(edits)}
+    with (
+        tempfile.TemporaryDirectory() as work,
+        ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle_worker) as pool,
+    ):
+        folders = {source: Path(work) / f"whole-{number}" / "run" for number, source in enumerate(firsts)}
+        wholes = {
+            source: pool.submit(run_page, pages[edit.phase][0], dict(edit.dials), preset, folders[source])
+            for source, edit in firsts.items()
+        }
+        others = {
+            edit.phase: pool.submit(
+                run_page, pages[edit.phase][1], dict(edit.dials), preset, Path(work) / edit.phase / "run"
+            )
+            for edit in edits
+        }
+        for number, future in enumerate(as_completed([*wholes.values(), *others.values()]), start=1):
+            future.result()
+            announce(f"{number} of {len(wholes) + len(others)} runs")
+        what_ifs = {
+            edit.phase: held_against(
+                edit,
+                pages[edit.phase],
+                (wholes[source := pages[edit.phase][0].source].result(), folders[source]),
+                (others[edit.phase].result(), Path(work) / edit.phase / "run"),
+            )
+            for edit in edits
+        }
+        record = RunRecord.read(folders[next(iter(firsts))])
+    return Measured(
+        job_name(record.config, record.start.get("parameters")),
+        record.config.eval_size,
+        what_ifs,
+        record.header["environment"],
+    )
+
+
+def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) -> Seen:
+    """Run one page, in this process, and leave its record and its model in a folder."""
+    file = folder.parent / "page.py"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(page.source, encoding="utf-8")
+    config = measured_config({**dials, "loop": str(file)}, preset)
+    try:
+        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+            run_loop("manual", own_page(file), config, folder)
+    except SameLoopError as error:
+        return Seen(error=str(error).replace(f"{folder.parent}/", ""))
+    record = RunRecord.read(folder)
+    return Seen(
+        [_mean(line["forward_losses"]) for line in record.steps],
+        [line["accuracy"] for line in record.evaluations],
+        [line["loss"] for line in record.evaluations],
+        record.footer["padded_tokens"],
+    )
+
+
+def changed(whole: Page, wrong: Page) -> list[str]:
+    """What was changed in a page, a line each, beginning with `-` or `+`."""
+    return [f"{sign} {line.strip()}" for sign, line in differing_lines(whole, wrong) if line.strip()]
+
+
+def held_against(edit: Edit, pages: tuple[Page, Page], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
+    """What differs first between two runs, each with its folder."""
+    quantity, step, same = "nothing", None, False
+    values: list[float | None] = []
+    if wrong[0].error is None:
+        found = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong)))
+        quantity, step, values = found or (quantity, step, values)
+        same = len({digest_of_file(folder / WEIGHTS_FILE) for _, folder in (whole, wrong)}) == 1
+    return WhatIf(
+        edit.phase, edit.without, edit.asked, changed(*pages), whole[0], wrong[0], quantity, step, values, same
+    )
+
+
+def first_seen(right: RunRecord, wrong: RunRecord) -> tuple[str, int, list[float | None]] | None:
+    """The first difference that can be seen without looking into a step: quantity, step and both values."""
+    for ours, theirs in zip_longest(right.steps, wrong.steps):
+        if ours is None or theirs is None:
+            return "number of steps", (ours or theirs)["step"], [len(right.steps), len(wrong.steps)]
+        for key, name in IN_A_STEP.items():
+            if ours[key] != theirs[key]:
+                return name, ours["step"], [_mean(line[key]) for line in (ours, theirs)]
+        pair = [next((each for each in run.evaluations if each["step"] == ours["step"]), {}) for run in (right, wrong)]
+        values = [each.get("loss") for each in pair]
+        if values[0] != values[1]:
+            return "evaluation", ours["step"], values
+    return None
+
+
+def _mean(value: Any) -> float:
+    return statistics.fmean(value) if isinstance(value, list) else value
+
+
+def write_measured(found: Measured, file: Path = FILE) -> None:
+    """Keep what `measure` found, a line for each phase."""
+    content = asdict(found)
+    lines = [f"{json.dumps(phase)}: {json.dumps(each)}" for phase, each in content.pop("what_ifs").items()]
+    head = json.dumps(content).removesuffix("}")
+    file.write_text(f'{head}, "what_ifs": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
+
+
+def main() -> None:
+    """Measure, climb the ladder, and keep what was found beside the lesson."""
+    write_measured(measure())
+    announce(f"written: {FILE.name}")
+    with tempfile.TemporaryDirectory() as folder:
+        ladder(ladder_config(PRESET), tuple(RUNGS), Path(folder) / "ladder")
+        shutil.copy(Path(folder) / "ladder" / LADDER_FILE, MEASURED)
+    announce(f"written: {LADDER_FILE}")
+
+
+if __name__ == "__main__":
+    main()
