@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from once import read_reviews
 
 from benchmarks.lesson import quality as lesson
+from benchmarks.lesson.answers import answer, load_model
 from benchmarks.lesson.bag import bag_of_words
 from benchmarks.lesson.quality import Baseline, Paired, Quality, class_score, measure, rated, read_quality, scored
 from benchmarks.lesson.report import TEMPLATES
@@ -237,9 +238,9 @@ def test_logits_are_in_the_slices_order_whatever_the_batches(tiny_comparison: Pa
     folder = tiny_comparison / "manual"
     config = RunRecord.read(folder).config
     grouped = config.model_copy(update={"train_sampling_strategy": "group_by_length"})
-    model, slices = lesson._load_model(folder), lesson.prepared_slices(config)
+    model, slices = load_model(folder), lesson.prepared_slices(config)
     model.classifier.weight.data *= 1e4  # the tiny model's answers are too much alike
-    one, other = (lesson._answer(model, folder, slices, each)[0] for each in (config, grouped))
+    one, other = (answer(model, folder, slices, each)[0] for each in (config, grouped))
     torch.testing.assert_close(one, other, atol=0.01, rtol=0)
     assert (one.std(dim=0) > 0.1).all(), "all logits are alike: nothing is tested"
 

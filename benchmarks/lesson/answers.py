@@ -1,0 +1,97 @@
+"""What a saved model answers, in the batches, the order and the precision of an evaluation of its own run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from shared.config import RunConfig
+from shared.data import Slices
+from shared.errors import SameLoopError, shown
+from shared.model import load_tokenizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+
+def load_model(folder: Path) -> PreTrainedModel:
+    """The model that a loop has saved.
+
+    Raises:
+        SameLoopError: it is not one that transformers can load whole.
+    """
+    import torch
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model, loading = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+    except Exception as error:  # a page of the user's may have saved almost anything
+        raise SameLoopError(
+            f"the model in {folder} cannot be loaded ({shown(error, 120)}): end the page's train with "
+            "model.save_pretrained(output_dir)"
+        ) from None
+    if missing := sorted(loading["missing_keys"]):
+        raise SameLoopError(
+            f"the model in {folder} lacks {len(missing)} weights, {missing[0]} first: end the page's train with "
+            "model.save_pretrained(output_dir)"
+        )
+    return model.eval()
+
+
+def answer(model: PreTrainedModel, folder: Path, slices: Slices, config: RunConfig) -> tuple[torch.Tensor, float]:
+    """A model's logits for every review, in the slice's order, and their mean loss.
+
+    Batches, order, padding, device, precision and loss are those of an evaluation of the run: `manual_loop.train`.
+    """
+    import torch
+    from datasets import Dataset
+    from transformers import DataCollatorWithPadding
+
+    from manual_loop.forward import forward
+    from manual_loop.sampling import make_samplers
+
+    own = config.model_copy(update={"model": str(folder)})
+    tokenizer = load_tokenizer(own if (folder / "tokenizer_config.json").is_file() else config)
+    texts, labels = slices.eval[:]["text"], slices.eval[:]["label"]
+    tokens = tokenizer(texts, truncation=True, max_length=config.max_length)["input_ids"]
+    order = list(range(len(texts)))
+    if config.train_sampling_strategy != "random":
+        dataset = Dataset.from_dict({"input_ids": tokens})
+        order = list(make_samplers(dataset, dataset, config)[1] or order)
+    use_gpu = torch.accelerator.is_available() and not config.use_cpu
+    device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
+    model.to(device)
+    collator = DataCollatorWithPadding(tokenizer)
+    losses, logits = [], []
+    size = config.per_device_eval_batch_size
+    with torch.no_grad():
+        for start in range(0, len(order), size):
+            rows = order[start : start + size]
+            batch = [{"input_ids": tokens[row], "attention_mask": [1] * len(tokens[row])} for row in rows]
+            batch = collator([{**each, "labels": labels[row]} for each, row in zip(batch, rows, strict=True)])
+            loss, found = forward(model, batch.to(device), device, config)
+            losses.append(loss.repeat(len(rows)))
+            logits.append(found.float().cpu())
+    # numpy's mean, as in both loops.
+    mean = torch.cat(losses).float().cpu().numpy().mean().item()
+    back = torch.tensor(order).argsort()
+    return torch.cat(logits)[back], mean
+
+
+def equal_rows(ours: torch.Tensor, theirs: torch.Tensor) -> int:
+    """In how many rows all numbers are equal, bit for bit."""
+    import torch
+
+    if ours.shape != theirs.shape:
+        return 0
+    return int((ours.view(torch.int32) == theirs.view(torch.int32)).all(dim=1).sum())
