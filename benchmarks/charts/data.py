@@ -133,12 +133,7 @@ def phase_seconds(record: RunRecord) -> dict[str, float]:
 
 def reported_evaluations(record: RunRecord) -> list[dict[str, Any]]:
     """The evaluations as the loop itself logged them; of a run that did not finish, as the recorder saw them."""
-    if record.footer:
-        return [line for line in record.log_history if "eval_loss" in line]
-    return [
-        {"eval_loss": line["loss"], "eval_accuracy": line["accuracy"], "epoch": line["step"] / record.steps_per_epoch}
-        for line in record.evaluations
-    ]
+    return record.reported_evaluations if record.footer else record.seen_evaluations
 
 
 def evaluations(record: RunRecord, name: str) -> tuple[list[float], list[float]]:

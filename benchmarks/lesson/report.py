@@ -44,7 +44,7 @@ from benchmarks.mistakes.ladder_chart import ladder_chart
 from benchmarks.pages.costs import dial_costs
 from benchmarks.pages.fold import folded_source
 from benchmarks.statistics import which_is_faster
-from benchmarks.verdict.table import cell, cost_rows, notes
+from benchmarks.verdict.table import cost_rows, epoch_rows, notes
 from benchmarks.verdict.verdict import STEP_QUANTITIES, equal
 from shared.config import RunConfig, job_name, meaning, option, sections, show
 from shared.data import prepared_slices
@@ -246,7 +246,7 @@ def render(
         dial_costs=dial_costs(config, world_size),
         costs=cost_rows(comparison, records, missing="–"),
         faster=which_is_faster(*records),
-        epochs=epochs(comparison),
+        epochs=epoch_rows(comparison, accuracy=".2%", missing="–"),
         xray=found and xray_parts(found, rows),
         bookkeeping=found and found.bookkeeping_by_part(),
         xray_facts=found and xray_facts(found),
@@ -284,20 +284,6 @@ def answer(comparison: dict[str, Any]) -> tuple[str, str]:
     first = comparison["first_divergence"]
     where = f"The two loops part at step {first['step']:,}: {first['quantity']} differs."
     return "Not quite.", f"{where} Likely cause: {first['likely_cause']}."
-
-
-def epochs(comparison: dict[str, Any]) -> list[list[str]]:
-    """A row per epoch: its number, then training loss, validation loss and accuracy, by hand and by Trainer."""
-    columns = [
-        (comparison[loop][name], form)
-        for name, form in (("train_loss", ".6f"), ("eval_loss", ".6f"), ("eval_accuracy", ".2%"))
-        for loop in LOOPS
-    ]
-    count = max(len(values) for values, _ in columns)
-    return [
-        [str(row + 1), *(cell(values[row] if row < len(values) else None, form, "–") for values, form in columns)]
-        for row in range(count)
-    ]
 
 
 # The charts ---------------------------------------------------------------------------------------

@@ -31,7 +31,6 @@ OF_A_STEP = (
     *("loss", "unclipped_norm", "grad_norm", "learning_rate"),
     *("samples", "tokens", "padded_tokens", "memory_mb"),
 )
-REPORTED = ("eval_loss", "eval_accuracy")
 
 
 class Run:
@@ -77,16 +76,8 @@ class Run:
     @property
     def evaluations(self) -> pandas.DataFrame:
         """A row per evaluation, as the loop has reported it; of one that reports nothing, as it was seen."""
-        rows = [line for line in self.record.log_history if REPORTED[0] in line] or [
-            {
-                "step": line["step"],
-                "epoch": line["step"] / self.record.steps_per_epoch,
-                "eval_loss": line["loss"],
-                "eval_accuracy": line["accuracy"],
-            }
-            for line in self.record.evaluations
-        ]
-        columns = ["step", "epoch", *REPORTED]
+        rows = self.record.reported_evaluations or self.record.seen_evaluations
+        columns = ["step", "epoch", "eval_loss", "eval_accuracy"]
         return frame([{name: row.get(name) for name in columns} for row in rows], columns)
 
     @own_imports()
@@ -187,21 +178,12 @@ class Comparison(Content):
 
     @own_imports()
     def _repr_html_(self) -> str:
-        from benchmarks.verdict.table import cell, notes
+        from benchmarks.verdict.table import epoch_rows, notes
 
         first, *more = str(self).splitlines()
         good = self.verdict == "identical"
         cause = "" if good else f"<p>{escape(more[0])}</p>"
         known = "".join(f"<li>{escape(note)}</li>" for note in notes(self._content))
-        columns = (("train_loss", ".6f"), ("eval_loss", ".6f"), ("eval_accuracy", ".4f"))
-        pairs = [(self[loop][name], form) for name, form in columns for loop in LOOPS]
-        rows = [
-            [
-                str(epoch + 1),
-                *(cell(values[epoch] if epoch < len(values) else None, form, "–") for values, form in pairs),
-            ]
-            for epoch in range(max(len(values) for values, _ in pairs))
-        ]
         heads = [
             f"{name}, {NAMES[loop]}" for name in ("training loss", "validation loss", "accuracy") for loop in LOOPS
         ]
@@ -210,7 +192,7 @@ class Comparison(Content):
             cause,
             f'<ul class="soft">{known}</ul>' if known else "",
             image(self._svg, "svg", self._alt),
-            table(["epoch", *heads], rows, numbers=True),
+            table(["epoch", *heads], epoch_rows(self, missing="–"), numbers=True),
         )
 
     def _repr_png_(self) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,24 +34,34 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
     """Training loss, validation loss and accuracy per epoch, by hand and by Trainer."""
     table = Table(title="Epoch by epoch", title_justify="left")
     table.add_column("epoch", justify="right")
-    columns = (
-        ("training loss", "train_loss", ".6f"),
-        ("validation loss", "eval_loss", ".6f"),
-        ("accuracy", "eval_accuracy", ".4f"),
-    )
-    for heading, _, _ in columns:
+    for heading in ("training loss", "validation loss", "accuracy"):
         # A word to a line: six columns of numbers then fit into a terminal of 80.
-        for loop in ("manual", "trainer"):
+        for loop in LOOPS:
             table.add_column("\n".join([*heading.split(), loop]), justify="right", vertical="bottom", no_wrap=True)
-    epochs = max(len(comparison[loop]["train_loss"]) for loop in ("manual", "trainer"))
-    for epoch in range(epochs):
-        cells = [
-            cell(values[epoch] if epoch < len(values) else None, form, "-")
-            for _, key, form in columns
-            for values in (comparison["manual"][key], comparison["trainer"][key])
-        ]
-        table.add_row(str(epoch + 1), *cells)
+    epochs = max(len(comparison[loop]["train_loss"]) for loop in LOOPS)
+    for row in epoch_rows(comparison)[:epochs]:
+        table.add_row(*row)
     return table
+
+
+def epoch_rows(comparison: Mapping[str, Any], accuracy: str = ".4f", missing: str = "-") -> list[list[str]]:
+    """A row per epoch: its number, then training loss, validation loss and accuracy, each by hand and by Trainer.
+
+    Args:
+        comparison: the content of `comparison.json`.
+        accuracy: how an accuracy is written.
+        missing: what stands for a number that is not there.
+    """
+    columns = [
+        (comparison[loop][name], form)
+        for name, form in (("train_loss", ".6f"), ("eval_loss", ".6f"), ("eval_accuracy", accuracy))
+        for loop in LOOPS
+    ]
+    count = max(len(values) for values, _ in columns)
+    return [
+        [str(row + 1), *(cell(values[row] if row < len(values) else None, form, missing) for values, form in columns)]
+        for row in range(count)
+    ]
 
 
 def costs_table(comparison: dict[str, Any], records: Sequence[RunRecord]) -> Table:

@@ -153,7 +153,7 @@ def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
             yield Divergence(0, f"initial weights: {name}", ours.get(name), theirs.get(name))
     lenient = is_lenient(manual)
     evaluations = _pair_by_step(manual.evaluations, trainer.evaluations)
-    reports = _pair_by_step(*(_reported_evaluations(record) for record in (manual, trainer)))
+    reports = _pair_by_step(manual.reported_evaluations, trainer.reported_evaluations)
     yield from _evaluation_divergences(0, evaluations, reports, lenient)
     generators = _generators_drawn_from(manual, trainer)
     for our_step, their_step in zip(manual.steps, trainer.steps, strict=False):
@@ -326,7 +326,7 @@ def max_abs_diff(manuals: list[RunRecord], trainers: list[RunRecord]) -> dict[st
     pairs = list(zip(manuals, trainers, strict=False))
     steps = [lines for manual, trainer in pairs for lines in zip(manual.steps, trainer.steps, strict=False)]
     reports = [
-        lines for pair in pairs for lines in zip(*(_reported_evaluations(record) for record in pair), strict=False)
+        lines for pair in pairs for lines in zip(*(record.reported_evaluations for record in pair), strict=False)
     ]
     return {
         **{name: _largest(steps, name) for name in ("loss", "grad_norm", "learning_rate")},
@@ -341,7 +341,7 @@ def summary(records: list[RunRecord], folder: Path) -> dict[str, Any]:
     `tokens_per_second` counts useful tokens, not padding; memory in MB (10^6 bytes). Of several processes,
     times are the first one's, speeds and memory are added up.
     """
-    reported = _reported_evaluations(records[0])
+    reported = records[0].reported_evaluations
     footers = [record.footer for record in records]
     times = ("train_seconds", "evaluation_seconds", "recorder_seconds")
     sums = ("samples_per_second", "tokens_per_second", "peak_memory_mb")
@@ -393,10 +393,6 @@ def _log_divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergen
         yield from _unequal(ours.get("step", 0), REPORTED_TRAINING, ours, theirs, prefix="logged ")
     if len(logs[0]) != len(logs[1]):
         yield Divergence(len(manual.steps), "number of log lines", len(logs[0]), len(logs[1]))
-
-
-def _reported_evaluations(record: RunRecord) -> list[dict[str, Any]]:
-    return [line for line in record.log_history if "eval_loss" in line]
 
 
 def _pair_by_step(ours: list[dict], theirs: list[dict]) -> dict[int, list[tuple[dict, dict]]]:

@@ -197,6 +197,24 @@ class RunRecord:
         return filled
 
     @property
+    def reported_evaluations(self) -> list[dict[str, Any]]:
+        """The evaluations as the loop itself has logged them."""
+        return [line for line in self.log_history if "eval_loss" in line]
+
+    @property
+    def seen_evaluations(self) -> list[dict[str, Any]]:
+        """The evaluations as the recorder saw them, under the names by which a loop logs them."""
+        return [
+            {
+                "step": line["step"],
+                "epoch": line["step"] / self.steps_per_epoch,
+                "eval_loss": line["loss"],
+                "eval_accuracy": line["accuracy"],
+            }
+            for line in self.evaluations
+        ]
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimizer steps in one pass over the training slice."""
         return self.header["steps_per_epoch"]
