@@ -13,11 +13,10 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -27,6 +26,7 @@ from benchmarks.compare import read_comparison
 from benchmarks.gather import gather
 from benchmarks.judge.causes import NOT_DECIDED
 from benchmarks.lesson.quality import Quality, measure
+from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.lesson.trace import Event, Frame
 from benchmarks.lesson.twins import Row, phase_at_fault, rows_of
 from benchmarks.lesson.whatif import ANSWERS, MEASURED, WhatIf, read_measured
@@ -45,14 +45,10 @@ from benchmarks.pages.costs import dial_costs
 from benchmarks.pages.fold import folded_source
 from benchmarks.statistics import which_is_faster
 from benchmarks.verdict.table import cost_rows, epoch_rows, notes
-from benchmarks.verdict.verdict import STEP_QUANTITIES, equal
 from shared.config import RunConfig, job_name, meaning, option, sections, show
-from shared.data import prepared_slices
 from shared.errors import SameLoopError
-from shared.model import load_tokenizer
 from shared.progress import announce
-from shared.recording.evidence import review_digest
-from shared.recording.record import RunRecord, training_seconds
+from shared.recording.record import RunRecord
 from shared.running.folder import LOOPS
 from shared.running.page import Page, kept_pages
 from shared.sources.hub import go_offline_if_unreachable
@@ -70,24 +66,6 @@ CHARTS = {
     "memory": "Memory",
     "batches": "Which reviews each batch held",
 }
-# All review texts together take about this many characters, so that the page stays below 3 MB.
-TEXT_BUDGET = 1_000_000
-LONGEST_TEXT, SHORTEST_TEXT = 500, 30
-
-
-class Reviews(NamedTuple):
-    """The reviews of the training slice.
-
-    Attributes:
-        rows: the place in the slice of each review, by the digest of its tokens.
-        texts, labels: what they say, cut to a length that all of them fit in, and their classes; by place.
-        note: why there are none, if there are none.
-    """
-
-    rows: dict[str, int]
-    texts: list[str]
-    labels: list[int]
-    note: str = ""
 
 
 def write_report(output_dir: Path, output: Path | None = None) -> Path:
@@ -167,20 +145,6 @@ def ladder_of(output_dir: Path) -> Ladder | None:
     except SameLoopError as error:
         announce(f"no ladder: {error}")
         return None
-
-
-def load_reviews(config: RunConfig) -> Reviews:
-    """The training slice again, to say which review a digest stands for; empty, with a note, where it is gone."""
-    try:
-        train = prepared_slices(config).train
-        texts, labels = train[:]["text"], train[:]["label"]
-        tokens = load_tokenizer(config)(texts, truncation=True, max_length=config.max_length)["input_ids"]
-    except SameLoopError as error:
-        return Reviews({}, [], [], f"The reviews cannot be had any more: {error}")
-    length = max(SHORTEST_TEXT, min(LONGEST_TEXT, TEXT_BUDGET // max(1, len(train))))
-    rows = {review_digest(np.array(each)): row for row, each in reversed(list(enumerate(tokens)))}
-    texts = [text if len(text) <= length else f"{text[:length].rstrip()} …" for text in texts]
-    return Reviews(rows, texts, labels)
 
 
 def render(
@@ -408,106 +372,6 @@ def xray_facts(found: XRay) -> dict[str, Any]:
         "repetitions": {what: stack_text(frames) for what, frames in found.traces["trainer"].repetitions.items()},
         "ahead": found.traces["trainer"].batches_ahead - found.traces["manual"].batches_ahead,
     }
-
-
-# The steps ----------------------------------------------------------------------------------------
-
-
-def step_table(records: Sequence[RunRecord], reviews: Reviews) -> dict[str, Any]:
-    """Every step, column by column, for the page's script; of very many a part.
-
-    Returns:
-        `count`: how many steps there are; `steps`: of which step each row is, None if there is one of every step;
-        `columns`: lists of a value for each row, None where it is missing; `trainer`: the columns in which the
-        Trainer's run differs; `differs`: by step, the first quantity that does; `reviews` and `trainer_reviews` (None
-        if they are the same): by row, the places of its reviews in `texts` and `labels`; `places`: of those texts,
-        their places in the slice, None if these are the same.
-    """
-    ours, theirs = (record.steps for record in records)
-    count = max(len(ours), len(theirs))
-    differs = {
-        step: name
-        for step, pair in enumerate(zip(ours, theirs, strict=False), start=1)
-        if (name := _first_unequal(*pair)) is not None
-    } | dict.fromkeys(range(min(len(ours), len(theirs)) + 1, count + 1), "number_of_steps")
-    shown = _shown_steps(count, differs)
-    note = reviews.note or _note(records[0])
-    if len(shown) < count:
-        note = f"{len(shown):,} of them are in the table, evenly chosen; record.jsonl has the rest. {note}".rstrip()
-    numbers = ("loss", "unclipped_norm", "grad_norm", "learning_rate", "samples", "tokens", "padded_tokens")
-
-    def column(lines: list[dict], value: Callable[[dict], Any]) -> list[Any]:
-        return [_plain(value(lines[step - 1])) if step <= len(lines) else None for step in shown]
-
-    both = {
-        name: [column(lines, lambda line, name=name: line.get(name)) for lines in (ours, theirs)] for name in numbers
-    }
-    longer = records[0] if len(ours) == count else records[1]
-    columns = {name: mine for name, (mine, _) in both.items()}
-    drawn = [column(lines, lambda line: _places(line, reviews.rows)) for lines in (ours, theirs)]
-    named = sorted({place for lines in drawn for each in lines for place in each or () if place >= 0})
-    number = {place: new for new, place in enumerate(named)} | {-1: -1}
-    drawn = [[each and [number[place] for place in each] for each in lines] for lines in drawn]
-    return {
-        "count": count,
-        "steps": shown if len(shown) < count else None,
-        "columns": {
-            "epoch": [longer.epoch_of(step) for step in shown],
-            **columns,
-            "seconds_manual": column(ours, _milliseconds),
-            "seconds_trainer": column(theirs, _milliseconds),
-        },
-        "trainer": {name: other for name, (mine, other) in both.items() if mine != other},
-        "evaluations": [[line["step"], line["loss"], line["accuracy"]] for line in records[0].evaluations],
-        "trainer_evaluations": [[line["step"], line["loss"], line["accuracy"]] for line in records[1].evaluations],
-        "differs": {str(step): differs[step] for step in shown if step in differs},
-        "reviews": drawn[0],
-        "trainer_reviews": drawn[1] if drawn[0] != drawn[1] else None,
-        "places": named if named != list(range(len(named))) else None,
-        "texts": [reviews.texts[place] for place in named],
-        "labels": [reviews.labels[place] for place in named],
-        "note": note,
-    }
-
-
-# A table of more would make the page too large to send.
-MOST_ROWS = 8000
-
-
-def _shown_steps(count: int, differs: Mapping[int, str]) -> list[int]:
-    """The steps that the table has: all of them, or of very many an even choice, with the first ones that differ."""
-    if count <= MOST_ROWS:
-        return list(range(1, count + 1))
-    even = range(1, count + 1, math.ceil(count / (MOST_ROWS - 1000)))
-    return sorted({*even, count, *sorted(differs)[:900]})
-
-
-OLD_RECORD = "This record was written by an older version, which did not keep each step's reviews."
-
-
-def _note(record: RunRecord) -> str:
-    """What must be known about the reviews of the steps; nothing as a rule."""
-    if not any("reviews" in line for line in record.steps):
-        return OLD_RECORD
-    processes = record.header.get("world_size", 1)
-    return f"Of {processes} processes, these are the first one's reviews and numbers." if processes > 1 else ""
-
-
-def _places(line: dict[str, Any], rows: dict[str, int]) -> list[int]:
-    return [rows.get(digest, -1) for batch in line.get("reviews", ()) for digest in batch]
-
-
-def _milliseconds(line: dict[str, Any]) -> float:
-    return float(f"{1000 * training_seconds(line):.3g}")
-
-
-def _first_unequal(ours: dict[str, Any], theirs: dict[str, Any]) -> str | None:
-    return next((name for name in STEP_QUANTITIES if not equal(ours.get(name), theirs.get(name))), None)
-
-
-def _plain(value: Any) -> Any:
-    """JSON has no NaN: it and the infinities become text."""
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 # The dials ----------------------------------------------------------------------------------------

@@ -16,8 +16,9 @@ import pytest
 
 from benchmarks.cli import main
 from benchmarks.compare import write_comparison
-from benchmarks.lesson import report
-from benchmarks.lesson.report import Reviews, json_for_script, load_reviews, render, step_table, write_report
+from benchmarks.lesson import report, steps
+from benchmarks.lesson.report import json_for_script, render, write_report
+from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.pages.fold import folded_source
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
@@ -263,7 +264,7 @@ def six_thousand_steps(folder: Path, count: int = 6000) -> str:
         seconds = {"data": 0.01, "forward": dice.random(), "backward": dice.random(), "optimizer": 0.1}
         lines.append({"kind": "step", "step": step, "reviews": [drawn], **numbers, **counts, "seconds": seconds})
     records = [RunRecord([{**lines[0], "loop": loop}, *lines[1:]], loop) for loop in ("manual", "trainer")]
-    length = max(report.SHORTEST_TEXT, report.TEXT_BUDGET // 24_000)
+    length = max(steps.SHORTEST_TEXT, steps.TEXT_BUDGET // 24_000)
     texts = ["".join(dice.choices("abcdefghij éü—", k=length)) for _ in digests]
     texts[1234] = "a review like no other"
     rows = {digest: row for row, digest in enumerate(digests)}
@@ -288,7 +289,7 @@ def test_of_very_many_steps_the_page_has_some_and_says_so(comparison_dir: Path) 
 def test_reviews_are_cut_to_a_length_that_all_fit_in(monkeypatch) -> None:
     config = RunConfig.build("tiny")
     whole = load_reviews(config)
-    monkeypatch.setattr(report, "TEXT_BUDGET", 61 * 40)
+    monkeypatch.setattr(steps, "TEXT_BUDGET", 61 * 40)
     cut = load_reviews(config)
     assert max(map(len, cut.texts)) <= 42 < max(map(len, whole.texts))
     assert whole.rows == cut.rows and len(whole.texts) == 61
@@ -317,7 +318,7 @@ def test_an_older_record_has_a_report_too(comparison_dir: Path) -> None:
         RunRecord([{k: v for k, v in line.items() if k not in ("reviews", "memory_mb")} for line in each.lines], "old")
         for each in records
     ]
-    assert report.OLD_RECORD in plain(comparison_dir, records=older)
+    assert steps.OLD_RECORD in plain(comparison_dir, records=older)
 
 
 def test_the_command_says_where_the_page_is_or_what_is_wrong(comparison_dir: Path, tmp_path: Path, capsys) -> None:
