@@ -172,56 +172,80 @@ def render(
         ladder: what is shown as the way from the loop that courses teach; None: nothing.
         quality: how good the models are; None: it cannot be told, and `why_no_quality` says why.
     """
-    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["json"] = json_for_script
     environment.filters["with_code"] = with_code
     environment.globals["small_chart"] = small_chart
-    config, machine = records[0].config, comparison["environment"]
+    config = records[0].config
     world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(page, config, world_size) for loop, page in (pages or {}).items()}
-    rows, measured, commit = rows_of(sources, found), read_measured(), machine["git"] or ""
+    rows = rows_of(sources, found)
     return environment.get_template("report.html").render(
-        comparison=comparison,
-        answer=answer(comparison),
-        notes=notes(comparison),
-        config=config,
-        job=job_name(config, records[0].start.get("parameters")),
-        is_identical=comparison["verdict"] == "identical",
-        is_repeatable=config.full_determinism
-        or (not config.torch_compile and (config.use_cpu or machine["device"] == "cpu")),
-        commit=commit.removesuffix("-dirty"),
-        is_dirty=commit.endswith("-dirty"),
-        names=NAMES,
+        **_run_parts(comparison, records),
+        **_code_parts(comparison, found, rows),
+        **_page_parts(),
         charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
         pages={loop: page.name for loop, page in (pages or {}).items()},
-        rows=rows,
-        top=("page", "imports"),
-        at_fault=phase_at_fault(comparison, found, rows),
-        measured=measured,
-        asked=any(row.is_first and row.phase.name in measured.what_ifs for row in rows),
-        answers=ANSWERS,
-        smoothed=SMOOTHED,
         ladder=ladder and drawn_ladder(ladder),
         quality=quality,
         why_no_quality=why_no_quality,
         dial_costs=dial_costs(config, world_size),
-        costs=cost_rows(comparison, records, missing="–"),
-        faster=which_is_faster(*records),
-        epochs=epoch_rows(comparison, accuracy=".2%", missing="–"),
         xray=found and xray_parts(found, rows),
         bookkeeping=found and found.bookkeeping_by_part(),
         xray_facts=found and xray_facts(found),
         why_not=why_not,
         steps=step_table(records, reviews),
-        dials=list(dials(config)),
-        command=shlex.join(["sameloop", "compare", *config.flags()]),
-        style=Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLE_SHEETS)),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict[str, Any]:
+    """What the template is told of the run: its dials, its verdict, its costs, and how it is made again."""
+    config, machine = records[0].config, comparison["environment"]
+    commit = machine["git"] or ""
+    return {
+        "comparison": comparison,
+        "answer": answer(comparison),
+        "notes": notes(comparison),
+        "config": config,
+        "dials": list(dials(config)),
+        "command": shlex.join(["sameloop", "compare", *config.flags()]),
+        "job": job_name(config, records[0].start.get("parameters")),
+        "names": NAMES,
+        "is_identical": comparison["verdict"] == "identical",
+        "is_repeatable": config.full_determinism
+        or (not config.torch_compile and (config.use_cpu or machine["device"] == "cpu")),
+        "commit": commit.removesuffix("-dirty"),
+        "is_dirty": commit.endswith("-dirty"),
+        "costs": cost_rows(comparison, records, missing="–"),
+        "faster": which_is_faster(*records),
+        "epochs": epoch_rows(comparison, accuracy=".2%", missing="–"),
+    }
+
+
+def _code_parts(comparison: dict[str, Any], found: XRay | None, rows: Sequence[Row]) -> dict[str, Any]:
+    """What the template is told of the code: its rows, where they differ, and what was measured without each line."""
+    measured = read_measured()
+    return {
+        "rows": rows,
+        "top": ("page", "imports"),
+        "at_fault": phase_at_fault(comparison, found, rows),
+        "measured": measured,
+        "asked": any(row.is_first and row.phase.name in measured.what_ifs for row in rows),
+        "answers": ANSWERS,
+        "smoothed": SMOOTHED,
+    }
+
+
+def _page_parts() -> dict[str, Any]:
+    """The style and the script that the page carries, and the script's digest, by which the page lets it run."""
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    return {
+        "style": Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLE_SHEETS)),
+        "script": Markup(script),
+        "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    }
 
 
 def with_code(text: str) -> Markup:
