@@ -76,13 +76,12 @@ def run(
     )
     lines: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
     streams = (("stdout", process.stdout), ("stderr", process.stderr))
-    readers = [threading.Thread(target=_read, args=(name, stream, lines), daemon=True) for name, stream in streams]
-    for reader in readers:
-        reader.start()
+    for name, stream in streams:
+        threading.Thread(target=_read, args=(name, stream, lines), daemon=True).start()
     found: list[tuple[str, str]] = []
     bars = _Bars([] if verbose else watched)
     try:
-        open_streams = len(readers)
+        open_streams = len(streams)
         while open_streams:
             try:
                 line = lines.get(timeout=SECONDS)
@@ -100,12 +99,7 @@ def run(
             bars.look()
         process.wait()
     except BaseException:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        _end(process)
         raise
     finally:
         bars.close(whole=process.returncode in answers)
@@ -113,6 +107,16 @@ def run(
     if process.returncode not in answers:
         raise SameLoopError(_last_line(everything.text) or f"the process ended with exit status {process.returncode}")
     return everything
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """Ask a process to end, and end it if it does not."""
+    process.send_signal(signal.SIGINT)
+    try:
+        process.wait(SECONDS_TO_END)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _read(name: str, stream: IO[str], lines: queue.SimpleQueue[tuple[str, str] | None]) -> None:
@@ -176,7 +180,7 @@ class _Bars:
                 self._bar.reset(int(counted[2]))
                 self._bar.start_t = began
             self._bar.n = int(counted[1])
-        elif counted and self._follower.step == 0:
+        elif counted and self._follower and self._follower.step == 0:
             # A loop begins: what both have imported before is not its time.
             self._bar.start_t = time.time()
         self._bar.set_postfix_str(doing)
@@ -213,7 +217,7 @@ class _Bars:
             if self._bar is not None and self._follower is None:
                 self._bar.n = self._bar.total or 0
                 self._bar.set_postfix_str("", refresh=False)
-            elif self._bar is not None:
+            elif self._bar is not None and self._follower is not None:
                 self._bar.set_postfix_str(self._follower.said, refresh=False)
         if self._bar is not None:
             self._bar.refresh()
