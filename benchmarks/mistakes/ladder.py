@@ -176,7 +176,6 @@ class Ladder:
         job: what was trained on what.
         steps_per_epoch: after so many steps comes an evaluation.
         rows: the first without a repair, the last with all of them.
-        trainer_accuracy: `Trainer`'s, after each epoch, a fraction.
         config: the dials.
         environment: versions and device, as a record's header has them.
     """
@@ -184,7 +183,6 @@ class Ladder:
     job: str
     steps_per_epoch: int
     rows: list[Row]
-    trainer_accuracy: list[float]
     config: dict[str, Any]
     environment: dict[str, Any]
 
@@ -329,7 +327,6 @@ def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
         job=job_name(record.config, record.start.get("parameters")),
         steps_per_epoch=record.steps_per_epoch,
         rows=rows,
-        trainer_accuracy=comparison["trainer"]["eval_accuracy"],
         config=config.model_dump(),
         environment=comparison["environment"],
     )

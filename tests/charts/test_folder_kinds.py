@@ -47,7 +47,7 @@ def a_ladder() -> Ladder:
             "shuffle", "Trainer's order has a generator of its own.", ["- a", "+ b"], None, None, None, 16, [0.5, 0.6]
         ),
     ]
-    return Ladder("2 layers on Rotten Tomatoes", 8, rows, [0.5, 0.6], {}, ENVIRONMENT)
+    return Ladder("2 layers on Rotten Tomatoes", 8, rows, {}, ENVIRONMENT)
 
 
 def costs(*names: str) -> list[Cost]:

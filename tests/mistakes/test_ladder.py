@@ -190,7 +190,7 @@ def test_a_last_page_that_differs_is_said(capsys: pytest.CaptureFixture) -> None
     from rich.console import Console
 
     row = Row("mean", "Why.", ["- a", "+ b"], 3, "eval_loss", "the mean", 4, [0.5])
-    found = Ladder("a job", 2, [row, row], [0.5], {}, {})
+    found = Ladder("a job", 2, [row, row], {}, {})
     lesson.print_ladder(found, Console(highlight=False, width=100))
     assert "diverged with every repair: step 3, eval_loss\nthe mean" in capsys.readouterr().out
     assert "identical" not in alt_text(found)
