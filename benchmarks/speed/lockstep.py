@@ -14,8 +14,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from statistics import median
 
@@ -119,13 +119,15 @@ def _run_in_lock_step(
 
     Of each pair of steps the other loop is first, so that none always comes second.
     """
-    starts = {}
-    with cut_off("the measurement is cut off; start it again"), _ending() as runners:
+    starts: dict[str, float] = {}
+    runners: list[_Runner] = []
+    with cut_off("the measurement is cut off; start it again"), ExitStack() as ended:
         for loop in LOOPS:
             announce(f"the {loop} loop is loading, and takes its first step")
             began = time.perf_counter()
             with signals_wait():
                 runners.append(_Runner(loop, config, folder / loop))
+                ended.callback(runners[-1].end)
             runners[-1].wait_for_step()
             starts[loop] = time.perf_counter() - began
         for number, (_, runner) in enumerate(turns(runners, steps, swapped=True), start=1):
@@ -139,16 +141,6 @@ def _run_in_lock_step(
             runner.wait_for_end()
     parts = [json.loads((folder / loop / PARTS).read_text(encoding="utf-8")) for loop in LOOPS]
     return {loop: RunRecord.read(folder / loop) for loop in LOOPS}, starts, parts
-
-
-@contextmanager
-def _ending() -> Iterator[list[_Runner]]:
-    runners: list[_Runner] = []
-    try:
-        yield runners
-    finally:
-        for runner in runners:
-            runner.end()
 
 
 def _said_by(folder: Path) -> Path:
