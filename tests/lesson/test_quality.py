@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 import torch
 from build import header, record_of
 from conftest import LOOPS, compared, run_in_process
+from html_page import ATTACK, Page
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from once import read_reviews
 
@@ -27,8 +27,6 @@ from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256, write_json
 from shared.recording.record import RunRecord
 from shared.releases import SEEDS_EVALUATION_ORDER
-
-ATTACK = "</q><script>document.title = 'taken'</script><img src=x onerror=\"alert('taken')\"> & <b>"
 
 
 @pytest.fixture(scope="module")
@@ -311,28 +309,9 @@ def section(found: Quality | None, why: str = "") -> str:
     return environment.get_template("quality.html").render(quality=found, why_no_quality=why)
 
 
-class Elements(HTMLParser):
-    """Every start tag with its attributes, and whether each is closed in its turn."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.feed(html)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-
 def test_the_section_says_the_figures(measured: Quality) -> None:
     html = section(measured)
-    elements, text = Elements(html).tags, html.replace("\u00a0", " ").replace("&nbsp;", " ")
+    elements, text = Page(html).tags, html.replace("\u00a0", " ").replace("&nbsp;", " ")
     assert [attributes for tag, attributes in elements if tag == "section"] == [
         {"id": "quality", "aria-labelledby": "quality-title"}
     ]
@@ -348,7 +327,7 @@ def test_the_section_says_the_figures(measured: Quality) -> None:
 
 
 def test_the_section_can_be_read_by_a_screen_reader(measured: Quality) -> None:
-    elements = Elements(section(measured)).tags
+    elements = Page(section(measured)).tags
     assert all("scope" in attributes for tag, attributes in elements if tag == "th")
     assert sum(tag == "caption" for tag, _ in elements) == sum(tag == "table" for tag, _ in elements) == 3
     regions = [attributes for _, attributes in elements if attributes.get("role") == "region"]
@@ -362,11 +341,11 @@ def test_reviews_and_names_of_classes_cannot_break_out(measured: Quality) -> Non
     baseline = Baseline("commonest class", f"always {ATTACK}", rated(1, 4), paired)
     found = Quality({}, "float32", dict.fromkeys(LOOPS, answers), 4, 4, [baseline])
     html = section(found)
-    assert {tag for tag, _ in Elements(html).tags}.isdisjoint({"script", "img"})
+    assert {tag for tag, _ in Page(html).tags}.isdisjoint({"script", "img"})
     assert html.count("&lt;script&gt;") >= 4 and "<script" not in html
 
 
 def test_without_figures_the_section_says_why() -> None:
     html = section(None, "the reviews of --dataset <mine>.csv have changed since")
     assert "It cannot be told: the reviews of --dataset &lt;mine&gt;.csv have changed since" in html
-    assert [tag for tag, _ in Elements(html).tags] == ["section", "h2", "p"]
+    assert [tag for tag, _ in Page(html).tags] == ["section", "h2", "p"]

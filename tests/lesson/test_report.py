@@ -8,78 +8,45 @@ import json
 import math
 import random
 import re
-from html.parser import HTMLParser
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import LOOPS
+from html_page import ATTACK, Page
 
 from benchmarks.cli import main
-from benchmarks.compare import write_comparison
+from benchmarks.compare import read_comparison
 from benchmarks.lesson import report, steps
 from benchmarks.lesson.report import json_for_script, render, write_report
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.pages.fold import folded_source
-from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.recording.record import SCHEMA, RunRecord
 from shared.running.page import pages_of
 
-ATTACK = "</script><script>document.title = 'taken'</script><img src=x onerror=\"document.title = 'taken'\"> & <b>"
+
+@pytest.fixture(scope="module")
+def comparison_dir(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny comparison's folder, with its report."""
+    folder = tmp_path_factory.mktemp("report") / "run"
+    shutil.copytree(tiny_comparison, folder)
+    write_report(folder)
+    return folder
 
 
-class Page(HTMLParser):
-    """A page's elements: every tag with its attributes, the text of its code lines, and of its scripts."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.lines: dict[str, str] = {}
-        self.scripts: list[str] = []
-        self._line: str | None = None
-        self._skip = self._depth = 0
-        self._in_script = False
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = dict(attributes)
-        self.tags.append((tag, found))
-        if tag == "script":
-            self._in_script = True
-            self.scripts.append("")
-        elif self._line is not None:
-            self._depth += 1
-            self._skip += found.get("class") == "number"
-        elif (found.get("class") or "").startswith("line"):
-            self._line, self._depth = found["id"], 0
-            self.lines[self._line] = ""
-
-    def handle_endtag(self, tag: str) -> None:
-        self._in_script = False
-        if self._line is not None:
-            self._skip = 0
-            self._depth -= 1
-            if self._depth < 0:
-                self._line = None
-
-    def handle_data(self, data: str) -> None:
-        if self._in_script:
-            self.scripts[-1] += data
-        elif self._line is not None and not self._skip:
-            self.lines[self._line] += data
+@pytest.fixture
+def records(comparison_dir: Path) -> list[RunRecord]:
+    """By hand and Trainer's; read anew for each test."""
+    return [RunRecord.read(comparison_dir / loop) for loop in LOOPS]
 
 
 @pytest.fixture(scope="module")
-def comparison_dir(tiny_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny comparison's folder, with its report."""
-    folder = tmp_path_factory.mktemp("report") / "run"
-    folder.mkdir()
-    for loop, path in tiny_runs.items():
-        (folder / loop).symlink_to(path)
-    write_comparison(folder)
-    write_report(folder)
-    return folder
+def equal(comparison_dir: Path) -> dict[str, Any]:
+    """What the comparison says, which both loops' runs are equal in."""
+    return read_comparison(comparison_dir)
 
 
 @pytest.fixture(scope="module")
@@ -91,12 +58,12 @@ def data_of(html: str) -> dict[str, Any]:
     return json.loads(re.search(r'id="step-data">(.*?)</script>', html, re.DOTALL)[1])
 
 
-def plain(comparison_dir: Path, reviews: Reviews | None = None, records: list[RunRecord] | None = None) -> str:
+NONE = Reviews({}, [], [])
+
+
+def plain(comparison: dict[str, Any], records: list[RunRecord], reviews: Reviews = NONE) -> str:
     """A page without charts and x-ray, for what does not need them."""
-    runs = [comparison_dir / loop for loop in ("manual", "trainer")]
-    records = records or [RunRecord.read(run) for run in runs]
-    reviews = reviews or Reviews({}, [], [])
-    return render(compare_runs(*runs), records, reviews, found=None, why_not="left out", pictures={})
+    return render(comparison, records, reviews, found=None, why_not="left out", pictures={})
 
 
 def test_the_page_shows_everything(html: str) -> None:
@@ -141,16 +108,16 @@ def test_the_page_needs_nothing_else_and_runs_only_its_own_script(html: str) -> 
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_the_table_of_steps_says_what_the_record_says(html: str, comparison_dir: Path) -> None:
-    data, record = data_of(html), RunRecord.read(comparison_dir / "manual")
+def test_the_table_of_steps_says_what_the_record_says(html: str, records: list[RunRecord]) -> None:
+    data, record = data_of(html), records[0]
     assert data["count"] == 16 and data["differs"] == {} and data["trainer"] == {} and data["trainer_reviews"] is None
     for name in ("loss", "grad_norm", "learning_rate", "tokens"):
         assert data["columns"][name] == [line[name] for line in record.steps]
     assert data["columns"]["epoch"] == [1] * 8 + [2] * 8
 
 
-def test_every_step_shows_the_reviews_it_learned_from(html: str, comparison_dir: Path) -> None:
-    data, config = data_of(html), RunRecord.read(comparison_dir / "manual").config
+def test_every_step_shows_the_reviews_it_learned_from(html: str, records: list[RunRecord]) -> None:
+    data, config = data_of(html), records[0].config
     train = load_slices(config).train
     texts, labels = list(train["text"]), list(train["label"])
     for epoch in (data["reviews"][:8], data["reviews"][8:]):
@@ -171,14 +138,13 @@ def altered(records: list[RunRecord], step: int, **changes: Any) -> list[RunReco
     return [records[0], RunRecord(lines, "altered")]
 
 
-def test_a_difference_is_marked_where_it_is(comparison_dir: Path) -> None:
-    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
-    found = step_table(altered(records, 3, grad_norm=0.5, reviews=[["0" * 16]]), Reviews({}, [], []))
+def test_a_difference_is_marked_where_it_is(records: list[RunRecord]) -> None:
+    found = step_table(altered(records, 3, grad_norm=0.5, reviews=[["0" * 16]]), NONE)
     assert found["differs"] == {"3": "grad_norm"}
     assert set(found["trainer"]) == {"grad_norm"} and found["trainer"]["grad_norm"][2] == 0.5
     assert found["trainer_reviews"][2] == [-1]
     shorter = [records[0], RunRecord([line for line in records[1].lines if line.get("step", 0) <= 10], "cut")]
-    cut = step_table(shorter, Reviews({}, [], []))
+    cut = step_table(shorter, NONE)
     assert cut["count"] == 16 and cut["trainer"]["loss"][10:] == [None] * 6
     # A step that only one loop has is no equal one.
     assert cut["differs"] == {str(step): "number_of_steps" for step in range(11, 17)}
@@ -189,25 +155,19 @@ def words(html: str) -> str:
     return " ".join(re.sub(r"<(script|style).*?</\1>|<[^>]*>", " ", html, flags=re.DOTALL).split())
 
 
-def said_of(comparison: dict[str, Any], comparison_dir: Path) -> str:
-    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
-    return words(render(comparison, records, Reviews({}, [], []), found=None, why_not="left out", pictures={}))
-
-
-def test_what_is_true_of_equal_runs_alone_is_said_of_them_alone(comparison_dir: Path) -> None:
-    equal = compare_runs(*(comparison_dir / loop for loop in ("manual", "trainer")))
+def test_what_is_true_of_equal_runs_alone_is_said_of_them_alone(
+    equal: dict[str, Any], records: list[RunRecord]
+) -> None:
     first = {"step": 3, "quantity": "grad_norm", "manual": 1.0, "trainer": 2.0, "rank": 0, "likely_cause": "the clip"}
-    parted = said_of({**equal, "verdict": "diverged", "first_divergence": first}, comparison_dir)
+    parted = words(plain({**equal, "verdict": "diverged", "first_divergence": first}, records))
     for sentence in ("but still the same ones", "Yes.", "are equal"):
-        assert sentence in said_of(equal, comparison_dir) and sentence not in parted
+        assert sentence in words(plain(equal, records)) and sentence not in parted
     assert "Not quite. The two loops part at step 3" in parted and "may part at another place" in parted
 
 
-def test_a_commit_is_named_only_where_it_holds_what_ran(comparison_dir: Path) -> None:
-    equal = compare_runs(*(comparison_dir / loop for loop in ("manual", "trainer")))
-
+def test_a_commit_is_named_only_where_it_holds_what_ran(equal: dict[str, Any], records: list[RunRecord]) -> None:
     def at(**machine: Any) -> str:
-        return said_of({**equal, "environment": {**equal["environment"], **machine}}, comparison_dir)
+        return words(plain({**equal, "environment": {**equal["environment"], **machine}}, records))
 
     assert "In a checkout of SameLoop at abc123 , with the versions" in at(git="abc123")
     assert "In a checkout of SameLoop, with the versions" in at(git=None)
@@ -227,17 +187,14 @@ def test_the_page_names_the_job_and_states_no_ratio_of_few_steps(html: str) -> N
     assert "step, median" in said and "Trainer ratio" not in said
 
 
-def test_numbers_that_json_does_not_know_are_words(comparison_dir: Path) -> None:
-    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
-    html = plain(comparison_dir, records=altered(records, 2, loss=math.nan, grad_norm=math.inf))
-    data = data_of(html)
+def test_numbers_that_json_does_not_know_are_words(equal: dict[str, Any], records: list[RunRecord]) -> None:
+    data = data_of(plain(equal, altered(records, 2, loss=math.nan, grad_norm=math.inf)))
     assert data["trainer"]["loss"][1] == "nan" and data["trainer"]["grad_norm"][1] == "inf"
 
 
-def test_a_review_is_text_whatever_it_contains(comparison_dir: Path) -> None:
-    record = RunRecord.read(comparison_dir / "manual")
-    digest = record.steps[0]["reviews"][0][0]
-    html = plain(comparison_dir, Reviews({digest: 0}, [ATTACK], [1]))
+def test_a_review_is_text_whatever_it_contains(equal: dict[str, Any], records: list[RunRecord]) -> None:
+    digest = records[0].steps[0]["reviews"][0][0]
+    html = plain(equal, records, Reviews({digest: 0}, [ATTACK], [1]))
     page = Page(html)
     assert len(page.scripts) == 2
     assert not any(tag == "img" for tag, _ in page.tags)
@@ -263,12 +220,12 @@ def six_thousand_steps(folder: Path, count: int = 6000) -> str:
         counts = {"samples": 8, "tokens": dice.randint(500, 1024), "padded_tokens": 1024, "memory_mb": 1e3}
         seconds = {"data": 0.01, "forward": dice.random(), "backward": dice.random(), "optimizer": 0.1}
         lines.append({"kind": "step", "step": step, "reviews": [drawn], **numbers, **counts, "seconds": seconds})
-    records = [RunRecord([{**lines[0], "loop": loop}, *lines[1:]], loop) for loop in ("manual", "trainer")]
+    records = [RunRecord([{**lines[0], "loop": loop}, *lines[1:]], loop) for loop in LOOPS]
     length = max(steps.SHORTEST_TEXT, steps.TEXT_BUDGET // 24_000)
     texts = ["".join(dice.choices("abcdefghij éü—", k=length)) for _ in digests]
     texts[1234] = "a review like no other"
     rows = {digest: row for row, digest in enumerate(digests)}
-    return plain(folder, Reviews(rows, texts, [row % 2 for row in range(24_000)]), records)
+    return plain(read_comparison(folder), records, Reviews(rows, texts, [row % 2 for row in range(24_000)]))
 
 
 def test_a_page_of_6000_steps_stays_small(comparison_dir: Path) -> None:
@@ -295,30 +252,30 @@ def test_reviews_are_cut_to_a_length_that_all_fit_in(monkeypatch) -> None:
     assert whole.rows == cut.rows and len(whole.texts) == 61
 
 
-def test_data_that_is_gone_is_said_and_the_rest_is_shown(comparison_dir: Path, tmp_path: Path) -> None:
+def test_data_that_is_gone_is_said_and_the_rest_is_shown(
+    equal: dict[str, Any], records: list[RunRecord], tmp_path: Path
+) -> None:
     config = RunConfig.build("tiny", dataset=str(tmp_path / "gone.csv"))
     reviews = load_reviews(config)
     assert "there is no such file" in reviews.note and not reviews.texts
-    html = plain(comparison_dir, reviews)
+    html = plain(equal, records, reviews)
     assert "cannot be had any more" in html and "There is none: left out" in html
     assert data_of(html)["count"] == 16
 
 
-def test_of_several_processes_the_first_is_shown_and_said(comparison_dir: Path) -> None:
-    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
-    assert "first one" not in step_table(records, Reviews({}, [], []))["note"]
+def test_of_several_processes_the_first_is_shown_and_said(records: list[RunRecord]) -> None:
+    assert "first one" not in step_table(records, NONE)["note"]
     for record in records:
         record.header["world_size"] = 2
-    assert "Of 2 processes" in step_table(records, Reviews({}, [], []))["note"]
+    assert "Of 2 processes" in step_table(records, NONE)["note"]
 
 
-def test_an_older_record_has_a_report_too(comparison_dir: Path) -> None:
-    records = [RunRecord.read(comparison_dir / loop) for loop in ("manual", "trainer")]
+def test_an_older_record_has_a_report_too(equal: dict[str, Any], records: list[RunRecord]) -> None:
     older = [
         RunRecord([{k: v for k, v in line.items() if k not in ("reviews", "memory_mb")} for line in each.lines], "old")
         for each in records
     ]
-    assert steps.OLD_RECORD in plain(comparison_dir, records=older)
+    assert steps.OLD_RECORD in plain(equal, older)
 
 
 def test_the_command_says_where_the_page_is_or_what_is_wrong(comparison_dir: Path, tmp_path: Path, capsys) -> None:

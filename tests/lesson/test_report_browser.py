@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 from conftest import LOOPS, run_in_process
-from test_report import ATTACK, six_thousand_steps
+from html_page import ATTACK
+from test_report import six_thousand_steps
 
 from benchmarks.compare import write_comparison
 from benchmarks.lesson.report import FILE_NAME, write_report
