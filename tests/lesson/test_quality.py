@@ -252,10 +252,13 @@ def changed(run: Path, loop: str, file: str, content: bytes) -> None:
     write_json(run / "comparison.json", comparison)
 
 
-def test_what_cannot_be_measured_is_one_line(tiny_comparison: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(tiny_comparison, run, ignore=shutil.ignore_patterns("quality.json"))
+@pytest.fixture
+def run(tiny_comparison: Path, tmp_path: Path) -> Path:
+    """A copy of the tiny comparison, of which nothing has been measured."""
+    return shutil.copytree(tiny_comparison, tmp_path / "run", ignore=shutil.ignore_patterns("quality.json"))
 
+
+def test_what_cannot_be_measured_is_one_line(run: Path) -> None:
     def line() -> str:
         with pytest.raises(SameLoopError) as caught:
             measure(run)
@@ -281,11 +284,9 @@ def test_what_cannot_be_measured_is_one_line(tiny_comparison: Path, tmp_path: Pa
     assert "run `sameloop compare` first" in line()
 
 
-def test_two_models_that_differ_are_told_apart(tiny_comparison: Path, tmp_path: Path) -> None:
+def test_two_models_that_differ_are_told_apart(run: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    run = tmp_path / "run"
-    shutil.copytree(tiny_comparison, run, ignore=shutil.ignore_patterns("quality.json"))
     weights = load_file(run / "manual" / "model.safetensors")
     weights["classifier.bias"] += torch.tensor([-1.0, 1.0])
     save_file(weights, run / "other", metadata={"format": "pt"})

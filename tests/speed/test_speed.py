@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -75,11 +75,13 @@ def made_up(config: RunConfig, folder: Path) -> dict[str, Any]:
     return {"figures": asdict(Figures(2.0, 0.1, 80, 100, 40.0 * size, 500.0, 0.75)), "parameters": 1000}
 
 
-@pytest.fixture(autouse=True)
-def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(scope="module", autouse=True)
+def no_compiler() -> Iterator[None]:
     """To compile takes a minute: here nothing can."""
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    monkeypatch.setattr(hardware, "bf16", lambda use_cpu=False: hardware.Bf16(False, "no instruction for it"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "which", lambda name: None)
+        patch.setattr(hardware, "bf16", lambda use_cpu=False: hardware.Bf16(False, "no instruction for it"))
+        yield
 
 
 def rows_of(found: Lesson, length: int = 40) -> dict[str, Row]:
@@ -89,8 +91,6 @@ def rows_of(found: Lesson, length: int = 40) -> dict[str, Row]:
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lesson, list[RunConfig]]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "which", lambda name: None)
-        patch.setattr(hardware, "bf16", lambda use_cpu=False: hardware.Bf16(False, "no instruction for it"))
         patch.setattr(speed, "_run", watched := Watched(run_here))
         config, lengths = lesson_config(GIVEN)
         return measure(config, lengths, 1, tmp_path_factory.mktemp("speed")), watched.configs
@@ -196,7 +196,6 @@ def test_a_run_is_made_again_where_what_it_depends_on_has_changed(
     # What is damaged is as good as not there.
     for path in list((tmp_path / "kept").iterdir())[:2]:
         path.write_text("{")
-    monkeypatch.setattr(shutil, "which", lambda name: None)
     counts = []
     for _ in range(2):
         measured_with(watched := Watched(made_up), tmp_path, monkeypatch)

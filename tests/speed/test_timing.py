@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -13,9 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from build import header, record_of, steps_of
+from conftest import LOOPS
 from rich.console import Console
 
 from benchmarks.cli import main
+from benchmarks.compare import read_comparison
 from benchmarks.speed import lockstep as speed
 from benchmarks.speed.lockstep import conclusion
 from benchmarks.statistics import (
@@ -28,7 +29,6 @@ from benchmarks.statistics import (
     which_is_faster,
 )
 from benchmarks.verdict.table import print_comparison
-from benchmarks.verdict.verdict import compare_runs
 from shared.recording.record import RunRecord
 
 
@@ -90,15 +90,12 @@ def test_a_range_names_its_unit_once() -> None:
     assert range_text(spread_of([0.2, 0.3, 1.4])) == "200 ms to 1.40 s"
 
 
-def test_the_table_of_costs_shows_medians_and_no_ratio(tiny_runs: dict[str, Path], tmp_path: Path) -> None:
-    for loop, folder in tiny_runs.items():
-        shutil.copytree(folder, tmp_path / loop)
-    comparison = compare_runs(tmp_path / "manual", tmp_path / "trainer")
+def test_the_table_of_costs_shows_medians_and_no_ratio(tiny_comparison: Path) -> None:
     console = Console(width=80, record=True)
-    print_comparison(comparison, tmp_path, console)
+    print_comparison(read_comparison(tiny_comparison), tiny_comparison, console)
     printed = console.export_text()
-    for loop in ("manual", "trainer"):
-        assert duration(step_seconds(RunRecord.read(tmp_path / loop)).median) in printed
+    for loop in LOOPS:
+        assert duration(step_seconds(RunRecord.read(tiny_comparison / loop)).median) in printed
     assert "too few steps to tell" in printed and "manual / trainer" not in printed
 
 
