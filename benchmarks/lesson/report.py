@@ -13,9 +13,9 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -53,6 +53,7 @@ from shared.running.folder import LOOPS
 from shared.running.page import Page, kept_pages
 from shared.sources.hub import go_offline_if_unreachable
 
+Part = TypeVar("Part")
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE_SHEETS = ("report.css", "quality.css")
 FILE_NAME = "report.html"
@@ -91,11 +92,14 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     go_offline_if_unreachable(config)
     announce("report: the reviews of every step")
     reviews = load_reviews(config)
-    pages, found, why_not = _try_xray(output_dir, config)
+    # Page, data or model may not allow it.
+    pages, why_not = _tried(lambda: kept_pages(output_dir))
+    found, why_not = _tried(lambda: xray(config, pages=pages)) if pages is not None else (None, why_not)
     first = comparison["first_divergence"]
     if first and first["likely_cause"].startswith(NOT_DECIDED) and found and found.first_difference:
         announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
-    quality, why_no_quality = _try_quality(output_dir)
+    # Models and reviews may be gone, or another.
+    quality, why_no_quality = _tried(lambda: measure(output_dir))
     announce("report: charts and page")
     html = render(
         comparison,
@@ -116,20 +120,10 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     return output
 
 
-def _try_xray(output_dir: Path, config: RunConfig) -> tuple[dict[str, Page], XRay | None, str]:
-    """The pages that the run has kept and their x-ray, or why there is none: page, data or model may not allow it."""
-    pages: dict[str, Page] = {}
+def _tried(make: Callable[[], Part]) -> tuple[Part | None, str]:
+    """A part of the report, or None and why there is none."""
     try:
-        pages = kept_pages(output_dir)
-        return pages, xray(config, pages=pages), ""
-    except SameLoopError as error:
-        return pages, None, str(error)
-
-
-def _try_quality(output_dir: Path) -> tuple[Quality | None, str]:
-    """How good the models are, or why that cannot be told: models and reviews may be gone, or another."""
-    try:
-        return measure(output_dir), ""
+        return make(), ""
     except SameLoopError as error:
         return None, str(error)
 

@@ -99,7 +99,12 @@ def run(
             bars.look()
         process.wait()
     except BaseException:
-        _end(process)
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         raise
     finally:
         bars.close(whole=process.returncode in answers)
@@ -107,16 +112,6 @@ def run(
     if process.returncode not in answers:
         raise SameLoopError(_last_line(everything.text) or f"the process ended with exit status {process.returncode}")
     return everything
-
-
-def _end(process: subprocess.Popen[str]) -> None:
-    """Ask a process to end, and end it if it does not."""
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(SECONDS_TO_END)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _read(name: str, stream: IO[str], lines: queue.SimpleQueue[tuple[str, str] | None]) -> None:

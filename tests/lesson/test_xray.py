@@ -72,7 +72,6 @@ def quick() -> XRay:
 def test_both_loops_do_the_same_on_the_quick_preset(quick: XRay) -> None:
     assert quick.first_difference is None
     assert len(quick.pairs) > 80
-    assert all(pair.equal for pair in quick.pairs)
 
 
 def test_every_phase_has_its_line_in_both_loops(quick: XRay) -> None:
