@@ -8,6 +8,7 @@ import signal
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 import pytest
@@ -177,9 +178,10 @@ def test_two_loops_take_turns_on_the_same_batches_and_the_figures_are_printed(
     assert len({len(step) for loop in parts for step in loop}) == 1
     assert len(parts[0][0]) > 2 * 12 and min(part for loop in parts for step in loop for part in step) > 0
     for record, loop in zip((manual, trainer), parts, strict=True):
-        for line, step in zip(record.steps[1:], loop, strict=True):
-            # The recorder's own clock runs from the forward pass on, and what it calls its own is a little less.
-            assert sum(step) >= 0.9 * sum(line["seconds"].values())
+        # The recorder's own clock runs from the forward pass on, and what it calls its own is a little less. A busy
+        # machine takes a step's time from the one or from the other; of most steps it takes none.
+        pairs = zip(loop, record.steps[1:], strict=True)
+        assert median(sum(step) / sum(line["seconds"].values()) for step, line in pairs) >= 0.9
     assert turns[:2] == ["done manual", "done trainer"]
     pair = ["go manual", "done manual", "go trainer", "done trainer"]
     assert turns[2:-2] == 10 * (pair + pair[2:] + pair[:2])
