@@ -41,6 +41,7 @@ try:
                 "that name: import sameloop first, or rename yours"
             )
 
+    from benchmarks.charts.data import NAMES
     from benchmarks.notebook.follow import Watched
     from benchmarks.notebook.follow import run as _run
     from benchmarks.notebook.results import Checked, Climbed, Comparison, Run, Script, XRayed, plotted
@@ -90,7 +91,7 @@ def compare(
     config = RunConfig.build(**_as_text(dials))
     folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset)
     given = ["--overwrite-output-dir"] * overwrite_output_dir + ["--reuse"] * reuse
-    names = ("by hand" if config.loop is None else Path(config.loop).name, "Trainer")
+    names = (NAMES["manual"] if config.loop is None else Path(config.loop).name, NAMES["trainer"])
     bars = [
         Watched(name, config.total_steps(), folder / loop / FILE_NAME) for name, loop in zip(names, LOOPS, strict=True)
     ]
@@ -118,7 +119,7 @@ def trainer(
 def _loop(loop: str, output_dir: str | Path | None, overwrite: bool, verbose: bool, dials: dict[str, Any]) -> Run:
     config = RunConfig.build(**_as_text(dials))
     folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset, loop)
-    name = {"manual": "by hand", "trainer": "Trainer"}[loop] if config.loop is None else Path(config.loop).name
+    name = NAMES[loop] if config.loop is None else Path(config.loop).name
     arguments = [loop, *config.flags(), "--output-dir", str(folder), *["--overwrite-output-dir"] * overwrite]
     said = _run(arguments, [Watched(name, config.total_steps(), folder / FILE_NAME)], verbose=verbose)
     return Run(folder, said.text)

@@ -22,8 +22,8 @@ from shared.running.imports import own_imports
 
 if TYPE_CHECKING:
     import pandas
-    from matplotlib.figure import Figure
 
+    from benchmarks.charts.canvas import Chart
     from benchmarks.gather import Gathered
 
 # Of a step's line what is one number.
@@ -81,7 +81,7 @@ class Run:
         return frame([{name: row.get(name) for name in columns} for row in rows], columns)
 
     @own_imports()
-    def figure(self, kind: str = "losses", style: str = "slide") -> Figure:
+    def figure(self, kind: str = "losses", style: str = "slide") -> Chart:
         """A chart of it; `sameloop.plot` has the kinds and the styles, and what is raised."""
         from benchmarks.charts.data import Run as Line
         from benchmarks.gather import Gathered, Source
@@ -157,7 +157,7 @@ class Comparison(Content):
         return side_by_side({loop: getattr(self, loop).evaluations.drop(columns="epoch") for loop in LOOPS})
 
     @own_imports()
-    def figure(self, kind: str = "overview", style: str = "slide") -> Figure:
+    def figure(self, kind: str = "overview", style: str = "slide") -> Chart:
         """A chart of both; `sameloop.plot` has the kinds and the styles, and what is raised."""
         from benchmarks.charts.charts import compared
         from benchmarks.gather import Gathered, Source
@@ -364,7 +364,7 @@ class Climbed(Content):
         return frame([{name: getattr(row, name) for name in names} for row in self._rows], list(names))
 
     @own_imports()
-    def figure(self, style: str = "slide") -> Figure:
+    def figure(self, style: str = "slide") -> Chart:
         """The picture.
 
         Raises:
@@ -405,7 +405,7 @@ def _one_of(value: str, what: str, among: Iterable[str]) -> None:
         raise SameLoopError(f"there is no {what} {value!r}: choose one of {', '.join(among)}")
 
 
-def _chart(gathered: Gathered | None, kind: str, style: str, *folders: Path) -> Figure:
+def _chart(gathered: Gathered | None, kind: str, style: str, *folders: Path) -> Chart:
     """A chart of runs that have been read, or of what is in their folders."""
     from benchmarks.charts.styles import STYLE_NAMES
     from benchmarks.plot import FOLDER_KINDS, KINDS, chart_of
@@ -418,7 +418,7 @@ def _chart(gathered: Gathered | None, kind: str, style: str, *folders: Path) -> 
 
 
 @own_imports()
-def plotted(runs: Any, kind: str, style: str) -> Figure:
+def plotted(runs: Any, kind: str, style: str) -> Chart:
     """A chart of one or more runs, comparisons or their folders; `sameloop.plot` has the arguments."""
     several = list(runs) if isinstance(runs, (list, tuple)) else [runs]
     folders = [Path(getattr(each, "folder", each)) for each in several]
