@@ -1,4 +1,4 @@
-"""The heart: both loops, compared in full, and the proof that the comparison would notice."""
+"""The heart: both loops, compared in full. That the comparison would notice is proved in verdict/test_edits.py."""
 
 from __future__ import annotations
 
@@ -9,14 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import assert_identical
 
-from benchmarks.proofs.faults import FAULTS, Fault, faulty_page
-from benchmarks.proofs.parity import (
-    Cell,
-    cell_config,
-    cells,
-    compare_in_process,
-    run_fault,
-)
+from benchmarks.proofs.parity import Cell, cell_config, cells, compare_in_process
 from shared.config import RunConfig
 from shared.sources import embedded
 
@@ -71,20 +64,6 @@ def test_ones_own_file_with_three_classes(cell: Cell, own_file: Path, tmp_path: 
 def test_ones_own_file_under_every_dial(cell: Cell, own_file: Path, tmp_path: Path) -> None:
     """All of them about two minutes."""
     assert_identical(compare_in_process(own_config(cell, own_file), tmp_path))
-
-
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_one_wrong_line_is_caught_and_named(fault: Fault, kept_runs: Path) -> None:
-    comparison = run_fault(fault, kept_runs)
-    assert comparison["verdict"] == "diverged"
-    first = comparison["first_divergence"]
-    assert (first["step"], first["quantity"]) == (fault.step, fault.quantity)
-    assert fault.cause in first["likely_cause"]
-
-
-def test_a_fault_that_the_page_no_longer_has_is_reported() -> None:
-    with pytest.raises(ValueError, match="holds this piece 0 times"):
-        faulty_page(FAULTS["no_clip"]._replace(right="no such line"))
 
 
 # The upstream fault -------------------------------------------------------------------------------

@@ -92,7 +92,8 @@ def size_config(preset: str, sizes: Sequence[int]) -> RunConfig:
     Raises:
         SameLoopError: as `RunConfig.build`.
     """
-    from benchmarks.mistakes.costs import AS_MINIMAL, FOR_TINY
+    from benchmarks.mistakes.costs import FOR_TINY
+    from benchmarks.mistakes.mistake import AS_MINIMAL
 
     dials = {**AS_MINIMAL, **({**FOR_TINY, **LONGER} if preset == "tiny" else {})}
     return RunConfig.build(preset, **{**dials, "train_size": max(sizes), "seed": 0})

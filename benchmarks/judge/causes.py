@@ -513,7 +513,8 @@ def _order(evidence: Evidence) -> str:
     seed = config.seed if config.data_seed is None else config.data_seed
     passes = _epoch_start(evidence)[0].get("passes", [])
     found = passes[0] if passes else {}
-    rule = f"seed the sampler's own generator with seed + epoch ({seed + epoch} here)"
+    right = f"with seed + epoch ({seed + epoch} here)"
+    rule = f"seed the sampler's own generator {right}"
     if config.train_sampling_strategy != "random" or not found:
         return f"{where}; {rule}"
     if found["sampler"] == "SequentialSampler":
@@ -526,7 +527,7 @@ def _order(evidence: Evidence) -> str:
     if found["sampler_seed"] is None:
         return f"{where}: it draws from torch's global random state, as shuffle=True does; {rule}"
     if found["sampler_seed"] != seed + epoch:
-        return f"{where}: its generator was seeded with {found['sampler_seed']}; its generator must be {rule[4:]} anew"
+        return f"{where}: its generator was seeded with {found['sampler_seed']}; seed it anew in every epoch, {right}"
     return f"{where}: its generator was seeded with {seed + epoch}, as it must, but drawn from otherwise"
 
 

@@ -23,7 +23,8 @@ from typing import Any
 import psutil
 from pydantic import TypeAdapter
 
-from benchmarks.mistakes.catalogue import MISTAKES, Mistake, Pieces, right_page, wrong_page
+from benchmarks.mistakes.catalogue import GALLERY, MISTAKES
+from benchmarks.mistakes.mistake import AS_MINIMAL, Mistake, Pieces, right_page, wrong_page
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
 from shared.running.page import Page, train_of
@@ -39,7 +40,6 @@ FOR_TINY: dict[str, Any] = {
     "per_device_eval_batch_size": 64,
     "learning_rate": 3e-3,
 }
-AS_MINIMAL: dict[str, Any] = {"num_train_epochs": 2, "max_grad_norm": 1.0, "logging_strategy": "no"}
 # So many batches make a step, where the mistake is one of accumulation: two cost the least time.
 ACCUMULATED = 2
 # Of a difference of means, this many standard errors are needed to call it one.
@@ -150,7 +150,12 @@ class Cost:
 
     def as_dict(self) -> dict[str, Any]:
         """As `gallery.json` has it."""
-        return {**asdict(self), "accuracy_difference": self.accuracy, "noticed": self.noticed()}
+        return {
+            **asdict(self),
+            "accuracy_difference": self.accuracy,
+            "signs": self.signs,
+            "noticed": self.noticed(),
+        }
 
 
 def kept_costs(folder: Path) -> tuple[list[Cost], str]:
@@ -171,7 +176,7 @@ def kept_costs(folder: Path) -> tuple[list[Cost], str]:
         raise SameLoopError(f"{folder} holds no {GALLERY_FILE}: run `sameloop break --all` first") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         costs = []
-    is_whole = all(cost.name in MISTAKES and len(cost.right) == len(cost.wrong) > 0 for cost in costs)
+    is_whole = all(cost.name in GALLERY and len(cost.right) == len(cost.wrong) > 0 for cost in costs)
     if not costs or not is_whole:
         raise SameLoopError(f"{file} is damaged, or of another version: run `sameloop break` again")
     return costs, job_of(config)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.charts.canvas import Chart, canvas
 from benchmarks.charts.styles import STYLES, Look, Style
-from benchmarks.mistakes.catalogue import MISTAKES
+from benchmarks.mistakes.catalogue import GALLERY
 from benchmarks.mistakes.costs import Cost
 
 TITLE = "What a mistake costs"
@@ -44,7 +44,7 @@ def costs_chart(costs: Sequence[Cost], job: str, style_name: str = "slide") -> C
         with canvas(style, TITLE, alt, lines=[(line, style.soft)], footnote=NOTE, height=height) as chart:
             _draw_rows(chart.add_subplot(), costs, style)
         return chart
-    title = f"What it costs: {MISTAKES[costs[0].name].what}"
+    title = f"What it costs: {GALLERY[costs[0].name].what}"
     line = f"{job}, {f'{seeds} seeds, a line each' if seeds > 1 else 'one seed'}; {costs[0].noticed()}."
     with canvas(style, title, alt, lines=[(line, style.soft)]) as chart:
         for axes, (quantity, factor, name) in zip(chart.subplots(1, len(PANELS)), PANELS, strict=True):
@@ -69,7 +69,7 @@ def _draw_rows(axes: Axes, costs: Sequence[Cost], style: Style) -> None:
             reported = 100 * (cost.accuracy + cost.overstated)
             hollow: Look = {"mfc": "none", "color": style.exact, "markersize": 0.75 * style.font}
             axes.plot([reported], [number], "D", zorder=4, **hollow)
-    axes.set_yticks(range(len(costs)), [MISTAKES[cost.name].what for cost in costs])
+    axes.set_yticks(range(len(costs)), [GALLERY[cost.name].what for cost in costs])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)
     axes.set_xlabel("accuracy of the model, points more or less than the right loop's")
@@ -107,5 +107,5 @@ def _spread(costs: Sequence[Cost]) -> float:
 def alt_text(costs: Sequence[Cost], job: str) -> str:
     """The picture in words, for those who cannot see it."""
     lines = [f"{TITLE}. {job}. A row per mistake, dearest first: its model's accuracy against the right loop's."]
-    lines += [f"{MISTAKES[cost.name].what}: {100 * cost.accuracy:+.1f} points; {cost.noticed()}." for cost in costs]
+    lines += [f"{GALLERY[cost.name].what}: {100 * cost.accuracy:+.1f} points; {cost.noticed()}." for cost in costs]
     return "\n".join(lines) + "\n"

@@ -15,11 +15,12 @@ from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
-from benchmarks.mistakes.catalogue import MINIMAL, Pieces, differing_lines, edited
+from benchmarks.mistakes.catalogue import RUNGS
+from benchmarks.mistakes.mistake import AS_MINIMAL, MINIMAL, differing_lines, edited
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
@@ -36,14 +37,6 @@ SCHEMA = 1
 START = "course's loop"
 LADDER_FILE = "ladder.json"
 PAGES_FOLDER = "pages"
-# What `minimal.py` has written into it, and one more evaluation in the middle than a run of one epoch has.
-AS_MINIMAL = {
-    "num_train_epochs": 2,
-    "max_grad_norm": 1.0,
-    "weight_decay": 0.0,
-    "logging_strategy": "no",
-    "save_strategy": "no",
-}
 # With batches of 8, no gradient of the tiny model is longer than 1: a clip that never acts cannot be missed.
 FOR_TINY = {"per_device_train_batch_size": 4}
 # The dials that `minimal.py` takes from its config or that decide before it begins.
@@ -58,72 +51,6 @@ IN_A_STEP = (
     *("eval_forward_batch", "eval_forward_mode", "eval_forward_logits", "eval_forward_loss", "eval_forward_accuracy"),
     *("eval_loss", "eval_accuracy"),
 )
-
-
-class Rung(NamedTuple):
-    """One repair.
-
-    Attributes:
-        pieces: of `minimal.py` what is replaced, and by what, to be without the repair.
-        why: in a sentence.
-    """
-
-    pieces: Pieces
-    why: str
-
-
-# In the order in which the first difference never moves to the left. The pieces of two rungs do not overlap, so that
-# any of them can be left out in any order.
-RUNGS: dict[str, Rung] = {
-    "shuffle": Rung(
-        (
-            ("from torch.utils.data import DataLoader, RandomSampler\n", "from torch.utils.data import DataLoader\n"),
-            (
-                "    order = torch.Generator()  # its own, or dropout's draws would change the order\n"
-                "    shuffle = RandomSampler(train_dataset, generator=order)\n",
-                "",
-            ),
-            ("sampler=shuffle", "shuffle=True"),
-            ("        order.manual_seed(config.seed + epoch)\n", ""),
-        ),
-        "Trainer's order has a generator of its own, seeded for each epoch; shuffle=True draws from dropout's.",
-    ),
-    "seed": Rung(
-        (
-            ("import DataCollatorWithPadding, set_seed\n", "import DataCollatorWithPadding\n"),
-            ("    set_seed(config.seed)  # dropout draws from here on\n", ""),
-        ),
-        "Trainer seeds before it trains; without, dropout draws from wherever loading the model has left off.",
-    ),
-    "weight_decay": Rung(
-        ((", weight_decay=0", ""),),
-        "Trainer's AdamW does not decay weights by default; torch's AdamW does, by 0.01.",
-    ),
-    "fused": Rung(
-        ((", fused=True", ""),),
-        "Trainer takes the fused AdamW: the same formula, rounded otherwise in the last bit.",
-    ),
-    "clip": Rung(
-        (("            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n", ""),),
-        "Trainer scales gradients down to norm 1 before every step, though nobody has asked it to.",
-    ),
-    "mean": Rung(
-        (
-            (
-                '            losses += [output.loss.item()] * len(batch["labels"])  # one per review\n',
-                "            losses.append(output.loss.item())\n",
-            ),
-        ),
-        "Trainer's evaluation loss is the mean over reviews; a mean of batches weighs a small last one too much.",
-    ),
-    "train_mode": Rung(
-        (
-            ("    for epoch in range(epochs):\n", "    model.train()\n    for epoch in range(epochs):\n"),
-            ("            model.train()  # dropout on: the evaluation switched it off\n", ""),
-        ),
-        "Trainer calls model.train() at every step; called once, dropout stays off after the first evaluation.",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -334,9 +261,10 @@ def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
 
 def _row(name: str, before: Page, page: Page, comparison: dict[str, Any]) -> Row:
     first = comparison["first_divergence"] or {}
+    repair = RUNGS[name].rung if name in RUNGS else None
     return Row(
         name=name,
-        why=RUNGS[name].why if name in RUNGS else "AdamW, shuffle=True, model.train() once, nothing else.",
+        why=repair.why if repair else "AdamW, shuffle=True, model.train() once, nothing else.",
         diff=[f"{sign} {line.strip()}" for sign, line in differing_lines(before, page)],
         step=first.get("step"),
         quantity=first.get("quantity"),

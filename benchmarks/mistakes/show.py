@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.check.rubric import ITEMS
-from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN, Mistake, differing_lines, right_page, wrong_page
+from benchmarks.mistakes.catalogue import GALLERY, UNSEEN
+from benchmarks.mistakes.mistake import Mistake, differing_lines, right_page, wrong_page
 from shared.errors import SameLoopError
 from shared.files import write_json
 from shared.progress import announce, is_interactive
@@ -38,9 +39,9 @@ def mistake_named(name: str) -> Mistake:
     Raises:
         SameLoopError: there is none of this name.
     """
-    found = MISTAKES.get(name.replace("-", "_"))
+    found = GALLERY.get(name.replace("-", "_"))
     if found is None:
-        near = difflib.get_close_matches(name.replace("-", "_"), MISTAKES, 1)
+        near = difflib.get_close_matches(name.replace("-", "_"), GALLERY, 1)
         raise SameLoopError(
             f"there is no mistake {name!r}{f': {near[0]}?' if near else ''}; `sameloop break` lists all"
         )
@@ -72,10 +73,10 @@ def print_list(console: Console) -> None:
     """Every mistake with the phase it belongs to and where it happened, and those that a check cannot see."""
     from rich.text import Text
 
-    console.print(f"{len(MISTAKES)} mistakes that people made, each shown by sameloop break NAME\n")
+    console.print(f"{len(GALLERY)} mistakes that people made, each shown by sameloop break NAME\n")
     for item in ITEMS:
-        for mistake in MISTAKES.values():
-            if mistake.item == item:
+        for mistake in GALLERY.values():
+            if mistake.fails[0] == item:
                 console.print(Text.assemble((f"{mistake.name:22}", "bold"), mistake.what), soft_wrap=True)
                 console.print(Text(f"{'':22}{item}; {mistake.source}", "dim"), soft_wrap=True)
     console.print()
@@ -127,7 +128,7 @@ def show_all(preset: str, seeds: int, processes: int, output_dir: Path | None, c
     from benchmarks.mistakes.costs import by_cost
 
     folder = _folder(output_dir or Path("runs") / f"{preset}-gallery")
-    mistakes = list(MISTAKES.values())
+    mistakes = list(GALLERY.values())
     costs, found = _costs(mistakes, preset, seeds, processes, look_at)
     costs, rows = by_cost(costs), {mistake.name: row for mistake, row in zip(mistakes, found, strict=True)}
     table = Table(title=f"{len(costs)} mistakes, the dearest first: {seeds} seeds each", title_justify="left")
@@ -175,10 +176,10 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     )
     shown = [
         {
-            "mistake": MISTAKES[cost.name],
+            "mistake": GALLERY[cost.name],
             "cost": cost,
             "row": rows[cost.name],
-            "lines": changed_lines(MISTAKES[cost.name]),
+            "lines": changed_lines(GALLERY[cost.name]),
         }
         for cost in costs
     ]
@@ -260,7 +261,7 @@ def exercise(name: str | None, output: Path, guess: str | None, console: Console
         return
     if output.exists():
         raise SameLoopError(f"{output} is there already: guess with --guess PHASE, or name another file with --output")
-    mistake = mistake_named(name) if name else random.Random(os.urandom(8)).choice(list(MISTAKES.values()))
+    mistake = mistake_named(name) if name else random.Random(os.urandom(8)).choice(list(GALLERY.values()))
     output.write_text(exercise_source(mistake), encoding="utf-8")
     dials = "".join(f" --{dial.replace('_', '-')} {value}" for dial, value in mistake.dials.items())
     console.print(f"written: {output}, a loop with one mistake")
@@ -293,11 +294,11 @@ def answer(file: Path, guess: str, console: Console) -> None:
         source = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise SameLoopError(f"{file}: there is no exercise; `sameloop exercise` writes one") from None
-    mistake = next((each for each in MISTAKES.values() if exercise_source(each) == source), None)
+    mistake = next((each for each in GALLERY.values() if exercise_source(each) == source), None)
     if mistake is None:
         raise SameLoopError(f"{file} is not an exercise as it was written: judge it with `sameloop check {file}`")
-    console.print("right!" if guess == mistake.item else f"no, it is not {guess}", style="bold")
-    if guess == mistake.item:
+    console.print("right!" if guess == mistake.fails[0] else f"no, it is not {guess}", style="bold")
+    if guess == mistake.fails[0]:
         console.print(
             f"{mistake.what} ({mistake.source}); what it costs: sameloop break {mistake.name}", soft_wrap=True
         )

@@ -1,30 +1,148 @@
-"""docs/gallery.md, its chart and the ladder's picture: `make gallery-page` measures them anew."""
+"""docs/gallery.md: every mistake of the catalogue, what it costs, and what a comparison and a check say of it.
+
+`make gallery-page` measures all of it anew, with the chart and the ladder's picture; with `--kept-costs` the costs
+stay what they were when they were measured last.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
-from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
-from shared.running.children import ROOT
+from tqdm import tqdm
 
-DOCS = ROOT / "docs"
+from benchmarks.check.check import check_page
+from benchmarks.check.rubric import GOOD, Result
+from benchmarks.mistakes import line
+from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, UNSEEN
+from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Compared, Mistake, edited, wrong_page
+from benchmarks.mistakes.rewrites import REWRITES, Rewrite
+from benchmarks.proofs.measuring import DOCS, quietly, where_measured
+from benchmarks.proofs.parity import kept_run, run_page
+from benchmarks.verdict.verdict import compare_runs
+from shared.config import RunConfig, option, show
+from shared.errors import SameLoopError
+from shared.progress import announce
+from shared.running.page import Page, package_page
+
+PAGE = DOCS / "gallery.md"
+COSTS = Path(__file__).with_name("measured") / "costs.json"
+# Under these, every mistake shows: no review is cut but the longest, so that batches are of different lengths. The
+# gradients of `tiny` are shorter than the limit that the minimal page has written into it: it is given a shorter one.
+MINIMAL_DIALS: dict[str, Any] = {"max_length": 48}
+LIMIT = RunConfig.build("tiny").max_grad_norm
 
 
-def main() -> int:
-    """Run the gallery and the ladder on the tiny preset, and write the page."""
+# What a comparison says ---------------------------------------------------------------------------
+
+
+class Said(NamedTuple):
+    """What a comparison with `Trainer` has said of a page: its content, or the one line that stopped the run."""
+
+    comparison: dict[str, Any] | None
+    stopped: str = ""
+
+    @property
+    def first(self) -> dict[str, Any] | None:
+        """The first difference."""
+        return self.comparison and self.comparison["first_divergence"]
+
+    @property
+    def where(self) -> str:
+        """`step 9: batch`; how it ended where there is no difference."""
+        if self.comparison is None:
+            return "stopped, exit status 2"
+        return IDENTICAL if self.first is None else f"step {self.first['step']}: {self.first['quantity']}"
+
+
+def page_and_dials(mistake: Mistake) -> tuple[Page, RunConfig]:
+    """The page with a mistake as it is compared, and the dials of its run; `Trainer`'s are these without `loop`."""
+    page = wrong_page(mistake)
+    if mistake.whole:
+        return page, RunConfig.build("tiny", **mistake.compared_dials)
+    if line.CLIP in page.source:
+        page = page.edited(line.CLIP, line.CLIP.replace("1.0", str(LIMIT)))
+    return page, RunConfig.build("tiny", **{**MINIMAL_DIALS, **mistake.compared_dials, "loop": str(MINIMAL)})
+
+
+def compare_mistake(mistake: Mistake, kept: Path) -> Said:
+    """Run a page with a mistake and compare it with `Trainer`.
+
+    Args:
+        mistake: one that is compared.
+        kept: keeps `Trainer`'s runs, as `kept_run`.
+    """
+    return _compare(*page_and_dials(mistake), kept)
+
+
+def compare_rewrite(rewrite: Rewrite, kept: Path) -> Said:
+    """The same of a right rewrite of the page of all dials."""
+    return _compare(edited(package_page("manual"), rewrite.pieces), RunConfig.build("tiny"), kept)
+
+
+def _compare(page: Page, config: RunConfig, kept: Path) -> Said:
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            run_page("manual", page, config, Path(folder) / "manual")
+        except SameLoopError as error:
+            return Said(None, str(error))
+        trainer = kept_run("trainer", config.model_copy(update={"loop": None}), kept)
+        return Said(compare_runs(Path(folder) / "manual", trainer))
+
+
+def is_compared_rightly(expected: Compared, said: Said, stops: bool = False) -> bool:
+    """Whether a comparison has said what it must: the first difference, its cause, and nothing else blamed."""
+    if stops or said.comparison is None:
+        return stops and said.comparison is None and expected.cause in said.stopped
+    if expected.where == IDENTICAL or said.first is None:
+        return expected.where == IDENTICAL and said.first is None
+    also = said.first["also"]
+    return (
+        expected.where in said.where
+        and expected.cause in said.first["likely_cause"]
+        and len(also) == len(expected.also)
+        and all(any(text in found for found in also) for text in expected.also)
+    )
+
+
+# What a check says --------------------------------------------------------------------------------
+
+
+def check_mistake(mistake: Mistake) -> Result | None:
+    """What a check says of the minimal page with a mistake; None of what only the page of all dials has."""
+    return check_page(wrong_page(mistake), mistake.dials) if mistake.pieces else None
+
+
+def is_checked_rightly(mistake: Mistake, result: Result) -> bool:
+    """Whether a check has failed the items that it must, no other, and said why."""
+    if not mistake.fails:
+        return result.verdict in GOOD
+    return sorted(result.failures) == sorted(mistake.fails) and mistake.check in (_row(mistake, result)["cause"] or "")
+
+
+def _row(mistake: Mistake, result: Result) -> dict[str, Any]:
+    """The row of the rubric that the mistake must fail."""
+    return next(row for row in result.rubric if row["item"] == mistake.fails[0])
+
+
+# The costs ----------------------------------------------------------------------------------------
+
+
+def measure_costs() -> dict[str, Any]:
+    """Train every mistake of the gallery, climb the ladder, and leave both pictures in docs/."""
     from rich.console import Console
 
     from benchmarks.mistakes.ladder import ladder, ladder_config, order_from
     from benchmarks.mistakes.ladder_chart import ladder_chart
     from benchmarks.mistakes.show import show_all
 
-    with TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:
         show_all("tiny", 5, 2, Path(folder) / "gallery", Console(highlight=False))
         found = ladder(ladder_config("tiny"), order_from(None), Path(folder) / "ladder")
         ladder_chart(found).save(Path(folder) / "ladder" / "ladder.png")
@@ -32,30 +150,78 @@ def main() -> int:
         shutil.copy(Path(folder) / "gallery" / "gallery.png", DOCS / "gallery.png")
         shutil.copy(Path(folder) / "ladder" / "ladder.png", DOCS / "ladder.png")
         alt = (Path(folder) / "ladder" / "ladder.alt.txt").read_text(encoding="utf-8")
-    (DOCS / "gallery.md").write_text("\n".join(page(gallery, " ".join(alt.split()))) + "\n", encoding="utf-8")
-    return 0
+    config, rows = gallery["config"], gallery["mistakes"]
+    return {
+        **{name: config[name] for name in ("preset", "train_size", "eval_size")},
+        "seeds": len(rows[0]["right"]),
+        "right": [round(100 * run["accuracy"], 1) for run in rows[0]["right"]],
+        "ladder": " ".join(alt.split()),
+        "mistakes": {
+            row["name"]: {
+                "points": round(100 * row["accuracy_difference"], 1),
+                "noticed": row["noticed"],
+                "quiet": row["signs"] == ["nothing"],
+            }
+            for row in rows
+        },
+    }
 
 
-def page(gallery: dict[str, Any], ladder_alt: str) -> Iterator[str]:
-    """The page's lines.
+def keep_costs(costs: dict[str, Any]) -> None:
+    """Keep them beside this module, a line per mistake."""
+    head = json.dumps({name: value for name, value in costs.items() if name != "mistakes"})
+    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in costs["mistakes"].items())
+    COSTS.write_text(f'{head[:-1]}, "mistakes": {{\n{rows}\n}}}}\n', encoding="utf-8")
+
+
+# The page -----------------------------------------------------------------------------------------
+
+
+class Judged(NamedTuple):
+    """A mistake and what was said of it; None where it was not asked."""
+
+    mistake: Mistake
+    said: Said | None
+    result: Result | None
+
+
+def page(costs: Mapping[str, Any], judged: Sequence[Judged], rewrites: Sequence[tuple[Rewrite, Said]]) -> str:
+    """The text of docs/gallery.md.
 
     Args:
-        gallery: the content of `gallery.json`.
-        ladder_alt: the ladder's picture in words.
+        costs: as `measure_costs` gives them.
+        judged: every mistake.
+        rewrites: every right rewrite.
     """
-    config, rows = gallery["config"], gallery["mistakes"]
-    right = ", ".join(f"{100 * run['accuracy']:.1f}" for run in rows[0]["right"])
-    yield "# What a mistake costs"
+    lines = [*_costs_part(costs), *_said_part(judged), *_rewrites_part(rewrites), "## Where they happened", ""]
+    lines += [f"- {mistake.what}: {mistake.source}" for mistake in GALLERY.values()]
+    lines += ["", "## What a check does not see", ""]
+    lines += [f"- {what}: {why}" for what, why in UNSEEN.items()]
+    lines += [
+        "",
+        "## The ladder",
+        "",
+        "`sameloop ladder` goes from the loop that courses teach to `Trainer`, one repair at a time; the first "
+        "difference moves to the right until there is none.",
+        "",
+        f"![{costs['ladder']}](ladder.png)",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _costs_part(costs: Mapping[str, Any]) -> Iterator[str]:
+    rows, right = costs["mistakes"], ", ".join(f"{value:.1f}" for value in costs["right"])
+    yield "# Mistakes: what they cost, and what is said of them"
     yield ""
     yield (
         f"{len(rows)} mistakes that people made in loops of their own, each planted in the minimal page and trained "
-        f"with {len(rows[0]['right'])} seeds: the `{config['preset']}` model on {config['train_size']:,} Rotten "
-        f"Tomatoes snippets, accuracy on {config['eval_size']} others (accumulated are 2 batches of half the "
+        f"with {costs['seeds']} seeds: the `{costs['preset']}` model on {costs['train_size']:,} Rotten "
+        f"Tomatoes snippets, accuracy on {costs['eval_size']} others (accumulated are 2 batches of half the "
         f"size). The right loop: {right} %. Measured by `make "
         "gallery-page`; `sameloop break NAME` shows one, `--preset quick` on the larger model."
     )
     yield ""
-    quiet = sum("nothing" in row["noticed"] for row in rows)
+    quiet = sum(row["quiet"] for row in rows.values())
     yield (
         f"**{quiet} of {len(rows)} cost nothing that one would notice here.** That is the lesson: a loop that learns "
         "is no proof that it is right. What it costs elsewhere, in a longer run, with a larger model or another "
@@ -64,33 +230,123 @@ def page(gallery: dict[str, Any], ladder_alt: str) -> Iterator[str]:
     yield ""
     yield "![A row per mistake: its accuracy against the right loop's; the table has the figures](gallery.png)"
     yield ""
-    yield "| mistake | accuracy, points | what one notices without a check | `sameloop check` says |"
-    yield "|---|---|---|---|"
-    for row in rows:
-        mistake, check = MISTAKES[row["name"]], row["check"]
-        where = f", step {check['step']}" if check["step"] else ""
-        points = f"{100 * row['accuracy_difference']:+.1f}"
-        said = f"{check['item']}{where}: {check['cause']}"
-        yield f"| {mistake.what} (`{mistake.name}`) | {points} | {row['noticed']} | {said} |"
+    yield "| mistake | accuracy, points | what one notices without a check |"
+    yield "|---|---|---|"
+    for name, row in rows.items():
+        yield f"| {MISTAKES[name].what} (`{name}`) | {row['points']:+.1f} | {row['noticed']} |"
     yield ""
-    yield "## Where they happened"
-    yield ""
-    for mistake in MISTAKES.values():
-        yield f"- {mistake.what}: {mistake.source}"
-    yield ""
-    yield "## What a check does not see"
-    yield ""
-    for what, why in UNSEEN.items():
-        yield f"- {what}: {why}"
-    yield ""
-    yield "## The ladder"
+
+
+def _said_part(judged: Sequence[Judged]) -> Iterator[str]:
+    compared = [(each.mistake, each.said) for each in judged if each.mistake.compared and each.said]
+    right = sum(is_compared_rightly(each.compared or NO_DIFFERENCE, said, each.stops) for each, said in compared)
+    checked = [(each.mistake, each.result) for each in judged if each.result]
+    seen = [(mistake, result) for mistake, result in checked if mistake.fails]
+    found = sum(is_checked_rightly(mistake, result) for mistake, result in seen)
+    astray = sum(each.compared.astray for each, _ in compared if each.compared)
+    yield "## What is said of them"
     yield ""
     yield (
-        "`sameloop ladder` goes from the loop that courses teach to `Trainer`, one repair at a time; the first "
-        "difference moves to the right until there is none."
+        f"These and others, each an edit of the minimal page or, where only that has such a line, of the page of all "
+        f"dials. Compared with Trainer under the `tiny` preset (and the dials in brackets): **{right} of "
+        f"{len(compared)} judged as they must be: first difference, cause, and nothing else blamed.** Of {astray} of "
+        "them the difference is seen, but the cause that is said is known to lead astray; they are marked. Of "
+        f"{len(checked)} in the minimal page a check sees {len(seen)}: **{found} of {len(seen)} fail what they must, "
+        "nothing else, with the right cause.** The others leave numbers as they are, or draw or round them "
+        "otherwise, which a check does not mind: it asks for a right loop, a comparison for `Trainer`'s. "
+        f"{where_measured()}"
     )
     yield ""
-    yield f"![{ladder_alt}](ladder.png)"
+    yield "| mistake | first difference | `sameloop compare` says | `sameloop check` says |"
+    yield "|---|---|---|---|"
+    for each in judged:
+        if each.said:
+            expected = each.mistake.compared or NO_DIFFERENCE
+            mark = _mark(is_compared_rightly(expected, each.said, each.mistake.stops))
+            leads = "(leads astray) " if expected.astray else ""
+            words = leads + _in_words(each.said)
+            yield f"| {_named(each.mistake)} | {mark}{each.said.where} | {words} | {_checked(each)} |"
+    yield ""
+
+
+def _rewrites_part(rewrites: Sequence[tuple[Rewrite, Said]]) -> Iterator[str]:
+    right = sum(is_compared_rightly(NO_DIFFERENCE, said) for _, said in rewrites)
+    yield "## Right rewrites"
+    yield ""
+    yield (
+        f"{len(rewrites)} edits of the page of all dials that are no mistakes, compared with Trainer in the same way: "
+        f"**{right} of {len(rewrites)} identical.**"
+    )
+    yield ""
+    yield "| edit | verdict | what was said |"
+    yield "|---|---|---|"
+    for rewrite, said in rewrites:
+        mark = _mark(is_compared_rightly(NO_DIFFERENCE, said))
+        yield f"| {rewrite.what} | {mark}{said.where} | {_in_words(said)} |"
+    yield ""
+
+
+def _mark(is_right: bool) -> str:
+    return "" if is_right else "**wrong:** "
+
+
+def _named(mistake: Mistake) -> str:
+    dials = "".join(f", `{option(name)} {show(value)}`" for name, value in mistake.compared_dials.items())
+    return f"{mistake.what} (`{mistake.name}`{dials})"
+
+
+def _in_words(said: Said) -> str:
+    """What was said of a page."""
+    if said.comparison is None:
+        return _cell(said.stopped)
+    if said.first is None:
+        # What a loop does not return, and what no loop by hand sets in config.json, is told of each.
+        told = [text for text in said.comparison["remarks"] if "config.json" not in text and "log lines" not in text]
+        return _cell("; ".join(told))
+    return _cell("; also: ".join([said.first["likely_cause"], *said.first["also"]]))
+
+
+def _checked(judged: Judged) -> str:
+    if judged.result is None:
+        return "-"
+    mark = _mark(is_checked_rightly(judged.mistake, judged.result))
+    rows = [row for row in judged.result.rubric if row["status"] == "fail"]
+    where = [f"{row['item']}, step {row['step']}" if row["step"] else row["item"] for row in rows]
+    words = [f"{place}: {_cell(row['cause'] or '')}" for place, row in zip(where, rows, strict=True)]
+    return mark + ("; ".join(words) or judged.result.verdict)
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def main() -> int:
+    """Measure, and write the page; exit status 1 if something is not judged as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kept-costs", action="store_true", help="take the costs that were measured last")
+    if not parser.parse_args().kept_costs:
+        keep_costs(measure_costs())
+    costs = json.loads(COSTS.read_text(encoding="utf-8"))
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder)
+        judged = [
+            Judged(
+                mistake,
+                quietly(compare_mistake, mistake, kept) if mistake.compared else None,
+                quietly(check_mistake, mistake),
+            )
+            for mistake in tqdm(MISTAKES.values(), desc="mistakes", disable=None)
+        ]
+        rewrites = [
+            (rewrite, quietly(compare_rewrite, rewrite, kept))
+            for rewrite in tqdm(REWRITES.values(), desc="rewrites", disable=None)
+        ]
+    PAGE.write_text(page(costs, judged, rewrites), encoding="utf-8")
+    announce(f"docs/{PAGE.name}: {len(judged)} mistakes, {len(rewrites)} rewrites")
+    right = [is_compared_rightly(NO_DIFFERENCE, said) for _, said in rewrites]
+    right += [is_compared_rightly(m.compared or NO_DIFFERENCE, said, m.stops) for m, said, _ in judged if said]
+    right += [is_checked_rightly(mistake, result) for mistake, _, result in judged if result]
+    return 0 if all(right) else 1
 
 
 if __name__ == "__main__":

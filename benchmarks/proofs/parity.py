@@ -6,18 +6,15 @@ the verdict of `sameloop compare`; only the processes are spared, because import
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-import io
 import itertools
 import os
 import random
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple, get_args
 
 import click
@@ -28,19 +25,14 @@ from tqdm import tqdm
 
 from benchmarks.compare import LOOPS, run_in_fresh_process
 from benchmarks.pages.eject import eject
-from benchmarks.proofs.edits import EDITS, IDENTICAL, Edit, edited_page
-from benchmarks.proofs.faults import DIALS as FAULT_DIALS
-from benchmarks.proofs.faults import FAULTS, Fault, faulty_page
+from benchmarks.proofs.measuring import DOCS, quietly, where_measured
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.running.folder import WEIGHTS_FILE, is_finished
 from shared.running.page import Page, own_page, package_page
-from shared.running.run import environment, run_loop
-
-DOCS = Path(__file__).parents[2] / "docs"
-
+from shared.running.run import run_loop
 
 # One pair of runs ---------------------------------------------------------------------------------
 
@@ -252,7 +244,7 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
         "learning rate of every step, every evaluation, every weight. `identical` is a difference of exactly 0.0.",
         "",
         f"**{identical} identical, {len(results) - identical - red} diverged on purpose, {red} unexplained.** "
-        + _where(),
+        + where_measured(),
         "",
         "| dials | processes | steps | verdict | note |",
         "|---|---|---|---|---|",
@@ -275,125 +267,6 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-# The faults ---------------------------------------------------------------------------------------
-
-
-def run_fault(fault: Fault, kept: Path) -> dict[str, Any]:
-    """Plant one fault and compare the broken manual loop with Trainer.
-
-    Args:
-        fault: which.
-        kept: keeps `Trainer`'s runs, as `kept_run`.
-    """
-    config = RunConfig.build("tiny", **{**FAULT_DIALS, **fault.dials})
-    page = package_page("manual", SimpleNamespace(train=faulty_page(fault).train))
-    with tempfile.TemporaryDirectory() as folder:
-        run_page("manual", page, config, Path(folder) / "manual")
-        return compare_runs(Path(folder) / "manual", kept_run("trainer", config, kept))
-
-
-def is_named(fault: Fault, comparison: dict[str, Any]) -> bool:
-    """Whether the verdict names the cause that the fault has."""
-    return fault.cause in (comparison["first_divergence"] or {}).get("likely_cause", "")
-
-
-def faults_page(results: Sequence[tuple[Fault, dict[str, Any]]]) -> str:
-    """docs/faults.md: every planted fault with what the verdict said of it."""
-    caught = sum(comparison["verdict"] == "diverged" for _, comparison in results)
-    named = sum(
-        fault.cause in (comparison["first_divergence"] or {}).get("likely_cause", "") for fault, comparison in results
-    )
-    lines = [
-        "# One wrong line",
-        "",
-        "<!-- made by `make parity-table` -->",
-        "",
-        f"{len(results)} mistakes that hand-written loops have, each planted in a copy of `manual_loop/train.py` and",
-        f"run against Trainer: **{caught} caught, {named} with the right cause named.** " + _where(),
-        "",
-        "| mistake | first difference | likely cause, in the verdict's words |",
-        "|---|---|---|",
-    ]
-    for fault, comparison in results:
-        first = comparison["first_divergence"] or {"step": "-", "quantity": "none", "likely_cause": "not caught"}
-        lines.append(f"| {fault.mistake} | step {first['step']}: {first['quantity']} | {first['likely_cause']} |")
-    return "\n".join([*lines, ""])
-
-
-# The edits ----------------------------------------------------------------------------------------
-
-
-class EditResult(NamedTuple):
-    """What became of an edited page: its comparison, or the one line that stopped it."""
-
-    comparison: dict[str, Any] | None
-    stopped: str = ""
-
-
-def run_edit(edit: Edit, kept: Path) -> EditResult:
-    """Run the manual page with an edit and compare it with `Trainer`.
-
-    Args:
-        edit: which.
-        kept: keeps `Trainer`'s runs, as `kept_run`.
-    """
-    config = RunConfig.build("tiny", **edit.dials)
-    with tempfile.TemporaryDirectory() as folder:
-        try:
-            run_page("manual", edited_page(edit), config, Path(folder) / "manual")
-        except SameLoopError as error:
-            return EditResult(None, str(error))
-        return EditResult(compare_runs(Path(folder) / "manual", kept_run("trainer", config, kept)))
-
-
-def is_judged_rightly(edit: Edit, result: EditResult) -> bool:
-    """Whether an edit got the verdict, the first difference and the cause that it must get."""
-    if edit.stops or result.comparison is None:
-        return edit.stops and edit.cause in result.stopped
-    first = result.comparison["first_divergence"]
-    if edit.quantity == IDENTICAL:
-        return first is None
-    return (
-        first is not None
-        and first["quantity"].startswith(edit.quantity)
-        and edit.cause in first["likely_cause"]
-        and all(any(text in found for found in first["also"]) for text in edit.also)
-        and (len(first["also"]) <= len(edit.also))
-    )
-
-
-def edits_page(results: Sequence[tuple[Edit, EditResult]]) -> str:
-    """docs/edits.md: every edit with what was said of it."""
-    right = [edit for edit, _ in results if edit.quantity == IDENTICAL and not edit.stops]
-    judged = sum(is_judged_rightly(edit, result) for edit, result in results)
-    lines = [
-        "# What readers do to the page",
-        "",
-        "<!-- made by `make edits-table` -->",
-        "",
-        f"{len(results)} edits of a copy of `manual_loop/train.py`, each run against Trainer under the `tiny` preset:",
-        f"{len(right)} right rewrites, which must be identical, and {len(results) - len(right)} mistakes. "
-        f"**{judged} of {len(results)} judged as they must be:**",
-        "verdict, first difference, cause, and nothing else blamed. " + _where(),
-        "",
-        "| edit | verdict, first difference | what was said |",
-        "|---|---|---|",
-    ]
-    for edit, result in results:
-        dials = "".join(f" (`{option(name)} {show(value)}`)" for name, value in edit.dials.items())
-        mark = "" if is_judged_rightly(edit, result) else "**wrong:** "
-        if result.comparison is None:
-            verdict, said = "stopped, exit status 2", result.stopped
-        elif (first := result.comparison["first_divergence"]) is None:
-            verdict = "identical"
-            said = "; ".join(text for text in result.comparison["remarks"] if "config.json" not in text)
-        else:
-            verdict = f"step {first['step']}: {first['quantity']}"
-            said = "; also: ".join([first["likely_cause"], *first["also"]])
-        lines.append(f"| {edit.what}{dials} | {mark}{verdict} | {said.replace('|', chr(92) + '|')} |")
-    return "\n".join([*lines, ""])
 
 
 # The search ---------------------------------------------------------------------------------------
@@ -524,32 +397,11 @@ def parity() -> None:
 
 @parity.command()
 def table() -> None:
-    """Write docs/parity.md and docs/faults.md; exit status 1 if a cell or a fault is not as it should be."""
-    wrong = 0
-    with tempfile.TemporaryDirectory() as kept:
-        fault_run = partial(run_fault, kept=Path(kept))
-        tables = (
-            ("parity.md", cells(), run_cell, parity_page, lambda cell, found: found["verdict"] == cell.expected),
-            ("faults.md", list(FAULTS.values()), fault_run, faults_page, is_named),
-        )
-        for name, items, run, page, is_right in tables:
-            results = [(item, _quietly(run, item)) for item in tqdm(items, desc=name, disable=None)]
-            (DOCS / name).write_text(page(results), encoding="utf-8")
-            wrong += sum(not is_right(item, found) for item, found in results)
-            announce(f"docs/{name}: {len(results)} lines")
-    raise SystemExit(min(wrong, 1))
-
-
-@parity.command()
-def edits() -> None:
-    """Write docs/edits.md; exit status 1 if an edit is not judged as it must be."""
-    with tempfile.TemporaryDirectory() as folder:
-        results = [
-            (edit, _quietly(run_edit, edit, Path(folder))) for edit in tqdm(EDITS.values(), desc="edits", disable=None)
-        ]
-    (DOCS / "edits.md").write_text(edits_page(results), encoding="utf-8")
-    announce(f"docs/edits.md: {len(results)} lines")
-    raise SystemExit(0 if all(is_judged_rightly(*each) for each in results) else 1)
+    """Write docs/parity.md; exit status 1 if a cell is not as it should be."""
+    results = [(cell, quietly(run_cell, cell)) for cell in tqdm(cells(), desc="parity.md", disable=None)]
+    (DOCS / "parity.md").write_text(parity_page(results), encoding="utf-8")
+    announce(f"docs/parity.md: {len(results)} lines")
+    raise SystemExit(0 if all(found["verdict"] == cell.expected for cell, found in results) else 1)
 
 
 @parity.command()
@@ -575,7 +427,7 @@ def _search(what: str, count: int, differences: Callable[[RunConfig, Path], list
     started, different, covered = time.perf_counter(), 0, 0.0
     for config, covered in tqdm(covering_configurations(count), total=count, disable=None):  # noqa: B007
         with tempfile.TemporaryDirectory() as folder:
-            found = _quietly(differences, config, Path(folder))
+            found = quietly(differences, config, Path(folder))
         if found:
             different += 1
             click.echo(f"{found[:3]}\n  {command} {' '.join(config.flags())}")
@@ -584,18 +436,6 @@ def _search(what: str, count: int, differences: Callable[[RunConfig, Path], list
         f"{count} {what}, {different} different; {covered:.1%} of all pairs of dial values met; {minutes:.1f} minutes"
     )
     raise SystemExit(min(different, 1))
-
-
-def _quietly(run: Callable[..., Any], *arguments: Any) -> Any:
-    """Run without the loops' own output on the terminal."""
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        return run(*arguments)
-
-
-def _where() -> str:
-    found = environment()
-    versions = ", ".join(f"{name} {found[name]}" for name in ("torch", "transformers", "accelerate", "datasets"))
-    return f"Measured with {versions} on {found['device']}."
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import json
 import shutil
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
@@ -20,10 +20,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from benchmarks.lesson.whatif import EDITS, FILE, IN_A_STEP, MEASURED, Edit, Measured, Seen, WhatIf
-from benchmarks.mistakes.catalogue import differing_lines, edited
+from benchmarks.judge.phases import PHASES
+from benchmarks.lesson.whatif import FILE, IN_A_STEP, MEASURED, Measured, Seen, WhatIf
+from benchmarks.mistakes.catalogue import QUESTIONS, RUNGS
 from benchmarks.mistakes.costs import settle_worker
-from benchmarks.mistakes.ladder import LADDER_FILE, RUNGS, ladder, ladder_config
+from benchmarks.mistakes.ladder import LADDER_FILE, ladder, ladder_config
+from benchmarks.mistakes.mistake import differing_lines, edited
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
@@ -42,58 +44,58 @@ def measured_config(dials: Mapping[str, Any], preset: str = PRESET) -> RunConfig
     return RunConfig.build(preset, **{"save_strategy": "no", **dials})
 
 
-def pages_of_edit(edit: Edit, preset: str = PRESET) -> tuple[Page, Page]:
-    """The page folded to the edit's dials, and the same without the line.
+def pages_of_question(phase: str, preset: str = PRESET) -> tuple[Page, Page]:
+    """The page folded to the dials of a phase's question, and the same without the line.
 
     Raises:
         ValueError: the page no longer holds one of the pieces exactly once.
     """
-    folded = folded_source(package_page("manual"), measured_config(edit.dials, preset))
+    question = QUESTIONS[phase]
+    folded = folded_source(package_page("manual"), measured_config(question.dials, preset))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.py"
         file.write_text(folded, encoding="utf-8")
         whole = own_page(file)
-        return whole, edited(whole, edit.pieces)
+        return whole, edited(whole, question.pieces)
 
 
-def measure(edits: Sequence[Edit] = EDITS, preset: str = PRESET, processes: int = 2) -> Measured:
+def measure(preset: str = PRESET, processes: int = 2) -> Measured:
     """Run the page whole and without each line.
 
     Args:
         processes: how many runs at once.
 
     Raises:
-        ValueError: the page no longer holds what an edit replaces.
+        ValueError: the page no longer holds what a question replaces.
     """
-    pages = {edit.phase: pages_of_edit(edit, preset) for edit in edits}
-    # Edits under the same dials are held against the same run of the whole page.
-    firsts = {pages[edit.phase][0].source: edit for edit in reversed(edits)}
+    questions = {phase.name: QUESTIONS[phase.name] for phase in PHASES if phase.name in QUESTIONS}
+    pages = {phase: pages_of_question(phase, preset) for phase in questions}
+    # Questions under the same dials are held against the same run of the whole page.
+    firsts = {pages[phase][0].source: phase for phase in reversed(questions)}
     with (
         tempfile.TemporaryDirectory() as work,
         ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle_worker) as pool,
     ):
         folders = {source: Path(work) / f"whole-{number}" / "run" for number, source in enumerate(firsts)}
         wholes = {
-            source: pool.submit(run_page, pages[edit.phase][0], dict(edit.dials), preset, folders[source])
-            for source, edit in firsts.items()
+            source: pool.submit(run_page, pages[phase][0], dict(questions[phase].dials), preset, folders[source])
+            for source, phase in firsts.items()
         }
         others = {
-            edit.phase: pool.submit(
-                run_page, pages[edit.phase][1], dict(edit.dials), preset, Path(work) / edit.phase / "run"
-            )
-            for edit in edits
+            phase: pool.submit(run_page, pages[phase][1], dict(question.dials), preset, Path(work) / phase / "run")
+            for phase, question in questions.items()
         }
         for number, future in enumerate(as_completed([*wholes.values(), *others.values()]), start=1):
             future.result()
             announce(f"{number} of {len(wholes) + len(others)} runs")
         what_ifs = {
-            edit.phase: held_against(
-                edit,
-                pages[edit.phase],
-                (wholes[source := pages[edit.phase][0].source].result(), folders[source]),
-                (others[edit.phase].result(), Path(work) / edit.phase / "run"),
+            phase: held_against(
+                phase,
+                pages[phase],
+                (wholes[source := pages[phase][0].source].result(), folders[source]),
+                (others[phase].result(), Path(work) / phase / "run"),
             )
-            for edit in edits
+            for phase in questions
         }
         record = RunRecord.read(folders[next(iter(firsts))])
     return Measured(
@@ -129,17 +131,15 @@ def changed(whole: Page, wrong: Page) -> list[str]:
     return [f"{sign} {line.strip()}" for sign, line in differing_lines(whole, wrong) if line.strip()]
 
 
-def held_against(edit: Edit, pages: tuple[Page, Page], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
+def held_against(phase: str, pages: tuple[Page, Page], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
     """What differs first between two runs, each with its folder."""
-    quantity, step, same = "nothing", None, False
-    values: list[float | None] = []
+    nothing: tuple[str, int | None, list[float | None]] = ("nothing", None, [])
+    (quantity, step, values), same = nothing, False
     if wrong[0].error is None:
-        found = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong)))
-        quantity, step, values = found or (quantity, step, values)
+        quantity, step, values = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong))) or nothing
         same = len({digest_of_file(folder / WEIGHTS_FILE) for _, folder in (whole, wrong)}) == 1
-    return WhatIf(
-        edit.phase, edit.without, edit.asked, changed(*pages), whole[0], wrong[0], quantity, step, values, same
-    )
+    asked = QUESTIONS[phase]
+    return WhatIf(phase, asked.without, asked.asked, changed(*pages), whole[0], wrong[0], quantity, step, values, same)
 
 
 def first_seen(right: RunRecord, wrong: RunRecord) -> tuple[str, int, list[float | None]] | None:

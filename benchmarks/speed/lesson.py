@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.mistakes.catalogue import Pieces
+from benchmarks.mistakes.mistake import Pieces
 from benchmarks.statistics import Spread, wilson
 from shared.config import RunConfig, show
 from shared.errors import SameLoopError

@@ -14,7 +14,7 @@ from typing import Any
 
 import xxhash
 
-from benchmarks.mistakes.catalogue import edited
+from benchmarks.mistakes.mistake import edited
 from benchmarks.speed.grid import cut_off, turns
 from benchmarks.speed.lesson import CHANGES, PLAIN, SCHEMA, Figures, Lesson, Row, change_of, figures
 from shared import hardware

@@ -22,7 +22,7 @@ from benchmarks.gotchas.command import keep
 from benchmarks.gotchas.size import Point, Size
 from benchmarks.lesson.quality import ClassScore, Quality, measure
 from benchmarks.lesson.quality_chart import confusion_chart
-from benchmarks.mistakes.catalogue import MISTAKES
+from benchmarks.mistakes.catalogue import GALLERY
 from benchmarks.mistakes.costs import Cost, Run, kept_costs
 from benchmarks.mistakes.ladder import LADDER_FILE, Ladder, Row, kept_ladder
 from benchmarks.mistakes.show import write
@@ -165,7 +165,7 @@ def test_the_pictures_say_what_the_folders_hold(charts: Callable[..., Chart], ti
     written = {kind: texts_of(charts(kind).content("svg")) for kind in ("ladder", "break", "confusion", "dials")}
     assert {"step 3, batch", "identical: all 16 steps, every evaluation, every weight"} <= set(written["ladder"])
     for name in ("no_mask", "no_eval_mode", "no_clip"):
-        assert MISTAKES[name].what in written["break"] and MISTAKES[name].what in charts("break").alt
+        assert GALLERY[name].what in written["break"] and GALLERY[name].what in charts("break").alt
     found = measure(tiny_comparison)
     numbers = [f"{each:,}" for row in found.loops["manual"].confusion for each in row]
     assert [text for text in written["confusion"] if re.fullmatch("[0-9,]+", text)] == numbers
@@ -176,7 +176,7 @@ def test_the_pictures_say_what_the_folders_hold(charts: Callable[..., Chart], ti
 
 def test_one_mistake_has_a_chart_of_its_own(tmp_path: Path) -> None:
     write(tmp_path / "one", costs("no_clip"), "tiny", {"no_clip": CHECK})
-    title = f"What it costs: {MISTAKES['no_clip'].what}"
+    title = f"What it costs: {GALLERY['no_clip'].what}"
     assert title in texts_of(chart_of([tmp_path / "one"], "break").content("svg"))
 
 

@@ -1,7 +1,7 @@
 """What every command prints is kept in __snapshots__, so that a refactoring shows what it changes.
 
 After a change that is meant, read the difference that `pytest tests/command/test_printed.py --snapshot-update` makes.
-The outputs of the proofs (parity, faults, edits, check, gallery, situations, crash, versions) are kept as docs/*.md.
+The outputs of the proofs (parity, gallery, check, situations, crash, versions) are kept as docs/*.md.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from benchmarks.cli import main, sameloop
 from benchmarks.mistakes import show
-from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
+from benchmarks.mistakes.catalogue import GALLERY, UNSEEN
 from benchmarks.mistakes.costs import Cost, Run, by_cost, costs_of
 from benchmarks.mistakes.costs_chart import costs_chart
 from benchmarks.mistakes.show import answer, changed_lines, exercise_source, write
@@ -67,7 +67,7 @@ def test_the_dearest_comes_first() -> None:
 
 def test_the_list_names_every_mistake_its_source_and_what_is_not_seen() -> None:
     output = CliRunner().invoke(sameloop, ["break"]).output
-    for mistake in MISTAKES.values():
+    for mistake in GALLERY.values():
         assert mistake.name in output and mistake.source in output
     assert all(what in output for what in UNSEEN)
 
@@ -80,19 +80,19 @@ def test_chart_and_page_show_each_mistake(tmp_path: Path) -> None:
     write(tmp_path / "gallery", costs, "tiny", rows)
     page = (tmp_path / "gallery" / "gallery.html").read_text()
     assert (
-        "a &lt;cause&gt;" in page and MISTAKES["no_mask"].what in page and "http" not in page.replace("http-equiv", "")
+        "a &lt;cause&gt;" in page and GALLERY["no_mask"].what in page and "http" not in page.replace("http-equiv", "")
     )
     shown = html.unescape(page)
-    assert all(line[1:].strip() in shown for line in changed_lines(MISTAKES["no_mask"]))
+    assert all(line[1:].strip() in shown for line in changed_lines(GALLERY["no_mask"]))
     assert costs_chart(costs, "a job").save(tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     assert "no_mask" not in (tmp_path / "chart.alt.txt").read_text()
-    assert MISTAKES["no_mask"].what in (tmp_path / "chart.alt.txt").read_text()
+    assert GALLERY["no_mask"].what in (tmp_path / "chart.alt.txt").read_text()
 
 
 def test_an_exercise_says_nothing_and_the_answer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     from rich.console import Console
 
-    mistake = MISTAKES["clip_after_step"]
+    mistake = GALLERY["clip_after_step"]
     file = tmp_path / "exercise.py"
     file.write_text(exercise_source(mistake))
     assert mistake.what not in file.read_text() and "clip" not in file.read_text().splitlines()[0]
@@ -135,6 +135,6 @@ def test_wrong_input_is_one_line(arguments, line: str, tmp_path: Path, capsys: p
 @pytest.mark.slow
 def test_a_mistake_that_harms_is_measured_to_harm() -> None:
     """Two mistakes, three seeds each, on 2,000 reviews: half a minute."""
-    (harm, same), _ = costs_of([MISTAKES["one_class"], MISTAKES["graphs_in_evaluation"]], "tiny", 3)
+    (harm, same), _ = costs_of([GALLERY["one_class"], GALLERY["graphs_in_evaluation"]], "tiny", 3)
     assert harm.accuracy < 0
     assert same.difference("accuracy") == [0, 0, 0] and same.difference("loss") == [0, 0, 0]

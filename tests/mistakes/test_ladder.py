@@ -7,6 +7,7 @@ import contextlib
 import io
 import itertools
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from packaging.version import Version
 
 from benchmarks.cli import main
 from benchmarks.mistakes import ladder as lesson
-from benchmarks.mistakes.ladder import MINIMAL, RUNGS, START, Ladder, Row, Rung, kept_ladder, order_from, page_without
+from benchmarks.mistakes.ladder import MINIMAL, RUNGS, START, Ladder, Row, kept_ladder, order_from, page_without
 from benchmarks.mistakes.ladder_chart import alt_text
 from shared.errors import SameLoopError
 
@@ -70,13 +71,13 @@ def test_an_edit_that_no_longer_applies_is_an_error(name: str, monkeypatch: pyte
     pieces = RUNGS[name].pieces
     for number, (right, wrong) in enumerate(pieces):
         changed = (*pieces[:number], (right.replace("e", "E", 1), wrong), *pieces[number + 1 :])
-        monkeypatch.setitem(RUNGS, name, Rung(changed, ""))
+        monkeypatch.setitem(RUNGS, name, replace(RUNGS[name], pieces=changed))
         with pytest.raises(ValueError, match="0 times, not once"):
             page_without([name])
 
 
 def test_an_edit_that_fits_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RUNGS, "clip", Rung((("model", "network"),), ""))
+    monkeypatch.setitem(RUNGS, "clip", replace(RUNGS["clip"], pieces=(("model", "network"),)))
     with pytest.raises(ValueError, match="not once"):
         page_without(["clip"])
 
@@ -130,17 +131,8 @@ def test_every_repair_moves_the_first_difference_to_the_right_until_it_is_gone(c
 def test_what_differs_first_is_what_the_next_rung_repairs(climbed) -> None:
     folder, _, _ = climbed
     rows = _rows(folder)
-    causes = {
-        "shuffle": "as shuffle=True does",
-        "seed": "the random state",
-        "weight_decay": "weight_decay 0.01 by hand",
-        "fused": "fused None by hand",
-        "clip": "the clip",
-        "mean": "the evaluation's mean",
-        "train_mode": "model.train() was not called",
-    }
     for row, repaired in itertools.pairwise(rows):
-        assert causes[repaired.name] in row.cause, repaired.name
+        assert RUNGS[repaired.name].compared.cause in row.cause, repaired.name
         assert repaired.diff
 
 

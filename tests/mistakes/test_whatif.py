@@ -9,16 +9,16 @@ import pytest
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.report import small_chart, smooth
 from benchmarks.lesson.twins import AT_FAULT, phase_at_fault, rows_of
-from benchmarks.lesson.whatif import ANSWERS, EDITS, FILE, read_measured
+from benchmarks.lesson.whatif import ANSWERS, FILE, read_measured
 from benchmarks.lesson.xray import xray
+from benchmarks.mistakes.catalogue import QUESTIONS
 from benchmarks.mistakes.ladder import page_without
 from benchmarks.pages.fold import folded_source
-from benchmarks.proofs.whatif import changed, first_seen, held_against, pages_of_edit, run_page, write_measured
+from benchmarks.proofs.whatif import changed, first_seen, held_against, pages_of_question, run_page, write_measured
 from shared.config import RunConfig
 from shared.running.folder import LOOPS
 from shared.running.page import own_page, pages_of
 
-BY_PHASE = {edit.phase: edit for edit in EDITS}
 # Not part of the training, or nothing without a dial that is off by default.
 WITHOUT = ("page", "imports", "function", "arguments", "wrapping", "determinism")
 
@@ -54,18 +54,18 @@ def test_what_was_measured_is_kept_a_line_for_each_phase(tmp_path: Path) -> None
     assert len(FILE.read_text(encoding="utf-8").splitlines()) == len(measured.what_ifs) + 2
 
 
-@pytest.mark.parametrize("edit", EDITS, ids=[edit.phase for edit in EDITS])
-def test_what_was_measured_is_what_the_page_is_today(edit) -> None:
+@pytest.mark.parametrize("phase", QUESTIONS)
+def test_what_was_measured_is_what_the_page_is_today(phase: str) -> None:
     """`make whatif` measures anew."""
-    kept = read_measured().what_ifs[edit.phase]
-    assert kept.diff == changed(*pages_of_edit(edit))
-    assert (kept.without, kept.asked) == (edit.without, edit.asked)
+    kept, question = read_measured().what_ifs[phase], QUESTIONS[phase]
+    assert kept.diff == changed(*pages_of_question(phase))
+    assert (kept.without, kept.asked) == (question.without, question.asked)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("whole") / "page" / "run"
-    return run_page(pages_of_edit(BY_PHASE["zero"], "tiny")[0], {}, "tiny", folder), folder
+    return run_page(pages_of_question("zero", "tiny")[0], {}, "tiny", folder), folder
 
 
 @pytest.mark.parametrize(
@@ -73,25 +73,22 @@ def whole(tmp_path_factory: pytest.TempPathFactory):
     [("zero", "gradient norm", 2), ("train mode", "loss", 1), ("schedule step", "learning rate", 2)],
 )
 def test_what_differs_first_is_measured(whole, tmp_path: Path, phase: str, quantity: str, step: int) -> None:
-    edit, folder = BY_PHASE[phase], tmp_path / "page" / "run"
-    pages = pages_of_edit(edit, "tiny")
-    found = held_against(edit, pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
+    pages, folder = pages_of_question(phase, "tiny"), tmp_path / "page" / "run"
+    found = held_against(phase, pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
     assert (found.quantity, found.step) == (quantity, step) and not found.same_weights
     assert f"The {quantity} differs first, at step {step}" in found.sentence
     assert len(found.seen.loss) == 16 and small_chart(found)
 
 
 def test_of_two_runs_that_are_the_same_nothing_differs(whole) -> None:
-    edit = BY_PHASE["progress"]
-    found = held_against(edit, pages_of_edit(edit, "tiny"), whole, whole)
+    found = held_against("progress", pages_of_question("progress", "tiny"), whole, whole)
     assert (found.quantity, found.step, found.same_weights) == ("nothing", None, True)
     assert "Nothing differs." in found.sentence
 
 
 def test_a_page_that_leaves_nothing_is_said_to_leave_nothing(whole, tmp_path: Path) -> None:
-    edit, folder = BY_PHASE["save"], tmp_path / "page" / "run"
-    pages = pages_of_edit(edit, "tiny")
-    found = held_against(edit, pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
+    pages, folder = pages_of_question("save", "tiny"), tmp_path / "page" / "run"
+    found = held_against("save", pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
     assert "its train has left no model" in found.sentence and str(tmp_path) not in found.sentence
     assert small_chart(found) is None
 

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks.mistakes.catalogue import MISTAKES
+from benchmarks.mistakes.mistake import Pieces, edited
+from benchmarks.mistakes.rewrites import REWRITES
 from benchmarks.pages.fold import folded_source
-from benchmarks.proofs.edits import EDITS, edited_page
 from shared.config import RunConfig
 from shared.running.page import package_page
 
@@ -73,10 +75,14 @@ def test_what_is_folded_computes_the_same(piece: str) -> None:
     assert run(folded) == run(source), folded
 
 
-@pytest.mark.parametrize("name", [name for name, edit in EDITS.items() if not edit.stops][::8])
-def test_a_page_that_somebody_has_edited_is_folded_too(name: str) -> None:
-    """Every eighth edit; all of them were tried."""
-    source = folded_source(edited_page(EDITS[name]), RunConfig.build("tiny", **EDITS[name].dials))
+EDITS = [each.pieces for each in REWRITES.values()]
+EDITS += [each.whole for each in MISTAKES.values() if each.whole and not each.stops]
+
+
+@pytest.mark.parametrize("pieces", EDITS[::4])
+def test_a_page_that_somebody_has_edited_is_folded_too(pieces: Pieces) -> None:
+    """Every fourth edit; all of them were tried."""
+    source = folded_source(edited(package_page("manual"), pieces), RunConfig.build("tiny"))
     compile(source, "<page>", "exec")
     assert "config.gradient_accumulation_steps" not in source
 

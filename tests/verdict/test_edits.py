@@ -1,61 +1,66 @@
-"""Edits of the page as readers make them: right rewrites are identical, of a mistake nothing false is said.
+"""Edits of a page: a mistake gets the cause that is its own, of a right rewrite nothing is said.
 
-Half a second each; all of them run in `make edits-table`, a minute.
+Half a second each. In `make test` one or two of a kind, all of them in `make test-slow` and `make gallery-page`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from benchmarks.proofs.edits import EDITS, IDENTICAL
-from benchmarks.proofs.parity import edits_page, is_judged_rightly, run_edit
+from benchmarks.mistakes.catalogue import MISTAKES
+from benchmarks.mistakes.mistake import IDENTICAL, NO_DIFFERENCE
+from benchmarks.mistakes.rewrites import REWRITES
+from benchmarks.proofs.gallery import compare_mistake, compare_rewrite, is_compared_rightly
 
-# Mistakes whose rule the planted faults or the loops of other styles test too; `make test-slow` has them.
-TESTED_ELSEWHERE = [
-    "mistyped",
-    "syntax",
-    "no_return",
-    "clip_left_out",
-    "norm_without_clip",
-    "clip_after_step",
-    "shuffle_true",
-    "not_shuffled",
-    "no_mask",
-    "adamw_no_decay",
-    "scheduler_first",
-    "four_steps_more",
-    "no_second_seed",
-    "stray_draw",
-    "loss_summed",
-    "zero_once_per_epoch",
-    "frozen_body",
-    "eval_drops_last",
-    "rate_doubled",
-    "eval_other_batch_size",
-    "no_evaluation_reported",
-    "batch16",
-]
+COMPARED = {name: mistake for name, mistake in MISTAKES.items() if mistake.compared}
+
+
+def some() -> Iterator[str]:
+    """One of each phase where the same differs first, and one more for which `Trainer` need not run again."""
+    seen: Counter[tuple] = Counter()
+    for name, mistake in COMPARED.items():
+        kind = (mistake.phase, mistake.compared.where.partition(": ")[2], mistake.stops)
+        if not seen[kind] or (seen[kind] == 1 and not mistake.compared_dials and not mistake.stops):
+            seen[kind] += 1
+            yield name
+
+
+SOME = set(some())
 
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=[pytest.mark.slow] if name in TESTED_ELSEWHERE else []) for name in EDITS],
+    [pytest.param(name, marks=[] if name in SOME else [pytest.mark.slow]) for name in COMPARED],
 )
-def test_an_edit_is_judged_as_it_must_be(name: str, kept_runs: Path) -> None:
-    result = run_edit(EDITS[name], kept_runs)
-    assert is_judged_rightly(EDITS[name], result), result.stopped or result.comparison["first_divergence"]
-    assert "GPU" not in str(result)
+def test_a_mistake_gets_its_own_cause(name: str, kept_runs: Path) -> None:
+    mistake = MISTAKES[name]
+    said = compare_mistake(mistake, kept_runs)
+    assert is_compared_rightly(mistake.compared, said, mistake.stops), said.stopped or said.first
+    assert "GPU" not in str(said)
 
 
-def test_the_edits_left_to_the_slow_tests_exist() -> None:
-    assert set(TESTED_ELSEWHERE) < set(EDITS)
-    assert not [name for name in TESTED_ELSEWHERE if EDITS[name].quantity == IDENTICAL and not EDITS[name].stops]
+@pytest.mark.parametrize("name", REWRITES)
+def test_a_right_rewrite_is_identical(name: str, kept_runs: Path) -> None:
+    said = compare_rewrite(REWRITES[name], kept_runs)
+    assert is_compared_rightly(NO_DIFFERENCE, said), said.stopped or said.first
+    assert "GPU" not in str(said)
+
+
+def test_the_order_of_an_epoch_is_explained_in_a_whole_sentence(kept_runs: Path) -> None:
+    assert compare_mistake(MISTAKES["same_order"], kept_runs).first["likely_cause"] == (
+        "the sampler: the order differs from this epoch on: its generator was seeded with 42; seed it anew in every "
+        "epoch, with seed + epoch (43 here)"
+    )
 
 
 def test_a_cause_that_is_not_the_right_one_is_noticed(kept_runs: Path) -> None:
-    result = run_edit(EDITS["clip_left_out"], kept_runs)
-    assert not is_judged_rightly(EDITS["clip_left_out"]._replace(cause="zero_grad() is missing"), result)
-    assert not is_judged_rightly(EDITS["clip_left_out"]._replace(quantity=IDENTICAL), result)
-    assert "**wrong:**" in edits_page([(EDITS["clip_left_out"]._replace(cause="nothing of the kind"), result)])
+    expected, said = MISTAKES["no_clip"].compared, compare_mistake(MISTAKES["no_clip"], kept_runs)
+    assert is_compared_rightly(expected, said)
+    assert not is_compared_rightly(expected._replace(cause="zero_grad() is missing"), said)
+    assert not is_compared_rightly(expected._replace(where=IDENTICAL), said)
+    assert not is_compared_rightly(expected._replace(also=("the optimizer",)), said)
+    assert not is_compared_rightly(expected, said, stops=True)

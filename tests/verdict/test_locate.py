@@ -7,24 +7,24 @@ from pathlib import Path
 from conftest import run_in_process
 
 from benchmarks.judge.locate import Located, differences
-from benchmarks.proofs.faults import FAULTS, faulty_page
+from benchmarks.mistakes.catalogue import MISTAKES
+from benchmarks.proofs.gallery import page_and_dials
 from shared.config import RunConfig
 from shared.recording.record import RunRecord
-from shared.running.page import package_page
 
 CONFIG = RunConfig.build("tiny", num_train_epochs=2, max_grad_norm=0.1)
 
 
-def details(fault: str, step: int, folder: Path) -> list[dict]:
-    """The detail lines of the manual loop with a fault, and of the Trainer loop."""
-    page = package_page("manual", faulty_page(FAULTS[fault]))
-    run_in_process("manual", CONFIG, folder / "manual", detail_step=step, page=page)
-    run_in_process("trainer", CONFIG, folder / "trainer", detail_step=step)
+def details(mistake: str, step: int, folder: Path) -> list[dict]:
+    """The detail lines of the manual loop with a mistake, and of the Trainer loop."""
+    page, config = page_and_dials(MISTAKES[mistake])
+    run_in_process("manual", config, folder / "manual", detail_step=step, page=page)
+    run_in_process("trainer", config.model_copy(update={"loop": None}), folder / "trainer", detail_step=step)
     return [RunRecord.read(folder / loop).detail for loop in ("manual", "trainer")]
 
 
-def first(fault: str, step: int, folder: Path) -> Located:
-    return next(differences(step, *details(fault, step, folder)))
+def first(mistake: str, step: int, folder: Path) -> Located:
+    return next(differences(step, *details(mistake, step, folder)))
 
 
 def test_a_missing_dropout_is_found_in_the_first_dropout_layer(tmp_path: Path) -> None:
@@ -44,7 +44,7 @@ def test_a_missing_clip_is_found_in_the_gradients(tmp_path: Path) -> None:
 
 
 def test_weight_decay_is_found_in_the_weights_after_the_step_that_moved_them(tmp_path: Path) -> None:
-    assert first("weight_decay", 1, tmp_path).part == "weights_after"
+    assert first("torch_decay", 1, tmp_path).part == "weights_after"
 
 
 def test_a_missing_eval_mode_is_found_in_the_evaluation(tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Lines of the minimal page that mistakes are made in, and what it is given first where a mistake needs more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.mistakes.mistake import Pieces
+
+SEED = "    set_seed(config.seed)  # dropout draws from here on\n"
+PLACED = "    model.to(device)\n"
+SAMPLER = "RandomSampler(train_dataset, generator=order)"
+SAMPLED = "DataLoader(train_dataset, sizes[0], sampler=shuffle, collate_fn=pad)"
+PAD = "DataCollatorWithPadding(tokenizer)"
+EVAL_LOADER = "DataLoader(eval_dataset, sizes[1], collate_fn=pad)"
+ORDER = "        order.manual_seed(config.seed + epoch)\n"
+EPOCHS = "    for epoch in range(epochs):\n"
+FOR = "        for batch in loader:  # ids and mask (batch, tokens), labels (batch,)\n"
+TRAIN = "            model.train()  # dropout on: the evaluation switched it off\n"
+FORWARD = "            loss = model(**batch.to(device)).loss  # the batch's mean, a scalar\n"
+BACKWARD = "            loss.backward()\n"
+CLIP = "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+STEP = "            optimizer.step()\n"
+RATE = "            scheduler.step()  # the learning rate, in a straight line to 0\n"
+ZERO = "            optimizer.zero_grad()  # backward() adds to what is there\n"
+OPTIMIZER = "torch.optim.AdamW(model.parameters(), rate, weight_decay=0, fused=True)"
+STEPS = "    steps = epochs * len(loader)\n"
+FALLING = "lambda step: (steps - step) / steps"
+SCHEDULE = f"LambdaLR(optimizer, {FALLING})"
+EVAL = "        model.eval()\n"
+EVAL_FOR = "        for batch in eval_loader:\n"
+EVAL_FORWARD = "                output = model(**batch.to(device))  # logits (batch, classes)\n"
+LOSSES = '            losses += [output.loss.item()] * len(batch["labels"])  # one per review\n'
+BEGIN = "    evaluations = []\n"
+RETURN = "    return evaluations\n"
+
+# Right additions to the minimal page that a mistake may need to be possible at all.
+SHARED = " / share"
+ENDS = """            if number % per_step and number < len(loader):
+                continue  # the step goes on with the next batch
+"""
+ACCUMULATE: Pieces = (
+    ("import numpy as np\n", "import math\n\nimport numpy as np\n"),
+    (
+        STEPS,
+        "    per_step = config.gradient_accumulation_steps\n    steps = epochs * math.ceil(len(loader) / per_step)\n",
+    ),
+    (
+        FOR,
+        "        for number, batch in enumerate(loader, start=1):\n"
+        "            first = (number - 1) // per_step * per_step  # of this step's batches\n"
+        "            share = min(per_step, len(loader) - first)  # the last step may have fewer\n",
+    ),
+    (FORWARD, f"            loss = model(**batch.to(device)).loss{SHARED}\n"),
+    (CLIP, ENDS + CLIP),
+)
+DECAY: Pieces = (
+    (
+        "    optimizer = " + OPTIMIZER,
+        """    named = list(model.named_parameters())
+    spared = [each for name, each in named if "bias" in name or "norm" in name.lower()]
+    decayed = [each for name, each in named if "bias" not in name and "norm" not in name.lower()]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": spared, "weight_decay": 0},
+    ]
+    optimizer = torch.optim.AdamW(groups, rate, fused=True)""",
+    ),
+)
+WARMUP: Pieces = (
+    (
+        "from transformers import DataCollatorWithPadding, set_seed",
+        "from transformers import DataCollatorWithPadding, get_linear_schedule_with_warmup, set_seed",
+    ),
+    (SCHEDULE, "get_linear_schedule_with_warmup(optimizer, int(config.warmup_steps), steps)"),
+)
+CONSTANT: Pieces = ((FALLING, "lambda step: 1.0"),)
+TWO: dict[str, Any] = {"gradient_accumulation_steps": 2}
+THREE: dict[str, Any] = {"gradient_accumulation_steps": 3}
+FOUR: dict[str, Any] = {"gradient_accumulation_steps": 4}
+
+
+def after(there: str, new: str) -> Pieces:
+    """The page with lines after one that is there."""
+    return ((there, there + new),)
+
+
+def before(there: str, new: str) -> Pieces:
+    """The page with lines before one that is there."""
+    return ((there, new + there),)
+
+
+def changed(there: str, right: str, wrong: str) -> Pieces:
+    """The page with a part of one line replaced."""
+    return ((there, there.replace(right, wrong)),)

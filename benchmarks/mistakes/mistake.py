@@ -1,0 +1,155 @@
+"""What a mistake is: an edit of a right page, and what a comparison and a check must say of it.
+
+The page is the minimal one, `manual_loop/minimal.py`; what only the page of all dials has, as the log or the saving,
+is edited there. No copy of a page is kept: an edit that no longer applies, exactly once, is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from shared.running.children import ROOT
+from shared.running.page import Page, own_page, package_page
+
+MINIMAL = ROOT / "manual_loop" / "minimal.py"
+# What it has written into it, or knows nothing of.
+AS_MINIMAL: dict[str, Any] = {
+    "num_train_epochs": 2,
+    "max_grad_norm": 1.0,
+    "weight_decay": 0.0,
+    "logging_strategy": "no",
+    "save_strategy": "no",
+}
+Pieces = tuple[tuple[str, str], ...]
+# What a comparison says of two loops that differ in nothing.
+IDENTICAL = "identical"
+
+
+class Compared(NamedTuple):
+    """What `sameloop compare` must say.
+
+    Attributes:
+        where: the step and what differs first, `step 9: batch`; the latter alone where rounding decides on the step.
+        cause: what the likely cause must contain; of a mistake that stops the run, what the error line must.
+        also: what the list of other findings must contain, each once, and nothing else.
+        dials: under which it is compared, if others than the mistake's.
+        astray: whether the cause that is said is known not to be the right one.
+    """
+
+    where: str = IDENTICAL
+    cause: str = ""
+    also: tuple[str, ...] = ()
+    dials: Mapping[str, Any] | None = None
+    astray: bool = False
+
+
+NO_DIFFERENCE = Compared()
+
+
+class Question(NamedTuple):
+    """What happens without a phase's line, as the lesson asks and the report says.
+
+    Attributes:
+        without: what is done instead, in words that go on from "Without it".
+        pieces: what is replaced by what in the page of all dials, folded to the dials of the lesson.
+        asked: whether the lesson asks what differs first.
+        dials: under which there is such a line.
+    """
+
+    without: str
+    pieces: Pieces
+    asked: bool = False
+    dials: Mapping[str, Any] = {}
+
+
+class Rung(NamedTuple):
+    """A repair on the way from the course's loop to `Trainer`.
+
+    Attributes:
+        place: on the ladder, from 1.
+        name: as `sameloop ladder --order` takes it.
+        why: in a sentence.
+    """
+
+    place: int
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """One mistake.
+
+    Attributes:
+        name: as `sameloop break NAME` takes it.
+        what: the mistake in words.
+        phase: whose line it is, one of `benchmarks.judge.phases.PHASES`.
+        pieces: what of the minimal page is replaced by what, in order.
+        whole: the same of the page of all dials; only where the minimal page has no such line.
+        compared: what a comparison with `Trainer` must say; None: it is not made.
+        check: what the cause must contain that `sameloop check` says; empty: a check does not see it.
+        items: of the check's rubric what must fail, `check` in the first, where it is not the phase alone.
+        source: where it happened in public; what has one is in the gallery.
+        setting: what the minimal page is given first, rightly.
+        dials: under which the mistake is one.
+        stops: whether the run cannot come to its end.
+        question: of the lesson; its page is folded, so it has an edit of its own.
+        rung: of the ladder; its repair is that the edit is undone.
+    """
+
+    name: str
+    what: str
+    phase: str
+    pieces: Pieces = ()
+    whole: Pieces = ()
+    compared: Compared | None = NO_DIFFERENCE
+    check: str = ""
+    items: tuple[str, ...] = ()
+    source: str = ""
+    setting: Pieces = ()
+    dials: Mapping[str, Any] = field(default_factory=dict)
+    stops: bool = False
+    question: Question | None = None
+    rung: Rung | None = None
+
+    @property
+    def fails(self) -> tuple[str, ...]:
+        """The items of the check's rubric that it must fail; none: a check does not see it."""
+        return (self.items or (self.phase,)) if self.check else ()
+
+    @property
+    def compared_dials(self) -> Mapping[str, Any]:
+        """The dials of the comparison, on top of the preset."""
+        return self.dials if self.compared is None or self.compared.dials is None else self.compared.dials
+
+
+def right_page(mistake: Mistake | None = None) -> Page:
+    """The page that a mistake is made in, with what it needs: the minimal one, or that of all dials."""
+    if mistake is not None and mistake.whole:
+        return package_page("manual")
+    return edited(own_page(MINIMAL), mistake.setting if mistake else ())
+
+
+def wrong_page(mistake: Mistake) -> Page:
+    """The page with the mistake planted.
+
+    Raises:
+        ValueError: an edit applies no longer, exactly once.
+    """
+    return edited(right_page(mistake), mistake.pieces or mistake.whole)
+
+
+def edited(page: Page, pieces: Pieces) -> Page:
+    """A page with pieces of its text replaced, one after the other; raises as `Page.edited`."""
+    for right, wrong in pieces:
+        page = page.edited(right, wrong)
+    return page
+
+
+def differing_lines(before: Page, after: Page) -> list[tuple[str, str]]:
+    """The lines in which two pages differ, in order: `-` and a line that goes, `+` and one that comes."""
+    lines = difflib.ndiff(before.source.splitlines(), after.source.splitlines())
+    return [(line[0], line[2:]) for line in lines if line[0] in "+-"]

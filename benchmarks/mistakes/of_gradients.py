@@ -1,0 +1,406 @@
+"""Mistakes on the way from a batch to a step: mode, forward pass, loss, backward pass, zero, clip, step."""
+
+from __future__ import annotations
+
+from benchmarks.mistakes import line
+from benchmarks.mistakes.mistake import Compared, Mistake, Question, Rung
+
+UNCLIPPED = "the clip: by hand the gradients reach the optimizer at norm"
+NORM = "torch.nn.utils.get_total_norm([each.grad for each in model.parameters()])"
+LOGITS = '            logits = model(batch["input_ids"], batch["attention_mask"]).logits\n'
+
+OF_GRADIENTS = (
+    # Mode
+    Mistake(
+        "no_train_mode",
+        "model.train() is never called",
+        "train mode",
+        ((line.TRAIN, ""),),
+        compared=Compared("step 1: mode", "model.train() was not called before this step"),
+        check="model.train() was not called before this step",
+        source="transformers PR #1703, its own README's example",
+        question=Question(
+            "dropout is off from the first step on, for from_pretrained hands over a model in eval mode",
+            (("            model.train()", "            pass"),),
+            asked=True,
+        ),
+    ),
+    Mistake(
+        "train_mode_once",
+        "model.train() is called once, before the first epoch",
+        "train mode",
+        ((line.EPOCHS, "    model.train()\n" + line.EPOCHS), (line.TRAIN, "")),
+        compared=Compared("step 9: mode", "model.train() was not called after the evaluation"),
+        check="not called after the evaluation",
+        source="huggingface/lerobot #3668 (2026)",
+        rung=Rung(
+            7,
+            "train_mode",
+            "Trainer calls model.train() at every step; called once, dropout stays off after the first evaluation.",
+        ),
+    ),
+    Mistake(
+        "no_eval_mode",
+        "model.eval() is not called for the evaluation",
+        "evaluate",
+        ((line.EVAL, ""),),
+        compared=Compared("step 8: eval_forward_mode", "call model.eval() before"),
+        check="model.eval() is missing",
+        source="ethos-ares #20, a published paper's results",
+        question=Question("dropout stays on in the evaluation", (("    model.eval()\n", "    pass\n"),), asked=True),
+    ),
+    Mistake(
+        "functional_dropout",
+        "a functional dropout that does not know the mode",
+        "evaluate",
+        line.after(
+            line.BEGIN,
+            "    drop, share = torch.nn.functional.dropout, model.dropout.p\n"
+            "    model.dropout.forward = lambda hidden: drop(hidden, share)\n",
+        ),
+        compared=Compared("step 8: eval_forward_logits", "the weights at the evaluation", astray=True),
+        check="answers in the evaluation",
+        source="karpathy/nanoGPT PR #240",
+    ),
+    Mistake(
+        "no_dropout",
+        "dropout 0",
+        "forward",
+        line.after(
+            line.PLACED,
+            "    for module in model.modules():\n"
+            "        if isinstance(module, torch.nn.Dropout):\n            module.p = 0.0\n",
+        ),
+        compared=Compared("step 1: rng", "dropout: the layers that are on drop 0 by hand"),
+        check="the model's answers are not those to this batch",
+        # Where nothing is drawn, the random state stands still, which a check takes for a seed.
+        items=("forward", "seed"),
+    ),
+    Mistake(
+        "other_dropout",
+        "a dropout of its own, of another share",
+        "forward",
+        line.after(
+            line.BEGIN,
+            "    drop = torch.nn.functional.dropout\n"
+            "    model.dropout.forward = lambda hidden: drop(hidden, 0.5, model.training)\n",
+        ),
+        compared=Compared("step 1: forward_losses", "the forward pass: weights, batch and random state are equal"),
+        check="the model's answers are not those to this batch",
+    ),
+    # Forward
+    Mistake(
+        "autocast_by_hand",
+        "autocast, which nobody has asked for",
+        "forward",
+        (
+            (
+                line.FORWARD,
+                '            with torch.autocast("cpu", torch.bfloat16):\n'
+                "                loss = model(**batch.to(device)).loss\n",
+            ),
+        ),
+        compared=Compared(
+            "step 1: forward_losses", "autocast: the forward pass runs in bfloat16 by hand, in float32 in Trainer"
+        ),
+        check="the forward pass runs in bfloat16",
+    ),
+    Mistake(
+        "second_forward",
+        "the forward pass a second time, to count right answers",
+        "forward",
+        line.before(line.FORWARD, "            model(**batch.to(device)).logits\n"),
+        compared=Compared(
+            "step 1: batch", "accumulation: one step took 2 batches by hand and 1 in Trainer; 1 of them had no"
+        ),
+    ),
+    # Loss
+    Mistake(
+        "loss_not_divided",
+        "the loss is not divided by the number of accumulated batches",
+        "loss",
+        ((line.SHARED + "\n", "\n"),),
+        compared=Compared(
+            "step 1: losses",
+            "the loss's scale: the model's loss is equal, the one handed to backward() is not (by hand 4 times",
+        ),
+        check="not divided by the 4 batches",
+        source="transformers #47688",
+        setting=line.ACCUMULATE,
+        dials=line.FOUR,
+        question=Question(
+            "with two batches to a step, their losses are added up, not averaged",
+            (("            loss = loss / min(2, ", "            loss = loss / min(1, "),),
+            dials=line.TWO,
+        ),
+    ),
+    Mistake(
+        "short_group",
+        "a short last group is divided by the full number",
+        "loss",
+        ((line.SHARED + "\n", " / per_step\n"),),
+        compared=Compared("step 3: losses", "the size of a short last group"),
+        check="divided by 3, but this step",
+        source="Lightning #19987",
+        setting=line.ACCUMULATE,
+        dials=line.THREE,
+    ),
+    Mistake(
+        "loss_summed",
+        "the loss is the batch's sum",
+        "loss",
+        ((line.BACKWARD, '            (loss * len(batch["labels"])).backward()\n'),),
+        compared=Compared("step 1: losses", "by hand 8 times Trainer's, the batch's 8 reviews: a sum, not a mean"),
+        check="the loss is the sum over the batch, not its mean",
+    ),
+    Mistake(
+        "softmax_first",
+        "softmax before a criterion that applies it itself",
+        "loss",
+        (
+            (
+                line.FORWARD,
+                LOGITS + '            loss = torch.nn.functional.cross_entropy(logits.softmax(-1), batch["labels"])\n',
+            ),
+        ),
+        compared=Compared("step 1: losses", "the criterion: "),
+        check="not the mean loss of this batch",
+    ),
+    Mistake(
+        "kept_graphs",
+        "the losses are added up with their graphs",
+        "log",
+        ((line.BEGIN, line.BEGIN + "    total = 0\n"), (line.BACKWARD, line.BACKWARD + "            total += loss\n")),
+        check="graphs of earlier steps are still held",
+        items=("loss",),
+        source="PyTorch's FAQ, ray PR #40940",
+        question=Question(
+            "the losses are added up with their graphs",
+            (
+                ("            total_loss += loss.detach()", "            total_loss = total_loss + loss"),
+                ("        total_loss.zero_()\n", "        total_loss = torch.tensor(0.0, device=device)\n"),
+            ),
+            asked=True,
+        ),
+    ),
+    # Backward
+    Mistake(
+        "no_backward",
+        "no backward pass",
+        "backward",
+        ((line.BACKWARD, ""),),
+        compared=Compared("step 1: losses", "loss.backward() is not called"),
+        check="never a backward pass",
+        items=("backward", "step", "evaluate"),
+        question=Question("there are no gradients", (("            loss.backward()", "            pass"),)),
+    ),
+    Mistake(
+        "backward_twice",
+        "the backward pass twice",
+        "backward",
+        line.before(line.BACKWARD, "            loss.backward(retain_graph=True)\n"),
+        compared=Compared("step 1: losses", "loss.backward() is called 2 times"),
+        check="two backward passes for one forward pass",
+    ),
+    Mistake(
+        "detached",
+        "the body's output detached",
+        "backward",
+        line.after(
+            line.PLACED,
+            "    model.base_model.register_forward_hook("
+            "lambda module, args, output: type(output)(output[0].detach()))\n",
+        ),
+        compared=Compared("step 1: grad_norm", "get none by hand; the loss does not reach them"),
+        check="the backward pass leaves other gradients than the loss has",
+    ),
+    # Zero
+    Mistake(
+        "no_zero_grad",
+        "zero_grad() is missing",
+        "zero",
+        ((line.ZERO, ""),),
+        compared=Compared("step 2: grad_norm", "leftover gradients: zero_grad() is missing"),
+        check="zero_grad() is missing",
+        source="meta-pytorch/torchforge PR #71 (2025), StackOverflow 60335387",
+        question=Question(
+            "each gradient is added to all earlier ones",
+            (("            optimizer.zero_grad()", "            pass"),),
+            asked=True,
+        ),
+    ),
+    Mistake(
+        "zero_per_epoch",
+        "zero_grad() once per epoch",
+        "zero",
+        ((line.ZERO, ""), (line.ORDER, line.ORDER + "        optimizer.zero_grad()\n")),
+        compared=Compared("step 2: grad_norm", "leftover gradients: zero_grad() is missing"),
+        check="zero_grad() is missing",
+        source="pytorch #47175",
+    ),
+    Mistake(
+        "zero_inside",
+        "zero_grad() at every small batch, inside the accumulation",
+        "zero",
+        line.before(line.BACKWARD, "            optimizer.zero_grad()\n"),
+        compared=Compared("step 1: grad_norm", "zero_grad() inside the accumulation"),
+        check="between the batches of one step",
+        source="huggingface/accelerate #616, the official documentation",
+        setting=line.ACCUMULATE,
+        dials=line.FOUR,
+    ),
+    Mistake(
+        "zero_before_step",
+        "zero_grad() between the backward pass and the step",
+        "zero",
+        line.before(line.STEP, "            optimizer.zero_grad()\n"),
+        compared=Compared("step 1: grad_norm", "no gradient: 40 tensors", ("the clip: by hand",), astray=True),
+        check="between the backward pass and the step",
+    ),
+    # Step
+    Mistake(
+        "step_on_first",
+        "a step at the first of the accumulated batches",
+        "step",
+        (
+            (
+                "            if number % per_step and number < len(loader):\n",
+                "            if (number - 1) % per_step:\n",
+            ),
+        ),
+        compared=Compared("step 1: batch", "accumulation: one step took 1 batches by hand and 4 in Trainer"),
+        check="another number of batches",
+        source="ten files of huggingface/accelerate/examples, rasbt/LLMs-from-scratch #299",
+        setting=line.ACCUMULATE,
+        dials=line.FOUR,
+    ),
+    Mistake(
+        "tail_never_stepped",
+        "an epoch's last batches, fewer than a step has, leak into the next epoch",
+        "step",
+        ((" and number < len(loader):", ":"),),
+        compared=Compared("step 2: evaluation", "only one loop evaluates here"),
+        check="no step follows batch 8",
+        source="torchtune PR #2745, timoschick/pet #36",
+        setting=line.ACCUMULATE,
+        dials=line.THREE,
+    ),
+    Mistake(
+        "step_outside",
+        "optimizer.step() outside the accumulation's if",
+        "step",
+        ((line.STEP, ""), (line.BACKWARD, line.BACKWARD + line.STEP)),
+        compared=Compared(
+            "step 1: batch",
+            "accumulation: one step took 1 batches by hand and 4 in Trainer",
+            ("leftover gradients: zero_grad() is missing", UNCLIPPED),
+        ),
+        check="another number of batches",
+        source="thunlp/OpenPrompt #106",
+        setting=line.ACCUMULATE,
+        dials=line.FOUR,
+    ),
+    Mistake(
+        "no_step",
+        "the optimizer never steps",
+        "step",
+        ((line.STEP, ""),),
+        compared=Compared("step 0: initial weights", "the model: what is called first is a None by hand", astray=True),
+        check="no step follows batch 1",
+        items=("step", "zero"),
+        question=Question("no weight is moved", (("            optimizer.step()", "            pass"),)),
+    ),
+    # Clip
+    Mistake(
+        "no_clip",
+        "no clip, where Trainer clips at 1.0",
+        "clip",
+        ((line.CLIP, ""),),
+        compared=Compared("step 1: grad_norm", UNCLIPPED),
+        check="unclipped",
+        source="the Hugging Face course, chapter 3",
+        question=Question(
+            "gradients stay as long as they are",
+            (("clip_grad_norm_(model.parameters(), 1.0)", 'clip_grad_norm_(model.parameters(), float("inf"))'),),
+            asked=True,
+        ),
+        rung=Rung(
+            5, "clip", "Trainer scales gradients down to norm 1 before every step, though nobody has asked it to."
+        ),
+    ),
+    Mistake(
+        "norm_without_clip",
+        "the norm taken, nothing clipped",
+        "clip",
+        ((line.CLIP, f"            norm = {NORM}\n"),),
+        compared=Compared("step 1: grad_norm", UNCLIPPED),
+        check="unclipped",
+    ),
+    Mistake(
+        "clip_by_value",
+        "clip by value",
+        "clip",
+        ((line.CLIP, "            torch.nn.utils.clip_grad_value_(model.parameters(), 0.005)\n"),),
+        compared=Compared("step 1: grad_norm", "some tensors are scaled more than others"),
+        check="not scaled by one number, all together",
+    ),
+    Mistake(
+        "clip_other_limit",
+        "clip at another limit",
+        "clip",
+        line.changed(line.CLIP, "1.0", "0.05"),
+        compared=Compared("step 1: grad_norm", "is scaled to 0.05"),
+        check="scaled to another norm than max_grad_norm",
+    ),
+    Mistake(
+        "own_clip_arithmetic",
+        "a clip in arithmetic of its own, right but for the last digits",
+        "clip",
+        (
+            (
+                line.CLIP,
+                f"            norm = {NORM}\n            for each in model.parameters():\n"
+                "                each.grad /= norm / config.max_grad_norm\n",
+            ),
+        ),
+        compared=Compared("step 1: grad_norm", "the clip's arithmetic"),
+    ),
+    Mistake(
+        "clip_after_step",
+        "the clip comes after the step",
+        "clip",
+        ((line.CLIP, ""), (line.STEP, line.STEP + line.CLIP)),
+        compared=Compared("step 1: grad_norm", UNCLIPPED),
+        check="after the step",
+        source="awslabs/graphstorm #1366, five trainers",
+    ),
+    Mistake(
+        "clip_before_backward",
+        "the clip comes before the backward pass",
+        "clip",
+        ((line.CLIP, ""), (line.BACKWARD, line.CLIP + line.BACKWARD)),
+        compared=Compared("step 1: grad_norm", UNCLIPPED),
+        check="before the backward pass",
+        source="nano-world-model PR #22 (2026)",
+    ),
+    Mistake(
+        "clip_every_batch",
+        "the clip at every small batch",
+        "clip",
+        ((line.CLIP, ""), (line.BACKWARD, line.BACKWARD + line.CLIP)),
+        compared=Compared("step 1: grad_norm", "the clip: gradients are scaled between two batches of one step"),
+        check="after every batch",
+        source="transformers #1563",
+        setting=line.ACCUMULATE,
+        dials=line.FOUR,
+    ),
+    Mistake(
+        "weights_in_bf16",
+        "the weights themselves are in bfloat16",
+        "step",
+        ((line.PLACED, "    model.to(device, torch.bfloat16)\n"),),
+        compared=Compared("step 0: initial weights", "the weights' type: bfloat16 by hand, float32 in Trainer"),
+        check="bfloat16",
+        source="ml-by-hand PR #85: 0 of 768 weights moved in 100 steps",
+    ),
+)

@@ -1,0 +1,264 @@
+"""Mistakes with what is said and left of a run: evaluation, log, saving; what stops it; and several at once."""
+
+from __future__ import annotations
+
+from benchmarks.mistakes import line
+from benchmarks.mistakes.mistake import Compared, Mistake, Pieces, Question, Rung
+
+# Lines of the page of all dials.
+WHOLE_CLIP = "grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)"
+WHOLE_ZERO = "            optimizer.zero_grad()  # Zero: the next gradients would be added to these.\n"
+WHOLE_RETURN = "    return state.log_history\n"
+LOGGED = "log_training(state, grad_norm, rate)"
+
+
+def _returned(what: str) -> Pieces:
+    """The page of all dials, returning something else than its log."""
+    return ((WHOLE_RETURN, f"    return {what}\n"),)
+
+
+OF_REPORTS = (
+    # Evaluation
+    Mistake(
+        "eval_drop_last",
+        "drop_last=True on the evaluation's loader",
+        "evaluate",
+        line.changed(line.EVAL_LOADER, ")", ", drop_last=True)"),
+        compared=Compared(
+            "step 8: eval_forward_batch", "24 reviews by hand, 29 in Trainer; leave no smaller last batch out"
+        ),
+        check="drop_last",
+        source="thuml/Nonstationary_Transformers #26: an error of 1.89 reported, 2.94 in truth",
+    ),
+    Mistake(
+        "mean_of_means",
+        "the evaluation's loss is the mean of the batches' means",
+        "evaluate",
+        ((line.LOSSES, "            losses.append(output.loss.item())\n"),),
+        compared=Compared(
+            "step 8: eval_loss", "the batches' losses are equal, the reported mean is not; weigh every review"
+        ),
+        check="mean of the batches' losses",
+        source="mlcommons/training #89, MLPerf's IMDB reference",
+        rung=Rung(
+            6,
+            "mean",
+            "Trainer's evaluation loss is the mean over reviews; a mean of batches weighs a small last one too much.",
+        ),
+    ),
+    Mistake(
+        "graphs_in_evaluation",
+        "the evaluation builds graphs",
+        "evaluate",
+        (("            with torch.no_grad():\n", "            with torch.enable_grad():\n"),),
+        check="torch.no_grad() is missing",
+        source="macrocosm-os/pretraining PR #104",
+    ),
+    Mistake(
+        "evaluation_in_float64",
+        "the evaluation loss summed in Python's floats",
+        "evaluate",
+        (("np.mean(losses, dtype=np.float32).item()", "sum(losses) / len(losses)"),),
+        compared=Compared("step 8: eval_loss", "equal but for the last digits"),
+    ),
+    Mistake(
+        "accuracy_of_last_batch",
+        "the accuracy is the last batch's",
+        "evaluate",
+        (("            right += (output", "            right = (output"),),
+        compared=Compared("step 8: eval_accuracy", "the evaluation's metric"),
+        check="the eval_accuracy that it returns is not the mean over the reviews",
+    ),
+    Mistake(
+        "eval_batch_of_4",
+        "another batch size in the evaluation",
+        "evaluate",
+        line.changed(line.EVAL_LOADER, "sizes[1]", "4"),
+        compared=Compared("step 8: eval_forward_batch", "4 reviews at a time by hand, 8 in Trainer"),
+    ),
+    Mistake(
+        "evaluated_on_training_set",
+        "evaluated is what was trained on",
+        "evaluate",
+        line.changed(line.EVAL_LOADER, "eval_dataset", "train_dataset.select(range(len(eval_dataset)))"),
+        compared=Compared("step 8: eval_forward_batch", "the evaluation's batches: other reviews"),
+        check="the evaluation uses reviews of the training slice",
+    ),
+    Mistake(
+        "eval_labels_flipped",
+        "labels flipped in the evaluation",
+        "evaluate",
+        line.after(line.EVAL_FOR, '            batch["labels"] = 1 - batch["labels"]\n'),
+        compared=Compared("step 8: eval_forward_batch", "the evaluation's labels: the same reviews with other labels"),
+        check="the eval_loss that it returns is not the mean over the reviews",
+    ),
+    Mistake(
+        "eval_padded",
+        "every batch of the evaluation is padded to one length",
+        "evaluate",
+        line.changed(line.EVAL_LOADER, "=pad", '=DataCollatorWithPadding(tokenizer, "max_length", config.max_length)'),
+        compared=Compared("step 8: eval_forward_batch", "the same reviews in another order or with another padding"),
+    ),
+    Mistake(
+        "eval_reversed",
+        "the reviews of the evaluation in another order",
+        "evaluate",
+        line.after(
+            line.EVAL_FOR, "            batch.update({name: values.flip(0) for name, values in batch.items()})\n"
+        ),
+        compared=Compared("step 8: eval_forward_batch", "the same reviews in another order, or with another mask"),
+    ),
+    Mistake(
+        "eval_mask_of_ones",
+        "the attention mask is all ones in the evaluation",
+        "evaluate",
+        line.after(line.EVAL_FOR, '            batch["attention_mask"].fill_(1)\n'),
+        compared=Compared("step 8: eval_forward_batch", "the evaluation's batches: other reviews", astray=True),
+        check="the attention mask is missing or wrong",
+    ),
+    Mistake(
+        "eval_autocast",
+        "autocast in the evaluation only",
+        "evaluate",
+        line.changed(line.EVAL_FORWARD, "model(**", 'torch.autocast("cpu", torch.bfloat16)(model)(**'),
+        compared=Compared("step 8: eval_forward_logits", "the evaluation's precision"),
+        check="the model's answers in the evaluation are not those to its batches",
+    ),
+    Mistake(
+        "no_evaluation",
+        "figures are returned that no evaluation has made",
+        "evaluate",
+        ((line.EVAL_FOR, "        losses, right = [0.1], [1.0]\n        for batch in ():\n"),),
+        compared=Compared("step 8: evaluation", "only one loop evaluates here"),
+        check="no evaluation follows epoch 1",
+    ),
+    # Log, and what is returned
+    Mistake(
+        "nothing_reported",
+        "return []",
+        "log",
+        whole=_returned("[]"),
+        compared=Compared("step 8: eval_loss", "the loop returned nothing"),
+    ),
+    Mistake(
+        "no_evaluation_reported",
+        "no evaluation among what is returned",
+        "log",
+        whole=_returned("[line for line in state.log_history if 'eval_loss' not in line]"),
+        compared=Compared("step 8: eval_loss", "the loop returned no eval_loss"),
+    ),
+    Mistake(
+        "no_loss_reported",
+        "no training loss among what is returned",
+        "log",
+        whole=_returned("[line for line in state.log_history if 'loss' not in line]"),
+        compared=Compared("step 16: number of log lines", "the log: the loop returned no line with a training loss"),
+    ),
+    Mistake(
+        "clipped_norm_logged",
+        "the gradient norm that is logged is the one after the clip",
+        "log",
+        whole=((LOGGED, LOGGED.replace("grad_norm", "grad_norm.clamp(max=limit)")),),
+        compared=Compared("step 8: logged grad_norm", "log the norm before the clip"),
+    ),
+    Mistake(
+        "last_loss_logged",
+        "the training loss that is logged is the last batch's",
+        "log",
+        whole=(
+            (
+                "            state.total_loss += loss.detach()",
+                "            state.total_loss = loss.detach() * (state.step + 1 - state.step_logged)",
+            ),
+        ),
+        compared=Compared("step 8: logged loss", "check how the mean loss is taken"),
+    ),
+    Mistake(
+        "no_bar",
+        "there is no bar",
+        "progress",
+        whole=(("            progress.update()", "            pass"),),
+        question=Question("there is no bar", (("            progress.update()", "            pass"),)),
+    ),
+    # Save
+    Mistake(
+        "saved_in_half",
+        "the weights are rounded to 16 bits before they are saved",
+        "save",
+        line.before(line.RETURN, "    model.half().float()\n"),
+        compared=Compared("step 16: weights", "every step is equal, the saved weights are not"),
+    ),
+    Mistake(
+        "not_saved",
+        "nothing is left of the run",
+        "save",
+        whole=(("        model.save_pretrained(output_dir)\n", ""),),
+        compared=Compared("", "its train has left no model"),
+        stops=True,
+        question=Question("nothing is left of the run", (("    model.save_pretrained(output_dir)\n", ""),)),
+    ),
+    Mistake(
+        "no_checkpoint",
+        "nothing is saved on the way",
+        "checkpoint",
+        compared=None,
+        question=Question(
+            "nothing is saved on the way",
+            (("            part.save_pretrained(folder)\n", "            pass\n"),),
+            dials={"save_strategy": "epoch"},
+        ),
+    ),
+    # What stops the run, and is the page's
+    Mistake(
+        "clip_commented_out",
+        "the clip commented out, its value still used",
+        "clip",
+        whole=((WHOLE_CLIP, "# the clip"),),
+        compared=Compared("", "NameError: name 'grad_norm' is not defined"),
+        stops=True,
+    ),
+    Mistake(
+        "mistyped",
+        "a name mistyped",
+        "zero",
+        whole=((WHOLE_ZERO, "            optimiser.zero_grad()\n"),),
+        compared=Compared("", "NameError: name 'optimiser' is not defined"),
+        stops=True,
+    ),
+    Mistake(
+        "syntax",
+        "a bracket not closed",
+        "zero",
+        whole=((WHOLE_ZERO, "            optimizer.zero_grad(\n"),),
+        compared=Compared("", "SyntaxError: '(' was never closed"),
+        stops=True,
+    ),
+    Mistake(
+        "no_no_grad",
+        "no no_grad, and numpy of a tensor with a graph",
+        "evaluate",
+        whole=(("@torch.no_grad()\n", ""),),
+        compared=Compared("", "RuntimeError: Can't call numpy() on Tensor that requires grad"),
+        stops=True,
+    ),
+    Mistake(
+        "no_return",
+        "the evaluation returns nothing",
+        "evaluate",
+        whole=(('    return {"eval_loss"', '    metrics = {"eval_loss"'),),
+        compared=Compared("", "TypeError: "),
+        stops=True,
+    ),
+    # Several
+    Mistake(
+        "three_mistakes",
+        "no train mode, no clip and torch's decay at once",
+        "train mode",
+        ((line.TRAIN, ""), (line.CLIP, ""), (line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), rate)")),
+        compared=Compared(
+            "step 1: mode", "model.train() was not called", ("the optimizer: its settings differ", "the clip: by hand")
+        ),
+        check="model.train() was not called",
+        items=("train mode", "clip", "optimizer"),
+    ),
+)

@@ -1,0 +1,243 @@
+"""Mistakes with how weights are moved: optimizer and schedule."""
+
+from __future__ import annotations
+
+from benchmarks.mistakes import line
+from benchmarks.mistakes.mistake import Compared, Mistake, Question, Rung
+
+# At a smaller rate it depends on torch's rounding whether losses or gradients differ first, and in which step.
+LEARNING_FAST = {"learning_rate": 0.01}
+DECAYING = {"weight_decay": 0.1, **LEARNING_FAST}
+RATES = (
+    "    matrices = [each for each in model.parameters() if each.ndim > 1]\n"
+    "    others = [each for each in model.parameters() if each.ndim == 1]\n"
+    '    groups = [{"params": matrices}, {"params": others, "lr": 2 * rate}]\n'
+)
+
+
+OF_UPDATES = (
+    # Optimizer
+    Mistake(
+        "torch_decay",
+        "torch's own weight decay of 0.01, where Trainer has none",
+        "optimizer",
+        ((", weight_decay=0", ""),),
+        compared=Compared("step 2: forward_losses", "weight_decay 0.01 by hand, 0.0 in Trainer", dials=LEARNING_FAST),
+        check="0.01 is torch's own default",
+        source="the Hugging Face course, chapter 3",
+        question=Question("weights decay by 0.01, torch's own default", ((", weight_decay=0,", ","),), asked=True),
+        rung=Rung(
+            3, "weight_decay", "Trainer's AdamW does not decay weights by default; torch's AdamW does, by 0.01."
+        ),
+    ),
+    Mistake(
+        "all_decay",
+        "biases and norms decay, too",
+        "optimizer",
+        (('{"params": spared, "weight_decay": 0}', '{"params": spared, "weight_decay": config.weight_decay}'),),
+        compared=Compared(
+            "step 2: forward_losses",
+            "weight_decay 0.1 by hand, 0.0 in Trainer",
+            dials={"weight_decay": 0.1, **LEARNING_FAST},
+        ),
+        check="biases and norms never decay",
+        source="karpathy/minGPT #23, transformers #42754 (2025)",
+        setting=line.DECAY,
+        dials={"weight_decay": 0.1},
+    ),
+    Mistake(
+        "norms_decay",
+        "biases do not decay, norms do",
+        "optimizer",
+        (
+            ('if "bias" in name or "norm" in name.lower()]', 'if "bias" in name]'),
+            ('if "bias" not in name and "norm" not in name.lower()]', 'if "bias" not in name]'),
+        ),
+        compared=Compared(
+            "step 2: forward_losses",
+            "parameters are split into other groups",
+            dials={"weight_decay": 0.1, **LEARNING_FAST},
+        ),
+        check="biases and norms never decay",
+        setting=line.DECAY,
+        dials={"weight_decay": 0.1},
+    ),
+    Mistake(
+        "mistyped_key",
+        "a mistyped key of a group is silently ignored",
+        "optimizer",
+        (
+            (
+                line.OPTIMIZER,
+                'torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay_rate": 0}], rate, fused=True)',
+            ),
+        ),
+        compared=Compared(
+            "step 2: forward_losses", "weight_decay_rate 0 by hand, None in Trainer", dials=LEARNING_FAST
+        ),
+        check="weight_decay",
+        source="transformers #8396",
+    ),
+    Mistake(
+        "not_fused",
+        "the plain AdamW, where Trainer takes the fused one",
+        "optimizer",
+        ((", fused=True", ""),),
+        compared=Compared("grad_norm", "fused None by hand, True in Trainer"),
+        rung=Rung(4, "fused", "Trainer takes the fused AdamW: the same formula, rounded otherwise in the last bit."),
+    ),
+    Mistake(
+        "adamw_default",
+        "AdamW(model.parameters(), lr=...), as every tutorial has it",
+        "optimizer",
+        ((line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), lr=rate)"),),
+        compared=Compared(
+            "step 2: forward_losses", "fused None by hand, True in Trainer; weight_decay 0.01", dials=LEARNING_FAST
+        ),
+        check="0.01 is torch's own default",
+    ),
+    Mistake(
+        "sgd",
+        "SGD instead of AdamW",
+        "optimizer",
+        ((line.OPTIMIZER, "torch.optim.SGD(model.parameters(), rate)"),),
+        compared=Compared("step 2: forward_losses", "SGD by hand, AdamW in Trainer"),
+        check="the optimizer is SGD, not AdamW",
+    ),
+    Mistake(
+        "rate_doubled",
+        "twice the learning rate",
+        "optimizer",
+        line.changed(line.OPTIMIZER, "rate, ", "2 * rate, "),
+        compared=Compared("step 1: learning_rate", "2 times Trainer's at every step"),
+        check="the first step does not have config.learning_rate",
+        items=("schedule step",),
+    ),
+    Mistake(
+        "rate_of_one_group",
+        "another learning rate in one group",
+        "optimizer",
+        (
+            (
+                "    optimizer = " + line.OPTIMIZER,
+                RATES + "    optimizer = torch.optim.AdamW(groups, rate, weight_decay=0, fused=True)",
+            ),
+        ),
+        compared=Compared("step 2: forward_losses", "the groups' learning rates"),
+        check="the optimizer's groups have different learning rates",
+    ),
+    Mistake(
+        "head_not_in_optimizer",
+        "the head is in none of the optimizer's groups",
+        "optimizer",
+        line.changed(line.OPTIMIZER, "model.parameters", "model.base_model.parameters"),
+        compared=Compared("step 1: grad_norm", "are in none of its groups"),
+        check="the optimizer was not given every parameter",
+        items=("optimizer", "zero"),
+    ),
+    Mistake(
+        "new_optimizer",
+        "a new AdamW in every epoch: its averages start over",
+        "optimizer",
+        line.after(
+            line.ORDER,
+            f"        optimizer = {line.OPTIMIZER}\n"
+            "        scheduler.optimizer = optimizer\n"
+            '        optimizer.param_groups[0]["lr"] = scheduler.get_last_lr()[0]\n',
+        ),
+        compared=Compared("forward_losses", "the optimizer: up to here gradients and learning rates are equal"),
+        check="the step moves the weights otherwise than AdamW does",
+    ),
+    # Schedule
+    Mistake(
+        "schedule_per_batch",
+        "the schedule is moved at every small batch",
+        "schedule step",
+        ((line.RATE, ""), (line.BACKWARD, line.BACKWARD + line.RATE)),
+        # With four, the rate is at 0 before it can be seen how fast it moves.
+        compared=Compared("step 1: learning_rate", "by hand it moves 2 times per step", dials=line.TWO),
+        check="after every batch",
+        source="accelerate #963, starVLA PR #210 (2026)",
+        setting=line.ACCUMULATE,
+        dials=line.FOUR,
+    ),
+    Mistake(
+        "schedule_of_batches",
+        "the schedule's length in batches, not in steps",
+        "schedule step",
+        (("math.ceil(len(loader) / per_step)", "len(loader)"),),
+        compared=Compared("step 2: learning_rate", "2 times as slowly", dials=line.TWO),
+        check="the schedule counts batches, not steps",
+        setting=line.ACCUMULATE,
+        dials=line.FOUR,
+    ),
+    Mistake(
+        "schedule_of_one_epoch",
+        "the schedule counts on one epoch only",
+        "schedule step",
+        ((line.FALLING, "lambda step: max(0, len(loader) - step) / len(loader)"),),
+        compared=Compared("step 2: learning_rate", "by hand it moves 2 times as fast; check its shape"),
+        check="its total is the steps of one epoch, not of all",
+    ),
+    Mistake(
+        "four_steps_more",
+        "four steps more than the epochs have",
+        "schedule step",
+        line.changed(line.STEPS, "\n", " + 4\n"),
+        compared=Compared("step 2: learning_rate", "check its shape, the warm-up and the total number of steps"),
+        check="check its warm-up and its total number of steps",
+    ),
+    Mistake(
+        "constant_rate",
+        "the learning rate stays what it is",
+        "schedule",
+        ((line.FALLING, "lambda step: 1.0"),),
+        compared=Compared("step 2: learning_rate", "the learning rate stood still by hand"),
+        check="the learning rate never changes",
+        items=("schedule step",),
+        question=Question(
+            "the learning rate stays what it is",
+            (("lambda step: (max_steps - step) / max_steps", "lambda step: 1.0"),),
+        ),
+    ),
+    Mistake(
+        "no_scheduler_step",
+        "the schedule is never told of a step",
+        "schedule step",
+        ((line.RATE, ""),),
+        compared=Compared("step 2: learning_rate", "call scheduler.step() after every optimizer step"),
+        check="the learning rate never changes: call scheduler.step() after every step",
+        question=Question(
+            "the schedule is never told of a step", (("            scheduler.step()", "            pass"),), asked=True
+        ),
+    ),
+    Mistake(
+        "warmup_swapped",
+        "warm-up and total are swapped",
+        "schedule step",
+        (("int(config.warmup_steps), steps)", "steps, int(config.warmup_steps))"),),
+        compared=Compared("step 2: learning_rate", "check its shape, the warm-up"),
+        check="warm-up",
+        source="cross-doc-misinfo-detection #1",
+        setting=line.WARMUP,
+        dials={"warmup_steps": 4},
+    ),
+    Mistake(
+        "schedule_first",
+        "the schedule is moved before the optimizer",
+        "schedule step",
+        ((line.RATE, ""), (line.STEP, line.RATE + line.STEP)),
+        compared=Compared("step 1: learning_rate", "call scheduler.step() after optimizer.step(), not before"),
+        check="one step ahead",
+        source="transformers PR #1136",
+    ),
+    Mistake(
+        "schedule_per_epoch",
+        "the schedule is moved once per epoch, not after every step",
+        "schedule step",
+        ((line.RATE, ""), (line.EVAL, "        scheduler.step()\n" + line.EVAL)),
+        compared=Compared("step 2: learning_rate", "8 times as slowly"),
+        check="once per epoch",
+        source="espnet PR #3319",
+    ),
+)

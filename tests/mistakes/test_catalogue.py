@@ -1,0 +1,125 @@
+"""The one list of mistakes: each edit applies, and every phase, every item and every cause has an entry."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks.check.rubric import ITEMS
+from benchmarks.judge import causes
+from benchmarks.judge.phases import PHASES
+from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, QUESTIONS, RUNGS
+from benchmarks.mistakes.mistake import MINIMAL, Mistake, edited, right_page, wrong_page
+from benchmarks.mistakes.rewrites import REWRITES
+from benchmarks.proofs.gallery import COSTS, PAGE, page
+from shared.running.page import own_page, package_page
+
+DOCUMENT = PAGE.read_text(encoding="utf-8")
+# What `causes` can say that no edit of a page brings about, and why.
+NOT_A_PAGES = {
+    "the two runs were given different dials": "two runs, not a page",
+    "the two runs had different numbers of processes": "two runs, not a page",
+    "adds up in an order that varies from run to run": "a GPU or torch.compile",
+    "some of the GPU's sums": "a GPU",
+    "what torch.compile makes of the embeddings' gradient": "torch.compile",
+    "the upstream fault: ": "Trainer's, not the page's: tests/test_equivalence.py",
+    "the gradients of the backward pass are not": "not decided",
+    "the gradients are equal after the backward pass, at the optimizer they are not": "not decided",
+    "the batches differ": "not decided: of records that say no more",
+    "the model was in ": "Trainer trains in train mode, so that a mode that differs is eval",
+    "equal logits, another loss": "of equal batches: the model itself would have to change",
+    "equal logits, another accuracy": "of equal batches: the same",
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
+def test_an_edit_applies_to_its_page_and_changes_it(mistake: Mistake) -> None:
+    before, after = right_page(mistake), wrong_page(mistake)
+    assert not (mistake.pieces and mistake.whole)
+    if mistake.pieces or mistake.whole:
+        assert after.source != before.source
+        if mistake.name != "syntax":
+            compile(after.source, mistake.name, "exec")
+    else:
+        assert mistake.question
+
+
+@pytest.mark.parametrize("rewrite", REWRITES.values(), ids=REWRITES)
+def test_a_rewrite_applies(rewrite) -> None:
+    page = package_page("manual")
+    assert edited(page, rewrite.pieces).source != page.source
+
+
+def test_an_edit_that_no_longer_applies_is_an_error() -> None:
+    with pytest.raises(ValueError, match="0 times, not once"):
+        own_page(MINIMAL).edited("a line that is not there", "")
+
+
+def test_every_mistake_is_there_once() -> None:
+    every = list(MISTAKES.values())
+    assert all(name == mistake.name for name, mistake in MISTAKES.items())
+    assert len({mistake.what for mistake in every}) == len(every)
+    edits = [(mistake.setting, mistake.pieces, mistake.whole, mistake.compared_dials.items()) for mistake in every]
+    assert all(edits.count(edit) == 1 for edit in edits)
+    asked = [mistake.phase for mistake in every if mistake.question]
+    assert len(asked) == len(set(asked)) == len(QUESTIONS)
+    places = [repair.rung.place for repair in RUNGS.values() if repair.rung]
+    assert places == list(range(1, len(RUNGS) + 1))
+
+
+def test_what_people_have_made_is_seen_by_a_check_in_one_phase() -> None:
+    assert len(GALLERY) >= 35
+    for mistake in GALLERY.values():
+        assert mistake.pieces and len(mistake.fails) == 1 and mistake.compared
+
+
+def test_every_item_of_the_rubric_has_a_mistake_that_fails_it() -> None:
+    assert {mistake.phase for mistake in MISTAKES.values()} <= {phase.name for phase in PHASES}
+    failed = {item for mistake in MISTAKES.values() for item in mistake.fails}
+    # On a CPU, where a check runs, everything is in one memory.
+    assert failed == set(ITEMS) - {"device"}
+    assert "device" in {mistake.phase for mistake in MISTAKES.values()}
+
+
+def sentences() -> list[str]:
+    """Every text in `causes` that is said of a page, as a pattern: what it shows of the records can be anything."""
+    tree = ast.parse(Path(causes.__file__).read_text(encoding="utf-8"))
+    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
+    shown = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            parts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in node.values]
+            found.append("".join(parts))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside | shown:
+            found.append(re.escape(node.value))
+    return [text for text in found if len(re.sub(r"\.\*|\\", "", text).split()) >= 4]
+
+
+def test_every_cause_that_can_be_named_is_said_of_a_mistake() -> None:
+    """In docs/gallery.md, which says what was said of each."""
+    found = sentences()
+    assert len(found) > 60
+    excepted = [re.escape(text) for text in NOT_A_PAGES]
+    unsaid = [each for each in found if not re.search(each, DOCUMENT)]
+    assert [each for each in unsaid if not any(text in each for text in excepted)] == []
+    assert all(any(text in each for each in unsaid) for text in excepted)
+
+
+def test_the_page_has_every_mistake_and_none_is_judged_wrong() -> None:
+    assert "**wrong:**" not in DOCUMENT
+    for mistake in MISTAKES.values():
+        assert f"| {mistake.what} (`{mistake.name}`" in DOCUMENT or mistake.compared is None, "run `make gallery-page`"
+    for rewrite in REWRITES.values():
+        assert f"| {rewrite.what} | identical |" in DOCUMENT, "run `make gallery-page`"
+
+
+def test_the_page_has_the_costs_that_were_measured_last() -> None:
+    costs = json.loads(COSTS.read_text(encoding="utf-8"))
+    assert set(costs["mistakes"]) == set(GALLERY)
+    head, ladder = page(costs, [], []).split("## What is said of them")[0], costs["ladder"]
+    assert DOCUMENT.startswith(head) and f"![{ladder}](ladder.png)" in DOCUMENT, "run `make gallery-page`"
