@@ -48,6 +48,7 @@ try:
     from benchmarks.notebook.source import source_of
     from shared.config import RunConfig, flag, option
     from shared.errors import SameLoopError
+    from shared.files import read_json
     from shared.recording.record import FILE_NAME
     from shared.running.folder import LOOPS
     from shared.running.imports import own_imports
@@ -202,7 +203,7 @@ def check(loop: str | Path | Callable[..., Any], **dials: Any) -> Checked:
             file.write_text(str(source), encoding="utf-8")
         given = [argument for name, value in dials.items() for argument in flag(name, value)]
         _run(["check", str(file), "--format", "json", "--output", str(result), *given], [Watched("check")], (0, 1))
-        return Checked(json.loads(result.read_text(encoding="utf-8")))
+        return Checked(read_json(result))
 
 
 def plot(

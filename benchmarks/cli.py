@@ -12,7 +12,7 @@ import click
 
 from benchmarks.charts.styles import STYLE_NAMES
 from benchmarks.check.command import autograder_command, check_command, start_command
-from benchmarks.compare import compare
+from benchmarks.compare import compare, import_what_follows
 from benchmarks.gotchas.command import gotcha_command
 from benchmarks.mistakes.ladder import DIALS as LADDER_DIALS
 from benchmarks.mistakes.ladder import RUNGS
@@ -56,7 +56,8 @@ def _compare(
 ) -> int:
     config = config_from(parameters)
     output_dir = output_dir or default_output_dir(config.preset)
-    comparison = compare(config, output_dir, overwrite_output_dir, nproc_per_node, reuse)
+    meanwhile = _import_what_follows if with_report else None
+    comparison = compare(config, output_dir, overwrite_output_dir, nproc_per_node, reuse, meanwhile)
 
     from rich.console import Console
 
@@ -70,6 +71,12 @@ def _compare(
 
         click.echo(f"the report: {write_report(output_dir)}", err=True)
     return 0 if comparison["verdict"] == "identical" else DIVERGED
+
+
+def _import_what_follows() -> None:
+    """What the report needs besides."""
+    import_what_follows()
+    from benchmarks.lesson import report  # noqa: F401
 
 
 processes = click.Option(

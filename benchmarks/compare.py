@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
-import socket
-import subprocess
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
+from benchmarks.runs import ready_to_fork, run_in_fresh_process
 from shared.config import RunConfig, option, show
 from shared.data import load_slices
-from shared.errors import Interrupted, SameLoopError
-from shared.files import digest_of_file, sha256, write_json
+from shared.errors import SameLoopError
+from shared.files import sha256, write_json
 from shared.processes import launched_world_size
 from shared.progress import announce
-from shared.recording.record import FILE_NAME, RunRecord
-from shared.recording.schema import COMPARISON, problem
+from shared.recording.record import RunRecord
 from shared.running.checkpoints import LAST, in_order, problem_with
-from shared.running.children import ending_with_parent, loop_argv
 from shared.running.folder import (
+    COMPARED,
     COMPARISON_FILE,
     LOOPS,
     WEIGHTS_FILE,
@@ -33,22 +26,19 @@ from shared.running.folder import (
     is_finished,
     output_folder,
 )
-from shared.running.forkserver import Forked, ForkServer, can_fork, import_all
-from shared.running.interrupt import SIGNALS, handling, signals_wait
 from shared.running.page import CODE_FILE, Page, kept_code, pages_of, what_changed
 from shared.running.run import environment
-from shared.running.surroundings import child_environment
 from shared.sources.embedded import REVIEW_SOURCES
 from shared.sources.hub import check_paths, go_offline_if_unreachable, needs_hub
 
-# How long a process may take to end when another one of its run has failed.
-SECONDS_TO_END = 10
-# What comes after both loops needs these: the verdict, its charts, the report.
-AFTERWARDS = ("benchmarks.verdict.verdict", "benchmarks.charts.charts", "benchmarks.lesson.report")
-
 
 def compare(
-    config: RunConfig, output_dir: Path, overwrite: bool = False, nproc_per_node: int = 1, reuse: bool = False
+    config: RunConfig,
+    output_dir: Path,
+    overwrite: bool = False,
+    nproc_per_node: int = 1,
+    reuse: bool = False,
+    meanwhile: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """Run the two loops, each in processes of its own, one after the other, and compare what they left.
 
@@ -63,6 +53,8 @@ def compare(
         overwrite: replace a comparison with other dials too.
         nproc_per_node: how many processes each loop has.
         reuse: of a finished comparison, keep a loop's run where nothing that it depends on has changed since.
+        meanwhile: imports what this process needs after both loops, while theirs imports what they need; None: what
+            the verdict and its charts need.
 
     Returns:
         The content of `comparison.json`.
@@ -91,7 +83,7 @@ def compare(
             if changed[loop] or not is_finished(folder):
                 resumable = not changed[loop] and any(problem_with(each) is None for each in in_order(folder))
                 options[loop] = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
-        with ready_to_fork(nproc_per_node if options else 0, AFTERWARDS) as server:
+        with ready_to_fork(nproc_per_node if options else 0, meanwhile or import_what_follows) as server:
             for number, loop in enumerate(LOOPS, start=1):
                 announce(f"{number} of {len(LOOPS)}: the {loop} loop")
                 if changed[loop]:
@@ -103,6 +95,12 @@ def compare(
                     announce(f"it is done already, in {output_dir / loop}")
         announce("comparing every step, every evaluation and every weight")
         return write_comparison(output_dir)
+
+
+def import_what_follows() -> None:
+    """What the verdict and its charts need, heavy libraries among it."""
+    from benchmarks.charts import charts  # noqa: F401
+    from benchmarks.verdict import verdict  # noqa: F401
 
 
 def was_cut_off(output_dir: Path, config: RunConfig, nproc_per_node: int) -> bool:
@@ -160,9 +158,9 @@ def _why_not_reused(run_dir: Path, config: RunConfig, page: Page, nproc_per_node
 def _is_as_compared(run_dir: Path) -> bool:
     """Whether a run's model is the one that its comparison saw."""
     try:
-        comparison = json.loads((run_dir.parent / COMPARISON_FILE).read_text(encoding="utf-8"))
-        return comparison[run_dir.name]["weights_sha256"] == sha256(run_dir / WEIGHTS_FILE)
-    except (OSError, ValueError, KeyError, TypeError):
+        kept = COMPARED.read(run_dir.parent)
+        return getattr(kept, run_dir.name).weights_sha256 == sha256(run_dir / WEIGHTS_FILE)
+    except (OSError, SameLoopError):
         return False
 
 
@@ -191,171 +189,3 @@ def write_comparison(output_dir: Path) -> dict[str, Any]:
     write_json(output_dir / COMPARISON_FILE, comparison)
     draw_comparison(RunRecord.read(manual_dir), RunRecord.read(trainer_dir), comparison, output_dir)
     return comparison
-
-
-def read_comparison(output_dir: Path) -> dict[str, Any]:
-    """The content of the `comparison.json` that a comparison left, if it is about the two runs that are there now.
-
-    Raises:
-        SameLoopError: there is none, it is damaged, or one of the runs is not the one that was compared.
-    """
-    try:
-        comparison = json.loads((output_dir / COMPARISON_FILE).read_text(encoding="utf-8"))
-    except OSError:
-        raise SameLoopError(f"{output_dir} holds no {COMPARISON_FILE}: run `sameloop compare` first") from None
-    except (ValueError, RecursionError):
-        raise SameLoopError(f"{output_dir / COMPARISON_FILE} is damaged: run `sameloop compare` again") from None
-    if wrong := problem(COMPARISON, comparison):
-        raise SameLoopError(f"{output_dir / COMPARISON_FILE} is damaged ({wrong}): run `sameloop compare` again")
-    for loop in LOOPS:
-        files = {"weights_sha256": (sha256, WEIGHTS_FILE), "record": (digest_of_file, FILE_NAME)}
-        for name, (digest_of, file) in files.items():
-            try:
-                changed = digest_of(output_dir / loop / file) != comparison[loop][name]
-            except OSError:
-                changed = True
-            if changed:
-                raise SameLoopError(
-                    f"{output_dir / loop / file} is not what was compared, it has changed since: run `sameloop "
-                    "compare` again"
-                )
-    return comparison
-
-
-def command_line(loop: str, config: RunConfig, output_dir: Path, *options: str) -> list[str]:
-    """The command that runs one loop in a process of its own, of the same SameLoop as this one."""
-    if loop != "manual":
-        config = config.model_copy(update={"loop": None})
-    return loop_argv(loop, *config.flags(), "--output-dir", str(output_dir), *options)
-
-
-def run_in_fresh_process(
-    loop: str,
-    config: RunConfig,
-    output_dir: Path,
-    nproc_per_node: int = 1,
-    *options: str,
-    server: ForkServer | None = None,
-) -> None:
-    """Run one loop, in one process or several, its output shown as it comes.
-
-    Args:
-        server: forks its process, where there is one.
-
-    Raises:
-        SameLoopError: it did not finish; its own message is on stderr already.
-        Interrupted: it was asked to stop.
-    """
-    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, server)
-    if returncode == SameLoopError.exit_status:
-        raise SameLoopError  # without a text: the loop's process has told the user what is wrong
-    if returncode in (128 + number for number in SIGNALS):
-        raise Interrupted("the comparison is cut off; the same command goes on from there", returncode - 128)
-    if returncode:
-        how = f"exit status {returncode}" if returncode > 0 else f"signal {-returncode}"
-        raise SameLoopError(f"the {loop} loop did not finish ({how})")
-    if not is_finished(output_dir) and not _has_detail(output_dir):
-        raise SameLoopError(f"the {loop} loop ended its process before it was done: a page must return from `train`")
-
-
-@contextmanager
-def ready_to_fork(nproc_per_node: int, afterwards: Iterable[str] = ()) -> Iterator[ForkServer | None]:
-    """A fork server for the loops, which has imported what they need; None where they cannot be forked.
-
-    Of a loop in several processes each is started anew: how many threads it has is set before torch is imported.
-
-    Args:
-        nproc_per_node: how many processes each loop has; 0 if none is to run.
-        afterwards: modules that this process needs later, and imports side by side with the server.
-    """
-    if nproc_per_node != 1 or not can_fork():
-        yield None
-        return
-    announce("importing torch and transformers")
-    with signals_wait():
-        server = ForkServer()
-    try:
-        with server.noticed_if_it_ends():
-            import_all(afterwards)
-        server.wait_until_ready()
-        yield server
-    finally:
-        server.end()
-
-
-def _has_detail(run_dir: Path) -> bool:
-    """Whether a run was to look into one step, and has."""
-    try:
-        return bool(RunRecord.read(run_dir).detail)
-    except SameLoopError:
-        return False
-
-
-def launch(command: list[str], nproc_per_node: int, server: ForkServer | None = None) -> int:
-    """Run a command as `torchrun` would, but without its own log lines.
-
-    The processes have a session of their own, so that a Ctrl-C in the terminal reaches them once, from here.
-
-    Args:
-        command: the command.
-        nproc_per_node: how many processes run it.
-        server: where there is one, it starts the one process.
-
-    Returns:
-        0, or the first non-zero exit status; the other processes are then ended.
-    """
-    own = ending_with_parent(child_environment())
-    environments = [own]
-    if nproc_per_node > 1:
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            port = listening.getsockname()[1]
-        world = {"WORLD_SIZE": str(nproc_per_node), "LOCAL_WORLD_SIZE": str(nproc_per_node)}
-        meeting_point = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-        environments = [
-            {**own, **world, **meeting_point, "RANK": str(rank), "LOCAL_RANK": str(rank)}
-            for rank in range(nproc_per_node)
-        ]
-    processes: list[subprocess.Popen | Forked] = []
-    with _passing_signals_on(processes) as asked:
-        for environment in environments:
-            with signals_wait():
-                if server is None:
-                    processes.append(subprocess.Popen(command, env=environment, start_new_session=True))
-                else:
-                    processes.append(server.start(command))
-        try:
-            while any(process.poll() is None for process in processes):
-                time.sleep(0.05)
-                if not asked and any(process.returncode for process in processes):
-                    break
-        finally:
-            # Ended already, unless one of them has failed: then the others wait for it in vain.
-            for process in processes:
-                process.terminate()
-            for process in processes:
-                try:
-                    process.wait(SECONDS_TO_END)
-                except subprocess.TimeoutExpired:
-                    # It waits inside torch for one that is gone, where no signal is heard.
-                    process.kill()
-                    process.wait()
-    # Ended from here, or by what it was asked before it could answer.
-    ended = (0, -signal.SIGTERM, *(-number for number in asked))
-    failed = next((process.returncode for process in processes if process.returncode not in ended), 0)
-    # Asked to stop, but the loop was done by then: what comes after it must not begin.
-    return failed or (128 + asked[0] if asked else 0)
-
-
-@contextmanager
-def _passing_signals_on(processes: list[subprocess.Popen | Forked]) -> Iterator[list[int]]:
-    """Pass Ctrl-C and SIGTERM on to the processes; gives the list of those that came."""
-    asked: list[int] = []
-
-    def on_signal(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(number)
-
-    with handling(on_signal):
-        yield asked

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks.charts.data import NAMES, Alike, Difference, Pair, Run
 from benchmarks.charts.texts import shorten
-from benchmarks.compare import read_comparison
+from benchmarks.runs import read_comparison
 from shared.errors import SameLoopError
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.folder import LOOPS

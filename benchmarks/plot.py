@@ -19,17 +19,18 @@ FORMATS = ("png", "svg", "pdf")
 
 
 def _ladder(folder: Path, style: str) -> Chart:
-    from benchmarks.mistakes.ladder import kept_ladder
+    from benchmarks.mistakes.ladder import LADDER
     from benchmarks.mistakes.ladder_chart import ladder_chart
 
-    return ladder_chart(kept_ladder(folder), style)
+    return ladder_chart(LADDER.read(folder), style)
 
 
 def _break(folder: Path, style: str) -> Chart:
-    from benchmarks.mistakes.costs import kept_costs
+    from benchmarks.mistakes.costs import GALLERY_KEPT
     from benchmarks.mistakes.costs_chart import costs_chart
 
-    return costs_chart(*kept_costs(folder), style)
+    gallery = GALLERY_KEPT.read(folder)
+    return costs_chart(gallery.mistakes, gallery.job, style)
 
 
 def _confusion(folder: Path, style: str) -> Chart:
@@ -49,17 +50,17 @@ def _dials(folder: Path, style: str) -> Chart:
 
 
 def _size(folder: Path, style: str) -> Chart:
-    from benchmarks.gotchas.size import read_size
+    from benchmarks.gotchas.size import SIZE_KEPT
     from benchmarks.gotchas.size_chart import size_chart
 
-    return size_chart(read_size(folder), style)
+    return size_chart(SIZE_KEPT.read(folder), style)
 
 
 def _speed(folder: Path, style: str) -> Chart:
-    from benchmarks.speed.lesson import read_lesson
+    from benchmarks.speed.lesson import LESSON
     from benchmarks.speed.lesson_chart import speed_chart
 
-    return speed_chart(read_lesson(folder), style)
+    return speed_chart(LESSON.read(folder), style)
 
 
 # Kinds of chart of one folder, those of runs, and all.

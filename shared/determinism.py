@@ -38,6 +38,16 @@ def use_deterministic_algorithms() -> None:
     torch.backends.cudnn.benchmark = False
 
 
+def allow_any_algorithm() -> None:
+    """Undo `use_deterministic_algorithms`, which sets switches of the whole process."""
+    import torch
+
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+    for name in ("CUDA_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG", "FLASH_ATTENTION_DETERMINISTIC"):
+        os.environ.pop(name, None)
+
+
 def check_device(config: RunConfig) -> None:
     """Refuse dials that this machine's device cannot follow.
 

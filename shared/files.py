@@ -33,6 +33,19 @@ def _hex_digest(path: Path, digest: Any) -> str:
     return digest.hexdigest()
 
 
+def read_json(path: Path) -> Any:
+    """What a file of JSON holds, whoever has written it.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no JSON, is no text, or is nested deeper than Python can follow.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write `content` as JSON, whole or not at all, also when the power fails."""
     unfinished = path.with_name(f".{path.name}.tmp")

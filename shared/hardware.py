@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import re
-import subprocess
 import sys
 from collections.abc import Sequence
 from functools import cache
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from shared.running.children import function_argv
+from shared.running.launch import output_of
 
 CPUINFO = Path("/proc/cpuinfo")
 # As Linux calls them: Intel's from Cooper Lake and Sapphire Rapids on, AMD's from Zen 4 on.
@@ -82,9 +82,8 @@ def _gpu() -> tuple[str, bool] | None:
     """
     if not any(Path(each).exists() for each in DRIVERS):
         return None
-    asked = subprocess.run(function_argv(__name__, "say_gpu"), stdout=subprocess.PIPE, text=True, check=False)
     try:
-        return json.loads(asked.stdout.splitlines()[-1])
+        return json.loads(output_of(function_argv(__name__, "say_gpu")).splitlines()[-1])
     except (IndexError, ValueError):
         return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from shared.config import HUB_REVISIONS, RunConfig
 from shared.errors import SameLoopError, shown
+from shared.files import read_json
 from shared.memory import check_memory
 from shared.progress import announce, is_interactive
 from shared.sources import embedded
@@ -174,7 +174,7 @@ def _source(config: RunConfig) -> dict:
 
 def _check_folder(folder: Path, name: str) -> None:
     try:
-        described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        described = read_json(folder / "config.json")
     except (OSError, ValueError):
         described = None
     if not isinstance(described, dict):

@@ -15,7 +15,7 @@ ENVIRONMENT = {"torch": "2", "transformers": "5", "accelerate": "1", "python": "
 LOSSES = [0.7, 0.69, 0.6, 0.5, 0.55, 0.4, 0.3, 0.35]
 # A record's lines with every field that they must have.
 WHOLE: dict[str, dict[str, Any]] = {
-    "header": {"loop": "manual", "steps_per_epoch": 8, "environment": {}},
+    "header": {"loop": "manual", "steps_per_epoch": 8, "environment": ENVIRONMENT},
     "start": {
         "model": "M",
         "parameters": 1,

@@ -45,9 +45,10 @@ def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -
 
     The page is imported once for all tests, unless `page` is another one.
     """
-    from benchmarks.proofs.parity import imported_page, run_page
+    from benchmarks.proofs.parity import imported_page
+    from benchmarks.runs import run_here
 
-    run_page(loop, options.pop("page", None) or imported_page(loop), config, folder, **options)
+    run_here(loop, options.pop("page", None) or imported_page(loop), config, folder, **options)
     return folder
 
 

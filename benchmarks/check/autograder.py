@@ -18,7 +18,7 @@ from benchmarks.check.formats import broken, gradescope
 from benchmarks.check.rubric import make_rubric
 from benchmarks.check.runner import MEGABYTES, SECONDS
 from shared.errors import SameLoopError
-from shared.files import write_json
+from shared.files import read_json, write_json
 from shared.running.children import ROOT
 
 SCRIPTS = ("setup.sh", "run_autograder")
@@ -95,7 +95,7 @@ def grade(root: Path) -> dict[str, Any]:
 
     settings = Settings({})
     try:
-        settings = Settings(**json.loads((root / "source" / SETTINGS).read_text(encoding="utf-8")))
+        settings = Settings(**read_json(root / "source" / SETTINGS))
         found = find_loop(_folder_of(root / "submission"))
         options = {"points": settings.points, "seconds": settings.seconds, "megabytes": settings.megabytes}
         return gradescope(judged(found, settings.dials, options), settings.hints)

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import psutil
 
 from shared.running.children import function_argv
-from shared.running.interrupt import signals_wait
+from shared.running.launch import Family
 from shared.sources.embedded import cache_folder
 
 # A right loop takes some 10 seconds and 600 MB, most of them for imports.
@@ -98,36 +98,35 @@ def _run(given: Mapping[str, Any], own: Path, tape: Path, number: int, seconds: 
     started = time.monotonic()
     family: dict[int, psutil.Process] = {}
     peak, stopped = 0.0, None
-    try:
-        with signals_wait():
-            process = psutil.Popen(
-                function_argv("benchmarks.check.child", "main", json.dumps(given)),
-                cwd=own,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=[number],
-                start_new_session=True,
-            )
-            family[process.pid] = process
+    with Family() as started_here:
+        process = started_here.start(
+            function_argv("benchmarks.check.child", "main", json.dumps(given)),
+            environment,
+            cwd=own,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=[number],
+        )
         output = _Output(process.stdout)
-        while process.poll() is None and stopped is None:
-            time.sleep(0.05)
-            with suppress(psutil.Error):
-                family.update({each.pid: each for each in process.children(recursive=True)})
-            now = sum(map(_memory_mb, family.values()))
-            peak = max(peak, now)
-            if time.monotonic() - started > seconds:
-                stopped = f"it was not done after {seconds:g} seconds"
-            elif now > megabytes:
-                stopped = f"it took more than {megabytes} MB of memory"
-            elif output.length > MOST_OUTPUT:
-                stopped = f"it printed more than {MOST_OUTPUT // 1_000_000} MB"
-    finally:
-        for each in reversed(family.values()):
-            with suppress(psutil.Error):
-                each.kill()
+        try:
+            while process.poll() is None and stopped is None:
+                time.sleep(0.05)
+                with suppress(psutil.Error):
+                    loop = psutil.Process(process.pid)
+                    family.update({each.pid: each for each in (loop, *loop.children(recursive=True))})
+                now = sum(map(_memory_mb, family.values()))
+                peak = max(peak, now)
+                if time.monotonic() - started > seconds:
+                    stopped = f"it was not done after {seconds:g} seconds"
+                elif now > megabytes:
+                    stopped = f"it took more than {megabytes} MB of memory"
+                elif output.length > MOST_OUTPUT:
+                    stopped = f"it printed more than {MOST_OUTPUT // 1_000_000} MB"
+        finally:
+            for each in reversed(family.values()):
+                with suppress(psutil.Error):
+                    each.kill()
     status = process.wait()
     output.join()
     return Outcome(tape, stopped, status, output.text(), time.monotonic() - started, peak)

@@ -8,10 +8,9 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import redirect_stderr
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +23,7 @@ from benchmarks.check.formats import points_text
 from benchmarks.check.rubric import FAILED, GOOD, ITEMS, Result, make_rubric, summary
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
+from shared.running.launch import pool
 
 # Of several files that bind `train` these are meant.
 USUAL_NAMES = ("train.py", "loop.py")
@@ -150,9 +150,9 @@ def _judged(
     waiting = list(submissions)
     if jobs > 1:
         # Processes, not threads: a judge sets torch's random state, of which a process has one.
-        with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        with pool(jobs) as workers:
             running: dict[Future[Result], Submission] = {
-                pool.submit(judged, each, dials, options): each for each in submissions
+                workers.submit(judged, each, dials, options): each for each in submissions
             }
             for future in as_completed(running):
                 try:
@@ -160,7 +160,7 @@ def _judged(
                 except BrokenProcessPool:  # the system has ended one, for its memory perhaps: the rest one by one
                     continue
                 except BaseException:  # Ctrl-C: those that wait are not judged first
-                    pool.shutdown(wait=False, cancel_futures=True)
+                    workers.shutdown(wait=False, cancel_futures=True)
                     raise
                 waiting.remove(running[future])
                 yield running[future], result

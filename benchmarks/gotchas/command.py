@@ -13,13 +13,12 @@ from benchmarks.gotchas.gpu import GPU
 from benchmarks.gotchas.labels import LABELS
 from benchmarks.gotchas.mapping import MAPPING
 from benchmarks.gotchas.renamed import RENAMED
-from benchmarks.gotchas.size import PICTURE, SEEDS, SIZE, SIZE_FILE, SIZES, Size, size_config, size_folder, sizes_from
+from benchmarks.gotchas.size import PICTURE, SEEDS, SIZE, SIZE_KEPT, SIZES, Size, size_config, size_folder, sizes_from
 from benchmarks.gotchas.sorted_slice import SLICE
 from benchmarks.gotchas.weights import WEIGHTS
 from shared.config import option
 from shared.determinism import use_one_device
 from shared.errors import SameLoopError
-from shared.files import write_json
 from shared.running.command import CONTEXT, debug_option
 from shared.running.run import default_output_dir
 from shared.sources.hub import go_offline_if_unreachable
@@ -79,7 +78,7 @@ def keep(found: Size, folder: Path) -> Path:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / SIZE_FILE, found.as_dict())
+        SIZE_KEPT.write(folder, found)
         return size_chart(found).save(folder / PICTURE)
     except OSError as error:
         raise SameLoopError(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import statistics
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +13,12 @@ from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name, option
 from shared.errors import SameLoopError
 from shared.progress import announce
+from shared.recording.kept import Kept
+from shared.recording.schema import Amount, Count, Environment, Positive, Share, Some
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-SCHEMA = 1
 SIZE_FILE, PICTURE = "size.json", "size.png"
 SIZES = (64, 125, 250, 500, 1000, 2000)
 SEEDS = 3
@@ -38,9 +37,9 @@ class Point:
         accuracies: after the last epoch, seed by seed.
     """
 
-    size: int
-    seconds: list[float]
-    accuracies: list[float]
+    size: Count
+    seconds: Some[Amount]
+    accuracies: Some[Share]
 
     @property
     def accuracy(self) -> float:
@@ -67,11 +66,11 @@ class Size:
     """
 
     job: str
-    points: list[Point]
-    epochs: int
-    eval_size: int
+    points: Some[Point]
+    epochs: Count
+    eval_size: Positive
     config: dict[str, Any]
-    environment: dict[str, Any]
+    environment: Environment
 
     def interval(self, point: Point) -> tuple[float, float]:
         """The 95 % interval of a point's mean accuracy: the evaluation's reviews are a sample, too."""
@@ -81,9 +80,8 @@ class Size:
     def seeds(self) -> int:
         return len(self.points[0].seconds)
 
-    def as_dict(self) -> dict[str, Any]:
-        """The content of `size.json`."""
-        return {"schema": SCHEMA, **asdict(self)}
+
+SIZE_KEPT = Kept(SIZE_FILE, Size, "sameloop gotcha size", schema=1)
 
 
 def size_config(preset: str, sizes: Sequence[int]) -> RunConfig:
@@ -126,11 +124,10 @@ def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS,
     Raises:
         SameLoopError: a dial is wrong, or there are not so many reviews.
     """
-    import torch
-
     from manual_loop.minimal import train
     from shared.data import load_data
-    from shared.model import load_model, load_tokenizer
+    from shared.model import load_tokenizer
+    from shared.running.plain import train_fresh
     from shared.running.run import environment
 
     config = size_config(preset, sizes).model_copy(update=dials)
@@ -149,13 +146,10 @@ def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS,
             train_dataset = data.train_dataset.select(range(size))
             seconds, accuracies = [], []
             for seed in range(seeds):
+                own = config.model_copy(update={"train_size": size, "seed": seed})
                 with quiet():
-                    torch.manual_seed(seed)
-                    model = load_model(config, data.labels)
-                    started = time.perf_counter()
-                    own = config.model_copy(update={"train_size": size, "seed": seed})
-                    evaluations = train(model, tokenizer, train_dataset, data.eval_dataset, own)
-                seconds.append(time.perf_counter() - started)
+                    model, evaluations, took = train_fresh(train, own, tokenizer, train_dataset, *data[1:])
+                seconds.append(took)
                 accuracies.append(evaluations[-1]["eval_accuracy"])
             points.append(Point(size, seconds, accuracies))
             announce(f"{size:,} reviews: {statistics.median(seconds):.1f} s, {points[-1].accuracy:.1%}")
@@ -185,31 +179,6 @@ def size_folder(folder: Path) -> Path:
     if any(not name.startswith(Path(SIZE_FILE).stem) for name in holds):
         raise SameLoopError(f"--output-dir {folder}: it holds something else; name a new or empty folder")
     return folder
-
-
-def read_size(folder: Path) -> Size:
-    """What `sameloop gotcha size` has left in a folder.
-
-    Raises:
-        SameLoopError: there is none, or the file is damaged or of another version.
-    """
-    path = folder / SIZE_FILE
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("schema") != SCHEMA:
-            raise ValueError
-        found = Size(**{**content, "points": [Point(**point) for point in content["points"]]})
-        # What a chart needs is there and has its type.
-        [(found.interval(point), statistics.median(point.seconds)) for point in found.points]
-        if not found.points:
-            raise ValueError
-        return found
-    except OSError:
-        raise SameLoopError(f"{folder}: there is no {SIZE_FILE}; `sameloop gotcha size` makes one") from None
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError):
-        raise SameLoopError(
-            f"{path} is damaged or another version's: run `sameloop gotcha size` again to a new --output-dir"
-        ) from None
 
 
 def _counted(number: int, what: str) -> str:

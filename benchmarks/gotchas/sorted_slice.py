@@ -111,15 +111,11 @@ def _train(
     evaluated_on: Sequence[str],
 ) -> list[float]:
     """Train the minimal page's loop on a slice, and return the accuracy on each of the others."""
-    import torch
-
     from benchmarks.mistakes.costs import worth
     from manual_loop.minimal import train
-    from shared.model import load_model
+    from shared.running.plain import train_fresh
 
-    torch.manual_seed(config.seed)
-    model = load_model(config, names)
-    train(model, tokenizer, train_dataset, datasets[evaluated_on[0]], config)
+    model, _, _ = train_fresh(train, config, tokenizer, train_dataset, datasets[evaluated_on[0]], names)
     return [worth(model, tokenizer, datasets[name])[0] for name in evaluated_on]
 
 

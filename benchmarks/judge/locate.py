@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.compare import LOOPS, read_comparison, ready_to_fork, run_in_fresh_process
+from benchmarks.runs import read_comparison, ready_to_fork, run_in_fresh_process
 from shared.progress import announce
 from shared.recording.record import RunRecord
+from shared.running.folder import LOOPS
 from shared.running.page import kept_pages
 from shared.sources.hub import go_offline_if_unreachable
 

@@ -79,8 +79,14 @@ def answer(model: PreTrainedModel, folder: Path, slices: Slices, config: RunConf
             rows = order[start : start + size]
             batch = [{"input_ids": tokens[row], "attention_mask": [1] * len(tokens[row])} for row in rows]
             batch = collator([{**each, "labels": labels[row]} for each, row in zip(batch, rows, strict=True)])
-            loss, found = forward(model, batch.to(device), device, config)
-            losses.append(loss.repeat(len(rows)))
+            try:
+                loss, found = forward(model, batch.to(device), device, config)
+                losses.append(loss.repeat(len(rows)))
+            except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
+                raise SameLoopError(
+                    f"the model in {folder} gives no loss of a review ({shown(error, 120)}): its config.json is not "
+                    "that of a model that was trained; run `sameloop compare` again"
+                ) from None
             logits.append(found.float().cpu())
     # numpy's mean, as in both loops.
     mean = torch.cat(losses).float().cpu().numpy().mean().item()

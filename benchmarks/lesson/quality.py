@@ -6,25 +6,22 @@ it lies, with where the model errs, and with what a bag of words gets from the s
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from pydantic import TypeAdapter, ValidationError
+from typing import TYPE_CHECKING
 
 from benchmarks.charts.data import NAMES, reported_evaluations
-from benchmarks.compare import read_comparison
 from benchmarks.lesson.answers import answer, equal_rows, load_model
 from benchmarks.lesson.bag import NAME, WHAT, bag_of_words
+from benchmarks.runs import read_comparison
 from benchmarks.statistics import LEVEL, mcnemar, wilson
 from shared.data import Slices, prepared_slices
 from shared.determinism import use_one_device
 from shared.errors import SameLoopError
-from shared.files import write_json
 from shared.progress import announce
+from shared.recording.kept import Kept
 from shared.recording.record import RunRecord
 from shared.running.folder import LOOPS
 from shared.sources.hub import go_offline_if_unreachable
@@ -32,7 +29,6 @@ from shared.sources.hub import go_offline_if_unreachable
 if TYPE_CHECKING:
     import torch
 
-SCHEMA = 1
 FILE_NAME = "quality.json"
 # So many reviews that the model is most wrongly sure of are shown, each cut to so many characters.
 MOST_WRONG, LONGEST_TEXT = 5, 300
@@ -219,9 +215,8 @@ class Quality:
             f"{self.same_logits:,} all logits are equal to the bit"
         )
 
-    def as_dict(self) -> dict[str, Any]:
-        """As `quality.json` has it."""
-        return {"schema": SCHEMA, **asdict(self)}
+
+QUALITY = Kept(FILE_NAME, Quality, "sameloop report", schema=1)
 
 
 def measure(output_dir: Path) -> Quality:
@@ -234,6 +229,7 @@ def measure(output_dir: Path) -> Quality:
     Raises:
         SameLoopError: there is no comparison, or model or data are no longer what they were.
     """
+    use_one_device()  # before torch is imported
     comparison = read_comparison(output_dir)
     of = {loop: [comparison[loop]["weights_sha256"], comparison[loop]["record"]] for loop in LOOPS}
     kept = read_quality(output_dir)
@@ -241,7 +237,7 @@ def measure(output_dir: Path) -> Quality:
         return kept
     found = _measure(output_dir, of)
     try:
-        write_json(output_dir / FILE_NAME, found.as_dict())
+        QUALITY.write(output_dir, found)
     except OSError as error:
         announce(f"note: {FILE_NAME} cannot be kept in {output_dir} ({error.strerror})")
     return found
@@ -250,15 +246,13 @@ def measure(output_dir: Path) -> Quality:
 def read_quality(folder: Path) -> Quality | None:
     """What `measure` has kept in a folder, whatever it is about; None if it has kept nothing, or it is damaged."""
     try:
-        content = json.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
-        return TypeAdapter(Quality).validate_python(content) if content["schema"] == SCHEMA else None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError):
+        return QUALITY.read(folder)
+    except SameLoopError:
         return None
 
 
 def _measure(output_dir: Path, of: dict[str, list[str]]) -> Quality:
     """As `measure`, anew."""
-    use_one_device()  # before torch is imported
     records = {loop: RunRecord.read(output_dir / loop) for loop in LOOPS}
     config = records["manual"].config
     go_offline_if_unreachable(config)

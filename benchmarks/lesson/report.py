@@ -22,7 +22,6 @@ from markupsafe import Markup
 
 from benchmarks.charts.data import NAMES
 from benchmarks.charts.styles import STYLES, Style
-from benchmarks.compare import read_comparison
 from benchmarks.gather import gather
 from benchmarks.judge.causes import NOT_DECIDED
 from benchmarks.lesson.quality import Quality, measure
@@ -39,10 +38,11 @@ from benchmarks.lesson.xray import (
     xray,
 )
 from benchmarks.lesson.xray_table import verdict_text
-from benchmarks.mistakes.ladder import LADDER_FILE, Ladder, kept_ladder
+from benchmarks.mistakes.ladder import LADDER, Ladder
 from benchmarks.mistakes.ladder_chart import ladder_chart
 from benchmarks.pages.costs import dial_costs
 from benchmarks.pages.fold import folded_source
+from benchmarks.runs import read_comparison
 from benchmarks.statistics import which_is_faster
 from benchmarks.verdict.table import cost_rows, epoch_rows, notes
 from shared.config import RunConfig, job_name, meaning, option, sections, show
@@ -133,9 +133,9 @@ def ladder_of(output_dir: Path) -> Ladder | None:
 
     None: what is there is damaged.
     """
-    folder = output_dir if (output_dir / LADDER_FILE).is_file() else MEASURED
+    folder = output_dir if (output_dir / LADDER.name).is_file() else MEASURED
     try:
-        return kept_ladder(folder)
+        return LADDER.read(folder)
     except SameLoopError as error:
         announce(f"no ladder: {error}")
         return None

@@ -5,11 +5,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from pydantic import TypeAdapter
+
+from shared.files import read_json
 
 # What was measured for the lesson: `whatif.json`, and `ladder.json` beside it.
 MEASURED = Path(__file__).with_name("measured")
@@ -124,9 +127,4 @@ class Measured:
 
 def read_measured(file: Path = FILE) -> Measured:
     """What `measure` found when it was last run."""
-    content = json.loads(file.read_text(encoding="utf-8"))
-    what_ifs = {
-        phase: WhatIf(**{**each, "whole": Seen(**each["whole"]), "seen": Seen(**each["seen"])})
-        for phase, each in content.pop("what_ifs").items()
-    }
-    return Measured(**content, what_ifs=what_ifs)
+    return TypeAdapter(Measured).validate_python(read_json(file))

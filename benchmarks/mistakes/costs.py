@@ -6,30 +6,26 @@ the loop reports, and what its model is worth in truth, on the same reviews, eva
 
 from __future__ import annotations
 
-import json
 import statistics
 import threading
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from functools import cache
 from io import StringIO
-from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import psutil
-from pydantic import TypeAdapter
 
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES
 from benchmarks.mistakes.mistake import AS_MINIMAL, Mistake, Pieces, right_page, wrong_page
 from shared.config import RunConfig, job_name
-from shared.errors import SameLoopError
+from shared.recording.kept import Kept
+from shared.recording.schema import Dials, Some
+from shared.running.launch import pool, settle_worker
 from shared.running.page import Page, train_of
 
-GALLERY_FILE, SCHEMA = "gallery.json", 1
 SEEDS = 5
 # The tiny model learns something from 2,000 snippets: from chance to some 67 % in two seconds.
 FOR_TINY: dict[str, Any] = {
@@ -158,33 +154,35 @@ class Cost:
         }
 
 
-def kept_costs(folder: Path) -> tuple[list[Cost], str]:
-    """What `sameloop break` has left in a folder: the costs in their order, and what was trained on what.
-
-    Raises:
-        SameLoopError: it has left nothing there, or it is damaged.
-    """
-    file, costs = folder / GALLERY_FILE, []
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        if content["schema"] == SCHEMA:
-            costs, config = (
-                TypeAdapter(list[Cost]).validate_python(content["mistakes"]),
-                RunConfig(**content["config"]),
-            )
-    except OSError:
-        raise SameLoopError(f"{folder} holds no {GALLERY_FILE}: run `sameloop break --all` first") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        costs = []
-    is_whole = all(cost.name in GALLERY and len(cost.right) == len(cost.wrong) > 0 for cost in costs)
-    if not costs or not is_whole:
-        raise SameLoopError(f"{file} is damaged, or of another version: run `sameloop break` again")
-    return costs, job_of(config)
-
-
 def job_of(config: RunConfig) -> str:
     """What is trained on what, and how much of it."""
     return f"{job_name(config, None)}, {config.train_size:,} reviews"
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What is kept of costs.
+
+    Attributes:
+        config: the dials of what was trained.
+        mistakes: in the order in which they are shown.
+    """
+
+    config: Dials
+    mistakes: Some[Cost]
+
+    @property
+    def job(self) -> str:
+        return job_of(RunConfig(**self.config))
+
+    def check(self) -> None:
+        """Raise ValueError unless every mistake is one of ours, with two runs of every seed."""
+        for cost in self.mistakes:
+            if cost.name not in GALLERY or not len(cost.right) == len(cost.wrong) > 0:
+                raise ValueError(f"mistakes: {cost.name}")
+
+
+GALLERY_KEPT = Kept("gallery.json", Gallery, "sameloop break --all", schema=1, check=Gallery.check)
 
 
 def cost_config(preset: str, seed: int, dials: Mapping[str, Any]) -> RunConfig:
@@ -229,9 +227,9 @@ def costs_of(
     tasks = [(name, False, seed) for name in rights.values() for seed in range(seeds)]
     tasks += [(each.name, True, seed) for each in mistakes for seed in range(seeds)]
     runs: dict[tuple[str, bool, int], Run] = {}
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle_worker) as pool:
-        futures = {pool.submit(train_once, *task, preset): task for task in tasks}
-        others = [pool.submit(also, each) for each in mistakes] if also else []
+    with pool(processes, settle_worker) as workers:
+        futures = {workers.submit(train_once, *task, preset): task for task in tasks}
+        others = [workers.submit(also, each) for each in mistakes] if also else []
         for done, future in enumerate(as_completed(futures), start=1):
             runs[futures[future]] = future.result()
             told(done, len(tasks))
@@ -259,15 +257,6 @@ def train_once(name: str, is_wrong: bool, seed: int, preset: str) -> Run:
     return _train(page, cost_config(preset, seed, mistake.dials))
 
 
-def settle_worker() -> None:
-    """In a process of the pool: one thread for each, and nothing said."""
-    import torch
-    from transformers.utils import logging
-
-    torch.set_num_threads(1)
-    logging.set_verbosity_error()
-
-
 def _right_key(mistake: Mistake) -> tuple[Pieces, tuple]:
     dials = cost_config("tiny", 0, mistake.dials).dials
     return mistake.setting, tuple(sorted((name, str(value)) for name, value in dials.items()))
@@ -284,19 +273,19 @@ def _data(preset: str) -> tuple[Any, Any, Any, Any]:
 
 
 def _train(page: Page, config: RunConfig) -> Run:
-    import torch
+    from shared.running.plain import train_fresh
 
-    from shared.model import load_model
+    growth = [0.0]
+
+    def watched(*job: Any) -> Any:
+        with _growth(growth):
+            return train(*job)
 
     with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
         tokenizer, train_dataset, eval_dataset, labels = _data(config.preset)
-        torch.manual_seed(config.seed)
-        model = load_model(config, labels)
-        with page.loaded() as module, _growth() as growth:
+        with page.loaded() as module:
             train, _ = train_of(module, page)
-            started = time.perf_counter()
-            returned = train(model, tokenizer, train_dataset, eval_dataset, config)
-            seconds = time.perf_counter() - started
+            model, returned, seconds = train_fresh(watched, config, tokenizer, train_dataset, eval_dataset, labels)
     accuracy, loss = worth(model, tokenizer, eval_dataset)
     last = returned[-1]
     return Run(last["eval_accuracy"], last["eval_loss"], accuracy, loss, seconds, growth[0])
@@ -322,9 +311,9 @@ def worth(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
 
 
 @contextmanager
-def _growth():
+def _growth(found: list[float]) -> Iterator[None]:
     """By how much the process grows meanwhile, at most, in MB: the list's one number, looked at every 20 ms."""
-    process, found, done = psutil.Process(), [0.0], threading.Event()
+    process, done = psutil.Process(), threading.Event()
     before = process.memory_info().rss
 
     def look() -> None:
@@ -334,7 +323,7 @@ def _growth():
     thread = threading.Thread(target=look, daemon=True)
     thread.start()
     try:
-        yield found
+        yield
     finally:
         done.set()
         thread.join()

@@ -7,33 +7,31 @@ two go together?
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
 from collections.abc import Collection, Sequence
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import TypeAdapter
-
 from benchmarks.mistakes.catalogue import RUNGS
 from benchmarks.mistakes.mistake import AS_MINIMAL, MINIMAL, differing_lines, edited
+from benchmarks.runs import run_here, run_text_here
 from shared.config import RunConfig, job_name
 from shared.errors import Interrupted, SameLoopError
 from shared.files import write_json
 from shared.progress import announce
+from shared.recording.kept import Kept
 from shared.recording.record import RunRecord
+from shared.recording.schema import Environment, Some
 from shared.running.folder import COMPARISON_FILE, output_folder
 from shared.running.page import Page, own_page, package_page
-from shared.running.run import run_loop
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-SCHEMA = 1
 START = "course's loop"
 LADDER_FILE = "ladder.json"
 PAGES_FOLDER = "pages"
@@ -109,13 +107,12 @@ class Ladder:
 
     job: str
     steps_per_epoch: int
-    rows: list[Row]
+    rows: Some[Row]
     config: dict[str, Any]
-    environment: dict[str, Any]
+    environment: Environment
 
-    def as_dict(self) -> dict[str, Any]:
-        """The content of `ladder.json`."""
-        return {"schema": SCHEMA, **asdict(self)}
+
+LADDER = Kept(LADDER_FILE, Ladder, "sameloop ladder", schema=1)
 
 
 def page_without(rungs: Collection[str]) -> Page:
@@ -186,26 +183,8 @@ def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite:
             found = climb(config, order, output_dir)
         except Interrupted as error:
             raise Interrupted("the ladder is cut off; start it again", error.exit_status - 128) from None
-        write_json(output_dir / LADDER_FILE, found.as_dict())
+        LADDER.write(output_dir, found)
         return found
-
-
-def kept_ladder(folder: Path) -> Ladder:
-    """The ladder whose folder this is.
-
-    Raises:
-        SameLoopError: it is none's, or its file is damaged.
-    """
-    try:
-        content = json.loads((folder / LADDER_FILE).read_text(encoding="utf-8"))
-        found = TypeAdapter(Ladder).validate_python(content) if content["schema"] == SCHEMA else None
-    except OSError:
-        raise SameLoopError(f"{folder} holds no {LADDER_FILE}: run `sameloop ladder` first") from None
-    except (ValueError, KeyError, TypeError, RecursionError):
-        found = None
-    if found is None or not found.rows:
-        raise SameLoopError(f"{folder / LADDER_FILE} is damaged, or of another version: run `sameloop ladder` again")
-    return found
 
 
 def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
@@ -227,19 +206,16 @@ def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
         trainer, manual = Path(work) / "trainer", Path(work) / "manual"
         announce("Trainer, once for all rungs")
         with redirect_stdout(sys.stderr):  # `Trainer` prints its log lines; stdout is for the ladder
-            run_loop("trainer", package_page("trainer"), config, trainer)
+            run_here("trainer", package_page("trainer"), config, trainer)
         rows = []
         for done, page in enumerate(pages):
             name = order[done - 1] if done else START
             announce(f"rung {done} of {len(order)}: {name}")
             file = Path(work) / PAGES_FOLDER / f"{done}-{name.replace(' ', '-').replace(chr(39), '')}.py"
-            file.parent.mkdir(exist_ok=True)
-            file.write_text(page.source, encoding="utf-8")
             if manual.exists():
                 shutil.rmtree(manual)
-            # As a user's file is: what it does not report is not compared.
             own = config.model_copy(update={"loop": str(folder / PAGES_FOLDER / file.name)})
-            run_loop("manual", own_page(file), own, manual)
+            run_text_here(page.source, file, own, manual)
             # It imports torch, which must not be imported before `run_loop` has chosen the device.
             from benchmarks.verdict.verdict import compare_runs
 

@@ -17,7 +17,6 @@ from benchmarks.check.rubric import ITEMS
 from benchmarks.mistakes.catalogue import GALLERY, UNSEEN
 from benchmarks.mistakes.mistake import Mistake, differing_lines, right_page, wrong_page
 from shared.errors import SameLoopError
-from shared.files import write_json
 from shared.progress import announce, is_interactive
 from shared.running.command import CONTEXT, debug_option
 
@@ -154,7 +153,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     """
     import jinja2
 
-    from benchmarks.mistakes.costs import GALLERY_FILE, SCHEMA, cost_config, job_of
+    from benchmarks.mistakes.costs import GALLERY_KEPT, cost_config, job_of
     from benchmarks.mistakes.costs_chart import costs_chart
     from shared.running.run import environment
 
@@ -162,12 +161,11 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     job = job_of(config)
     folder.mkdir(parents=True, exist_ok=True)
     content = {
-        "schema": SCHEMA,
         "config": config.model_dump(),
         "environment": environment(),
         "mistakes": [{**cost.as_dict(), "check": dict(rows[cost.name])} for cost in costs],
     }
-    write_json(folder / GALLERY_FILE, content)
+    GALLERY_KEPT.write(folder, content)
     chart = costs_chart(costs, job)
     picture = chart.save(folder / "gallery.png")
     loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import re
 import signal
@@ -17,6 +18,7 @@ from typing import IO, Any, NamedTuple
 
 from shared.errors import SameLoopError
 from shared.running.children import sameloop_argv
+from shared.running.launch import Family, ending
 
 # How often the records are looked at, and how often a bar is drawn anew though nothing has moved.
 SECONDS = 0.2
@@ -64,15 +66,15 @@ def run(
     Raises:
         SameLoopError: another exit status; its text is the line that the process ended with.
     """
-    process = subprocess.Popen(
+    family = Family(ask=signal.SIGINT, seconds=SECONDS_TO_END)
+    process = family.start(
         sameloop_argv(*arguments),
+        os.environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         encoding="utf-8",
         errors="replace",
-        # A Ctrl-C reaches it once, from here.
-        start_new_session=True,
     )
     lines: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
     streams = (("stdout", process.stdout), ("stderr", process.stderr))
@@ -98,19 +100,12 @@ def run(
                     bars.say(said.removeprefix(ANNOUNCED).strip())
             bars.look()
         process.wait()
-    except BaseException:
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(SECONDS_TO_END)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        raise
     finally:
+        family.end()
         bars.close(whole=process.returncode in answers)
     everything = Said("".join(text for name, text in found if name == "stdout"), "".join(text for _, text in found))
     if process.returncode not in answers:
-        raise SameLoopError(_last_line(everything.text) or f"the process ended with exit status {process.returncode}")
+        raise SameLoopError(_last_line(everything.text) or f"the process ended with {ending(process.returncode)}")
     return everything
 
 

@@ -132,7 +132,7 @@ class Comparison(Content):
         Raises:
             SameLoopError: there is none, or its files are not those that were compared.
         """
-        from benchmarks.compare import read_comparison
+        from benchmarks.runs import read_comparison
 
         self.folder, self.output = Path(folder), output
         super().__init__(read_comparison(self.folder))
@@ -350,12 +350,12 @@ class Climbed(Content):
         Raises:
             SameLoopError: there is none, or it is damaged.
         """
-        from benchmarks.mistakes.ladder import kept_ladder
+        from benchmarks.mistakes.ladder import LADDER
 
         self.folder = Path(folder)
-        self._ladder = kept_ladder(self.folder)
+        self._ladder = LADDER.read(self.folder)
         self._rows = self._ladder.rows
-        super().__init__(self._ladder.as_dict())
+        super().__init__(LADDER.as_dict(self._ladder))
 
     @property
     def rows(self) -> pandas.DataFrame:

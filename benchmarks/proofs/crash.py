@@ -23,13 +23,14 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
-from benchmarks.compare import command_line
+from benchmarks.runs import command_line
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.checkpoints import LAST, MANIFEST, in_order, problem_with
 from shared.running.folder import LOOPS
+from shared.running.launch import Family
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Three epochs of 30 steps, a checkpoint after every third, and what makes resuming hard: an order drawn from the
@@ -70,10 +71,11 @@ class Kill(NamedTuple):
     difference: str | None
 
 
-def kill_and_resume(loop: str, whole: Path, seconds: float, folder: Path, dice: random.Random) -> Kill:
+def kill_and_resume(family: Family, loop: str, whole: Path, seconds: float, folder: Path, dice: random.Random) -> Kill:
     """Start a run, kill it at a moment that the dice choose, resume it, and compare it with the whole one.
 
     Args:
+        family: gets its processes.
         loop: which loop.
         whole: the folder of the run that was never stopped.
         seconds: from that run's first step to its end.
@@ -81,7 +83,7 @@ def kill_and_resume(loop: str, whole: Path, seconds: float, folder: Path, dice: 
         dice: the source of all chance.
     """
     while True:
-        process = _start(loop, folder, "--overwrite-output-dir")
+        process = _start(family, loop, folder, "--overwrite-output-dir")
         _wait_for_training(process, folder)
         if dice.random() < AIMED:
             _wait_for_writing(process, folder, after=dice.randrange(_steps(whole)))
@@ -95,15 +97,15 @@ def kill_and_resume(loop: str, whole: Path, seconds: float, folder: Path, dice: 
     step, writing = _steps(folder), next(iter(_half_written(folder)), None)
     checkpoints = [path for path in in_order(folder) if problem_with(path) is None]
     resume = ["--resume-from-checkpoint", LAST] if checkpoints else ["--overwrite-output-dir"]
-    status = _start(loop, folder, *resume).wait()
+    status = _start(family, loop, folder, *resume).wait()
     resumed_from = checkpoints[-1].name if checkpoints else "the start"
     difference = f"exit status {status}" if status else _difference(whole, folder)
     return Kill(loop, step, writing and f"checkpoint-{_step_of(writing)}", resumed_from, difference)
 
 
-def _start(loop: str, folder: Path, *options: str) -> subprocess.Popen:
+def _start(family: Family, loop: str, folder: Path, *options: str) -> subprocess.Popen:
     command = command_line(loop, RunConfig.build("tiny", **DIALS), folder, *options)
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return family.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def _steps(folder: Path) -> int:
@@ -149,16 +151,17 @@ def _difference(whole: Path, resumed: Path) -> str | None:
 def crash_test(loop: str, kills: int, aimed_at_least: int, *, folder: Path, bar: tqdm, seed: int) -> list[Kill]:
     """Kill and resume one loop `kills` times, or more, until `aimed_at_least` fell into a checkpoint's writing."""
     whole, dice = folder / "whole", random.Random(f"{loop}{seed}")
-    process = _start(loop, whole)
-    _wait_for_training(process, whole)
-    started = time.perf_counter()
-    if process.wait():
-        raise SameLoopError(f"the {loop} loop does not finish even if nobody kills it")
-    seconds = time.perf_counter() - started
     found: list[Kill] = []
-    while len(found) < kills or sum(kill.writing is not None for kill in found) < aimed_at_least:
-        found.append(kill_and_resume(loop, whole, seconds, folder / str(len(found)), dice))
-        bar.update()
+    with Family() as family:
+        process = _start(family, loop, whole)
+        _wait_for_training(process, whole)
+        started = time.perf_counter()
+        if process.wait():
+            raise SameLoopError(f"the {loop} loop does not finish even if nobody kills it")
+        seconds = time.perf_counter() - started
+        while len(found) < kills or sum(kill.writing is not None for kill in found) < aimed_at_least:
+            found.append(kill_and_resume(family, loop, whole, seconds, folder / str(len(found)), dice))
+            bar.update()
     return found
 
 

@@ -24,10 +24,12 @@ from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, UNSEEN
 from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Compared, Mistake, edited, wrong_page
 from benchmarks.mistakes.rewrites import REWRITES, Rewrite
 from benchmarks.proofs.measuring import DOCS, quietly, where_measured
-from benchmarks.proofs.parity import kept_run, run_page
+from benchmarks.proofs.parity import kept_run
+from benchmarks.runs import run_here
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig, option, show
 from shared.errors import SameLoopError
+from shared.files import read_json
 from shared.progress import announce
 from shared.running.page import Page, package_page
 
@@ -89,7 +91,7 @@ def compare_rewrite(rewrite: Rewrite, kept: Path) -> Said:
 def _compare(page: Page, config: RunConfig, kept: Path) -> Said:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            run_page("manual", page, config, Path(folder) / "manual")
+            run_here("manual", page, config, Path(folder) / "manual")
         except SameLoopError as error:
             return Said(None, str(error))
         trainer = kept_run("trainer", config.model_copy(update={"loop": None}), kept)
@@ -146,7 +148,7 @@ def measure_costs() -> dict[str, Any]:
         show_all("tiny", 5, 2, Path(folder) / "gallery", Console(highlight=False))
         found = ladder(ladder_config("tiny"), order_from(None), Path(folder) / "ladder")
         ladder_chart(found).save(Path(folder) / "ladder" / "ladder.png")
-        gallery = json.loads((Path(folder) / "gallery" / "gallery.json").read_text(encoding="utf-8"))
+        gallery = read_json(Path(folder) / "gallery" / "gallery.json")
         shutil.copy(Path(folder) / "gallery" / "gallery.png", DOCS / "gallery.png")
         shutil.copy(Path(folder) / "ladder" / "ladder.png", DOCS / "ladder.png")
         alt = (Path(folder) / "ladder" / "ladder.alt.txt").read_text(encoding="utf-8")
@@ -326,7 +328,7 @@ def main() -> int:
     parser.add_argument("--kept-costs", action="store_true", help="take the costs that were measured last")
     if not parser.parse_args().kept_costs:
         keep_costs(measure_costs())
-    costs = json.loads(COSTS.read_text(encoding="utf-8"))
+    costs = read_json(COSTS)
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder)
         judged = [

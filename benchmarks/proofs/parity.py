@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib
 import itertools
-import os
 import random
 import tempfile
 import time
@@ -23,16 +22,15 @@ import xxhash
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from benchmarks.compare import LOOPS, run_in_fresh_process
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.measuring import DOCS, quietly, where_measured
+from benchmarks.runs import run_here, run_in_fresh_process, run_text_here
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
 from shared.progress import announce
-from shared.running.folder import WEIGHTS_FILE, is_finished
-from shared.running.page import Page, own_page, package_page
-from shared.running.run import run_loop
+from shared.running.folder import LOOPS, WEIGHTS_FILE, is_finished
+from shared.running.page import Page, package_page
 
 # One pair of runs ---------------------------------------------------------------------------------
 
@@ -48,20 +46,8 @@ def compare_in_process(config: RunConfig, folder: Path) -> dict[str, Any]:
         The content of `comparison.json`.
     """
     for loop in LOOPS:
-        run_page(loop, imported_page(loop), config, folder / loop)
+        run_here(loop, imported_page(loop), config, folder / loop)
     return compare_runs(*(folder / loop for loop in LOOPS))
-
-
-def run_page(loop: str, page: Page, config: RunConfig, folder: Path, **options: Any) -> None:
-    """Run a page in this process, and leave nothing of it to the next run; the arguments are `run_loop`'s.
-
-    Raises:
-        SameLoopError: as `run_loop`.
-    """
-    try:
-        run_loop(loop, page, config, folder, **options)
-    finally:
-        _allow_any_algorithm()
 
 
 @cache
@@ -80,7 +66,7 @@ def kept_run(loop: str, config: RunConfig, kept: Path) -> Path:
     """
     folder = kept / f"{loop}-{xxhash.xxh3_128_hexdigest(config.model_dump_json().encode())}"
     if not is_finished(folder):
-        run_page(loop, imported_page(loop), config, folder)
+        run_here(loop, imported_page(loop), config, folder)
     return folder
 
 
@@ -89,14 +75,6 @@ def compare_in_processes(config: RunConfig, folder: Path, nproc_per_node: int) -
     for loop in LOOPS:
         run_in_fresh_process(loop, config, folder / loop, nproc_per_node)
     return compare_runs(*(folder / loop for loop in LOOPS))
-
-
-def _allow_any_algorithm() -> None:
-    """Undo `full_determinism`, which sets switches of the whole process: the next run starts like the first."""
-    torch.use_deterministic_algorithms(False)
-    torch.backends.cudnn.deterministic = False
-    for name in ("CUDA_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG", "FLASH_ATTENTION_DETERMINISTIC"):
-        os.environ.pop(name, None)
 
 
 # The table ----------------------------------------------------------------------------------------
@@ -376,8 +354,7 @@ def ejected_differences(config: RunConfig, folder: Path, trainer: Path | None = 
         What differs; empty if every step, evaluation and weight is equal.
     """
     script = folder / "my_loop.py"
-    script.write_text(eject(config, file=script), encoding="utf-8")
-    run_page("manual", own_page(script), config.model_copy(update={"loop": str(script)}), folder / "ejected")
+    run_text_here(eject(config, file=script), script, config, folder / "ejected")
     if trainer is None:
         trainer = kept_run("trainer", config, folder)
     comparison = compare_runs(folder / "ejected", trainer)

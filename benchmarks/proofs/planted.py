@@ -133,7 +133,7 @@ FAULTS = (
     Fault(
         "checkpoints: a flipped bit is not noticed",
         "shared/running/checkpoints.py",
-        'if digest_of_file(path) != expected["xxh3_128"]:',
+        "if digest_of_file(path) != expected.xxh3_128:",
         'if digest_of_file(path) == "":',
         ("resume",),
     ),
@@ -174,9 +174,9 @@ FAULTS = (
     ),
     Fault(
         "processes: a stop is not passed on to the loop",
-        "benchmarks/compare.py",
-        "                process.send_signal(number)\n",
-        "                pass\n",
+        "shared/running/launch.py",
+        "            self._send(number)\n",
+        "            pass\n",
         ("forkserver", "processes"),
     ),
 )

@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.speed import lesson
-from benchmarks.speed.lesson import CHANGES, LESSON_FILE, PICTURE, Lesson, read_lesson, work
+from benchmarks.speed.lesson import CHANGES, LESSON, PICTURE, Lesson, work
 from benchmarks.speed.lesson_chart import speed_chart
 from benchmarks.speed.lesson_table import HEADINGS, cells, fast_here, legend, remarks
-from shared.files import write_json
 from shared.progress import announce
 from shared.running.children import ROOT
 from shared.running.run import default_output_dir
 
 PAGE = ROOT / "docs" / "speed.md"
 # What docs/speed.md was made of.
-MEASURED = Path(lesson.__file__).with_name("measured") / LESSON_FILE
+MEASURED = Path(lesson.__file__).with_name("measured") / LESSON.name
 
 
 def page(found: Lesson) -> str:
@@ -63,8 +62,8 @@ def _listed(numbers: Sequence[int]) -> str:
 
 def main() -> None:
     """Make `docs/speed.md` and its picture of what was measured in the lesson's folder."""
-    found = read_lesson(Path(sys.argv[1]) if len(sys.argv) > 1 else default_output_dir("quick", "speed-lesson"))
-    write_json(MEASURED, found.as_dict())
+    found = LESSON.read(Path(sys.argv[1]) if len(sys.argv) > 1 else default_output_dir("quick", "speed-lesson"))
+    LESSON.write(MEASURED.parent, found)
     PAGE.write_text(page(found), encoding="utf-8")
     speed_chart(found).save(PAGE.with_name(PICTURE))
     announce(f"written: {PAGE.name} and {PICTURE}")

@@ -11,30 +11,29 @@ import shutil
 import statistics
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
 from io import StringIO
 from itertools import zip_longest
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.whatif import FILE, IN_A_STEP, MEASURED, Measured, Seen, WhatIf
 from benchmarks.mistakes.catalogue import QUESTIONS, RUNGS
-from benchmarks.mistakes.costs import settle_worker
 from benchmarks.mistakes.ladder import LADDER_FILE, ladder, ladder_config
 from benchmarks.mistakes.mistake import differing_lines, edited
 from benchmarks.pages.fold import folded_source
+from benchmarks.runs import run_text_here
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
 from shared.files import digest_of_file
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import WEIGHTS_FILE
+from shared.running.launch import pool, settle_worker
 from shared.running.page import Page, own_page, package_page
-from shared.running.run import run_loop
 
 PRESET = "small"
 
@@ -74,15 +73,15 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
     firsts = {pages[phase][0].source: phase for phase in reversed(questions)}
     with (
         tempfile.TemporaryDirectory() as work,
-        ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=settle_worker) as pool,
+        pool(processes, settle_worker) as workers,
     ):
         folders = {source: Path(work) / f"whole-{number}" / "run" for number, source in enumerate(firsts)}
         wholes = {
-            source: pool.submit(run_page, pages[phase][0], dict(questions[phase].dials), preset, folders[source])
+            source: workers.submit(run_page, pages[phase][0], dict(questions[phase].dials), preset, folders[source])
             for source, phase in firsts.items()
         }
         others = {
-            phase: pool.submit(run_page, pages[phase][1], dict(question.dials), preset, Path(work) / phase / "run")
+            phase: workers.submit(run_page, pages[phase][1], dict(question.dials), preset, Path(work) / phase / "run")
             for phase, question in questions.items()
         }
         for number, future in enumerate(as_completed([*wholes.values(), *others.values()]), start=1):
@@ -108,13 +107,9 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
 
 def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) -> Seen:
     """Run one page, in this process, and leave its record and its model in a folder."""
-    file = folder.parent / "page.py"
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(page.source, encoding="utf-8")
-    config = measured_config({**dials, "loop": str(file)}, preset)
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            run_loop("manual", own_page(file), config, folder)
+            run_text_here(page.source, folder.parent / "page.py", measured_config(dials, preset), folder)
     except SameLoopError as error:
         return Seen(error=str(error).replace(f"{folder.parent}/", ""))
     record = RunRecord.read(folder)

@@ -7,10 +7,9 @@ docs/speed.md of them.
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from benchmarks.mistakes.mistake import Pieces
 from benchmarks.statistics import Spread, wilson
 from shared.config import RunConfig, show
 from shared.errors import SameLoopError
-from shared.files import write_json
+from shared.recording.kept import Kept
 from shared.recording.record import RunRecord, training_seconds
+from shared.recording.schema import Dials, Environment, Some
 from shared.running.surroundings import settle
 
-SCHEMA = 1
 LESSON_FILE, PICTURE = "speed.json", "speed.png"
 LENGTHS = (128, 512)
 # One pass and one evaluation: in two, a slow machine would be at it for an hour.
@@ -207,9 +206,9 @@ class Lesson:
     """
 
     job: str
-    config: dict[str, Any]
-    rows: list[Row]
-    environment: dict[str, Any]
+    config: Dials
+    rows: Some[Row]
+    environment: Environment
 
     @property
     def lengths(self) -> list[int]:
@@ -242,13 +241,21 @@ class Lesson:
         gpu = "" if found["device"] == "cpu" or self.config["use_cpu"] else f"{found['device']}, "
         return f"{gpu}{found['processor']}, {cores}, {threads}; {versions}"
 
-    def as_dict(self) -> dict[str, Any]:
-        """The content of `speed.json`."""
-        return {"schema": SCHEMA, **asdict(self)}
+    def check(self) -> None:
+        """Raise ValueError or KeyError unless a chart can be drawn of it."""
+        for row in self.rows:
+            if not any(each.name == PLAIN for each in self.at(row.max_length)):
+                raise ValueError(f"rows: no plain loop at {row.max_length} tokens")
+            _ = change_of(row.name), self.times(row), self.accuracy(row)
+        _ = self.footnote
+
+
+LESSON = Kept(LESSON_FILE, Lesson, "sameloop speed --lesson", schema=1, check=Lesson.check)
 
 
 def change_of(name: str) -> Change:
-    return next(change for change in CHANGES if change.name == name)
+    """The change of this name; KeyError: there is none."""
+    return {change.name: change for change in CHANGES}[name]
 
 
 def lesson_config(given: Mapping[str, Any]) -> tuple[RunConfig, tuple[int, ...]]:
@@ -286,31 +293,7 @@ def figures(record: RunRecord) -> Figures:
 
 def keep(found: Lesson, folder: Path) -> None:
     """Leave `speed.json` in a folder."""
-    write_json(folder / LESSON_FILE, found.as_dict())
-
-
-def read_lesson(path: Path) -> Lesson:
-    """What `keep` has left, in a folder or in this file.
-
-    Raises:
-        SameLoopError: there is none, or the file is damaged or of another version.
-    """
-    folder, path = (path, path / LESSON_FILE) if path.is_dir() else (path.parent, path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content.pop("schema") != SCHEMA:
-            raise ValueError
-        rows = [Row(**{**row, "runs": [Figures(**run) for run in row["runs"]]}) for row in content["rows"]]
-        found = Lesson(**{**content, "rows": rows})
-        # What the chart needs is there and has its type.
-        [(found.times(row), found.accuracy(row), change_of(row.name)) for row in rows]
-        if not rows or not found.footnote:
-            raise ValueError
-        return found
-    except OSError:
-        raise SameLoopError(f"{folder}: there is no {LESSON_FILE}; `sameloop speed --lesson` makes one") from None
-    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, StopIteration):
-        raise SameLoopError(f"{path} is damaged or another version's: run `sameloop speed --lesson` again") from None
+    LESSON.write(folder, found)
 
 
 def work(found: Lesson) -> str:

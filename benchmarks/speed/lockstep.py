@@ -8,10 +8,8 @@ in each of the two processes.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -26,18 +24,19 @@ from benchmarks.speed.grid import cut_off, turns
 from benchmarks.statistics import duration, ratio_of_parts, warm_steps
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
+from shared.files import read_json
 from shared.progress import announce
 from shared.recording.record import RunRecord, training_seconds
-from shared.running.children import end_family, function_argv
+from shared.running.children import function_argv
 from shared.running.folder import LOOPS
-from shared.running.interrupt import signals_wait
+from shared.running.launch import Family, check_end
 from shared.running.run import default_output_dir
-from shared.running.surroundings import child_environment
 
 # A line is said every so many steps.
 SAID_EVERY = 20
 # In the folder of a run: of each step after the first the seconds of its parts.
 PARTS = "parts.json"
+CUT_OFF = "the measurement is cut off; start it again"
 
 
 def print_speed(config: RunConfig, steps: int) -> None:
@@ -121,13 +120,11 @@ def _run_in_lock_step(
     """
     starts: dict[str, float] = {}
     runners: list[_Runner] = []
-    with cut_off("the measurement is cut off; start it again"), ExitStack() as ended:
+    with cut_off(CUT_OFF), ExitStack() as pipes, Family() as family:
         for loop in LOOPS:
             announce(f"the {loop} loop is loading, and takes its first step")
             began = time.perf_counter()
-            with signals_wait():
-                runners.append(_Runner(loop, config, folder / loop))
-                ended.callback(runners[-1].end)
+            runners.append(_Runner(loop, config, folder / loop, family, pipes))
             runners[-1].wait_for_step()
             starts[loop] = time.perf_counter() - began
         for number, (_, runner) in enumerate(turns(runners, steps, swapped=True), start=1):
@@ -139,7 +136,7 @@ def _run_in_lock_step(
             runner.go()
         for runner in runners:
             runner.wait_for_end()
-    parts = [json.loads((folder / loop / PARTS).read_text(encoding="utf-8")) for loop in LOOPS]
+    parts = [read_json(folder / loop / PARTS) for loop in LOOPS]
     return {loop: RunRecord.read(folder / loop) for loop in LOOPS}, starts, parts
 
 
@@ -150,7 +147,7 @@ def _said_by(folder: Path) -> Path:
 class _Runner:
     """One loop in a process of its own, which waits after each step until it is told to go on."""
 
-    def __init__(self, loop: str, config: RunConfig, folder: Path) -> None:
+    def __init__(self, loop: str, config: RunConfig, folder: Path, family: Family, pipes: ExitStack) -> None:
         self._loop = loop
         folder.mkdir(parents=True, exist_ok=True)
         self._said = _said_by(folder)
@@ -158,18 +155,14 @@ class _Runner:
             config = config.model_copy(update={"loop": None})
         to_hear, self._go = os.pipe()
         self._stepped, to_say = os.pipe()
+        for number in (self._go, self._stepped):
+            pipes.callback(os.close, number)
         arguments = (loop, str(folder), str(to_hear), str(to_say), config.model_dump_json())
         try:
-            # What the two say would be one on top of the other. Their session is their own: Ctrl-C is heard here.
+            # What the two say would be one on top of the other.
             with self._said.open("wb") as said:
-                self._process = subprocess.Popen(
-                    function_argv("benchmarks.speed.held", "run_in_turn", *arguments),
-                    env=child_environment(),
-                    pass_fds=(to_hear, to_say),
-                    stdout=said,
-                    stderr=said,
-                    start_new_session=True,
-                )
+                command = function_argv("benchmarks.speed.held", "run_in_turn", *arguments)
+                self._process = family.start(command, pass_fds=(to_hear, to_say), stdout=said, stderr=said)
         finally:
             os.close(to_hear)
             os.close(to_say)
@@ -197,13 +190,4 @@ class _Runner:
         """
         if returncode := self._process.wait():
             sys.stderr.write(self._said.read_text(encoding="utf-8", errors="replace"))
-            if returncode == SameLoopError.exit_status:
-                raise SameLoopError
-            how = f"exit status {returncode}" if returncode > 0 else f"signal {-returncode}"
-            raise SameLoopError(f"the {self._loop} loop did not finish ({how})")
-
-    def end(self) -> None:
-        """End it, and what it has started, if it still runs."""
-        end_family(self._process)
-        os.close(self._go)
-        os.close(self._stepped)
+            check_end(returncode, f"the {self._loop} loop", CUT_OFF)

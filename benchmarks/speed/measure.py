@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-import subprocess
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +15,17 @@ import xxhash
 
 from benchmarks.mistakes.mistake import edited
 from benchmarks.speed.grid import cut_off, turns
-from benchmarks.speed.lesson import CHANGES, PLAIN, SCHEMA, Figures, Lesson, Row, change_of, figures
+from benchmarks.speed.lesson import CHANGES, PLAIN, Figures, Lesson, Row, change_of, figures
 from shared import hardware
 from shared.config import RunConfig, flag, job_name
 from shared.errors import SameLoopError, shown
-from shared.files import write_json
 from shared.progress import announce
+from shared.recording.kept import Kept
 from shared.recording.record import RunRecord
-from shared.running.children import end_family, loop_argv
+from shared.running.children import child_environment, loop_argv
 from shared.running.folder import is_finished
-from shared.running.interrupt import signals_wait
+from shared.running.launch import Family, ending
 from shared.running.page import own_page, package_page
-from shared.running.surroundings import child_environment
 
 CUT_OFF = "the lesson is cut off; the same command goes on with the run it was at"
 
@@ -55,22 +53,23 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
             continue
         own, code = jobs[length, name]
         of = _depends_on(own, code, environment, turn)
-        kept = folder / "kept" / f"{xxhash.xxh3_64_hexdigest(json.dumps(of, sort_keys=True).encode())}.json"
-        found = _read_kept(kept, of)
+        digest = xxhash.xxh3_64_hexdigest(json.dumps(of, sort_keys=True).encode())
+        kept = Kept(f"{digest}.json", KeptRun, "sameloop speed --lesson", schema=1)
+        found = _read_kept(kept, folder / "kept", of)
         if found is None:
             announce(f"{number} of {total}: {length} tokens, {change_of(name).label}")
             try:
-                found = _run(own, folder)
+                found = KeptRun(of, *_run(own, folder))
             except NotRunError as error:
                 if name == PLAIN:
                     raise SameLoopError(str(error)) from None
                 # What cannot be run here is said in its row.
                 remarks[length, name], runs[length, name] = f"did not run: {error}", []
                 continue
-            kept.parent.mkdir(parents=True, exist_ok=True)
-            write_json(kept, {"schema": SCHEMA, "of": of, **found})
-        runs[length, name].append(Figures(**found["figures"]))
-        parameters = found["parameters"]
+            (folder / "kept").mkdir(parents=True, exist_ok=True)
+            kept.write(folder / "kept", found)
+        runs[length, name].append(found.figures)
+        parameters = found.parameters
     rows = []
     for (length, name), (own, _) in jobs.items():
         remark = remarks.get((length, name)) or _remark(own)
@@ -116,14 +115,22 @@ def _depends_on(config: RunConfig, code: Mapping[str, str], environment: Mapping
     return {"dials": dials, "code": dict(code), "environment": dict(environment), "round": turn}
 
 
-def _read_kept(path: Path, of: Mapping[str, Any]) -> dict[str, Any] | None:
+@dataclass(frozen=True)
+class KeptRun:
+    """A run's figures, with all that they depend on, and how many parameters its model has."""
+
+    of: dict[str, Any]
+    figures: Figures
+    parameters: int
+
+
+def _read_kept(kept: Kept[KeptRun], folder: Path, of: Mapping[str, Any]) -> KeptRun | None:
     """What was kept of a run of exactly this; None if nothing was, or it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        Figures(**content["figures"])
-        return content if (content["schema"], content["of"]) == (SCHEMA, of) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        found = kept.read(folder)
+    except SameLoopError:
         return None
+    return found if found.of == of else None
 
 
 def _obstacle(config: RunConfig) -> str:
@@ -154,7 +161,7 @@ class NotRunError(Exception):
     """A run that did not come to its end, and why in a line."""
 
 
-def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
+def _run(config: RunConfig, folder: Path) -> tuple[Figures, int]:
     """Run the loop by hand in a process of its own; the figures of it, and how many parameters the model has.
 
     Raises:
@@ -165,34 +172,26 @@ def _run(config: RunConfig, folder: Path) -> dict[str, Any]:
     shutil.rmtree(compiled, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [*config.flags(), "--output-dir", str(run), "--overwrite-output-dir"]
-    process = None
-    with cut_off(CUT_OFF), said.open("wb") as file:
-        try:
-            with signals_wait():
-                # A session of its own: Ctrl-C is heard here.
-                process = subprocess.Popen(
-                    loop_argv("manual", *arguments),
-                    # What torch has kept of an earlier compilation would make this one's time another.
-                    env={**child_environment(), "TORCHINDUCTOR_CACHE_DIR": str(compiled.resolve())},
-                    stdout=file,
-                    stderr=file,
-                    start_new_session=True,
-                )
-            with suppress(OSError):
-                # Where memory runs out, the system is to end this one, and nothing else of the user's.
-                Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
-            returncode = process.wait()
-        finally:
-            if process is not None:
-                end_family(process)
+    with cut_off(CUT_OFF), said.open("wb") as file, Family() as family:
+        process = family.start(
+            loop_argv("manual", *arguments),
+            # What torch has kept of an earlier compilation would make this one's time another.
+            {**child_environment(), "TORCHINDUCTOR_CACHE_DIR": str(compiled.resolve())},
+            stdout=file,
+            stderr=file,
+        )
+        with suppress(OSError):
+            # Where memory runs out, the system is to end this one, and nothing else of the user's.
+            Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
+        returncode = process.wait()
     if returncode or not is_finished(run):
         lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
-        how = f"exit status {returncode}" if returncode >= 0 else f"signal {-returncode}"
+        how = ending(returncode)
         how += ", as where memory has run out" if returncode == -signal.SIGKILL else ""
         raise NotRunError(shown(last.removeprefix("sameloop: error: "), 200) if returncode > 0 and last else how)
     record = RunRecord.read(run)
-    found = {"figures": asdict(figures(record)), "parameters": record.start["parameters"]}
+    found = figures(record), record.start["parameters"]
     shutil.rmtree(run)  # the model is as large as a hundred of these figures' files
     shutil.rmtree(compiled, ignore_errors=True)
     said.unlink()

@@ -10,7 +10,6 @@ has a criterion of its own, a random generator from which neither loop draws, an
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +20,10 @@ from safetensors import SafetensorError, safe_open
 
 from benchmarks.judge.causes import differing_inputs, likely_cause, other_findings
 from shared.errors import SameLoopError
-from shared.files import digest_of_file, sha256
+from shared.files import digest_of_file, read_json, sha256
 from shared.recording.record import FILE_NAME, RunRecord
-from shared.running.folder import WEIGHTS_FILE
+from shared.running.folder import COMPARED, WEIGHTS_FILE
 
-SCHEMA = 2
 # What a step is made of, in causal order: what comes later depends on what comes before.
 STEP_QUANTITIES = ("batch", "mode", "rng", "forward_losses", "losses", "grad_norm", "learning_rate")
 EVALUATION_QUANTITIES = ("batch", "mode", "logits", "loss", "accuracy")
@@ -72,7 +70,7 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
         last_step = len(manuals[0].steps)
         first = Divergence(last_step, "weights", weights.differing[0], f"differs by {weights.max_abs_diff}")
     return {
-        "schema": SCHEMA,
+        "schema": COMPARED.schema,
         "verdict": "identical" if first is None else "diverged",
         "steps": len(manuals[0].steps),
         "max_abs_diff": {**max_abs_diff(manuals, trainers), "weights": weights.max_abs_diff},
@@ -270,10 +268,8 @@ def observations(manual: RunRecord, trainer: RunRecord) -> list[str]:
 def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
     """In which entries the two saved models' `config.json` differ; weights are compared elsewhere."""
     try:
-        ours, theirs = (
-            json.loads((folder / "config.json").read_text(encoding="utf-8")) for folder in (manual_dir, trainer_dir)
-        )
-    except (OSError, ValueError):
+        ours, theirs = (dict(read_json(folder / "config.json")) for folder in (manual_dir, trainer_dir))
+    except (OSError, ValueError, TypeError):
         return ["not compared: the saved models' config.json, one of which cannot be read"]
     names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     values = (

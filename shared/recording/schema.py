@@ -5,17 +5,39 @@ The values are not touched: numbers stay as they were written, bit for bit.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from shared.config import RunConfig
 from shared.errors import shown
 
 # A whole number that counts something; seconds and sizes, which are finite; anything that was computed.
 Count = Annotated[int, Field(ge=0)]
 Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Number = float
+T = TypeVar("T")
+Some = Annotated[list[T], Field(min_length=1)]
+Positive = Annotated[int, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 Digests = dict[str, str]
+
+
+def _with_versions(environment: dict[str, Any]) -> dict[str, Any]:
+    for name in ("torch", "transformers", "accelerate", "python", "device", "threads"):
+        if name not in environment:
+            raise ValueError(f"{name} is missing")
+    return environment
+
+
+def _with_dials(config: dict[str, Any]) -> dict[str, Any]:
+    RunConfig(**config)
+    return config
+
+
+# Versions and device, which are written below every chart; and dials, as `RunConfig` has them.
+Environment = Annotated[dict[str, Any], AfterValidator(_with_versions)]
+Dials = Annotated[dict[str, Any], AfterValidator(_with_dials)]
 
 
 class _Line(BaseModel):
@@ -48,7 +70,7 @@ class Header(_Line):
     data: Data | None = None
     world_size: Annotated[int, Field(ge=1)] = 1
     steps_per_epoch: Annotated[int, Field(ge=1)]
-    environment: dict[str, Any]
+    environment: Environment
 
 
 class Optimizer(_Line):
@@ -218,15 +240,27 @@ class Comparison(_Line):
     remarks: list[str]
     manual: Summary
     trainer: Summary
+    config: Dials
+    environment: Environment
+
+
+class SealedFile(_Line):
+    bytes: Count
+    xxh3_128: str
+
+
+class Manifest(_Line):
+    """Of a checkpoint. Dials of another version are that, and no damage."""
+
     config: dict[str, Any]
-    environment: dict[str, Any]
-
-
-COMPARISON: TypeAdapter[Comparison] = TypeAdapter(Comparison)
+    code: Code | None = None
+    data: dict[str, Any] | None = None
+    world_size: Annotated[int, Field(ge=1)]
+    files: dict[str, SealedFile]
 
 
 def problem(adapter: TypeAdapter, content: Any) -> str | None:
-    """What is wrong with a line or a comparison, in a few words; None if nothing is."""
+    """What is wrong with a record's line or another file's content, in a few words; None if nothing is."""
     try:
         adapter.validate_python(content)
     except ValidationError as error:

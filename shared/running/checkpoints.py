@@ -7,7 +7,6 @@ says, was cut short or damaged, and is passed over.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Mapping
@@ -19,8 +18,9 @@ from pydantic import ValidationError
 from shared.config import METRIC_SCHEDULES, RunConfig, option, show
 from shared.data import prepared_slices
 from shared.errors import SameLoopError
-from shared.files import digest_of_file, flush_to_disk, write_json
+from shared.files import digest_of_file, flush_to_disk, read_json, write_json
 from shared.progress import announce
+from shared.recording.schema import Manifest
 from shared.running.page import CODE_FOLDER, kept_code, what_changed
 
 MANIFEST = "manifest.json"
@@ -75,18 +75,17 @@ def step_of(folder: Path) -> int:
 def problem_with(folder: Path) -> str | None:
     """Why a checkpoint is not whole, in a few words; None if it is."""
     try:
-        files = _manifest(folder)["files"]
-        for name, expected in files.items():
+        for name, expected in _manifest(folder).files.items():
             path = folder / name
             if path.parent != folder or not path.is_file():
                 return f"{name} is missing"
-            if path.stat().st_size != expected["bytes"]:
+            if path.stat().st_size != expected.bytes:
                 return f"{name} is cut short"
-            if digest_of_file(path) != expected["xxh3_128"]:
+            if digest_of_file(path) != expected.xxh3_128:
                 return f"{name} is damaged"
     except FileNotFoundError:
         return "its writing was cut short"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError):
         return f"{MANIFEST} is damaged"
     return None
 
@@ -129,8 +128,8 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
             raise SameLoopError(f"{flag}: the checkpoint is not whole ({problem}); give another one, or `last`")
     manifest = _manifest(folder)
     try:
-        made_under = RunConfig(**manifest["config"])
-    except (KeyError, TypeError, ValidationError):
+        made_under = RunConfig(**manifest.config)
+    except ValidationError:
         raise SameLoopError(f"{flag}: {folder} was made by another version; start without it") from None
     others = config.other_numbers(made_under)
     # The evaluation's batches change how its mean is rounded, and nothing else where nothing follows it.
@@ -142,13 +141,13 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
             "otherwise"
         )
     different = [f"{option(name)} {show(theirs)}, not {show(ours)}" for name, (ours, theirs) in others.items()]
-    if manifest["world_size"] != world_size:
-        different.append(f"{manifest['world_size']} processes, not {world_size}")
+    if manifest.world_size != world_size:
+        different.append(f"{manifest.world_size} processes, not {world_size}")
     if different:
         raise SameLoopError(
             f"{flag}: {folder} was made under other dials ({'; '.join(different)}); give the same ones"
         )
-    if changed := what_changed(manifest.get("code"), code):
+    if changed := what_changed(manifest.code.model_dump() if manifest.code else None, code):
         raise SameLoopError(
             f"{flag}: {folder} was made by other code ({changed}); put the page back as it is in "
             f"{output_dir / CODE_FOLDER}, or start again with --overwrite-output-dir"
@@ -167,7 +166,7 @@ def check_data(checkpoint: Checkpoint, config: RunConfig, data: Mapping[str, Any
     Raises:
         SameLoopError: they are others.
     """
-    if _manifest(checkpoint.path).get("data") != data:
+    if _manifest(checkpoint.path).data != data:
         raise SameLoopError(
             f"--dataset {config.dataset}: its reviews are not those that {checkpoint.path} was made with, they have "
             "changed since; put them back as they were, or start again with --overwrite-output-dir"
@@ -176,7 +175,7 @@ def check_data(checkpoint: Checkpoint, config: RunConfig, data: Mapping[str, Any
 
 def read_state(folder: Path) -> dict[str, Any]:
     """What a whole checkpoint says of the run: `global_step`, `log_history`, `best_global_step` among others."""
-    return json.loads((folder / STATE).read_text(encoding="utf-8"))
+    return read_json(folder / STATE)
 
 
 def rotate(output_dir: Path, save_total_limit: int | None, best_saved: int | None) -> None:
@@ -204,5 +203,5 @@ def finish_from(checkpoint: Path, output_dir: Path, config: RunConfig) -> None:
             shutil.copyfile(path, output_dir / path.name)
 
 
-def _manifest(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+def _manifest(folder: Path) -> Manifest:
+    return Manifest.model_validate(read_json(folder / MANIFEST))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # The process that is to end with this one; of the environment.
 PARENT = "SAMELOOP_PARENT"
+# What a launcher such as torchrun tells the processes that it starts.
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
 # Started with this, a process imports nothing from the folder it is started in (`python -P`, of which 3.10 has none
@@ -56,6 +57,15 @@ def function_argv(module: str, name: str, *arguments: str) -> list[str]:
     return _argv(_FUNCTION, module, name, name, arguments)
 
 
+def child_environment() -> dict[str, str]:
+    """The environment for a process of its own: this one's, but for what a launcher has told this process.
+
+    From Python 3.11 on, what that process starts in its turn imports nothing from the current folder either.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
+    return {**own, "PYTHONSAFEPATH": "1"}
+
+
 def ending_with_parent(environment: Mapping[str, str]) -> dict[str, str]:
     """An environment in which a command line of SameLoop's ends when this process does, however that ends."""
     return {**environment, PARENT: str(os.getpid())}
@@ -73,13 +83,6 @@ def end_with_parent(parent: int) -> None:
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
         if os.getppid() != parent:
             os.kill(os.getpid(), signal.SIGKILL)  # it has ended already
-
-
-def end_family(process: subprocess.Popen) -> None:
-    """End a process that was started in a session of its own, and what it has started, if it still runs."""
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def _argv(end: str, module: str, name: str, program: str, arguments: Sequence[str]) -> list[str]:

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from shared.config import RunConfig, option, show
 from shared.errors import SameLoopError, TrainingStopped
+from shared.recording.kept import Kept
 from shared.recording.record import FILE_NAME, RunRecord
+from shared.recording.schema import Comparison
 from shared.running.checkpoints import MANIFEST, in_order
 from shared.running.page import CODE_FOLDER
 
 WEIGHTS_FILE = "model.safetensors"
 COMPARISON_FILE = "comparison.json"
+COMPARED = Kept(COMPARISON_FILE, Comparison, "sameloop compare", schema=2)
 LOOPS = ("manual", "trainer")
 
 

@@ -21,7 +21,7 @@ import subprocess
 import sys
 import threading
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -29,9 +29,9 @@ from typing import Any, NoReturn
 
 from shared.errors import SameLoopError
 from shared.hardware import DRIVERS
-from shared.running.children import end_family, end_with_parent, ending_with_parent, function_argv
+from shared.running.children import child_environment, end_with_parent, ending_with_parent, function_argv
 from shared.running.interrupt import in_main_thread
-from shared.running.surroundings import child_environment
+from shared.running.launch import Family
 
 # What both loops import, the embedded model's own code with it.
 LIBRARIES = (
@@ -73,11 +73,11 @@ class ForkServer:
         # Of this kind what is sent arrives whole, and one by one.
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
-            self._process = subprocess.Popen(
+            self._family = Family()
+            self._process = self._family.start(
                 function_argv("shared.running.forkserver", "serve", str(theirs.fileno()), *libraries),
-                env=ending_with_parent(child_environment()),
+                ending_with_parent(child_environment()),
                 pass_fds=[theirs.fileno()],
-                start_new_session=True,
             )
 
     def wait_until_ready(self) -> None:
@@ -160,7 +160,7 @@ class ForkServer:
     def end(self) -> None:
         """End the server; what it has started ends, too."""
         self._line.close()
-        end_family(self._process)
+        self._family.end()
 
     def _has_ended(self) -> SameLoopError:
         return SameLoopError(f"the process that starts the loops has ended (exit status {self._process.wait()})")
@@ -236,13 +236,13 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
 
-def import_all(names: Iterable[str]) -> None:
-    """Import modules, without the garbage collector's search among a million objects that are all in use."""
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """For imports: without the garbage collector's search among a million objects that are all in use."""
     was_on = gc.isenabled()
     gc.disable()
     try:
-        for name in names:
-            importlib.import_module(name)
+        yield
     finally:
         if was_on:
             gc.enable()
@@ -260,8 +260,9 @@ def serve(arguments: Sequence[str]) -> int:
     number, *libraries = arguments
     server = _Server(int(number))
     # A library that cannot be imported: whoever needs it finds that out, and says it.
-    with suppress(Exception):
-        import_all(libraries)
+    with suppress(Exception), without_collector():
+        for name in libraries:
+            importlib.import_module(name)
     # Not searched through any more, and so not copied, in those that are forked.
     gc.freeze()
     if (request := server.wait_for_work()) is not None:

@@ -12,7 +12,6 @@ import importlib
 import importlib.abc
 import importlib.util
 import inspect
-import json
 import linecache
 import sys
 import traceback
@@ -28,7 +27,7 @@ import xxhash
 
 from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
-from shared.files import write_json
+from shared.files import read_json, write_json
 from shared.progress import announce
 from shared.recording.schema import LOG_LINE, problem
 from shared.running.binding import MUST, PLAIN_PARAMETERS, check_binding, parameters_of
@@ -254,7 +253,7 @@ def kept_pages(output_dir: Path) -> dict[str, Page]:
 def kept_code(run_dir: Path) -> dict[str, str] | None:
     """What ran in a folder, as `Page.code` says it; None if it does not say."""
     try:
-        code = json.loads((run_dir / CODE_FILE).read_text(encoding="utf-8"))
+        code = read_json(run_dir / CODE_FILE)
         return {name: str(code[name]) for name in ("page", "digest", "shared")}
     except (OSError, ValueError, KeyError, TypeError):
         return None

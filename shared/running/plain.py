@@ -7,7 +7,8 @@ is.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,26 @@ from shared.data import load_data
 from shared.determinism import use_deterministic_algorithms
 from shared.model import load_model, load_tokenizer
 from shared.processes import launched_rank
+
+
+def train_fresh(
+    train: Callable[..., Any],
+    config: RunConfig,
+    tokenizer: Any,
+    train_dataset: Any,
+    eval_dataset: Any,
+    labels: Sequence[str],
+) -> tuple[Any, Any, float]:
+    """Call `train` with a fresh model, the head as the seed draws it, and with data that are there already.
+
+    Returns:
+        The trained model, what `train` has returned, and the seconds that it took.
+    """
+    torch.manual_seed(config.seed)
+    model = load_model(config, labels)
+    started = time.perf_counter()
+    returned = train(model, tokenizer, train_dataset, eval_dataset, config)
+    return model, returned, time.perf_counter() - started
 
 
 def run_plain(train: Callable[..., Any], config: RunConfig, output_dir: Path) -> Any:

@@ -31,7 +31,6 @@ ACCELERATE = (
     "ACCELERATE_USE_PARALLELISM_CONFIG",
     "ACCELERATE_USE_SAGEMAKER",
 )
-LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def settle(config: RunConfig) -> RunConfig:
@@ -60,15 +59,6 @@ def settle(config: RunConfig) -> RunConfig:
 def is_apple_silicon() -> bool:
     """Whether torch would train on MPS here."""
     return sys.platform == "darwin" and platform.machine() == "arm64"
-
-
-def child_environment() -> dict[str, str]:
-    """The environment for a process of its own: this one's, but for what a launcher has told this process.
-
-    From Python 3.11 on, what that process starts in its turn imports nothing from the current folder either.
-    """
-    own = {name: value for name, value in os.environ.items() if name not in LAUNCHER}
-    return {**own, "PYTHONSAFEPATH": "1"}
 
 
 def _check_accelerate(config: RunConfig, environment: Mapping[str, str]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 import struct
 from collections.abc import Sequence
@@ -13,7 +12,9 @@ from xml.etree import ElementTree
 
 import matplotlib
 import pytest
+import torch
 from build import LOSSES, diverged, record_lines, record_of, texts_of, words_of, write_record, write_records
+from safetensors.torch import save_file
 
 from benchmarks.charts.charts import draw_comparison, runs_chart
 from benchmarks.charts.data import Difference, Pair, Run, outline, steps_that_fit
@@ -21,7 +22,8 @@ from benchmarks.charts.panels import spread
 from benchmarks.cli import main
 from benchmarks.gather import MOST_RUNS, gather
 from benchmarks.plot import RUN_KINDS, chart_of
-from shared.files import digest_of_file, sha256
+from benchmarks.verdict.verdict import compare_runs
+from shared.files import write_json
 from shared.recording.record import RunRecord
 
 
@@ -155,20 +157,11 @@ def test_a_page_of_the_users_beside_trainer_is_no_other_dial(tmp_path: Path) -> 
 
 def test_weights_that_only_the_comparison_saw_differ(tmp_path: Path) -> None:
     run = write_records(tmp_path)
-    first = {"step": 8, "quantity": "weights", "likely_cause": "the saving", "manual": "", "trainer": "", "rank": 0}
-    whole = {"schema": 1, "verdict": "diverged", "steps": 8, "max_abs_diff": {}, "never_acted": [], "remarks": []}
-    for loop in ("manual", "trainer"):
-        (run / loop / "model.safetensors").write_bytes(loop.encode())
-        whole[loop] = {
-            **{f"{name}_seconds": None for name in ("train", "evaluation", "recorder")},
-            **dict.fromkeys(("samples_per_second", "tokens_per_second", "peak_memory_mb")),
-            **{name: [] for name in ("train_loss", "eval_accuracy", "eval_loss")},
-            "weights_sha256": sha256(run / loop / "model.safetensors"),
-            "record": digest_of_file(run / loop / "record.jsonl"),
-        }
-    whole |= {"config": {}, "environment": {}, "first_divergence": {**first, "also": []}}
-    (run / "comparison.json").write_text(json.dumps(whole))
-    assert chosen(run)[1].first == Difference(8, "weights", "the saving")
+    for loop, value in (("manual", 0.0), ("trainer", 1.0)):
+        save_file({"weight": torch.tensor([value])}, run / loop / "model.safetensors")
+    found = compare_runs(run / "manual", run / "trainer")
+    write_json(run / "comparison.json", found)
+    assert chosen(run)[1].first == Difference(8, "weights", found["first_divergence"]["likely_cause"])
     (run / "manual/model.safetensors").write_bytes(b"another")
     assert chosen(run)[1].first is None
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -14,6 +17,9 @@ from pathlib import Path
 import matplotlib
 import pytest
 from build import ENVIRONMENT, texts_of
+from damage import damaged
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from benchmarks.charts.canvas import Chart
 from benchmarks.charts.styles import STYLE_NAMES
@@ -23,8 +29,8 @@ from benchmarks.gotchas.size import Point, Size
 from benchmarks.lesson.quality import ClassScore, Quality, measure
 from benchmarks.lesson.quality_chart import confusion_chart
 from benchmarks.mistakes.catalogue import GALLERY
-from benchmarks.mistakes.costs import Cost, Run, kept_costs
-from benchmarks.mistakes.ladder import LADDER_FILE, Ladder, Row, kept_ladder
+from benchmarks.mistakes.costs import GALLERY_KEPT, Cost, Run
+from benchmarks.mistakes.ladder import LADDER, LADDER_FILE, Ladder, Row
 from benchmarks.mistakes.show import write
 from benchmarks.pages import costs as page
 from benchmarks.pages.costs import DialCost
@@ -34,7 +40,6 @@ from benchmarks.speed.lesson import CHANGES, Figures, Lesson
 from benchmarks.speed.lesson import Row as SpeedRow
 from benchmarks.speed.lesson import keep as keep_lesson
 from shared.config import RunConfig
-from shared.files import write_json
 from shared.recording.record import RunRecord
 
 BEGINS = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}
@@ -77,7 +82,7 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """By kind, a folder that has what it takes."""
     base = tmp_path_factory.mktemp("folders")
     (base / "ladder").mkdir()
-    write_json(base / "ladder" / LADDER_FILE, a_ladder().as_dict())
+    LADDER.write(base / "ladder", a_ladder())
     names = ("no_mask", "no_eval_mode", "no_clip")
     write(base / "break", costs(*names), "tiny", dict.fromkeys(names, CHECK))
     points = [Point(64, [1.0, 1.1], [0.5, 0.6]), Point(128, [2.0, 2.1], [0.6, 0.7])]
@@ -155,10 +160,10 @@ def words(figure: Chart) -> list[matplotlib.text.Text]:
 
 
 def test_what_is_kept_is_read_back(folders: dict[str, Path]) -> None:
-    assert kept_ladder(folders["ladder"]) == a_ladder()
-    found, job = kept_costs(folders["break"])
-    assert found == costs("no_mask", "no_eval_mode", "no_clip")
-    assert job == "2 layers, random on Rotten Tomatoes, 2,000 reviews"
+    assert LADDER.read(folders["ladder"]) == a_ladder()
+    found = GALLERY_KEPT.read(folders["break"])
+    assert found.mistakes == costs("no_mask", "no_eval_mode", "no_clip")
+    assert found.job == "2 layers, random on Rotten Tomatoes, 2,000 reviews"
 
 
 def test_the_pictures_say_what_the_folders_hold(charts: Callable[..., Chart], tiny_comparison: Path) -> None:
@@ -231,8 +236,8 @@ LACKS = {
     "ladder": "holds no ladder.json: run `sameloop ladder` first",
     "break": "holds no gallery.json: run `sameloop break --all` first",
     "confusion": "holds no comparison.json: run `sameloop compare` first",
-    "size": "there is no size.json; `sameloop gotcha size` makes one",
-    "speed": "there is no speed.json; `sameloop speed --lesson` makes one",
+    "size": "holds no size.json: run `sameloop gotcha size` first",
+    "speed": "holds no speed.json: run `sameloop speed --lesson` first",
     "dials": "it holds neither a record.jsonl nor a comparison's two runs",
 }
 
@@ -250,31 +255,41 @@ def test_what_a_folder_lacks_is_one_line(kind: str, tmp_path: Path, capsys) -> N
     assert not list(tmp_path.iterdir())
 
 
+FILES = {"ladder": LADDER_FILE, "break": "gallery.json", "size": "size.json", "speed": "speed.json"}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(data=st.data())
+def test_whatever_happens_to_a_kept_file_is_a_chart_or_one_line(
+    kind: str, data: st.DataObject, folders: dict[str, Path]
+) -> None:
+    whole, said = (folders[kind] / FILES[kind]).read_bytes(), io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(said):
+        (Path(folder) / FILES[kind]).write_bytes(data.draw(damaged(whole)))
+        with contextlib.redirect_stdout(io.StringIO()):
+            status = main(["plot", folder, "--kind", kind, "--format", "svg"])
+    assert status in (0, 2), said.getvalue()
+    assert bool(status) == ("is damaged, or of another version" in said.getvalue()), said.getvalue()
+    assert said.getvalue().count("\n") == bool(status)
+
+
 @pytest.mark.parametrize(
-    ("kind", "place", "damage"),
+    ("kind", "change"),
     [
-        *itertools.product(["ladder", "break"], [()], ["{", "[]", "{}", '{"schema": 99}', '{"schema": 1}']),
-        ("ladder", ("rows",), "[]"),
-        ("ladder", ("rows", 0, "step"), '"three"'),
-        ("break", ("mistakes",), "[]"),
-        ("break", ("mistakes", 0, "name"), '"gone"'),
-        ("break", ("mistakes", 0, "wrong"), "[]"),
-        ("break", ("mistakes", 0, "wrong", 0, "accuracy"), '"much"'),
-        ("break", ("config", "train_size"), "-3"),
+        *((kind, {"schema": 99}) for kind in FILES),
+        *((kind, {rows: []}) for kind, rows in (("ladder", "rows"), ("break", "mistakes"), ("speed", "rows"))),
+        ("break", {"mistakes": [{"name": "gone", "right": [], "wrong": []}]}),
+        ("break", {"mistakes": [{"name": "no_clip", "right": [], "wrong": []}]}),
+        ("break", {"config": {"train_size": -3}}),
+        ("speed", {"rows": [{"name": 1}]}),
     ],
 )
-def test_damage_is_one_line(
-    kind: str, place: tuple, damage: str, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
+def test_what_is_json_and_no_such_file_is_damage_too(
+    kind: str, change: dict, folders: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    file = {"ladder": LADDER_FILE, "break": "gallery.json"}[kind]
-    text = damage
-    if place:
-        content = part = json.loads((folders[kind] / file).read_text())
-        for step in place[:-1]:
-            part = part[step]
-        part[place[-1]] = json.loads(damage)
-        text = json.dumps(content)
-    (tmp_path / file).write_text(text)
+    content = json.loads((folders[kind] / FILES[kind]).read_text())
+    (tmp_path / FILES[kind]).write_text(json.dumps({**content, **change}))
     assert main(["plot", str(tmp_path), "--kind", kind]) == 2
     error = capsys.readouterr().err
     assert "is damaged, or of another version" in error and error.count("\n") == 1

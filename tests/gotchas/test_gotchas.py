@@ -20,7 +20,7 @@ from benchmarks.cli import main
 from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_slice, weights
 from benchmarks.gotchas.base import attempt, one_thread, quiet, tokenized
 from benchmarks.gotchas.command import GOTCHAS, print_gotcha
-from benchmarks.gotchas.size import Point, Size, read_size, sizes_from
+from benchmarks.gotchas.size import SIZE_KEPT, Point, Size, sizes_from
 from benchmarks.gotchas.size_chart import alt_text, size_chart
 from benchmarks.statistics import wilson
 from shared.errors import SameLoopError
@@ -299,7 +299,7 @@ def test_with_a_gpu_the_times_and_the_forgotten_line_are_shown(found: dict[str, 
 def test_each_obeys_the_terminals_width_and_ends_with_its_lesson(
     width: int, found: dict[str, Any], sized: tuple[Path, str]
 ) -> None:
-    for name, each in {**found, "size": read_size(sized[0])}.items():
+    for name, each in {**found, "size": SIZE_KEPT.read(sized[0])}.items():
         printed = _printed(name, each, width)
         assert max(map(len, printed.splitlines())) <= width, name
         assert _words(printed).endswith(f"Take home: {GOTCHAS[name].lesson}")
@@ -338,7 +338,7 @@ def test_a_refusal_is_what_python_prints() -> None:
 def test_the_size_dial_leaves_its_numbers_and_its_chart(sized: tuple[Path, str]) -> None:
     folder, printed = sized
     assert sorted(path.name for path in folder.iterdir()) == ["size.alt.txt", "size.json", "size.png"]
-    dial = read_size(folder)
+    dial = SIZE_KEPT.read(folder)
     assert [point.size for point in dial.points] == list(SIZES)
     assert dial.seeds == 2 and dial.eval_size == 1000 and dial.epochs == 4
     for point in dial.points:
@@ -348,7 +348,7 @@ def test_the_size_dial_leaves_its_numbers_and_its_chart(sized: tuple[Path, str])
         row = next(line for line in printed.splitlines() if f" {point.size} │" in line)
         assert f"{point.accuracy:.1%}" in row and f"± {100 * point.spread:.1f}" in row
         assert f"{100 * low:.1f} to {100 * high:.1f} %" in row
-    assert json.loads((folder / "size.json").read_text())["schema"] == size.SCHEMA
+    assert json.loads((folder / "size.json").read_text())["schema"] == SIZE_KEPT.schema
     assert (folder / "size.png").stat().st_size > 20_000
     assert (folder / "size.alt.txt").read_text() == alt_text(dial)
 
@@ -362,7 +362,7 @@ def test_the_chart_can_be_drawn_again_in_another_style(sized: tuple[Path, str], 
     assert main(["plot", str(tmp_path), "--kind", "size"]) == 2
     assert main(["plot", str(sized[0]), "--kind", "size", "--output", str(tmp_path / "absent" / "x.png")]) == 2
     errors = capfd.readouterr().err
-    assert "draws one folder, not 2" in errors and "there is no size.json" in errors and "cannot write" in errors
+    assert "draws one folder, not 2" in errors and "holds no size.json" in errors and "cannot write" in errors
 
 
 @pytest.mark.parametrize(
@@ -379,8 +379,8 @@ def test_the_chart_can_be_drawn_again_in_another_style(sized: tuple[Path, str], 
 def test_a_damaged_file_is_one_line(change: dict[str, Any], sized: tuple[Path, str], tmp_path: Path) -> None:
     content = json.loads((sized[0] / "size.json").read_text())
     (tmp_path / "size.json").write_text(json.dumps({**content, **change}))
-    with pytest.raises(SameLoopError, match="damaged or another version"):
-        read_size(tmp_path)
+    with pytest.raises(SameLoopError, match="is damaged, or of another version"):
+        SIZE_KEPT.read(tmp_path)
 
 
 def test_a_smaller_slice_is_the_beginning_of_a_larger_and_all_are_evaluated_alike(

@@ -17,11 +17,11 @@ from conftest import LOOPS
 from html_page import ATTACK, Page
 
 from benchmarks.cli import main
-from benchmarks.compare import read_comparison
 from benchmarks.lesson import report, steps
 from benchmarks.lesson.report import json_for_script, render, write_report
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.pages.fold import folded_source
+from benchmarks.runs import read_comparison
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.recording.record import SCHEMA, RunRecord

@@ -16,7 +16,7 @@ from packaging.version import Version
 
 from benchmarks.cli import main
 from benchmarks.mistakes import ladder as lesson
-from benchmarks.mistakes.ladder import MINIMAL, RUNGS, START, Ladder, Row, kept_ladder, order_from, page_without
+from benchmarks.mistakes.ladder import LADDER, MINIMAL, RUNGS, START, Ladder, Row, order_from, page_without
 from benchmarks.mistakes.ladder_chart import alt_text
 from shared.errors import SameLoopError
 
@@ -157,7 +157,7 @@ def test_the_report_of_its_folder_shows_the_ladder(climbed) -> None:
     folder, *_ = climbed
     page = write_report(folder).read_text(encoding="utf-8")
     shown = page[page.index('<section id="ladder"') : page.index('<section id="costs"')]
-    for row in kept_ladder(folder).rows:
+    for row in LADDER.read(folder).rows:
         assert row.is_exact or row.where in shown
 
 

@@ -18,11 +18,11 @@ from ruff.__main__ import find_ruff_bin  # here in every release
 from safetensors.torch import load_file
 
 from benchmarks.cli import main
-from benchmarks.compare import run_in_fresh_process
 from benchmarks.pages.costs import is_in_the_loop
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.documents import PLAIN, examples
 from benchmarks.proofs.parity import UNEVEN
+from benchmarks.runs import run_in_fresh_process
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.errors import SameLoopError

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.lesson.whatif import read_measured
 from benchmarks.proofs.documents import DOCS, README, SHOWN_CHARTS, SHOWN_PAGES, cost, with_pages
 from benchmarks.proofs.speed import MEASURED, page
-from benchmarks.speed.lesson import read_lesson
+from benchmarks.speed.lesson import LESSON
 from shared.config import meaning, option, sections, values_by_preset
 
 TEXT = README.read_text(encoding="utf-8")
@@ -60,7 +60,7 @@ def test_the_lesson_has_every_line_that_was_measured() -> None:
 
 
 def test_the_lesson_in_speed_is_the_page_of_what_was_measured() -> None:
-    assert (DOCS / "speed.md").read_text(encoding="utf-8") == page(read_lesson(MEASURED)), "run `make speed-lesson`"
+    assert (DOCS / "speed.md").read_text(encoding="utf-8") == page(LESSON.read(MEASURED)), "run `make speed-lesson`"
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", TEXT + GUIDE.read_text()))))

@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
-import random
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import pytest
-from conftest import LOOPS
+from damage import damaged, json_values
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.cli import main
-from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.data import load_slices
 from shared.errors import SameLoopError
-from shared.files import write_json
+from shared.model import load_model
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running import checkpoints
 
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
 FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
 kinds = st.sampled_from(["header", "start", "step", "evaluation", "footer", "resume", "nonsense"])
 record_lines = st.dictionaries(
     st.sampled_from(["schema", "loop", "config", "step", "seconds", "world_size", "log_history"]), json_values
@@ -102,68 +95,79 @@ def test_any_cells_as_reviews(rows: list[list[str]]) -> None:
     load("a.csv", ("text,label\n" + "\n".join(",".join(row) for row in rows)).encode("utf-8", "surrogatepass"))
 
 
-@FEW
-@given(json_values | st.fixed_dictionaries({"files": json_values, "config": json_values, "world_size": json_values}))
-def test_any_manifest(content: object) -> None:
+MANIFEST = {
+    "config": RunConfig.build("tiny").model_dump(),
+    "code": {"page": "train.py", "digest": "0", "shared": "1"},
+    "data": {"text_column": "text"},
+    "world_size": 1,
+    "files": {"weights": {"bytes": 2, "xxh3_128": ""}},
+}
+
+
+@MANY
+@given(damaged(json.dumps(MANIFEST).encode()) | damaged(json.dumps({**MANIFEST, "files": {}}).encode()))
+def test_any_manifest(content: bytes) -> None:
+    config = RunConfig.build("tiny")
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint-3"
         checkpoint.mkdir()
-        (checkpoint / checkpoints.MANIFEST).write_text(json.dumps(content), encoding="utf-8")
+        (checkpoint / checkpoints.MANIFEST).write_bytes(content)
         with contextlib.suppress(SameLoopError):
-            checkpoints.find(Path(folder), "last", RunConfig.build("tiny"), 1, {})
+            found = checkpoints.find(Path(folder), "last", config, 1, MANIFEST["code"])
+            checkpoints.check_data(found, config, MANIFEST["data"])
 
 
-# A finished comparison with one value in it that is another.
-ODD = (None, -1, 0, 1.5, "x", "", [], {}, [None], {"a": 1}, True, 1e400, float("nan"), "9" * 50, [[[]]], 10**30)
+# What reads which file of a comparison; a status of 1 says that the runs differ.
+READERS = {
+    "comparison.json": ("locate",),
+    "manual/record.jsonl": ("plot", "--kind", "losses", "--format", "svg"),
+    "manual/code.json": ("diff", "--phase", "clip"),
+    "manual/config.json": ("plot", "--kind", "confusion", "--format", "svg"),
+}
 
 
-def damaged(content: Any, dice: random.Random) -> None:
-    """Change or remove one value of nested dictionaries and lists."""
-    places: list[tuple[Any, Any]] = []
-
-    def walk(value: Any) -> None:
-        for key in value if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else ():
-            places.append((value, key))
-            walk(value[key])
-
-    walk(content)
-    holder, key = dice.choice(places)
-    if isinstance(holder, dict) and dice.random() < 0.3:
-        del holder[key]
-    else:
-        holder[key] = dice.choice(ODD)
+@pytest.mark.parametrize("file", READERS)
+@FEW
+@given(data=st.data())
+def test_whatever_happens_to_a_file_of_a_comparison_is_one_line(
+    file: str, tiny_comparison: Path, data: st.DataObject
+) -> None:
+    command, *options = READERS[file]
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        shutil.copytree(tiny_comparison, run)
+        (run / file).write_bytes(data.draw(damaged((run / file).read_bytes())))
+        one_line_or_none(command, str(run), *options)
 
 
-def damage_a_run(seed: int, file: str, runs: dict[str, Path], folder: Path) -> None:
-    dice = random.Random(seed)
-    for loop, run in runs.items():
-        shutil.copytree(run, folder / loop)
-    write_json(folder / "comparison.json", compare_runs(*(folder / loop for loop in LOOPS)))
-    whole = file == "comparison.json"
-    lines = [(folder / file).read_text()] if whole else (folder / file).read_text().splitlines()
-    kinds = [json.loads(line).get("kind") for line in lines]
-    wanted = dice.choice(sorted(set(kinds), key=str))
-    number = dice.choice([number for number, kind in enumerate(kinds) if kind == wanted])
-    content = json.loads(lines[number])
-    damaged(content, dice)
-    lines[number] = json.dumps(content)
-    (folder / file).write_text("\n".join(lines) + "\n")
-
-
-@pytest.mark.parametrize("file", ["manual/record.jsonl", "trainer/record.jsonl", "comparison.json"])
-@pytest.mark.parametrize("seed", range(6))
-def test_any_value_in_a_run(seed: int, file: str, tiny_runs: dict[str, Path], tmp_path: Path, capsys) -> None:
-    damage_a_run(seed, file, tiny_runs, tmp_path)
-    for command in (["plot", str(tmp_path), "--kind", "losses", "--format", "svg"], ["locate", str(tmp_path)]):
-        assert main(command) in (0, 1, 2), capsys.readouterr().err
-        assert capsys.readouterr().err.count("sameloop: error") <= 1
+def one_line_or_none(*arguments: str) -> None:
+    """Run a command: it does what it should, or one line says why not."""
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+        status = main(arguments)
+    assert status in (0, 1, 2), said.getvalue()
+    assert said.getvalue().count("sameloop: error: ") == (status == 2), said.getvalue()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
-def test_any_value_in_a_comparison_that_is_reported(
-    seed: int, tiny_runs: dict[str, Path], tmp_path: Path, capsys
-) -> None:
+@settings(FEW, max_examples=20)
+@given(data=st.data())
+def test_whatever_happens_to_a_comparison_that_is_reported(tiny_comparison: Path, data: st.DataObject) -> None:
     """Two minutes."""
-    damage_a_run(100 + seed, "comparison.json", tiny_runs, tmp_path)
-    assert main(["report", str(tmp_path)]) in (0, 2), capsys.readouterr().err
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        shutil.copytree(tiny_comparison, run)
+        (run / "comparison.json").write_bytes(data.draw(damaged((run / "comparison.json").read_bytes())))
+        one_line_or_none("report", str(run))
+
+
+@FEW
+@given(data=st.data())
+def test_whatever_happens_to_the_config_of_a_model_is_one_line(tiny_comparison: Path, data: st.DataObject) -> None:
+    """Of a model that is to be trained; the one that was trained is among `READERS`."""
+    whole = (tiny_comparison / "manual" / "config.json").read_bytes()
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SameLoopError):
+        for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json"):
+            shutil.copy(tiny_comparison / "manual" / name, folder)
+        (Path(folder) / "config.json").write_bytes(data.draw(damaged(whole)))
+        load_model(RunConfig.build("tiny", model=folder), ["neg", "pos"])

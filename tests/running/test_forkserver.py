@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -15,13 +16,12 @@ import psutil
 import pytest
 from forks import wait_for_end
 
-from benchmarks.compare import ready_to_fork, run_in_fresh_process
+from benchmarks.runs import ready_to_fork, run_in_fresh_process
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
-from shared.running.children import sameloop_argv
+from shared.running.children import child_environment, sameloop_argv
 from shared.running.folder import WEIGHTS_FILE
 from shared.running.forkserver import ForkServer, can_fork
-from shared.running.surroundings import child_environment
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="a process that has imported torch is not forked here")
 
@@ -201,8 +201,9 @@ def test_a_system_without_another_process_is_one_line(tmp_path: Path, monkeypatc
 
 def test_a_loop_in_a_fork_is_the_loop(tmp_path: Path, tiny_runs: dict[str, Path]) -> None:
     config = RunConfig.build("tiny", num_train_epochs=2)
-    with ready_to_fork(1, ["colorsys"]) as server:
-        assert server is not None and "colorsys" in sys.modules
+    imported = []
+    with ready_to_fork(1, lambda: imported.append(gc.isenabled())) as server:
+        assert server is not None and imported == [False] and gc.isenabled()
         for loop, run in tiny_runs.items():
             run_in_fresh_process(loop, config, tmp_path / loop, server=server)
             assert (tmp_path / loop / WEIGHTS_FILE).read_bytes() == (run / WEIGHTS_FILE).read_bytes()
@@ -212,7 +213,7 @@ def test_several_processes_of_a_loop_are_started_anew(monkeypatch: pytest.Monkey
     for nproc_per_node in (0, 2):
         with ready_to_fork(nproc_per_node) as server:
             assert server is None
-    monkeypatch.setattr("benchmarks.compare.can_fork", lambda: False)
+    monkeypatch.setattr("benchmarks.runs.can_fork", lambda: False)
     with ready_to_fork(1) as server:
         assert server is None
 
@@ -238,7 +239,7 @@ def test_it_is_known_whether_there_is_a_hub_before_the_libraries_are_imported(
 
     for module in (compare_module, locate_module):
         monkeypatch.setattr(module, "go_offline_if_unreachable", lambda config: calls.append(config.preset))
-    monkeypatch.setattr(compare_module, "ForkServer", started)
+    monkeypatch.setattr("benchmarks.runs.ForkServer", started)
     diverged = {"first_divergence": {"step": 1, "rank": 0}, "environment": {"world_size": 1}}
     monkeypatch.setattr(locate_module, "read_comparison", lambda folder: diverged)
     with pytest.raises(Interrupted):

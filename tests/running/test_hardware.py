@@ -78,11 +78,11 @@ def test_a_gpu_is_asked_for_in_a_process_of_its_own(
     monkeypatch.setattr(hardware, "DRIVERS", (str(tmp_path / "none"), str(tmp_path)))
     asked: list[list[str]] = []
 
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
+    def output_of(command: list[str]) -> str:
         asked.append(command)
-        return subprocess.CompletedProcess(command, 0, stdout=printed)
+        return printed
 
-    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(hardware, "output_of", output_of)
     assert bf16(use_cpu) == expected and bf16(use_cpu) == expected
     assert len(asked) == (0 if use_cpu else 1)
     if asked:

@@ -10,8 +10,8 @@ from conftest import lines_said, run_in_process
 from safetensors.torch import load_file
 
 from benchmarks.cli import main
-from benchmarks.compare import run_in_fresh_process
 from benchmarks.lesson.xray import page_frame, xray
+from benchmarks.runs import run_in_fresh_process
 from shared.config import RunConfig
 from shared.errors import PageError, SameLoopError
 from shared.recording.record import RunRecord

@@ -14,9 +14,10 @@ from conftest import LOOPS, Trained, ran, run_in_process, stopping_after, tree
 
 from benchmarks import compare as compare_module
 from benchmarks.cli import main
-from benchmarks.compare import compare, read_comparison, write_comparison
+from benchmarks.compare import compare, write_comparison
 from benchmarks.lesson.report import write_report
 from benchmarks.lesson.xray import page_frame, xray
+from benchmarks.runs import command_line, read_comparison
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.recording.record import RunRecord
@@ -307,14 +308,16 @@ def test_diff_of_a_run_shows_its_pages(broken: Path, capsys) -> None:
     assert "zero_grad" in capsys.readouterr().out
 
 
+def in_this_process(loop: str, config: RunConfig, folder: Path, nproc: int, *options: str, server: None) -> None:
+    """In the place of `run_in_fresh_process`."""
+    command = command_line(loop, config, folder, *options)
+    assert main([loop, *command[command.index(f"sameloop {loop}") + 1 :]]) == 0
+
+
 def test_locate_runs_what_ran(broken: Path, monkeypatch, capfd) -> None:
     """Today's pages are equal; those that ran are not."""
 
-    def in_process(loop: str, config: RunConfig, folder: Path, nproc: int, *options: str, server: None) -> None:
-        command = compare_module.command_line(loop, config, folder, *options)
-        assert main([loop, *command[command.index(f"sameloop {loop}") + 1 :]]) == 0
-
-    monkeypatch.setattr("benchmarks.judge.locate.run_in_fresh_process", in_process)
+    monkeypatch.setattr("benchmarks.judge.locate.run_in_fresh_process", in_this_process)
     monkeypatch.setattr("benchmarks.judge.locate.ready_to_fork", lambda *arguments: nullcontext())
     assert main(["locate", str(broken)]) == 1
     captured = capfd.readouterr()
@@ -360,7 +363,7 @@ def test_an_installed_package_inside_a_checkout_runs_its_own_page(tmp_path: Path
     code = f"""
 import sys
 sys.path[:] = [{str(site)!r}, *(each for each in sys.path if each)]
-from benchmarks.compare import run_in_fresh_process
+from benchmarks.runs import run_in_fresh_process
 from pathlib import Path
 from shared.config import RunConfig
 run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
@@ -380,7 +383,11 @@ run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
         ("trainer/model.safetensors", lambda content: content[:-7] + b"\xff" + content[-6:], "has changed since"),
         ("manual/record.jsonl", lambda content: content.replace(b'"seed": 42', b'"seed": 41'), "has changed since"),
         ("comparison.json", lambda content: content[:-9], "is damaged"),
-        ("comparison.json", lambda content: content.replace(b'"identical"', b'"same"'), "is damaged (verdict"),
+        (
+            "comparison.json",
+            lambda content: content.replace(b'"identical"', b'"same"'),
+            "of another version (verdict",
+        ),
         ("comparison.json", lambda content: b"[" * 10**6, "is damaged"),
         ("comparison.json", lambda content: content.replace(b'"steps"', b'"stops"', 1), "steps: Field required"),
     ],
@@ -391,6 +398,29 @@ def test_an_old_verdict_is_not_certified(file: str, damage, said: str, run: Path
     (run / file).write_bytes(damage(content))
     assert said in refusal("report", str(run))
     assert not (run / "report.html").exists() or (run / "report.html").stat().st_mtime < (run / file).stat().st_mtime
+
+
+def test_a_verdict_written_into_the_file_by_hand_is_believed_by_nobody(
+    broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(broken, run)
+    before = read_comparison(run)
+    assert before["verdict"] == "diverged"
+    content = json.loads((run / "comparison.json").read_text())
+    edited = {**content, "verdict": "identical", "first_divergence": None}
+    (run / "comparison.json").write_text(json.dumps(edited))
+    assert read_comparison(run) == before == content
+    assert "says identical, but its runs are diverged" in capfd.readouterr().err
+    monkeypatch.setattr("benchmarks.judge.locate.run_in_fresh_process", in_this_process)
+    monkeypatch.setattr("benchmarks.judge.locate.ready_to_fork", lambda *arguments: nullcontext())
+    assert main(["locate", str(run)]) == 1
+
+    def raises(*_: object, **__: object) -> None:
+        raise SameLoopError("not traced")
+
+    monkeypatch.setattr("benchmarks.lesson.report.xray", raises)
+    assert "The two loops part at step 2" in write_report(run).read_text(encoding="utf-8")
 
 
 def test_one_loop_run_anew_with_other_dials_is_not_certified(run: Path, refusal) -> None:

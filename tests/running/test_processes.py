@@ -15,9 +15,9 @@ import psutil
 import pytest
 from conftest import assert_identical
 
-from benchmarks.compare import launch
 from benchmarks.proofs.parity import UNEVEN
 from benchmarks.verdict.verdict import compare_runs
+from shared.running.launch import launch
 
 TWO_PROCESSES = {
     "fp32": {},

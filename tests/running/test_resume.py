@@ -15,7 +15,6 @@ import torch
 from conftest import LOOPS, Trained, lines_said, ran, run_in_process, stopping_after, tree
 
 from benchmarks.cli import main
-from benchmarks.compare import launch
 from benchmarks.proofs.crash import kill_and_resume, report
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
@@ -25,6 +24,7 @@ from shared.recording.record import RunRecord
 from shared.running import checkpoints
 from shared.running.checkpoints import MANIFEST, in_order, problem_with
 from shared.running.folder import is_finished
+from shared.running.launch import launch
 from shared.running.page import package_page
 
 # Three epochs of 8 steps, the last batch short; a checkpoint after every step, all of them kept.

@@ -9,7 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +24,13 @@ from benchmarks.proofs.speed import page
 from benchmarks.speed import measure as speed
 from benchmarks.speed.lesson import (
     CHANGES,
+    LESSON,
     Figures,
     Lesson,
     Row,
     figures,
     keep,
     lesson_config,
-    read_lesson,
 )
 from benchmarks.speed.lesson_chart import alt_text, speed_chart
 from benchmarks.speed.lesson_table import HEADINGS, print_lesson
@@ -47,32 +47,32 @@ GIVEN = {"preset": "tiny", "train_size": 24, "eval_size": 8, "max_length": 40}
 RUNS = [name for name in NAMES if name not in ("compiled", "fast")]
 
 
-def run_here(config: RunConfig, folder: Path) -> dict[str, Any]:
+def run_here(config: RunConfig, folder: Path) -> tuple[Figures, int]:
     """As `speed._run`, in this process, which spares seconds."""
     run = folder / "run"
     record = RunRecord.read(run_in_process("manual", config, run, page=page_of("manual", config)))
     shutil.rmtree(run)
-    return {"figures": asdict(figures(record)), "parameters": record.start["parameters"]}
+    return figures(record), record.start["parameters"]
 
 
 class Watched:
     """Runs as asked, here, and remembers which; after so many it is interrupted."""
 
-    def __init__(self, run: Callable[..., dict[str, Any]], stop_after: int = 99) -> None:
+    def __init__(self, run: Callable[..., tuple[Figures, int]], stop_after: int = 99) -> None:
         self.configs: list[RunConfig] = []
         self._run, self._stop_after = run, stop_after
 
-    def __call__(self, config: RunConfig, folder: Path) -> dict[str, Any]:
+    def __call__(self, config: RunConfig, folder: Path) -> tuple[Figures, int]:
         if len(self.configs) == self._stop_after:
             raise Interrupted("the lesson is cut off", signal.SIGINT)
         self.configs.append(config)
         return self._run(config, folder)
 
 
-def made_up(config: RunConfig, folder: Path) -> dict[str, Any]:
+def made_up(config: RunConfig, folder: Path) -> tuple[Figures, int]:
     """What a run might have given; the batch size shows which it was."""
     size = config.per_device_train_batch_size
-    return {"figures": asdict(Figures(2.0, 0.1, 80, 100, 40.0 * size, 500.0, 0.75)), "parameters": 1000}
+    return Figures(2.0, 0.1, 80, 100, 40.0 * size, 500.0, 0.75), 1000
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -206,11 +206,11 @@ def test_a_run_is_made_again_where_what_it_depends_on_has_changed(
 def test_rounds_are_interleaved_and_give_medians_and_ranges(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     paces = iter([100.0, 200.0, 400.0])
 
-    def run(config: RunConfig, folder: Path) -> dict[str, Any]:
-        found = made_up(config, folder)
+    def run(config: RunConfig, folder: Path) -> tuple[Figures, int]:
+        found, parameters = made_up(config, folder)
         if config.train_sampling_strategy == "group_by_length":
-            found["figures"]["tokens_per_second"] = next(paces)
-        return found
+            found = replace(found, tokens_per_second=next(paces))
+        return found, parameters
 
     found = measured_with(watched := Watched(run), tmp_path, monkeypatch, repeats=3)
     assert watched.configs == 3 * watched.configs[: len(RUNS)]
@@ -225,7 +225,7 @@ def test_rounds_are_interleaved_and_give_medians_and_ranges(monkeypatch: pytest.
 def test_a_change_that_fails_has_its_reason_and_the_plain_loop_ends_all(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def run(config: RunConfig, folder: Path) -> dict[str, Any]:
+    def run(config: RunConfig, folder: Path) -> tuple[Figures, int]:
         if config.freeze_body or config.seed == 1:
             raise NotRunError("no memory")
         return made_up(config, folder)
@@ -250,8 +250,8 @@ def test_both_lengths_are_run_unless_one_is_asked_for() -> None:
 
 def test_a_run_in_a_process_of_its_own_leaves_its_figures_alone(tmp_path: Path) -> None:
     config, _ = lesson_config(GIVEN)
-    found = speed._run(config, tmp_path)
-    assert found["figures"]["padded_tokens"] >= found["figures"]["tokens"] > 100
+    found, _ = speed._run(config, tmp_path)
+    assert found.padded_tokens >= found.tokens > 100
     assert list(tmp_path.iterdir()) == []
 
 
@@ -298,7 +298,7 @@ def a_lesson(rounds: int = 2) -> Lesson:
             dials = "--train-sampling-strategy group_by_length" if change.name == "fast" else ""
             rows.append(Row(change.name, length, dials, [] if cannot else runs, remark))
     versions = {"torch": "2.13.0", "transformers": "5.24.0", "python": "3.11.7", "device": "cpu", "threads": 2}
-    environment = {**versions, "processor": "A Processor @ 2.50GHz", "cores": 2}
+    environment = {**versions, "accelerate": "1.15.0", "processor": "A Processor @ 2.50GHz", "cores": 2}
     return Lesson("MiniLM-L6 (22.7 M) on IMDB", RunConfig.build("quick").model_dump(), rows, environment)
 
 
@@ -340,13 +340,13 @@ def test_the_page_has_every_row_and_why() -> None:
 def test_what_is_kept_can_be_read_again_and_damage_is_one_line(tmp_path: Path, capsys) -> None:
     found = a_lesson()
     keep(found, tmp_path)
-    assert read_lesson(tmp_path) == found == read_lesson(tmp_path / "speed.json")
+    assert LESSON.read(tmp_path) == found == LESSON.read(tmp_path / "speed.json")
     whole = json.loads((tmp_path / "speed.json").read_text())
     for damage in ({}, {**whole, "schema": 99}, {**whole, "rows": []}, {**whole, "rows": [{"name": 1}]}):
         (tmp_path / "speed.json").write_text(json.dumps(damage))
         assert main(["plot", str(tmp_path), "--kind", "speed"]) == 2
         said = capsys.readouterr().err
-        assert "is damaged or another version's" in said and said.count("\n") == 1
+        assert "is damaged, or of another version" in said and said.count("\n") == 1
 
 
 def test_the_chart_in_words_has_every_number() -> None:
@@ -401,5 +401,5 @@ def test_the_command_leaves_the_lesson_and_its_picture(
     assert main(["speed", "--lesson", "--preset", "tiny", "--max-length", "16"]) == 0
     folder = tmp_path / "runs" / "tiny-speed-lesson"
     assert {"speed.json", "speed.png", "speed.alt.txt", "kept"} <= {path.name for path in folder.iterdir()}
-    assert (folder / "speed.alt.txt").read_text() == alt_text(read_lesson(folder))
+    assert (folder / "speed.alt.txt").read_text() == alt_text(LESSON.read(folder))
     assert "at 16 tokens" in capsys.readouterr().out

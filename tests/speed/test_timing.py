@@ -17,7 +17,7 @@ from conftest import LOOPS
 from rich.console import Console
 
 from benchmarks.cli import main
-from benchmarks.compare import read_comparison
+from benchmarks.runs import read_comparison
 from benchmarks.speed import lockstep as speed
 from benchmarks.speed.lockstep import conclusion
 from benchmarks.statistics import (

@@ -1,0 +1,149 @@
+"""Starting a loop, in this process or in one of its own, and reading a comparison of two."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from shared.config import RunConfig
+from shared.determinism import allow_any_algorithm
+from shared.errors import SameLoopError
+from shared.files import digest_of_file, sha256
+from shared.progress import announce
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.running.children import loop_argv
+from shared.running.folder import COMPARED, LOOPS, WEIGHTS_FILE, is_finished
+from shared.running.forkserver import ForkServer, can_fork, without_collector
+from shared.running.interrupt import signals_wait
+from shared.running.launch import check_end, launch
+from shared.running.page import Page, own_page
+from shared.running.run import run_loop
+
+
+def run_here(loop: str, page: Page, config: RunConfig, folder: Path, **options: Any) -> None:
+    """Run a page in this process, and leave nothing of it to the next run; the arguments are `run_loop`'s.
+
+    Raises:
+        SameLoopError: as `run_loop`.
+    """
+    try:
+        run_loop(loop, page, config, folder, **options)
+    finally:
+        if "torch" in sys.modules:
+            allow_any_algorithm()
+
+
+def run_text_here(source: str, file: Path, config: RunConfig, folder: Path) -> None:
+    """The same with the text of a loop, as a user's file is run: what it does not report is not compared.
+
+    Args:
+        source: the text.
+        file: gets it.
+        config: the dials; without `loop` they get the file's name.
+        folder: gets the run.
+
+    Raises:
+        SameLoopError: as `run_loop`.
+    """
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(source, encoding="utf-8")
+    run_here("manual", own_page(file), config.model_copy(update={"loop": config.loop or str(file)}), folder)
+
+
+def read_comparison(output_dir: Path) -> dict[str, Any]:
+    """What the comparison in `output_dir` finds, as `comparison.json` holds it.
+
+    It is found again each time, in the records and the models that were compared: whatever stands in the file, what
+    is said of a comparison is what its runs say.
+
+    Raises:
+        SameLoopError: there is no comparison, it is damaged, or one of the runs is not the one that was compared.
+    """
+    kept = COMPARED.read(output_dir)
+    for loop, summary in zip(LOOPS, (kept.manual, kept.trainer), strict=True):
+        for file, digest_of, expected in (
+            (WEIGHTS_FILE, sha256, summary.weights_sha256),
+            (FILE_NAME, digest_of_file, summary.record),
+        ):
+            path = output_dir / loop / file
+            if not path.is_file() or digest_of(path) != expected:
+                raise SameLoopError(
+                    f"{path} is not what was compared, it has changed since: run `{COMPARED.command}` again"
+                )
+    # It imports torch, which `--help` must not wait for.
+    from benchmarks.verdict.verdict import compare_runs
+
+    found = compare_runs(*(output_dir / loop for loop in LOOPS))
+    if found["verdict"] != kept.verdict:
+        announce(
+            f"note: {output_dir / COMPARED.name} says {kept.verdict}, but its runs are {found['verdict']}: what "
+            "follows is from the runs"
+        )
+    return json.loads(json.dumps(found))
+
+
+def command_line(loop: str, config: RunConfig, output_dir: Path, *options: str) -> list[str]:
+    """The command that runs one loop in a process of its own, of the same SameLoop as this one."""
+    if loop != "manual":
+        config = config.model_copy(update={"loop": None})
+    return loop_argv(loop, *config.flags(), "--output-dir", str(output_dir), *options)
+
+
+def run_in_fresh_process(
+    loop: str,
+    config: RunConfig,
+    output_dir: Path,
+    nproc_per_node: int = 1,
+    *options: str,
+    server: ForkServer | None = None,
+) -> None:
+    """Run one loop, in one process or several, its output shown as it comes.
+
+    Args:
+        server: forks its process, where there is one.
+
+    Raises:
+        SameLoopError: it did not finish; its own message is on stderr already.
+        Interrupted: it was asked to stop.
+    """
+    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, server)
+    check_end(returncode, f"the {loop} loop", "the comparison is cut off; the same command goes on from there")
+    if not is_finished(output_dir) and not _has_detail(output_dir):
+        raise SameLoopError(f"the {loop} loop ended its process before it was done: a page must return from `train`")
+
+
+def _has_detail(run_dir: Path) -> bool:
+    """Whether a run was to look into one step, and has."""
+    try:
+        return bool(RunRecord.read(run_dir).detail)
+    except SameLoopError:
+        return False
+
+
+@contextmanager
+def ready_to_fork(nproc_per_node: int, meanwhile: Callable[[], object] = lambda: None) -> Iterator[ForkServer | None]:
+    """A fork server for the loops, which has imported what they need; None where they cannot be forked.
+
+    Of a loop in several processes each is started anew: how many threads it has is set before torch is imported.
+
+    Args:
+        nproc_per_node: how many processes each loop has; 0 if none is to run.
+        meanwhile: imports what this process needs later, side by side with the server.
+    """
+    if nproc_per_node != 1 or not can_fork():
+        yield None
+        return
+    announce("importing torch and transformers")
+    with signals_wait():
+        server = ForkServer()
+    try:
+        with server.noticed_if_it_ends(), without_collector():
+            meanwhile()
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.end()
