@@ -56,7 +56,7 @@ class WhatIf:
         seen: the page without the line.
         quantity: what differs first of what one can see, one of `ANSWERS`.
         step: where; None if nothing differs.
-        values: of the whole page, and without the line.
+        values: of the whole page, and without the line; a number of steps is whole.
         same_weights: whether the trained weights are the same, bit for bit.
     """
 
@@ -68,7 +68,7 @@ class WhatIf:
     seen: Seen
     quantity: str
     step: int | None
-    values: list[float | None]
+    values: list[int | float | None]
     same_weights: bool
 
     @property
