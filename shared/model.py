@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from shared.config import HUB_REVISIONS, RunConfig
 from shared.errors import SameLoopError, shown
 from shared.files import read_json
 from shared.memory import check_memory
+from shared.processes import made_up_pass
 from shared.progress import announce, is_interactive
 from shared.sources import embedded
 from shared.sources.hub import check_paths, hub_errors
@@ -81,7 +83,22 @@ def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
     check_memory(model, config)
     if config.model not in embedded.MODEL_SHAPES:
         _check_it_runs(model, config, len(labels))
+    _loaded[:] = [weakref.ref(model)]
     return model
+
+
+# The model of the run that goes on.
+_loaded: list[weakref.ref] = []
+
+
+def forget_loaded_model() -> None:
+    """Called before a run begins: what an earlier one has loaded is not its model."""
+    _loaded.clear()
+
+
+def loaded_model() -> PreTrainedModel | None:
+    """The model that `load_model` gave last, if it is still in use: what a loop is to train."""
+    return _loaded[0]() if _loaded else None
 
 
 @contextmanager
@@ -137,7 +154,7 @@ def _check_it_runs(model: PreTrainedModel, config: RunConfig, num_labels: int) -
     def problem(tokens: int) -> str | None:
         ids = torch.full((1, tokens), token)
         try:
-            with torch.random.fork_rng(devices=[]), torch.no_grad():
+            with made_up_pass(), torch.random.fork_rng(devices=[]), torch.no_grad():
                 output = model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor([0]))
         except Exception as error:  # what others have put together raises almost anything
             return shown(f"{type(error).__name__}: {error}", 120)

@@ -120,8 +120,19 @@ _made_up = False
 
 
 def pass_is_made_up() -> bool:
-    """Whether the model is being called by `settle_buckets`, which is no part of the training."""
+    """Whether the model is being called by ourselves, to see or settle something, which is no part of the training."""
     return _made_up
+
+
+@contextmanager
+def made_up_pass() -> Iterator[None]:
+    """Inside, a call of the model is no part of the training: a recorder looks away."""
+    global _made_up
+    _made_up = True
+    try:
+        yield
+    finally:
+        _made_up = False
 
 
 def settle_buckets(training_model: torch.nn.Module) -> None:
@@ -134,16 +145,12 @@ def settle_buckets(training_model: torch.nn.Module) -> None:
     """
     import torch
 
-    global _made_up
     model = getattr(training_model, "_orig_mod", training_model)
     if not isinstance(model, torch.nn.parallel.DistributedDataParallel):
         return
     states = random_states()
     tokens = torch.ones((1, 2), dtype=torch.long, device=next(model.parameters()).device)
-    _made_up = True
-    try:
+    with made_up_pass():
         model(input_ids=tokens, attention_mask=tokens, labels=torch.zeros_like(tokens[:, 0])).loss.backward()
-    finally:
-        _made_up = False
     model.zero_grad()
     restore_random_states(states)

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from benchmarks.charts.data import NAMES
 from benchmarks.charts.styles import STYLES, Style
 from benchmarks.gather import gather
-from benchmarks.judge.causes import NOT_DECIDED
+from benchmarks.judge.finding import UNDECIDED
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.lesson.trace import Event, Frame
@@ -96,7 +96,8 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
     pages, why_not = _tried(lambda: kept_pages(output_dir))
     found, why_not = _tried(lambda: xray(config, pages=pages)) if pages is not None else (None, why_not)
     first = comparison["first_divergence"]
-    if first and first["likely_cause"].startswith(NOT_DECIDED) and found and found.first_difference:
+    undecided = first and any(each["code"].endswith(UNDECIDED) for each in first.get("findings", [])[:1])
+    if undecided and found and found.first_difference:
         announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
     # Models and reviews may be gone, or another.
     quality, why_no_quality = _tried(lambda: measure(output_dir))

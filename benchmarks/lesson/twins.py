@@ -15,6 +15,7 @@ from pygments import highlight
 from pygments.formatters import HtmlFormatter
 from pygments.lexers import PythonLexer
 
+from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.phases import BY_NAME, PHASES, Phase
 from benchmarks.lesson.trace import Event
 from benchmarks.lesson.xray import Pair, XRay, page_frame, stack_text
@@ -24,46 +25,6 @@ from benchmarks.pages.alignment import Stretch, stretches
 HEAD = ("page", "imports", "function")
 # Of these two lines, which share one in many loops, the other is the more telling.
 LESS_TELLING = ("device",)
-# How a likely cause begins, and whose lines it speaks of; the first that fits counts.
-AT_FAULT = {
-    "train mode": "train mode",
-    "accumulation": "loss",
-    "loss's scale": "loss",
-    "clip": "clip",
-    "leftover gradients": "zero",
-    "backward": "backward",
-    "attention mask": "forward",
-    "forward pass": "forward",
-    "criterion": "forward",
-    "autocast": "forward",
-    "evaluation": "evaluate",
-    "weights at the evaluation": "evaluate",
-    "collator": "collator",
-    "sampler": "shuffle",
-    "order": "shuffle",
-    "loader's generator": "shuffle",
-    "loader": "batch",
-    "optimizer": "optimizer",
-    "groups' learning rates": "optimizer",
-    "no gradient": "optimizer",
-    "learning rate": "schedule step",
-    "schedule": "schedule",
-    "initial weights": "seed",
-    "head": "seed",
-    "dropout": "seed",
-    "stray draw": "seed",
-    "body": "model",
-    "model": "model",
-    "frozen weights": "model",
-    "weights' type": "model",
-    "labels": "data",
-    "slice": "data",
-    "length": "data",
-    "max_length": "data",
-    "last step": "save",
-    "log": "log",
-    "report": "log",
-}
 # What differs, and whose line makes it, where no cause says more.
 PHASE_OF = {
     "batch": "shuffle",
@@ -232,13 +193,15 @@ def _trainers(pairs: Iterable[Pair]) -> Iterable[Event]:
 def phase_at_fault(comparison: Mapping[str, Any], found: XRay | None, rows: Sequence[Row]) -> str | None:
     """The phase whose lines make the first difference; None if there is none, or no row shows it.
 
-    The likely cause says it; else the x-ray, if it saw the loops part; else what differs.
+    The cause says it, if there is one; else the x-ray, if it saw the loops part; else what differs.
     """
     first = comparison["first_divergence"]
     if not first:
         return None
-    cause, quantity = first["likely_cause"].removeprefix("the "), first["quantity"]
-    names = [phase for begin, phase in AT_FAULT.items() if cause.startswith(begin)][:1]
+    quantity, names = first["quantity"], []
+    for cause in first.get("findings", [])[:1]:
+        topic, _, what = cause["code"].partition(".")
+        names += [] if what == UNDECIDED else [topic, cause["phase"]]
     pair = found.first_difference if found else None
     if pair:
         names.append((pair.trainer or pair.either).phase)

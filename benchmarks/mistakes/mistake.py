@@ -36,14 +36,12 @@ class Compared(NamedTuple):
         cause: what the likely cause must contain; of a mistake that stops the run, what the error line must.
         also: what the list of other findings must contain, each once, and nothing else.
         dials: under which it is compared, if others than the mistake's.
-        astray: whether the cause that is said is known not to be the right one.
     """
 
     where: str = IDENTICAL
     cause: str = ""
     also: tuple[str, ...] = ()
     dials: Mapping[str, Any] | None = None
-    astray: bool = False
 
 
 NO_DIFFERENCE = Compared()

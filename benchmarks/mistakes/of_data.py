@@ -112,7 +112,7 @@ OF_DATA = (
         line.changed(line.ORDER, " + epoch", ""),
         compared=Compared(
             "step 9: batch",
-            "the order differs from this epoch on: its generator was seeded with 42; seed it anew in every epoch",
+            "the order differs from this epoch on: its generator was seeded with 42; seed it in every epoch",
         ),
         check="shuffle anew in every epoch",
         source="pytorch #31771, transformers #4398",
@@ -128,7 +128,7 @@ OF_DATA = (
             line.SEED, '    train_dataset = train_dataset.sort("labels").select(range(len(train_dataset) // 2))\n'
         ),
         compared=Compared(
-            "step 1: batch", "the sampler: other reviews from the first batch on", ("the schedule: ",), astray=True
+            "step 1: batch", "30 of the 61 reviews of the training slice are drawn", ("the schedule: ", "the length: ")
         ),
         check="does not come to all reviews",
         items=("batch",),
@@ -186,7 +186,7 @@ OF_DATA = (
         "reviews are drawn with replacement",
         "shuffle",
         line.changed(line.SAMPLER, "generator", "replacement=True, generator"),
-        compared=Compared("step 1: batch", "seeded with 42, as it must, but drawn from otherwise"),
+        compared=Compared("step 1: batch", "draw without replacement"),
         check="with replacement",
     ),
     # Batch
@@ -207,7 +207,7 @@ OF_DATA = (
         "the epoch's last batch, which is not full, is left out",
         "batch",
         line.changed(line.SAMPLED, "collate_fn", "drop_last=True, collate_fn"),
-        compared=Compared("step 7: evaluation", "check whether a last batch that is not full is left out"),
+        compared=Compared("step 8: batch", "what happens to a smaller last batch"),
         check="is left out (drop_last)",
         setting=line.CONSTANT,
         dials={"lr_scheduler_type": "constant"},
@@ -217,7 +217,7 @@ OF_DATA = (
         "one batch of every epoch is left out",
         "batch",
         line.changed(line.FOR, "in loader:", "in [each for number, each in enumerate(loader) if number != 2]:"),
-        compared=Compared("step 3: batch", "the batches part in the middle of an epoch"),
+        compared=Compared("step 3: batch", "the batches part in the middle of an epoch", ("the length: ",)),
         check="an epoch does not come to all reviews",
     ),
     Mistake(
@@ -289,7 +289,7 @@ OF_DATA = (
             "            for name in ('input_ids', 'attention_mask'):\n"
             "                batch[name] = batch[name][:, :shortest]\n",
         ),
-        compared=Compared("step 1: batch", "the slice: ", astray=True),
+        compared=Compared("step 1: batch", "they are cut"),
         check="reviews are cut",
     ),
     # Masks
@@ -379,7 +379,7 @@ OF_DATA = (
                 '            loss = torch.nn.functional.cross_entropy(logits, batch["labels"])\n',
             ),
         ),
-        compared=Compared("step 0: initial weights", "the model: what is called first is a DistilBertModel by hand"),
+        compared=Compared("step 1: batch", "your loop never calls the model that it was given as a whole"),
     ),
     # Device
     Mistake(

@@ -58,7 +58,7 @@ OF_GRADIENTS = (
             "    drop, share = torch.nn.functional.dropout, model.dropout.p\n"
             "    model.dropout.forward = lambda hidden: drop(hidden, share)\n",
         ),
-        compared=Compared("step 8: eval_forward_logits", "the weights at the evaluation", astray=True),
+        compared=Compared("step 8: eval_forward_logits", "such as a functional dropout"),
         check="answers in the evaluation",
         source="karpathy/nanoGPT PR #240",
     ),
@@ -110,9 +110,7 @@ OF_GRADIENTS = (
         "the forward pass a second time, to count right answers",
         "forward",
         line.before(line.FORWARD, "            model(**batch.to(device)).logits\n"),
-        compared=Compared(
-            "step 1: batch", "accumulation: one step took 2 batches by hand and 1 in Trainer; 1 of them had no"
-        ),
+        compared=Compared("step 1: batch", "calls the model 2 times on the same 8 reviews, before 1 backward pass"),
     ),
     # Loss
     Mistake(
@@ -254,7 +252,7 @@ OF_GRADIENTS = (
         "zero_grad() between the backward pass and the step",
         "zero",
         line.before(line.STEP, "            optimizer.zero_grad()\n"),
-        compared=Compared("step 1: grad_norm", "no gradient: 40 tensors", ("the clip: by hand",), astray=True),
+        compared=Compared("step 1: grad_norm", "at the step there are none; zero_grad() comes in between"),
         check="between the backward pass and the step",
     ),
     # Step
@@ -279,7 +277,7 @@ OF_GRADIENTS = (
         "an epoch's last batches, fewer than a step has, leak into the next epoch",
         "step",
         ((" and number < len(loader):", ":"),),
-        compared=Compared("step 2: evaluation", "only one loop evaluates here"),
+        compared=Compared("step 3: batch", "one step took 5 batches by hand and 2 in Trainer"),
         check="no step follows batch 8",
         source="torchtune PR #2745, timoschick/pet #36",
         setting=line.ACCUMULATE,
@@ -305,7 +303,7 @@ OF_GRADIENTS = (
         "the optimizer never steps",
         "step",
         ((line.STEP, ""),),
-        compared=Compared("step 0: initial weights", "the model: what is called first is a None by hand", astray=True),
+        compared=Compared("step 8: eval_forward_logits", "the evaluations by hand saw one and the same weights"),
         check="no step follows batch 1",
         items=("step", "zero"),
         question=Question("no weight is moved", (("            optimizer.step()", "            pass"),)),

@@ -245,14 +245,12 @@ def _said_part(judged: Sequence[Judged]) -> Iterator[str]:
     checked = [(each.mistake, each.result) for each in judged if each.result]
     seen = [(mistake, result) for mistake, result in checked if mistake.fails]
     found = sum(is_checked_rightly(mistake, result) for mistake, result in seen)
-    astray = sum(each.compared.astray for each, _ in compared if each.compared)
     yield "## What is said of them"
     yield ""
     yield (
         f"These and others, each an edit of the minimal page or, where only that has such a line, of the page of all "
         f"dials. Compared with Trainer under the `tiny` preset (and the dials in brackets): **{right} of "
-        f"{len(compared)} judged as they must be: first difference, cause, and nothing else blamed.** Of {astray} of "
-        "them the difference is seen, but the cause that is said is known to lead astray; they are marked. Of "
+        f"{len(compared)} judged as they must be: first difference, cause, and nothing else blamed.** Of "
         f"{len(checked)} in the minimal page a check sees {len(seen)}: **{found} of {len(seen)} fail what they must, "
         "nothing else, with the right cause.** The others leave numbers as they are, or draw or round them "
         "otherwise, which a check does not mind: it asks for a right loop, a comparison for `Trainer`'s. "
@@ -265,9 +263,7 @@ def _said_part(judged: Sequence[Judged]) -> Iterator[str]:
         if each.said:
             expected = each.mistake.compared or NO_DIFFERENCE
             mark = _mark(is_compared_rightly(expected, each.said, each.mistake.stops))
-            leads = "(leads astray) " if expected.astray else ""
-            words = leads + _in_words(each.said)
-            yield f"| {_named(each.mistake)} | {mark}{each.said.where} | {words} | {_checked(each)} |"
+            yield f"| {_named(each.mistake)} | {mark}{each.said.where} | {_in_words(each.said)} | {_checked(each)} |"
     yield ""
 
 
@@ -305,7 +301,7 @@ def _in_words(said: Said) -> str:
         # What a loop does not return, and what no loop by hand sets in config.json, is told of each.
         told = [text for text in said.comparison["remarks"] if "config.json" not in text and "log lines" not in text]
         return _cell("; ".join(told))
-    return _cell("; also: ".join([said.first["likely_cause"], *said.first["also"]]))
+    return "; also: ".join(f"`{each['code']}` {_cell(each['text'])}" for each in said.first["findings"])
 
 
 def _checked(judged: Judged) -> str:

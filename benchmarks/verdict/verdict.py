@@ -18,7 +18,8 @@ from typing import Any, NamedTuple
 import torch
 from safetensors import SafetensorError, safe_open
 
-from benchmarks.judge.causes import differing_inputs, likely_cause, other_findings
+from benchmarks.judge.causes import explain
+from benchmarks.judge.ways import differing_inputs
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, read_json, sha256
 from shared.recording.record import FILE_NAME, RunRecord
@@ -93,7 +94,7 @@ def _explained(
     first: Divergence, rank: int, manual: RunRecord, trainer: RunRecord, folders: tuple[Path, Path]
 ) -> dict[str, Any]:
     """The first divergence with its cause, what else differs, and batches shown by their first review."""
-    cause = likely_cause(first.step, first.quantity, manual, trainer)
+    findings = explain(first.step, first.quantity, manual, trainer)
     shown = first
     if first.quantity in ("batch", "eval_forward_batch"):
         texts = [
@@ -104,8 +105,9 @@ def _explained(
     return {
         **shown._asdict(),
         "rank": rank,
-        "likely_cause": cause,
-        "also": other_findings(first.step, cause, manual, trainer),
+        "likely_cause": findings[0].text,
+        "also": [each.text for each in findings[1:]],
+        "findings": [each.as_dict() for each in findings],
     }
 
 
@@ -146,10 +148,17 @@ def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
     if different:
         yield Divergence(0, "config", *({name: pair[side] for name, pair in different.items()} for side in (0, 1)))
     ours, theirs = manual.start.get("initial_weights", {}), trainer.start.get("initial_weights", {})
+    if not ours and is_lenient(manual):
+        theirs = {}  # no step has been seen
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if ours.get(name) != theirs.get(name):
             yield Divergence(0, f"initial weights: {name}", ours.get(name), theirs.get(name))
     lenient = is_lenient(manual)
+    if lenient and has_no_steps(manual):
+        pairs = zip(manual.evaluations, trainer.evaluations, strict=False)
+        for ours, theirs in pairs:
+            yield from _evaluation_divergences(theirs["step"], {theirs["step"]: [(ours, theirs)]}, {}, lenient)
+        return
     evaluations = _pair_by_step(manual.evaluations, trainer.evaluations)
     reports = _pair_by_step(manual.reported_evaluations, trainer.reported_evaluations)
     yield from _evaluation_divergences(0, evaluations, reports, lenient)
@@ -179,6 +188,14 @@ def _comparable(ours: dict[str, Any], theirs: dict[str, Any], generators: set[st
     if isinstance(ours.get("rng"), dict) and isinstance(theirs.get("rng"), dict):
         for line in (ours, theirs):
             line["rng"] = {name: value for name, value in line["rng"].items() if name in generators}
+    if any(line.get("losses") == [] and line.get("grad_norm") for line in (ours, theirs)):
+        # Gradients that were not taken by `backward()`, but by torch.autograd.grad for example: the recorder has
+        # looked at them at the step only, and so has taken their norm in another way. What is compared in its place is
+        # some numbers of every gradient, bit for bit.
+        ours["losses"] = theirs["losses"] = None
+        sample = ours.get("gradient_sample")
+        if sample and sample == theirs.get("gradient_sample"):
+            ours["grad_norm"] = theirs["grad_norm"]
     if None in (ours.get("forward_losses") or ()) or None in (theirs.get("forward_losses") or ()):
         ours["forward_losses"] = theirs["forward_losses"] = None
     return ours, theirs
@@ -237,6 +254,11 @@ def never_acted(trainers: list[RunRecord]) -> list[str]:
 def not_compared(manual: RunRecord, trainer: RunRecord) -> list[str]:
     """What the loop by hand does not show, and so was not compared; a sentence each."""
     found = []
+    if has_no_steps(manual):
+        found.append(
+            "not compared: the steps; no optimizer of torch.optim has made one, so they were not seen. What was "
+            "compared: the evaluations and the weights at the end"
+        )
     if any(None in (line.get("forward_losses") or ()) for line in manual.steps) and not any(
         None in (line.get("forward_losses") or ()) for line in trainer.steps
     ):
@@ -246,6 +268,11 @@ def not_compared(manual: RunRecord, trainer: RunRecord) -> list[str]:
         )
     if not is_lenient(manual):
         return found
+    evaluated = [{line["step"] for line in record.evaluations} for record in (manual, trainer)]
+    if more := sorted(evaluated[0] - evaluated[1]):
+        found.append(
+            f"not compared: the evaluations after steps {', '.join(map(str, more))}, which Trainer does not make"
+        )
     for name in (*REPORTED_EVALUATION, *REPORTED_TRAINING):
         ours, theirs = (sum(name in line for line in record.log_history) for record in (manual, trainer))
         if ours < theirs and name not in ("epoch", "grad_norm", "learning_rate"):
@@ -281,6 +308,11 @@ def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
 def is_lenient(manual: RunRecord) -> bool:
     """Whether the run is of a loop that its user gave with `--loop`: it may report less than `Trainer` does."""
     return manual.config.loop is not None
+
+
+def has_no_steps(manual: RunRecord) -> bool:
+    """Whether the run has come to its end without a step that could be seen."""
+    return bool(manual.footer) and not manual.steps
 
 
 class WeightsDifference(NamedTuple):
@@ -365,6 +397,8 @@ def epoch_means(records: list[RunRecord]) -> list[float]:
 def _evaluation_divergences(step: int, evaluations: dict, reports: dict, lenient: bool) -> Iterator[Divergence]:
     """The differences of the evaluations after `step`: first what was seen, then what was reported."""
     for ours, theirs in evaluations.get(step, []):
+        if lenient and not theirs:
+            continue  # what it disturbs, if anything, shows in what comes after it
         if not (ours and theirs):
             yield Divergence(step, "evaluation", *("yes" if line else "no" for line in (ours, theirs)))
         # The loss and the accuracy that the model's own outputs give; without labels it gives none.
@@ -372,6 +406,8 @@ def _evaluation_divergences(step: int, evaluations: dict, reports: dict, lenient
         names = tuple(name for name in EVALUATION_QUANTITIES if name not in shown)
         yield from _unequal(step, names, *_comparable(ours, theirs, set()), prefix="eval_forward_")
     for ours, theirs in reports.get(step, []):
+        if lenient and not theirs:
+            continue
         names = tuple(name for name in REPORTED_EVALUATION if not lenient or name in ours)
         yield from _unequal(step, names, ours, theirs)
 

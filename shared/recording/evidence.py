@@ -257,6 +257,15 @@ def describe_model(model: torch.nn.Module) -> dict[str, Any]:
     }
 
 
+def parts_in_another_mode(model: torch.nn.Module) -> list[str]:
+    """The names of the outermost modules inside a model that are in another mode, train or eval, than the model."""
+    found: list[str] = []
+    for name, module in model.named_modules():
+        if module.training is not model.training and not (found and name.startswith(f"{found[-1]}.")):
+            found.append(name)
+    return found
+
+
 def describe_optimizer(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> dict[str, Any]:
     """The optimizer as it stands: class, each group's settings with the number of its parameters, and what it lacks.
 
@@ -295,6 +304,12 @@ def rng_digests() -> dict[str, str]:
     if torch.cuda.is_available():
         states["cuda"] = [as_bytes(torch.cuda.get_rng_state())]
     return {generator: digest(parts) for generator, parts in states.items()}
+
+
+def torch_rng_digest() -> str:
+    """A digest of torch's global random state, on the CPU and on the current GPU: what dropout draws from."""
+    parts = [as_bytes(torch.get_rng_state())]
+    return digest([*parts, as_bytes(torch.cuda.get_rng_state())] if torch.cuda.is_available() else parts)
 
 
 @lru_cache(maxsize=1)

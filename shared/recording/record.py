@@ -18,6 +18,7 @@ are written so that reading them back gives the same float64, bit for bit.
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -185,16 +186,34 @@ class RunRecord:
         """
         filled, evaluations = [], 0
         try:
+            reported = sum("eval_loss" in line for line in self.footer.get("log_history", []))
             for line in self.footer.get("log_history", []):
                 if not {"step", "epoch"} <= line.keys():
+                    evaluations += self._not_reported(line, evaluations, reported)
                     seen = (self.evaluations[evaluations:] or self.steps[-1:])[0]
                     step = line.get("step", seen["step"])
                     line = {**line, "step": step, "epoch": line.get("epoch", step / self.steps_per_epoch)}
                 filled.append(line)
                 evaluations += "eval_loss" in line
+                reported -= "eval_loss" in line
         except (AttributeError, IndexError, KeyError, TypeError, ZeroDivisionError):
             raise SameLoopError("the record's log lines are damaged: run again") from None
         return filled
+
+    def _not_reported(self, line: dict[str, Any], first: int, reported: int) -> int:
+        """How many of the evaluations from `first` on come before the one that a line is of.
+
+        None where each of them is reported; else the line is of the first that has its loss or its accuracy.
+        """
+        left = self.evaluations[first:]
+        if "eval_loss" not in line or len(left) <= reported:
+            return 0
+        for number, seen in enumerate(left):
+            for name in ("loss", "accuracy"):
+                reported_value, own = line.get(f"eval_{name}"), seen.get(name)
+                if reported_value is not None and own is not None and math.isclose(reported_value, own, rel_tol=1e-5):
+                    return number
+        return 0
 
     @property
     def reported_evaluations(self) -> list[dict[str, Any]]:

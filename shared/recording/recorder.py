@@ -21,6 +21,7 @@ import math
 import resource
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 from torch.utils.data import DataLoader
 
 from shared.errors import LossNotFinite
+from shared.model import forget_loaded_model, loaded_model
 from shared.processes import pass_is_made_up
 from shared.progress import announce
 from shared.recording.evidence import (
@@ -50,11 +52,13 @@ from shared.recording.evidence import (
     named_digests,
     norms,
     on_host,
+    parts_in_another_mode,
     review_digest,
     reviews_of,
     rng_digests,
     scaling,
     some_of,
+    torch_rng_digest,
     total_norm,
 )
 from shared.recording.record import RecordWriter, cut_back, file_name, training_seconds
@@ -75,6 +79,9 @@ class FlightRecorder:
         detail_step: the optimizer step, from 1, of which every tensor is to be recorded. The run ends after it,
             or after the first batch of an evaluation that follows it, with `DetailTaken`.
         resume_step: the step of the checkpoint that the run goes on from; its record is continued. 0: a new run.
+
+    Attributes:
+        without_loss: the names of what the model was called with last, if it gave no loss then.
 
     Raises:
         SameLoopError: the record to continue is not there or too short.
@@ -121,6 +128,11 @@ class FlightRecorder:
         self._eval_batches: list[dict[str, Any]] = []
         self._pending: list[tuple[Callable[..., None], tuple]] = []
         self._start_line: dict[str, Any] = {}
+        # The last step, until it is known that no other optimizer is a part of it.
+        self._open: dict[str, Any] | None = None
+        self.without_loss: list[str] = []
+        self._optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
+        self._last_hook: Any = None
         steps, evaluations = (earlier.steps, earlier.evaluations) if earlier else ([], [])
         self._totals = {name: sum(line[name] for line in steps) for name in ("samples", "tokens", "padded_tokens")}
         self._train_seconds = sum(training_seconds(line) for line in steps)
@@ -135,6 +147,7 @@ class FlightRecorder:
     # The instrument goes on and off ---------------------------------------------------------------
 
     def __enter__(self) -> FlightRecorder:
+        forget_loaded_model()
         utils = torch.nn.utils
         self._originals = (torch.autograd.backward, DataLoader.__iter__, torch.save, utils.clip_grad_norm_)
         recorder, (original_backward, original_iter, original_save, original_clip) = self, self._originals
@@ -170,7 +183,7 @@ class FlightRecorder:
         )
         self._handles = [
             register_module_forward_pre_hook(self._on_first_call),
-            register_optimizer_step_pre_hook(self._before_step),
+            register_optimizer_step_pre_hook(self._about_to_step),
             register_optimizer_step_post_hook(self._after_step),
         ]
         return self
@@ -182,9 +195,10 @@ class FlightRecorder:
             torch.save,
             torch.nn.utils.clip_grad_norm_,
         ) = self._originals
-        for handle in self._handles:
+        for handle in (*self._handles, *([self._last_hook] if self._last_hook else [])):
             handle.remove()
         try:
+            self._close_step()
             self._flush()
             if self._detail is not None:
                 self._writer.write("detail", **self._detail.parts)
@@ -198,9 +212,12 @@ class FlightRecorder:
             log_history: what the loop returned, its own log lines.
             totals: further fields, for example the weights' digest.
         """
+        self._close_step()
         self._sort_out()
         self._close_evaluation()
         self._flush()
+        if self._model is not None:
+            totals["weights"] = digest(map(as_bytes, self._sample.take([each for _, each in self._named()])))
         seconds = self._train_seconds
         self._writer.write(
             "footer",
@@ -226,23 +243,31 @@ class FlightRecorder:
         with self._own_time():
             announce("training and evaluating")
             self._handles.pop(0).remove()
-            self._model = module
             layers = unwrap(module)
+            given = loaded_model()
+            if given is not None and given is not layers[-1] and _belong_together(module, given):
+                # A module of the loop's own around the model, DataParallel, or a part of it: the model is watched.
+                layers = [given]
+            self._model = layers[0]
             for layer in layers:
                 self._handles.append(layer.register_forward_pre_hook(self._before_forward))
                 self._handles.append(layer.register_forward_hook(self._after_forward, with_kwargs=True))
             self._signature = inspect.signature(layers[-1].forward)
             self._dropouts = [each for each in layers[-1].modules() if isinstance(each, torch.nn.Dropout)]
             if not self._is_resumed:
-                self._start_line = describe_model(layers[-1])
-        # PyTorch listed this call's hooks before this one ran, so the new pre-hook misses it.
-        self._before_forward(module, args)
+                self._start_line = {**describe_model(layers[-1]), "is_given": given is None or layers[-1] is given}
+        if module in layers:
+            # PyTorch listed this call's hooks before this one ran, so the new pre-hook misses it.
+            self._before_forward(module, args)
 
     def _before_forward(self, module: torch.nn.Module, args: tuple) -> None:
         if torch.compiler.is_compiling():
             return
         self._depth += 1
         if self._depth == 1:
+            self._close_step()
+            with self._own_time():
+                self._rng_before = torch_rng_digest()
             self._sort_out()
             if torch.is_grad_enabled() and module.training:
                 self._close_evaluation()
@@ -265,9 +290,12 @@ class FlightRecorder:
             # In float32, which holds every 16-bit number: it makes no difference who converts them.
             logits = _field(output, "logits")
             in_training = torch.is_grad_enabled() and module.training
+            self.without_loss = list(inputs) if _field(output, "loss") is None else []
             seen = {
                 "inputs": {key: _keep(inputs[key]) for key in BATCH_KEYS if isinstance(inputs.get(key), torch.Tensor)},
                 "mode": module.training,
+                "parts": parts_in_another_mode(module),
+                "rng_before": self._rng_before,
                 "dropout": sorted({each.p for each in self._dropouts if each.training}),
                 "autocast": _autocast(next(iter(inputs.values()), None)),
                 "graph": torch.is_grad_enabled(),
@@ -281,6 +309,7 @@ class FlightRecorder:
             if torch.is_grad_enabled():
                 self._micro_batches.append(seen)
             else:
+                self._note_weights(seen)
                 self._eval_batches.append(seen)
             if not in_training:
                 seen["seconds"] = self._clock.take()
@@ -290,16 +319,24 @@ class FlightRecorder:
         bound = self._signature.bind_partial(*args, **kwargs).arguments
         for name, parameter in self._signature.parameters.items():
             if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                bound = {**bound, **bound.pop(name, {})}
+                further = bound.pop(name, {})
+                bound = {**bound, **further}
         return bound
 
     def _sort_out(self) -> None:
         """A pass in eval mode that no backward pass has followed was part of an evaluation, graph or no graph."""
         if self._micro_batches and not (last := self._micro_batches[-1])["mode"] and not last["backward_losses"]:
+            self._note_weights(last)
             self._eval_batches.append(self._micro_batches.pop())
+
+    def _note_weights(self, seen: dict[str, Any]) -> None:
+        """Keep a sample of the weights that an evaluation begins with."""
+        if not self._eval_batches:
+            seen["weights"] = self._sample.take([each for _, each in self._named()])
 
     def _before_backward(self, tensors: Any) -> None:
         losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+        self._close_step()
         self._close_evaluation()
         with self._own_time():
             if self._micro_batches and all(loss.numel() == 1 for loss in losses):
@@ -320,32 +357,68 @@ class FlightRecorder:
         """The model's parameters that can be trained, in the model's own order."""
         return [parameter for _, parameter in self._named() if parameter.requires_grad]
 
+    def _about_to_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+        """Look on after all that the loop itself has hooked to its optimizer, a clip for example."""
+        if self._last_hook is not None:
+            self._last_hook.remove()
+        self._last_hook = optimizer.register_step_pre_hook(self._before_step)
+
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         groups = optimizer.param_groups
         model = unwrap(self._model)[-1]
+        if self._is_a_part_of_the_step(optimizer):
+            self._take_in(optimizer)
+            return
+        self._close_step()
         with self._own_time():
             self._sort_out()
-            if self._start_line:
-                self._writer.write("start", **self._start_line, optimizer=describe_optimizer(optimizer, model))
-                self._start_line = {}
+            if self._start_line and "optimizer" not in self._start_line:
+                self._start_line["optimizer"] = describe_optimizer(optimizer, model)
+            if not any(each() is optimizer for each in self._optimizers):
+                self._optimizers.append(weakref.ref(optimizer))
         # On a GPU this waits until the passes are done, which is the loop's time, not the recorder's.
         self._check_loss(float(groups[0]["lr"]))
         self._clock.mark("backward")
         with self._own_time():
             if self._detail is not None:
                 self._detail.before_step(model, self._steps + 1)
-            # In the model's own order: another order of the same sum would round otherwise.
-            held = {id(parameter): parameter for group in groups for parameter in group["params"]}
-            ordered = [held.pop(id(each)) for _, each in self._named() if id(each) in held] + list(held.values())
+            held = [parameter for group in groups for parameter in group["params"]]
             self._now = {
                 "rng": rng_digests(),
-                "gradients": self._gradients.at_step(ordered, self._trained()),
+                "held": held,
+                "optimizer": next(n for n, each in enumerate(self._optimizers) if each() is optimizer),
+                "gradients": self._gradients.at_step(self._in_order(held), self._trained()),
                 "learning_rate": float(groups[0]["lr"]),
                 "learning_rates": [float(group["lr"]) for group in groups],
                 "weights": self._sample.take([each for _, each in self._named()]),
                 "without_gradient": [name for name, each in self._named() if each.requires_grad and each.grad is None],
                 "memory_mb": memory_mb(),
             }
+
+    def _in_order(self, held: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
+        """Parameters in the model's own order: another order of the same sum would round otherwise."""
+        left = {id(parameter): parameter for parameter in held}
+        return [left.pop(id(each)) for _, each in self._named() if id(each) in left] + list(left.values())
+
+    def _is_a_part_of_the_step(self, optimizer: torch.optim.Optimizer) -> bool:
+        """Whether another optimizer steps over other parameters, with nothing in between: then both make one step."""
+        if self._open is None or self._micro_batches:
+            return False
+        stepped = {id(parameter) for parameter in self._open["now"]["held"]}
+        return not any(id(parameter) in stepped for group in optimizer.param_groups for parameter in group["params"])
+
+    def _take_in(self, optimizer: torch.optim.Optimizer) -> None:
+        """Add a further optimizer to the step that another one has begun."""
+        with self._own_time():
+            now, gradients = self._open["now"], self._open["gradients"]
+            now["held"] = now["held"] + [each for group in optimizer.param_groups for each in group["params"]]
+            now["learning_rates"] += [float(group["lr"]) for group in optimizer.param_groups]
+            now["gradients"]["taken"] = gradients.taken(self._in_order(now["held"]), self._trained())
+            if self._start_line:
+                further = describe_optimizer(optimizer, unwrap(self._model)[-1])
+                described = self._start_line["optimizer"]
+                described["missing"] = [name for name in described["missing"] if name in further["missing"]]
+                described["groups"] += further["groups"]
 
     def _check_loss(self, learning_rate: float) -> None:
         """A loss that is not a number would make every weight one too: stop before the step.
@@ -361,10 +434,29 @@ class FlightRecorder:
     def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
         self._clock.mark("optimizer")
         with self._own_time():
-            self._steps += 1
+            if self._open is None:
+                self._steps += 1
+                self._open = {"now": self._now, "micro_batches": self._micro_batches, "gradients": self._gradients}
+                self._micro_batches, self._gradients = [], _Gradients()
+            self._open["now"]["weights_after"] = self._sample.take([each for _, each in self._named()])
+            if self._detail is not None:
+                self._detail.after_step(unwrap(self._model)[-1], self._steps)
+            held = {id(parameter) for parameter in self._open["now"]["held"]}
+            all_held = all(id(parameter) in held for parameter in self._trained())
+        if all_held:
+            self._close_step()
+
+    def _close_step(self) -> None:
+        """Write the last step's line: no further optimizer can be a part of it."""
+        if self._open is None:
+            return
+        with self._own_time():
+            step, now, micro_batches = self._steps, self._open["now"], self._open["micro_batches"]
+            self._open, self._parameters = None, []
+            if self._start_line:
+                self._writer.write("start", **self._start_line)
+                self._start_line = {}
             seconds = self._clock.take()
-            step, now, micro_batches = self._steps, self._now, self._micro_batches
-            self._micro_batches, self._gradients, self._parameters = [], _Gradients(), []
             for seen in micro_batches:
                 for phase, spent in seen["seconds"].items():
                     seconds[phase] = seconds.get(phase, 0.0) + spent
@@ -374,12 +466,11 @@ class FlightRecorder:
             on_gpu = now["weights"] and now["weights"][0].device.type != "cpu"
             if not on_gpu or len(self._pending) >= FLUSH_EVERY:
                 self._flush()
-            if self._detail is not None:
-                self._detail.after_step(unwrap(self._model)[-1], self._steps)
 
     def _before_save(self) -> None:
         """A checkpoint is being made, a part of which `torch.save` writes: no checkpoint gets ahead of the record."""
         self._between = "checkpoint"
+        self._close_step()
         self._sort_out()
         self._close_evaluation()
         with self._own_time():
@@ -427,6 +518,9 @@ class FlightRecorder:
             masked=["attention_mask" in seen["inputs"] for seen in micro_batches],
             passes=[each for seen in micro_batches for each in seen["passes"]],
             mode=["train" if seen["mode"] else "eval" for seen in micro_batches],
+            parts=[seen["parts"] for seen in micro_batches],
+            rng_before=[seen["rng_before"] for seen in micro_batches],
+            optimizer=now["optimizer"],
             dropout=[seen["dropout"] for seen in micro_batches],
             autocast=[seen["autocast"] for seen in micro_batches],
             rng=now["rng"],
@@ -437,11 +531,13 @@ class FlightRecorder:
             # Scaled gradients say nothing about their norm.
             unclipped_norm=None if self._loss_is_scaled else gradients.pop("unclipped"),
             grad_norm=gradients.pop("at_step"),
+            gradient_sample=now["gradients"]["sample"],
             gradients=gradients,
             without_gradient=now["without_gradient"],
             learning_rate=now["learning_rate"],
             learning_rates=now["learning_rates"],
             weights=digest(map(as_bytes, now["weights"])),
+            weights_after=digest(map(as_bytes, now["weights_after"])),
             **counts,
             memory_mb=now["memory_mb"],
             seconds=seconds,
@@ -461,7 +557,9 @@ class FlightRecorder:
         self._writer.write(
             "evaluation",
             step=step,
+            weights=digest(map(as_bytes, batches[0]["weights"])),
             mode=["train" if seen["mode"] else "eval" for seen in batches],
+            parts=[seen["parts"] for seen in batches],
             dropout=[seen["dropout"] for seen in batches],
             autocast=[seen["autocast"] for seen in batches],
             graph=any(seen["graph"] for seen in batches),
@@ -471,6 +569,8 @@ class FlightRecorder:
                 if all(name in each for each in keys)
             },
             batch_sizes=sizes,
+            losses=losses,
+            correct=correct if counted else None,
             reviews=digest(sorted(review_digest(review).encode() for review in reviews)),
             first_review=reviews[0][:FIRST_TOKENS].tolist() if reviews else [],
             passes=[each for seen in batches for each in seen["passes"]],
@@ -548,6 +648,7 @@ class _Gradients:
 
     def __init__(self) -> None:
         self._sampled: np.ndarray | None = None
+        self._sample_at_step: str | None = None
         self._left: torch.Tensor | None = None
         self._backward: list[torch.Tensor] = []
         self._between: list[torch.Tensor] = []
@@ -592,31 +693,38 @@ class _Gradients:
         Returns:
             `left`, before the first backward pass: what an earlier step has left behind, None where nothing has been
             passed back; `backward`, after each; `between`, before each but the first; `before` and `after`: what the
-            loop has done to them after the last; `taken`: those that the optimizer takes.
+            loop has done to them after the last; `taken`: those that the optimizer takes; `sample`: a digest of a few
+            numbers of each, None where they are not dense float32 on the CPU.
         """
         before = self._norms
-        held = [p for p in held if p.grad is not None]
         self._last_look(trained)
-        same = [id(p) for p in held] == [id(p) for p in trained if p.grad is not None]
         return {
             "left": self._left,
             "backward": self._backward,
             "between": self._between,
             "before": before,
             "after": self._norms,
-            "taken": self._norms if same else norms([p.grad for p in held]),
+            "taken": self.taken(held, trained),
+            "sample": self._sample_at_step,
         }
+
+    def taken(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> torch.Tensor:
+        """The norms, after the last look, of those that the step's optimizers hold."""
+        held = [p for p in held if p.grad is not None]
+        same = [id(p) for p in held] == [id(p) for p in trained if p.grad is not None]
+        return self._norms if same else norms([p.grad for p in held])
 
     def _last_look(self, trained: list[torch.nn.Parameter]) -> None:
         """Take the norms at the step. Seen is also what raises no version counter, as a clip of `p.grad.data`."""
         sampled = some_of([p.grad for p in trained if p.grad is not None])
+        self._sample_at_step = None if sampled is None else digest([sampled.data])
         told = sampled is not None and self._sampled is not None
         if told and np.array_equal(sampled, self._sampled):
             self._look(trained)
         elif told and (factor := common_factor(self._sampled, sampled)):
             self._norms = self._norms * abs(factor)
         else:
-            self._state = []
+            self._state = [(0, -1)]  # of no gradient, so that they are looked at, also where there are none
             self._look(trained)
 
     def _look(self, trained: list[torch.nn.Parameter]) -> None:
@@ -689,7 +797,10 @@ class _Detail:
             label = f"{name or 'the model'} ({type(module).__name__})"
 
             def hear(module: torch.nn.Module, args: tuple, output: Any, label: str = label) -> None:
-                heard.append([label, digest(map(as_bytes, _tensors(output)))])
+                logits = _field(output, "logits") if module is model else None
+                # The model's loss is made of these and of labels that a loop may keep from it.
+                told = _tensors(output if logits is None else logits)
+                heard.append([label, digest(map(as_bytes, told))])
 
             self._handles.append(module.register_forward_hook(hear))
 
@@ -701,6 +812,11 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     if isinstance(value, dict):
         value = list(value.values())
     return [tensor for each in value for tensor in _tensors(each)] if isinstance(value, (list, tuple)) else []
+
+
+def _belong_together(module: torch.nn.Module, model: torch.nn.Module) -> bool:
+    """Whether one is a part of the other."""
+    return any(each is model for each in module.modules()) or any(each is module for each in model.modules())
 
 
 def unwrap(model: torch.nn.Module) -> list[torch.nn.Module]:

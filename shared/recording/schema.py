@@ -88,6 +88,7 @@ class Start(_Line):
     dtypes: list[str]
     initial_weights: Digests
     optimizer: Optimizer
+    is_given: bool = True
 
 
 class Pass(_Line):
@@ -126,11 +127,16 @@ class Step(_Line):
     loss: Number
     unclipped_norm: Number | None
     grad_norm: Number | None
+    gradient_sample: str | None = None
     gradients: Gradients
     without_gradient: list[str]
     learning_rate: Number
     learning_rates: list[Number]
+    optimizer: Count = 0
+    parts: list[list[str]] = []
+    rng_before: list[str] = []
     weights: str
+    weights_after: str | None = None
     samples: Count
     tokens: Count
     padded_tokens: Count
@@ -151,8 +157,12 @@ class Evaluation(_Line):
     dropout: list[list[Number]]
     autocast: list[str | None]
     graph: bool
+    parts: list[list[str]] = []
+    weights: str | None = None
     batch: Digests
     batch_sizes: list[Count]
+    losses: list[Number | None] = []
+    correct: list[Count] | None = None
     reviews: str
     first_review: list[int]
     passes: list[Pass]
@@ -195,6 +205,7 @@ class Footer(_Line):
     samples_per_second: Amount
     tokens_per_second: Amount
     peak_memory_mb: Amount
+    weights: str | None = None
     log_history: list[LogLine]
 
 
@@ -214,6 +225,7 @@ class FirstDivergence(_Line):
     rank: Count
     likely_cause: str | None
     also: list[Any]
+    findings: list[dict[str, Any]] = []
 
 
 class Summary(_Line):

@@ -13,6 +13,8 @@ from shared.errors import PageError
 
 OWN_PARAMETERS = ("config", "output_dir", "checkpoint")
 PLAIN_PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
+# What loops elsewhere are given, and build for themselves here; a parameter that is called so is no dataset.
+OTHER_OBJECTS = ("loader", "optim", "sched", "criterion", "loss_f", "device", "epoch")
 MUST = (
     f"a page binds a function train({', '.join(OWN_PARAMETERS)}=None), or the plain "
     f"train({', '.join(PLAIN_PARAMETERS)}), with or without config"
@@ -72,6 +74,12 @@ def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
         (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
     )
     given = [each.name for each in signature.parameters.values() if each.kind not in variable]
+    for expected, mine in zip(PLAIN_PARAMETERS, given, strict=False):
+        if mine not in known and any(word in mine.lower() for word in OTHER_OBJECTS):
+            raise PageError(
+                f"{name}: the parameters of train are ({', '.join(PLAIN_PARAMETERS)}); yours has {mine} in the place "
+                f"of {expected}, which is another object: build it inside train"
+            )
     for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS, PLAIN_PARAMETERS[:-1]):
         # Under other names they are told by their number; under these names each has its place.
         at_their_places = all(name == mine or name not in known for name, mine in zip(given, parameters, strict=False))

@@ -105,12 +105,16 @@ class Page:
             yield self.module
             return
         own = {_module_name(name).partition(".")[0] for name in self.files} | {OWN_MODULE}
-        aside = _take_out(own)
+        aside, arguments = _take_out(own), sys.argv
         importer = _Importer(self)
         sys.meta_path.insert(0, importer)
+        if self.is_own:
+            # A script that reads its own command line finds an empty one, not ours.
+            sys.argv = [self.name]
         try:
             yield importlib.import_module(self.module_name)
         finally:
+            sys.argv = arguments
             sys.meta_path.remove(importer)
             _take_out(own)
             sys.modules.update(aside)
@@ -377,6 +381,8 @@ def checked_log(returned: Any, page: Page) -> list[dict[str, Any]]:
     wrong = f"{page.name}: its train must return a list of log lines, as [{{'eval_loss': 0.6}}], or nothing, not "
     if returned is None:
         return []
+    if inspect.isgenerator(returned):
+        raise PageError(f"{page.name}: its train has a `yield`, so it is a generator and nothing ran; return a list")
     if not isinstance(returned, list) or not all(isinstance(line, dict) for line in returned):
         raise PageError(wrong + f"{type(returned).__name__} {str(returned)[:80]!r}")
     log = []
@@ -402,6 +408,10 @@ def _count(value: Any) -> int:
 
 
 def _parsed(name: str, content: bytes) -> ast.Module:
+    try:
+        importlib.util.decode_source(content)
+    except (UnicodeDecodeError, SyntaxError):
+        raise PageError(f"{name} is not text in UTF-8, nor in an encoding that it names: save it as UTF-8") from None
     try:
         return ast.parse(content, name)
     except SyntaxError as error:

@@ -190,7 +190,16 @@ def _train(
         suppress(DetailTaken),
         FlightRecorder(output_dir, first_line, rank, detail_step, resume_step=step) as recorder,
     ):
-        recorder.finish(log_history(), total_seconds=time.perf_counter() - started)
+        try:
+            returned = log_history()
+        except (AttributeError, TypeError) as error:
+            if recorder.without_loss and (mistake := page.mistake(error)):
+                names = ", ".join(recorder.without_loss)
+                raise PageError(
+                    f"{mistake}; the model gives a loss only where `labels` come, and got {names}"
+                ) from error
+            raise
+        recorder.finish(returned, total_seconds=time.perf_counter() - started)
 
 
 def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:

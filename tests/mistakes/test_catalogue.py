@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.check.rubric import ITEMS
-from benchmarks.judge import causes
+from benchmarks.judge import causes, reported, ways
+from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.judge.phases import PHASES
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, QUESTIONS, RUNGS
 from benchmarks.mistakes.mistake import MINIMAL, Mistake, edited, right_page, wrong_page
@@ -19,20 +20,19 @@ from benchmarks.proofs.gallery import COSTS, PAGE, page
 from shared.running.page import own_page, package_page
 
 DOCUMENT = PAGE.read_text(encoding="utf-8")
-# What `causes` can say that no edit of a page brings about, and why.
+# What a comparison can find that no edit of a page brings about, and why.
 NOT_A_PAGES = {
-    "the two runs were given different dials": "two runs, not a page",
-    "the two runs had different numbers of processes": "two runs, not a page",
-    "adds up in an order that varies from run to run": "a GPU or torch.compile",
-    "some of the GPU's sums": "a GPU",
-    "what torch.compile makes of the embeddings' gradient": "torch.compile",
-    "the upstream fault: ": "Trainer's, not the page's: tests/test_equivalence.py",
-    "the gradients of the backward pass are not": "not decided",
-    "the gradients are equal after the backward pass, at the optimizer they are not": "not decided",
-    "the batches differ": "not decided: of records that say no more",
-    "the model was in ": "Trainer trains in train mode, so that a mode that differs is eval",
-    "equal logits, another loss": "of equal batches: the model itself would have to change",
-    "equal logits, another accuracy": "of equal batches: the same",
+    "environment.config": "two runs, not a page",
+    "environment.processes": "two runs, not a page",
+    "environment.not_reproducible": "a GPU or torch.compile",
+    "loss.upstream": "Trainer's, not the page's: tests/test_equivalence.py",
+    "backward.not_decided": "not decided",
+    "batch.not_decided": "not decided: of records that say no more",
+    "clip.not_decided": "not decided",
+    "mode.not_decided": "not decided: of records that say no more",
+    "schedule.not_decided": "not decided: of records that say no more",
+    "mode.other": "Trainer trains in train mode, so that a mode that differs is eval",
+    "evaluate.loss": "of equal batches: the model itself would have to change",
 }
 
 
@@ -85,29 +85,20 @@ def test_every_item_of_the_rubric_has_a_mistake_that_fails_it() -> None:
     assert "device" in {mistake.phase for mistake in MISTAKES.values()}
 
 
-def sentences() -> list[str]:
-    """Every text in `causes` that is said of a page, as a pattern: what it shows of the records can be anything."""
-    tree = ast.parse(Path(causes.__file__).read_text(encoding="utf-8"))
-    inside = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in ast.walk(node)}
-    shown = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    found = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.JoinedStr):
-            parts = [re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".*" for part in node.values]
-            found.append("".join(parts))
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in inside | shown:
-            found.append(re.escape(node.value))
-    return [text for text in found if len(re.sub(r"\.\*|\\", "", text).split()) >= 4]
+def codes() -> set[str]:
+    """Every code that the judge's modules can give a finding."""
+    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (causes, ways, reported)]
+    constants = [node.value for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    named = [each for each in constants if isinstance(each, str) and re.fullmatch(r"[a-z]+\.[a-z_]+", each)]
+    return {each for each in named if each.partition(".")[0] in PHASE_OF_TOPIC}
 
 
-def test_every_cause_that_can_be_named_is_said_of_a_mistake() -> None:
-    """In docs/gallery.md, which says what was said of each."""
-    found = sentences()
-    assert len(found) > 60
-    excepted = [re.escape(text) for text in NOT_A_PAGES]
-    unsaid = [each for each in found if not re.search(each, DOCUMENT)]
-    assert [each for each in unsaid if not any(text in each for text in excepted)] == []
-    assert all(any(text in each for each in unsaid) for text in excepted)
+def test_every_cause_that_can_be_named_is_named_of_a_mistake() -> None:
+    """In docs/gallery.md, which says what was said of each, or in tests/verdict/test_findings.py."""
+    elsewhere = (Path(__file__).parents[1] / "verdict" / "test_findings.py").read_text(encoding="utf-8")
+    assert len(codes()) > 60
+    unsaid = {each for each in codes() if f"`{each}`" not in DOCUMENT and f'"{each}"' not in elsewhere}
+    assert unsaid == set(NOT_A_PAGES)
 
 
 def test_the_page_has_every_mistake_and_none_is_judged_wrong() -> None:

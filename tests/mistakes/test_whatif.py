@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.check.rubric import ITEMS
+from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.report import small_chart, smooth
-from benchmarks.lesson.twins import AT_FAULT, phase_at_fault, rows_of
+from benchmarks.lesson.twins import phase_at_fault, rows_of
 from benchmarks.lesson.whatif import ANSWERS, FILE, read_measured
 from benchmarks.lesson.xray import xray
 from benchmarks.mistakes.catalogue import QUESTIONS
@@ -147,27 +149,29 @@ def test_a_missing_line_has_a_row_where_it_belongs(course_loop) -> None:
     assert names.index("backward") < names.index("clip") < names.index("step")
     clip = rows[names.index("clip")]
     assert not clip.manual and clip.trainer and "trainer.py" in clip.inside[0]
-    first = {"quantity": "grad_norm", "likely_cause": "the clip: by hand the gradients reach the optimizer at norm 2"}
+    first = {"quantity": "grad_norm", "findings": [{"code": "clip.missing", "phase": "clip"}]}
     assert phase_at_fault({"first_divergence": first}, found, rows) == "clip"
     assert phase_at_fault({"first_divergence": None}, found, rows) is None
 
 
 @pytest.mark.parametrize(
-    ("quantity", "cause", "phase"),
+    ("quantity", "code", "phase"),
     [
-        ("mode", "train mode: dropout is off", "train mode"),
-        ("batch", "the sampler: shuffle", "shuffle"),
-        ("eval_loss", "the evaluation's mean: of batches", "evaluate"),
-        ("grad_norm", "leftover gradients: zero_grad() is missing", "zero"),
-        ("grad_norm", "not decided: who knows", "clip"),
-        ("eval_logits", "not decided: who knows", "evaluate"),
+        ("mode", "mode.eval", "train mode"),
+        ("batch", "shuffle.seed", "shuffle"),
+        ("eval_loss", "evaluate.mean_of_means", "evaluate"),
+        ("grad_norm", "zero.missing", "zero"),
+        ("logged loss", "log.training", "log"),
+        ("grad_norm", "clip.not_decided", "clip"),
+        ("eval_logits", "weights.between", "evaluate"),
     ],
 )
-def test_the_row_of_a_first_difference(quick_sources, quantity: str, cause: str, phase: str) -> None:
+def test_the_row_of_a_first_difference(quick_sources, quantity: str, code: str, phase: str) -> None:
     rows = rows_of(quick_sources, None)
-    found = phase_at_fault({"first_divergence": {"quantity": quantity, "likely_cause": cause}}, None, rows)
+    cause = {"code": code, "phase": PHASE_OF_TOPIC[code.partition(".")[0]]}
+    found = phase_at_fault({"first_divergence": {"quantity": quantity, "findings": [cause]}}, None, rows)
     assert found == phase
 
 
 def test_every_phase_that_a_cause_may_speak_of_is_one() -> None:
-    assert set(AT_FAULT.values()) <= {phase.name for phase in PHASES}
+    assert set(PHASE_OF_TOPIC.values()) <= {*ITEMS, "model", "weights", "environment"}

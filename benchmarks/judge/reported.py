@@ -1,0 +1,126 @@
+"""What a loop reports of an evaluation, held against what the evaluation's own batches give.
+
+Every right part can be put together wrongly: divided by the number of batches, each batch weighed alike, in percent.
+Each such way is computed from the recorded batches; the one whose result is the reported number is named.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.judge.finding import Finding, counted
+from shared.recording.record import RunRecord
+
+# A reported number may have been summed in float32, which holds 24 bits: n terms are off by about n / 2 units at most.
+UNIT = 2**-24
+
+
+def reported_evaluation(
+    step: int, quantity: str, evaluation: dict[str, Any], manual: RunRecord, trainer: RunRecord
+) -> Finding:
+    """Why the reported number differs though the evaluation is equal.
+
+    Args:
+        step: the step that the evaluation follows.
+        quantity: `eval_loss` or `eval_accuracy`.
+        evaluation: the record's line of the evaluation by hand.
+        manual, trainer: the two records.
+    """
+    mine, other = (
+        next((line[quantity] for line in record.log_history if line.get("step") == step and quantity in line), None)
+        for record in (manual, trainer)
+    )
+    values = {"manual": mine, "trainer": other}
+    if mine is None:
+        reported = any(line.get("step") == step for line in manual.log_history)
+        what = f"no {quantity}" if reported and manual.log_history else "nothing"
+        return Finding(
+            "evaluate.not_reported",
+            step,
+            f"the report: the loop returned {what} for this evaluation, which itself is equal; return its values",
+            values,
+        )
+    samples = evaluation.get("samples", 1)
+    if quantity == "eval_loss" and other is not None and math.isclose(mine, other, rel_tol=samples * UNIT):
+        return Finding(
+            "evaluate.rounding",
+            step,
+            "the evaluation's mean: equal but for the last digits; Trainer repeats each batch's loss once per "
+            "review and takes numpy's mean of them in float32, and every other way to add them up rounds otherwise",
+            values,
+        )
+    if found := _way(step, quantity, mine, evaluation, manual):
+        return found._replace(values=values)
+    text = (
+        "the evaluation's mean: the batches' losses are equal, the reported mean is not; weigh every "
+        "review alike and average with numpy"
+        if quantity == "eval_loss"
+        else "the evaluation's metric: the predictions are equal, the reported accuracy is not"
+    )
+    return Finding("evaluate.number", step, f"{text} ({mine:.6g} by hand, {other:.6g} in Trainer)", values)
+
+
+def wrongly_reported(manual: RunRecord) -> Iterator[Finding]:
+    """Numbers that a loop reports of its own evaluations and that these do not give, where it can be told how."""
+    for line in manual.log_history:
+        evaluation = next((each for each in manual.evaluations if each["step"] == line.get("step")), {})
+        for quantity in ("eval_loss", "eval_accuracy"):
+            right = evaluation.get(quantity.removeprefix("eval_"))
+            mine = line.get(quantity)
+            if right is None or mine is None or math.isclose(mine, right, rel_tol=evaluation["samples"] * UNIT):
+                continue
+            if found := _way(line["step"], quantity, mine, evaluation, manual):
+                yield found
+
+
+def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manual: RunRecord) -> Finding | None:
+    """The way in which the reported number was made from the evaluation's batches, if one of the known ones was it."""
+    what = "the evaluation's mean" if quantity == "eval_loss" else "the evaluation's metric"
+    samples = evaluation.get("samples", 1)
+    for code, how, value in _ways(quantity, evaluation, manual):
+        rounded = next((f", rounded to {places} places" for places in range(2, 7) if round(value, places) == mine), "")
+        if rounded or math.isclose(mine, value, rel_tol=max(samples, 8) * UNIT):
+            return Finding(
+                f"evaluate.{code}",
+                step,
+                f"{what}: {mine:.6g} by hand is {how}{rounded}; Trainer reports the mean over the {samples} reviews: "
+                "weigh every review alike",
+            )
+    return None
+
+
+def _ways(quantity: str, evaluation: dict[str, Any], manual: RunRecord) -> Iterator[tuple[str, str, float]]:
+    """Ways to put the batches' parts together wrongly: a code, the words for it, and what comes out."""
+    sizes = evaluation.get("batch_sizes") or []
+    parts = evaluation.get("losses" if quantity == "eval_loss" else "correct") or []
+    if not sizes or len(parts) != len(sizes) or None in parts:
+        return
+    # In sums over reviews: a batch's loss is a mean, its number of right answers is a sum.
+    sums = [a * b for a, b in zip(parts, sizes, strict=True)] if quantity == "eval_loss" else list(parts)
+    means = [total / size for total, size in zip(sums, sizes, strict=True)]
+    name = "loss" if quantity == "eval_loss" else "right answers"
+    batches, reviews = len(sizes), sum(sizes)
+    yield "mean", "the right mean", sum(sums) / reviews
+    yield (
+        "mean_of_means",
+        f"the mean of the {counted(batches, 'batch')}' means, each weighed alike",
+        sum(means) / batches,
+    )
+    yield "by_batches", f"the sum of the {name} divided by {batches}, the number of batches", sum(sums) / batches
+    yield "percent", "in percent", 100 * sum(sums) / reviews
+    yield "last_batch_only", "the last batch's alone", means[-1]
+    yield "sum", "a sum and no mean", sum(means)
+    yield "sum", "a sum and no mean", sum(sums)
+    drawn = {digest for line in manual.steps for batch in line["reviews"] for digest in batch}
+    in_epoch = sum(len(line["batch"]) for line in manual.steps[: manual.steps_per_epoch])
+    others = {
+        "the number of training reviews": manual.config.train_size or len(drawn),
+        "the number of training batches": in_epoch,
+        "the batch size": sizes[0],
+        "the number of full batches times the batch size": sizes[0] * batches,
+    }
+    for what, count in others.items():
+        yield "divided", f"the sum over the reviews divided by {count}, {what}", sum(sums) / count
+        yield "divided", f"the sum of the batches' means divided by {count}, {what}", sum(means) / count

@@ -1,0 +1,437 @@
+"""Ways of working in which a loop differs from `Trainer`: facts that hold whatever the numbers are.
+
+The optimizer's settings, the mode, the schedule, the clip, what was left in the gradients: a loop with three mistakes
+has three findings.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from benchmarks.judge.finding import Finding, counted, follows_evaluation, line_of, missing_of, names_of
+from benchmarks.judge.reported import wrongly_reported
+from shared.recording.record import RunRecord
+
+# A norm after a clip is equal to the limit up to the rounding of one division and one product in float32.
+ROUNDING = 1e-4
+
+
+def findings(manual: RunRecord, trainer: RunRecord) -> list[Finding]:
+    """Every way of working in which the two loops differ, in the order of a step; each topic once."""
+    found: dict[str, Finding] = {}
+    rules = (_another_model, _frozen, _dtypes, _optimizer_settings, _optimizers, _by_step, _schedule, _evaluations)
+    for rule in rules:
+        for finding in rule(manual, trainer):
+            found.setdefault(finding.topic, finding)
+    return list(found.values())
+
+
+def _another_model(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    if not manual.start.get("is_given", True):
+        yield Finding(
+            "model.copy",
+            0,
+            "the model: your loop calls another model than the one it was given, such as a copy of it, and trains "
+            "that one; the given one is saved, and stays as it was. Train the model that train() is given",
+        )
+
+
+def _frozen(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    ours, theirs = (set(record.start.get("frozen", [])) for record in (manual, trainer))
+    if extra := sorted(ours - theirs):
+        yield Finding(
+            "model.frozen", 0, f"frozen weights: {names_of(extra)} cannot learn by hand (requires_grad is False)"
+        )
+    elif extra := sorted(theirs - ours):
+        yield Finding(
+            "model.not_frozen", 0, f"frozen weights: {names_of(extra)} learn by hand, and must not (freeze_body)"
+        )
+
+
+def _dtypes(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    ours, theirs = (record.start.get("dtypes") for record in (manual, trainer))
+    if ours != theirs and ours and theirs:
+        yield Finding(
+            "dtype.weights", 0, f"the weights' type: {' and '.join(ours)} by hand, {' and '.join(theirs)} in Trainer"
+        )
+
+
+def _optimizer_settings(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    missing = missing_of(manual)
+    if missing and missing != missing_of(trainer):
+        yield Finding(
+            "optimizer.missing", 0, f"the optimizer: {names_of(missing)} are in none of its groups and cannot learn"
+        )
+    if settings := _optimizer_differences(manual, trainer):
+        yield Finding("optimizer.settings", 0, f"the optimizer: its settings differ ({settings})")
+
+
+def _optimizer_differences(manual: RunRecord, trainer: RunRecord) -> str:
+    """`weight_decay 0.01 by hand, 0.0 in Trainer`, from the records' description of the optimizer."""
+    ours, theirs = (record.start.get("optimizer", {}) for record in (manual, trainer))
+    if ours.get("class") != theirs.get("class"):
+        return f"{ours.get('class')} by hand, {theirs.get('class')} in Trainer"
+    our_groups, their_groups = ours.get("groups", []), theirs.get("groups", [])
+    if len(our_groups) == 1:
+        # One group against two: its settings are held against those that the two have in common.
+        our_groups = our_groups * len(their_groups)
+    found = [
+        f"{name} {mine[name]} by hand, {other.get(name)} in Trainer"
+        for mine, other in zip(our_groups, their_groups, strict=False)
+        for name in mine
+        if name not in ("initial_lr", "parameters") and mine[name] != other.get(name)
+    ]
+    sizes = [[group["parameters"] for group in record] for record in (our_groups, their_groups)]
+    if not found and sizes[0] != sizes[1] and len({str(group.get("weight_decay")) for group in their_groups}) > 1:
+        found = ["parameters are split into other groups"]
+    return "; ".join(dict.fromkeys(found))
+
+
+def _optimizers(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    """Steps that another optimizer makes first, and learning rates that differ from group to group."""
+    numbers = [line.get("optimizer", 0) for line in manual.steps]
+    if numbers and numbers[-1] and numbers == sorted(numbers):
+        first = numbers.index(numbers[-1] if len(numbers) > len(trainer.steps) else 1)
+        if len(numbers) > len(trainer.steps):
+            yield Finding(
+                "step.before",
+                1,
+                f"the steps: the first {counted(first, 'step')} are made by another optimizer than the "
+                f"{len(numbers) - first} after them, such as a search for a learning rate; they have moved the "
+                "weights, too. Train a copy there, or put the weights back",
+                {"before": first, "after": len(numbers) - first},
+            )
+        else:
+            yield Finding(
+                "optimizer.again",
+                first + 1,
+                f"the optimizer: step {first + 1} is made by another optimizer object than step {first}; unless its "
+                "state was loaded, the means of the gradients and of their squares begin again there",
+                {"optimizers": numbers[-1] + 1},
+            )
+    ours, theirs = (line_of(record, 1).get("learning_rates") or [] for record in (manual, trainer))
+    if set(ours) != set(theirs) and ours and theirs and max(len(set(ours)), len(set(theirs))) > 1:
+        texts = [", ".join(f"{rate:.6g}" for rate in dict.fromkeys(rates)) for rates in (ours, theirs)]
+        yield Finding(
+            "optimizer.rates",
+            1,
+            f"the groups' learning rates: {texts[0]} by hand, {texts[1]} in Trainer",
+            {"manual": ours, "trainer": theirs},
+        )
+
+
+def _by_step(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    """What single steps show of the way of working, each at the first step that shows it."""
+    for ours, theirs in zip(manual.steps, trainer.steps, strict=False):
+        step = ours["step"]
+        for rule in STEP_RULES:
+            if (found := rule(ours, theirs, manual, trainer)) is not None:
+                code, text = found
+                yield Finding(code, step, text)
+
+
+StepRule = tuple[str, str] | None
+
+
+def _mode_of_step(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    wrong, right = set(ours.get("mode", [])), set(theirs.get("mode", []))
+    if wrong == right or not wrong or not right:
+        return None
+    if "eval" in wrong and right == {"train"}:
+        when = "after the evaluation" if follows_evaluation(trainer, ours["step"]) else "before this step"
+        return "mode.eval", f"train mode: dropout is off because model.train() was not called {when}"
+    return "mode.other", f"train mode: the model was in {' and '.join(sorted(wrong))} mode by hand, not in Trainer"
+
+
+def _parts(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = ((line.get("parts") or [[]])[0] for line in (ours, theirs))
+    if mine == other or not mine or ours.get("mode") != theirs.get("mode"):
+        return None
+    mode = "eval" if (ours.get("mode") or ["train"])[0] == "train" else "train"
+    return "mode.parts", (
+        f"train mode: a part of the model, {names_of(mine)}, is in {mode} mode by hand, so its dropout is "
+        f"{'off' if mode == 'eval' else 'on'}; in Trainer all of the model is in one mode"
+    )
+
+
+def _dropout(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (line.get("dropout", [[]])[:1] for line in (ours, theirs))
+    if mine == other or ours.get("mode") != theirs.get("mode") or not mine or not other:
+        return None
+    texts = [", ".join(f"{p:g}" for p in each[0]) or "none" for each in (mine, other)]
+    return "dropout.rates", f"dropout: the layers that are on drop {texts[0]} by hand, {texts[1]} in Trainer"
+
+
+def _autocast(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (set(line.get("autocast", [])) for line in (ours, theirs))
+    if mine == other or not mine or not other:
+        return None
+    texts = [" and ".join(str(each or "float32") for each in kinds) for kinds in (mine, other)]
+    return "autocast.forward", f"autocast: the forward pass runs in {texts[0]} by hand, in {texts[1]} in Trainer"
+
+
+def _backward_passes(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (line.get("backward_passes", []) for line in (ours, theirs))
+    if not mine or len(mine) != len(other) or mine == other:
+        return None
+    if not any(mine) and ours.get("grad_norm"):
+        return None  # there are gradients, so they were taken in another way
+    if not any(mine):
+        return "backward.missing", "backward: loss.backward() is not called, so there is no gradient to learn from"
+    return (
+        "backward.repeated",
+        f"backward: loss.backward() is called {max(mine)} times for a batch, in Trainer {max(other)}",
+    )
+
+
+def _leftover(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (line.get("gradients", {}).get("left", 0.0) for line in (ours, theirs))
+    # What the optimizer does not hold, it does not forget either: that has a finding of its own.
+    if not mine or other or missing_of(manual):
+        return None
+    return "zero.missing", (
+        "leftover gradients: zero_grad() is missing after the step before, so its gradients are added to these "
+        f"(norm {mine:.4g} was there before the first backward pass of this step)"
+    )
+
+
+def _between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    """With accumulation: what happens to the gradients between two backward passes of one step."""
+    mine, after = ours.get("gradients", {}).get("between", []), ours.get("gradients", {}).get("backward", [])
+    other = theirs.get("gradients", {}).get("between", [])
+    if len(mine) != len(other):
+        return None
+    for before, now, right in zip(after, mine, other, strict=False):
+        if now == 0 and right > 0:
+            return "zero.inside", (
+                "zero_grad() inside the accumulation: the gradients of the batches before are forgotten, only the "
+                "last batch counts; call it once per step"
+            )
+        if now < before:
+            return "clip.inside", (
+                f"the clip: gradients are scaled between two batches of one step ({before:.4g} to {now:.4g}); clip "
+                "once, after the last batch's backward pass"
+            )
+    return None
+
+
+def _detached(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    mine, other = (set(line.get("without_gradient", [])) for line in (ours, theirs))
+    frozen = set(trainer.start.get("frozen", [])) ^ set(manual.start.get("frozen", []))
+    extra = sorted(mine - other - frozen)
+    if not extra or not any(ours.get("backward_passes", [])):
+        return None
+    passed_back = ours.get("gradients", {}).get("backward") or [0.0]
+    if passed_back[-1] and not ours.get("grad_norm"):
+        return "zero.before_step", (
+            f"the gradients: the backward pass leaves some (norm {passed_back[-1]:.4g}), and at the step there are "
+            "none; zero_grad() comes in between, call it after the step"
+        )
+    return "backward.detached", (
+        f"no gradient: {names_of(extra)} get none by hand; the loss does not reach them (a detach, a no_grad, or an "
+        "output that is not used)"
+    )
+
+
+def _weights_between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    before = line_of(manual, ours["step"] - 1)
+    if ours.get("weights") == before.get("weights_after", ours.get("weights")):
+        return None
+    return "weights.between", (
+        f"the weights: between step {before['step']} and step {ours['step']} they are changed without an optimizer "
+        "step (an average of weights, weights put back, a clamp)"
+    )
+
+
+def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+    """Whether the gradients are clipped, told by what happens to them after the last backward pass."""
+    limit = trainer.config.max_grad_norm
+    norm, at_step = ours.get("unclipped_norm"), ours.get("grad_norm", 0.0)
+    scaled = ours.get("gradients", {}).get("scaled")
+    their_scaled = theirs.get("gradients", {}).get("scaled") or [1.0, 1.0]
+    if norm is None or scaled is None or not at_step or not any(ours.get("backward_passes", [])):
+        return None
+    if manual.start.get("dtypes") != trainer.start.get("dtypes"):
+        return None  # in 16 bits, norms round too coarsely to say
+    lowest, highest = scaled
+    if limit and norm > limit * (1 + ROUNDING) and lowest == highest == 1.0:
+        return "clip.missing", (
+            f"the clip: by hand the gradients reach the optimizer at norm {at_step:.4g}, Trainer scales them down to "
+            f"max_grad_norm {limit:g}"
+        )
+    if highest > 1 + ROUNDING and highest - lowest > ROUNDING and their_scaled[1] - their_scaled[0] <= ROUNDING:
+        return "clip.changed", (
+            "the gradients: after the backward pass they are changed by hand in another way than by a clip (the "
+            f"tensors' norms by factors of {lowest:.4g} to {highest:.4g}; noise, for example)"
+        )
+    if highest - lowest > ROUNDING and their_scaled[1] - their_scaled[0] <= ROUNDING:
+        return "clip.uneven", (
+            f"the clip: by hand some tensors are scaled more than others (by {lowest:.4g} to {highest:.4g}), as "
+            "clip_grad_value_ or a clip per tensor does; Trainer scales all alike, with clip_grad_norm_"
+        )
+    target = min(norm, limit) if limit else norm
+    if norm and lowest != 1.0 and not missing_of(manual) and not math.isclose(at_step, target, rel_tol=10 * ROUNDING):
+        what = f"to max_grad_norm {limit:g}" if limit else "not at all"
+        return "clip.limit", f"the clip: by hand norm {norm:.4g} is scaled to {at_step:.4g}, Trainer scales it {what}"
+    return None
+
+
+STEP_RULES = (
+    *(_mode_of_step, _parts, _dropout, _autocast, _backward_passes, _leftover, _between, _detached, _clip),
+    *(_weights_between,),
+)
+
+
+def _schedule(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    """The learning rates of all steps: they depend on no weight, so each differs for a reason of its own."""
+    ours, theirs = ([line["learning_rate"] for line in record.steps] for record in (manual, trainer))
+    step = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False), start=1) if a != b), None)
+    if step is not None:
+        yield Finding(
+            "schedule.rate",
+            step,
+            _schedule_text(step, ours, theirs, len(manual.steps[0]["batch"]), trainer.steps_per_epoch),
+            {"manual": ours[step - 1], "trainer": theirs[step - 1]},
+        )
+        return
+
+
+def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: int, per_epoch: int) -> str:
+    """What the two sequences of learning rates say; `batches`: how many make up one step by hand.
+
+    `per_epoch`: how many steps an epoch has.
+    """
+    count = min(len(ours), len(theirs))
+    mine, other = ours[step - 1], theirs[step - 1]
+    values = f"the schedule: {mine:.6g} against {other:.6g}"
+    if _same_sequence(ours[:count], theirs[:count]):
+        return (
+            f"the schedule's arithmetic: equal but for the last digits ({mine!r} against {other!r}); Trainer "
+            "multiplies the optimizer's rate by max(0, (steps - step) / steps)"
+        )
+    if step > 1 and len(set(ours[:count])) == 1:
+        return (
+            f"the schedule: the learning rate stood still by hand, at {mine:.6g} in the optimizer's groups; "
+            "call scheduler.step() after every optimizer step, unless the optimizer changes the rate inside step()"
+        )
+    if (
+        step > 1
+        and per_epoch
+        and _moves_at(ours[:count])
+        and all((n - 1) % per_epoch == 0 for n in _moves_at(ours[:count]))
+    ):
+        return (
+            f"{values}: by hand the learning rate changes only when an epoch begins; call scheduler.step() after "
+            "every optimizer step"
+        )
+    ratios = [a / b for a, b in zip(ours[:count], theirs[:count], strict=True) if b]
+    if step == 1 and len(ratios) > 1 and all(math.isclose(ratio, ratios[0], rel_tol=1e-9) for ratio in ratios):
+        return f"the learning rate: {ratios[0]:.6g} times Trainer's at every step; check the optimizer's lr"
+    # Of the schedules that move at all, does ours run ahead of Trainer's, or faster?
+    if len(set(theirs[:count])) > 1:
+        if count > 2 and _same_sequence(ours[: count - 1], theirs[1:count]):
+            return (
+                f"{values}: by hand every step has the learning rate that Trainer has one step later; call "
+                "scheduler.step() after optimizer.step(), not before"
+            )
+        per_batch = f"by hand it moves {batches} times per step; call scheduler.step() once, after optimizer.step()"
+        if batches > 1 and _runs_ahead(ours[:count], theirs[batches:count], batches):
+            return f"{values}: {per_batch}"
+        check = "check its shape, the warm-up and the total number of steps"
+        for speed in range(2, count) if step == 2 else ():
+            if _runs_ahead(ours[:count], theirs[:count], speed):
+                if speed == batches:
+                    return f"{values}: {per_batch}"
+                return f"{values}: by hand it moves {speed} times as fast; {check}"
+            if _runs_ahead(theirs[:count], ours[:count], speed):
+                return f"{values}: by hand it moves {speed} times as slowly; {check} (not of batches)"
+    totals = _steps_to_zero(ours), _steps_to_zero(theirs)
+    if all(totals) and totals[0] != totals[1] and math.isclose(ours[0], theirs[0], rel_tol=1e-9):
+        return (
+            f"{values}: by hand the learning rate falls to 0 within {totals[0]} steps, in Trainer within {totals[1]}; "
+            "check the total number of steps"
+        )
+    return f"{values}; check its shape, the warm-up and the total number of steps"
+
+
+def _moves_at(rates: list[float]) -> list[int]:
+    """The steps, from 1, that have another learning rate than the step before."""
+    return [n for n, (before, now) in enumerate(pairwise(rates), start=2) if before != now]
+
+
+def _steps_to_zero(rates: list[float]) -> int | None:
+    """Within how many steps the rates fall to 0 in a straight line; None if they do not fall so."""
+    if len(rates) < 3 or rates[0] <= rates[1]:
+        return None
+    total = round(rates[0] / (rates[0] - rates[1]))
+    line = [rates[0] * max(0, total - n) / total for n in range(len(rates))]
+    return total if _same_sequence(rates, line) else None
+
+
+def _runs_ahead(fast: list[float], slow: list[float], speed: int) -> bool:
+    """Whether every step of one schedule has the rate that the other has `speed` times as many steps later."""
+    ahead = slow[::speed]
+    return len(ahead) > 1 and _same_sequence(fast[: len(ahead)], ahead)
+
+
+def _same_sequence(ours: list[float], theirs: list[float]) -> bool:
+    return all(math.isclose(a, b, rel_tol=1e-9, abs_tol=1e-15) for a, b in zip(ours, theirs, strict=True))
+
+
+def _evaluations(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+    for ours, theirs in zip(manual.evaluations, trainer.evaluations, strict=False):
+        if ours["step"] != theirs["step"]:
+            return
+        if set(ours["mode"]) != set(theirs["mode"]):
+            yield Finding(
+                "evaluate.mode",
+                ours["step"],
+                "the evaluation's mode: call model.eval() before and model.train() after",
+            )
+        if "batch" in ours and ours["samples"] != theirs["samples"]:
+            yield evaluated_batches(ours, theirs)
+    yield from wrongly_reported(manual)
+
+
+def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
+    """In what the batches of two evaluations differ."""
+
+    def found(what: str, text: str) -> Finding:
+        return Finding(f"evaluate.{what}", ours.get("step", 0), text)
+
+    if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"attention_mask"}:
+        return found("mask", "the evaluation's attention mask: the same tokens with another mask")
+    if ours.get("samples") != theirs.get("samples"):
+        counts = f"{ours.get('samples')} reviews by hand, {theirs.get('samples')} in Trainer"
+        mine, other = (line.get("batch_sizes") or [] for line in (ours, theirs))
+        # Only where all but the last batch were seen, has it been left out.
+        if mine == other[: len(mine)] and len(other) == len(mine) + 1:
+            return found(
+                "last_batch", f"the evaluation's batches: {counts}; leave no smaller last batch out (drop_last)"
+            )
+        return found("samples", f"the evaluation's batches: {counts}; evaluate the whole evaluation slice, once")
+    if ours.get("reviews") != theirs.get("reviews"):
+        return found(
+            "reviews", "the evaluation's batches: other reviews; check which slice is evaluated, and how it is cut"
+        )
+    if ours.get("batch_sizes") != theirs.get("batch_sizes"):
+        sizes = ours["batch_sizes"][:1], theirs["batch_sizes"][:1]
+        return found(
+            "batch_size",
+            f"the evaluation's batches: {sizes[0][0]} reviews at a time by hand, {sizes[1][0]} in Trainer",
+        )
+    if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"labels"}:
+        return found("labels", "the evaluation's labels: the same reviews with other labels")
+    if ours.get("padded_tokens") != theirs.get("padded_tokens"):
+        return found("order", "the evaluation's batches: the same reviews in another order or with another padding")
+    return found("order", "the evaluation's batches: the same reviews in another order, or with another mask")
+
+
+def differing_inputs(ours: Any, theirs: Any) -> set[str]:
+    """The inputs in which two batches differ; one that only one of the models was given is not compared."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+    return set() if ours == theirs else {"batch"}

@@ -1,0 +1,358 @@
+"""What people do to a loop that the two loops of this project do not: each is told by a code, and none wrongly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from conftest import Trained, run_in_process
+
+from benchmarks.judge.finding import PHASE_OF_TOPIC
+from benchmarks.verdict.verdict import compare_runs
+from shared.config import RunConfig
+from shared.errors import PageError
+from shared.running.page import own_page
+
+MINIMAL = Path(__file__).parents[2] / "manual_loop" / "minimal.py"
+LOSS = "            loss = model(**batch.to(device)).loss  # the batch's mean, a scalar\n"
+STEP = "            optimizer.step()\n"
+EPOCH = "    for epoch in range(epochs):\n"
+EVALUATE = "        model.eval()\n"
+LOADER = "    loader = DataLoader(train_dataset, sizes[0], sampler=shuffle, collate_fn=pad)\n"
+OPTIMIZER = "    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=0, fused=True)\n"
+# The minimal loop has this limit written in.
+JOB = RunConfig.build("tiny", max_grad_norm=1.0)
+
+
+class Edit(NamedTuple):
+    """A piece of the minimal loop, what takes its place, and the codes that must be found, the cause first.
+
+    Attributes:
+        pieces: what is replaced, by what.
+        codes: the first is the cause; none: the runs are identical.
+    """
+
+    pieces: dict[str, str]
+    codes: tuple[str, ...] = ()
+
+
+def loss(text: str) -> dict[str, str]:
+    return {LOSS: f"            out = model(**batch.to(device))\n            loss = {text}\n"}
+
+
+EDITS = {
+    # Equal, and must be called so.
+    "inside a module": Edit(
+        {
+            "    device = torch": "    class Wrapped(torch.nn.Module):\n"
+            "        def __init__(self, model):\n"
+            "            super().__init__()\n"
+            "            self.inner = model\n\n"
+            "        def forward(self, **batch):\n"
+            "            return self.inner(**batch)\n\n"
+            "    model = Wrapped(model)\n"
+            "    device = torch"
+        }
+    ),
+    "data parallel": Edit({"    device = torch": "    model = torch.nn.DataParallel(model)\n    device = torch"}),
+    "two optimizers": Edit(
+        {
+            OPTIMIZER: "    body, head = model.distilbert, [model.pre_classifier, model.classifier]\n"
+            "    head = [p for part in head for p in part.parameters()]\n"
+            "    optimizer = torch.optim.AdamW(body.parameters(), rate, weight_decay=0, fused=True)\n"
+            "    second = torch.optim.AdamW(head, rate, weight_decay=0, fused=True)\n",
+            "    evaluations = []\n": "    of_second = LambdaLR(second, lambda step: (steps - step) / steps)\n"
+            "    evaluations = []\n",
+            STEP: f"{STEP}            second.step()\n            of_second.step()\n",
+            "            optimizer.zero_grad()": "            second.zero_grad()\n            optimizer.zero_grad()",
+        }
+    ),
+    "its own command line": Edit(
+        {"import numpy": "import argparse\n\nargparse.ArgumentParser().parse_args()\n\nimport numpy"}
+    ),
+    "gradients by another function": Edit(
+        {
+            "            loss.backward()\n": "            weights = list(model.parameters())\n"
+            "            for p, gradient in zip(weights, torch.autograd.grad(loss, weights)):\n"
+            "                p.grad = gradient\n"
+        }
+    ),
+    "a schedule that rounds otherwise": Edit(
+        {
+            "LambdaLR(optimizer, lambda step: (steps - step) / steps)": "torch.optim.lr_scheduler.LinearLR("
+            "optimizer, 1.0, 0.0, steps)"
+        },
+        ("schedule.rate",),
+    ),
+    "hooks of the optimizer": Edit(
+        {
+            "    evaluations = []\n": "    clip = torch.nn.utils.clip_grad_norm_\n"
+            "    optimizer.register_step_pre_hook(lambda *_: clip(model.parameters(), 1.0) and None)\n"
+            "    optimizer.register_step_post_hook(lambda *_: scheduler.step())\n"
+            "    evaluations = []\n",
+            "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n": "",
+            "            scheduler.step()  # the learning rate, in a straight line to 0\n": "",
+        }
+    ),
+    "no optimizer of torch's": Edit(
+        {
+            OPTIMIZER: "    from torch.optim.adamw import adamw\n\n"
+            "    weights = list(model.parameters())\n"
+            "    first, second = ([torch.zeros_like(p) for p in weights] for _ in range(2))\n"
+            "    counts = [torch.zeros(()) for _ in weights]\n"
+            "    done = 0\n",
+            "    scheduler = LambdaLR(optimizer, lambda step: (steps - step) / steps)\n": "",
+            STEP: "            gradients = [p.grad for p in weights]\n"
+            "            settings = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8, 'weight_decay': 0}\n"
+            "            settings |= {'lr': rate * ((steps - done) / steps), 'fused': True}\n"
+            "            settings |= {'amsgrad': False, 'maximize': False}\n"
+            "            with torch.no_grad():\n"
+            "                adamw(weights, gradients, first, second, [], counts, **settings)\n"
+            "            done += 1\n",
+            "            scheduler.step()  # the learning rate, in a straight line to 0\n": "",
+            "            optimizer.zero_grad()": "            model.zero_grad()",
+        }
+    ),
+    "an evaluation that disturbs nothing": Edit(
+        {
+            STEP: f"{STEP}            if optimizer.state and not evaluations:\n"
+            "                with torch.random.fork_rng(), torch.no_grad():\n"
+            "                    model.eval()\n"
+            "                    for other in eval_loader:\n"
+            "                        model(**other.to(device))\n"
+        }
+    ),
+    # Another loss.
+    "softmax twice": Edit(
+        loss("torch.nn.functional.cross_entropy(out.logits.softmax(-1), batch['labels'])"), ("loss.criterion",)
+    ),
+    "class weights": Edit(
+        loss("torch.nn.functional.cross_entropy(out.logits, batch['labels'], torch.tensor([1.0, 3.0]))"),
+        ("loss.criterion",),
+    ),
+    "focal loss": Edit(loss("((1 - (-out.loss).exp()) ** 2) * out.loss"), ("loss.criterion",)),
+    "an L2 term": Edit(loss("out.loss + 0.01 * sum(p.pow(2).sum() for p in model.parameters())"), ("loss.criterion",)),
+    "a scale": Edit(loss("3 * out.loss"), ("loss.scale",)),
+    # Other passes.
+    "R-Drop": Edit(loss("(out.loss + model(**batch).loss) / 2"), ("forward.repeated",)),
+    "FGM": Edit(
+        {
+            "            loss.backward()\n": "            loss.backward()\n"
+            "            table = model.distilbert.embeddings.word_embeddings.weight\n"
+            "            moved = table.grad / (table.grad.norm() + 1e-12)\n"
+            "            table.data.add_(moved)\n"
+            "            model(**batch).loss.backward()\n"
+            "            table.data.sub_(moved)\n"
+        },
+        ("forward.repeated",),
+    ),
+    "every batch twice": Edit(
+        {"        for batch in loader:": "        for batch in (each for each in loader for _ in range(2)):"},
+        ("batch.again", "step.number"),
+    ),
+    # Weights that something else moves.
+    "an average is evaluated": Edit(
+        {
+            EPOCH: "    mean = {name: p.detach().clone() for name, p in model.named_parameters()}\n" + EPOCH,
+            EVALUATE: "        raw = {name: p.detach().clone() for name, p in model.named_parameters()}\n"
+            "        with torch.no_grad():\n"
+            "            for name, p in model.named_parameters():\n"
+            "                p.copy_(mean[name].lerp_(p, 0.5))\n" + EVALUATE,
+            "        # Trainer's mean": "        with torch.no_grad():\n"
+            "            for name, p in model.named_parameters():\n"
+            "                p.copy_(raw[name])\n"
+            "        # Trainer's mean",
+        },
+        ("evaluate.weights",),
+    ),
+    "a clamp": Edit(
+        {
+            STEP: f"{STEP}            with torch.no_grad():\n"
+            "                for p in model.parameters():\n"
+            "                    p.clamp_(-0.02, 0.02)\n",
+        },
+        ("weights.between",),
+    ),
+    "the first epoch's weights put back": Edit(
+        {
+            EVALUATE: "        if epoch == 0:\n"
+            "            kept = {name: value.clone() for name, value in model.state_dict().items()}\n" + EVALUATE,
+            "    return evaluations\n": "    model.load_state_dict(kept)\n    return evaluations\n",
+        },
+        ("weights.end",),
+    ),
+    "a copy is trained": Edit(
+        {"    device = torch": "    import copy\n\n    model = copy.deepcopy(model)\n    device = torch"},
+        ("model.copy",),
+    ),
+    "a search for a rate": Edit(
+        {
+            OPTIMIZER: "    probe = torch.optim.AdamW(model.parameters(), 1e-6)\n"
+            "    for _, batch in zip(range(3), loader):\n"
+            "        model(**batch.to(device)).loss.backward()\n"
+            "        probe.step()\n"
+            "        probe.zero_grad()\n" + OPTIMIZER
+        },
+        ("step.before",),
+    ),
+    "a rate for each layer": Edit(
+        {
+            OPTIMIZER: "    body, head = model.distilbert, [model.pre_classifier, model.classifier]\n"
+            "    head = [p for part in head for p in part.parameters()]\n"
+            "    groups = [{'params': head}, {'params': list(body.parameters()), 'lr': rate * 0.9}]\n"
+            "    optimizer = torch.optim.AdamW(groups, rate, weight_decay=0, fused=True)\n"
+        },
+        ("optimizer.rates",),
+    ),
+    # The data.
+    "a part of it": Edit(
+        {
+            LOADER: "    part = torch.utils.data.Subset(train_dataset, range(50))\n"
+            "    shuffle = RandomSampler(part, generator=order)\n"
+            "    loader = DataLoader(part, sizes[0], sampler=shuffle, collate_fn=pad)\n"
+        },
+        ("shuffle.subset",),
+    ),
+    "with replacement": Edit(
+        {"RandomSampler(train_dataset, generator=order)": "RandomSampler(train_dataset, True, generator=order)"},
+        ("shuffle.replacement",),
+    ),
+    "masked tokens": Edit(
+        {
+            LOSS: "            drop = (torch.rand(batch['input_ids'].shape) < 0.1) & (batch['input_ids'] > 103)\n"
+            f"            batch['input_ids'][drop] = tokenizer.mask_token_id\n{LOSS}"
+        },
+        ("batch.tokens",),
+    ),
+    # Seeds, modes, lengths.
+    "a seed in every epoch": Edit({EPOCH: f"{EPOCH}        set_seed(config.seed)\n"}, ("seed.again",)),
+    "noise in the gradients": Edit(
+        {
+            STEP: "            for p in model.parameters():\n                p.grad += 0.1 * torch.randn_like(p)\n"
+            + STEP
+        },
+        ("seed.within", "clip.changed"),
+    ),
+    "embeddings in the place of tokens": Edit(
+        {
+            LOSS: "            batch = batch.to(device)\n"
+            "            embedded = model.distilbert.embeddings.word_embeddings(batch.pop('input_ids'))\n"
+            "            loss = model(inputs_embeds=embedded, **batch).loss\n"
+        },
+        ("forward.inputs",),
+    ),
+    "a part of the model alone": Edit(
+        {
+            LOSS: "            batch = batch.to(device)\n"
+            "            states = model.distilbert(batch['input_ids'], batch['attention_mask'])[0][:, 0]\n"
+            "            logits = model.classifier(model.pre_classifier(states).relu())\n"
+            "            loss = torch.nn.functional.cross_entropy(logits, batch['labels'])\n"
+        },
+        ("forward.part",),
+    ),
+    "no step at all": Edit({STEP: ""}, ("step.none",)),
+    "another optimizer in each epoch": Edit(
+        {
+            EPOCH: f"{EPOCH}        now = optimizer.param_groups[0]['lr']\n"
+            "        optimizer = torch.optim.AdamW(model.parameters(), now, weight_decay=0, fused=True)\n"
+            "        optimizer.param_groups[0]['initial_lr'] = rate\n"
+            "        scheduler.optimizer = optimizer\n"
+        },
+        ("optimizer.again",),
+    ),
+    "two things at once": Edit(
+        {
+            "lambda step: (steps - step) / steps": "lambda step: ((steps - step) / steps) ** 2",
+            '[output.loss.item()] * len(batch["labels"])': "[output.loss.item()]",
+        },
+        ("schedule.rate", "evaluate.mean_of_means"),
+    ),
+    "a rounded sum": Edit({"np.mean(losses, dtype=np.float32).item()": "round(sum(losses), 3)"}, ("evaluate.sum",)),
+    "the body in eval mode": Edit(
+        {"            model.train()": "            model.train().distilbert.eval()"}, ("mode.parts",)
+    ),
+    "three epochs": Edit(
+        {"int(config.num_train_epochs)": "int(config.num_train_epochs) + 1"}, ("schedule.rate", "step.number")
+    ),
+    "a schedule for fewer steps": Edit({"steps = epochs * len(loader)": "steps = 20"}, ("schedule.rate",)),
+    # The evaluation.
+    "one evaluation more": Edit(
+        {
+            "            model.train()": "            if len(evaluations) == 1 and not model.training:\n"
+            "                with torch.no_grad():\n"
+            "                    for other in [*eval_loader, *eval_loader]:\n"
+            "                        model(**other.to(device))\n"
+            "            model.train()"
+        },
+        ("evaluate.samples",),
+    ),
+    "an evaluation first": Edit(
+        {
+            "    evaluations = []\n": "    evaluations = []\n    model.eval()\n    with torch.no_grad():\n"
+            "        model(**next(iter(eval_loader)).to(device))\n"
+        },
+        ("evaluate.before",),
+    ),
+    "accuracy by batches": Edit({"np.mean(right).item()": "sum(right) / len(eval_loader)"}, ("evaluate.by_batches",)),
+    "accuracy in percent": Edit({"np.mean(right).item()": "100 * sum(right) / len(right)"}, ("evaluate.percent",)),
+    "loss by another length": Edit(
+        {"np.mean(losses, dtype=np.float32).item()": "sum(losses) / len(train_dataset)"}, ("evaluate.divided",)
+    ),
+    "mean of means": Edit(
+        {'[output.loss.item()] * len(batch["labels"])': "[output.loss.item()]"}, ("evaluate.mean_of_means",)
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def trainer_run(trained: Trained) -> Path:
+    return trained("trainer", JOB)
+
+
+def edited(edit: Edit, folder: Path) -> Path:
+    source = MINIMAL.read_text(encoding="utf-8")
+    for right, wrong in edit.pieces.items():
+        assert source.count(right) == 1, right
+        source = source.replace(right, wrong)
+    file = folder / "loop.py"
+    file.write_text(source, encoding="utf-8")
+    return file
+
+
+def judged(edit: Edit, trainer_run: Path, folder: Path) -> dict[str, Any]:
+    file = edited(edit, folder)
+    config = JOB.model_copy(update={"loop": str(file)})
+    return compare_runs(run_in_process("manual", config, folder / "run", page=own_page(file)), trainer_run)
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_what_was_done_to_the_loop_is_found(name: str, trainer_run: Path, tmp_path: Path) -> None:
+    edit = EDITS[name]
+    comparison = judged(edit, trainer_run, tmp_path)
+    first = comparison["first_divergence"]
+    if not edit.codes:
+        assert first is None, first
+        return
+    findings = first["findings"]
+    assert findings[0]["code"] == edit.codes[0], findings
+    assert set(edit.codes) <= {each["code"] for each in findings}
+    assert all(each["phase"] == PHASE_OF_TOPIC[each["code"].partition(".")[0]] and each["text"] for each in findings)
+    assert (first["likely_cause"], *first["also"]) == tuple(each["text"] for each in findings)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "said"),
+    [
+        ({LOSS: f"            batch['label'] = batch.pop('labels')\n{LOSS}"}, "`labels`"),
+        ({"train_dataset, eval_dataset, config": "train_loader, optimizer, epoch"}, "train_loader"),
+        ({"by hand": "à la main"}, "UTF-8"),
+        ({"    return evaluations\n": "    yield evaluations\n"}, "yield"),
+    ],
+)
+def test_a_mistake_of_the_file_is_told_with_its_remedy(pieces: dict[str, str], said: str, tmp_path: Path) -> None:
+    file = edited(Edit(pieces), tmp_path)
+    file.write_text(file.read_text(encoding="utf-8"), encoding="cp1252")
+    config = RunConfig.build("tiny", loop=str(file))
+    with pytest.raises(PageError, match=said):
+        run_in_process("manual", config, tmp_path / "run", page=own_page(file))
