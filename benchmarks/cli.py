@@ -114,7 +114,7 @@ for command in (
 @click.argument("output_dir", type=click.Path(path_type=Path), metavar="DIR")
 def locate(output_dir: Path) -> int:
     """Run both loops of the comparison in DIR again, up to their first divergence, and name the first tensor."""
-    from benchmarks.judge.locate import locate
+    from benchmarks.locate import locate
 
     located = locate(output_dir)
     click.echo("identical: there is nothing to locate" if located is None else located)

@@ -15,13 +15,13 @@ from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256
 from shared.progress import announce
 from shared.recording.record import FILE_NAME, RunRecord
-from shared.running.children import loop_argv
 from shared.running.folder import COMPARED, LOOPS, WEIGHTS_FILE, is_finished
 from shared.running.forkserver import ForkServer, can_fork, without_collector
-from shared.running.interrupt import signals_wait
-from shared.running.launch import check_end, launch
 from shared.running.page import Page, own_page
 from shared.running.run import run_loop
+from shared.starting.children import loop_argv
+from shared.starting.interrupt import signals_wait
+from shared.starting.launch import check_end, launch
 
 
 def run_here(loop: str, page: Page, config: RunConfig, folder: Path, **options: Any) -> None:

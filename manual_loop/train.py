@@ -30,7 +30,7 @@ from shared.config import METRIC_SCHEDULES, RunConfig
 from shared.data import load_data
 from shared.determinism import use_deterministic_algorithms
 from shared.model import load_model, load_tokenizer
-from shared.running.interrupt import stop_after_checkpoint, stop_requested
+from shared.starting.interrupt import stop_after_checkpoint, stop_requested
 
 
 def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -> list:

@@ -17,8 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.running.children import function_argv
-from shared.running.launch import output_of
+from shared.starting.children import function_argv
+from shared.starting.launch import output_of
 
 CPUINFO = Path("/proc/cpuinfo")
 # As Linux calls them: Intel's from Cooper Lake and Sapphire Rapids on, AMD's from Zen 4 on.

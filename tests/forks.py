@@ -30,8 +30,8 @@ from unittest.mock import patch
 
 import psutil
 
-from shared.running.children import PARENT
 from shared.running.forkserver import LIBRARIES, Forked, ForkServer, can_fork
+from shared.starting.children import PARENT
 
 PYTHON = sys.executable
 # What commands import when they run.
@@ -39,7 +39,7 @@ COMMANDS = (
     "benchmarks.cli",
     "benchmarks.compare",
     "benchmarks.verdict.verdict",
-    "benchmarks.judge.locate",
+    "benchmarks.locate",
     "benchmarks.charts.charts",
     "benchmarks.lesson.report",
     "benchmarks.check.child",

@@ -24,7 +24,7 @@ from shared.config import RunConfig
 from shared.determinism import random_states, restore_random_states
 from shared.processes import settle_buckets
 from shared.running.checkpoints import rotate, seal
-from shared.running.interrupt import stop_after_checkpoint, stop_requested
+from shared.starting.interrupt import stop_after_checkpoint, stop_requested
 
 
 class ExactResume(TrainerCallback):

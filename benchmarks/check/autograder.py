@@ -19,7 +19,7 @@ from benchmarks.check.rubric import make_rubric
 from benchmarks.check.runner import MEGABYTES, SECONDS
 from shared.errors import SameLoopError
 from shared.files import read_json, write_json
-from shared.running.children import ROOT
+from shared.starting.children import ROOT
 
 SCRIPTS = ("setup.sh", "run_autograder")
 # What `pip install` needs besides the packages, and what it is held to.

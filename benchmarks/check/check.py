@@ -25,8 +25,8 @@ from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
 from benchmarks.check.tape import Event, TapeDamaged, TapeWriter, read_tape
 from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
-from shared.running.children import ROOT
 from shared.running.page import PACKAGES, Page
+from shared.starting.children import ROOT
 
 # What a tape holds besides the training.
 NOT_JUDGED = ("begin", "refused", "returned", "raised")

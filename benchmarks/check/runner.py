@@ -16,9 +16,9 @@ from typing import Any, BinaryIO, NamedTuple
 
 import psutil
 
-from shared.running.children import function_argv
-from shared.running.launch import Family
 from shared.sources.embedded import cache_folder
+from shared.starting.children import function_argv
+from shared.starting.launch import Family
 
 # A right loop takes some 10 seconds and 600 MB, most of them for imports.
 SECONDS, MEGABYTES = 120, 2000

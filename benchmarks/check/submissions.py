@@ -23,7 +23,7 @@ from benchmarks.check.formats import points_text
 from benchmarks.check.rubric import FAILED, GOOD, ITEMS, Result, make_rubric, summary
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
-from shared.running.launch import pool
+from shared.starting.launch import pool
 
 # Of several files that bind `train` these are meant.
 USUAL_NAMES = ("train.py", "loop.py")

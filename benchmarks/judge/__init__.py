@@ -1,1 +1,1 @@
-"""What is wrong with a loop: causes, and the first tensor that differs."""
+"""What is wrong with a loop: the phases, ways of working, and causes."""

@@ -23,8 +23,8 @@ from benchmarks.mistakes.mistake import AS_MINIMAL, Mistake, Pieces, right_page,
 from shared.config import RunConfig, job_name
 from shared.recording.kept import Kept
 from shared.recording.schema import Dials, Some
-from shared.running.launch import pool, settle_worker
 from shared.running.page import Page, train_of
+from shared.starting.launch import pool, settle_worker
 
 SEEDS = 5
 # The tiny model learns something from 2,000 snippets: from chance to some 67 % in two seconds.

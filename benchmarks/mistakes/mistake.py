@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from shared.running.children import ROOT
 from shared.running.page import Page, own_page, package_page
+from shared.starting.children import ROOT
 
 MINIMAL = ROOT / "manual_loop" / "minimal.py"
 # What it has written into it, or knows nothing of.

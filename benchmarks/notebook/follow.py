@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from shared.errors import SameLoopError
-from shared.running.children import sameloop_argv
-from shared.running.launch import Family, ending
+from shared.starting.children import sameloop_argv
+from shared.starting.launch import Family, ending
 
 # How often the records are looked at, and how often a bar is drawn anew though nothing has moved.
 SECONDS = 0.2

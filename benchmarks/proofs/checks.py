@@ -17,8 +17,8 @@ from benchmarks.check.rubric import GOOD, Result
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, UNSEEN
 from benchmarks.mistakes.mistake import MINIMAL, Mistake, right_page, wrong_page
 from shared.progress import announce
-from shared.running.children import ROOT
 from shared.running.page import own_page
+from shared.starting.children import ROOT
 
 LOOPS = ROOT / "tests" / "loops"
 DOCUMENT = ROOT / "docs" / "check.md"

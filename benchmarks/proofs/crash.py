@@ -30,7 +30,7 @@ from shared.errors import SameLoopError
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.checkpoints import LAST, MANIFEST, in_order, problem_with
 from shared.running.folder import LOOPS
-from shared.running.launch import Family
+from shared.starting.launch import Family
 
 DOCS = Path(__file__).parents[2] / "docs"
 # Three epochs of 30 steps, a checkpoint after every third, and what makes resuming hard: an order drawn from the

@@ -7,8 +7,8 @@ import io
 from collections.abc import Callable
 from typing import Any
 
-from shared.running.children import ROOT
 from shared.running.run import environment
+from shared.starting.children import ROOT
 
 DOCS = ROOT / "docs"
 

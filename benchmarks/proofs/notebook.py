@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.progress import announce
-from shared.running.children import ROOT
+from shared.starting.children import ROOT
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

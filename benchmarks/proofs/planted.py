@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from shared.running.children import ROOT
+from shared.starting.children import ROOT
 
 
 class Fault(NamedTuple):
@@ -174,7 +174,7 @@ FAULTS = (
     ),
     Fault(
         "processes: a stop is not passed on to the loop",
-        "shared/running/launch.py",
+        "shared/starting/launch.py",
         "            self._send(number)\n",
         "            pass\n",
         ("forkserver", "processes"),

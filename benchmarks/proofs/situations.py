@@ -21,7 +21,7 @@ from benchmarks.proofs.odd.reviews import REVIEWS
 from benchmarks.proofs.odd.running import EXPECTED, HANDLED, ONE_LINE, Outcome, tried
 from benchmarks.proofs.odd.settings import SETTINGS
 from shared.errors import shown
-from shared.running.children import ROOT
+from shared.starting.children import ROOT
 
 DOCS = ROOT / "docs"
 GITHUB = "https://github.com/"

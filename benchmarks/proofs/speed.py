@@ -11,8 +11,8 @@ from benchmarks.speed.lesson import CHANGES, LESSON, PICTURE, Lesson, work
 from benchmarks.speed.lesson_chart import speed_chart
 from benchmarks.speed.lesson_table import HEADINGS, cells, fast_here, legend, remarks
 from shared.progress import announce
-from shared.running.children import ROOT
 from shared.running.run import default_output_dir
+from shared.starting.children import ROOT
 
 PAGE = ROOT / "docs" / "speed.md"
 # What docs/speed.md was made of.

@@ -32,8 +32,8 @@ from shared.files import digest_of_file
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import WEIGHTS_FILE
-from shared.running.launch import pool, settle_worker
 from shared.running.page import Page, own_page, package_page
+from shared.starting.launch import pool, settle_worker
 
 PRESET = "small"
 

@@ -12,7 +12,7 @@ from types import FrameType
 from typing import TypeVar
 
 from shared.errors import Interrupted
-from shared.running.interrupt import handling
+from shared.starting.interrupt import handling
 
 Cell = TypeVar("Cell")
 

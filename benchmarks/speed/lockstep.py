@@ -27,10 +27,10 @@ from shared.errors import SameLoopError
 from shared.files import read_json
 from shared.progress import announce
 from shared.recording.record import RunRecord, training_seconds
-from shared.running.children import function_argv
 from shared.running.folder import LOOPS
-from shared.running.launch import Family, check_end
 from shared.running.run import default_output_dir
+from shared.starting.children import function_argv
+from shared.starting.launch import Family, check_end
 
 # A line is said every so many steps.
 SAID_EVERY = 20

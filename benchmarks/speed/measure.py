@@ -22,10 +22,10 @@ from shared.errors import SameLoopError, shown
 from shared.progress import announce
 from shared.recording.kept import Kept
 from shared.recording.record import RunRecord
-from shared.running.children import child_environment, loop_argv
 from shared.running.folder import is_finished
-from shared.running.launch import Family, ending
 from shared.running.page import own_page, package_page
+from shared.starting.children import child_environment, loop_argv
+from shared.starting.launch import Family, ending
 
 CUT_OFF = "the lesson is cut off; the same command goes on with the run it was at"
 

@@ -25,10 +25,10 @@ from shared.processes import launched_rank, launched_world_size
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.checkpoints import LAST
-from shared.running.interrupt import in_main_thread
 from shared.running.page import kept_page, page_of
 from shared.running.run import default_output_dir, run_loop
 from shared.running.surroundings import settle
+from shared.starting.interrupt import in_main_thread
 
 # Exit statuses besides 0, 1 and 2: after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
 INTERRUPTED = 130

@@ -29,9 +29,9 @@ from typing import Any, NoReturn
 
 from shared.errors import SameLoopError
 from shared.hardware import DRIVERS
-from shared.running.children import child_environment, end_with_parent, ending_with_parent, function_argv
-from shared.running.interrupt import in_main_thread
-from shared.running.launch import Family
+from shared.starting.children import child_environment, end_with_parent, ending_with_parent, function_argv
+from shared.starting.interrupt import in_main_thread
+from shared.starting.launch import Family
 
 # What both loops import, the embedded model's own code with it.
 LIBRARIES = (

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from shared.running.children import ROOT
+from shared.starting.children import ROOT
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from shared.files import read_json, write_json
 from shared.progress import announce
 from shared.recording.schema import LOG_LINE, problem
 from shared.running.binding import MUST, PLAIN_PARAMETERS, check_binding, parameters_of
-from shared.running.children import ROOT
+from shared.starting.children import ROOT
 
 PACKAGES = ("manual_loop", "trainer_loop")
 MANUAL_PAGE = "manual_loop/train.py"

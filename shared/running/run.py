@@ -33,9 +33,9 @@ from shared.releases import check_installed
 from shared.running import checkpoints
 from shared.running.checkpoints import Checkpoint
 from shared.running.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
-from shared.running.interrupt import stopping_after_the_step
 from shared.running.page import Page, checked_log, train_of
 from shared.sources.hub import check_paths, go_offline_if_unreachable
+from shared.starting.interrupt import stopping_after_the_step
 
 # What gloo and nccl say when a process that they talk to is gone.
 GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused", "NCCL")

@@ -29,7 +29,7 @@ from benchmarks.check.rubric import HINTS, ITEMS, Finding, Result, make_rubric
 from benchmarks.check.submissions import CHART, TABLE, check_folder, find_loop, find_submissions
 from benchmarks.cli import main
 from shared.errors import SameLoopError
-from shared.running.children import ROOT
+from shared.starting.children import ROOT
 
 CLIP = Finding("clip", 3, "the gradients reach the optimizer unclipped", "norm 38.6", "norm 1")
 LOOP = "def train(model, tokenizer, train_dataset, eval_dataset, config):\n    return []\n"

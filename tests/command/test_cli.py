@@ -16,8 +16,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.cli import main
 from shared.config import RunConfig
-from shared.running.children import sameloop_argv
 from shared.running.page import kept_page, package_page
+from shared.starting.children import sameloop_argv
 
 SHADOWS = (
     "datasets.py",

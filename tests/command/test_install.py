@@ -15,8 +15,8 @@ from packaging.version import Version
 
 from benchmarks.check.autograder import FOLDERS, NOT_INSTALLED, PROJECT_FILES
 from shared.releases import INSTALLED
-from shared.running.children import ROOT
 from shared.sources.embedded import REVIEWS, locate
+from shared.starting.children import ROOT
 
 # What draws, prints, folds and grades; datasets and torch themselves import pandas, pyarrow and jinja2.
 SPARED_BY_A_LOOP = ("IPython", "libcst", "matplotlib", "nbformat", "pygments", "ruff")

@@ -13,7 +13,7 @@ import pytest
 
 from benchmarks.proofs.documents import SHOWN_PAGES
 from benchmarks.proofs.notebook import NOTEBOOK, PAGE, page_of, read_notebook, run_notebook
-from shared.running.children import ROOT
+from shared.starting.children import ROOT
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode

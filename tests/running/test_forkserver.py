@@ -19,9 +19,9 @@ from forks import wait_for_end
 from benchmarks.runs import ready_to_fork, run_in_fresh_process
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
-from shared.running.children import child_environment, sameloop_argv
 from shared.running.folder import WEIGHTS_FILE
 from shared.running.forkserver import ForkServer, can_fork
+from shared.starting.children import child_environment, sameloop_argv
 
 pytestmark = pytest.mark.skipif(not can_fork(), reason="a process that has imported torch is not forked here")
 
@@ -229,7 +229,7 @@ def test_it_is_known_whether_there_is_a_hub_before_the_libraries_are_imported(
 ) -> None:
     """They read that when they are imported."""
     from benchmarks import compare as compare_module
-    from benchmarks.judge import locate as locate_module
+    from benchmarks import locate as locate_module
 
     calls: list[str] = []
 

@@ -17,8 +17,9 @@ from shared.config import RunConfig
 from shared.errors import Interrupted
 from shared.files import digest_of_file
 from shared.recording.record import RunRecord
-from shared.running import checkpoints, interrupt
+from shared.running import checkpoints
 from shared.running.checkpoints import in_order, problem_with
+from shared.starting import interrupt
 
 # Three epochs of 8 steps, the last batch short.
 DIALS = {"train_size": 61, "eval_size": 19, "num_train_epochs": 3}

@@ -317,8 +317,8 @@ def in_this_process(loop: str, config: RunConfig, folder: Path, nproc: int, *opt
 def test_locate_runs_what_ran(broken: Path, monkeypatch, capfd) -> None:
     """Today's pages are equal; those that ran are not."""
 
-    monkeypatch.setattr("benchmarks.judge.locate.run_in_fresh_process", in_this_process)
-    monkeypatch.setattr("benchmarks.judge.locate.ready_to_fork", lambda *arguments: nullcontext())
+    monkeypatch.setattr("benchmarks.locate.run_in_fresh_process", in_this_process)
+    monkeypatch.setattr("benchmarks.locate.ready_to_fork", lambda *arguments: nullcontext())
     assert main(["locate", str(broken)]) == 1
     captured = capfd.readouterr()
     assert "step 2: the first tensor that differs is the gradient of" in captured.out
@@ -412,8 +412,8 @@ def test_a_verdict_written_into_the_file_by_hand_is_believed_by_nobody(
     (run / "comparison.json").write_text(json.dumps(edited))
     assert read_comparison(run) == before == content
     assert "says identical, but its runs are diverged" in capfd.readouterr().err
-    monkeypatch.setattr("benchmarks.judge.locate.run_in_fresh_process", in_this_process)
-    monkeypatch.setattr("benchmarks.judge.locate.ready_to_fork", lambda *arguments: nullcontext())
+    monkeypatch.setattr("benchmarks.locate.run_in_fresh_process", in_this_process)
+    monkeypatch.setattr("benchmarks.locate.ready_to_fork", lambda *arguments: nullcontext())
     assert main(["locate", str(run)]) == 1
 
     def raises(*_: object, **__: object) -> None:

@@ -17,7 +17,7 @@ from conftest import assert_identical
 
 from benchmarks.proofs.parity import UNEVEN
 from benchmarks.verdict.verdict import compare_runs
-from shared.running.launch import launch
+from shared.starting.launch import launch
 
 TWO_PROCESSES = {
     "fp32": {},

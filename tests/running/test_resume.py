@@ -24,8 +24,8 @@ from shared.recording.record import RunRecord
 from shared.running import checkpoints
 from shared.running.checkpoints import MANIFEST, in_order, problem_with
 from shared.running.folder import is_finished
-from shared.running.launch import launch
 from shared.running.page import package_page
+from shared.starting.launch import launch
 
 # Three epochs of 8 steps, the last batch short; a checkpoint after every step, all of them kept.
 DIALS = {"train_size": 61, "eval_size": 19, "num_train_epochs": 3}

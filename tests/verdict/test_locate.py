@@ -6,7 +6,7 @@ from pathlib import Path
 
 from conftest import run_in_process
 
-from benchmarks.judge.locate import Located, differences
+from benchmarks.locate import Located, differences
 from benchmarks.mistakes.catalogue import MISTAKES
 from benchmarks.proofs.gallery import page_and_dials
 from shared.config import RunConfig

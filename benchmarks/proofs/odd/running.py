@@ -14,7 +14,7 @@ from unittest import mock
 
 from benchmarks.cli import main
 from benchmarks.proofs.odd.inputs import Odd
-from shared.running.children import loop_argv
+from shared.starting.children import loop_argv
 
 HANDLED, ONE_LINE = "handled", "one line"
 EXPECTED = {0: HANDLED, 2: ONE_LINE}

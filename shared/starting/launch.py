@@ -1,6 +1,6 @@
 """Starting processes of ours: each in a session of its own, signals passed on to it, its end collected.
 
-What is started is a command line of `shared.running.children`, by the system or by a fork server.
+What is started is a command line of `shared.starting.children`, by the system or by a fork server.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from types import FrameType
 from typing import Any, Protocol
 
 from shared.errors import Interrupted, SameLoopError
-from shared.running.children import child_environment, ending_with_parent
-from shared.running.interrupt import SIGNALS, handling, signals_wait
+from shared.starting.children import child_environment, ending_with_parent
+from shared.starting.interrupt import SIGNALS, handling, signals_wait
 
 # How long a process may take to end when it is asked to.
 SECONDS_TO_END = 10.0

@@ -31,7 +31,7 @@ def is_ours(package):
     return found and found.origin and Path(found.origin).resolve().parent.parent == Path(root)
 if not all(map(is_ours, ("benchmarks", "manual_loop", "shared", "trainer_loop"))):
     sys.path.insert(0, root)
-from shared.running.children import end_with_parent_if_told
+from shared.starting.children import end_with_parent_if_told
 end_with_parent_if_told()
 """
 # A click command, or a function that takes the arguments and returns the exit status.

@@ -1,0 +1,1 @@
+"""How processes of ours are started, told to stop, and ended."""
