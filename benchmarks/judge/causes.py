@@ -186,14 +186,8 @@ def _batch(evidence: Evidence) -> Finding:
         return found
     if len(mine) != len(other):
         return _number_of_batches(evidence)
-    if any(
-        isinstance(a, dict) and "input_ids" in b and "input_ids" not in a for a, b in zip(mine, other, strict=True)
-    ):
-        return evidence.finding(
-            "forward.inputs",
-            "the forward pass: the model is given no input_ids by hand, but something made of them, such as "
-            "embeddings (inputs_embeds); Trainer gives it the batch as it is",
-        )
+    if found := _other_inputs(evidence):
+        return found
     if ours["samples"] != theirs["samples"]:
         sizes = [(line.get("passes") or [{}])[0].get("batch_size") for line in (_epoch_start(evidence))]
         of_whom = f" (batch size {sizes[0]} by hand, {sizes[1]} in Trainer)" if sizes[0] != sizes[1] else ""
@@ -224,6 +218,18 @@ def _batch(evidence: Evidence) -> Finding:
             )
         return evidence.finding("forward.mask", "the attention mask: the same tokens with another mask")
     return _reviews(evidence, first)
+
+
+def _other_inputs(evidence: Evidence) -> Finding | None:
+    """Whether the model was given no token ids."""
+    ours, theirs = ([each for each in line["batch"] if isinstance(each, dict)] for line in evidence.lines)
+    if not any("input_ids" in b and "input_ids" not in a for a, b in zip(ours, theirs, strict=False)):
+        return None
+    return evidence.finding(
+        "forward.inputs",
+        "the forward pass: the model is given no input_ids by hand, but something made of them, such as "
+        "embeddings (inputs_embeds); Trainer gives it the batch as it is",
+    )
 
 
 def _number_of_batches(evidence: Evidence) -> Finding:
@@ -288,6 +294,7 @@ def _beginnings(evidence: Evidence, first: int) -> Finding | None:
     if (
         ours.get("labels") != theirs.get("labels")
         or any(mine > other for mine, other in zip(*lengths, strict=False))
+        or lengths[0] == lengths[1]
         or shared < 1
         or tokens[0][:shared] != tokens[1][:shared]
     ):
@@ -546,10 +553,14 @@ def _seeded_again(evidence: Evidence) -> Finding | None:
 
 def _forward_loss(evidence: Evidence) -> Finding:
     if evidence.step == 1 or not evidence.weights_differ:
-        return evidence.found("autocast", "dtype") or evidence.finding(
-            "forward.loss",
-            "the forward pass: weights, batch and random state are equal, the loss is not; check dropout, "
-            "autocast, and how the loss is computed",
+        return (
+            evidence.found("autocast", "dtype")
+            or _other_inputs(evidence)
+            or evidence.finding(
+                "forward.loss",
+                "the forward pass: weights, batch and random state are equal, the loss is not; check dropout, "
+                "autocast, and how the loss is computed",
+            )
         )
     return _weights_moved_differently(evidence)
 
@@ -716,12 +727,14 @@ def _evaluation(evidence: Evidence) -> Finding:
     if quantity == "eval_forward_logits":
         return _evaluated_logits(evidence)
     by_name = {
-        "eval_forward_mode": ("mode", "the evaluation's mode: call model.eval() before and model.train() after"),
-        "eval_forward_loss": ("loss", "the evaluation's forward pass: equal logits, another loss"),
-        "eval_forward_accuracy": ("labels", "the evaluation's labels: equal logits, another accuracy"),
+        "eval_forward_mode": (
+            "evaluate.mode",
+            "the evaluation's mode: call model.eval() before and model.train() after",
+        ),
+        "eval_forward_loss": ("evaluate.loss", "the evaluation's forward pass: equal logits, another loss"),
+        "eval_forward_accuracy": ("evaluate.labels", "the evaluation's labels: equal logits, another accuracy"),
     }
-    what, text = by_name[quantity]
-    return evidence.finding(f"evaluate.{what}", text)
+    return evidence.finding(*by_name[quantity])
 
 
 def _evaluated_logits(evidence: Evidence) -> Finding:

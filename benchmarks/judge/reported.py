@@ -83,7 +83,7 @@ def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manu
         rounded = next((f", rounded to {places} places" for places in range(2, 7) if round(value, places) == mine), "")
         if rounded or math.isclose(mine, value, rel_tol=max(samples, 8) * UNIT):
             return Finding(
-                f"evaluate.{code}",
+                code,
                 step,
                 f"{what}: {mine:.6g} by hand is {how}{rounded}; Trainer reports the mean over the {samples} reviews: "
                 "weigh every review alike",
@@ -102,17 +102,21 @@ def _ways(quantity: str, evaluation: dict[str, Any], manual: RunRecord) -> Itera
     means = [total / size for total, size in zip(sums, sizes, strict=True)]
     name = "loss" if quantity == "eval_loss" else "right answers"
     batches, reviews = len(sizes), sum(sizes)
-    yield "mean", "the right mean", sum(sums) / reviews
+    yield "evaluate.mean", "the right mean", sum(sums) / reviews
     yield (
-        "mean_of_means",
+        "evaluate.mean_of_means",
         f"the mean of the {counted(batches, 'batch')}' means, each weighed alike",
         sum(means) / batches,
     )
-    yield "by_batches", f"the sum of the {name} divided by {batches}, the number of batches", sum(sums) / batches
-    yield "percent", "in percent", 100 * sum(sums) / reviews
-    yield "last_batch_only", "the last batch's alone", means[-1]
-    yield "sum", "a sum and no mean", sum(means)
-    yield "sum", "a sum and no mean", sum(sums)
+    yield (
+        "evaluate.by_batches",
+        f"the sum of the {name} divided by {batches}, the number of batches",
+        sum(sums) / batches,
+    )
+    yield "evaluate.percent", "in percent", 100 * sum(sums) / reviews
+    yield "evaluate.last_batch_only", "the last batch's alone", means[-1]
+    yield "evaluate.sum", "a sum and no mean", sum(means)
+    yield "evaluate.sum", "a sum and no mean", sum(sums)
     drawn = {digest for line in manual.steps for batch in line["reviews"] for digest in batch}
     in_epoch = sum(len(line["batch"]) for line in manual.steps[: manual.steps_per_epoch])
     others = {
@@ -122,5 +126,5 @@ def _ways(quantity: str, evaluation: dict[str, Any], manual: RunRecord) -> Itera
         "the number of full batches times the batch size": sizes[0] * batches,
     }
     for what, count in others.items():
-        yield "divided", f"the sum over the reviews divided by {count}, {what}", sum(sums) / count
-        yield "divided", f"the sum of the batches' means divided by {count}, {what}", sum(means) / count
+        yield "evaluate.divided", f"the sum over the reviews divided by {count}, {what}", sum(sums) / count
+        yield "evaluate.divided", f"the sum of the batches' means divided by {count}, {what}", sum(means) / count

@@ -399,35 +399,41 @@ def _evaluations(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
 def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
     """In what the batches of two evaluations differ."""
 
-    def found(what: str, text: str) -> Finding:
-        return Finding(f"evaluate.{what}", ours.get("step", 0), text)
+    def found(code: str, text: str) -> Finding:
+        return Finding(code, ours.get("step", 0), text)
 
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"attention_mask"}:
-        return found("mask", "the evaluation's attention mask: the same tokens with another mask")
+        return found("evaluate.mask", "the evaluation's attention mask: the same tokens with another mask")
     if ours.get("samples") != theirs.get("samples"):
         counts = f"{ours.get('samples')} reviews by hand, {theirs.get('samples')} in Trainer"
         mine, other = (line.get("batch_sizes") or [] for line in (ours, theirs))
         # Only where all but the last batch were seen, has it been left out.
         if mine == other[: len(mine)] and len(other) == len(mine) + 1:
             return found(
-                "last_batch", f"the evaluation's batches: {counts}; leave no smaller last batch out (drop_last)"
+                "evaluate.last_batch",
+                f"the evaluation's batches: {counts}; leave no smaller last batch out (drop_last)",
             )
-        return found("samples", f"the evaluation's batches: {counts}; evaluate the whole evaluation slice, once")
+        return found(
+            "evaluate.samples", f"the evaluation's batches: {counts}; evaluate the whole evaluation slice, once"
+        )
     if ours.get("reviews") != theirs.get("reviews"):
         return found(
-            "reviews", "the evaluation's batches: other reviews; check which slice is evaluated, and how it is cut"
+            "evaluate.reviews",
+            "the evaluation's batches: other reviews; check which slice is evaluated, and how it is cut",
         )
     if ours.get("batch_sizes") != theirs.get("batch_sizes"):
         sizes = ours["batch_sizes"][:1], theirs["batch_sizes"][:1]
         return found(
-            "batch_size",
+            "evaluate.batch_size",
             f"the evaluation's batches: {sizes[0][0]} reviews at a time by hand, {sizes[1][0]} in Trainer",
         )
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"labels"}:
-        return found("labels", "the evaluation's labels: the same reviews with other labels")
+        return found("evaluate.labels", "the evaluation's labels: the same reviews with other labels")
     if ours.get("padded_tokens") != theirs.get("padded_tokens"):
-        return found("order", "the evaluation's batches: the same reviews in another order or with another padding")
-    return found("order", "the evaluation's batches: the same reviews in another order, or with another mask")
+        return found(
+            "evaluate.order", "the evaluation's batches: the same reviews in another order or with another padding"
+        )
+    return found("evaluate.order", "the evaluation's batches: the same reviews in another order, or with another mask")
 
 
 def differing_inputs(ours: Any, theirs: Any) -> set[str]:

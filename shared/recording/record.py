@@ -208,8 +208,8 @@ class RunRecord:
         left = self.evaluations[first:]
         if "eval_loss" not in line or len(left) <= reported:
             return 0
-        for number, seen in enumerate(left):
-            for name in ("loss", "accuracy"):
+        for name in ("loss", "accuracy"):
+            for number, seen in enumerate(left):
                 reported_value, own = line.get(f"eval_{name}"), seen.get(name)
                 if reported_value is not None and own is not None and math.isclose(reported_value, own, rel_tol=1e-5):
                     return number

@@ -52,7 +52,7 @@ def test_a_right_rewrite_is_identical(name: str, kept_runs: Path) -> None:
 
 def test_the_order_of_an_epoch_is_explained_in_a_whole_sentence(kept_runs: Path) -> None:
     assert compare_mistake(MISTAKES["same_order"], kept_runs).first["likely_cause"] == (
-        "the sampler: the order differs from this epoch on: its generator was seeded with 42; seed it anew in every "
+        "the sampler: the order differs from this epoch on: its generator was seeded with 42; seed it in every "
         "epoch, with seed + epoch (43 here)"
     )
 

@@ -116,7 +116,7 @@ EDITS = {
     ),
     "an evaluation that disturbs nothing": Edit(
         {
-            STEP: f"{STEP}            if optimizer.state and not evaluations:\n"
+            STEP: f"{STEP}            if scheduler.last_epoch == 2:\n"
             "                with torch.random.fork_rng(), torch.no_grad():\n"
             "                    model.eval()\n"
             "                    for other in eval_loader:\n"
@@ -182,6 +182,24 @@ EDITS = {
         },
         ("weights.end",),
     ),
+    "another kind of model": Edit(
+        {
+            "    device = torch": "    class Mine(type(model)):\n        pass\n\n"
+            "    model = Mine(model.config)\n    device = torch"
+        },
+        ("model.other",),
+    ),
+    "an optimizer of one's own by torch's name": Edit(
+        {
+            OPTIMIZER: "    class AdamW(torch.optim.AdamW):\n"
+            "        @torch.no_grad()\n"
+            "        def step(self, closure=None):\n"
+            "            for p in self.param_groups[0]['params']:\n"
+            "                p -= self.param_groups[0]['lr'] * p.grad\n\n"
+            "    optimizer = AdamW(model.parameters(), rate, weight_decay=0, fused=True)\n"
+        },
+        ("optimizer.other",),
+    ),
     "a copy is trained": Edit(
         {"    device = torch": "    import copy\n\n    model = copy.deepcopy(model)\n    device = torch"},
         ("model.copy",),
@@ -225,6 +243,18 @@ EDITS = {
         },
         ("batch.tokens",),
     ),
+    "a draw before the order": Edit(
+        {"order.manual_seed(config.seed + epoch)": "torch.rand(1, generator=order.manual_seed(config.seed + epoch))"},
+        ("shuffle.draws",),
+    ),
+    "batches of one's own": Edit(
+        {
+            LOADER: "    rows = list(range(len(train_dataset)))[::-1]\n"
+            "    batches = [rows[start : start + sizes[0]] for start in range(0, len(rows), sizes[0])]\n"
+            "    loader = DataLoader(train_dataset, batch_sampler=batches, collate_fn=pad)\n"
+        },
+        ("shuffle.order",),
+    ),
     # Seeds, modes, lengths.
     "a seed in every epoch": Edit({EPOCH: f"{EPOCH}        set_seed(config.seed)\n"}, ("seed.again",)),
     "noise in the gradients": Edit(
@@ -234,10 +264,11 @@ EDITS = {
         },
         ("seed.within", "clip.changed"),
     ),
-    "embeddings in the place of tokens": Edit(
+    "mixed embeddings in the place of tokens": Edit(
         {
             LOSS: "            batch = batch.to(device)\n"
             "            embedded = model.distilbert.embeddings.word_embeddings(batch.pop('input_ids'))\n"
+            "            embedded = (embedded + embedded.flip(0)) / 2\n"
             "            loss = model(inputs_embeds=embedded, **batch).loss\n"
         },
         ("forward.inputs",),
@@ -277,6 +308,20 @@ EDITS = {
     ),
     "a schedule for fewer steps": Edit({"steps = epochs * len(loader)": "steps = 20"}, ("schedule.rate",)),
     # The evaluation.
+    "an evaluation that disturbs": Edit(
+        {
+            STEP: f"{STEP}            if scheduler.last_epoch == 2:\n"
+            "                with torch.no_grad():\n"
+            "                    model.eval()\n"
+            "                    for other in eval_loader:\n"
+            "                        model(**other.to(device))\n"
+        },
+        ("evaluate.more",),
+    ),
+    "the mean rounded": Edit(
+        {"np.mean(losses, dtype=np.float32).item()": "round(float(np.mean(losses)), 4)"}, ("evaluate.mean",)
+    ),
+    "another number": Edit({"np.mean(right).item()": "0.123456789"}, ("evaluate.number",)),
     "one evaluation more": Edit(
         {
             "            model.train()": "            if len(evaluations) == 1 and not model.training:\n"

@@ -41,7 +41,10 @@ ALL = {
         "course_style.py",
         quantity="batch",
         cause="as shuffle=True does",
-        also=("weight_decay 0.01 by hand", "the clip: by hand", "was not called after the evaluation"),
+        also=(
+            *("weight_decay 0.01 by hand", "the clip: by hand", "was not called after the evaluation"),
+            "the mean of the 4 batches' means",
+        ),
     ),
     "without_loader": Loop("without_loader.py", quantity="rng", cause="every iter(DataLoader) draws once"),
     "no_mask": Loop(
