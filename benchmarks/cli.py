@@ -18,7 +18,7 @@ from benchmarks.mistakes.ladder import DIALS as LADDER_DIALS
 from benchmarks.mistakes.ladder import RUNGS
 from benchmarks.mistakes.show import break_command, exercise_command
 from benchmarks.plot import FORMATS, KINDS, plot
-from benchmarks.statistics import FEWEST_STEPS
+from benchmarks.speed.command import speed_command
 from manual_loop.command import command as manual_command
 from shared.config import RunConfig, option
 from shared.errors import SameLoopError
@@ -105,7 +105,7 @@ sameloop.add_command(
 )
 for command in (
     *(manual_command, trainer_command, break_command, exercise_command, gotcha_command),
-    *(check_command(), start_command(), autograder_command()),
+    *(check_command(), start_command(), autograder_command(), speed_command),
 ):
     sameloop.add_command(command)
 
@@ -391,69 +391,6 @@ def doctor() -> None:
     from benchmarks.doctor import print_diagnosis
 
     print_diagnosis()
-
-
-def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
-    source_of = click.get_current_context().get_parameter_source
-    for name, needs in (("steps", "the two loops in lock-step: leave out --lesson"), ("repeats", "--lesson: add it")):
-        if (name == "steps") == lesson and source_of(name) is click.core.ParameterSource.COMMANDLINE:
-            raise SameLoopError(f"--{name} is for {needs}, or leave out --{name}")
-    if not lesson:
-        from benchmarks.speed.lockstep import print_speed
-
-        print_speed(config_from(parameters), steps)
-        return
-    from rich.console import Console
-
-    from benchmarks.speed.lesson import PICTURE, keep, lesson_config
-    from benchmarks.speed.lesson_chart import speed_chart
-    from benchmarks.speed.lesson_table import print_lesson
-    from benchmarks.speed.measure import measure
-
-    source = click.core.ParameterSource.COMMANDLINE
-    config, lengths = lesson_config({name: value for name, value in parameters.items() if source_of(name) is source})
-    folder = default_output_dir(config.preset, "speed-lesson")
-    found = measure(config, lengths, repeats, folder)
-    print_lesson(found, Console(highlight=False))
-    keep(found, folder)
-    picture = speed_chart(found).save(folder / PICTURE)
-    click.echo(f"picture and speed.json: {picture}", err=True)
-
-
-sameloop.add_command(
-    DialCommand(
-        "speed",
-        params=[
-            debug_option(),
-            click.Option(
-                ["--steps"],
-                type=click.IntRange(min=FEWEST_STEPS),
-                # With the quick preset, 2 cores are at it for about three minutes, and tell a difference of 1.5 %.
-                default=150,
-                metavar="INT",
-                help="how many steps of each loop are timed, after the first  [default: 150]",
-            ),
-            click.Option(
-                ["--lesson"],
-                is_flag=True,
-                help="instead: the loop by hand with one dial after the other, at 128 and 512 tokens or --max-length; "
-                "what each buys at the same work. 25 to 60 minutes on 2 slow cores; again: goes on",
-            ),
-            click.Option(
-                ["--repeats"],
-                type=click.IntRange(min=1),
-                default=1,
-                metavar="INT",
-                help="with --lesson: rounds in which every run comes once; medians are shown  [default: 1]",
-            ),
-            *dial_options(),
-        ],
-        callback=_speed,
-        help="Time both loops in lock-step, one step of each in turn: the ratio with its 95 % interval, peak memory, "
-        "and the flight recorder's own cost.",
-        context_settings=CONTEXT,
-    )
-)
 
 
 for each in (locate, draw_plot, report, fetch, doctor):

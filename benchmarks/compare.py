@@ -151,8 +151,8 @@ def _why_not_reused(run_dir: Path, config: RunConfig, page: Page, nproc_per_node
     if nproc_per_node > 1:
         now["threads"] = int(os.environ.get("OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // nproc_per_node)))
     # What the commit says is in the digests, and more exactly.
-    different = [name for name in now if name != "git" and now[name] != then.get(name)]
-    return f"{different[0]} {then.get(different[0])}, now {now[different[0]]}" if different else None
+    others = [name for name in now if name != "git" and now[name] != then.get(name)]
+    return f"{others[0]} {then.get(others[0])}, now {now[others[0]]}" if others else None
 
 
 def _is_as_compared(run_dir: Path) -> bool:

@@ -1,0 +1,292 @@
+"""Why a batch differs: how many passes make a step, what the model is given, which reviews in which order."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+from benchmarks.judge.evidence import Evidence, epoch_start
+from benchmarks.judge.finding import NOT_DECIDED, Finding, counted, line_of
+from benchmarks.judge.ways import differing_inputs
+from shared.recording.record import RunRecord
+
+
+def batch_cause(evidence: Evidence) -> Finding:
+    ours, theirs = evidence.lines
+    mine, other = ours["batch"], theirs["batch"]
+    if found := evidence.found("step"):
+        return found
+    if len(mine) != len(other):
+        return _number_of_batches(evidence)
+    if found := other_inputs(evidence):
+        return found
+    if ours["samples"] != theirs["samples"]:
+        sizes = [(line.get("passes") or [{}])[0].get("batch_size") for line in (epoch_start(evidence))]
+        of_whom = f" (batch size {sizes[0]} by hand, {sizes[1]} in Trainer)" if sizes[0] != sizes[1] else ""
+        return evidence.finding(
+            "batch.size",
+            f"the loader: {ours['samples']} reviews against {theirs['samples']}{of_whom}; check the batch size and "
+            "what happens to a smaller last batch",
+            manual=ours["samples"],
+            trainer=theirs["samples"],
+        )
+    differing = [number for number, pair in enumerate(zip(mine, other, strict=True)) if differing_inputs(*pair)]
+    # Records of an older make, or made up, say no more.
+    if not differing or not isinstance(mine[differing[0]], dict):
+        return evidence.finding("batch.not_decided", f"{NOT_DECIDED}: the batches differ")
+    first = differing[0]
+    inputs = set().union(*(differing_inputs(mine[number], other[number]) for number in differing))
+    if inputs == {"labels"}:
+        shown = ours["labels"][first][:8], theirs["labels"][first][:8]
+        flipped = all(a == 1 - b for a, b in zip(ours["labels"][first], theirs["labels"][first], strict=True))
+        how = "every 0 is a 1 and every 1 a 0" if flipped else f"{shown[0]} by hand, {shown[1]} in Trainer"
+        return evidence.finding("batch.labels", f"the labels: the same reviews with other labels; {how}")
+    if inputs == {"attention_mask"}:
+        if not ours["masked"][first]:
+            return evidence.finding(
+                "forward.no_mask",
+                "the attention mask: the model is given none, so it takes padding for words; pass attention_mask "
+                "along",
+            )
+        return evidence.finding("forward.mask", "the attention mask: the same tokens with another mask")
+    return _reviews(evidence, first)
+
+
+def other_inputs(evidence: Evidence) -> Finding | None:
+    """Whether the model was given no token ids."""
+    ours, theirs = ([each for each in line["batch"] if isinstance(each, dict)] for line in evidence.lines)
+    if not any("input_ids" in b and "input_ids" not in a for a, b in zip(ours, theirs, strict=False)):
+        return None
+    return evidence.finding(
+        "forward.inputs",
+        "the forward pass: the model is given no input_ids by hand, but something made of them, such as "
+        "embeddings (inputs_embeds); Trainer gives it the batch as it is",
+    )
+
+
+def _number_of_batches(evidence: Evidence) -> Finding:
+    """One step made of another number of passes than `Trainer`'s."""
+    ours, theirs = evidence.lines
+    mine, other = len(ours["batch"]), len(theirs["batch"])
+    if not mine:
+        return evidence.finding(
+            "forward.part",
+            "the forward pass: your loop never calls the model that it was given as a whole, but parts of it, such as "
+            "its body; so what went in and came out was not seen. Call the model",
+        )
+    reviews = ours.get("reviews") or [[]]
+    idle = sum(not count for count in ours.get("backward_passes", []))
+    if mine > other and all(batch == reviews[0] for batch in reviews):
+        how = f"before {counted(mine - idle, 'backward pass')}" if idle else "each time with a backward pass"
+        return evidence.finding(
+            "forward.repeated",
+            f"the forward pass: in step {evidence.step} your loop calls the model {mine} times on the same "
+            f"{len(reviews[0])} reviews, {how}; Trainer calls it {counted(other, 'time')}",
+            manual=mine,
+            trainer=other,
+            backward_passes=mine - idle,
+        )
+    text = f"accumulation: one step took {mine} batches by hand and {other} in Trainer; "
+    if idle and idle != mine:
+        text += f"{idle} of them had no backward pass"
+    else:
+        text += "check gradient_accumulation_steps and the epoch's short last group"
+    return evidence.finding("batch.count", text, manual=mine, trainer=other, without_backward=idle)
+
+
+def _reviews(evidence: Evidence, first: int) -> Finding:
+    """Batches of one size whose tokens differ, from batch `first` of the step on."""
+    ours, theirs = evidence.lines
+    reviews, their_reviews = ours["reviews"], theirs["reviews"]
+    if reviews == their_reviews and ours["padded_tokens"] != theirs["padded_tokens"]:
+        return evidence.finding(
+            "collator.length",
+            "the collator: the same tokens were padded to another length; pad each batch to its longest review",
+            manual=ours["padded_tokens"],
+            trainer=theirs["padded_tokens"],
+        )
+    if reviews == their_reviews:
+        return evidence.finding(
+            "collator.padding",
+            "the collator: the same reviews, padded otherwise (on which side, or with which token?)",
+        )
+    if cut := _cut(evidence):
+        return cut
+    if sorted(chain(*reviews)) == sorted(chain(*their_reviews)):
+        return evidence.finding("batch.order", "the order within the batch: the same reviews, arranged otherwise")
+    return _beginnings(evidence, first) or _tokens(evidence, first) or _order(evidence)
+
+
+def _beginnings(evidence: Evidence, first: int) -> Finding | None:
+    """Whether the same examples came shorter: the same labels, none longer, and the first begins alike."""
+    ours, theirs = evidence.lines
+    lengths = [line["lengths"][first] for line in (ours, theirs)]
+    tokens = [(line.get("first_review") or [[]])[first] for line in (ours, theirs)]
+    shared = min(map(len, tokens)) - 1  # the last one may be the end token of what was cut
+    if (
+        ours.get("labels") != theirs.get("labels")
+        or any(mine > other for mine, other in zip(*lengths, strict=False))
+        or lengths[0] == lengths[1]
+        or shared < 1
+        or tokens[0][:shared] != tokens[1][:shared]
+    ):
+        return None
+    return evidence.finding(
+        "batch.cut",
+        f"the tokens: reviews with the same labels, the first with the same beginning, of {min(lengths[0])} to "
+        f"{max(lengths[0])} tokens by hand and {min(lengths[1])} to {max(lengths[1])} in Trainer; they are cut",
+        manual=lengths[0],
+        trainer=lengths[1],
+    )
+
+
+def _tokens(evidence: Evidence, first: int) -> Finding | None:
+    """Whether the same examples came with other tokens in some places."""
+    ours, theirs = evidence.lines
+    alike = all(ours.get(name) == theirs.get(name) for name in ("lengths", "labels", "masked"))
+    pair = [(line.get("first_review") or [[]])[first] for line in (ours, theirs)]
+    other = [place for place, (a, b) in enumerate(zip(*pair, strict=False)) if a != b]
+    foreign = _drawn(evidence.manual) - _drawn(evidence.trainer)
+    same = len(pair[0]) - len(other)
+    if not alike or not foreign or not pair[0] or same <= len(other):
+        return None
+    return evidence.finding(
+        "batch.tokens",
+        f"the tokens: reviews of the same lengths and labels, some of whose token ids are other ones ({len(foreign)} "
+        f"of the reviews drawn by hand are not in Trainer's training slice as they are); of the first {len(pair[0])} "
+        f"tokens of one of them, {len(other)} differ; leave input_ids as the data has them",
+        reviews=len(foreign),
+    )
+
+
+def _cut(evidence: Evidence) -> Finding | None:
+    """Whether the batch holds the same reviews, cut to another length."""
+    ours, theirs = evidence.lines
+    longest = [
+        max((n for line in record.steps for batch in line["lengths"] for n in batch), default=0)
+        for record in (evidence.manual, evidence.trainer)
+    ]
+    if longest[0] == longest[1]:
+        return None
+    short, long = (ours, theirs) if longest[0] < longest[1] else (theirs, ours)
+    reviews = [chain(*line["reviews"]) for line in (short, long)]
+    lengths = [chain(*line["lengths"]) for line in (short, long)]
+    if not all(
+        one == other or (n == min(longest) and m > n) for one, other, n, m in zip(*reviews, *lengths, strict=True)
+    ):
+        return None
+    return evidence.finding(
+        "batch.cut",
+        f"max_length: the same reviews, cut to {longest[0]} tokens by hand and to {longest[1]} in Trainer; tokenize "
+        f"with truncation=True, max_length={evidence.trainer.config.max_length}",
+        manual=longest[0],
+        trainer=longest[1],
+    )
+
+
+def _drawn(record: RunRecord) -> set[str]:
+    """All reviews that the run has trained on."""
+    return {digest for line in record.steps for batch in line["reviews"] for digest in batch}
+
+
+def _order(evidence: Evidence) -> Finding:
+    """Other reviews in a batch: another slice, or another order of the same one."""
+    drawn = [_drawn(record) for record in (evidence.manual, evidence.trainer)]
+    if foreign := len(drawn[0] - drawn[1]):
+        return evidence.finding(
+            "batch.slice",
+            f"the slice: {foreign} of the {len(drawn[0])} reviews drawn by hand are not in Trainer's training slice; "
+            "take shuffle(seed=slice_seed).select(range(train_size)), and no review of the evaluation",
+            foreign=foreign,
+        )
+    if found := _what_is_drawn(evidence, drawn):
+        return found
+    if evidence.step > 1 and not evidence.starts_epoch:
+        return evidence.finding(
+            "shuffle.middle", "the sampler or the loader: the batches part in the middle of an epoch"
+        )
+    return _sampler(evidence)
+
+
+def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
+    """Whether a batch comes twice, and whether the first epoch leaves reviews out or draws some twice."""
+    ours, _ = evidence.lines
+    if evidence.step > 1 and ours["reviews"] == line_of(evidence.manual, evidence.step - 1)["reviews"]:
+        return evidence.finding(
+            "batch.again",
+            f"the batches: step {evidence.step} trains on the batch of step {evidence.step - 1} again; Trainer takes "
+            "each batch once in an epoch",
+        )
+    if evidence.step > 1 and not evidence.starts_epoch:
+        return None
+    if not (never := len(drawn[1] - drawn[0])):
+        return None
+    first_epoch = [
+        digest
+        for line in evidence.manual.steps[: evidence.trainer.steps_per_epoch]
+        for batch in line["reviews"]
+        for digest in batch
+    ]
+    if len(set(first_epoch)) < len(first_epoch) and len(first_epoch) >= len(drawn[1]):
+        return evidence.finding(
+            "shuffle.replacement",
+            f"the sampler: it draws some reviews several times in an epoch and others not at all: {len(first_epoch)} "
+            f"draws by hand are {len(set(first_epoch))} different reviews, and {never} of Trainer's {len(drawn[1])} "
+            "come in no step; draw without replacement",
+            draws=len(first_epoch),
+            different=len(set(first_epoch)),
+        )
+    return evidence.finding(
+        "shuffle.subset",
+        f"the reviews: by hand {len(drawn[0])} of the {len(drawn[1])} reviews of the training slice are drawn, "
+        f"{never} of them in no step; Trainer draws all in every epoch",
+        manual=len(drawn[0]),
+        trainer=len(drawn[1]),
+    )
+
+
+def _sampler(evidence: Evidence) -> Finding:
+    """The same reviews in another order, from the first batch of an epoch on."""
+    where = (
+        "the sampler: other reviews from the first batch on"
+        if evidence.step == 1
+        else "the sampler: the order differs from this epoch on"
+    )
+    config, epoch = evidence.trainer.config, evidence.trainer.epoch_of(evidence.step) - 1
+    seed = config.seed if config.data_seed is None else config.data_seed
+    passes = epoch_start(evidence)[0].get("passes", [])
+    found = passes[0] if passes else {}
+    whose = f"with seed + epoch ({seed + epoch} here)"
+    rule = f"seed the sampler's own generator {whose}"
+    if config.train_sampling_strategy != "random" or not found:
+        return evidence.finding("shuffle.order", f"{where}; {rule}")
+    if found["sampler"] == "SequentialSampler":
+        return evidence.finding(
+            "shuffle.none", f"{where}: by hand they come as they lie, not shuffled; use a RandomSampler, and {rule}"
+        )
+    if found["draws_first"]:
+        return evidence.finding(
+            "shuffle.shared_generator",
+            f"{where}: the loader was given the sampler's generator, too, and draws from it first; give it to the "
+            "sampler alone, DataLoader(sampler=RandomSampler(dataset, generator=generator))",
+        )
+    if found["sampler"] != "RandomSampler":
+        return evidence.finding(
+            "shuffle.order",
+            f"{where}: by hand the order comes from a {found['sampler']}; Trainer takes a RandomSampler, whose own "
+            f"generator is seeded {whose}",
+        )
+    if found["sampler_seed"] is None:
+        return evidence.finding(
+            "shuffle.global_state", f"{where}: it draws from torch's global random state, as shuffle=True does; {rule}"
+        )
+    if found["sampler_seed"] != seed + epoch:
+        return evidence.finding(
+            "shuffle.seed",
+            f"{where}: its generator was seeded with {found['sampler_seed']}; seed it in every epoch, {whose}",
+            manual=found["sampler_seed"],
+            trainer=seed + epoch,
+        )
+    return evidence.finding(
+        "shuffle.draws",
+        f"{where}: its generator was seeded with {seed + epoch}, as it must, but drawn from otherwise",
+    )

@@ -1,0 +1,68 @@
+"""What a rule about causes may look at: where two runs diverge, and both records."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from benchmarks.judge.finding import Finding, follows_evaluation, line_of
+from benchmarks.judge.ways import findings
+from shared.recording.record import RunRecord
+
+
+class Evidence(NamedTuple):
+    """What a rule may look at.
+
+    Attributes:
+        step: the optimizer step of the first divergence, from 1; 0 is before the first.
+        quantity: the quantity that differs first.
+        manual, trainer: the two records.
+    """
+
+    step: int
+    quantity: str
+    manual: RunRecord
+    trainer: RunRecord
+
+    @property
+    def lines(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Both records' lines of the diverging step."""
+        return line_of(self.manual, self.step), line_of(self.trainer, self.step)
+
+    @property
+    def evaluations(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Both records' lines of the evaluation after that step."""
+        ours, theirs = (
+            next((line for line in record.evaluations if line["step"] == self.step), {})
+            for record in (self.manual, self.trainer)
+        )
+        return ours, theirs
+
+    @property
+    def after_evaluation(self) -> bool:
+        """Whether an evaluation lies between this step and the one before."""
+        return follows_evaluation(self.trainer, self.step)
+
+    @property
+    def starts_epoch(self) -> bool:
+        return (self.step - 1) % self.trainer.steps_per_epoch == 0
+
+    @property
+    def weights_differ(self) -> bool:
+        """Whether the step began with other weights."""
+        ours, theirs = self.lines
+        return ours.get("weights") != theirs.get("weights")
+
+    def found(self, *topics: str) -> Finding | None:
+        """What was found of one of these topics up to this step; the earliest topic's, None if nothing was."""
+        known = [each for each in findings(self.manual, self.trainer) if each.step <= max(self.step, 1)]
+        return next((each for topic in topics for each in known if each.topic == topic), None)
+
+    def finding(self, code: str, text: str, **values: Any) -> Finding:
+        """One at the step of the divergence."""
+        return Finding(code, self.step, text, values)
+
+
+def epoch_start(evidence: Evidence) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both loops' first step of this epoch, where the pass over the loader began."""
+    start = (evidence.step - 1) // evidence.trainer.steps_per_epoch * evidence.trainer.steps_per_epoch + 1
+    return line_of(evidence.manual, start), line_of(evidence.trainer, start)
