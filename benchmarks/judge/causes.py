@@ -119,7 +119,8 @@ def _initial_weights(evidence: Evidence) -> Finding:
         )
     return evidence.finding(
         "model.body",
-        f"the body: {name} is the first tensor that differs before any step; other pretrained weights were loaded",
+        f"the body: {name} is the first tensor that differs before any step; other pretrained weights were loaded, or "
+        "these were set again before the training",
         tensor=name,
     )
 

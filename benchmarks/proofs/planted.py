@@ -90,7 +90,7 @@ FAULTS = (
     ),
     Fault(
         "causes: a missing zero_grad is not seen",
-        "benchmarks/judge/causes.py",
+        "benchmarks/judge/ways.py",
         'mine, other = (line.get("gradients", {}).get("left", 0.0) for line in (ours, theirs))',
         "mine, other = 0.0, 0.0",
         ("edits", "equivalence"),
@@ -98,8 +98,8 @@ FAULTS = (
     Fault(
         "causes: the cause is said once more beside itself",
         "benchmarks/judge/causes.py",
-        "if each.text not in cause and each.phase not in follows",
-        "if each.phase not in follows",
+        "if each.text not in cause.text and each.topic not in follows",
+        "if each.topic not in follows",
         ("edits", "own_loop"),
     ),
     Fault(

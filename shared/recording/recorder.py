@@ -361,9 +361,25 @@ class FlightRecorder:
         """Look on after all that the loop itself has hooked to its optimizer, a clip for example."""
         if self._last_hook is not None:
             self._last_hook.remove()
-        self._last_hook = optimizer.register_step_pre_hook(self._before_step)
+        self._last_hook = optimizer.register_step_pre_hook(self._before_step_or_closure)
 
-    def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+    def _before_step_or_closure(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> Any:
+        """Look on before the weights are moved: where the passes are in a closure, after it has been called."""
+        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
+        if not callable(closure):
+            self._before_step(optimizer)
+            return None
+
+        def watched() -> Any:
+            returned = closure()
+            self._before_step(optimizer)
+            return returned
+
+        if "closure" in kwargs:
+            return args, {**kwargs, "closure": watched}
+        return (args[0], watched, *args[2:]), kwargs
+
+    def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
         groups = optimizer.param_groups
         model = unwrap(self._model)[-1]
         if self._is_a_part_of_the_step(optimizer):

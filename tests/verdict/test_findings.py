@@ -123,6 +123,18 @@ EDITS = {
             "                        model(**other.to(device))\n"
         }
     ),
+    "the passes in a closure": Edit(
+        {
+            LOSS
+            + "            loss.backward()\n"
+            + "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n": "            def passes():\n"
+            "                loss = model(**batch.to(device)).loss\n"
+            "                loss.backward()\n"
+            "                torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
+            "                return loss\n\n",
+            STEP: "            optimizer.step(passes)\n",
+        }
+    ),
     # Another loss.
     "softmax twice": Edit(
         loss("torch.nn.functional.cross_entropy(out.logits.softmax(-1), batch['labels'])"), ("loss.criterion",)
