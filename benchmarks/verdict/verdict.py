@@ -4,8 +4,10 @@ Reads two records and two saved models; runs nothing. Equal means exactly equal:
 count as equal), `torch.equal` on weights. There is no tolerance.
 
 What only one of the loops shows is not compared: the labels and the loss where a loop keeps them from the model and
-has a criterion of its own, a random generator from which neither loop draws, and the log lines that a loop given with
-`--loop` does not return. The verdict says what that was, and which dials never acted.
+has a criterion of its own, the loss where gradients are not taken by `backward()`, and a random generator from which
+neither loop draws. Of a loop given with `--loop`, further evaluations and log lines that it does not return are not
+compared either, nor its steps where no optimizer of torch.optim makes them. The verdict says what that was, and which
+dials never acted.
 """
 
 from __future__ import annotations
