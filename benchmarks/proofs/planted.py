@@ -65,7 +65,7 @@ FAULTS = (
         "shared/recording/recorder.py",
         '"mode": module.training,',
         '"mode": True,',
-        ("recorder", "equivalence"),
+        ("recorder", "edits"),
     ),
     Fault(
         "recorder: a resumed run forgets what it had counted",
