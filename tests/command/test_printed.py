@@ -53,7 +53,6 @@ def test_help(command: str, tmp_path: Path, snapshot: SnapshotAssertion) -> None
         "exercise no_clip",
         "gotcha",
         "gotcha mapping",
-        "ladder --preset tiny",
         "start loop.py",
         "compare --preset tiny --learning-rate fast",
         "compare --preset tiny --bf16 --fp16",
