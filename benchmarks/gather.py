@@ -181,6 +181,6 @@ def _difference_of_weights(ours: Source, theirs: Source) -> Difference | None:
         first = read_comparison(folder)["first_divergence"]
         if first is not None and first["quantity"] == "weights":
             return Difference(first["step"], first["quantity"], first["likely_cause"])
-    except (SameLoopError, KeyError, TypeError):
+    except SameLoopError:
         return None  # no comparison is there, or it is no longer whole: nobody has said so
     return None

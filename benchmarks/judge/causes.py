@@ -16,7 +16,7 @@ from benchmarks.judge.evidence import Evidence, epoch_start
 from benchmarks.judge.finding import NOT_DECIDED, Finding, counted, line_of, missing_of
 from benchmarks.judge.losses import loss_cause
 from benchmarks.judge.reported import reported_evaluation
-from benchmarks.judge.ways import ROUNDING, evaluated_batches, findings
+from benchmarks.judge.ways import ROUNDING, evaluated_batches
 from shared.recording.record import RunRecord
 
 
@@ -59,7 +59,7 @@ def _others(cause: Finding, evidence: Evidence) -> list[Finding]:
         return []
     # Batches of another size make another number of steps, and so another schedule.
     follows = ("schedule",) if cause.code in ("batch.size", "batch.count") else ()
-    found = [each for each in findings(manual, trainer) if each.text not in cause.text and each.topic not in follows]
+    found = [each for each in evidence.ways if each.text not in cause.text and each.topic not in follows]
     if len(manual.steps) != len(trainer.steps) and cause.code not in TELL_THE_STEPS:
         found.append(_number_of_steps(evidence))
     return found

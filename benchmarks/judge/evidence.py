@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 from benchmarks.judge.finding import Finding, follows_evaluation, line_of
 from benchmarks.judge.ways import findings
 from shared.recording.record import RunRecord
 
 
-class Evidence(NamedTuple):
+@dataclass(frozen=True)
+class Evidence:
     """What a rule may look at.
 
     Attributes:
@@ -52,9 +55,14 @@ class Evidence(NamedTuple):
         ours, theirs = self.lines
         return ours.get("weights") != theirs.get("weights")
 
+    @cached_property
+    def ways(self) -> list[Finding]:
+        """Every way of working in which the two loops differ; found once, as that goes through all steps."""
+        return findings(self.manual, self.trainer)
+
     def found(self, *topics: str) -> Finding | None:
         """What was found of one of these topics up to this step; the earliest topic's, None if nothing was."""
-        known = [each for each in findings(self.manual, self.trainer) if each.step <= max(self.step, 1)]
+        known = [each for each in self.ways if each.step <= max(self.step, 1)]
         return next((each for topic in topics for each in known if each.topic == topic), None)
 
     def finding(self, code: str, text: str, **values: Any) -> Finding:

@@ -117,10 +117,9 @@ def _ways(quantity: str, evaluation: dict[str, Any], manual: RunRecord) -> Itera
     yield "evaluate.last_batch_only", "the last batch's alone", means[-1]
     yield "evaluate.sum", "a sum and no mean", sum(means)
     yield "evaluate.sum", "a sum and no mean", sum(sums)
-    drawn = {digest for line in manual.steps for batch in line["reviews"] for digest in batch}
     in_epoch = sum(len(line["batch"]) for line in manual.steps[: manual.steps_per_epoch])
     others = {
-        "the number of training reviews": manual.config.train_size or len(drawn),
+        "the number of training reviews": manual.config.train_size,
         "the number of training batches": in_epoch,
         "the batch size": sizes[0],
         "the number of full batches times the batch size": sizes[0] * batches,

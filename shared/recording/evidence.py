@@ -257,11 +257,16 @@ def describe_model(model: torch.nn.Module) -> dict[str, Any]:
     }
 
 
-def parts_in_another_mode(model: torch.nn.Module) -> list[str]:
-    """The names of the outermost modules inside a model that are in another mode, train or eval, than the model."""
+def parts_in_another_mode(modules: Sequence[tuple[str, torch.nn.Module]]) -> list[str]:
+    """The names of the outermost modules inside a model that are in another mode, train or eval, than the model.
+
+    Args:
+        modules: as the model's `named_modules` gives them, itself first.
+    """
+    mode = modules[0][1].training
     found: list[str] = []
-    for name, module in model.named_modules():
-        if module.training is not model.training and not (found and name.startswith(f"{found[-1]}.")):
+    for name, module in modules:
+        if module.training is not mode and not (found and name.startswith(f"{found[-1]}.")):
             found.append(name)
     return found
 

@@ -217,7 +217,7 @@ class FlightRecorder:
         self._close_evaluation()
         self._flush()
         if self._model is not None:
-            totals["weights"] = digest(map(as_bytes, self._sample.take([each for _, each in self._named()])))
+            totals["weights"] = digest(map(as_bytes, self._weights()))
         seconds = self._train_seconds
         self._writer.write(
             "footer",
@@ -253,6 +253,7 @@ class FlightRecorder:
                 self._handles.append(layer.register_forward_pre_hook(self._before_forward))
                 self._handles.append(layer.register_forward_hook(self._after_forward, with_kwargs=True))
             self._signature = inspect.signature(layers[-1].forward)
+            self._parts = list(layers[-1].named_modules())
             self._dropouts = [each for each in layers[-1].modules() if isinstance(each, torch.nn.Dropout)]
             if not self._is_resumed:
                 self._start_line = {**describe_model(layers[-1]), "is_given": given is None or layers[-1] is given}
@@ -294,7 +295,7 @@ class FlightRecorder:
             seen = {
                 "inputs": {key: _keep(inputs[key]) for key in BATCH_KEYS if isinstance(inputs.get(key), torch.Tensor)},
                 "mode": module.training,
-                "parts": parts_in_another_mode(module),
+                "parts": parts_in_another_mode(self._parts),
                 "rng_before": self._rng_before,
                 "dropout": sorted({each.p for each in self._dropouts if each.training}),
                 "autocast": _autocast(next(iter(inputs.values()), None)),
@@ -332,7 +333,7 @@ class FlightRecorder:
     def _note_weights(self, seen: dict[str, Any]) -> None:
         """Keep a sample of the weights that an evaluation begins with."""
         if not self._eval_batches:
-            seen["weights"] = self._sample.take([each for _, each in self._named()])
+            seen["weights"] = self._weights()
 
     def _before_backward(self, tensors: Any) -> None:
         losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
@@ -352,6 +353,10 @@ class FlightRecorder:
         if not self._parameters and self._model is not None:
             self._parameters = list(unwrap(self._model)[-1].named_parameters())
         return self._parameters
+
+    def _weights(self) -> list[torch.Tensor]:
+        """A sample of the model's weights as they are now."""
+        return self._sample.take([each for _, each in self._named()])
 
     def _trained(self) -> list[torch.nn.Parameter]:
         """The model's parameters that can be trained, in the model's own order."""
@@ -406,7 +411,7 @@ class FlightRecorder:
                 "gradients": self._gradients.at_step(self._in_order(held), self._trained()),
                 "learning_rate": float(groups[0]["lr"]),
                 "learning_rates": [float(group["lr"]) for group in groups],
-                "weights": self._sample.take([each for _, each in self._named()]),
+                "weights": self._weights(),
                 "without_gradient": [name for name, each in self._named() if each.requires_grad and each.grad is None],
                 "memory_mb": memory_mb(),
             }
@@ -454,7 +459,7 @@ class FlightRecorder:
                 self._steps += 1
                 self._open = {"now": self._now, "micro_batches": self._micro_batches, "gradients": self._gradients}
                 self._micro_batches, self._gradients = [], _Gradients()
-            self._open["now"]["weights_after"] = self._sample.take([each for _, each in self._named()])
+            self._open["now"]["weights_after"] = self._weights()
             if self._detail is not None:
                 self._detail.after_step(unwrap(self._model)[-1], self._steps)
             held = {id(parameter) for parameter in self._open["now"]["held"]}
