@@ -305,10 +305,14 @@ def _when_to_evaluate(evidence: Evidence) -> Finding:
 def _evaluation(evidence: Evidence) -> Finding:
     ours, theirs = evidence.evaluations
     quantity = evidence.quantity
-    if not evidence.manual.steps:
-        return _no_steps(evidence)
     if quantity in ("eval_loss", "eval_accuracy"):
+        if not evidence.manual.steps:
+            return evidence.finding(
+                "evaluate.number", "the evaluation's numbers: what is evaluated is equal, the reported number is not"
+            )
         return reported_evaluation(evidence.step, quantity, ours, evidence.manual, evidence.trainer)
+    if not evidence.manual.steps and quantity == "eval_forward_logits":
+        return _no_steps(evidence)
     if quantity == "eval_forward_batch":
         return evaluated_batches(ours, theirs)
     if quantity == "eval_forward_logits":
@@ -356,12 +360,14 @@ def _evaluated_logits(evidence: Evidence) -> Finding:
 
 def _no_steps(evidence: Evidence) -> Finding:
     """The run came to its end, and no optimizer of `torch.optim` has made a step."""
-    weights = {line.get("weights") for line in evidence.manual.evaluations}
-    moved = "other weights each time" if len(weights) > 1 else "one and the same weights"
+    weights = [line.get("weights") for line in evidence.manual.evaluations]
+    seen = ""
+    if len(weights) > 1:
+        seen = f", and the evaluations by hand saw {'one and the same' if len(set(weights)) == 1 else 'other'} weights"
     return evidence.finding(
         "step.none",
-        f"the step: no optimizer of torch.optim made one by hand, {len(evidence.trainer.steps)} are made in Trainer, "
-        f"and the evaluations by hand saw {moved}; check whether optimizer.step() is reached",
+        f"the step: no optimizer of torch.optim made one by hand, {len(evidence.trainer.steps)} are made in "
+        f"Trainer{seen}; check whether optimizer.step() is reached",
         trainer=len(evidence.trainer.steps),
     )
 

@@ -155,17 +155,18 @@ def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
     different = {name: pair for name, pair in manual.config.other_numbers(trainer.config).items() if name != "loop"}
     if different:
         yield Divergence(0, "config", *({name: pair[side] for name, pair in different.items()} for side in (0, 1)))
+    lenient = is_lenient(manual)
     ours, theirs = manual.start.get("initial_weights", {}), trainer.start.get("initial_weights", {})
-    if not ours and is_lenient(manual):
+    if not ours and lenient:
         theirs = {}  # no step has been seen
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if ours.get(name) != theirs.get(name):
             yield Divergence(0, f"initial weights: {name}", ours.get(name), theirs.get(name))
-    lenient = is_lenient(manual)
     if lenient and has_no_steps(manual):
-        pairs = zip(manual.evaluations, trainer.evaluations, strict=False)
-        for ours, theirs in pairs:
-            yield from _evaluation_divergences(theirs["step"], {theirs["step"]: [(ours, theirs)]}, {}, lenient)
+        evaluations = _pair_by_order(manual.evaluations, trainer.evaluations)
+        reports = _pair_by_order(manual.reported_evaluations, trainer.reported_evaluations)
+        for step in evaluations:
+            yield from _evaluation_divergences(step, evaluations, reports, lenient)
         return
     evaluations = _pair_by_step(manual.evaluations, trainer.evaluations)
     reports = _pair_by_step(manual.reported_evaluations, trainer.reported_evaluations)
@@ -345,6 +346,12 @@ def _pair_by_step(ours: list[dict], theirs: list[dict]) -> dict[int, list[tuple[
         pad: list[dict] = [{}] * count
         paired[step] = list(zip((mine + pad)[:count], (others + pad)[:count], strict=True))
     return paired
+
+
+def _pair_by_order(ours: list[dict], theirs: list[dict]) -> dict[int, list[tuple[dict, dict]]]:
+    """The same where ours say nothing of steps: the first with the first, by the step that theirs follows."""
+    left = [*ours, *({} for _ in theirs)]
+    return {line["step"]: [(mine, line)] for mine, line in zip(left, theirs, strict=False)}
 
 
 def _unequal(step: int, names: tuple[str, ...], ours: dict, theirs: dict, prefix: str = "") -> Iterator[Divergence]:

@@ -41,6 +41,24 @@ def loss(text: str) -> dict[str, str]:
     return {LOSS: f"            out = model(**batch.to(device))\n            loss = {text}\n"}
 
 
+# The steps are made by a function of torch's, with states of the loop's own.
+FUNCTIONAL = {
+    OPTIMIZER: "    from torch.optim.adamw import adamw\n\n"
+    "    weights = list(model.parameters())\n"
+    "    first, second = ([torch.zeros_like(p) for p in weights] for _ in range(2))\n"
+    "    counts = [torch.zeros(()) for _ in weights]\n"
+    "    done = 0\n",
+    "    scheduler = LambdaLR(optimizer, lambda step: (steps - step) / steps)\n": "",
+    STEP: "            gradients = [p.grad for p in weights]\n"
+    "            settings = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8, 'weight_decay': 0}\n"
+    "            settings |= {'lr': rate * ((steps - done) / steps), 'fused': True}\n"
+    "            settings |= {'amsgrad': False, 'maximize': False}\n"
+    "            with torch.no_grad():\n"
+    "                adamw(weights, gradients, first, second, [], counts, **settings)\n"
+    "            done += 1\n",
+    "            scheduler.step()  # the learning rate, in a straight line to 0\n": "",
+    "            optimizer.zero_grad()": "            model.zero_grad()",
+}
 EDITS = {
     # Equal, and must be called so.
     "inside a module": Edit(
@@ -95,25 +113,7 @@ EDITS = {
             "            scheduler.step()  # the learning rate, in a straight line to 0\n": "",
         }
     ),
-    "no optimizer of torch's": Edit(
-        {
-            OPTIMIZER: "    from torch.optim.adamw import adamw\n\n"
-            "    weights = list(model.parameters())\n"
-            "    first, second = ([torch.zeros_like(p) for p in weights] for _ in range(2))\n"
-            "    counts = [torch.zeros(()) for _ in weights]\n"
-            "    done = 0\n",
-            "    scheduler = LambdaLR(optimizer, lambda step: (steps - step) / steps)\n": "",
-            STEP: "            gradients = [p.grad for p in weights]\n"
-            "            settings = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8, 'weight_decay': 0}\n"
-            "            settings |= {'lr': rate * ((steps - done) / steps), 'fused': True}\n"
-            "            settings |= {'amsgrad': False, 'maximize': False}\n"
-            "            with torch.no_grad():\n"
-            "                adamw(weights, gradients, first, second, [], counts, **settings)\n"
-            "            done += 1\n",
-            "            scheduler.step()  # the learning rate, in a straight line to 0\n": "",
-            "            optimizer.zero_grad()": "            model.zero_grad()",
-        }
-    ),
+    "no optimizer of torch's": Edit(FUNCTIONAL),
     "an evaluation that disturbs nothing": Edit(
         {
             STEP: f"{STEP}            if scheduler.last_epoch == 2:\n"
@@ -320,6 +320,16 @@ EDITS = {
     ),
     "a schedule for fewer steps": Edit({"steps = epochs * len(loader)": "steps = 20"}, ("schedule.rate",)),
     # The evaluation.
+    "no optimizer of torch's, and another number": Edit(
+        {**FUNCTIONAL, "np.mean(right).item()": "sum(right) / len(eval_loader)"}, ("evaluate.number",)
+    ),
+    "no optimizer of torch's, and one evaluation": Edit(
+        {
+            **FUNCTIONAL,
+            "        model.eval()\n": "        if epoch == 0:\n            continue\n        model.eval()\n",
+        },
+        ("step.none",),
+    ),
     "an evaluation that disturbs": Edit(
         {
             STEP: f"{STEP}            if scheduler.last_epoch == 2:\n"
