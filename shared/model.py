@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,22 +82,23 @@ def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
     check_memory(model, config)
     if config.model not in embedded.MODEL_SHAPES:
         _check_it_runs(model, config, len(labels))
-    _loaded[:] = [weakref.ref(model)]
+    for tell in _TOLD:
+        tell(model)
     return model
 
 
-# The model of the run that goes on.
-_loaded: list[weakref.ref] = []
+# Who is told of each model that is loaded for a loop.
+_TOLD: list[Callable[[PreTrainedModel], None]] = []
 
 
-def forget_loaded_model() -> None:
-    """Called before a run begins: what an earlier one has loaded is not its model."""
-    _loaded.clear()
-
-
-def loaded_model() -> PreTrainedModel | None:
-    """The model that `load_model` gave last, if it is still in use: what a loop is to train."""
-    return _loaded[0]() if _loaded else None
+@contextmanager
+def told_of_models(tell: Callable[[PreTrainedModel], None]) -> Iterator[None]:
+    """While this goes on, `tell` is called with each model that `load_model` gives to a loop."""
+    _TOLD.append(tell)
+    try:
+        yield
+    finally:
+        _TOLD.remove(tell)
 
 
 @contextmanager

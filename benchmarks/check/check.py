@@ -141,8 +141,11 @@ def _who_else(events: Sequence[Event], own: Path) -> str | None:
     """Who has called the model in place of the loop, if it is one who must not."""
     callers = {caller for event in events if event.kind == "forward" for caller in event["callers"]}
     for caller in callers - {str(own.resolve())}:
-        if caller.replace("\\", "/").endswith("transformers/trainer.py"):
+        # By the module as well: code can be compiled under any file's name.
+        if caller.replace("\\", "/").endswith("transformers/trainer.py") or caller == "transformers.trainer":
             return "transformers' Trainer"
+        if caller.partition(".")[0] in PACKAGES:
+            return "SameLoop's own loop"
         if any(Path(caller).is_relative_to(ROOT / package) for package in PACKAGES):
             return "SameLoop's own loop"
     return None

@@ -22,7 +22,7 @@ from benchmarks.speed.lockstep import PARTS
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.recording import recorder
-from shared.recording.recorder import FlightRecorder, unwrap
+from shared.recording.recorder import FlightRecorder
 from shared.running.page import page_of
 from shared.running.run import run_loop
 
@@ -71,11 +71,13 @@ class HeldRecorder(FlightRecorder):
         # The first is called before the recorder's own hook, the second after it.
         finish = register_optimizer_step_post_hook(self._finish)
         super().__enter__()
-        self._handles += [finish, register_optimizer_step_post_hook(self._hold)]
+        self._handles: list[Any] = [finish, register_optimizer_step_post_hook(self._hold)]
         return self
 
     def __exit__(self, *exception: object) -> None:
         super().__exit__(*exception)
+        for handle in self._handles:
+            handle.remove()
         # What follows the last step is no step.
         parts = [[end - begin for begin, end in pairwise(marks)] for marks in self._marks[:-1]]
         self._parts_file.write_text(json.dumps(parts), encoding="utf-8")
@@ -105,7 +107,7 @@ class HeldRecorder(FlightRecorder):
         self._mark()
 
     def _cut_into_parts(self) -> None:
-        for module in unwrap(self._model)[-1].modules():
+        for module in self._hooks.model.modules():
             if self._cut_layers and not list(module.children()):
                 self._handles.append(module.register_forward_hook(self._mark))
             for parameter in module.parameters(recurse=False):

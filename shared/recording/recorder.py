@@ -1,10 +1,7 @@
 """The flight recorder: watches a training loop from outside and writes its record.
 
-The loop holds no recording code. The recorder uses PyTorch's own hooks: one before and one after the
-model's forward pass, one before and one after every optimizer step. Four things have no hook: the value
-handed to `loss.backward()`, the beginning of a pass over a loader, the saving of a checkpoint, and a clip by norm. So
-`torch.autograd.backward`, `DataLoader.__iter__`, `torch.save` and `torch.nn.utils.clip_grad_norm_` are wrapped for as
-long as the recorder is on. A clip that is not seen costs time and no evidence.
+The loop holds no recording code: `shared.recording.hooks` tells what happens. A clip that is not torch's, and so not
+seen, costs time and no evidence.
 
 It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes one transfer
 per step, of the loss (the other tensors are kept and fetched together, `FLUSH_EVERY` steps at a time).
@@ -16,7 +13,6 @@ otherwise it belongs to an evaluation.
 
 from __future__ import annotations
 
-import inspect
 import math
 import resource
 import sys
@@ -29,13 +25,10 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
-from torch.nn.modules.module import register_module_forward_pre_hook
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
 
 from shared.errors import LossNotFinite
-from shared.model import forget_loaded_model, loaded_model
-from shared.processes import pass_is_made_up
+from shared.model import told_of_models
 from shared.progress import announce
 from shared.recording.evidence import (
     BATCH_KEYS,
@@ -61,6 +54,7 @@ from shared.recording.evidence import (
     torch_rng_digest,
     total_norm,
 )
+from shared.recording.hooks import Hooks, Listener, field_of, tensors_in
 from shared.recording.record import RecordWriter, cut_back, file_name, training_seconds
 
 # On a GPU a step's values are fetched together with those of this many steps.
@@ -69,7 +63,7 @@ FLUSH_EVERY = 50
 _THIS = psutil.Process()
 
 
-class FlightRecorder:
+class FlightRecorder(Listener):
     """Context manager that records the one training run that happens inside it.
 
     Args:
@@ -115,10 +109,9 @@ class FlightRecorder:
                         f"note: begun with {name} {begun_with.get(name)}, now {value}: the rest may round otherwise"
                     )
         self._loss_is_scaled = header["config"]["fp16"]
-        self._handles: list[Any] = []
-        self._model: torch.nn.Module | None = None
+        self._hooks = Hooks(self)
+        self._models = told_of_models(self._hooks.give)
         self._parameters: list[tuple[str, torch.nn.Parameter]] = []
-        self._depth = 0
         self._steps = resume_step
         self._is_resumed = earlier is not None
         self._micro_batches: list[dict[str, Any]] = []
@@ -132,7 +125,6 @@ class FlightRecorder:
         self._open: dict[str, Any] | None = None
         self.without_loss: list[str] = []
         self._optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
-        self._last_hook: Any = None
         steps, evaluations = (earlier.steps, earlier.evaluations) if earlier else ([], [])
         self._totals = {name: sum(line[name] for line in steps) for name in ("samples", "tokens", "padded_tokens")}
         self._train_seconds = sum(training_seconds(line) for line in steps)
@@ -147,56 +139,13 @@ class FlightRecorder:
     # The instrument goes on and off ---------------------------------------------------------------
 
     def __enter__(self) -> FlightRecorder:
-        forget_loaded_model()
-        utils = torch.nn.utils
-        self._originals = (torch.autograd.backward, DataLoader.__iter__, torch.save, utils.clip_grad_norm_)
-        recorder, (original_backward, original_iter, original_save, original_clip) = self, self._originals
-
-        def backward(tensors: Any, *args: Any, **kwargs: Any) -> None:
-            if pass_is_made_up():
-                original_backward(tensors, *args, **kwargs)
-                return
-            recorder._before_backward(tensors)
-            original_backward(tensors, *args, **kwargs)
-            recorder._after_backward()
-
-        def begin_pass(loader: DataLoader) -> Any:
-            recorder._passes.append(describe_loader(loader))
-            return original_iter(loader)
-
-        def save(*args: Any, **kwargs: Any) -> None:
-            recorder._before_save()
-            original_save(*args, **kwargs)
-
-        def clip(parameters: Any, max_norm: float, *args: Any, **kwargs: Any) -> torch.Tensor:
-            gradients, before = recorder._gradients, recorder._gradients.versions()
-            norm = original_clip(parameters, max_norm, *args, **kwargs)
-            with recorder._own_time():
-                gradients.after_clip(before, norm, max_norm)
-            return norm
-
-        torch.autograd.backward, DataLoader.__iter__, torch.save, utils.clip_grad_norm_ = (
-            backward,
-            begin_pass,
-            save,
-            clip,
-        )
-        self._handles = [
-            register_module_forward_pre_hook(self._on_first_call),
-            register_optimizer_step_pre_hook(self._about_to_step),
-            register_optimizer_step_post_hook(self._after_step),
-        ]
+        self._hooks.__enter__()
+        self._models.__enter__()
         return self
 
     def __exit__(self, *exception: object) -> None:
-        (
-            torch.autograd.backward,
-            DataLoader.__iter__,
-            torch.save,
-            torch.nn.utils.clip_grad_norm_,
-        ) = self._originals
-        for handle in (*self._handles, *([self._last_hook] if self._last_hook else [])):
-            handle.remove()
+        self._models.__exit__(*exception)
+        self._hooks.__exit__(*exception)
         try:
             self._close_step()
             self._flush()
@@ -216,7 +165,7 @@ class FlightRecorder:
         self._sort_out()
         self._close_evaluation()
         self._flush()
-        if self._model is not None:
+        if self._hooks.layers:
             totals["weights"] = digest(map(as_bytes, self._weights()))
         seconds = self._train_seconds
         self._writer.write(
@@ -236,62 +185,35 @@ class FlightRecorder:
 
     # What it sees ---------------------------------------------------------------------------------
 
-    def _on_first_call(self, module: torch.nn.Module, args: tuple) -> None:
-        """The first module ever called is the model, or what wraps it; from now on only it is watched."""
-        if pass_is_made_up():
-            return
+    def model_is_known(self, hooks: Hooks) -> None:
         with self._own_time():
             announce("training and evaluating")
-            self._handles.pop(0).remove()
-            layers = unwrap(module)
-            given = loaded_model()
-            if given is not None and given is not layers[-1] and _belong_together(module, given):
-                # A module of the loop's own around the model, DataParallel, or a part of it: the model is watched.
-                layers = [given]
-            self._model = layers[0]
-            for layer in layers:
-                self._handles.append(layer.register_forward_pre_hook(self._before_forward))
-                self._handles.append(layer.register_forward_hook(self._after_forward, with_kwargs=True))
-            self._signature = inspect.signature(layers[-1].forward)
-            self._parts = list(layers[-1].named_modules())
-            self._dropouts = [each for each in layers[-1].modules() if isinstance(each, torch.nn.Dropout)]
+            self._parts = list(hooks.model.named_modules())
+            self._dropouts = [each for each in hooks.model.modules() if isinstance(each, torch.nn.Dropout)]
             if not self._is_resumed:
-                self._start_line = {**describe_model(layers[-1]), "is_given": given is None or layers[-1] is given}
-        if module in layers:
-            # PyTorch listed this call's hooks before this one ran, so the new pre-hook misses it.
-            self._before_forward(module, args)
+                self._start_line = {**describe_model(hooks.model), "is_given": hooks.is_given}
 
-    def _before_forward(self, module: torch.nn.Module, args: tuple) -> None:
-        if torch.compiler.is_compiling():
-            return
-        self._depth += 1
-        if self._depth == 1:
-            self._close_step()
-            with self._own_time():
-                self._rng_before = torch_rng_digest()
-            self._sort_out()
-            if torch.is_grad_enabled() and module.training:
-                self._close_evaluation()
-            self._clock.mark(self._between)
-            self._between = "data"
-            if self._detail is not None:
-                self._detail.before_forward(unwrap(self._model)[-1], self._steps + 1)
+    def before_forward(self, module: torch.nn.Module) -> None:
+        self._close_step()
+        with self._own_time():
+            self._rng_before = torch_rng_digest()
+        self._sort_out()
+        if torch.is_grad_enabled() and module.training:
+            self._close_evaluation()
+        self._clock.mark(self._between)
+        self._between = "data"
+        if self._detail is not None:
+            self._detail.before_forward(self._hooks.model, self._steps + 1)
 
-    def _after_forward(self, module: torch.nn.Module, args: tuple, kwargs: dict, output: Any) -> None:
-        if torch.compiler.is_compiling():
-            return
-        self._depth -= 1
-        if self._depth:
-            return
+    def after_forward(self, module: torch.nn.Module, inputs: dict[str, Any], output: Any) -> None:
         self._clock.mark("forward")
         if self._detail is not None:
             self._detail.after_forward(self._steps)
         with self._own_time():
-            inputs = self._inputs(args, kwargs)
             # In float32, which holds every 16-bit number: it makes no difference who converts them.
-            logits = _field(output, "logits")
+            logits = field_of(output, "logits")
             in_training = torch.is_grad_enabled() and module.training
-            self.without_loss = list(inputs) if _field(output, "loss") is None else []
+            self.without_loss = list(inputs) if field_of(output, "loss") is None else []
             seen = {
                 "inputs": {key: _keep(inputs[key]) for key in BATCH_KEYS if isinstance(inputs.get(key), torch.Tensor)},
                 "mode": module.training,
@@ -301,42 +223,34 @@ class FlightRecorder:
                 "autocast": _autocast(next(iter(inputs.values()), None)),
                 "graph": torch.is_grad_enabled(),
                 "passes": self._passes,
-                "forward_loss": _keep(_field(output, "loss")),
+                "forward_loss": _keep(field_of(output, "loss")),
                 "backward_losses": [],
                 "logits": None if logits is None or in_training else _keep(logits.float()),
                 "seconds": {},
             }
+            self._called = module
             self._passes = []
             if torch.is_grad_enabled():
                 self._micro_batches.append(seen)
             else:
-                self._note_weights(seen)
+                self._note_weights(seen, module)
                 self._eval_batches.append(seen)
             if not in_training:
                 seen["seconds"] = self._clock.take()
 
-    def _inputs(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """What the model was called with, by the names of its `forward`, however the loop passed it."""
-        bound = self._signature.bind_partial(*args, **kwargs).arguments
-        for name, parameter in self._signature.parameters.items():
-            if parameter.kind is inspect.Parameter.VAR_KEYWORD:
-                further = bound.pop(name, {})
-                bound = {**bound, **further}
-        return bound
-
     def _sort_out(self) -> None:
         """A pass in eval mode that no backward pass has followed was part of an evaluation, graph or no graph."""
         if self._micro_batches and not (last := self._micro_batches[-1])["mode"] and not last["backward_losses"]:
-            self._note_weights(last)
+            self._note_weights(last, self._called)
             self._eval_batches.append(self._micro_batches.pop())
 
-    def _note_weights(self, seen: dict[str, Any]) -> None:
-        """Keep a sample of the weights that an evaluation begins with."""
+    def _note_weights(self, seen: dict[str, Any], module: torch.nn.Module) -> None:
+        """Keep a sample of the weights that an evaluation begins with: the model's, or those of a copy of it."""
         if not self._eval_batches:
-            seen["weights"] = self._weights()
+            is_copy = module not in self._hooks.layers
+            seen["weights"] = WeightSample().take(list(module.parameters())) if is_copy else self._weights()
 
-    def _before_backward(self, tensors: Any) -> None:
-        losses = [tensors] if isinstance(tensors, torch.Tensor) else list(tensors)
+    def before_backward(self, losses: list[torch.Tensor]) -> None:
         self._close_step()
         self._close_evaluation()
         with self._own_time():
@@ -344,14 +258,25 @@ class FlightRecorder:
                 self._micro_batches[-1]["backward_losses"] += map(_keep, losses)
             self._gradients.before_backward(self._trained())
 
-    def _after_backward(self) -> None:
+    def after_backward(self, losses: list[torch.Tensor]) -> None:
         with self._own_time():
             self._gradients.after_backward(self._trained())
 
+    def before_clip(self, function: str, limit: float) -> None:
+        self._before_clip = self._gradients.versions()
+
+    def after_clip(self, function: str, limit: float, returned: Any) -> None:
+        if function == "clip_grad_norm_":
+            with self._own_time():
+                self._gradients.after_clip(self._before_clip, returned, limit)
+
+    def pass_begins(self, loader: DataLoader) -> None:
+        self._passes.append(describe_loader(loader))
+
     def _named(self) -> list[tuple[str, torch.nn.Parameter]]:
         """The model's parameters, in its own order; listed once per step, as a walk through all modules takes long."""
-        if not self._parameters and self._model is not None:
-            self._parameters = list(unwrap(self._model)[-1].named_parameters())
+        if not self._parameters and self._hooks.layers:
+            self._parameters = list(self._hooks.model.named_parameters())
         return self._parameters
 
     def _weights(self) -> list[torch.Tensor]:
@@ -362,31 +287,9 @@ class FlightRecorder:
         """The model's parameters that can be trained, in the model's own order."""
         return [parameter for _, parameter in self._named() if parameter.requires_grad]
 
-    def _about_to_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        """Look on after all that the loop itself has hooked to its optimizer, a clip for example."""
-        if self._last_hook is not None:
-            self._last_hook.remove()
-        self._last_hook = optimizer.register_step_pre_hook(self._before_step_or_closure)
-
-    def _before_step_or_closure(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> Any:
-        """Look on before the weights are moved: where the passes are in a closure, after it has been called."""
-        closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
-        if not callable(closure):
-            self._before_step(optimizer)
-            return None
-
-        def watched() -> Any:
-            returned = closure()
-            self._before_step(optimizer)
-            return returned
-
-        if "closure" in kwargs:
-            return args, {**kwargs, "closure": watched}
-        return (args[0], watched, *args[2:]), kwargs
-
-    def _before_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def before_step(self, optimizer: torch.optim.Optimizer) -> None:
         groups = optimizer.param_groups
-        model = unwrap(self._model)[-1]
+        model = self._hooks.model
         if self._is_a_part_of_the_step(optimizer):
             self._take_in(optimizer)
             return
@@ -436,7 +339,7 @@ class FlightRecorder:
             now["learning_rates"] += [float(group["lr"]) for group in optimizer.param_groups]
             now["gradients"]["taken"] = gradients.taken(self._in_order(now["held"]), self._trained())
             if self._start_line:
-                further = describe_optimizer(optimizer, unwrap(self._model)[-1])
+                further = describe_optimizer(optimizer, self._hooks.model)
                 described = self._start_line["optimizer"]
                 described["missing"] = [name for name in described["missing"] if name in further["missing"]]
                 described["groups"] += further["groups"]
@@ -452,7 +355,7 @@ class FlightRecorder:
         if losses and not math.isfinite(total := torch.cat(losses).sum().item()):
             raise LossNotFinite(self._steps + 1, total, learning_rate)
 
-    def _after_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
+    def after_step(self, optimizer: torch.optim.Optimizer) -> None:
         self._clock.mark("optimizer")
         with self._own_time():
             if self._open is None:
@@ -461,7 +364,7 @@ class FlightRecorder:
                 self._micro_batches, self._gradients = [], _Gradients()
             self._open["now"]["weights_after"] = self._weights()
             if self._detail is not None:
-                self._detail.after_step(unwrap(self._model)[-1], self._steps)
+                self._detail.after_step(self._hooks.model, self._steps)
             held = {id(parameter) for parameter in self._open["now"]["held"]}
             all_held = all(id(parameter) in held for parameter in self._trained())
         if all_held:
@@ -488,7 +391,7 @@ class FlightRecorder:
             if not on_gpu or len(self._pending) >= FLUSH_EVERY:
                 self._flush()
 
-    def _before_save(self) -> None:
+    def before_save(self) -> None:
         """A checkpoint is being made, a part of which `torch.save` writes: no checkpoint gets ahead of the record."""
         self._between = "checkpoint"
         self._close_step()
@@ -818,40 +721,12 @@ class _Detail:
             label = f"{name or 'the model'} ({type(module).__name__})"
 
             def hear(module: torch.nn.Module, args: tuple, output: Any, label: str = label) -> None:
-                logits = _field(output, "logits") if module is model else None
+                logits = field_of(output, "logits") if module is model else None
                 # The model's loss is made of these and of labels that a loop may keep from it.
-                told = _tensors(output if logits is None else logits)
+                told = tensors_in(output if logits is None else logits)
                 heard.append([label, digest(map(as_bytes, told))])
 
             self._handles.append(module.register_forward_hook(hear))
-
-
-def _tensors(value: Any) -> list[torch.Tensor]:
-    """All tensors in a module's output, in order. 16-bit ones in float32: who converts them makes no difference."""
-    if isinstance(value, torch.Tensor):
-        return [value.float() if value.is_floating_point() else value]
-    if isinstance(value, dict):
-        value = list(value.values())
-    return [tensor for each in value for tensor in _tensors(each)] if isinstance(value, (list, tuple)) else []
-
-
-def _belong_together(module: torch.nn.Module, model: torch.nn.Module) -> bool:
-    """Whether one is a part of the other."""
-    return any(each is model for each in module.modules()) or any(each is module for each in model.modules())
-
-
-def unwrap(model: torch.nn.Module) -> list[torch.nn.Module]:
-    """The model and what it wraps, outermost first.
-
-    torch.compile and DistributedDataParallel train through a wrapper and evaluate the module inside, so
-    both must be watched.
-    """
-    layers = [model]
-    while (inner := getattr(layers[-1], "_orig_mod", None)) is not None or (
-        isinstance(layers[-1], torch.nn.parallel.DistributedDataParallel) and (inner := layers[-1].module) is not None
-    ):
-        layers.append(inner)
-    return layers
 
 
 def memory_mb() -> float:
@@ -867,13 +742,6 @@ def peak_memory_mb() -> float:
         return torch.cuda.max_memory_allocated() / 1e6
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
-
-
-def _field(output: Any, name: str) -> torch.Tensor | None:
-    if isinstance(output, tuple) and not hasattr(output, name):  # `return_dict=False`: the loss is a scalar
-        output = {"logits" if part.dim() else "loss": part for part in reversed(_tensors(output))}
-    value = output.get(name) if isinstance(output, dict) else getattr(output, name, None)
-    return value if isinstance(value, torch.Tensor) else None
 
 
 def _keep(value: torch.Tensor | None) -> torch.Tensor | None:
