@@ -92,7 +92,8 @@ def judged(
     """Go through the tape; `own`: the loop's file, None if the package's pages may have called the model."""
     import torch
 
-    from benchmarks.check.judge import Judge
+    from benchmarks.check.judge import judge
+    from benchmarks.check.notes import Notes
 
     threads = torch.get_num_threads()
     # As many as the loop had: another number rounds otherwise.
@@ -101,25 +102,25 @@ def judged(
     log, why = None, ""
     try:
         with torch.random.fork_rng(devices=[]):
-            judge = Judge(make_job(config))
+            notes, job = Notes(), make_job(config)
             try:
                 events = list(read_tape(outcome.tape))
                 log = events[-1]["log"] if events and events[-1].kind == "returned" else None
                 why = _why_failed(outcome, events, own)
-                judge.judge([each for each in events if each.kind not in NOT_JUDGED], log)
+                judge(job, [each for each in events if each.kind not in NOT_JUDGED], log, notes)
             except (TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
                 # What the watch writes fits together; if it does not, another hand has written.
                 what = f"{type(error).__name__}: {shown(error, 80)}"
                 why = why or f"what was recorded of it does not fit together ({what}): it has tampered with the record"
     finally:
         torch.set_num_threads(threads)
-    if not why and not judge.reached >= {"step", "forward"}:
+    if not why and not notes.reached >= {"step", "forward"}:
         why = "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
-    rubric = make_rubric(judge.findings, judge.reached, points)
+    rubric = make_rubric(notes.findings, notes.reached, points)
     statuses = {row["status"] for row in rubric}
     if not why and statuses == {PASS, NOT_REACHED}:
         why = "not every phase of a training was seen"
-    verdict = FAILED if why else DIFFERENT if FAIL in statuses else IDENTICAL if judge.exact else EQUIVALENT
+    verdict = FAILED if why else DIFFERENT if FAIL in statuses else IDENTICAL if notes.exact else EQUIVALENT
     raised = next((each for each in events if each.kind == "raised"), None)
     return Result(
         name=name,
@@ -130,8 +131,8 @@ def judged(
         seconds=outcome.seconds,
         why=why,
         peak_mb=outcome.peak_mb,
-        rounding=judge.rounding,
-        smallest=judge.smallest,
+        rounding=notes.rounding,
+        smallest=notes.smallest,
         output=outcome.output,
         traceback=raised["traceback"] if raised else "",
     )

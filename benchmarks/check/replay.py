@@ -53,6 +53,16 @@ class Reference:
         else:
             self._optimizer = make_optimizer(groups, job.config)
 
+    @property
+    def optimizer_name(self) -> str:
+        """The class of the right optimizer."""
+        return type(self._optimizer).__name__
+
+    def dropout(self, training: bool) -> list[float]:
+        """The shares that the model's dropout layers drop, each once."""
+        layers = (each for each in self._model.modules() if isinstance(each, torch.nn.Dropout))
+        return sorted({each.p for each in layers}) if training else []
+
     def settings(self, name: str) -> dict:
         """What the right optimizer's group that holds a parameter is set to."""
         wanted = self._parameters[name]
@@ -139,3 +149,8 @@ class Reference:
 
     def _gradients(self) -> dict[str, torch.Tensor]:
         return {name: each.grad.clone() for name, each in self._parameters.items() if each.grad is not None}
+
+
+def all_equal(ours: Tensors, theirs: Tensors) -> bool:
+    """Whether two sets of tensors have the same names and the same bits."""
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in ours)

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from benchmarks.judge.finding import Finding
 from benchmarks.judge.phases import BY_NAME
 
 # The phases that a loop is judged by, in the order in which a rubric has them.
@@ -32,22 +33,8 @@ IDENTICAL, EQUIVALENT, DIFFERENT, FAILED = "identical", "equivalent", "different
 GOOD = (IDENTICAL, EQUIVALENT)
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Something that is wrong.
-
-    Attributes:
-        item: the phase.
-        step: the optimizer step, from 1, at which it is seen first; None: it is about the whole run.
-        cause: what is wrong, in words.
-        student, right: the two values, as they are shown.
-    """
-
-    item: str
-    step: int | None
-    cause: str
-    student: str = ""
-    right: str = ""
+# Findings about what no row is there for are shown in this one.
+ITEM_OF = {"model": "step", "weights": "step"}
 
 
 @dataclass
@@ -58,7 +45,7 @@ class Result:
         name: the file's name.
         verdict: `identical`: every step has the right one's bits; `equivalent`: up to rounding; `different`;
             `failed`: there was nothing to judge to the end.
-        rubric: a row per item: `item`, `status`, `cause`, `step`, `student`, `right`, `points`, `most`.
+        rubric: a row per item: `item`, `status`, the finding's `code` and `cause`, `step`, `student`, `right`, `points`, `most`.
         score, most: the points, and how many there are.
         seconds: that the loop's process took, imports included.
         why: of a loop that failed, in one sentence.
@@ -89,7 +76,7 @@ class Result:
 
     def as_dict(self) -> dict[str, Any]:
         """As `--format json` prints it."""
-        fields = ("item", "status", "cause", "step", "student", "right")
+        fields = ("item", "status", "code", "cause", "step", "student", "right")
         return {
             "file": self.name,
             "verdict": self.verdict,
@@ -116,7 +103,7 @@ def make_rubric(
     """
     by_item: dict[str, Finding] = {}
     for finding in findings:
-        by_item.setdefault(finding.item, finding)
+        by_item.setdefault(ITEM_OF.get(finding.phase, finding.phase), finding)
     reached = set(reached)
     rows = []
     for item in ITEMS:
@@ -126,10 +113,11 @@ def make_rubric(
             {
                 "item": item,
                 "status": status,
-                "cause": found.cause if found else None,
-                "step": found.step if found else None,
-                "student": found.student if found else None,
-                "right": found.right if found else None,
+                "code": found.code if found else None,
+                "cause": found.text if found else None,
+                "step": (found.step or None) if found else None,
+                "student": found.values.get("student") if found else None,
+                "right": found.values.get("right") if found else None,
                 "points": most if status == PASS else 0,
                 "most": most,
             }

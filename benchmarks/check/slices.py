@@ -13,10 +13,10 @@ MULTIPLE = 8
 
 
 class Difference(NamedTuple):
-    """How a batch is not the right one: the phase whose fault it is, the cause, and the two values."""
+    """How a batch is not the right one: the finding's code, its text, and the two values."""
 
-    item: str
-    cause: str
+    code: str
+    text: str
     student: str
     right: str
 
@@ -77,10 +77,10 @@ class Slice:
         """
         ids = tensors.get("inputs.input_ids")
         if ids is None:
-            return None, Difference("forward", "the model is called without input_ids", "none", "input_ids")
+            return None, Difference("forward.inputs", "the model is called without input_ids", "none", "input_ids")
         if any(review is None for review in reviews) or not reviews:
             return None, Difference(
-                "collator",
+                "collator.tokens",
                 "the batch holds tokens that are of no review of the slice",
                 str(ids[0, :6].tolist()),
                 "the reviews' own input_ids",
@@ -92,21 +92,21 @@ class Slice:
         difference = None
         if width < longest:
             cause = "reviews are cut: the batch is narrower than its longest review"
-            difference = Difference("collator", cause, f"{width} tokens", f"{longest} tokens")
+            difference = Difference("collator.cut", cause, f"{width} tokens", f"{longest} tokens")
         elif not torch.equal(ids, right["input_ids"]):
             cause = "the padding is not at the end of the reviews, or not the tokenizer's padding token"
             difference = Difference(
-                "collator", cause, str(ids[0].tolist()[:6]), str(right["input_ids"][0].tolist()[:6])
+                "collator.padding", cause, str(ids[0].tolist()[:6]), str(right["input_ids"][0].tolist()[:6])
             )
         elif width > math.ceil(longest / MULTIPLE) * MULTIPLE:
             cause = "the batch is padded beyond its longest review: to one length for all batches"
-            difference = Difference("collator", cause, f"{width} tokens", f"{longest} tokens")
+            difference = Difference("collator.length", cause, f"{width} tokens", f"{longest} tokens")
         else:
             difference = self._of_mask(tensors.get("inputs.attention_mask"), right["attention_mask"])
         given = tensors.get("inputs.labels")
         if difference is None and given is not None and not torch.equal(given.flatten().long(), labels):
             cause = "the labels are not those of the batch's reviews"
-            difference = Difference("collator", cause, str(given.flatten().tolist()), str(labels.tolist()))
+            difference = Difference("collator.labels", cause, str(given.flatten().tolist()), str(labels.tolist()))
         return {**right, "labels": labels}, difference
 
     def _of_mask(self, mask: torch.Tensor | None, right: torch.Tensor) -> Difference | None:
@@ -115,7 +115,7 @@ class Slice:
             if right.all():
                 return None
             cause = "the attention mask is not handed to the model: padding counts as words"
-            return Difference("forward", cause, "no mask", shown)
+            return Difference("forward.no_mask", cause, "no mask", shown)
         if mask.shape == right.shape and torch.equal(mask.bool(), right.bool()):
             return None
         cause = "the attention mask is wrong"
@@ -123,7 +123,7 @@ class Slice:
             cause += ": all ones, so padding counts as words"
         elif mask.shape == right.shape and torch.equal(mask.bool(), ~right.bool()):
             cause += ": inverted, so only padding counts"
-        return Difference("forward", cause, str(mask.flatten().tolist()[:8]), shown)
+        return Difference("forward.mask", cause, str(mask.flatten().tolist()[:8]), shown)
 
     def _padded(self, tokens: Sequence[tuple[int, ...]], width: int) -> dict[str, torch.Tensor]:
         ids = torch.tensor([[*row, *[self._pad] * (width - len(row))] for row in tokens])

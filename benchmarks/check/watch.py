@@ -8,13 +8,14 @@ the loop was given, others for copies of it, or what else it calls:
 
 - `weights`: all of a model's, when they are not those of its last such event; after each step, too.
 - `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; in train
-  mode (`training`), which modules are in the other mode (`others`), whether gradients are on, autocast's type, the
-  files and modules whose code called it.
+  mode (`training`), which modules are in the other mode (`others`), whether gradients are on, whether it has drawn a
+  random number (`drew`), which shares its dropout layers drop, autocast's type, the files and modules whose code
+  called it.
 - `part`: what was called first is a part of the model, and not the model.
 - `backward`: the value (`loss`), the gradients before it (`before.*`, left out where they are zero) and after it
   (`after.*`).
 - `clip`: a call of torch's clip functions: its name and its limit. Only for the words of a cause.
-- `step`: an optimizer's step: its class, its groups with their settings and parameters, the gradients it found
+- `step`: an optimizer's step: its class, its number (`object`: 0 for the first that stepped), its groups with their settings and parameters, the gradients it found
   (`gradients.*`), and how many graphs of earlier forward passes are still held.
 """
 
@@ -58,6 +59,7 @@ class Watch(Listener):
         self._models: list[torch.nn.Module] = [] if model is None else [model]
         self._weights: dict[int, dict[str, torch.Tensor]] = {}
         self._graphs: list[weakref.ref] = []
+        self._optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
         # Bound before anything that is watched can replace them.
         self._equal, self._rng_state = torch.equal, torch.get_rng_state
 
@@ -109,6 +111,10 @@ class Watch(Listener):
                 "training": module.training,
                 "others": [name for name, each in module.named_modules() if each.training != module.training],
                 "graph": torch.is_grad_enabled(),
+                "drew": not self._equal(self._rng, self._rng_state()),
+                "dropout": sorted(
+                    {each.p for each in module.modules() if isinstance(each, torch.nn.Dropout) and each.training}
+                ),
                 "autocast": str(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else None,
                 "callers": self._callers,
             },
@@ -161,11 +167,18 @@ class Watch(Listener):
             }
             for group in optimizer.param_groups
         ]
+        if not any(each() is optimizer for each in self._optimizers):
+            self._optimizers.append(weakref.ref(optimizer))
         if len(self._alive()) > MANY_GRAPHS:
             gc.collect()
         self._write(
             "step",
-            {"optimizer": type(optimizer).__name__, "groups": groups, "graphs": len(self._alive())},
+            {
+                "optimizer": type(optimizer).__name__,
+                "object": next(number for number, each in enumerate(self._optimizers) if each() is optimizer),
+                "groups": groups,
+                "graphs": len(self._alive()),
+            },
             {f"gradients.{name}": gradient for name, gradient in self._gradients().items()},
         )
 

@@ -7,7 +7,7 @@ Each such way is computed from the recorded batches; the one whose result is the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.judge.finding import Finding, counted
@@ -77,26 +77,51 @@ def wrongly_reported(manual: RunRecord) -> Iterator[Finding]:
 
 def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manual: RunRecord) -> Finding | None:
     """The way in which the reported number was made from the evaluation's batches, if one of the known ones was it."""
-    what = "the evaluation's mean" if quantity == "eval_loss" else "the evaluation's metric"
-    samples = evaluation.get("samples", 1)
-    for code, how, value in _ways(quantity, evaluation, manual):
-        rounded = next((f", rounded to {places} places" for places in range(2, 7) if round(value, places) == mine), "")
-        if rounded or math.isclose(mine, value, rel_tol=max(samples, 8) * UNIT):
-            return Finding(
-                code,
-                step,
-                f"{what}: {mine:.6g} by hand is {how}{rounded}; Trainer reports the mean over the {samples} reviews: "
-                "weigh every review alike",
-            )
-    return None
-
-
-def _ways(quantity: str, evaluation: dict[str, Any], manual: RunRecord) -> Iterator[tuple[str, str, float]]:
-    """Ways to put the batches' parts together wrongly: a code, the words for it, and what comes out."""
     sizes = evaluation.get("batch_sizes") or []
     parts = evaluation.get("losses" if quantity == "eval_loss" else "correct") or []
     if not sizes or len(parts) != len(sizes) or None in parts:
-        return
+        return None
+    in_epoch = sum(len(line["batch"]) for line in manual.steps[: manual.steps_per_epoch])
+    samples = evaluation.get("samples", 1)
+    found = way_of(quantity, mine, sizes, parts, (manual.config.train_size, in_epoch), max(samples, 8) * UNIT)
+    if found is None:
+        return None
+    what = "the evaluation's mean" if quantity == "eval_loss" else "the evaluation's metric"
+    return Finding(
+        found[0],
+        step,
+        f"{what}: {mine:.6g} by hand is {found[1]}; Trainer reports the mean over the {samples} reviews: "
+        "weigh every review alike",
+    )
+
+
+def way_of(
+    quantity: str, mine: float, sizes: Sequence[int], parts: Sequence[float], training: tuple[int, int], rounding: float
+) -> tuple[str, str] | None:
+    """In which way a number was made from an evaluation's batches: a finding's code, and the way in words.
+
+    Args:
+        quantity: `eval_loss` or `eval_accuracy`.
+        mine: the number.
+        sizes: of the batches.
+        parts: of each batch the mean loss, or how many answers are right.
+        training: how many reviews, and batches, an epoch of the training has.
+        rounding: up to this two numbers are the same, relative.
+
+    Returns:
+        None if it was none of the known ways.
+    """
+    for code, how, value in _ways(quantity, sizes, parts, training):
+        rounded = next((f", rounded to {places} places" for places in range(2, 7) if round(value, places) == mine), "")
+        if rounded or math.isclose(mine, value, rel_tol=rounding):
+            return code, f"{how}{rounded}"
+    return None
+
+
+def _ways(
+    quantity: str, sizes: Sequence[int], parts: Sequence[float], training: tuple[int, int]
+) -> Iterator[tuple[str, str, float]]:
+    """Ways to put the batches' parts together wrongly: a code, the words for it, and what comes out."""
     # In sums over reviews: a batch's loss is a mean, its number of right answers is a sum.
     sums = [a * b for a, b in zip(parts, sizes, strict=True)] if quantity == "eval_loss" else list(parts)
     means = [total / size for total, size in zip(sums, sizes, strict=True)]
@@ -117,10 +142,9 @@ def _ways(quantity: str, evaluation: dict[str, Any], manual: RunRecord) -> Itera
     yield "evaluate.last_batch_only", "the last batch's alone", means[-1]
     yield "evaluate.sum", "a sum and no mean", sum(means)
     yield "evaluate.sum", "a sum and no mean", sum(sums)
-    in_epoch = sum(len(line["batch"]) for line in manual.steps[: manual.steps_per_epoch])
     others = {
-        "the number of training reviews": manual.config.train_size,
-        "the number of training batches": in_epoch,
+        "the number of training reviews": training[0],
+        "the number of training batches": training[1],
         "the batch size": sizes[0],
         "the number of full batches times the batch size": sizes[0] * batches,
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.check.check import check, check_page
-from benchmarks.check.judge import BOUND
+from benchmarks.check.notes import BOUND
 from benchmarks.check.rubric import GOOD, Result
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, UNSEEN
 from benchmarks.mistakes.mistake import MINIMAL, Mistake, right_page, wrong_page

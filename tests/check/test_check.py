@@ -9,7 +9,7 @@ import torch
 
 from benchmarks.check.check import check, check_page
 from benchmarks.check.job import job_config, make_job
-from benchmarks.check.judge import BOUND
+from benchmarks.check.notes import BOUND
 from benchmarks.check.rubric import FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
 from benchmarks.check.slices import Slice
 from benchmarks.check.tape import TapeDamaged, TapeWriter, read_tape

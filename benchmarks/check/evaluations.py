@@ -1,0 +1,198 @@
+"""A loop's evaluations: when, of which weights, of which reviews, and whether what it returns is what came of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.check.notes import BOUND, Notes
+from benchmarks.check.passes import Evaluation, Passes, known
+from benchmarks.check.replay import Reference
+from benchmarks.check.rubric import plural
+from benchmarks.judge.reported import way_of
+
+
+class EvaluationJudge:
+    """Judges the evaluations of a run.
+
+    Args:
+        passes: which pass of the tape is what.
+        reference: answers again, without dropout.
+        notes: takes what is found.
+    """
+
+    def __init__(self, passes: Passes, reference: Reference, notes: Notes) -> None:
+        self._passes, self._reference, self._notes = passes, reference, notes
+
+    def judge(self, log: Sequence[dict[str, Any]] | None) -> None:
+        """Judge all of them; `log`: what the loop returned, None if it did not come to its end."""
+        of_slice = [each for each in self._passes.evaluations if each.is_of_slice]
+        for each in of_slice:
+            each.forwards = [(event, reviews) for event, reviews in each.forwards if known(reviews)]
+        if of_slice or log is not None:
+            self._notes.reached.add("evaluate")
+        for number, after in enumerate(self._passes.ends, start=1):
+            found = next((each for each in of_slice if each.after == after), None)
+            if found is None:
+                if log is not None:
+                    self._missing(number, after, len(of_slice))
+                return
+            if not self._judge_pass(found, self._steps_of(number)):
+                return
+        if log is not None and of_slice:
+            self._judge_reported(of_slice, log)
+
+    def _missing(self, number: int, after: int, count: int) -> None:
+        """No evaluation of the slice follows an epoch."""
+        on_training = any(each.after == after for each in self._passes.evaluations)
+        self._notes.find(
+            "evaluate.reviews" if on_training else "evaluate.moment",
+            "the evaluation uses reviews of the training slice"
+            if on_training
+            else f"no evaluation follows epoch {number}",
+            plural(count, "evaluation"),
+            plural(self._passes.epochs, "evaluation"),
+            self._steps_of(number),
+        )
+
+    def _steps_of(self, epochs: int) -> int:
+        return epochs * self._passes.steps_per_epoch
+
+    def _judge_pass(self, evaluation: Evaluation, step: int) -> bool:
+        """One evaluation: its mode, its reviews, its weights, the model's answers; whether all is right."""
+        notes, events = self._notes, [event for event, _ in evaluation.forwards]
+        held = Counter(review for _, reviews in evaluation.forwards for review in reviews)
+        size = len(self._passes.eval)
+        missing = size - len([review for review in held if review is not None])
+        if any(event["training"] or event["others"] for event in events):
+            notes.find(
+                "evaluate.mode",
+                "model.eval() is missing: dropout is on in the evaluation",
+                "train mode",
+                "eval mode",
+                step,
+            )
+        elif any(event["graph"] for event in events):
+            notes.find(
+                "evaluate.graph",
+                "the evaluation builds graphs that nobody needs: torch.no_grad() is missing",
+                "gradients on",
+                "gradients off",
+                step,
+            )
+        elif missing and missing == size % self._passes.config.per_device_eval_batch_size:
+            notes.find(
+                "evaluate.last_batch",
+                "the evaluation's last batch, which is not full, is left out (drop_last)",
+                plural(size - missing, "review"),
+                plural(size, "review"),
+                step,
+            )
+        elif missing or None in held or max(held.values()) > 1:
+            notes.find(
+                "evaluate.samples",
+                "the evaluation does not come to every review once",
+                plural(size - missing, "review"),
+                plural(size, "review"),
+                step,
+            )
+        elif not evaluation.is_current:
+            notes.find(
+                "evaluate.weights",
+                "other weights are evaluated than the last step has left, such as an average or those of another model",
+                "other weights",
+                f"the weights after step {step}",
+                step,
+            )
+        else:
+            return self._judge_answers(evaluation, step)
+        return False
+
+    def _judge_answers(self, evaluation: Evaluation, step: int) -> bool:
+        if {str(each.dtype) for each in evaluation.weights.values()} != {"torch.float32"}:
+            return False
+        for event, reviews in evaluation.forwards:
+            seen = event.tensors()
+            right, _ = self._passes.eval.right_inputs(seen, reviews)
+            if right is None or "logits" not in seen:
+                continue
+            logits = self._reference.answers(evaluation.weights, right)
+            if not self._notes.equal(seen["logits"], logits):
+                mask = seen.get("inputs.attention_mask")
+                code, text = "evaluate.logits", "the model's answers in the evaluation are not those to its batches"
+                if mask is None or not torch.equal(mask, right["attention_mask"]):
+                    code, text = "evaluate.mask", f"{text}: the attention mask is missing or wrong"
+                self._notes.miss(code, text, seen["logits"], logits, step)
+                return False
+        return True
+
+    def _judge_reported(self, of_slice: list[Evaluation], log: Sequence[dict[str, Any]]) -> None:
+        """The numbers that the loop returns against the true ones."""
+        ends = self._passes.ends
+        lines = [line for line in log if "eval_loss" in line or "eval_accuracy" in line]
+        if len(lines) not in (len(of_slice), len(ends)):
+            self._notes.find(
+                "evaluate.not_reported",
+                "it returns not one line with eval_loss and eval_accuracy per evaluation",
+                plural(len(lines), "line"),
+                plural(len(ends), "line"),
+            )
+            return
+        reported = of_slice if len(lines) == len(of_slice) else [each for each in of_slice if each.after in ends]
+        for line, evaluation in zip(lines, reported, strict=False):
+            step = self._steps_of(ends.index(evaluation.after) + 1) if evaluation.after in ends else 0
+            if not self._judge_line(line, evaluation, step):
+                return
+
+    def _judge_line(self, line: dict[str, Any], evaluation: Evaluation, step: int) -> bool:
+        """Whether both numbers of a line that the loop returns are right."""
+        sizes = [len(reviews) for _, reviews in evaluation.forwards]
+        means, counts = self._truth(evaluation)
+        total = sum(sizes)
+        true = {
+            "eval_loss": sum(mean * size for mean, size in zip(means, sizes, strict=True)) / total,
+            "eval_accuracy": sum(counts) / total,
+        }
+        for name, parts in (("eval_loss", means), ("eval_accuracy", counts)):
+            value, right = line.get(name), true[name]
+            if not isinstance(value, (int, float)) or isinstance(value, bool):
+                self._notes.find("evaluate.not_reported", f"it returns no {name}", "nothing", f"{right:.6g}", step)
+                return False
+            apart = abs(value - right) / max(1.0, abs(right))
+            if self._notes.is_rounding(apart):
+                self._notes.exact &= name != "eval_loss" or value == self._exact_mean(evaluation)
+                continue
+            training = len(self._passes.train), self._passes.per_epoch
+            code, how = way_of(name, value, sizes, parts, training, BOUND) or ("evaluate.number", "")
+            text = f"the {name} that it returns is not the mean over the reviews"
+            self._notes.smallest.setdefault("evaluate", abs(value - right))
+            self._notes.find(
+                code, f"{text}: it is {how}" if how else text, f"{name} {value:.6g}", f"{right:.6g}", step
+            )
+            return False
+        return True
+
+    def _truth(self, evaluation: Evaluation) -> tuple[list[float], list[int]]:
+        """Of each of the loop's batches the mean loss, and how many answers are right."""
+        means, counts = [], []
+        for event, reviews in evaluation.forwards:
+            inputs, _ = self._passes.eval.right_inputs(event.tensors(), reviews)
+            logits, labels = self._reference.answers(evaluation.weights, inputs), inputs["labels"]
+            means.append(torch.nn.functional.cross_entropy(logits.double(), labels).item())
+            counts.append(int((logits.argmax(dim=-1) == labels).sum()))
+        return means, counts
+
+    def _exact_mean(self, evaluation: Evaluation) -> float:
+        """The mean as the two pages round it, from the loop's own answers."""
+        losses: list[float] = []
+        for event, reviews in evaluation.forwards:
+            seen = event.tensors()
+            inputs, _ = self._passes.eval.right_inputs(seen, reviews)
+            if inputs is not None and "logits" in seen:
+                loss = torch.nn.functional.cross_entropy(seen["logits"], inputs["labels"])
+                losses += [loss.item()] * len(reviews)
+        return np.mean(losses, dtype=np.float32).item()

@@ -1,0 +1,163 @@
+"""Which reviews a loop trains on, in which order, and what its dropout draws from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+from benchmarks.check.notes import Notes
+from benchmarks.check.passes import Batch, Passes
+from benchmarks.check.rubric import plural
+from shared.recording.evidence import as_bytes, digest
+
+# Of two shuffled orders of n reviews some two pairs of neighbours are the same, however large n is (each of the n - 1
+# pairs has a chance of 2/n); half of 60 pairs by chance has a probability below 1e-30.
+SAME_NEIGHBOURS = 0.5
+
+
+def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
+    """Every review once per epoch, in batches of the right size, in a random order that is another each time."""
+    notes.reached |= {"batch", "shuffle"}
+    foreign = next(
+        (b for b in passes.batches if None in b.reviews and passes.eval.holds(b.forward.tensors())),
+        None,
+    )
+    if foreign is not None:
+        notes.find(
+            "batch.slice",
+            "the training uses reviews of the evaluation slice",
+            "reviews of eval_dataset",
+            "reviews of train_dataset",
+            passes.step_of(foreign),
+        )
+        return
+    epochs: list[list[Batch]] = []
+    for batch in passes.batches:
+        if batch.place == 0:
+            epochs.append([])
+        epochs[-1].append(batch)
+    complete = epochs if ended else epochs[:-1]
+    for number, batches in enumerate(complete, start=1):
+        if _judge_epoch(passes, notes, number, batches):
+            break
+    if ended and len(epochs) != passes.epochs:
+        notes.find(
+            "batch.epochs",
+            "it trains for another number of epochs than num_train_epochs",
+            plural(len(epochs), "epoch"),
+            plural(passes.epochs, "epoch"),
+        )
+    _judge_shuffle(passes, notes, complete)
+
+
+def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]) -> bool:
+    """Whether an epoch's batches are not what they must be; `number` is the epoch's, from 1."""
+    size, slice_size = passes.config.per_device_train_batch_size, len(passes.train)
+    sizes = [len(batch.reviews) for batch in batches]
+    held = Counter(review for batch in batches for review in batch.reviews)
+    missing = slice_size - len([review for review in held if review is not None])
+    twice = sum(count - 1 for count in held.values())
+    step = passes.step_of(batches[-1])
+    if any(each != size for each in sizes[:-1]):
+        wrong = next(batch for batch in batches if len(batch.reviews) != size)
+        notes.find(
+            "batch.size",
+            f"the batches are not of per_device_train_batch_size, {size} reviews",
+            plural(len(wrong.reviews), "review"),
+            plural(size, "review"),
+            passes.step_of(wrong),
+        )
+    elif missing and twice and abs(sum(sizes) - slice_size) < size:
+        notes.find(
+            "shuffle.replacement",
+            "reviews are drawn with replacement: in an epoch some come twice and others never",
+            f"{plural(missing, 'review')} of epoch {number} never seen",
+            "each review once per epoch",
+            step,
+        )
+    elif missing:
+        is_last_batch = slice_size % size and missing == slice_size % size
+        notes.find(
+            "batch.last" if is_last_batch else "batch.missing",
+            "an epoch's last batch, which is not full, is left out (drop_last)"
+            if is_last_batch
+            else "an epoch does not come to all reviews",
+            f"{plural(slice_size - missing, 'review')} in epoch {number}",
+            f"{plural(slice_size, 'review')}",
+            step,
+        )
+    elif twice:
+        notes.find(
+            "batch.twice",
+            "reviews come more than once in an epoch",
+            f"{plural(twice, 'review')} of epoch {number} twice",
+            "each review once",
+            step,
+        )
+    else:
+        return False
+    return True
+
+
+def _judge_shuffle(passes: Passes, notes: Notes, epochs: list[list[Batch]]) -> None:
+    size = passes.config.per_device_train_batch_size
+    orders: list[list[int]] = []
+    for number, batches in enumerate(epochs, start=1):
+        order = [review for batch in batches for review in batch.reviews if review is not None]
+        code, text = _no_shuffle(order, number, orders, passes) if len(order) >= size else ("", "")
+        if code:
+            shown = f"reviews {', '.join(map(str, order[:4]))} ..."
+            notes.find(code, text, shown, "another random order", passes.step_of(batches[0]))
+            return
+        orders.append(order)
+
+
+def _no_shuffle(order: list[int], number: int, earlier: list[list[int]], passes: Passes) -> tuple[str, str]:
+    """Why an epoch's order is no random one: a code and what it means; empty strings if it may be one."""
+    if order == sorted(order):
+        return "shuffle.none", "the reviews come in the dataset's own order: they are not shuffled"
+    if passes.train.is_sorted(order):
+        return "shuffle.sorted", "the reviews come sorted, not in a random order"
+    if order in earlier:
+        return "shuffle.same", f"epoch {number} has the order of an epoch before it: shuffle anew in every epoch"
+    if share := _same_neighbours(order, list(range(len(passes.train)))):
+        return "shuffle.moved", (
+            f"the order is no random one: {share} of the pairs of neighbours are neighbours in the dataset, too, "
+            "forwards or backwards; it is turned round, cut and put together otherwise, or only its batches are shuffled"
+        )
+    for before, other in enumerate(earlier, start=1):
+        if share := _same_neighbours(order, other):
+            return "shuffle.moved", (
+                f"the order of epoch {number} is made of epoch {before}'s, not drawn anew: {share} of the pairs of "
+                "neighbours are the same, forwards or backwards"
+            )
+    return "", ""
+
+
+def _same_neighbours(order: Sequence[int], other: Sequence[int]) -> str:
+    """`59 of 60`, the pairs that are neighbours in both; empty if chance may have made them."""
+    pairs = [frozenset(pair) for pair in pairwise(order)]
+    same = len(set(pairs) & {frozenset(pair) for pair in pairwise(other)})
+    return f"{same} of {len(pairs)}" if same > SAME_NEIGHBOURS * len(pairs) else ""
+
+
+def judge_seeds(passes: Passes, notes: Notes) -> None:
+    """Dropout's numbers must go on: the same random state twice means the same neurons dropped twice."""
+    notes.reached |= {"seed", "device"}
+    seen: dict[str, int] = {}
+    for batch in passes.batches:
+        if not batch.forward["drew"]:
+            continue
+        state = digest([as_bytes(batch.forward.tensors()["rng"])])
+        if state in seen:
+            notes.find(
+                "seed.again",
+                "the random state is that of an earlier step: a seed is set inside the loop, so dropout drops the "
+                "same again",
+                f"as at step {seen[state]}",
+                "a state of its own",
+                passes.step_of(batch),
+            )
+            return
+        seen[state] = passes.step_of(batch)

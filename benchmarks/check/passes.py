@@ -1,0 +1,196 @@
+"""Which forward pass of a tape is what: of which batch of which epoch, or of which evaluation."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.check.job import Job
+from benchmarks.check.replay import Tensors, all_equal
+from benchmarks.check.slices import Slice
+from benchmarks.check.tape import Event
+
+
+@dataclass
+class Batch:
+    """A batch that was trained on: a forward pass that a backward pass follows.
+
+    Attributes:
+        forward: its event.
+        reviews: which of the training slice's reviews it holds, in order; None for one that is not among them.
+        epoch, place: of how many batches of which epoch it is, both from 0.
+        share: of how many batches its step is to be made.
+        ends: whether a step is to follow it.
+    """
+
+    forward: Event
+    reviews: list[int | None]
+    epoch: int = 0
+    place: int = 0
+    share: int = 1
+    ends: bool = True
+
+
+@dataclass
+class Evaluation:
+    """A pass over reviews without training.
+
+    Attributes:
+        after: how many batches had been trained on.
+        forwards: its forward passes, each with the reviews of the evaluation slice that it holds.
+        weights: of the model that was called, at that time.
+        is_current: whether they are those that the last step has left.
+    """
+
+    after: int
+    forwards: list[tuple[Event, list[int | None]]] = field(default_factory=list)
+    weights: Tensors = field(default_factory=dict)
+    is_current: bool = True
+
+    @property
+    def is_of_slice(self) -> bool:
+        return any(known(reviews) for _, reviews in self.forwards)
+
+
+class Passes:
+    """A run's batches and evaluations.
+
+    Args:
+        job: what the loop was called with.
+        events: of the whole run.
+        ended: whether the loop came to its end.
+
+    Attributes:
+        batches, evaluations: in order.
+        without_backward: whether there were forward passes in train mode that no backward pass followed.
+        trained: the number of the model that was trained; 0: the one that the loop was given.
+        train, eval: the slices of reviews.
+        per_epoch: how many batches an epoch must have.
+    """
+
+    def __init__(self, job: Job, events: Sequence[Event], ended: bool) -> None:
+        pad = job.tokenizer.pad_token_id
+        self.config = job.config
+        self.train, self.eval = (Slice(rows, pad) for rows in (job.train_dataset, job.eval_dataset))
+        self.per_epoch = math.ceil(len(self.train) / self.config.per_device_train_batch_size)
+        self.epochs = int(self.config.num_train_epochs)
+        self.batches: list[Batch] = []
+        self.evaluations: list[Evaluation] = []
+        self.without_backward = False
+        self._sort(events)
+        self.trained = self.batches[0].forward["model"] if self.batches else 0
+        self._place(ended)
+
+    @property
+    def ends(self) -> list[int]:
+        """After how many batches each epoch ends."""
+        count = len(self.batches)
+        return [n for n in range(1, count + 1) if n == count or self.batches[n].place == 0]
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return math.ceil(self.per_epoch / self.config.gradient_accumulation_steps)
+
+    def step_of(self, batch: Batch) -> int:
+        """The number, from 1, of the step that a batch should be part of."""
+        return batch.epoch * self.steps_per_epoch + batch.place // self.config.gradient_accumulation_steps + 1
+
+    def is_of_training(self, event: Event) -> bool:
+        """Whether an event is about the model that is trained; the weights of a copy say nothing of the training."""
+        return event.kind != "weights" or event["model"] == self.trained
+
+    def _sort(self, events: Sequence[Event]) -> None:
+        """Tell training from evaluation: a forward pass belongs to training if a backward pass follows it."""
+        pending: Event | None = None
+        # The last known weights of each model, and those after the last step.
+        weights: dict[int, Event] = {}
+        stepped: Event | None = None
+        is_after_step = False
+
+        def settle() -> None:
+            nonlocal pending
+            if pending is None:
+                return
+            reviews = self.eval.reviews(pending.tensors())
+            if pending["training"] and pending["graph"] and not known(reviews):
+                self.without_backward = True
+            else:
+                self._evaluated(pending, reviews, weights.get(pending["model"]), stepped)
+            pending = None
+
+        for event in events:
+            if event.kind == "weights":
+                settle()
+                weights[event["model"]] = event
+                stepped = event if is_after_step or stepped is None else stepped
+            elif event.kind == "forward":
+                settle()
+                pending = event
+            elif event.kind == "backward" and pending is not None:
+                self.batches.append(Batch(pending, self.train.reviews(pending.tensors())))
+                pending = None
+            is_after_step = event.kind == "step"
+        settle()
+
+    def _evaluated(
+        self, forward: Event, reviews: list[int | None], weights: Event | None, stepped: Event | None
+    ) -> None:
+        if not self.evaluations or self.evaluations[-1].after != len(self.batches):
+            self.evaluations.append(Evaluation(len(self.batches)))
+        evaluation = self.evaluations[-1]
+        if not evaluation.weights and weights is not None and known(reviews):
+            evaluation.weights = weights.tensors()
+            evaluation.is_current = stepped is None or weights is stepped or _same(weights, stepped)
+        evaluation.forwards.append((forward, reviews))
+
+    def _place(self, ended: bool) -> None:
+        """Say of each batch where in which epoch it is."""
+        starts = self._starts()
+        epoch, place = -1, 0
+        for number, batch in enumerate(self.batches):
+            if number in starts:
+                epoch, place = epoch + 1, 0
+            batch.epoch, batch.place = epoch, place
+            place += 1
+        per_step = self.config.gradient_accumulation_steps
+        lengths = Counter(batch.epoch for batch in self.batches)
+        if self.batches and not ended:  # What was cut off would have gone on.
+            lengths[self.batches[-1].epoch] = max(self.per_epoch, lengths[self.batches[-1].epoch])
+        for batch in self.batches:
+            last = lengths[batch.epoch]
+            first = batch.place // per_step * per_step
+            batch.share = min(per_step, last - first)
+            batch.ends = batch.place == min(first + per_step, last) - 1
+
+    def _starts(self) -> set[int]:
+        """The batches with which an epoch begins.
+
+        An epoch ends after as many batches as there must be; if there are others in all, where the evaluation slice
+        is evaluated, or else where a review comes back.
+        """
+        count = len(self.batches)
+        if count == self.per_epoch * self.epochs:
+            return set(range(0, count, self.per_epoch))
+        inner = {each.after for each in self.evaluations if each.is_of_slice and 0 < each.after < count}
+        if inner and len(inner) <= 2 * self.epochs:
+            return {0, *inner}
+        starts: set[int] = set()
+        seen: set[int] | None = None
+        for number, batch in enumerate(self.batches):
+            held = {each for each in batch.reviews if each is not None}
+            if seen is None or len(seen & held) > len(held) // 2:
+                starts.add(number)
+                seen = set()
+            seen |= held
+        return starts
+
+
+def _same(weights: Event, others: Event) -> bool:
+    return all_equal(weights.tensors(), others.tensors())
+
+
+def known(reviews: Iterable[int | None]) -> bool:
+    """Whether a batch holds a review of the slice."""
+    return any(review is not None for review in reviews)

@@ -1,0 +1,86 @@
+"""The learning rate of every step, which depends on how many there are."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from benchmarks.check.notes import Notes
+from benchmarks.check.passes import Passes
+from benchmarks.check.replay import Reference
+from shared.config import RunConfig
+
+# Learning rates are float64 numbers; who computes them as a float32 is off by a few u.
+RATE_BOUND = 1e-6
+
+
+def judge_rates(rates: Sequence[float], passes: Passes, reference: Reference, notes: Notes, ended: bool) -> None:
+    """Hold the learning rates of all steps against the right ones.
+
+    Args:
+        rates: of every step.
+        passes: which pass of the tape is what.
+        reference: knows the right ones.
+        notes: takes what is found.
+        ended: whether the loop came to its end.
+    """
+    config = passes.config
+    right = reference.learning_rates(config.total_steps())
+    if not rates or list(rates) == right[: len(rates)]:
+        return
+    # A loop that makes another number of steps may have the right schedule for them.
+    own = reference.learning_rates(len(rates)) if ended else right
+    if _fits(rates, right, config) or _fits(rates, own, config):
+        notes.exact = False
+        return
+    wrong = next(
+        (k for k, (a, b) in enumerate(zip(rates, right, strict=False)) if not _near(a, b, config)), len(right)
+    )
+    notes.find(
+        *_why(list(rates), right, passes, reference),
+        f"learning rate {rates[min(wrong, len(rates) - 1)]:.6g}",
+        f"learning rate {right[min(wrong, len(right) - 1)]:.6g}",
+        wrong + 1,
+    )
+
+
+def _why(rates: list[float], right: list[float], passes: Passes, reference: Reference) -> tuple[str, str]:
+    """A code and its text: which wrong schedule has these learning rates."""
+    config, total, per_epoch = passes.config, len(right), passes.steps_per_epoch
+    per_step = config.gradient_accumulation_steps
+    candidates = {
+        ("schedule.constant", "the learning rate never changes: call scheduler.step() after every step"): (
+            [rates[0]] * len(rates)
+        ),
+        ("schedule.ahead", "the schedule is one step ahead"): [*right[1:], 0.0],
+        ("schedule.behind", "the schedule is one step behind"): [right[0], *right[:-1]],
+        ("schedule.per_epoch", "the schedule is moved once per epoch, not after every step"): [
+            right[k // per_epoch] for k in range(total)
+        ],
+        ("schedule.epoch_total", "the schedule falls within one epoch: its total is the steps of one epoch, not of all"): [
+            *reference.learning_rates(per_epoch),
+            *([0.0] * (total - per_epoch)),
+        ],
+        ("schedule.batch_total", "the schedule counts batches, not steps: it falls too slowly"): (
+            reference.learning_rates(passes.per_epoch * passes.epochs)[:total]
+        ),
+    }
+    for named, candidate in candidates.items():
+        if _fits(rates, candidate, config):
+            return named
+    beyond = reference.learning_rates(total, total * per_step + 1)
+    moved = ([beyond[k * per_step + first] for k in range(total)] for first in (0, per_step))
+    if per_step > 1 and any(_fits(rates, each, config) for each in moved):
+        return "schedule.per_batch", "the schedule is moved after every batch, not after every step"
+    if not _near(rates[0], right[0], config) and config.warmup_steps == 0:
+        return "schedule.first", "the first step does not have config.learning_rate: a warm-up, or another rate"
+    return "schedule.shape", "the schedule has another shape: check its warm-up and its total number of steps"
+
+
+def _fits(rates: Sequence[float], right: Sequence[float], config: RunConfig) -> bool:
+    pairs = zip(rates, right, strict=False)
+    return len(rates) <= len(right) and all(_near(a, b, config) for a, b in pairs)
+
+
+def _near(ours: float, right: float, config: RunConfig) -> bool:
+    return math.isfinite(ours) and abs(ours - right) <= RATE_BOUND * config.learning_rate

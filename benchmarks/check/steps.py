@@ -1,0 +1,366 @@
+"""Going through a loop's steps: each batch and each update is done again, rightly, from where the loop stands."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from benchmarks.check.job import Job
+from benchmarks.check.notes import Notes, norm_of
+from benchmarks.check.passes import Batch, Passes
+from benchmarks.check.replay import Pass, Reference, Tensors
+from benchmarks.check.rubric import plural
+from benchmarks.check.tape import Event
+from benchmarks.check.updates import Step, UpdateJudge, tensors_named
+
+
+class StepJudge:
+    """Judges the steps of a run.
+
+    Args:
+        job: what the loop was called with.
+        passes: which pass of the tape is what.
+        reference: does each step again.
+        notes: takes what is found.
+
+    Attributes:
+        rates: the learning rate of every step.
+        grouping_is_right: whether every step is made of the batches that it must be made of.
+    """
+
+    def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
+        self.rates: list[float] = []
+        self.grouping_is_right = True
+        self._config = job.config
+        self._passes, self._reference, self._notes = passes, reference, notes
+        self._updates = UpdateJudge(job, passes, reference, notes)
+        # The gradients after the last backward pass.
+        self._after: Tensors = {}
+        self._stepped = self._in_order = True
+        # The batches since the last step, and whether torch's clip was called since.
+        self._since = 0
+        self._clipped_since = False
+
+    @property
+    def _count(self) -> int:
+        return len(self.rates)
+
+    def judge(self, events: Sequence[Event], ended: bool) -> None:
+        """Go through all events of the run; `ended`: whether the loop came to its end."""
+        self._clip_places = _clip_places(events)
+        forwards = {id(batch.forward): batch for batch in self._passes.batches}
+        current: Batch | None = None
+        last: Batch | None = None
+        where = "start"
+        for event in filter(self._passes.is_of_training, events):
+            if event.kind == "weights":
+                self._updates.see(event.tensors(), self._count)
+            elif event.kind == "forward":
+                self._updates.settle()
+                current = forwards.get(id(event))
+                where = "forward" if current is not None else where
+            elif event.kind == "backward" and current is not None:
+                self._judge_batch(current, event, last)
+                last, current, where = current, None, "backward"
+            elif event.kind == "backward" and last is not None:
+                self._judge_second_backward(tensors_named(event.tensors(), "after."))
+            elif event.kind == "clip" and where == "backward":
+                self._clipped_since = True
+            elif event.kind == "step":
+                self._judge_step(Step.of(event), last)
+                where = "step"
+        self._updates.settle()
+        self._judge_end(ended, last)
+
+    # A batch ----------------------------------------------------------------------------------------
+
+    def _judge_batch(self, batch: Batch, event: Event, last: Batch | None) -> None:
+        """A forward and a backward pass."""
+        step = self._count + 1
+        self._updates.left -= 1
+        self._notes.reached |= {"collator", "train mode", "forward", "loss", "backward", "zero"}
+        tensors = event.tensors()
+        before, after = tensors_named(tensors, "before."), tensors_named(tensors, "after.")
+        if last is not None and last.ends and not self._stepped:
+            self._wrong_grouping(
+                "step.missing",
+                f"no step follows batch {last.place + 1} of epoch {last.epoch + 1}",
+                plural(self._since, "batch") + " without a step",
+                f"a step after {plural(last.share, 'batch')}",
+                step,
+            )
+        self._judge_zero(before, step)
+        self._since += 1
+        self._judge_mode(batch, step)
+        self._after = after
+        self._stepped = False
+        if self._updates.is_float32:
+            self._replay(batch, before, tensors.get("loss"), step)
+
+    def _judge_mode(self, batch: Batch, step: int) -> None:
+        forward = batch.forward
+        if forward["training"] and not forward["others"]:
+            return
+        off = forward["others"] if forward["training"] else []
+        number = self._passes.batches.index(batch)
+        evaluated = any(each.after and each.after <= number for each in self._passes.evaluations)
+        where = "after the evaluation" if evaluated and self._count else "before this step"
+        self._notes.find(
+            "mode.parts" if off else "mode.eval",
+            f"not all of the model is in train mode: {off[0]} is not"
+            if off
+            else f"model.train() was not called {where}, so dropout is off",
+            "eval mode",
+            "train mode",
+            step,
+        )
+
+    def _replay(self, batch: Batch, before: Tensors, loss: torch.Tensor | None, step: int) -> None:
+        """Do the batch again, rightly, from the loop's weights, reviews, random state and gradients."""
+        notes, forward, seen = self._notes, batch.forward, batch.forward.tensors()
+        right, differs = self._passes.train.right_inputs(seen, batch.reviews)
+        if differs is not None:
+            notes.find(*differs, step)
+        if right is None:
+            return
+        inputs = right
+
+        def again(scale: float = 1.0) -> Pass:
+            modes = forward["training"], forward["others"]
+            weights = self._updates.weights
+            return self._reference.batch(weights, inputs, seen["rng"], *modes, batch.share, before, scale)
+
+        found, logits = again(), seen.get("logits")
+        if logits is not None and not notes.equal(logits, found.logits):
+            if differs is None:
+                self._judge_answers(forward, logits, found.logits, step)
+            # What follows is judged from the answers that there are.
+            inputs = {**right, **{name: seen[f"inputs.{name}"] for name in right if f"inputs.{name}" in seen}}
+            if "inputs.attention_mask" not in seen:
+                inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
+            found = again()
+            if not notes.equal(logits, found.logits):
+                return
+        scale = self._judge_loss(batch, loss, found.loss, len(right["labels"]), step)
+        if scale is None:
+            return
+        if scale != 1.0:
+            found = again(scale)
+        if not notes.same_gradients(self._after, found.gradients) and scale == 1.0:
+            notes.find(
+                "backward.other",
+                "the backward pass leaves other gradients than the loss has",
+                f"norm {norm_of(self._after):.4g}",
+                f"norm {norm_of(found.gradients):.4g}",
+                step,
+            )
+
+    def _judge_answers(self, forward: Event, logits: torch.Tensor, right: torch.Tensor, step: int) -> None:
+        """Of the right inputs the model makes other logits."""
+        dropped = self._reference.dropout(forward["training"])
+        if forward["autocast"]:
+            kind = forward["autocast"].removeprefix("torch.")
+            self._notes.miss("autocast.forward", f"the forward pass runs in {kind}", logits, right, step)
+        elif forward["dropout"] != dropped and not forward["others"]:
+            self._notes.find(
+                "dropout.rates",
+                "the dropout layers drop another share than the model's own configuration says",
+                f"dropout {_shares(forward['dropout'])}",
+                f"dropout {_shares(dropped)}",
+                step,
+            )
+        else:
+            self._notes.miss("forward.other", "the model's answers are not those to this batch", logits, right, step)
+
+    def _judge_second_backward(self, after: Tensors) -> None:
+        """A backward pass that no forward pass comes before."""
+        if not self._notes.same_gradients(after, self._after, count=False):
+            self._notes.find(
+                "backward.repeated",
+                "there are two backward passes for one forward pass: its gradients count twice",
+                f"norm {norm_of(after):.4g}",
+                f"norm {norm_of(self._after):.4g}",
+                self._count + 1,
+            )
+        self._after = after
+
+    def _judge_zero(self, before: Tensors, step: int) -> None:
+        """What is there before a backward pass: nothing after a step, within one what the last pass left."""
+        notes = self._notes
+        if self._stepped:
+            if before and self._in_order:
+                notes.find(
+                    "zero.missing",
+                    "the gradients of the step before are still there: zero_grad() is missing between the steps",
+                    f"norm {norm_of(before):.4g} before the backward pass",
+                    "0",
+                    step,
+                )
+        elif not self._since or not self._after:
+            return
+        elif not before:
+            notes.find(
+                "zero.inside",
+                "zero_grad() comes between the batches of one step: only the last one counts",
+                "0 before the backward pass",
+                f"norm {norm_of(self._after):.4g}, of the batches before",
+                step,
+            )
+        elif not notes.same_gradients(before, self._after):
+            factor = norm_of(before) / max(norm_of(self._after), 1e-30)
+            clipped = self._clipped_since and notes.same_gradients(before, _times(self._after, factor))
+            notes.find(
+                "clip.inside" if clipped else "backward.between",
+                "the gradients are clipped after every batch, not once per step"
+                if clipped
+                else "the gradients change between two batches of one step",
+                f"norm {norm_of(before):.4g}",
+                f"norm {norm_of(self._after):.4g}",
+                step,
+            )
+
+    def _judge_loss(
+        self, batch: Batch, loss: torch.Tensor | None, right: torch.Tensor, reviews: int, step: int
+    ) -> float | None:
+        """The value that was handed to `backward()`; gives its factor to the right one, None if that has no sense."""
+        if loss is None:
+            self._notes.find("loss.not_scalar", "what was handed to backward() is not one number", step=step)
+            return None
+        if self._notes.equal(loss, right):
+            return 1.0
+        factor = (loss / right).item() if right else math.nan
+        per_step = self._config.gradient_accumulation_steps
+        texts = {
+            batch.share: f"the loss is not divided by the {batch.share} batches of this step",
+            reviews: "the loss is the sum over the batch, not its mean",
+            reviews * batch.share: "the loss is the sum over the batch, not its mean",
+            -1: "the loss has the wrong sign",
+        }
+        texts[batch.share / per_step] = (
+            f"the loss is divided by {per_step}, but this step of the epoch has {plural(batch.share, 'batch')}"
+        )
+        named = next((text for times, text in texts.items() if times != 1 and abs(factor / times - 1) < 1e-3), None)
+        self._notes.miss(
+            "loss.scale" if named else "loss.criterion",
+            named or "the value handed to backward() is not the mean loss of this batch",
+            loss,
+            right,
+            step,
+        )
+        return factor if math.isfinite(factor) and factor else None
+
+    # A step -----------------------------------------------------------------------------------------
+
+    def _judge_step(self, taken: Step, last: Batch | None) -> None:
+        """The optimizer is called: after how many batches, with which gradients."""
+        if not self._since and self._updates.take_in(taken):
+            return
+        self._updates.settle()
+        self._notes.reached |= {"step", "schedule step", "optimizer"}
+        self.rates.append(taken.rate)
+        step = self._count
+        self._in_order = True
+        per_step = plural(self._config.gradient_accumulation_steps, "batch")
+        if not self._since:
+            self._wrong_grouping(
+                "step.empty",
+                "the optimizer steps without a backward pass since its last step",
+                "0 batches",
+                per_step,
+                step,
+            )
+        elif last is not None and (not last.ends or self._since != last.share):
+            self._in_order = last.ends
+            self._wrong_grouping(
+                "step.number",
+                "the optimizer steps after another number of batches than gradient_accumulation_steps says",
+                plural(self._since, "batch"),
+                plural(last.share, "batch") if last.ends else per_step,
+                step,
+            )
+        if self._updates.is_float32 and self._after and last is not None and last.ends and self._since == last.share:
+            self._notes.reached.add("clip")
+            self._judge_clip(taken.gradients, step)
+        self._clipped_since = False
+        self._updates.begin(taken, step)
+        self._stepped, self._since = True, 0
+
+    def _judge_clip(self, gradients: Tensors, step: int) -> None:
+        notes = self._notes
+        right = self._reference.clipped(self._after)
+        if notes.same_gradients(gradients, right):
+            return
+        if not any(each.any() for each in gradients.values()):
+            notes.find(
+                "zero.before_step",
+                "zero_grad() comes between the backward pass and the step: nothing is left to step with",
+                "norm 0 at the step",
+                f"norm {norm_of(right):.4g}",
+                step,
+            )
+            return
+        have, unclipped, limit = norm_of(gradients), norm_of(self._after), self._config.max_grad_norm
+        if notes.same_gradients(gradients, self._after, count=False):
+            code, text = "clip.missing", "the gradients reach the optimizer unclipped"
+            if self._clip_places == {"forward"}:
+                text += ": the clip comes before the backward pass, when they are not there yet"
+            elif self._clip_places == {"step"}:
+                text += ": the clip comes after the step"
+        elif notes.same_gradients(gradients, _times(self._after, have / max(unclipped, 1e-30)), count=False):
+            code, text = "clip.limit", "the gradients are scaled to another norm than max_grad_norm"
+        else:
+            code = "clip.uneven"
+            text = "the gradients are not scaled by one number, all together, but clipped in another way"
+        notes.find(code, text, f"norm {have:.4g}", f"norm {min(unclipped, limit or math.inf):.4g}", step)
+
+    def _wrong_grouping(self, code: str, text: str, student: str, right: str, step: int) -> None:
+        self.grouping_is_right = False
+        self._notes.find(code, text, student, right, step)
+
+    def _judge_end(self, ended: bool, last: Batch | None) -> None:
+        if ended and last is not None and not self._stepped and last.ends:
+            self._wrong_grouping(
+                "step.last" if self._count else "step.none",
+                "no step follows the last batch" if self._count else "optimizer.step() is never called",
+                plural(self._count, "step"),
+                plural(self._config.total_steps(), "step"),
+                self._count + 1,
+            )
+            self._notes.reached.add("step")
+        if self._passes.without_backward and not self._passes.batches:
+            self._notes.reached.add("backward")
+            self._notes.find(
+                "backward.missing", "there are forward passes in train mode, and never a backward pass", step=1
+            )
+        graphs = self._updates.graphs
+        if graphs > 2 * self._config.gradient_accumulation_steps + 4:
+            self._notes.reached.add("loss")
+            self._notes.find(
+                "loss.graphs",
+                "the graphs of earlier steps are still held: what adds up or keeps losses needs loss.item() or "
+                "loss.detach()",
+                plural(graphs, "graph"),
+                "1 graph",
+                self._count,
+            )
+
+
+def _clip_places(events: Sequence[Event]) -> set[str]:
+    """After which kinds of events torch's clip functions are called."""
+    places, before = set(), "forward"
+    for event in events:
+        if event.kind == "clip":
+            places.add(before)
+        elif event.kind in ("forward", "backward", "step"):
+            before = event.kind
+    return places
+
+
+def _times(gradients: Tensors, factor: float) -> dict[str, torch.Tensor]:
+    return {name: each * factor for name, each in gradients.items()}
+
+
+def _shares(dropped: Sequence[float]) -> str:
+    return ", ".join(f"{share:g}" for share in dropped) or "none"

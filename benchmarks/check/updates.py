@@ -1,0 +1,246 @@
+"""What becomes of the weights: each update is done again from the loop's own weights and gradients."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from benchmarks.check.job import Job
+from benchmarks.check.notes import BOUND, Notes
+from benchmarks.check.passes import Passes
+from benchmarks.check.replay import Reference, Tensors, all_equal
+from benchmarks.check.tape import Event
+
+# A weight is a float32 itself: written down it is off by u. Four of them: the decay, the update, their order.
+WEIGHT_BOUND = 4 * 2.0**-24
+FLOAT32 = {"float32"}
+
+
+@dataclass
+class Step:
+    """An optimizer's step, or that of several that hold different parameters and step one after the other.
+
+    Attributes:
+        optimizer: the class's name.
+        number: which optimizer object made it, 0 for the first that ever stepped.
+        groups: their settings and parameters.
+        gradients: that it found, by the parameters' names.
+        graphs: how many graphs of forward passes were held.
+    """
+
+    optimizer: str
+    number: int
+    groups: list[dict[str, Any]]
+    gradients: dict[str, torch.Tensor]
+    graphs: int
+
+    @classmethod
+    def of(cls, event: Event) -> Step:
+        gradients = tensors_named(event.tensors(), "gradients.")
+        return cls(event["optimizer"], event["object"], list(event["groups"]), gradients, event["graphs"])
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of the first group."""
+        return float(self.groups[0]["settings"].get("lr") or 0.0) if self.groups else 0.0
+
+    @property
+    def parameters(self) -> set[str | None]:
+        return {name for group in self.groups for name in group["parameters"]}
+
+
+class UpdateJudge:
+    """Judges what becomes of the weights.
+
+    Args:
+        job, passes, reference, notes: as `StepJudge` has them.
+
+    Attributes:
+        weights: what they are now, by name; empty before the first forward pass.
+        is_float32: whether they are, so that a step can be done again.
+        left: how many batches are still to be trained on.
+        graphs: how many graphs of forward passes the last step has found.
+    """
+
+    def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
+        self.weights: Tensors = {}
+        self.is_float32 = True
+        self.left = len(passes.batches)
+        self.graphs = 0
+        self._config, self._trained = job.config, passes.trained
+        self._reference, self._notes = reference, notes
+        # A step of which it is not yet known whether another optimizer goes on with it, its number, and the weights
+        # that were seen since.
+        self._due: Step | None = None
+        self._step = 0
+        self._moved: Tensors | None = None
+        self._last_object: int | None = None
+        # As every step has left them.
+        self._earlier: list[Tensors] = []
+
+    def begin(self, taken: Step, step: int) -> None:
+        """An optimizer moves the weights; `step`: its number, from 1."""
+        self._due, self._step, self._moved, self.graphs = taken, step, None, taken.graphs
+
+    def take_in(self, taken: Step) -> bool:
+        """Whether another optimizer's step, over other parameters, belongs to the one before; then it is added."""
+        if self._due is None or self._due.parameters & taken.parameters:
+            return False
+        self._due.groups += taken.groups
+        self._due.gradients |= {name: each for name, each in taken.gradients.items() if name in taken.parameters}
+        self._moved = None
+        return True
+
+    def see(self, weights: Tensors, step: int) -> None:
+        """New weights: those of the step before, or there was none; `step`: how many there were."""
+        if not self.weights:
+            self._judge_first(weights)
+        elif self._due is not None and self._moved is None:
+            self._moved = weights
+            return
+        else:
+            self.settle()
+            self._judge_change(weights, step)
+        self.weights = weights
+
+    def settle(self) -> None:
+        """The step before is over: judge what it has made of the weights."""
+        if self._due is None:
+            return
+        taken, before = self._due, self.weights
+        self._due = None
+        if self._moved is not None:
+            self.weights, self._moved = self._moved, None
+        self._earlier.append(self.weights)
+        if self.is_float32 and _kinds(self.weights) != FLOAT32:
+            self._low_precision(self.weights)
+            self.is_float32 = False
+        if self.is_float32:
+            self._judge_update(taken, before)
+        self._last_object = taken.number
+
+    def _judge_first(self, weights: Tensors) -> None:
+        first = self._reference.first_weights
+        self.is_float32 = _kinds(weights) == FLOAT32
+        if not self.is_float32:
+            self._low_precision(weights)
+        elif not all_equal(weights, first):
+            self._notes.find(
+                "weights.first", "the first forward pass has other weights than the model was handed over with", step=1
+            )
+        if self._trained:
+            self._notes.find(
+                "model.copy",
+                "it trains another model than the one that it was given, such as a copy of it; the given one stays as "
+                "it was",
+                "another model",
+                "the model that train() is given",
+                1,
+            )
+
+    def _judge_change(self, weights: Tensors, step: int) -> None:
+        """Weights that are other ones without a step."""
+        if not step:
+            self._notes.find("weights.between", "the weights change before the first step of an optimizer", step=1)
+        elif self.left:
+            self._notes.find(
+                "weights.between",
+                "the weights change without a step of an optimizer",
+                "changed",
+                "as the step before left them",
+                step + 1,
+            )
+        elif not any(all_equal(weights, each) for each in self._earlier):
+            # The best weights of all may be put back.
+            self._notes.find(
+                "weights.end",
+                "after the last step the weights change, and not to those of an earlier step: what the loop leaves "
+                "behind is not what it has trained",
+                "changed",
+                "as the last step left them, or an earlier one",
+                step,
+            )
+
+    def _low_precision(self, weights: Tensors) -> None:
+        kind = ", ".join(sorted(_kinds(weights)))
+        self._notes.find(
+            "dtype.weights",
+            f"the weights themselves are in {kind}: most updates are too small for it and are rounded away; keep them "
+            "in float32 and use torch.autocast",
+            kind,
+            "float32",
+            1,
+        )
+
+    def _judge_update(self, taken: Step, before: Tensors) -> None:
+        """What the step has made of the weights."""
+        right = self._reference.step(before, taken.gradients, taken.rate)
+        for name, each in right.items():
+            ours = self.weights.get(name)
+            if ours is not None and torch.equal(ours, each):
+                continue
+            self._notes.exact = False
+            apart = math.inf if ours is None else (ours - each).abs().max().item()
+            update, size = (each - before[name]).abs().max().item(), each.abs().max().item()
+            if apart <= WEIGHT_BOUND * size + BOUND * update:
+                if update:
+                    self._notes.is_rounding(min(BOUND, apart / (update + size)))
+                continue
+            code, text, student, expected = self._why(taken, name)
+            if not student:
+                moved = math.nan if ours is None else (ours - before[name]).abs().max().item()
+                student, expected = f"{name} moved by {moved:.3g}", f"{update:.3g}"
+            self._notes.smallest.setdefault("optimizer", apart / (update or 1.0))
+            self._notes.find(code, text, student, expected, self._step)
+            return
+
+    def _why(self, taken: Step, name: str) -> tuple[str, str, str, str]:
+        """The code and the text of a wrong update, and the two values where it is a setting."""
+        group = next((each for each in taken.groups if name in each["parameters"]), None)
+        if group is None:
+            return "optimizer.missing", f"the optimizer was not given every parameter: {name} is missing", "", ""
+        if (setting := self._other_setting(taken, group["settings"], name)) is not None:
+            return "optimizer.settings", *setting
+        rates = sorted({each["settings"].get("lr") for each in taken.groups})
+        if len(rates) > 1:
+            text = "the optimizer's groups have different learning rates"
+            return "optimizer.rates", text, ", ".join(f"{rate:.6g}" for rate in rates), f"{taken.rate:.6g}"
+        if self._last_object not in (None, taken.number):
+            text = (
+                "this step is made by another optimizer object than the one before: its means of the gradients and of "
+                "their squares begin again; make the optimizer once"
+            )
+            return "optimizer.again", text, "", ""
+        name = self._reference.optimizer_name
+        return "optimizer.other", f"the step moves the weights otherwise than {name} does", "", ""
+
+    def _other_setting(self, taken: Step, settings: dict[str, Any], name: str) -> tuple[str, str, str] | None:
+        """What of the optimizer that holds a parameter is not set as it must be: the text and both values."""
+        right, class_name = self._reference.settings(name), self._reference.optimizer_name
+        if "weight_decay" not in settings or "betas" not in settings:
+            return f"the optimizer is {taken.optimizer}, not {class_name}", taken.optimizer, class_name
+        for key in ("weight_decay", "betas", "eps", "amsgrad", "maximize"):
+            have, wanted = settings.get(key), right.get(key)
+            wanted = list(wanted) if isinstance(wanted, tuple) else wanted
+            if key in settings and have != wanted:
+                text = f"the optimizer's {key} is not the right one"
+                if key == "weight_decay" and have == 0.01:
+                    text += ": 0.01 is torch's own default"
+                elif key == "weight_decay" and not wanted and have == self._config.weight_decay:
+                    text += f" for {name}: biases and norms never decay"
+                return text, f"{key} {have}", f"{key} {wanted}"
+        if taken.optimizer == "Adam":
+            return "the optimizer is Adam, not AdamW", "Adam", class_name
+        return None
+
+
+def tensors_named(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
+    """Those of a tape's event whose names begin so, by the rest of their names."""
+    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+
+
+def _kinds(weights: Tensors) -> set[str]:
+    return {str(each.dtype).removeprefix("torch.") for each in weights.values()}
