@@ -13,6 +13,7 @@ from benchmarks.check.notes import BOUND, Notes
 from benchmarks.check.passes import Evaluation, Passes, known
 from benchmarks.check.replay import Reference
 from benchmarks.check.rubric import plural
+from benchmarks.check.tape import TapeDamaged
 from benchmarks.judge.reported import way_of
 
 
@@ -103,7 +104,7 @@ class EvaluationJudge:
         elif not evaluation.is_current:
             notes.find(
                 "evaluate.weights",
-                "other weights are evaluated than the last step has left, such as an average or those of another model",
+                "other weights are evaluated than the last step has left, such as an average of several steps'",
                 "other weights",
                 f"the weights after step {step}",
                 step,
@@ -181,6 +182,8 @@ class EvaluationJudge:
         means, counts = [], []
         for event, reviews in evaluation.forwards:
             inputs, _ = self._passes.eval.right_inputs(event.tensors(), reviews)
+            if inputs is None:
+                raise TapeDamaged("an evaluation of reviews that are not there")
             logits, labels = self._reference.answers(evaluation.weights, inputs), inputs["labels"]
             means.append(torch.nn.functional.cross_entropy(logits.double(), labels).item())
             counts.append(int((logits.argmax(dim=-1) == labels).sum()))

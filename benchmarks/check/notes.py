@@ -42,8 +42,10 @@ class Notes:
 
     def miss(self, code: str, text: str, ours: torch.Tensor, right: torch.Tensor, step: int) -> None:
         """Note tensors that are not equal, by their first numbers."""
-        shown = [", ".join(f"{value:.6g}" for value in each.flatten()[:2].tolist()) for each in (ours, right)]
-        self.find(code, text, *shown, step)
+        shown, wanted = (
+            ", ".join(f"{value:.6g}" for value in each.flatten()[:2].tolist()) for each in (ours, right)
+        )
+        self.find(code, text, shown, wanted, step)
         if ours.shape == right.shape:
             self.smallest.setdefault(self.findings[-1].phase, _apart(ours, right))
 

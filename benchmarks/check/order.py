@@ -124,7 +124,7 @@ def _no_shuffle(order: list[int], number: int, earlier: list[list[int]], passes:
     if share := _same_neighbours(order, list(range(len(passes.train)))):
         return "shuffle.moved", (
             f"the order is no random one: {share} of the pairs of neighbours are neighbours in the dataset, too, "
-            "forwards or backwards; it is turned round, cut and put together otherwise, or only its batches are shuffled"
+            "forwards or backwards; it is only turned round, or moved, or shuffled batch by batch"
         )
     for before, other in enumerate(earlier, start=1):
         if share := _same_neighbours(order, other):

@@ -57,7 +57,10 @@ def _why(rates: list[float], right: list[float], passes: Passes, reference: Refe
         ("schedule.per_epoch", "the schedule is moved once per epoch, not after every step"): [
             right[k // per_epoch] for k in range(total)
         ],
-        ("schedule.epoch_total", "the schedule falls within one epoch: its total is the steps of one epoch, not of all"): [
+        (
+            "schedule.epoch_total",
+            "the schedule falls within one epoch: its total is the steps of one epoch, not of all",
+        ): [
             *reference.learning_rates(per_epoch),
             *([0.0] * (total - per_epoch)),
         ],

@@ -45,7 +45,8 @@ class Result:
         name: the file's name.
         verdict: `identical`: every step has the right one's bits; `equivalent`: up to rounding; `different`;
             `failed`: there was nothing to judge to the end.
-        rubric: a row per item: `item`, `status`, the finding's `code` and `cause`, `step`, `student`, `right`, `points`, `most`.
+        rubric: a row per item: `item`, `status`, the finding's `code` and `cause`, `step`, `student`, `right`,
+            `points`, `most`.
         score, most: the points, and how many there are.
         seconds: that the loop's process took, imports included.
         why: of a loop that failed, in one sentence.

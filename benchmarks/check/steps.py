@@ -232,7 +232,7 @@ class StepJudge:
             return 1.0
         factor = (loss / right).item() if right else math.nan
         per_step = self._config.gradient_accumulation_steps
-        texts = {
+        texts: dict[float, str] = {
             batch.share: f"the loss is not divided by the {batch.share} batches of this step",
             reviews: "the loss is the sum over the batch, not its mean",
             reviews * batch.share: "the loss is the sum over the batch, not its mean",

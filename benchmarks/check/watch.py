@@ -15,8 +15,9 @@ the loop was given, others for copies of it, or what else it calls:
 - `backward`: the value (`loss`), the gradients before it (`before.*`, left out where they are zero) and after it
   (`after.*`).
 - `clip`: a call of torch's clip functions: its name and its limit. Only for the words of a cause.
-- `step`: an optimizer's step: its class, its number (`object`: 0 for the first that stepped), its groups with their settings and parameters, the gradients it found
-  (`gradients.*`), and how many graphs of earlier forward passes are still held.
+- `step`: an optimizer's step: its class, its number (`object`: 0 for the first that stepped), its groups with their
+  settings and parameters, the gradients it found (`gradients.*`), and how many graphs of earlier forward passes are
+  still held.
 """
 
 from __future__ import annotations

@@ -141,6 +141,8 @@ def _rng(evidence: Evidence) -> Finding:
             "the loader's generator: it was given one, so a pass over it no longer draws its number from torch's "
             "global random state; give the generator to the sampler alone",
         )
+    if found := _further_pass(evidence):
+        return found
     ours, theirs = (line.get("rng") or {} for line in evidence.lines)
     names = ["torch"]
     if isinstance(ours, dict):
@@ -172,6 +174,26 @@ def _rng(evidence: Evidence) -> Finding:
     )
 
 
+def _further_pass(evidence: Evidence) -> Finding | None:
+    """Whether more passes over a loader were begun than by Trainer, for this step or the evaluation before it."""
+
+    def begun(record: RunRecord) -> int:
+        before = next((line for line in record.evaluations if line["step"] == evidence.step - 1), {})
+        return sum(len(line.get("passes", [])) for line in (before, line_of(record, evidence.step)))
+
+    ours, theirs = begun(evidence.manual), begun(evidence.trainer)
+    if ours <= theirs:
+        return None
+    return evidence.finding(
+        "seed.passes",
+        f"a stray draw: {counted(ours, 'pass')} over a loader begin by hand before this batch, {theirs} in Trainer, "
+        "and each iter(DataLoader) draws a random number. tqdm.auto's tqdm(loader) begins one more; "
+        "tqdm(enumerate(loader)) does not",
+        manual=ours,
+        trainer=theirs,
+    )
+
+
 def _further_evaluation(evidence: Evidence) -> Finding | None:
     """Whether the loop has evaluated right before this step, and Trainer has not."""
     after = evidence.step - 1
@@ -193,21 +215,22 @@ def _further_evaluation(evidence: Evidence) -> Finding | None:
 
 
 def _seeded_again(evidence: Evidence) -> Finding | None:
-    """Whether torch's random state is one in which an earlier step began, by hand and not in Trainer."""
+    """Whether torch's random state is one in which another step begins, by hand and not in Trainer."""
 
-    def earlier(record: RunRecord) -> int | None:
+    def same(record: RunRecord) -> int | None:
         states = line_of(record, evidence.step).get("rng_before") or [None]
-        before = record.steps[: evidence.step - 1]
-        return next((line["step"] for line in before if states[0] in line.get("rng_before", [])), None)
+        others = [line for line in record.steps if line["step"] != evidence.step]
+        return next((line["step"] for line in others if states[0] in line.get("rng_before", [])), None)
 
-    step = earlier(evidence.manual)
-    if step is None or earlier(evidence.trainer) is not None:
+    step = same(evidence.manual)
+    if step is None or same(evidence.trainer) is not None:
         return None
+    steps = sorted((step, evidence.step))
     return evidence.finding(
         "seed.again",
-        f"the seed: step {evidence.step} begins with the random state of step {step} again, so dropout draws the same "
+        f"the seed: step {steps[1]} begins with the random state of step {steps[0]} again, so dropout draws the same "
         "numbers once more; a seed is set again in between. Seed once, before training",
-        step=step,
+        steps=steps,
     )
 
 

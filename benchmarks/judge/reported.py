@@ -96,7 +96,12 @@ def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manu
 
 
 def way_of(
-    quantity: str, mine: float, sizes: Sequence[int], parts: Sequence[float], training: tuple[int, int], rounding: float
+    quantity: str,
+    mine: float,
+    sizes: Sequence[int],
+    parts: Sequence[float],
+    training: tuple[int, int],
+    rounding: float,
 ) -> tuple[str, str] | None:
     """In which way a number was made from an evaluation's batches: a finding's code, and the way in words.
 

@@ -69,6 +69,7 @@ class Event(NamedTuple):
         what: in words.
         values: the numbers it was done with.
         frames: the calls that led to it, outermost first.
+        is_idle: whether it changes nothing: what is moved is there already, or a loss is divided by 1.
     """
 
     part: str
@@ -78,6 +79,7 @@ class Event(NamedTuple):
     what: str
     values: dict[str, Any]
     frames: tuple[Frame, ...]
+    is_idle: bool = False
 
     @property
     def same(self) -> tuple:
@@ -116,7 +118,7 @@ class _Batch:
         self.what, self.frames = what, frames
         self.shown = False
         self.tensors = {id(tensor): tensor for tensor in tensors.values()}
-        self.moved_to: tuple[str, tuple[Frame, ...]] | None = None
+        self.moved_to: tuple[str, bool, tuple[Frame, ...]] | None = None
 
 
 class Tracer:
@@ -263,7 +265,8 @@ class Tracer:
             if self._model_is_placed:
                 self._repetition("the model is moved to the device where it already is")
             else:
-                self._event("device", f"the model moved to {_device(args, kwargs)}")
+                device, now = _device(args, kwargs), next(module.parameters()).device.type
+                self._event("device", f"the model moved to {device}", is_idle=device == now)
             self._model_is_placed = True
         return original(module, *args, **kwargs)
 
@@ -323,7 +326,8 @@ class Tracer:
     def _on_tensor_to(self, original: Callable, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         for batch in self._pending[self._evaluating]:
             if id(tensor) in batch.tensors and batch.moved_to is None:
-                batch.moved_to = (_device(args, kwargs), self._frames())
+                device = _device(args, kwargs)
+                batch.moved_to = (device, tensor.device.type == device, self._frames())
                 self._activity += 1
                 break
         return original(tensor, *args, **kwargs)
@@ -367,16 +371,15 @@ class Tracer:
         if pending:
             batch = pending.popleft()
             if batch.moved_to is not None:
-                device, frames = batch.moved_to
-                self._event("device", f"the batch moved to {device}", frames=frames)
+                device, is_idle, frames = batch.moved_to
+                self._event("device", f"the batch moved to {device}", frames=frames, is_idle=is_idle)
         gradients = "with" if torch.is_grad_enabled() else "without"
         self._event("forward", f"forward pass, {gradients} gradients, dropout {'on' if module.training else 'off'}")
 
     def _on_divide(self, original: Callable, tensor: torch.Tensor, other: Any) -> torch.Tensor:
         if tensor.dim() == 0 and tensor.requires_grad and self._is_called_from_loop():
-            self._event(
-                "loss", f"the loss, shared out over {other} batch{'es' if other != 1 else ''}", loss=tensor.item()
-            )
+            what = f"the loss, shared out over {other} batch{'es' if other != 1 else ''}"
+            self._event("loss", what, loss=tensor.item(), is_idle=other == 1)
         return original(tensor, other)
 
     def _on_backward(self, original: Callable, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
@@ -489,6 +492,7 @@ class Tracer:
         what: str,
         frames: tuple[Frame, ...] | None = None,
         part: str | None = None,
+        is_idle: bool = False,
         **values: Any,
     ) -> None:
         if self._silent:
@@ -496,7 +500,9 @@ class Tracer:
         self._activity += 1
         phase = "evaluate" if self._evaluating else phase
         _, epoch, step = self.here
-        self.events.append(Event(part or self._part, epoch, step, phase, what, values, frames or self._frames()))
+        self.events.append(
+            Event(part or self._part, epoch, step, phase, what, values, frames or self._frames(), is_idle)
+        )
 
     @property
     def here(self) -> tuple[str, int, int]:

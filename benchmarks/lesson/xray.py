@@ -89,7 +89,10 @@ class Pair(NamedTuple):
 
     @property
     def equal(self) -> bool:
-        return self.manual is not None and self.trainer is not None and self.manual.same == self.trainer.same
+        """Whether both loops do the same; what changes nothing may be missing in one of them."""
+        if self.manual is None or self.trainer is None:
+            return self.either.is_idle
+        return self.manual.same == self.trainer.same
 
 
 class Bookkeeping(NamedTuple):

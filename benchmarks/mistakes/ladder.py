@@ -63,6 +63,7 @@ class Row:
         cause: its likely cause.
         steps: optimizer steps of the whole run.
         eval_accuracy: after each epoch, a fraction.
+        code: of the finding that is the likely cause.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Row:
     cause: str | None
     steps: int
     eval_accuracy: list[float]
+    code: str | None = None
 
     @property
     def is_exact(self) -> bool:
@@ -245,6 +247,7 @@ def _row(name: str, before: Page, page: Page, comparison: dict[str, Any]) -> Row
         step=first.get("step"),
         quantity=first.get("quantity"),
         cause=first.get("likely_cause"),
+        code=first["findings"][0]["code"] if first else None,
         steps=comparison["steps"],
         eval_accuracy=comparison["manual"]["eval_accuracy"],
     )

@@ -33,15 +33,17 @@ class Compared(NamedTuple):
 
     Attributes:
         where: the step and what differs first, `step 9: batch`; the latter alone where rounding decides on the step.
-        cause: what the likely cause must contain; of a mistake that stops the run, what the error line must.
-        also: what the list of other findings must contain, each once, and nothing else.
+        code: of the finding that is the cause.
+        also: the codes of all other findings, in their order.
         dials: under which it is compared, if others than the mistake's.
+        stopped: of a mistake that stops the run, what the error line must contain.
     """
 
     where: str = IDENTICAL
-    cause: str = ""
+    code: str = ""
     also: tuple[str, ...] = ()
     dials: Mapping[str, Any] | None = None
+    stopped: str = ""
 
 
 NO_DIFFERENCE = Compared()
@@ -88,7 +90,7 @@ class Mistake:
         pieces: what of the minimal page is replaced by what, in order.
         whole: the same of the page of all dials; only where the minimal page has no such line.
         compared: what a comparison with `Trainer` must say; None: it is not made.
-        check: what the cause must contain that `sameloop check` says; empty: a check does not see it.
+        check: the code of the finding that a check must make; empty: a check does not see it.
         items: of the check's rubric what must fail, `check` in the first, where it is not the phase alone.
         source: where it happened in public; what has one is in the gallery.
         setting: what the minimal page is given first, rightly.

@@ -20,7 +20,7 @@ OF_DATA = (
         "the model is built before the seed is set",
         "seed",
         whole=((FIRST_SEED + "    set_seed(config.seed)\n", ""),),
-        compared=Compared("step 0: initial weights: pre_classifier.weight", "the head:"),
+        compared=Compared("step 0: initial weights: pre_classifier.weight", "model.head"),
         question=Question(
             "the head is drawn from another seed, as in a run that has none",
             ((FIRST_SEED + "    set_seed(42)\n", "    set_seed(7)\n"),),
@@ -31,7 +31,7 @@ OF_DATA = (
         "no seed right before training",
         "seed",
         (("import DataCollatorWithPadding, set_seed\n", "import DataCollatorWithPadding\n"), (line.SEED, "")),
-        compared=Compared("step 1: rng", "seed again right before training"),
+        compared=Compared("step 1: rng", "seed.state"),
         rung=Rung(
             2,
             "seed",
@@ -43,22 +43,22 @@ OF_DATA = (
         "the seed is set again in every step",
         "seed",
         line.before(line.TRAIN, "            set_seed(config.seed)\n"),
-        compared=Compared("step 1: rng", "the random state"),
-        check="a seed is set",
+        compared=Compared("step 1: rng", "seed.again"),
+        check="seed.again",
     ),
     Mistake(
         "stray_draw",
         "a number is drawn after every step",
         "seed",
         line.after(line.ZERO, "            torch.rand(1)\n"),
-        compared=Compared("step 2: rng", "a stray draw: one loop drew a random number that the other did not"),
+        compared=Compared("step 2: rng", "seed.stray"),
     ),
     Mistake(
         "draw_at_evaluation",
         "a number is drawn at the evaluation",
         "seed",
         line.after(line.EVAL, "        torch.rand(1)\n"),
-        compared=Compared("step 9: rng", "a stray draw: one loop drew a random number more around the evaluation"),
+        compared=Compared("step 9: rng", "seed.stray"),
     ),
     # Data
     Mistake(
@@ -66,24 +66,22 @@ OF_DATA = (
         "another slice",
         "data",
         whole=((LOADED, LOADED.replace("config,", "config.model_copy(update={'slice_seed': 1}),")),),
-        compared=Compared("step 1: batch", "the slice: "),
+        compared=Compared("step 1: batch", "batch.slice"),
     ),
     Mistake(
         "halved_max_length",
         "reviews cut to half the length",
         "data",
         whole=((LOADED, LOADED.replace("config,", "config.model_copy(update={'max_length': 12}),")),),
-        compared=Compared(
-            "step 1: batch", "max_length: the same reviews, cut to 12 tokens by hand and to 24 in Trainer"
-        ),
+        compared=Compared("step 1: batch", "batch.cut"),
     ),
     Mistake(
         "labels_flipped",
         "labels flipped",
         "data",
         line.before(line.FORWARD, '            batch["labels"] = 1 - batch["labels"]\n'),
-        compared=Compared("step 1: batch", "the labels: the same reviews with other labels; every 0 is a 1"),
-        check="the labels are not those of the batch's reviews",
+        compared=Compared("step 1: batch", "batch.labels"),
+        check="collator.labels",
         items=("collator", "loss"),
     ),
     Mistake(
@@ -91,8 +89,8 @@ OF_DATA = (
         "the labels of a batch in another order than its reviews",
         "data",
         line.before(line.FORWARD, '            batch["labels"] = batch["labels"].flip(0)\n'),
-        compared=Compared("step 1: batch", "the labels: the same reviews with other labels; ["),
-        check="the labels are not those of the batch's reviews",
+        compared=Compared("step 1: batch", "batch.labels"),
+        check="collator.labels",
         items=("collator", "loss"),
     ),
     # Shuffle
@@ -101,8 +99,8 @@ OF_DATA = (
         "the training set is not shuffled",
         "shuffle",
         line.changed(line.SAMPLED, "sampler=shuffle, ", ""),
-        compared=Compared("step 1: batch", "they come as they lie, not shuffled"),
-        check="not shuffled",
+        compared=Compared("step 1: batch", "shuffle.none"),
+        check="shuffle.none",
         source="google-research/bert #324, super-gradients #416",
     ),
     Mistake(
@@ -112,9 +110,9 @@ OF_DATA = (
         line.changed(line.ORDER, " + epoch", ""),
         compared=Compared(
             "step 9: batch",
-            "the order differs from this epoch on: its generator was seeded with 42; seed it in every epoch",
+            "shuffle.seed",
         ),
-        check="shuffle anew in every epoch",
+        check="shuffle.same",
         source="pytorch #31771, transformers #4398",
         question=Question(
             "every epoch has the same order", (("order.manual_seed(42 + epoch)", "order.manual_seed(42)"),)
@@ -127,10 +125,8 @@ OF_DATA = (
         line.after(
             line.SEED, '    train_dataset = train_dataset.sort("labels").select(range(len(train_dataset) // 2))\n'
         ),
-        compared=Compared(
-            "step 1: batch", "30 of the 61 reviews of the training slice are drawn", ("the schedule: ", "the length: ")
-        ),
-        check="does not come to all reviews",
+        compared=Compared("step 1: batch", "shuffle.subset", ("schedule.rate", "step.number")),
+        check="batch.missing",
         items=("batch",),
         source='split="train[:2000]" of IMDB, in many tutorials',
         question=Question(
@@ -151,7 +147,7 @@ OF_DATA = (
             ("sampler=shuffle", "shuffle=True"),
             (line.ORDER, ""),
         ),
-        compared=Compared("step 1: batch", "as shuffle=True does"),
+        compared=Compared("step 1: batch", "shuffle.global_state"),
         rung=Rung(
             1,
             "shuffle",
@@ -163,31 +159,29 @@ OF_DATA = (
         "`shuffle=True, generator=g`: the loader draws from it first",
         "shuffle",
         (("sampler=shuffle", "shuffle=True, generator=order"),),
-        compared=Compared(
-            "step 1: batch", "the loader was given the sampler's generator, too, and draws from it first"
-        ),
+        compared=Compared("step 1: batch", "shuffle.shared_generator"),
     ),
     Mistake(
         "two_generators",
         "a generator for the loader besides the sampler's",
         "shuffle",
         (("sampler=shuffle", "sampler=shuffle, generator=torch.Generator()"),),
-        compared=Compared("step 1: rng", "the loader's generator"),
+        compared=Compared("step 1: rng", "seed.loader"),
     ),
     Mistake(
         "never_reseeded",
         "the sampler is seeded once and runs on",
         "shuffle",
         ((line.ORDER, ""), (line.BEGIN, line.BEGIN + "    order.manual_seed(config.seed)\n")),
-        compared=Compared("step 9: batch", "the order differs from this epoch on"),
+        compared=Compared("step 9: batch", "shuffle.seed"),
     ),
     Mistake(
         "with_replacement",
         "reviews are drawn with replacement",
         "shuffle",
         line.changed(line.SAMPLER, "generator", "replacement=True, generator"),
-        compared=Compared("step 1: batch", "draw without replacement"),
-        check="with replacement",
+        compared=Compared("step 1: batch", "shuffle.replacement"),
+        check="shuffle.replacement",
     ),
     # Batch
     Mistake(
@@ -195,8 +189,8 @@ OF_DATA = (
         "batches of 16",
         "batch",
         line.changed(line.SAMPLED, "sizes[0]", "16"),
-        compared=Compared("step 1: batch", "batch size 16 by hand, 8 in Trainer"),
-        check="not of per_device_train_batch_size",
+        compared=Compared("step 1: batch", "batch.size"),
+        check="batch.size",
         question=Question(
             "batches are twice as large, and there are half as many steps",
             (("DataLoader(train_dataset, 8, ", "DataLoader(train_dataset, 16, "),),
@@ -207,8 +201,8 @@ OF_DATA = (
         "the epoch's last batch, which is not full, is left out",
         "batch",
         line.changed(line.SAMPLED, "collate_fn", "drop_last=True, collate_fn"),
-        compared=Compared("step 8: batch", "what happens to a smaller last batch"),
-        check="is left out (drop_last)",
+        compared=Compared("step 8: batch", "batch.size"),
+        check="batch.last",
         setting=line.CONSTANT,
         dials={"lr_scheduler_type": "constant"},
     ),
@@ -217,8 +211,8 @@ OF_DATA = (
         "one batch of every epoch is left out",
         "batch",
         line.changed(line.FOR, "in loader:", "in [each for number, each in enumerate(loader) if number != 2]:"),
-        compared=Compared("step 3: batch", "the batches part in the middle of an epoch", ("the length: ",)),
-        check="an epoch does not come to all reviews",
+        compared=Compared("step 3: batch", "shuffle.middle", ("step.number",)),
+        check="batch.missing",
     ),
     Mistake(
         "batch_reversed",
@@ -227,15 +221,15 @@ OF_DATA = (
         line.before(
             line.FORWARD, "            for values in batch.values():\n                values.copy_(values.flip(0))\n"
         ),
-        compared=Compared("step 1: batch", "the order within the batch"),
+        compared=Compared("step 1: batch", "batch.order"),
     ),
     Mistake(
         "one_epoch",
         "an epoch less, and the learning rate falls as if there were all",
         "epoch",
         line.changed(line.EPOCHS, "epochs", "epochs - 1"),
-        compared=Compared("step 9: number of steps", "the length: 8 steps by hand, 16 in Trainer"),
-        check="number of epochs",
+        compared=Compared("step 9: number of steps", "step.number"),
+        check="batch.epochs",
         items=("batch",),
         question=Question(
             "one pass over the reviews, and the learning rate falls as if there were two",
@@ -247,7 +241,7 @@ OF_DATA = (
         "the loop stops one step early",
         "epoch",
         whole=(("            if cut_short and state.ends:\n", "            if state.step == max_steps - 1:\n"),),
-        compared=Compared("step 16: number of steps", "the length: 15 steps by hand, 16 in Trainer"),
+        compared=Compared("step 16: number of steps", "step.number"),
         dials={"eval_strategy": "no", "logging_strategy": "no"},
     ),
     # Collator
@@ -261,8 +255,8 @@ OF_DATA = (
                 'DataCollatorWithPadding(tokenizer, "max_length", config.max_length)',
             ),
         ),
-        compared=Compared("step 1: batch", "the collator: the same tokens were padded to another length"),
-        check="padded beyond its longest review",
+        compared=Compared("step 1: batch", "collator.length"),
+        check="collator.length",
         source="rasbt/LLMs-from-scratch, chapter 6: 2.46 minutes against 0.28",
         question=Question(
             "every review is padded to the greatest length that a review may have",
@@ -275,8 +269,8 @@ OF_DATA = (
         "padding on the left",
         "collator",
         ((f"    pad = {line.PAD}", f'    tokenizer.padding_side = "left"\n    pad = {line.PAD}'),),
-        compared=Compared("step 1: batch", "the collator: the same reviews, padded otherwise"),
-        check="the padding is not at the end of the reviews",
+        compared=Compared("step 1: batch", "collator.padding"),
+        check="collator.padding",
         items=("collator", "evaluate"),
     ),
     Mistake(
@@ -289,8 +283,8 @@ OF_DATA = (
             "            for name in ('input_ids', 'attention_mask'):\n"
             "                batch[name] = batch[name][:, :shortest]\n",
         ),
-        compared=Compared("step 1: batch", "they are cut"),
-        check="reviews are cut",
+        compared=Compared("step 1: batch", "batch.cut"),
+        check="collator.cut",
     ),
     # Masks
     Mistake(
@@ -298,8 +292,8 @@ OF_DATA = (
         "the attention mask is not handed to the model",
         "forward",
         ((line.FORWARD, '            loss = model(batch["input_ids"], labels=batch["labels"]).loss\n'),),
-        compared=Compared("step 1: batch", "the attention mask: the model is given none"),
-        check="not handed to the model",
+        compared=Compared("step 1: batch", "forward.no_mask"),
+        check="forward.no_mask",
         source="AES-NPCR #7 (2026)",
         question=Question(
             "the attention mask stays behind, and padding counts as words",
@@ -316,8 +310,8 @@ OF_DATA = (
         "the attention mask is all ones",
         "forward",
         line.before(line.FORWARD, '            batch["attention_mask"].fill_(1)\n'),
-        compared=Compared("step 1: batch", "the attention mask: the same tokens with another mask"),
-        check="all ones",
+        compared=Compared("step 1: batch", "forward.mask"),
+        check="forward.mask",
         source="bert_nli PR #3",
     ),
     Mistake(
@@ -325,8 +319,8 @@ OF_DATA = (
         "the attention mask is inverted",
         "forward",
         line.before(line.FORWARD, '            batch["attention_mask"] = 1 - batch["attention_mask"]\n'),
-        compared=Compared("step 1: batch", "the attention mask: the same tokens with another mask"),
-        check="inverted",
+        compared=Compared("step 1: batch", "forward.mask"),
+        check="forward.mask",
         source='nyu-mll/jiant PR #465 ("critical bug")',
     ),
     # Model
@@ -335,7 +329,7 @@ OF_DATA = (
         "the body is as random as the head",
         "model",
         whole=((BUILT, BUILT + "    model = type(model)(model.config)\n"),),
-        compared=Compared("step 0: initial weights", "the body:"),
+        compared=Compared("step 0: initial weights", "model.body"),
         question=Question(
             "the body is as random as the head", ((BUILT, BUILT + "    model = type(model)(model.config)\n"),)
         ),
@@ -345,8 +339,8 @@ OF_DATA = (
         "the body frozen",
         "model",
         line.after(line.PLACED, "    model.base_model.requires_grad_(False)\n"),
-        compared=Compared("step 1: grad_norm", "frozen weights: "),
-        check="the backward pass leaves other gradients than the loss has",
+        compared=Compared("step 1: grad_norm", "model.frozen"),
+        check="backward.other",
         items=("backward",),
     ),
     Mistake(
@@ -354,8 +348,8 @@ OF_DATA = (
         "embeddings frozen",
         "model",
         line.after(line.PLACED, "    model.distilbert.embeddings.requires_grad_(False)\n"),
-        compared=Compared("step 1: grad_norm", "frozen weights: "),
-        check="the backward pass leaves other gradients than the loss has",
+        compared=Compared("step 1: grad_norm", "model.frozen"),
+        check="backward.other",
         items=("backward",),
     ),
     Mistake(
@@ -363,7 +357,7 @@ OF_DATA = (
         "`freeze_body` asks for a frozen body, and it learns",
         "model",
         whole=(("        model.base_model.requires_grad_(False)\n", "        pass\n"),),
-        compared=Compared("step 1: grad_norm", "learn by hand, and must not (freeze_body)"),
+        compared=Compared("step 1: grad_norm", "model.not_frozen"),
         dials={"freeze_body": True},
     ),
     Mistake(
@@ -379,7 +373,7 @@ OF_DATA = (
                 '            loss = torch.nn.functional.cross_entropy(logits, batch["labels"])\n',
             ),
         ),
-        compared=Compared("step 1: batch", "your loop never calls the model that it was given as a whole"),
+        compared=Compared("step 1: batch", "forward.part"),
     ),
     # Device
     Mistake(

@@ -50,7 +50,7 @@ class Judged(NamedTuple):
     what: str
     wanted: list[str]
     result: Result
-    cause: str
+    code: str
 
     @property
     def caught(self) -> bool:
@@ -63,7 +63,7 @@ class Judged(NamedTuple):
     @property
     def right_cause(self) -> bool:
         row = next(row for row in self.result.rubric if row["item"] == self.wanted[0])
-        return self.cause in (row["cause"] or "")
+        return row["code"] == self.code
 
     @property
     def also(self) -> list[str]:

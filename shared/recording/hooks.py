@@ -1,7 +1,7 @@
 """The one place that hooks into a training: it tells a listener what happens, as it happens.
 
-The flight recorder and a check's watch both listen here. Most of it are PyTorch's own hooks, around the model's forward
-pass and around every optimizer's step. What has no hook is wrapped for as long as the hooks are on: the backward pass,
+The flight recorder and a check's watch both listen here. Most are PyTorch's own hooks, around the model's forward pass
+and around every optimizer's step. What has no hook is wrapped for as long as the hooks are on: the backward pass,
 torch's clip functions, the beginning of a pass over a loader, and `torch.save`.
 
 Nothing is disturbed: no random number is drawn, no tensor changed.
@@ -69,7 +69,7 @@ class Listener:
 _ON: list[Hooks] = []
 
 
-# Functions, not methods: a model that a loop copies or saves takes its hooks along, and with a method all that it holds.
+# Functions, not methods: a model that a loop copies or saves takes its hooks along, with a method all that it holds.
 def _before_forward(module: torch.nn.Module, args: tuple) -> None:
     if _ON:
         _ON[-1]._before_forward(module)
@@ -197,7 +197,7 @@ class Hooks:
             self._listener.after_forward(module, self._inputs(args, kwargs), output)
 
     def _is_copy(self, module: torch.nn.Module) -> bool:
-        """Whether a module has its hooks from the model that it is a copy of; not one of `DataParallel`'s own copies."""
+        """Whether a module has its hooks from the model that it is a copy of, other than `DataParallel`'s copies."""
         return module not in self.layers and not getattr(module, "_is_replica", False)
 
     def _inputs(self, args: tuple, kwargs: dict[str, Any]) -> dict[str, Any]:

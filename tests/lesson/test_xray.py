@@ -34,6 +34,7 @@ from benchmarks.lesson.xray import (
     trace,
     xray,
 )
+from benchmarks.mistakes.mistake import edited
 from benchmarks.pages.alignment import stretches
 from shared.config import RunConfig
 from shared.running.page import package_page
@@ -160,7 +161,7 @@ def tiny_trainer() -> list[Event]:
         ("order.manual_seed(data_seed + epoch)", "order.manual_seed(data_seed)", "shuffle"),
         (
             "loss = loss / batches_of_step(number, train_loader, per_step)",
-            "loss = loss / 1 if per_step > 9 else loss",
+            "loss = loss / 2",
             "loss",
         ),
         ("    model.eval()\n", "    pass\n", "evaluate"),
@@ -285,3 +286,19 @@ def test_what_cannot_be_x_rayed_is_one_line(arguments: list[str], says: str, cap
     assert main(["xray", *preset, *arguments]) == 2
     error = capsys.readouterr().err.strip().splitlines()
     assert says in error[-1] and error[-1].startswith("sameloop: error")
+
+
+def test_a_move_that_moves_nothing_is_no_difference() -> None:
+    """A loop without `.to(device)` is right on a CPU; what it does otherwise is what differs first."""
+    trainer = package_page("trainer")
+    moves = (
+        ("    model.to(device)\n", ""),
+        ("            batch = batch.to(device)  # Device: the data goes to where the model is.\n", ""),
+        ("        batch = batch.to(device)\n        loss, logits", "        loss, logits"),
+    )
+    page = edited(package_page("manual"), moves)
+    config = shortened(RunConfig.build("tiny"))
+    assert xray(config, pages={"manual": page, "trainer": trainer}).first_difference is None
+    late = edited(page, (("optimizer.zero_grad()", "optimizer.zero_grad(); model.train()"),))
+    first = xray(config, pages={"manual": late, "trainer": trainer}).first_difference
+    assert first.manual.phase == "train mode"

@@ -132,7 +132,7 @@ def test_what_differs_first_is_what_the_next_rung_repairs(climbed) -> None:
     folder, _, _ = climbed
     rows = _rows(folder)
     for row, repaired in itertools.pairwise(rows):
-        assert RUNGS[repaired.name].compared.cause in row.cause, repaired.name
+        assert RUNGS[repaired.name].compared.code == row.code, repaired.name
         assert repaired.diff
 
 

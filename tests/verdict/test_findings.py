@@ -135,6 +135,13 @@ EDITS = {
             STEP: "            optimizer.step(passes)\n",
         }
     ),
+    "a progress bar": Edit(
+        {
+            "from transformers": "from tqdm.auto import tqdm\nfrom transformers",
+            "        for batch in loader:": "        for batch in tqdm(loader):",
+        },
+        ("seed.passes",),
+    ),
     # Another loss.
     "softmax twice": Edit(
         loss("torch.nn.functional.cross_entropy(out.logits.softmax(-1), batch['labels'])"), ("loss.criterion",)
