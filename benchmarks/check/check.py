@@ -115,7 +115,10 @@ def judged(
     finally:
         torch.set_num_threads(threads)
     if not why and not notes.reached >= {"step", "forward"}:
-        why = "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
+        untold = (
+            "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
+        )
+        why = next((each.text for each in notes.findings), untold)
     rubric = make_rubric(notes.findings, notes.reached, points)
     statuses = {row["status"] for row in rubric}
     if not why and statuses == {PASS, NOT_REACHED}:

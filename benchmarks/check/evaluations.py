@@ -97,11 +97,11 @@ class EvaluationJudge:
             notes.find(
                 "evaluate.samples",
                 "the evaluation does not come to every review once",
-                plural(size - missing, "review"),
-                plural(size, "review"),
+                f"{plural(held.total(), 'review')}, {size - missing} of the slice",
+                f"{plural(size, 'review')}, each once",
                 step,
             )
-        elif not evaluation.is_current:
+        elif not evaluation.is_current and not notes.has("weights.between"):
             notes.find(
                 "evaluate.weights",
                 "other weights are evaluated than the last step has left, such as an average of several steps'",

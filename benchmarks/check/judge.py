@@ -12,6 +12,7 @@ from benchmarks.check.order import judge_order, judge_seeds
 from benchmarks.check.passes import Passes
 from benchmarks.check.rates import judge_rates
 from benchmarks.check.replay import Reference
+from benchmarks.check.rubric import plural
 from benchmarks.check.steps import StepJudge
 from benchmarks.check.tape import Event
 
@@ -29,7 +30,20 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
         TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError: it does not.
     """
     ended = log is not None
+    events = _without_steps_before(events, job, notes)
     passes = Passes(job, events, ended)
+    part = next((event["name"] for event in events if event.kind == "part"), None)
+    if part is not None and not passes.batches:
+        notes.reached.add("forward")
+        notes.find(
+            "forward.part",
+            "the model is never called as a whole for training, but parts of it; so what goes in and comes out is not "
+            "seen. Call the model",
+            part,
+            "model(...)",
+            1,
+        )
+        return
     reference = Reference(job)
     if passes.batches:
         judge_order(passes, notes, ended)
@@ -53,3 +67,21 @@ def _judge_rates_of_other_steps(
     notes.exact &= tried.exact
     if tried.findings:
         notes.reached.discard("schedule step")
+
+
+def _without_steps_before(events: Sequence[Event], job: Job, notes: Notes) -> Sequence[Event]:
+    """The events without steps too many that another optimizer has made first, such as a search for a rate."""
+    steps = [number for number, event in enumerate(events) if event.kind == "step"]
+    objects = [events[number]["object"] for number in steps]
+    first = objects.count(0)
+    if len(objects) <= job.config.total_steps() or objects != sorted(objects) or not 0 < first <= len(objects) // 2:
+        return events
+    notes.find(
+        "step.before",
+        f"the first {plural(first, 'step')} are made by another optimizer than the {len(objects) - first} after them, "
+        "such as a search for a learning rate, and have moved the weights, too; train a copy there",
+        plural(len(objects), "step"),
+        plural(job.config.total_steps(), "step"),
+        1,
+    )
+    return events[steps[first - 1] + 1 :]

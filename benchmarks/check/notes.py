@@ -40,11 +40,13 @@ class Notes:
         """Note something that is wrong, with the loop's value and the right one; step 0: of the whole run."""
         self.findings.append(Finding(code, step, text, {"student": str(student), "right": str(right)}))
 
+    def has(self, code: str) -> bool:
+        """Whether such a finding was made."""
+        return any(each.code == code for each in self.findings)
+
     def miss(self, code: str, text: str, ours: torch.Tensor, right: torch.Tensor, step: int) -> None:
         """Note tensors that are not equal, by their first numbers."""
-        shown, wanted = (
-            ", ".join(f"{value:.6g}" for value in each.flatten()[:2].tolist()) for each in (ours, right)
-        )
+        shown, wanted = (", ".join(f"{value:.6g}" for value in each.flatten()[:2].tolist()) for each in (ours, right))
         self.find(code, text, shown, wanted, step)
         if ours.shape == right.shape:
             self.smallest.setdefault(self.findings[-1].phase, _apart(ours, right))

@@ -32,6 +32,10 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
             passes.step_of(foreign),
         )
         return
+    if any(not batch.reviews or None in batch.reviews for batch in passes.batches):
+        # What is not known by its tokens cannot be counted.
+        notes.reached -= {"batch", "shuffle"}
+        return
     epochs: list[list[Batch]] = []
     for batch in passes.batches:
         if batch.place == 0:
@@ -59,7 +63,16 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
     missing = slice_size - len([review for review in held if review is not None])
     twice = sum(count - 1 for count in held.values())
     step = passes.step_of(batches[-1])
-    if any(each != size for each in sizes[:-1]):
+    again = next((later for batch, later in pairwise(batches) if batch.reviews == later.reviews), None)
+    if again is not None:
+        notes.find(
+            "batch.again",
+            "a batch is trained on again right after itself; each comes once in an epoch",
+            f"the reviews of batch {again.place} as batch {again.place + 1}",
+            "another batch",
+            passes.step_of(again),
+        )
+    elif any(each != size for each in sizes[:-1]):
         wrong = next(batch for batch in batches if len(batch.reviews) != size)
         notes.find(
             "batch.size",

@@ -23,6 +23,8 @@ class Batch:
         epoch, place: of how many batches of which epoch it is, both from 0.
         share: of how many batches its step is to be made.
         ends: whether a step is to follow it.
+        passes: how many forward passes over it there were before a step.
+        backwards: after how many of these there was a backward pass.
     """
 
     forward: Event
@@ -31,6 +33,8 @@ class Batch:
     place: int = 0
     share: int = 1
     ends: bool = True
+    passes: int = 1
+    backwards: int = 1
 
 
 @dataclass
@@ -108,6 +112,9 @@ class Passes:
         weights: dict[int, Event] = {}
         stepped: Event | None = None
         is_after_step = False
+        # Since the last backward pass: the reviews of forward passes in train mode, and whether there was a step.
+        unused: list[list[int | None]] = []
+        has_stepped = True
 
         def settle() -> None:
             nonlocal pending
@@ -116,23 +123,38 @@ class Passes:
             reviews = self.eval.reviews(pending.tensors())
             if pending["training"] and pending["graph"] and not known(reviews):
                 self.without_backward = True
+                unused.append(self.train.reviews(pending.tensors()))
             else:
                 self._evaluated(pending, reviews, weights.get(pending["model"]), stepped)
             pending = None
 
+        # Where no optimizer of torch's steps, it is not known what a step has left.
+        has_steps = any(event.kind == "step" for event in events)
         for event in events:
             if event.kind == "weights":
                 settle()
                 weights[event["model"]] = event
+                stepped = event if not has_steps else stepped
                 stepped = event if is_after_step or stepped is None else stepped
             elif event.kind == "forward":
                 settle()
                 pending = event
-            elif event.kind == "backward" and pending is not None:
-                self.batches.append(Batch(pending, self.train.reviews(pending.tensors())))
-                pending = None
+            elif event.kind == "backward" and pending is not None and pending["graph"]:
+                self._trained(pending, unused, has_stepped)
+                pending, unused, has_stepped = None, [], False
             is_after_step = event.kind == "step"
+            has_stepped |= is_after_step
         settle()
+
+    def _trained(self, forward: Event, unused: list[list[int | None]], has_stepped: bool) -> None:
+        """A backward pass follows this forward pass: over a batch of its own, or once more over the last one."""
+        reviews = self.train.reviews(forward.tensors())
+        again = sum(each == reviews for each in unused)
+        if self.batches and not has_stepped and reviews and self.batches[-1].reviews == reviews:
+            self.batches[-1].passes += 1 + again
+            self.batches[-1].backwards += 1
+        else:
+            self.batches.append(Batch(forward, reviews, passes=1 + again))
 
     def _evaluated(
         self, forward: Event, reviews: list[int | None], weights: Event | None, stepped: Event | None

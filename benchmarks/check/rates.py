@@ -30,7 +30,7 @@ def judge_rates(rates: Sequence[float], passes: Passes, reference: Reference, no
         return
     # A loop that makes another number of steps may have the right schedule for them.
     own = reference.learning_rates(len(rates)) if ended else right
-    if _fits(rates, right, config) or _fits(rates, own, config):
+    if _fits(rates[: len(right)], right, config) or _fits(rates, own, config):
         notes.exact = False
         return
     wrong = next(

@@ -50,13 +50,18 @@ class StepJudge:
     def judge(self, events: Sequence[Event], ended: bool) -> None:
         """Go through all events of the run; `ended`: whether the loop came to its end."""
         self._clip_places = _clip_places(events)
+        self._has_steps = any(event.kind == "step" for event in events)
+        changes = [event for event in events if event.kind == "weights" and event["model"] == self._passes.trained]
+        self._is_moved = self._has_steps or len(changes) > 1
         forwards = {id(batch.forward): batch for batch in self._passes.batches}
         current: Batch | None = None
         last: Batch | None = None
         where = "start"
         for event in filter(self._passes.is_of_training, events):
             if event.kind == "weights":
-                self._updates.see(event.tensors(), self._count)
+                if not self._has_steps and self._since:
+                    self._judge_unseen_step(last)
+                self._updates.see(event.tensors())
             elif event.kind == "forward":
                 self._updates.settle()
                 current = forwards.get(id(event))
@@ -65,13 +70,13 @@ class StepJudge:
                 self._judge_batch(current, event, last)
                 last, current, where = current, None, "backward"
             elif event.kind == "backward" and last is not None:
-                self._judge_second_backward(tensors_named(event.tensors(), "after."))
+                self._judge_second_backward(tensors_named(event.tensors(), "after."), last)
             elif event.kind == "clip" and where == "backward":
                 self._clipped_since = True
             elif event.kind == "step":
                 self._judge_step(Step.of(event), last)
                 where = "step"
-        self._updates.settle()
+        self._updates.end(self._count)
         self._judge_end(ended, last)
 
     # A batch ----------------------------------------------------------------------------------------
@@ -79,11 +84,11 @@ class StepJudge:
     def _judge_batch(self, batch: Batch, event: Event, last: Batch | None) -> None:
         """A forward and a backward pass."""
         step = self._count + 1
-        self._updates.left -= 1
-        self._notes.reached |= {"collator", "train mode", "forward", "loss", "backward", "zero"}
+        self._updates.before_batch(step)
+        self._notes.reached |= {"collator", "train mode", "forward", "loss", "backward"}
         tensors = event.tensors()
         before, after = tensors_named(tensors, "before."), tensors_named(tensors, "after.")
-        if last is not None and last.ends and not self._stepped:
+        if self._is_moved and last is not None and last.ends and not self._stepped:
             self._wrong_grouping(
                 "step.missing",
                 f"no step follows batch {last.place + 1} of epoch {last.epoch + 1}",
@@ -91,7 +96,9 @@ class StepJudge:
                 f"a step after {plural(last.share, 'batch')}",
                 step,
             )
-        self._judge_zero(before, step)
+        if self._is_moved:
+            self._notes.reached.add("zero")
+            self._judge_zero(before, step)
         self._since += 1
         self._judge_mode(batch, step)
         self._after = after
@@ -143,12 +150,16 @@ class StepJudge:
             found = again()
             if not notes.equal(logits, found.logits):
                 return
-        scale = self._judge_loss(batch, loss, found.loss, len(right["labels"]), step)
-        if scale is None:
+        if batch.passes > 1:
+            self._judge_repeated(batch, step)
             return
-        if scale != 1.0:
-            found = again(scale)
-        if not notes.same_gradients(self._after, found.gradients) and scale == 1.0:
+        factor = self._factor(loss, found.loss, step)
+        if factor is None:
+            return
+        if factor != 1.0:
+            is_scaled = notes.same_gradients(self._after, again(factor).gradients, count=False)
+            self._judge_loss(batch, loss, found.loss, factor if is_scaled else math.nan, step)
+        elif not notes.same_gradients(self._after, found.gradients):
             notes.find(
                 "backward.other",
                 "the backward pass leaves other gradients than the loss has",
@@ -174,8 +185,21 @@ class StepJudge:
         else:
             self._notes.miss("forward.other", "the model's answers are not those to this batch", logits, right, step)
 
-    def _judge_second_backward(self, after: Tensors) -> None:
-        """A backward pass that no forward pass comes before."""
+    def _judge_repeated(self, batch: Batch, step: int) -> None:
+        """The model is called several times on a batch: what is handed to `backward()` is made of all of them."""
+        self._notes.find(
+            "forward.repeated",
+            "the model is called several times on the same reviews before the weights are moved",
+            f"{batch.passes} forward passes, {plural(batch.backwards, 'backward pass')}",
+            "1 of each",
+            step,
+        )
+
+    def _judge_second_backward(self, after: Tensors, last: Batch) -> None:
+        """A backward pass that no forward pass over another batch comes before."""
+        if last.passes > 1:
+            self._after = after
+            return
         if not self._notes.same_gradients(after, self._after, count=False):
             self._notes.find(
                 "backward.repeated",
@@ -221,17 +245,19 @@ class StepJudge:
                 step,
             )
 
-    def _judge_loss(
-        self, batch: Batch, loss: torch.Tensor | None, right: torch.Tensor, reviews: int, step: int
-    ) -> float | None:
-        """The value that was handed to `backward()`; gives its factor to the right one, None if that has no sense."""
+    def _factor(self, loss: torch.Tensor | None, right: torch.Tensor, step: int) -> float | None:
+        """By what the value that was handed to `backward()` is larger than the right one; None if there is no such."""
         if loss is None:
             self._notes.find("loss.not_scalar", "what was handed to backward() is not one number", step=step)
             return None
         if self._notes.equal(loss, right):
             return 1.0
         factor = (loss / right).item() if right else math.nan
-        per_step = self._config.gradient_accumulation_steps
+        return factor if math.isfinite(factor) and factor else math.nan
+
+    def _judge_loss(self, batch: Batch, loss: torch.Tensor, right: torch.Tensor, factor: float, step: int) -> None:
+        """Another value was handed to `backward()`; `factor`: by what it and all gradients are larger, or NaN."""
+        reviews, per_step = len(batch.reviews), self._config.gradient_accumulation_steps
         texts: dict[float, str] = {
             batch.share: f"the loss is not divided by the {batch.share} batches of this step",
             reviews: "the loss is the sum over the batch, not its mean",
@@ -242,20 +268,18 @@ class StepJudge:
             f"the loss is divided by {per_step}, but this step of the epoch has {plural(batch.share, 'batch')}"
         )
         named = next((text for times, text in texts.items() if times != 1 and abs(factor / times - 1) < 1e-3), None)
-        self._notes.miss(
-            "loss.scale" if named else "loss.criterion",
-            named or "the value handed to backward() is not the mean loss of this batch",
-            loss,
-            right,
-            step,
-        )
-        return factor if math.isfinite(factor) and factor else None
+        if math.isfinite(factor):
+            text = named or f"the value handed to backward() is {factor:.6g} times the mean loss of this batch"
+            self._notes.miss("loss.scale", text, loss, right, step)
+        else:
+            text = "the value handed to backward() is not the mean loss of this batch, nor a multiple of it"
+            self._notes.miss("loss.criterion", text, loss, right, step)
 
     # A step -----------------------------------------------------------------------------------------
 
     def _judge_step(self, taken: Step, last: Batch | None) -> None:
         """The optimizer is called: after how many batches, with which gradients."""
-        if not self._since and self._updates.take_in(taken):
+        if self._has_steps and not self._since and self._updates.take_in(taken):
             return
         self._updates.settle()
         self._notes.reached |= {"step", "schedule step", "optimizer"}
@@ -287,6 +311,13 @@ class StepJudge:
         self._updates.begin(taken, step)
         self._stepped, self._since = True, 0
 
+    def _judge_unseen_step(self, last: Batch | None) -> None:
+        """No optimizer of torch's moves the weights: a step is where they change, and right if AdamW would do it."""
+        rates = self._reference.learning_rates(self._config.total_steps())
+        rate = rates[min(self._count, len(rates) - 1)]
+        names = list(self._updates.weights)
+        self._judge_step(Step.unseen(names, self._reference.clipped(self._after), rate), last)
+
     def _judge_clip(self, gradients: Tensors, step: int) -> None:
         notes = self._notes
         right = self._reference.clipped(self._after)
@@ -310,6 +341,11 @@ class StepJudge:
                 text += ": the clip comes after the step"
         elif notes.same_gradients(gradients, _times(self._after, have / max(unclipped, 1e-30)), count=False):
             code, text = "clip.limit", "the gradients are scaled to another norm than max_grad_norm"
+        elif any(
+            norm_of({name: each}) > 1.001 * norm_of({name: self._after[name]}) for name, each in gradients.items()
+        ):
+            code = "clip.changed"
+            text = "after the backward pass the gradients are changed in another way than by a clip, as by noise"
         else:
             code = "clip.uneven"
             text = "the gradients are not scaled by one number, all together, but clipped in another way"
@@ -320,10 +356,10 @@ class StepJudge:
         self._notes.find(code, text, student, right, step)
 
     def _judge_end(self, ended: bool, last: Batch | None) -> None:
-        if ended and last is not None and not self._stepped and last.ends:
+        if ended and last is not None and not self._stepped and (last.ends or not self._is_moved):
             self._wrong_grouping(
-                "step.last" if self._count else "step.none",
-                "no step follows the last batch" if self._count else "optimizer.step() is never called",
+                "step.last" if self._is_moved else "step.none",
+                "no step follows the last batch" if self._is_moved else "optimizer.step() is never called",
                 plural(self._count, "step"),
                 plural(self._config.total_steps(), "step"),
                 self._count + 1,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,7 +25,7 @@ class Step:
     """An optimizer's step, or that of several that hold different parameters and step one after the other.
 
     Attributes:
-        optimizer: the class's name.
+        optimizer: the class's name; empty: none of torch's has made it.
         number: which optimizer object made it, 0 for the first that ever stepped.
         groups: their settings and parameters.
         gradients: that it found, by the parameters' names.
@@ -41,6 +42,12 @@ class Step:
     def of(cls, event: Event) -> Step:
         gradients = tensors_named(event.tensors(), "gradients.")
         return cls(event["optimizer"], event["object"], list(event["groups"]), gradients, event["graphs"])
+
+    @classmethod
+    def unseen(cls, names: Sequence[str], gradients: Tensors, rate: float) -> Step:
+        """One that no optimizer of torch's has made: with these gradients and at this rate, if it is right."""
+        settings = {"lr": rate, "weight_decay": None, "betas": None}
+        return cls("", 0, [{"parameters": list(names), "settings": settings}], dict(gradients), 0)
 
     @property
     def rate(self) -> float:
@@ -61,14 +68,12 @@ class UpdateJudge:
     Attributes:
         weights: what they are now, by name; empty before the first forward pass.
         is_float32: whether they are, so that a step can be done again.
-        left: how many batches are still to be trained on.
         graphs: how many graphs of forward passes the last step has found.
     """
 
     def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
         self.weights: Tensors = {}
         self.is_float32 = True
-        self.left = len(passes.batches)
         self.graphs = 0
         self._config, self._trained = job.config, passes.trained
         self._reference, self._notes = reference, notes
@@ -78,8 +83,8 @@ class UpdateJudge:
         self._step = 0
         self._moved: Tensors | None = None
         self._last_object: int | None = None
-        # As every step has left them.
-        self._earlier: list[Tensors] = []
+        # As they were at first, and as every step has left them.
+        self._left: list[Tensors] = []
 
     def begin(self, taken: Step, step: int) -> None:
         """An optimizer moves the weights; `step`: its number, from 1."""
@@ -94,8 +99,8 @@ class UpdateJudge:
         self._moved = None
         return True
 
-    def see(self, weights: Tensors, step: int) -> None:
-        """New weights: those of the step before, or there was none; `step`: how many there were."""
+    def see(self, weights: Tensors) -> None:
+        """New weights: those of the step before, or there was none."""
         if not self.weights:
             self._judge_first(weights)
         elif self._due is not None and self._moved is None:
@@ -103,7 +108,6 @@ class UpdateJudge:
             return
         else:
             self.settle()
-            self._judge_change(weights, step)
         self.weights = weights
 
     def settle(self) -> None:
@@ -114,7 +118,7 @@ class UpdateJudge:
         self._due = None
         if self._moved is not None:
             self.weights, self._moved = self._moved, None
-        self._earlier.append(self.weights)
+        self._left.append(self.weights)
         if self.is_float32 and _kinds(self.weights) != FLOAT32:
             self._low_precision(self.weights)
             self.is_float32 = False
@@ -124,6 +128,7 @@ class UpdateJudge:
 
     def _judge_first(self, weights: Tensors) -> None:
         first = self._reference.first_weights
+        self._left.append(weights)
         self.is_float32 = _kinds(weights) == FLOAT32
         if not self.is_float32:
             self._low_precision(weights)
@@ -141,20 +146,21 @@ class UpdateJudge:
                 1,
             )
 
-    def _judge_change(self, weights: Tensors, step: int) -> None:
-        """Weights that are other ones without a step."""
-        if not step:
-            self._notes.find("weights.between", "the weights change before the first step of an optimizer", step=1)
-        elif self.left:
+    def before_batch(self, step: int) -> None:
+        """A batch is about to be trained on, of the step with this number: its weights are those that were left."""
+        if self._left and self.weights is not self._left[-1] and not all_equal(self.weights, self._left[-1]):
             self._notes.find(
                 "weights.between",
                 "the weights change without a step of an optimizer",
                 "changed",
-                "as the step before left them",
-                step + 1,
+                "as the step before left them" if step > 1 else "as the model was handed over",
+                step,
             )
-        elif not any(all_equal(weights, each) for each in self._earlier):
-            # The best weights of all may be put back.
+
+    def end(self, step: int) -> None:
+        """The run is over, after so many steps: what it leaves is what a step has left, the last or the best."""
+        self.settle()
+        if step and not any(all_equal(self.weights, each) for each in self._left):
             self._notes.find(
                 "weights.end",
                 "after the last step the weights change, and not to those of an earlier step: what the loop leaves "
@@ -220,6 +226,8 @@ class UpdateJudge:
     def _other_setting(self, taken: Step, settings: dict[str, Any], name: str) -> tuple[str, str, str] | None:
         """What of the optimizer that holds a parameter is not set as it must be: the text and both values."""
         right, class_name = self._reference.settings(name), self._reference.optimizer_name
+        if not taken.optimizer:
+            return None
         if "weight_decay" not in settings or "betas" not in settings:
             return f"the optimizer is {taken.optimizer}, not {class_name}", taken.optimizer, class_name
         for key in ("weight_decay", "betas", "eps", "amsgrad", "maximize"):

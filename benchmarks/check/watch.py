@@ -6,7 +6,8 @@ themselves: the weights before it, the batch, the random state, the gradients. B
 The events, in the order in which they happen; `model` is the number of the model they are about, 0 for the one that
 the loop was given, others for copies of it, or what else it calls:
 
-- `weights`: all of a model's, when they are not those of its last such event; after each step, too.
+- `weights`: all of a model's, when they are not those of its last such event: asked before a pass, and before and
+  after a step.
 - `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; in train
   mode (`training`), which modules are in the other mode (`others`), whether gradients are on, whether it has drawn a
   random number (`drew`), which shares its dropout layers drop, autocast's type, the files and modules whose code
@@ -160,6 +161,7 @@ class Watch(Listener):
         self._write("clip", {"function": function, "limit": limit}, None)
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
+        self._keep_weights(self._number(self._hooks.model))
         names = {id(parameter): name for name, parameter in self._hooks.model.named_parameters()}
         groups = [
             {

@@ -13,6 +13,7 @@ from benchmarks.check.notes import BOUND
 from benchmarks.check.rubric import FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
 from benchmarks.check.slices import Slice
 from benchmarks.check.tape import TapeDamaged, TapeWriter, read_tape
+from benchmarks.judge.finding import Finding
 from benchmarks.judge.phases import PHASES
 from benchmarks.mistakes.catalogue import MISTAKES
 from benchmarks.mistakes.mistake import MINIMAL, right_page
@@ -186,9 +187,7 @@ def test_the_job_is_one_under_which_mistakes_show() -> None:
 
 
 def test_a_row_per_item_and_the_first_finding_counts() -> None:
-    from benchmarks.check.rubric import Finding
-
-    findings = [Finding("clip", 1, "first"), Finding("clip", 2, "second")]
+    findings = [Finding("clip.missing", 1, "first"), Finding("clip.limit", 2, "second")]
     rows = {row["item"]: row for row in make_rubric(findings, {"clip", "step"}, {"step": 3})}
     assert tuple(rows) == ITEMS
     assert (rows["clip"]["status"], rows["clip"]["cause"], rows["clip"]["points"]) == ("fail", "first", 0)

@@ -25,13 +25,19 @@ from benchmarks.check import start
 from benchmarks.check.autograder import FOLDERS, PROJECT_FILES, Settings, grade, write_autograder
 from benchmarks.check.chart import class_chart
 from benchmarks.check.formats import broken, gradescope, junit, markdown_block, markdown_line, print_result, written
-from benchmarks.check.rubric import HINTS, ITEMS, Finding, Result, make_rubric
+from benchmarks.check.rubric import HINTS, ITEMS, Result, make_rubric
 from benchmarks.check.submissions import CHART, TABLE, check_folder, find_loop, find_submissions
 from benchmarks.cli import main
+from benchmarks.judge.finding import Finding
 from shared.errors import SameLoopError
 from shared.starting.children import ROOT
 
-CLIP = Finding("clip", 3, "the gradients reach the optimizer unclipped", "norm 38.6", "norm 1")
+CLIP = Finding(
+    "clip.missing",
+    3,
+    "the gradients reach the optimizer unclipped",
+    {"student": "norm 38.6", "right": "norm 1"},
+)
 LOOP = "def train(model, tokenizer, train_dataset, eval_dataset, config):\n    return []\n"
 # What a student can put into a message, a name or a value.
 NASTY = "``` \x1b[31m<script>alert(1)</script> [click](http://x) **b** | \ud800 &amp; \x00 ````\n# no heading"

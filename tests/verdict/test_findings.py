@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import Trained, run_in_process
 
+from benchmarks.check.check import check_page
+from benchmarks.check.rubric import GOOD
 from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
@@ -413,6 +415,55 @@ def test_what_was_done_to_the_loop_is_found(name: str, trainer_run: Path, tmp_pa
     assert set(edit.codes) <= {each["code"] for each in findings}
     assert all(each["phase"] == PHASE_OF_TOPIC[each["code"].partition(".")[0]] and each["text"] for each in findings)
     assert (first["likely_cause"], *first["also"]) == tuple(each["text"] for each in findings)
+
+
+# Where a check says otherwise: any order, any seed and any rounding is right to it, it has a code for each wrong
+# schedule, and it does not see what is no part of the training.
+CHECKED = {
+    "a schedule that rounds otherwise": (),
+    "a progress bar": (),
+    "every batch twice": ("batch.again",),
+    "the first epoch's weights put back": (),  # as the best are
+    "another kind of model": ("weights.first",),
+    "a part of it": ("batch.missing",),
+    "masked tokens": ("collator.tokens",),
+    "a draw before the order": (),
+    "batches of one's own": ("shuffle.moved",),
+    "noise in the gradients": ("clip.changed",),
+    "two things at once": ("schedule.shape", "evaluate.mean_of_means"),
+    "three epochs": ("batch.epochs",),
+    "a schedule for fewer steps": ("schedule.shape",),
+    "no optimizer of torch's, and one evaluation": ("evaluate.moment",),
+    "an evaluation that disturbs": (),
+    "the mean rounded": (),
+    "an evaluation first": (),
+}
+# The right ones that are written in the oddest ways, and what a loop does to itself; the others are slow tests.
+SOME = (
+    *("inside a module", "two optimizers", "gradients by another function", "no optimizer of torch's"),
+    *("the passes in a closure", "R-Drop", "FGM", "an average is evaluated", "a clamp", "a copy is trained"),
+    *("a search for a rate", "no step at all", "a part of the model alone", "a scale", "focal loss"),
+)
+
+
+def assert_checked(name: str, folder: Path) -> None:
+    """A check makes these findings and no other."""
+    result = check_page(own_page(edited(EDITS[name], folder)))
+    codes = [row["code"] for row in result.rubric if row["code"]]
+    assert codes == list(CHECKED.get(name, EDITS[name].codes)), result.rubric
+    assert (result.verdict in GOOD) == (not codes), result.why
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_a_check_finds_it_and_nothing_else(name: str, tmp_path: Path) -> None:
+    assert_checked(name, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(EDITS) - set(SOME)))
+def test_a_check_finds_each_and_nothing_else(name: str, tmp_path: Path) -> None:
+    """The rest of the table: half a minute."""
+    assert_checked(name, tmp_path)
 
 
 @pytest.mark.parametrize(
