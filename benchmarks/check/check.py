@@ -15,7 +15,9 @@ from benchmarks.check.rubric import (
     EQUIVALENT,
     FAIL,
     FAILED,
+    HINTS,
     IDENTICAL,
+    ITEMS,
     NOT_REACHED,
     PASS,
     Result,
@@ -29,7 +31,7 @@ from shared.running.page import PACKAGES, Page
 from shared.starting.children import ROOT
 
 # What a tape holds besides the training.
-NOT_JUDGED = ("begin", "refused", "returned", "raised")
+NOT_JUDGED = ("begin", "refused", "returned", "raised", "gaps", "used")
 
 
 def check(
@@ -119,17 +121,22 @@ def judged(
             "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
         )
         why = next((each.text for each in notes.findings), untold)
-    rubric = make_rubric(notes.findings, notes.reached, points)
+    raised = next((each for each in events if each.kind == "raised"), None)
+    # What was right before a crash counts, and what is written of a loop that has gaps.
+    unwritten, is_unfinished = _unwritten(events, notes.reached), False
+    if unwritten and not why:
+        why, is_unfinished = _next_gap(unwritten), True
+    rubric = make_rubric(notes.findings, notes.reached, points, unwritten)
     statuses = {row["status"] for row in rubric}
     if not why and statuses == {PASS, NOT_REACHED}:
         why = "not every phase of a training was seen"
     verdict = FAILED if why else DIFFERENT if FAIL in statuses else IDENTICAL if notes.exact else EQUIVALENT
-    raised = next((each for each in events if each.kind == "raised"), None)
+    counts = verdict != FAILED or is_unfinished or (raised is not None and why == raised["line"])
     return Result(
         name=name,
         verdict=verdict,
         rubric=rubric,
-        score=0.0 if verdict == FAILED else float(sum(row["points"] for row in rubric)),
+        score=float(sum(row["points"] for row in rubric)) if counts else 0.0,
         most=float(sum(row["most"] for row in rubric)),
         seconds=outcome.seconds,
         why=why,
@@ -138,7 +145,26 @@ def judged(
         smallest=notes.smallest,
         output=outcome.output,
         traceback=raised["traceback"] if raised else "",
+        counts=counts,
     )
+
+
+def _unwritten(events: Sequence[Event], reached: set[str]) -> list[str]:
+    """The items whose gap is still open, in the skeleton's order.
+
+    Two that are written cannot be judged before the batches are made; they are taken out of `reached`.
+    """
+    gaps = next((each["open"] for each in events if each.kind == "gaps"), [])
+    used = next((each["phases"] for each in events if each.kind == "used"), [])
+    if "batch" in gaps:
+        reached -= {"shuffle", "collator"} - set(used)
+    return [item for item in gaps if item in ITEMS]
+
+
+def _next_gap(unwritten: Sequence[str]) -> str:
+    """`9 gaps are still open; the next is clip: How long may it be?`"""
+    count = "1 gap is" if len(unwritten) == 1 else f"{len(unwritten)} gaps are"
+    return f"{count} still open; the next is {unwritten[0]}. {HINTS[unwritten[0]]}"
 
 
 def _who_else(events: Sequence[Event], own: Path) -> str | None:

@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.check import gaps
 from benchmarks.check.job import Job, for_a_page, job_config
 from benchmarks.check.sandbox import leave_the_network, limit_memory, lock
 from benchmarks.check.tape import TapeWriter
@@ -65,6 +66,8 @@ def record(page: Page, job: Job, tape: TapeWriter, folder: Path) -> None:
     """
     from benchmarks.check.watch import Watch
 
+    tape.write("gaps", {"open": gaps.open_gaps(page.source)})
+    page = gaps.filled(page)
     try:
         with page.loaded() as module:
             train, is_plain = train_of(module, page)
@@ -89,4 +92,5 @@ def record(page: Page, job: Job, tape: TapeWriter, folder: Path) -> None:
         line = str(mine or f"{type(error).__name__}: {shown(error, 200)}")
         tape.write("raised", {"line": line, "traceback": text, "type": type(error).__name__})
     else:
+        tape.write("used", {"phases": sorted(gaps.used)})
         tape.write("returned", {"log": log})

@@ -34,7 +34,7 @@ class EvaluationJudge:
         of_slice = [each for each in self._passes.evaluations if each.is_of_slice]
         for each in of_slice:
             each.forwards = [(event, reviews) for event, reviews in each.forwards if known(reviews)]
-        if of_slice or log is not None:
+        if log is not None:
             self._notes.reached.add("evaluate")
         for number, after in enumerate(self._passes.ends, start=1):
             found = next((each for each in of_slice if each.after == after), None)

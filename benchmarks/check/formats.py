@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from benchmarks.check.rubric import DIFFERENT, FAIL, FAILED, GOOD, HINTS, NOT_REACHED, PASS, Result
+from benchmarks.check.rubric import DIFFERENT, FAIL, FAILED, GOOD, HINTS, NOT_REACHED, OPEN, PASS, Result
 from shared.errors import shown
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("text", "json", "gradescope", "junit")
 # What stands before an item; the second where a terminal has no more than ASCII. Colour says nothing besides.
-MARKS = {PASS: ("✓", "ok"), FAIL: ("✗", "x"), NOT_REACHED: ("·", "-")}
-COLOURS = {PASS: "green", FAIL: "bold red", NOT_REACHED: "dim"}
+MARKS = {PASS: ("✓", "ok"), FAIL: ("✗", "x"), NOT_REACHED: ("·", "-"), OPEN: ("○", "o")}
+COLOURS = {PASS: "green", FAIL: "bold red", NOT_REACHED: "dim", OPEN: "yellow"}
 # The test that stands for the whole loop where there was nothing to judge.
 WHOLE = "the loop runs to its end"
 LONGEST_REASON = 400
@@ -84,8 +84,8 @@ def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -
 
 def evidence(row: dict[str, Any]) -> str:
     """What is said of an item on one line: `step 3: norm 38.6, right is norm 1: the gradients are not clipped`."""
-    if row["status"] == NOT_REACHED:
-        return NOT_REACHED
+    if row["status"] in (NOT_REACHED, OPEN):
+        return row["status"]
     if row["status"] == PASS:
         return ""
     values = f"{row['student']}, right is {row['right']}" if row["student"] or row["right"] else ""
@@ -100,7 +100,7 @@ def points_text(result: Result) -> str:
 
 def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
     """The content of Gradescope's `results.json`; one that failed has the traceback where students do not see it."""
-    if result.verdict == FAILED:
+    if result.verdict == FAILED and not result.counts:
         return {
             **_gradescope_head(result),
             "tests": [
@@ -111,6 +111,9 @@ def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
     tests = [_test(row["item"], row["points"], row["most"], _reason(row, hints)) for row in result.rubric]
     for test, row in zip(tests, result.rubric, strict=True):
         test["status"] = "passed" if row["status"] == PASS else "failed"
+    if result.verdict == FAILED:
+        tests.append(_test(WHOLE, 0.0, 0.0, f"{markdown_line(result.why.rstrip('.'))}."))
+        tests.append(_hidden(result.traceback, result.output))
     return {**_gradescope_head(result), "tests": tests}
 
 
@@ -131,7 +134,7 @@ def _gradescope_head(result: Result) -> dict[str, Any]:
         "identical": "Every step has the right loop's bits.",
         "equivalent": "Every step is right, up to rounding.",
         DIFFERENT: f"Not right yet: {', '.join(result.failures)}.",
-        FAILED: "There was nothing to judge to the end.",
+        FAILED: "It did not come to its end." if result.counts else "There was nothing to judge to the end.",
     }[result.verdict]
     return {
         "score": result.score,
@@ -164,6 +167,8 @@ def _reason(row: dict[str, Any], hints: bool) -> str:
         return "Right."
     if row["status"] == NOT_REACHED:
         return "Not reached: nothing of it was seen."
+    if row["status"] == OPEN:
+        return "Open: this gap is still to be filled."
     step = f"At step {row['step']}: " if row["step"] is not None else ""
     lines = [f"{step}{markdown_line(row['cause'])}."]
     if row["student"] or row["right"]:
@@ -195,7 +200,7 @@ def junit(result: Result, hints: bool = False) -> str:
     """JUnit's XML: a testcase per item; a loop that failed has one more, with the error."""
     rows: Sequence[dict[str, Any]] = result.rubric
     failed = [row for row in rows if row["status"] == FAIL]
-    skipped = [row for row in rows if row["status"] == NOT_REACHED]
+    skipped = [row for row in rows if row["status"] in (NOT_REACHED, OPEN)]
     crashed = result.verdict == FAILED
     suite = ElementTree.Element(
         "testsuite",
@@ -211,8 +216,8 @@ def junit(result: Result, hints: bool = False) -> str:
         if row["status"] == FAIL:
             failure = ElementTree.SubElement(case, "failure", message=fit(evidence(row)))
             failure.text = HINTS[row["item"]] if hints else None
-        elif row["status"] == NOT_REACHED:
-            ElementTree.SubElement(case, "skipped", message=NOT_REACHED)
+        elif row in skipped:
+            ElementTree.SubElement(case, "skipped", message=row["status"])
     if crashed:
         case = ElementTree.SubElement(suite, "testcase", classname=fit(result.name), name=WHOLE, time="0")
         error = ElementTree.SubElement(case, "error", message=shown(fit(result.why), LONGEST_REASON))

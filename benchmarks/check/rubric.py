@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,7 +28,7 @@ ITEMS = (
     "evaluate",
 )
 HINTS = {item: BY_NAME[item].hint for item in ITEMS}
-PASS, FAIL, NOT_REACHED = "pass", "fail", "not reached"
+PASS, FAIL, NOT_REACHED, OPEN = "pass", "fail", "not reached", "open"
 IDENTICAL, EQUIVALENT, DIFFERENT, FAILED = "identical", "equivalent", "different", "failed"
 GOOD = (IDENTICAL, EQUIVALENT)
 
@@ -55,6 +55,7 @@ class Result:
         output: what the loop printed, in part.
         traceback: where it crashed; empty if it did not.
         smallest: by item, the relative difference that a finding was made for.
+        counts: whether what was right has its points; not where the loop was stopped, or trained nothing.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Result:
     output: str = ""
     traceback: str = ""
     smallest: dict[str, float] = field(default_factory=dict)
+    counts: bool = True
 
     @property
     def failures(self) -> list[str]:
@@ -93,7 +95,10 @@ class Result:
 
 
 def make_rubric(
-    findings: Iterable[Finding], reached: Iterable[str], points: Mapping[str, float] | None = None
+    findings: Iterable[Finding],
+    reached: Iterable[str],
+    points: Mapping[str, float] | None = None,
+    unwritten: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """A row per item; of several findings of one item the first counts.
 
@@ -101,15 +106,19 @@ def make_rubric(
         findings: in the order in which they were made.
         reached: the items of which there was something to judge.
         points: what an item is worth; 1 if it is not named.
+        unwritten: the items whose gap is still open, of which nothing is said.
     """
     by_item: dict[str, Finding] = {}
     for finding in findings:
-        by_item.setdefault(ITEM_OF.get(finding.phase, finding.phase), finding)
+        item = ITEM_OF.get(finding.phase, finding.phase)
+        if item not in unwritten:
+            by_item.setdefault(item, finding)
     reached = set(reached)
     rows = []
     for item in ITEMS:
         found, most = by_item.get(item), (points or {}).get(item, 1)
         status = FAIL if found else PASS if item in reached else NOT_REACHED
+        status = OPEN if item in unwritten else status
         rows.append(
             {
                 "item": item,

@@ -6,6 +6,7 @@ import json
 import textwrap
 from typing import Any
 
+from benchmarks.check.gaps import STILL_OPEN
 from benchmarks.judge.phases import BY_NAME
 
 # The gaps, in the order in which they are best filled: before the steps, in each step, and after an epoch's last.
@@ -67,7 +68,7 @@ def _gap(phase: str, indent: int) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    return f'{comment}\n{space}raise NotImplementedError("{heading}: this gap is still to be filled")\n'
+    return f'{comment}\n{space}raise NotImplementedError("{heading}: {STILL_OPEN}")\n'
 
 
 def notebook_text(name: str = "my_loop") -> str:

@@ -1,0 +1,143 @@
+"""A loop of which only a part is written: its open gaps are filled rightly, so that what is written can be judged.
+
+A gap of the skeleton is a `raise`. In its place the loop's process does what the phase must do: from the batches on, a
+training goes on to its end, and each phase that the student has written is judged in it, whatever is still open.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from benchmarks.judge.phases import BY_NAME
+from shared.running.page import Page
+
+# What the `raise` of a gap says, after the phase's name.
+STILL_OPEN = "this gap is still to be filled"
+# What stands in the place of a gap, by its phase; the names are the skeleton's. Where nothing has to be done so that
+# others can be judged, nothing is.
+FILLED = {
+    "batch": "train_batches = _gaps.batches(locals(), train_dataset, tokenizer, config)",
+    "train mode": "model.train()",
+    "forward": "_gaps.forward(model, batch)",
+    "backward": "_gaps.backward(locals())",
+    "step": "_gaps.step(locals(), model, config)",
+    "zero": "model.zero_grad()",
+}
+# The phases of which the open gap `batch` has used what the student has written.
+used: set[str] = set()
+
+
+def open_gaps(source: str) -> list[str]:
+    """The phases whose gap is still open, from top to bottom; none in a file that is not Python."""
+    return [phase for _, phase in _places(source)]
+
+
+def filled(page: Page) -> Page:
+    """The same page with every open gap filled, line by line as before."""
+    global _output, _optimizer
+    _output = _optimizer = None
+    used.clear()
+    source = page.source
+    lines = source.splitlines(keepends=True)
+    for number, phase in _places(source):
+        line = lines[number - 1]
+        space = line[: len(line) - len(line.lstrip())]
+        instead = FILLED.get(phase, "pass")
+        lines[number - 1] = f"{space}from benchmarks.check import gaps as _gaps; {instead}\n"
+    return page.edited(source, "".join(lines)) if _places(source) else page
+
+
+def _places(source: str) -> list[tuple[int, str]]:
+    """The line and the phase of every open gap."""
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return []
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
+            said = getattr(node.exc.args[0], "value", None)
+            name, _, rest = said.partition(": ") if isinstance(said, str) else ("", "", "")
+            if rest == STILL_OPEN and name.lower() in BY_NAME and node.lineno == node.end_lineno:
+                found.append((node.lineno, name.lower()))
+    return sorted(found)
+
+
+# What fills the gaps ------------------------------------------------------------------------------
+
+
+def batches(names: Mapping[str, Any], train_dataset: Any, tokenizer: Any, config: Any) -> Any:
+    """Right batches, with the student's sampler and collator where there are any among the function's names."""
+    import torch
+    from torch.utils.data import DataLoader, RandomSampler, Sampler
+    from transformers import DataCollatorWithPadding
+
+    sampler = next((each for each in names.values() if isinstance(each, Sampler)), None)
+    collator = next((each for name, each in names.items() if _is_collator(name, each)), None)
+    used.update({"shuffle"} if sampler is not None else set(), {"collator"} if collator is not None else set())
+    order = torch.Generator().manual_seed(config.seed)
+    return DataLoader(
+        train_dataset,
+        config.per_device_train_batch_size,
+        sampler=RandomSampler(train_dataset, generator=order) if sampler is None else sampler,
+        collate_fn=DataCollatorWithPadding(tokenizer) if collator is None else collator,
+    )
+
+
+def _is_collator(name: str, value: Any) -> bool:
+    """Whether what a name stands for makes a batch of rows: a collator of transformers, or a function named so."""
+    module = getattr(value, "__module__", "") or ""
+    if isinstance(value, type) or not callable(value):
+        return False
+    if type(value).__module__.startswith("transformers.data."):
+        return True
+    return ("coll" in name.lower() or "pad" in name.lower()) and not module.startswith(("torch", "transformers"))
+
+
+def forward(model: Any, batch: Any) -> None:
+    """A forward pass, whose output `backward` uses."""
+    global _output
+    _output = model(**{name: batch[name] for name in ("input_ids", "attention_mask", "labels") if name in batch})
+
+
+_output: Any = None
+
+
+def backward(names: Mapping[str, Any]) -> None:
+    """The backward pass of the student's loss, or, where that is not written, of the model's."""
+    import torch
+
+    def is_loss(value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.dim() == 0 and value.requires_grad
+
+    outputs = [*names.values(), _output]
+    found = [names.get("loss"), *names.values(), *(getattr(each, "loss", None) for each in outputs)]
+    loss = next((each for each in found if is_loss(each)), None)
+    if loss is None:
+        logits = next(each for each in (getattr(each, "logits", each) for each in outputs) if _is_matrix(each))
+        loss = torch.nn.functional.cross_entropy(logits, names["batch"]["labels"])
+    loss.backward()
+
+
+def _is_matrix(value: Any) -> bool:
+    import torch
+
+    return isinstance(value, torch.Tensor) and value.dim() == 2 and value.requires_grad
+
+
+def step(names: Mapping[str, Any], model: Any, config: Any) -> None:
+    """A step of the student's optimizer, or, where that is not among the function's names, of the right one."""
+    global _optimizer
+    import torch
+
+    from manual_loop.optimizer import make_optimizer, parameter_groups
+
+    optimizer = next((each for each in names.values() if isinstance(each, torch.optim.Optimizer)), _optimizer)
+    if optimizer is None:
+        optimizer = _optimizer = make_optimizer(parameter_groups(model, config), config)
+    optimizer.step()
+
+
+_optimizer: Any = None
