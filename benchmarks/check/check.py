@@ -154,8 +154,8 @@ def _unwritten(events: Sequence[Event], reached: set[str]) -> list[str]:
 
     Two that are written cannot be judged before the batches are made; they are taken out of `reached`.
     """
-    gaps = next((each["open"] for each in events if each.kind == "gaps"), [])
-    used = next((each["phases"] for each in events if each.kind == "used"), [])
+    gaps: list[str] = next((each["open"] for each in events if each.kind == "gaps"), [])
+    used: list[str] = next((each["phases"] for each in events if each.kind == "used"), [])
     if "batch" in gaps:
         reached -= {"shuffle", "collator"} - set(used)
     return [item for item in gaps if item in ITEMS]

@@ -16,10 +16,16 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-# 61 reviews in batches of 8 and 29 for the evaluation: nothing divides evenly, no review is cut but the longest. Two
-# epochs with an evaluation after each, and the limit that hand-written loops have in them, as `Trainer` does.
+# 45 reviews in batches of 7 and 29 in batches of 6 for the evaluation: nothing divides evenly, no review is cut but
+# the longest. Epochs, sizes, rate and seed are none that a loop has in it by chance: one that does not ask its config
+# for them is noticed. Only the clip's limit is the usual one, which the shortest loop of all has written in.
 DIALS: dict[str, Any] = {
-    "num_train_epochs": 2,
+    "seed": 1729,
+    "train_size": 45,
+    "num_train_epochs": 4,
+    "per_device_train_batch_size": 7,
+    "per_device_eval_batch_size": 6,
+    "learning_rate": 7e-4,
     "max_length": 48,
     "max_grad_norm": 1.0,
     "logging_strategy": "no",

@@ -42,13 +42,22 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
             epochs.append([])
         epochs[-1].append(batch)
     complete = epochs if ended else epochs[:-1]
+    wanted = passes.config.per_device_train_batch_size
+    if passes.size != wanted:
+        notes.find(
+            "batch.size",
+            f"the batches are not of per_device_train_batch_size, {wanted} reviews; is {passes.size} written in?",
+            plural(passes.size, "review"),
+            plural(wanted, "review"),
+            1,
+        )
     for number, batches in enumerate(complete, start=1):
         if _judge_epoch(passes, notes, number, batches):
             break
     if ended and len(epochs) != passes.epochs:
         notes.find(
             "batch.epochs",
-            "it trains for another number of epochs than num_train_epochs",
+            f"it trains for another number of epochs than num_train_epochs; is {len(epochs)} written in?",
             plural(len(epochs), "epoch"),
             plural(passes.epochs, "epoch"),
         )
@@ -57,7 +66,7 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
 
 def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]) -> bool:
     """Whether an epoch's batches are not what they must be; `number` is the epoch's, from 1."""
-    size, slice_size = passes.config.per_device_train_batch_size, len(passes.train)
+    size, slice_size = passes.size, len(passes.train)
     sizes = [len(batch.reviews) for batch in batches]
     held = Counter(review for batch in batches for review in batch.reviews)
     missing = slice_size - len([review for review in held if review is not None])
@@ -76,7 +85,7 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
         wrong = next(batch for batch in batches if len(batch.reviews) != size)
         notes.find(
             "batch.size",
-            f"the batches are not of per_device_train_batch_size, {size} reviews",
+            "the batches are not all of one size",
             plural(len(wrong.reviews), "review"),
             plural(size, "review"),
             passes.step_of(wrong),
@@ -114,7 +123,7 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
 
 
 def _judge_shuffle(passes: Passes, notes: Notes, epochs: list[list[Batch]]) -> None:
-    size = passes.config.per_device_train_batch_size
+    size = passes.size
     orders: list[list[int]] = []
     for number, batches in enumerate(epochs, start=1):
         order = [review for batch in batches for review in batch.reviews if review is not None]
@@ -156,8 +165,17 @@ def _same_neighbours(order: Sequence[int], other: Sequence[int]) -> str:
 
 
 def judge_seeds(passes: Passes, notes: Notes) -> None:
-    """Dropout's numbers must go on: the same random state twice means the same neurons dropped twice."""
+    """The seed is the config's, and dropout's numbers go on: a random state twice drops the same neurons twice."""
     notes.reached |= {"seed", "device"}
+    first, wanted = passes.batches[0].forward["seed"], passes.config.seed
+    if first != wanted:
+        notes.find(
+            "seed.other",
+            f"torch's random numbers do not start from config.seed; is {first} written in?",
+            f"seed {first}",
+            f"seed {wanted}",
+            1,
+        )
     seen: dict[str, int] = {}
     for batch in passes.batches:
         if not batch.forward["drew"]:

@@ -71,19 +71,24 @@ class Passes:
         without_backward: whether there were forward passes in train mode that no backward pass followed.
         trained: the number of the model that was trained; 0: the one that the loop was given.
         train, eval: the slices of reviews.
-        per_epoch: how many batches an epoch must have.
+        size: of how many reviews most batches are.
+        per_epoch: how many batches of that size an epoch must have.
     """
 
     def __init__(self, job: Job, events: Sequence[Event], ended: bool) -> None:
         pad = job.tokenizer.pad_token_id
         self.config = job.config
         self.train, self.eval = (Slice(rows, pad) for rows in (job.train_dataset, job.eval_dataset))
-        self.per_epoch = math.ceil(len(self.train) / self.config.per_device_train_batch_size)
         self.epochs = int(self.config.num_train_epochs)
         self.batches: list[Batch] = []
         self.evaluations: list[Evaluation] = []
         self.without_backward = False
         self._sort(events)
+        # What a loop has in it in the place of the config's is told once; the rest is judged by what it has.
+        lengths = Counter(len(batch.reviews) for batch in self.batches[:-1])
+        self.size = lengths.most_common(1)[0][0] if lengths else self.config.per_device_train_batch_size
+        self.size = self.size or self.config.per_device_train_batch_size
+        self.per_epoch = math.ceil(len(self.train) / self.size)
         self.trained = self.batches[0].forward["model"] if self.batches else 0
         self._place(ended)
 

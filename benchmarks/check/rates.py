@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from benchmarks.check.notes import Notes
 from benchmarks.check.passes import Passes
@@ -12,6 +12,8 @@ from shared.config import RunConfig
 
 # Learning rates are float64 numbers; who computes them as a float32 is off by a few u.
 RATE_BOUND = 1e-6
+# What `torch.optim.AdamW` takes where no rate is given.
+TORCHS_RATE = 1e-3
 
 
 def judge_rates(rates: Sequence[float], passes: Passes, reference: Reference, notes: Notes, ended: bool) -> None:
@@ -37,11 +39,21 @@ def judge_rates(rates: Sequence[float], passes: Passes, reference: Reference, no
         (k for k, (a, b) in enumerate(zip(rates, right, strict=False)) if not _near(a, b, config)), len(right)
     )
     notes.find(
-        *_why(list(rates), right, passes, reference),
+        *(_other_base(rates, (right, own), config) or _why(list(rates), right, passes, reference)),
         f"learning rate {rates[min(wrong, len(rates) - 1)]:.6g}",
         f"learning rate {right[min(wrong, len(right) - 1)]:.6g}",
         wrong + 1,
     )
+
+
+def _other_base(rates: Sequence[float], schedules: Iterable[list[float]], config: RunConfig) -> tuple[str, str] | None:
+    """A code and its text if the schedule is right, but for the rate that it begins with."""
+    for right in schedules:
+        scaled = [rate * right[0] / rates[0] for rate in rates] if rates[0] else []
+        if scaled and right[0] and _fits(scaled, right, config) and len(set(rates)) > 1:
+            what = "0.001 is torch's own default" if rates[0] == TORCHS_RATE else f"is {rates[0]:g} written in?"
+            return "schedule.rate", f"the learning rate does not begin at config.learning_rate; {what}"
+    return None
 
 
 def _why(rates: list[float], right: list[float], passes: Passes, reference: Reference) -> tuple[str, str]:

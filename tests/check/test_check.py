@@ -183,7 +183,9 @@ def test_the_job_is_one_under_which_mistakes_show() -> None:
     slices = [Slice(rows, job.tokenizer.pad_token_id) for rows in (job.train_dataset, job.eval_dataset)]
     sizes = job.config.per_device_train_batch_size, job.config.per_device_eval_batch_size
     assert all(len(each) % size for each, size in zip(slices, sizes, strict=True))
-    assert job.config.num_train_epochs == 2 and job.config.max_grad_norm == 1.0
+    written = {"seed": 42, "num_train_epochs": 3, "learning_rate": 1e-3}
+    assert all(getattr(job.config, name) != value for name, value in written.items())
+    assert 8 not in sizes and 16 not in sizes and job.config.max_grad_norm == 1.0
 
 
 def test_a_row_per_item_and_the_first_finding_counts() -> None:

@@ -1,4 +1,4 @@
-"""The way through the gaps: whatever is filled rightly is right, whatever is open is open, and nothing else is said."""
+"""The way through the gaps: what is filled rightly is right, what is open is open, and nothing else is said."""
 
 from __future__ import annotations
 
@@ -147,3 +147,23 @@ def test_a_whole_loop_has_no_gap(tmp_path: Path) -> None:
     file = tmp_path / "loop.py"
     file.write_text('raise NotImplementedError("not that kind")\nraise ValueError\n', encoding="utf-8")
     assert open_gaps(file.read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    ("phase", "right", "written_in", "code"),
+    [
+        ("seed", "config.seed", "42", "seed.other"),
+        ("batch", "config.per_device_train_batch_size", "8", "batch.size"),
+        ("optimizer", "lr=config.learning_rate", "lr=1e-3", "schedule.rate"),
+        ("optimizer", "lr=config.learning_rate, ", "", "schedule.rate"),
+    ],
+)
+def test_what_is_written_in_is_told_and_nothing_else(phase, right, written_in, code, tmp_path: Path) -> None:
+    own = {**SOLUTION, phase: SOLUTION[phase].replace(right, written_in)}
+    result, _ = checked(set(GAPS), tmp_path, own)
+    assert [row["code"] for row in result.rubric if row["code"]] == [code], result.rubric
+
+
+def test_epochs_that_are_written_in_are_told(tmp_path: Path) -> None:
+    page = own_page(written(set(GAPS), tmp_path)).edited("range(int(config.num_train_epochs))", "range(2)")
+    assert [row["code"] for row in check_page(page).rubric if row["code"]] == ["batch.epochs"]
