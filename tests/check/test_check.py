@@ -106,10 +106,78 @@ def test_the_courses_loop_fails_three_phases_and_nothing_else() -> None:
     assert "0.01 is torch's own default" in causes["optimizer"] and "unclipped" in causes["clip"]
 
 
+ORDER = "    shuffle = RandomSampler(train_dataset, generator=order)\n"
+ANEW = "        order.manual_seed(config.seed + epoch)\n"
+DRAWN_ONCE = "    shuffle = torch.randperm(len(train_dataset)).tolist()\n"
+EVALUATE, RETURN = "        model.eval()\n", "    return evaluations\n"
+DESTROY = "for p in model.parameters():\n                p.data.zero_()\n"
+# What a loop can do so that each of its steps is right, and the training is not.
+AROUND_THE_STEPS = {
+    "an order that is turned round": ({ORDER: DRAWN_ONCE, ANEW: "        shuffle.reverse()\n"}, ["shuffle.moved"]),
+    "an order that is moved on": (
+        {ORDER: DRAWN_ONCE, ANEW: "        shuffle.append(shuffle.pop(0))\n"},
+        ["shuffle.moved"],
+    ),
+    "only its batches are shuffled": (
+        {
+            ORDER: "    size = config.per_device_train_batch_size\n"
+            "    rows = list(range(len(train_dataset)))\n"
+            "    parts = [rows[n : n + size] for n in range(0, len(rows) - size, size)]\n"
+            "    shuffle = rows[:]\n",
+            ANEW: "        mixed = [parts[n] for n in torch.randperm(len(parts)).tolist()]\n"
+            "        shuffle[:] = [row for part in mixed for row in part] + rows[len(parts) * size :]\n",
+        },
+        ["shuffle.moved"],
+    ),
+    "weights that are destroyed at the end": (
+        {RETURN: "    if evaluations:\n            " + DESTROY + RETURN},
+        ["weights.end"],
+    ),
+    "weights that are destroyed before the last evaluation, behind a pass that nobody needs": (
+        {EVALUATE: "        if epoch == epochs - 1:\n            model(**batch)\n            " + DESTROY + EVALUATE},
+        ["weights.end", "evaluate.weights"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AROUND_THE_STEPS)
+def test_what_is_wrong_around_right_steps_is_found(name: str) -> None:
+    pieces, codes = AROUND_THE_STEPS[name]
+    page = own_page(MINIMAL)
+    for right, wrong in pieces.items():
+        page = page.edited(right, wrong)
+    assert [row["code"] for row in check_page(page).rubric if row["code"]] == codes
+
+
+def test_the_best_weights_may_be_put_back() -> None:
+    page = own_page(MINIMAL).edited(
+        EVALUATE,
+        "        kept = kept if epoch else {n: p.clone() for n, p in model.state_dict().items()}\n" + EVALUATE,
+    )
+    assert check_page(page.edited(RETURN, "    model.load_state_dict(kept)\n" + RETURN)).verdict == IDENTICAL
+
+
+def test_whoever_trains_under_another_files_name_is_told(tmp_path: Path) -> None:
+    """Code can be compiled under any name; which module it belongs to is seen, too."""
+    file = tmp_path / "loop.py"
+    file.write_text(
+        "import importlib.util, sys\n"
+        "def train(model, tokenizer, train_dataset, eval_dataset, config):\n"
+        "    spec = importlib.util.find_spec('manual_loop.minimal')\n"
+        "    module = importlib.util.module_from_spec(spec)\n"
+        "    code = compile(open(spec.origin).read(), __file__, 'exec')\n"
+        "    exec(code, vars(module))\n"
+        "    return module.train(model, tokenizer, train_dataset, eval_dataset, config)\n",
+        encoding="utf-8",
+    )
+    result = check(file)
+    assert result.verdict == FAILED and "SameLoop's own loop" in result.why, result.why
+
+
 def test_a_loop_that_crashes_has_failed_and_says_where() -> None:
     page = own_page(MINIMAL).edited("    return evaluations", "    return evaluations[99]")
     result = check_page(page)
-    assert result.verdict == FAILED and result.score == 0
+    assert result.verdict == FAILED and result.score == len(ITEMS) - 1
     assert "IndexError" in result.why and "evaluations[99]" in result.why
     assert next(row["status"] for row in result.rubric if row["item"] == "clip") == "pass"
 
