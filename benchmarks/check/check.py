@@ -20,6 +20,7 @@ from benchmarks.check.rubric import (
     ITEMS,
     NOT_REACHED,
     PASS,
+    UNFINISHED,
     Result,
     make_rubric,
 )
@@ -130,8 +131,18 @@ def judged(
     statuses = {row["status"] for row in rubric}
     if not why and statuses == {PASS, NOT_REACHED}:
         why = "not every phase of a training was seen"
-    verdict = FAILED if why else DIFFERENT if FAIL in statuses else IDENTICAL if notes.exact else EQUIVALENT
-    counts = verdict != FAILED or is_unfinished or (raised is not None and why == raised["line"])
+    verdict = (
+        UNFINISHED
+        if is_unfinished
+        else FAILED
+        if why
+        else DIFFERENT
+        if FAIL in statuses
+        else IDENTICAL
+        if notes.exact
+        else EQUIVALENT
+    )
+    counts = verdict != FAILED or (raised is not None and why == raised["line"])
     return Result(
         name=name,
         verdict=verdict,

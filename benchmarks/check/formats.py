@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
-from benchmarks.check.rubric import DIFFERENT, FAIL, FAILED, GOOD, HINTS, NOT_REACHED, OPEN, PASS, Result
+from benchmarks.check.rubric import (
+    DIFFERENT,
+    FAIL,
+    FAILED,
+    GOOD,
+    HINTS,
+    NOT_REACHED,
+    OPEN,
+    PASS,
+    UNFINISHED,
+    Result,
+)
 from shared.errors import shown
 
 if TYPE_CHECKING:
@@ -111,7 +122,7 @@ def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
     tests = [_test(row["item"], row["points"], row["most"], _reason(row, hints)) for row in result.rubric]
     for test, row in zip(tests, result.rubric, strict=True):
         test["status"] = "passed" if row["status"] == PASS else "failed"
-    if result.verdict == FAILED:
+    if result.verdict in (UNFINISHED, FAILED):
         tests.append(_test(WHOLE, 0.0, 0.0, f"{markdown_line(result.why.rstrip('.'))}."))
         tests.append(_hidden(result.traceback, result.output))
     return {**_gradescope_head(result), "tests": tests}
@@ -134,6 +145,7 @@ def _gradescope_head(result: Result) -> dict[str, Any]:
         "identical": "Every step has the right loop's bits.",
         "equivalent": "Every step is right, up to rounding.",
         DIFFERENT: f"Not right yet: {', '.join(result.failures)}.",
+        UNFINISHED: result.why,
         FAILED: "It did not come to its end." if result.counts else "There was nothing to judge to the end.",
     }[result.verdict]
     return {
@@ -201,7 +213,7 @@ def junit(result: Result, hints: bool = False) -> str:
     rows: Sequence[dict[str, Any]] = result.rubric
     failed = [row for row in rows if row["status"] == FAIL]
     skipped = [row for row in rows if row["status"] in (NOT_REACHED, OPEN)]
-    crashed = result.verdict == FAILED
+    crashed = result.verdict in (UNFINISHED, FAILED)
     suite = ElementTree.Element(
         "testsuite",
         name="sameloop check",

@@ -29,7 +29,8 @@ ITEMS = (
 )
 HINTS = {item: BY_NAME[item].hint for item in ITEMS}
 PASS, FAIL, NOT_REACHED, OPEN = "pass", "fail", "not reached", "open"
-IDENTICAL, EQUIVALENT, DIFFERENT, FAILED = "identical", "equivalent", "different", "failed"
+IDENTICAL, EQUIVALENT, DIFFERENT = "identical", "equivalent", "different"
+UNFINISHED, FAILED = "unfinished", "failed"
 GOOD = (IDENTICAL, EQUIVALENT)
 
 
@@ -44,7 +45,7 @@ class Result:
     Attributes:
         name: the file's name.
         verdict: `identical`: every step has the right one's bits; `equivalent`: up to rounding; `different`;
-            `failed`: there was nothing to judge to the end.
+            `unfinished`: gaps are still open; `failed`: there was nothing to judge to the end.
         rubric: a row per item: `item`, `status`, the finding's `code` and `cause`, `step`, `student`, `right`,
             `points`, `most`.
         score, most: the points, and how many there are.
@@ -139,8 +140,11 @@ def summary(results: Sequence[Result]) -> str:
     """`20 loops: 8 right, 11 wrong, 1 not judged`."""
     right = sum(each.verdict in GOOD for each in results)
     failed = sum(each.verdict == FAILED for each in results)
-    wrong = len(results) - right - failed
-    parts = [f"{right} right", f"{wrong} wrong", *([f"{failed} not judged"] if failed else [])]
+    unfinished = sum(each.verdict == UNFINISHED for each in results)
+    wrong = len(results) - right - failed - unfinished
+    parts = [f"{right} right", f"{wrong} wrong"]
+    parts += [f"{unfinished} unfinished"] if unfinished else []
+    parts += [f"{failed} not judged"] if failed else []
     return f"{len(results)} loop{'' if len(results) == 1 else 's'}: {', '.join(parts)}"
 
 

@@ -78,7 +78,7 @@ def notebook_text(name: str = "my_loop") -> str:
         "`Trainer` of Hugging Face trains a model in one call. Here you write what it does: fine-tune a small "
         "DistilBERT on movie reviews, step by step.\n\n"
         f"1. Fill the gaps of the next cell, from top to bottom, and run it: it writes `{name}.py`.\n"
-        "2. Run the last cell. It trains with your loop on 61 reviews, compares each step with the right one, and "
+        "2. Run the last cell. It trains with your loop on a few reviews, compares each step with the right one, and "
         "asks a question where they part.\n"
     )
     cells = [
