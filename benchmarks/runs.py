@@ -16,7 +16,8 @@ from shared.files import digest_of_file, sha256
 from shared.progress import announce
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.folder import COMPARED, LOOPS, WEIGHTS_FILE, is_finished
-from shared.running.forkserver import ForkServer, can_fork, without_collector
+from shared.running.forkserver import ForkServer, can_fork
+from shared.running.imports import without_collector
 from shared.running.page import Page, own_page
 from shared.running.run import run_loop
 from shared.starting.children import loop_argv

@@ -87,26 +87,32 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
         SameLoopError: as `load_slices`.
     """
     slices = prepared_slices(config)
-
-    def tokenize(batch: dict) -> dict:
-        return tokenizer(batch["text"], truncation=True, max_length=config.max_length)
-
     announce(f"tokenizing {config.train_size} + {config.eval_size} reviews, {config.max_length} tokens at most")
-    # Tokenized afresh every time, in memory: nothing stale is ever read, and no file is left behind. The fingerprint
-    # is what datasets would name such a file by; computing it would take longer than tokenizing a small slice.
     train_dataset, eval_dataset = (
-        part.map(
-            tokenize,
-            batched=True,
-            remove_columns=["text"],
-            desc="Tokenizing",
-            keep_in_memory=True,
-            load_from_cache_file=False,
-            new_fingerprint=uuid4().hex,
-        ).rename_column("label", "labels")
-        for part in (slices.train, slices.eval)
+        tokenized(part, tokenizer, config.max_length) for part in (slices.train, slices.eval)
     )
     return Data(train_dataset, eval_dataset, slices.labels)
+
+
+def tokenized(part: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:
+    """A slice with columns `input_ids`, `attention_mask` (lists of at most `max_length` ints) and `labels` (int).
+
+    Afresh every time, in memory: nothing stale is ever read, and no file is left behind.
+    """
+
+    def tokenize(batch: dict) -> dict:
+        return tokenizer(batch["text"], truncation=True, max_length=max_length)
+
+    return part.map(
+        tokenize,
+        batched=True,
+        remove_columns=["text"],
+        desc="Tokenizing",
+        keep_in_memory=True,
+        load_from_cache_file=False,
+        # What datasets would name a file by; computing it would take longer than tokenizing a small slice.
+        new_fingerprint=uuid4().hex,
+    ).rename_column("label", "labels")
 
 
 _prepared: dict[tuple, Slices] = {}

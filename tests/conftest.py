@@ -21,6 +21,10 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # The tiny model is no faster on two threads, and much slower when another program wants the second core.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Whatever the shell says: what the tests and all that they start import is compiled once.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):
+    sys.dont_write_bytecode = False
+
 # A shell starts what it runs in the background with Ctrl-C ignored, and every program started from there inherits
 # that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
+from weakref import WeakKeyDictionary
 
 from shared import data
 from shared.config import RunConfig
@@ -20,17 +21,22 @@ read_reviews = cache(embedded.load_reviews)
 
 @contextmanager
 def reading_once() -> Iterator[None]:
-    """Inside, the embedded reviews, their slices and the embedded models' tokenizers are read once each."""
+    """Inside, the embedded reviews are read once, and so is each slice of them, which is tokenized once per length;
+    the embedded models and their tokenizers, too, a model once per random state that its head is drawn in."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(embedded, "load_reviews", read_reviews))
         patches.enter_context(patch.object(data, "load_slices", _slices_once(data.load_slices)))
         # Not for a few tests that need no library.
         if "torch" in sys.modules:
             from accelerate.utils import memory
-            from transformers import AutoTokenizer
+            from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-            read_tokenizer = _tokenizers_once(AutoTokenizer.from_pretrained)
+            tokenizers: dict[Path, Any] = {}
+            read_tokenizer = _tokenizers_once(AutoTokenizer.from_pretrained, tokenizers)
             patches.enter_context(patch.object(AutoTokenizer, "from_pretrained", read_tokenizer))
+            patches.enter_context(patch.object(data, "tokenized", _tokenized_once(data.tokenized, tokenizers)))
+            read_model = _models_once(AutoModelForSequenceClassification.from_pretrained)
+            patches.enter_context(patch.object(AutoModelForSequenceClassification, "from_pretrained", read_model))
             # `Trainer` asks for it in every run: 70 ms among all that the tests hold.
             patches.enter_context(patch.object(memory, "gc"))
         yield
@@ -50,13 +56,17 @@ def _slices_once(load_slices: Callable[[RunConfig], data.Slices]) -> Callable[[R
     return read_slices
 
 
-def _tokenizers_once(from_pretrained: Callable[..., Any]) -> Callable[..., Any]:
-    known: dict[Path, Any] = {}
+def _is_embedded(arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:
+    """Whether `from_pretrained` is called with these as the product does, for an embedded model."""
+    path = Path(options.get("pretrained_model_name_or_path", ""))
+    return not arguments and path.parent == embedded.cache_folder()
 
+
+def _tokenizers_once(from_pretrained: Callable[..., Any], known: dict[Path, Any]) -> Callable[..., Any]:
     def read_tokenizer(*arguments: Any, **options: Any) -> Any:
-        path = Path(options.get("pretrained_model_name_or_path", ""))
-        if arguments or path.parent != embedded.cache_folder():
+        if not _is_embedded(arguments, options):
             return from_pretrained(*arguments, **options)
+        path = Path(options["pretrained_model_name_or_path"])
         if path not in known:
             known[path] = from_pretrained(**options)
         # How an earlier run has cut and padded is forgotten.
@@ -65,3 +75,38 @@ def _tokenizers_once(from_pretrained: Callable[..., Any]) -> Callable[..., Any]:
         return copy.copy(known[path])
 
     return read_tokenizer
+
+
+def _tokenized_once(tokenized: Callable[..., Any], tokenizers: dict[Path, Any]) -> Callable[..., Any]:
+    known: WeakKeyDictionary[Any, dict[tuple, Any]] = WeakKeyDictionary()
+
+    def read_tokens(part: Any, tokenizer: Any, max_length: int) -> Any:
+        backend = getattr(tokenizer, "_tokenizer", None)
+        if not any(each._tokenizer is backend for each in tokenizers.values()):
+            return tokenized(part, tokenizer, max_length)
+        kept, key = known.setdefault(part, {}), (id(backend), max_length)
+        if key not in kept:
+            kept[key] = tokenized(part, tokenizer, max_length)
+        # It remembers how it has cut, and is saved with that.
+        tokenizer("", truncation=True, max_length=max_length)
+        return copy.copy(kept[key])
+
+    return read_tokens
+
+
+def _models_once(from_pretrained: Callable[..., Any]) -> Callable[..., Any]:
+    import torch
+
+    known: dict[tuple, tuple[Any, torch.Tensor]] = {}
+
+    def read_model(*arguments: Any, **options: Any) -> Any:
+        if not _is_embedded(arguments, options):
+            return from_pretrained(*arguments, **options)
+        key = (repr(sorted(options.items())), torch.get_rng_state().numpy().tobytes())
+        if key not in known:
+            known[key] = from_pretrained(**options), torch.get_rng_state()
+        read, after = known[key]
+        torch.set_rng_state(after)
+        return copy.deepcopy(read)
+
+    return read_model

@@ -49,16 +49,16 @@ def _statements(body: list) -> Iterator[ast.stmt]:
 
 def _signature(function: ast.FunctionDef) -> inspect.Signature:
     """The signature of a function that has only been read: of one with the same parameters that does nothing."""
-    function = copy.deepcopy(function)
-    arguments = function.args
+    arguments = copy.deepcopy(function.args)
     arguments.defaults = [ast.Constant(None) for _ in arguments.defaults]
     arguments.kw_defaults = [default and ast.Constant(None) for default in arguments.kw_defaults]
     for argument in ast.walk(arguments):
         if isinstance(argument, ast.arg):
             argument.annotation = None
-    function.body, function.returns = [ast.Pass()], None
+    empty = copy.copy(function)
+    empty.args, empty.body, empty.returns = arguments, [ast.Pass()], None
     names: dict[str, Any] = {}
-    tree = ast.fix_missing_locations(ast.Module([function], []))
+    tree = ast.fix_missing_locations(ast.Module([empty], []))
     exec(compile(tree, "<signature>", "exec", dont_inherit=True), names)
     return inspect.signature(names["train"])
 

@@ -29,6 +29,7 @@ from typing import Any, NoReturn
 
 from shared.errors import SameLoopError
 from shared.hardware import DRIVERS
+from shared.running.imports import without_collector
 from shared.starting.children import child_environment, end_with_parent, ending_with_parent, function_argv
 from shared.starting.interrupt import in_main_thread
 from shared.starting.launch import Family
@@ -234,18 +235,6 @@ class Forked:
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
-
-
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """For imports: without the garbage collector's search among a million objects that are all in use."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
 
 
 # In the server ------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,7 @@ from shared.files import read_json, write_json
 from shared.progress import announce
 from shared.recording.schema import LOG_LINE, problem
 from shared.running.binding import MUST, PLAIN_PARAMETERS, check_binding, parameters_of
+from shared.running.imports import without_collector
 from shared.starting.children import ROOT
 
 PACKAGES = ("manual_loop", "trainer_loop")
@@ -112,7 +114,9 @@ class Page:
             # A script that reads its own command line finds an empty one, not ours.
             sys.argv = [self.name]
         try:
-            yield importlib.import_module(self.module_name)
+            with without_collector():
+                module = importlib.import_module(self.module_name)
+            yield module
         finally:
             sys.argv = arguments
             sys.meta_path.remove(importer)
@@ -279,8 +283,9 @@ def what_changed(then: Mapping[str, str] | None, now: Mapping[str, str]) -> str 
     return "SameLoop's own modules have changed since" if then["shared"] != now["shared"] else None
 
 
+@cache
 def shared_digest() -> str:
-    """The digest of the `shared` package's modules."""
+    """The digest of the `shared` package's modules, as they are when this process first asks."""
     return digest(_package_files("shared"))
 
 

@@ -33,6 +33,7 @@ from shared.releases import check_installed
 from shared.running import checkpoints
 from shared.running.checkpoints import Checkpoint
 from shared.running.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
+from shared.running.imports import without_collector
 from shared.running.page import Page, checked_log, train_of
 from shared.sources.hub import check_paths, go_offline_if_unreachable
 from shared.starting.interrupt import stopping_after_the_step
@@ -82,7 +83,8 @@ def run_loop(
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
         announce(f"going on from {checkpoint.path}")
-    data = _checked_data(config, checkpoint)
+    with without_collector():
+        data = _checked_data(config, checkpoint)
     rank = launched_rank()
     # The processes meet before anything can go wrong in one of them alone: then the others see it leave.
     with (

@@ -9,7 +9,8 @@ from __future__ import annotations
 import csv
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +60,11 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def browser() -> Iterator[Callable[..., Any]]:
+    """`browser(java_script_enabled=False)` is its tab with this option, one for all tests: a new one is more work."""
     with sync_api.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
-        yield launched
+        yield cache(lambda **options: launched.new_context(**options).new_page())
         launched.close()
 
 
@@ -70,21 +72,27 @@ class Watched:
     """A page, and all that it said, asked for or stumbled over."""
 
     def __init__(self, browser: Any, file: Path, width: int = 1280, theme: str = "light", **options: Any) -> None:
-        self.context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=theme, **options)
-        self.page = self.context.new_page()
+        self.page = browser(**options)
         self.noticed: list[str] = []
         self.requests: list[str] = []
-        self.page.on("console", lambda message: self.noticed.append(message.text))
-        self.page.on("pageerror", lambda error: self.noticed.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.noticed.append(dialog.message))
-        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.listeners = {
+            "console": lambda message: self.noticed.append(message.text),
+            "pageerror": lambda error: self.noticed.append(str(error)),
+            "dialog": lambda dialog: self.noticed.append(dialog.message),
+            "request": lambda request: self.requests.append(request.url),
+        }
+        for event, listener in self.listeners.items():
+            self.page.on(event, listener)
+        self.page.set_viewport_size({"width": width, "height": 900})
+        self.page.emulate_media(media="screen", color_scheme=theme)
         self.page.goto(file.as_uri())
 
     def __enter__(self) -> Any:
         return self.page
 
     def __exit__(self, *exception: object) -> None:
-        self.context.close()
+        for event, listener in self.listeners.items():
+            self.page.remove_listener(event, listener)
 
 
 def open_everything(page: Any) -> None:
