@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ran, tree
+from syrupy.assertion import SnapshotAssertion
+from test_printed import masked_output, pinned
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.cli import main
@@ -98,6 +100,12 @@ def test_compare_leaves_verdict_chart_records_and_models(compared) -> None:
         assert model.config.num_labels == 2
         assert AutoTokenizer.from_pretrained(run / loop)("good")["input_ids"] == [101, 2204, 102]
         assert kept_page(run / loop).code == package_page(loop).code
+
+
+@pinned
+def test_it_prints_losses_costs_verdict_and_where_they_are_kept(compared, snapshot: SnapshotAssertion) -> None:
+    finished, run = compared
+    assert masked_output(finished, run.parents[1]) == snapshot
 
 
 def test_progress_is_named_and_bars_stay_out_of_files(compared) -> None:
