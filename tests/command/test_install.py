@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from conftest import ran
 from packaging.version import Version
 
 from benchmarks.check.autograder import FOLDERS, NOT_INSTALLED, PROJECT_FILES
@@ -34,7 +36,7 @@ SPARED_BY_HELP = (
 NAMES_IMPORTED = """
 import sys
 from benchmarks.cli import main
-status = main(sys.argv[2:]) if len(sys.argv) > 2 else 0
+status = main(sys.argv[2:]) if sys.argv[2:] else 0
 print("imported:", *(name for name in sys.argv[1].split(",") if name in sys.modules))
 sys.exit(status)
 """
@@ -76,13 +78,7 @@ def imported(names: tuple[str, ...], *arguments: str) -> str:
 
     A warning, ours or of a library that we call, ends it.
     """
-    finished = subprocess.run(
-        [sys.executable, "-W", "error", "-c", NAMES_IMPORTED, ",".join(names), *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    finished = ran(sys.executable, "-W", "error", "-c", NAMES_IMPORTED, ",".join(names), *arguments, cwd=ROOT)
     assert finished.returncode == 0, finished.stderr
     return finished.stdout.splitlines()[-1]
 
@@ -92,11 +88,39 @@ def test_help_imports_next_to_nothing(arguments: tuple[str, ...]) -> None:
     assert imported(SPARED_BY_HELP, *arguments) == "imported:"
 
 
-def test_a_loop_imports_nothing_that_draws_folds_or_grades(tmp_path: Path) -> None:
-    run = ("manual", "--preset", "tiny", "--num-train-epochs", "1", "--output-dir", str(tmp_path / "run"))
+# Both loops with every connection refused and, where `Trainer` is not in it, every warning an error.
+DEFAULT_JOB = """
+import socket, sys, warnings
+from pathlib import Path
+
+def refuse(*args, **kwargs): raise AssertionError("a socket was opened")
+socket.socket.connect = socket.socket.connect_ex = socket.create_connection = socket.getaddrinfo = refuse
+import manual_loop.train
+# transformers imports it when it loads a model.
+assert "accelerate" not in sys.modules
+from benchmarks.cli import main
+status = main(["manual", "--preset", "tiny", "--output-dir", "manual"])
+print("imported:", *(name for name in sys.argv[1].split(",") if name in sys.modules), file=sys.stderr)
+warnings.simplefilter("ignore")
+status += main(["trainer", "--preset", "tiny", "--output-dir", "trainer"])
+from benchmarks.verdict.verdict import compare_runs
+assert compare_runs(Path("manual"), Path("trainer"))["verdict"] == "identical"
+sys.exit(status)
+"""
+
+
+def test_the_default_job_opens_no_socket_and_imports_no_more_than_it_uses(tmp_path: Path) -> None:
+    """By hand no `Trainer` and no accelerate, and nothing that draws, folds or grades. About 5 seconds."""
     # transformers 5.6 imports it by itself.
     theirs = {"pygments"} if INSTALLED < (5, 24) else set()
-    assert imported(tuple(sorted({*SPARED_BY_A_LOOP} - theirs)), *run) == "imported:"
+    of_trainer = {"transformers.trainer", "transformers.training_args", "trainer_loop.train"}
+    spared = ",".join(sorted({*SPARED_BY_A_LOOP, *of_trainer} - theirs))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment.pop("HF_HUB_OFFLINE")
+    finished = ran(sys.executable, "-W", "error", "-c", DEFAULT_JOB, spared, cwd=tmp_path, env=environment)
+    assert finished.returncode == 0, finished.stderr
+    assert "\nimported:\n" in finished.stderr
+    assert "socket" not in finished.stderr
 
 
 @pytest.mark.slow

@@ -27,8 +27,8 @@ from shared.running.folder import is_finished
 from shared.running.page import package_page
 from shared.starting.launch import launch
 
-# Three epochs of 8 steps, the last batch short; a checkpoint after every step, all of them kept.
-DIALS = {"train_size": 61, "eval_size": 19, "num_train_epochs": 3}
+# Three epochs of 4 steps, the last batch short; a checkpoint after every step, all of them kept.
+DIALS = {"train_size": 29, "eval_size": 11, "num_train_epochs": 3}
 KEEPING_ALL = {"save_strategy": "steps", "save_total_limit": None}
 COMBINATIONS = {
     "plain": {},
@@ -37,12 +37,12 @@ COMBINATIONS = {
     "bf16": {"bf16": True, "label_smoothing_factor": 0.1},
     "workers": {"dataloader_num_workers": 2, "train_sampling_strategy": "group_by_length", "num_train_epochs": 2},
     "plateau": {"lr_scheduler_type": "reduce_lr_on_plateau", "optim": "adafactor"},
-    "max_steps": {"max_steps": 13, "logging_strategy": "steps", "logging_steps": 5},
+    "max_steps": {"max_steps": 7, "logging_strategy": "steps", "logging_steps": 3},
     "best": {
         "load_best_model_at_end": True,
         "metric_for_best_model": "accuracy",
         "eval_strategy": "steps",
-        "eval_steps": 4,
+        "eval_steps": 2,
         "learning_rate": 0.02,
     },
 }
@@ -71,7 +71,7 @@ def cut_off(whole: Path, copy: Path, untouched: int = 0) -> Path:
 @pytest.mark.parametrize("dials", COMBINATIONS.values(), ids=COMBINATIONS)
 def test_resumed_equals_never_stopped(dials: dict, loop: str, trained: Trained, tmp_path: Path) -> None:
     """From the middle of an epoch, from its end, and from the very last step."""
-    config = RunConfig.build("tiny", **{**DIALS, **KEEPING_ALL, "save_steps": 4, **dials})
+    config = RunConfig.build("tiny", **{**DIALS, **KEEPING_ALL, "save_steps": 2, **dials})
     per_epoch = config.steps_per_epoch()
     config = config.model_copy(update={"save_steps": per_epoch // 2})
     whole = trained(loop, config)
@@ -89,7 +89,7 @@ def test_resumed_equals_never_stopped(dials: dict, loop: str, trained: Trained, 
 def test_both_loops_with_checkpoints_are_one(trained: Trained) -> None:
     """Saving disturbs nothing: with and without, by hand and through Trainer, the run is the same."""
     plain = RunConfig.build("tiny", **DIALS)
-    saving = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=4)
+    saving = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=2)
     runs = {
         (loop, name): trained(loop, config)
         for loop in LOOPS
@@ -99,7 +99,7 @@ def test_both_loops_with_checkpoints_are_one(trained: Trained) -> None:
     assert len(weights) == 1
     assert compare_runs(runs["manual", "saving"], runs["trainer", "saving"])["verdict"] == "identical"
     # Also every checkpoint holds the same weights, whichever loop made it.
-    for step in (4, 8, 12, 24):
+    for step in (2, 4, 6, 12):
         ours, theirs = (runs[loop, "saving"] / f"checkpoint-{step}" / "model.safetensors" for loop in LOOPS)
         assert digest_of_file(ours) == digest_of_file(theirs)
 
@@ -134,7 +134,7 @@ def test_three_processes_resume(tmp_path: Path) -> None:
 
     Of two processes the order in which their gradients are added makes no difference, of three it does.
     """
-    dials = {**DIALS, **KEEPING_ALL, "gradient_accumulation_steps": 2, "save_steps": 1}
+    dials = {**DIALS, **KEEPING_ALL, "train_size": 61, "gradient_accumulation_steps": 2, "save_steps": 1}
     assert launch([sys.executable, "-c", SEVERAL_PROCESSES, str(tmp_path), repr(dials)], nproc_per_node=3) == 0
     for loop in LOOPS:
         for step in (2, 3):
@@ -146,17 +146,17 @@ def test_three_processes_resume(tmp_path: Path) -> None:
 @pytest.mark.parametrize("loop", LOOPS)
 def test_dials_that_change_no_number_may_change(loop: str, trained: Trained, tmp_path: Path, capfd) -> None:
     """After an out-of-memory in the evaluation one goes on with smaller batches there."""
-    config = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=4)
+    config = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=2)
     whole = trained(loop, config)
     folder = cut_off(whole, tmp_path / "other")
     others = {"dataloader_num_workers": 2, "save_strategy": "epoch", "save_total_limit": 1}
     other = config.model_copy(update={**others, "per_device_eval_batch_size": 2})
-    run_in_process(loop, other, folder, resume_from_checkpoint=str(folder / "checkpoint-12"))
+    run_in_process(loop, other, folder, resume_from_checkpoint=str(folder / "checkpoint-6"))
     assert "evaluations in batches of 2 from here on, of 8 before" in capfd.readouterr().err
     first = compare_runs(whole, folder)["first_divergence"]
     assert first is None or first["quantity"].startswith("eval"), first
     assert digest_of_file(folder / "model.safetensors") == digest_of_file(whole / "model.safetensors")
-    numbers = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=4, learning_rate=0.1)
+    numbers = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=2, learning_rate=0.1)
     with pytest.raises(SameLoopError, match=r"made under other dials .--learning-rate"):
         run_in_process(loop, numbers, cut_off(whole, tmp_path / "no"), resume_from_checkpoint="last")
     best = RunConfig.build("tiny", **DIALS, save_strategy="epoch", load_best_model_at_end=True)

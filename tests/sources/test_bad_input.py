@@ -133,26 +133,6 @@ def test_a_mistake_of_ours_is_one_line_too(monkeypatch, capfd) -> None:
     assert "this should not happen (ZeroDivisionError: oh); please report what --debug shows" in line
 
 
-def test_the_default_job_opens_no_socket(tmp_path: Path) -> None:
-    """Both loops and the verdict, with every connection refused: about 10 seconds."""
-    code = """
-import socket, sys
-def refuse(*args, **kwargs): raise AssertionError("a socket was opened")
-socket.socket.connect = socket.socket.connect_ex = socket.create_connection = socket.getaddrinfo = refuse
-from benchmarks.cli import main
-statuses = [main([loop, "--preset", "tiny", "--output-dir", loop]) for loop in ("manual", "trainer")]
-from benchmarks.verdict.verdict import compare_runs
-from pathlib import Path
-assert compare_runs(Path("manual"), Path("trainer"))["verdict"] == "identical"
-sys.exit(max(statuses))
-"""
-    environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-    environment.pop("HF_HUB_OFFLINE")
-    finished = ran(sys.executable, "-c", code, cwd=tmp_path, env=environment)
-    assert finished.returncode == 0, finished.stderr
-    assert "socket" not in finished.stderr
-
-
 def test_a_review_is_text_whatever_it_says(tmp_path: Path) -> None:
     """Markup for the terminal or for a page goes through as it is."""
     nasty = [
