@@ -131,6 +131,13 @@ def forked() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def not_for_good() -> Iterator[None]:
+    """Nobody waits for the disk: what a test writes need not outlast a power cut."""
+    with patch("os.fsync", lambda descriptor: None):
+        yield
+
+
 @pytest.fixture
 def started_again() -> Iterator[None]:
     """For a test of the start itself: what it starts is started by the system."""

@@ -23,7 +23,7 @@ from shared.recording.record import FILE_NAME, RunRecord
 from shared.running import checkpoints
 
 MANY = settings(max_examples=300, deadline=None, derandomize=True)
-FEW = settings(max_examples=40, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=30, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 kinds = st.sampled_from(["header", "start", "step", "evaluation", "footer", "resume", "nonsense"])
 record_lines = st.dictionaries(

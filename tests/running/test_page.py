@@ -10,11 +10,11 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
-from conftest import LOOPS, Trained, ran, run_in_process, stopping_after, tree
+from conftest import LOOPS, Trained, compared, ran, run_in_process, stopping_after, tree
 
 from benchmarks import compare as compare_module
 from benchmarks.cli import main
-from benchmarks.compare import compare, write_comparison
+from benchmarks.compare import compare
 from benchmarks.lesson.report import write_report
 from benchmarks.lesson.xray import page_frame, xray
 from benchmarks.runs import command_line, read_comparison
@@ -50,6 +50,7 @@ def use_pages(monkeypatch: pytest.MonkeyPatch, **pages: Page) -> None:
 
     monkeypatch.setattr(compare_module, "run_in_fresh_process", in_process)
     monkeypatch.setattr(compare_module, "ready_to_fork", lambda *arguments: nullcontext())
+    monkeypatch.setattr("benchmarks.charts.charts.draw_comparison", lambda *arguments: None)
 
 
 def interrupted(loop: str, folder: Path) -> None:
@@ -61,21 +62,15 @@ def interrupted(loop: str, folder: Path) -> None:
 @pytest.fixture(scope="module")
 def finished(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole comparison of the package's pages."""
-    folder = tmp_path_factory.mktemp("page") / "run"
-    for loop in LOOPS:
-        shutil.copytree(trained(loop, CONFIG), folder / loop)
-    write_comparison(folder)
-    return folder
+    return compared({loop: trained(loop, CONFIG) for loop in LOOPS}, tmp_path_factory.mktemp("page") / "run")
 
 
 @pytest.fixture(scope="module")
 def broken(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A comparison of a broken manual page, which is whole again by now."""
-    folder = tmp_path_factory.mktemp("broken") / "run"
-    run_in_process("manual", CONFIG, folder / "manual", page=BROKEN)
-    shutil.copytree(finished / "trainer", folder / "trainer")
-    assert write_comparison(folder)["verdict"] == "diverged"
-    return folder
+    folder = tmp_path_factory.mktemp("broken")
+    run_in_process("manual", CONFIG, folder / "ran", page=BROKEN)
+    return compared({"manual": folder / "ran", "trainer": finished / "trainer"}, folder / "run")
 
 
 @pytest.fixture
@@ -233,6 +228,7 @@ def test_reuse_is_offered_where_it_is_possible(run: Path, monkeypatch, capfd) ->
 
 def test_reuse_of_both_halves_runs_nothing(run: Path, monkeypatch) -> None:
     before = {loop: (run / loop / "record.jsonl").read_bytes() for loop in LOOPS}
+    use_pages(monkeypatch)
     monkeypatch.setattr(compare_module, "run_in_fresh_process", None)
     assert compare(CONFIG, run, reuse=True)["verdict"] == "identical"
     assert {loop: (run / loop / "record.jsonl").read_bytes() for loop in LOOPS} == before
