@@ -45,6 +45,19 @@ class Chart(Figure):
     title: str = ""
     alt: str = ""
 
+    def lay_out(self) -> None:
+        """Find the panels' places, if that is still to be done: when it is drawn, and not anew for every file."""
+        layout = self.get_layout_engine()
+        if layout is None:
+            return
+        with matplotlib.rc_context(self.look.settings()):
+            layout.execute(self)
+        self.set_layout_engine(None)
+        for axes in self.axes:
+            # The solver's last bits are others from time to time.
+            found = axes.get_position(original=True).bounds
+            axes.set_position(Bbox.from_bounds(*(round(share, 5) for share in found)))
+
     def content(self, file_format: str) -> bytes:
         """A file's content; an SVG or a PDF carries the title, an SVG the alt text too.
 
@@ -56,6 +69,7 @@ class Chart(Figure):
             metadata["Title"] = self.title
         if file_format == "pdf":
             metadata["Subject"] = " ".join(self.alt.split())
+        self.lay_out()
         buffer = io.BytesIO()
         with matplotlib.rc_context(self.look.settings()):
             self.savefig(buffer, format=file_format, dpi=self.look.dots_per_inch, metadata=metadata)
@@ -140,12 +154,6 @@ def canvas(
                 bottom += 2 * y - _write(chart, y, footnote, style.note_size, style.soft, va="bottom")
         layout.set(rect=(side, bottom, 1 - 2 * side, top - bottom))
         yield chart
-        # Once, and not anew for every file; the solver's last bits are others from time to time.
-        layout.execute(chart)
-        chart.set_layout_engine(None)
-        for axes in chart.axes:
-            found = axes.get_position(original=True).bounds
-            axes.set_position(Bbox.from_bounds(*(round(share, 5) for share in found)))
 
 
 def _write(chart: Chart, y: float, text: str, factor: float, colour: str, **options: Any) -> float:

@@ -319,6 +319,7 @@ def test_nothing_is_cut_off_and_no_text_lies_on_another(tmp_path: Path) -> None:
     ]
     for (count, style), kind in itertools.product(((1, "paper"), (2, "slide")), RUN_KINDS):
         figure = chart_of(folders[:count], kind, style)
+        figure.lay_out()
         width, height = figure.get_size_inches() * figure.dpi
         boxes = []
         for text in figure.findobj(matplotlib.text.Text):

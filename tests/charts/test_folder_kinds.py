@@ -141,6 +141,7 @@ def test_long_names_and_many_dials_are_not_cut_off_either() -> None:
 
 
 def assert_nothing_is_cut_off(chart: Chart) -> None:
+    chart.lay_out()
     with matplotlib.rc_context(chart.look.settings()):
         chart.draw_without_rendering()
     width, height = chart.bbox.size
@@ -206,6 +207,7 @@ def test_two_models_and_many_classes_stand_side_by_side(tiny_comparison: Path) -
     two = Quality({}, "float32", dict.fromkeys(("manual", "trainer"), answers), 20, 3, [])
     for style in STYLE_NAMES:
         figure = confusion_chart(two, style)
+        figure.lay_out()
         assert [axes.get_title() for axes in figure.axes] == ["by hand: the model says", "Trainer: the model says"]
         for axes in figure.axes:
             shown = [text.get_text() for text in axes.texts]

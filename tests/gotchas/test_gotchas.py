@@ -428,6 +428,7 @@ def test_no_words_of_the_chart_leave_it_or_lie_on_another(style: str, sizes: Any
     points = [Point(each, [each / 100, each / 90], [0.5, 0.6]) for each in sizes]
     dial = Size("2 layers, random (1.0 M) on Rotten Tomatoes", points, 4, 1000, {}, {**environment, "threads": 1})
     figure = size_chart(dial, style)
+    figure.lay_out()
     with matplotlib.rc_context(STYLES[style].settings()):
         canvas = FigureCanvasAgg(figure)
         canvas.draw()
