@@ -22,14 +22,15 @@ read_reviews = cache(embedded.load_reviews)
 @contextmanager
 def reading_once() -> Iterator[None]:
     """Inside, the embedded reviews are read once, and so is each slice of them, which is tokenized once per length;
-    the embedded models and their tokenizers, too, a model once per random state that its head is drawn in."""
+    the embedded models and their tokenizers, too, a model once per random state that its head is drawn in. What a
+    tokenizer writes it writes again as it is."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(embedded, "load_reviews", read_reviews))
         patches.enter_context(patch.object(data, "load_slices", _slices_once(data.load_slices)))
         # Not for a few tests that need no library.
         if "torch" in sys.modules:
-            from accelerate.utils import memory
-            from transformers import AutoModelForSequenceClassification, AutoTokenizer
+            from accelerate.utils import imports, memory
+            from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
 
             tokenizers: dict[Path, Any] = {}
             read_tokenizer = _tokenizers_once(AutoTokenizer.from_pretrained, tokenizers)
@@ -37,8 +38,12 @@ def reading_once() -> Iterator[None]:
             patches.enter_context(patch.object(data, "tokenized", _tokenized_once(data.tokenized, tokenizers)))
             read_model = _models_once(AutoModelForSequenceClassification.from_pretrained)
             patches.enter_context(patch.object(AutoModelForSequenceClassification, "from_pretrained", read_model))
+            write_tokenizer = _written_once(PreTrainedTokenizerFast._save_pretrained, tokenizers)
+            patches.enter_context(patch.object(PreTrainedTokenizerFast, "_save_pretrained", write_tokenizer))
             # `Trainer` asks for it in every run: 70 ms among all that the tests hold.
             patches.enter_context(patch.object(memory, "gc"))
+            # And, 30 times in every run, for what is installed.
+            patches.enter_context(patch.object(imports, "_is_package_available", cache(imports._is_package_available)))
         yield
 
 
@@ -77,14 +82,36 @@ def _tokenizers_once(from_pretrained: Callable[..., Any], known: dict[Path, Any]
     return read_tokenizer
 
 
+def _is_one_of(tokenizers: dict[Path, Any], tokenizer: Any) -> bool:
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return any(each.backend_tokenizer is backend for each in tokenizers.values())
+
+
+def _written_once(save: Callable[..., tuple[str, ...]], tokenizers: dict[Path, Any]) -> Callable[..., tuple[str, ...]]:
+    known: dict[tuple, bytes] = {}
+
+    def write_tokenizer(tokenizer: Any, save_directory: Any, file_names: tuple[str, ...], **options: Any) -> Any:
+        backend = tokenizer.backend_tokenizer
+        key = (id(backend), str(backend.truncation), str(backend.padding), backend.get_vocab_size())
+        if key in known:
+            path = Path(save_directory) / "tokenizer.json"
+            path.write_bytes(known[key])
+            return (*file_names, str(path))
+        written = save(tokenizer, save_directory=save_directory, file_names=file_names, **options)
+        if _is_one_of(tokenizers, tokenizer):
+            known[key] = Path(written[-1]).read_bytes()
+        return written
+
+    return write_tokenizer
+
+
 def _tokenized_once(tokenized: Callable[..., Any], tokenizers: dict[Path, Any]) -> Callable[..., Any]:
     known: WeakKeyDictionary[Any, dict[tuple, Any]] = WeakKeyDictionary()
 
     def read_tokens(part: Any, tokenizer: Any, max_length: int) -> Any:
-        backend = getattr(tokenizer, "_tokenizer", None)
-        if not any(each._tokenizer is backend for each in tokenizers.values()):
+        if not _is_one_of(tokenizers, tokenizer):
             return tokenized(part, tokenizer, max_length)
-        kept, key = known.setdefault(part, {}), (id(backend), max_length)
+        kept, key = known.setdefault(part, {}), (id(tokenizer.backend_tokenizer), max_length)
         if key not in kept:
             kept[key] = tokenized(part, tokenizer, max_length)
         # It remembers how it has cut, and is saved with that.

@@ -27,9 +27,13 @@ IN_PROCESS = {
 IDENTICAL = [cell for cell in reversed(IN_PROCESS.values()) if cell.expected == "identical"]
 
 
+# Fewer reviews than in the table: five batches, the last one short, are two groups of four, and three of two.
+FEW = {"train_size": 37, "eval_size": 11}
+
+
 @pytest.mark.parametrize("cell", IDENTICAL, ids=name_of)
 def test_both_loops_are_identical_under_every_dial(cell: Cell, tmp_path: Path) -> None:
-    assert_identical(compare_in_process(cell_config(cell), tmp_path))
+    assert_identical(compare_in_process(cell_config(cell).model_copy(update=FEW), tmp_path))
 
 
 # A file of one's own: semicolons, three words for labels, in columns of other names.
@@ -49,7 +53,7 @@ def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def own_config(cell: Cell, own_file: Path) -> RunConfig:
-    return cell_config(cell).model_copy(update={"dataset": str(own_file)})
+    return cell_config(cell).model_copy(update={**FEW, "dataset": str(own_file)})
 
 
 @pytest.mark.parametrize("cell", IDENTICAL[:: len(IDENTICAL) // OWN_TRIED], ids=name_of)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
 import pytest
+from conftest import ran
 from datasets.packaged_modules.parquet.parquet import Parquet
 
 from shared.config import HUB_REVISIONS, PRESETS, RunConfig
@@ -52,46 +55,55 @@ def fill_dataset_cache(home: Path, revision: str) -> None:
             shutil.rmtree(leftover)
 
 
-def lesson(home: Path, output_dir: Path, *options: str) -> subprocess.CompletedProcess:
-    """`sameloop manual --preset lesson` in a process of its own, offline, with that cache."""
-    import os
-
-    return subprocess.run(
-        [sys.executable, "-m", "manual_loop", "--preset", "lesson", "--output-dir", str(output_dir), *options],
-        env={**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
+# Commands of one process, one after the other, as they are typed; what each says, and how it ends.
+IN_TURN = """
+import contextlib, io, json, sys
+from benchmarks.cli import main
+ends = []
+for arguments in json.loads(sys.argv[1]):
+    said = io.StringIO()
+    with contextlib.redirect_stderr(said):
+        ends.append([main(arguments), said.getvalue()])
+print(json.dumps(ends))
+"""
 SMALL = ("--train-size", "16", "--eval-size", "8", "--max-length", "16", "--num-train-epochs", "1")
 
 
-def test_the_lesson_runs_from_the_cache(filled_cache: Path, tmp_path: Path) -> None:
-    finished = lesson(filled_cache, tmp_path / "run", *SMALL)
+def lessons(home: Path, output_dir: Path, *options: Sequence[str]) -> list[tuple[int, str]]:
+    """`sameloop manual --preset lesson` with each of these options, offline, with that cache."""
+    lesson = ["manual", "--preset", "lesson", "--output-dir", str(output_dir)]
+    commands = json.dumps([[*lesson, *each] for each in options])
+    environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    finished = ran(sys.executable, "-c", IN_TURN, commands, env=environment)
     assert finished.returncode == 0, finished.stderr
+    return [(status, said) for status, said in json.loads(finished.stdout.splitlines()[-1])]
+
+
+def test_the_lesson_runs_from_the_cache_and_from_no_other_revision(filled_cache: Path, tmp_path: Path) -> None:
+    other, elsewhere = "0" * 40, [*SMALL, "--output-dir", str(tmp_path / "refused")]
+    dataset, model, (status, said) = lessons(
+        filled_cache,
+        tmp_path / "run",
+        [*elsewhere, "--dataset-revision", other],
+        [*elsewhere, "--model-revision", other],
+        SMALL,
+    )
+    assert dataset[0] == 2 and f"the cache holds revision {HUB_REVISIONS[DATASET]}, not {other}" in dataset[1]
+    assert model[0] == 2 and f"--model {MODEL}" in model[1]
+    assert not (tmp_path / "refused").exists()
+    assert status == 0, said
     record = RunRecord.read(tmp_path / "run")
     assert record.config.dataset == "stanfordnlp/imdb"
     assert len(record.steps) == 2
 
 
-def test_another_revision_in_the_cache_is_refused(filled_cache: Path, tmp_path: Path) -> None:
-    finished = lesson(filled_cache, tmp_path / "run", *SMALL, "--dataset-revision", "0" * 40)
-    assert finished.returncode == 2
-    assert f"the cache holds revision {HUB_REVISIONS[DATASET]}, not {'0' * 40}" in finished.stderr
-    finished = lesson(filled_cache, tmp_path / "run", *SMALL, "--model-revision", "0" * 40)
-    assert finished.returncode == 2
-    assert not (tmp_path / "run").exists()
-
-
 def test_without_network_and_cache_the_line_names_the_quick_preset(tmp_path: Path) -> None:
-    finished = lesson(tmp_path / "nothing", tmp_path / "run")
-    assert finished.returncode == 2
-    last = finished.stderr.splitlines()[-1]
+    ((status, said),) = lessons(tmp_path / "nothing", tmp_path / "run", ())
+    assert status == 2 and not (tmp_path / "run").exists()
+    last = said.splitlines()[-1]
     assert last.startswith("sameloop: error: --dataset stanfordnlp/imdb: the Hub cannot be reached")
     assert "--preset quick" in last
-    assert "Traceback" not in finished.stderr
+    assert "Traceback" not in said
 
 
 def test_only_hub_names_need_the_hub(tmp_path: Path) -> None:
