@@ -131,6 +131,8 @@ def _models_once(from_pretrained: Callable[..., Any]) -> Callable[..., Any]:
             return from_pretrained(*arguments, **options)
         key = (repr(sorted(options.items())), torch.get_rng_state().numpy().tobytes())
         if key not in known:
+            if len(known) == 4:  # mostly it is the one before, and each takes 4 MB
+                known.pop(next(iter(known)))
             known[key] = from_pretrained(**options), torch.get_rng_state()
         read, after = known[key]
         torch.set_rng_state(after)
