@@ -156,7 +156,6 @@ def judged(
         smallest=notes.smallest,
         output=outcome.output,
         traceback=raised["traceback"] if raised else "",
-        counts=counts,
     )
 
 

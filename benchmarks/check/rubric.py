@@ -56,7 +56,6 @@ class Result:
         output: what the loop printed, in part.
         traceback: where it crashed; empty if it did not.
         smallest: by item, the relative difference that a finding was made for.
-        counts: whether what was right has its points; not where the loop was stopped, or trained nothing.
     """
 
     name: str
@@ -71,7 +70,11 @@ class Result:
     output: str = ""
     traceback: str = ""
     smallest: dict[str, float] = field(default_factory=dict)
-    counts: bool = True
+
+    @property
+    def counts(self) -> bool:
+        """Whether what was right has its points: not where a loop was stopped, or has trained nothing."""
+        return self.verdict != FAILED or self.score > 0
 
     @property
     def failures(self) -> list[str]:

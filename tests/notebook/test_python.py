@@ -20,8 +20,9 @@ import pytest
 from matplotlib.figure import Figure
 
 import sameloop
-from benchmarks.check.rubric import DIFFERENT, Finding, Result, make_rubric
+from benchmarks.check.rubric import DIFFERENT, Result, make_rubric
 from benchmarks.compare import write_comparison
+from benchmarks.judge.finding import Finding
 from benchmarks.notebook.source import source_of
 from benchmarks.proofs.documents import DOCS, README
 from sameloop import SameLoopError
@@ -203,7 +204,9 @@ def test_a_script_is_its_text(tmp_path: Path) -> None:
 
 
 def test_a_check_shows_each_phase_with_a_question_where_it_is_wrong() -> None:
-    rubric = make_rubric([Finding("clip", 3, "not <clipped>", "norm 38", "norm 1")], ["clip", "step"])
+    rubric = make_rubric(
+        [Finding("clip.missing", 3, "not <clipped>", {"student": "norm 38", "right": "norm 1"})], ["clip", "step"]
+    )
     checked = sameloop.Checked(Result("a.py", DIFFERENT, rubric, 1, 15, 2.0, output="<hello>").as_dict())
     assert (checked.verdict, checked.failures) == ("different", ["clip"])
     assert checked.phases.loc["clip", "cause"] == "not <clipped>"
