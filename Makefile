@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table planted-faults situations-table check-table gallery-page whatif versions parity-sweep speed-lesson browser report-speed lint install docs notebook-page clean help
+.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table hostile-table planted-faults situations-table check-table gallery-page whatif versions parity-sweep speed-lesson browser report-speed lint install docs notebook-page clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	@# Status 1, diverged, is an answer and no failure.
@@ -32,6 +32,9 @@ planted-faults: $(INSTALLED) ## twenty faults in the product, one at a time: whi
 
 check-table: $(INSTALLED) ## docs/check.md, measured anew: right loops, mistakes and hostile ones; about 6 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.checks
+
+hostile-table: $(INSTALLED) ## docs/hostile.md, measured anew: what 70 hostile acts do in a check; about 8 minutes on 2 cores, Linux only
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.hostile $(ARGS)
 
 gallery-page: $(INSTALLED) ## docs/gallery.md and its pictures, measured anew: what mistakes cost and what is said of them; about 10 minutes on 2 cores, 4 with ARGS=--kept-costs
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.gallery $(ARGS)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+import os
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.check.apart import judged_apart
+from benchmarks.check.bounds import beyond
 from benchmarks.check.child import record
+from benchmarks.check.formats import fit
 from benchmarks.check.job import job_config, make_job
 from benchmarks.check.rubric import (
     DIFFERENT,
@@ -25,12 +31,17 @@ from benchmarks.check.rubric import (
     make_rubric,
 )
 from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
+from benchmarks.check.sandbox import limit_memory
 from benchmarks.check.tape import Event, TapeDamaged, TapeWriter, read_tape
+from benchmarks.check.workshop import Workshop, opened
 from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.running.page import PACKAGES, Page
 from shared.starting.children import ROOT
 
+# How torch and Python say that a number or a tensor is beyond what they, or the judge's memory, can hold.
+TOO_MUCH = (RuntimeError, OverflowError, MemoryError)
+LONGEST_WHY = 1000
 # What a tape holds besides the training.
 NOT_JUDGED = ("begin", "refused", "returned", "raised", "gaps", "used")
 
@@ -42,25 +53,65 @@ def check(
     points: Mapping[str, float] | None = None,
     seconds: float = SECONDS,
     megabytes: int = MEGABYTES,
+    workshop: Workshop | None = None,
 ) -> Result:
-    """Run a loop and judge it.
+    """Run a loop and judge it, each in a process of its own.
 
     Args:
         file: the loop's; None: the package's page by hand.
         dials: of the job, as `job_config` takes them.
         points: what an item is worth; 1 if it is not named.
         seconds, megabytes: what its process may take.
+        workshop: starts the processes; None: one for this check.
 
     Raises:
         SameLoopError: the file is not there, or a dial is wrong.
     """
     dials = dict(dials or {})
-    config = job_config(**dials)
+    job_config(**dials)
     if file is not None and not file.is_file():
         raise SameLoopError(f"{file}: there is no such file; `sameloop start` writes one to begin with")
-    with running(file, dials, seconds, megabytes) as outcome:
+    with opened(workshop) as workshop, running(file, dials, seconds, megabytes, workshop) as outcome:
         name = "manual_loop/train.py" if file is None else file.name
-        return judged(name, outcome, config, points, file)
+        given = {
+            "name": name,
+            "outcome": {**outcome._asdict(), "tape": str(outcome.tape)},
+            "dials": dials,
+            "points": dict(points) if points else None,
+            "own": None if file is None else str(file.resolve()),
+        }
+        found = judged_apart(workshop, given, outcome.tape.parent)
+        if isinstance(found, str):
+            return without_a_loop(name, found, points)
+        return Result(**found)
+
+
+def without_a_loop(name: str, why: str, points: Mapping[str, float] | None) -> Result:
+    """The result of what could not be run, or not be judged, at all."""
+    rubric = make_rubric((), (), points)
+    return Result(name, FAILED, rubric, 0.0, float(sum(row["most"] for row in rubric)), 0.0, why=why)
+
+
+def judge_here(arguments: Sequence[str]) -> int:
+    """What the judge's process does: go through a tape, and leave the result in an open file, as JSON.
+
+    Args:
+        arguments: one, JSON: what `check` gives to `judged_apart`, with `number`, the file's, and `memory_mb`.
+    """
+    given = json.loads(arguments[0])
+    limit_memory(given["memory_mb"])
+    outcome = Outcome(**{**given["outcome"], "tape": Path(given["outcome"]["tape"])})
+    own = None if given["own"] is None else Path(given["own"])
+    if too_much := beyond(outcome.tape):
+        result = without_a_loop(given["name"], outcome.stopped or too_much, given["points"])
+    else:
+        result = judged(given["name"], outcome, job_config(**given["dials"]), given["points"], own)
+    result = dataclasses.replace(
+        result, why=shown(result.why, LONGEST_WHY), output=fit(result.output), traceback=fit(result.traceback)
+    )
+    with os.fdopen(given["number"], "w", encoding="utf-8") as file:
+        json.dump(dataclasses.asdict(result), file)
+    return 0
 
 
 def check_page(page: Page, dials: Mapping[str, Any] | None = None) -> Result:
@@ -111,7 +162,7 @@ def judged(
                 log = events[-1]["log"] if events and events[-1].kind == "returned" else None
                 why = _why_failed(outcome, events, own)
                 judge(job, [each for each in events if each.kind not in NOT_JUDGED], log, notes)
-            except (TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            except (TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, *TOO_MUCH) as error:
                 # What the watch writes fits together; if it does not, another hand has written.
                 what = f"{type(error).__name__}: {shown(error, 80)}"
                 why = why or f"what was recorded of it does not fit together ({what}): it has tampered with the record"

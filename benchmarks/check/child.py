@@ -6,14 +6,16 @@ import gc
 import json
 import os
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.check import gaps
 from benchmarks.check.job import Job, for_a_page, job_config
-from benchmarks.check.sandbox import leave_the_network, limit_memory, lock
+from benchmarks.check.sandbox import limit_memory, lock
 from benchmarks.check.tape import TapeWriter
+from benchmarks.check.walls import WORLD_MB, Walls, begin, enter, readable
 from shared.errors import SameLoopError, shown
 from shared.running.page import Page, checked_log, own_page, package_page, train_of
 
@@ -25,19 +27,25 @@ def main(arguments: Sequence[str]) -> int:
     """Run a loop and leave its tape.
 
     Args:
-        arguments: one, JSON: `file` (None: the package's page by hand), `dials`, `tape` (an open file's number) and
-            `memory_mb`.
+        arguments: one, JSON: `file` (None: the package's page by hand), `dials`, `number` (of the tape, an open file),
+            `memory_mb`, `walls` (which can be had) and `root` (an empty folder to make a world in).
     """
     given = json.loads(arguments[0])
+    walls = Walls(*given["walls"])
+    writing = begin(walls)
     sys.dont_write_bytecode = True
-    is_alone = leave_the_network()
+    # The server that this was forked from may have asked for it already.
+    tempfile.tempdir = None
+    # What is printed is there, however the process ends.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(write_through=True)  # type: ignore[union-attr]
 
     import torch
 
     from benchmarks.check.job import make_job
 
     torch.set_num_threads(1)
-    tape = TapeWriter(os.fdopen(given["tape"], "wb", buffering=0))
+    tape = TapeWriter(os.fdopen(given["number"], "wb", buffering=0))
     job = make_job(job_config(**given["dials"]))
     folder = Path.cwd()
     try:
@@ -46,12 +54,16 @@ def main(arguments: Sequence[str]) -> int:
         tape.write("raised", {"line": str(error), "traceback": "", "type": type(error).__name__})
         return 0
     gc.collect()
-    gc.freeze()  # What is there by now is nobody's garbage: a collection looks through the loop's own only.
-    tape.write("begin", {"network": "none" if is_alone else "refused"})
+    may_read = readable(page.paths.values())
+    enter(walls, writing, Path(given["root"]), folder, may_read)
+    tape.write("begin", {"walls": walls._asdict()})
     limit_memory(given["memory_mb"])
     # What is written from here on is what the loop has done.
-    lock(folder, page.paths.values(), lambda what: tape.write("refused", {"what": shown(what, 160)}))
+    lock(folder, may_read, page.paths.values(), lambda what: tape.write("refused", {"what": shown(what, 160)}))
+    gc.freeze()  # What is there by now is nobody's garbage: a collection looks through the loop's own only.
     record(page, job, tape, folder)
+    if not walls.namespaces and os.statvfs(folder).f_bavail == 0:
+        tape.write("refused", {"what": f"it tried to write more than {WORLD_MB} MB"})
     return 0
 
 

@@ -36,8 +36,8 @@ WHOLE = "the loop runs to its end"
 LONGEST_REASON = 400
 # So many of the last lines that a loop has printed are shown in a terminal.
 LAST_LINES = 5
-# What XML cannot hold, nor a file in UTF-8.
-UNFIT = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What XML cannot hold, nor a file in UTF-8, and what a terminal obeys.
+UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def written(result: Result, file_format: str, hints: bool = False) -> str:
@@ -204,7 +204,7 @@ def markdown_block(text: str) -> str:
 
 
 def fit(text: str) -> str:
-    """A text without what neither XML nor UTF-8 can hold."""
+    """A text without what neither XML nor UTF-8 can hold, and without what controls a terminal."""
     return UNFIT.sub("\ufffd", text)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
-import site
-import subprocess
+import signal
+import sys
 import tempfile
 import threading
 import time
@@ -16,16 +15,16 @@ from typing import Any, BinaryIO, NamedTuple
 
 import psutil
 
-from shared.sources.embedded import cache_folder
-from shared.starting.children import function_argv
+from benchmarks.check.walls import WORLD_FILES, WORLD_MB
+from benchmarks.check.workshop import Workshop, opened
 from shared.starting.launch import Family
 
-# A right loop takes some 10 seconds and 600 MB, most of them for imports.
+# A right loop takes some 2 seconds and 600 MB, most of them for what is imported.
 SECONDS, MEGABYTES = 120, 2000
 # Of what a loop prints so much is kept of its beginning and of its end; who prints more than the most is stopped.
 KEPT_OUTPUT, MOST_OUTPUT = 4000, 20_000_000
-# Of the environment a loop sees these, and nothing that may be a secret.
-SEEN = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
+# It is looked at every so many seconds; what takes longer to look at, every so many times.
+PAUSE, SELDOM = 0.05, 10
 
 
 class Outcome(NamedTuple):
@@ -36,7 +35,7 @@ class Outcome(NamedTuple):
         stopped: why it was stopped, in words; None: it ended by itself.
         status: its exit status.
         output: what it printed, the middle left out.
-        seconds: of its whole life, imports included.
+        seconds: of its whole life, imports included where it has not been forked.
         peak_mb: the most memory it had, in MB (10^6 bytes), with the processes it started.
     """
 
@@ -54,6 +53,7 @@ def running(
     dials: Mapping[str, Any],
     seconds: float = SECONDS,
     megabytes: int = MEGABYTES,
+    workshop: Workshop | None = None,
 ) -> Iterator[Outcome]:
     """Run a loop in a process of its own, in an empty folder of its own; gives how it ended, and its tape meanwhile.
 
@@ -61,60 +61,55 @@ def running(
         file: the loop's; None: the package's page by hand.
         dials: of the job, as `job_config` takes them.
         seconds, megabytes: more than this it may not have.
+        workshop: starts the process; None: one for this loop.
     """
-    with tempfile.TemporaryDirectory(prefix="sameloop-check-", ignore_cleanup_errors=True) as folder:
+    with (
+        opened(workshop) as workshop,
+        tempfile.TemporaryDirectory(prefix="sameloop-check-", ignore_cleanup_errors=True) as folder,
+    ):
         # Apart from each other: the loop knows of its own folder only.
-        own = Path(folder) / "loop"
+        own, root, tape = (Path(folder).resolve() / name for name in ("loop", "root", "tape"))
         own.mkdir()
-        tape = Path(folder) / "tape"
+        root.mkdir()
         with tape.open("wb") as file_of_tape:
             given = {
                 "file": None if file is None else str(file.resolve()),
                 "dials": dict(dials),
-                "tape": file_of_tape.fileno(),
                 "memory_mb": megabytes,
+                "walls": list(workshop.walls),
+                "root": str(root),
             }
-            outcome = _run(given, own, tape, file_of_tape.fileno(), seconds, megabytes)
+            outcome = _run(workshop, given, own, tape, file_of_tape.fileno(), seconds, megabytes)
         yield outcome
 
 
-def _run(given: Mapping[str, Any], own: Path, tape: Path, number: int, seconds: float, megabytes: int) -> Outcome:
-    seen = {name: os.environ[name] for name in SEEN if name in os.environ}
-    environment = {
-        **seen,
-        "HOME": str(own),
-        # Not from that home: packages, and the embedded assets, may have been installed for this user alone.
-        "PYTHONUSERBASE": site.getuserbase(),
-        "TMPDIR": str(own),
-        "SAMELOOP_CACHE": str(cache_folder()),
-        "HF_HUB_OFFLINE": "1",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-        "MPLBACKEND": "agg",
-        "PYTHONIOENCODING": "utf-8",
-        "PYTHONUNBUFFERED": "1",
-    }
-    started = time.monotonic()
+def _run(
+    workshop: Workshop,
+    given: Mapping[str, Any],
+    own: Path,
+    tape: Path,
+    number: int,
+    seconds: float,
+    megabytes: int,
+) -> Outcome:
+    # Of the processes that are started these many, one below the other, are not the loop's.
+    above = 0 if not sys.platform.startswith("linux") else 1 if workshop.walls.namespaces else 2
     family: dict[int, psutil.Process] = {}
-    peak, stopped = 0.0, None
+    peak, stopped, looks = 0.0, None, 0
+    reading, writing = os.pipe()
+    output = _Output(os.fdopen(reading, "rb"))
     with Family() as started_here:
-        process = started_here.start(
-            function_argv("benchmarks.check.child", "main", json.dumps(given)),
-            environment,
-            cwd=own,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            pass_fds=[number],
-        )
-        output = _Output(process.stdout)
+        try:
+            process = workshop.start(started_here, ("benchmarks.check.child", "main"), given, own, writing, number)
+        finally:
+            os.close(writing)
+        started = time.monotonic()
         try:
             while process.poll() is None and stopped is None:
-                time.sleep(0.05)
+                time.sleep(PAUSE)
+                looks += 1
                 with suppress(psutil.Error):
-                    loop = psutil.Process(process.pid)
-                    family.update({each.pid: each for each in (loop, *loop.children(recursive=True))})
+                    family.update({each.pid: each for each in _below(psutil.Process(process.pid), above)})
                 now = sum(map(_memory_mb, family.values()))
                 peak = max(peak, now)
                 if time.monotonic() - started > seconds:
@@ -123,19 +118,44 @@ def _run(given: Mapping[str, Any], own: Path, tape: Path, number: int, seconds: 
                     stopped = f"it took more than {megabytes} MB of memory"
                 elif output.length > MOST_OUTPUT:
                     stopped = f"it printed more than {MOST_OUTPUT // 1_000_000} MB"
+                elif looks % SELDOM == 0 and _is_full(own):
+                    stopped = f"it wrote more than {WORLD_MB} MB, or {WORLD_FILES} files"
         finally:
             for each in reversed(family.values()):
                 with suppress(psutil.Error):
                     each.kill()
     status = process.wait()
+    if stopped is None and status == -signal.SIGSYS:
+        stopped = "it asked the system for what no training needs (nodes, mounts, other processes), and was ended"
     output.join()
     return Outcome(tape, stopped, status, output.text(), time.monotonic() - started, peak)
+
+
+def _below(process: psutil.Process, above: int) -> list[psutil.Process]:
+    """A process and all that it has started, but for the first `above` levels."""
+    level = [process]
+    for _ in range(above):
+        level = [child for each in level for child in each.children()]
+    return [*level, *(child for each in level for child in each.children(recursive=True))]
 
 
 def _memory_mb(process: psutil.Process) -> float:
     with suppress(psutil.Error):
         return process.memory_info().rss / 1e6
     return 0.0
+
+
+def _is_full(folder: Path) -> bool:
+    """Whether a loop's folder holds more than it may; in a world of its own the kernel sees to that."""
+    size = count = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                size += (Path(parent) / name).lstat().st_size
+        count += 1 + len(names)
+        if count > WORLD_FILES or size > WORLD_MB * 1e6:
+            return True
+    return False
 
 
 class _Output:

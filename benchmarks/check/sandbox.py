@@ -1,32 +1,28 @@
 """What a checked loop may do to the machine: train. What it must not do is refused, and said.
 
-Two walls. The kernel's: no network where a process may have a namespace of its own, and limits on memory and files.
-Python's: an audit hook (PEP 578), which cannot be taken off again, refuses to connect, to start or to end processes,
-and to write outside the loop's own folder. This holds against mistakes and against what a student would try. It is no
-prison for native code: SECURITY.md says what that means.
+The kernel's walls, see `walls`, hold whatever is tried. What stands here says in words what was tried: an audit hook
+of Python's (PEP 578), which cannot be taken off again, refuses to connect, to start or to end processes, to write
+outside the loop's own folder, to read what is not its business, and to take apart the hook. On macOS it is the only
+wall. Code that is not Python it does not see: SECURITY.md says what that means.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import sys
 import sysconfig
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000  # linux/sched.h
-# No file may grow beyond this: a tape of two epochs has some 250 MB.
+# No file may grow beyond this: a tape of two epochs has some 200 MB.
 LARGEST_FILE = 4 * 1024**3
-WRITES = frozenset("wax+")
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})
-
 NETWORK = ("socket.connect", "socket.bind", "socket.sendto", "socket.sendmsg", "socket.getaddrinfo")
 PROCESSES = (
     "subprocess.Popen",
@@ -38,28 +34,33 @@ PROCESSES = (
     "os.forkpty",
     "pty.spawn",
 )
-# Which of an event's arguments are paths that it changes.
-CHANGES = {
-    "os.chmod": (0,),
-    "os.chown": (0,),
-    "os.link": (1,),
-    "os.mkdir": (0,),
-    "os.remove": (0,),
-    "os.rename": (0, 1),
-    "os.rmdir": (0,),
-    "os.symlink": (1,),
-    "os.truncate": (0,),
-    "os.utime": (0,),
-    "shutil.rmtree": (0,),
+ENDING = ("os.kill", "os.killpg", "signal.pthread_kill")
+# Which of an event's arguments are paths that it changes, and which are the folders that those are counted from.
+CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.chmod": ((0, 2),),
+    "os.chown": ((0, 3),),
+    "os.link": ((0, 2), (1, 3)),
+    "os.mkdir": ((0, 2),),
+    "os.remove": ((0, 1),),
+    "os.removexattr": ((0, None),),
+    "os.rename": ((0, 2), (1, 3)),
+    "os.rmdir": ((0, 1),),
+    "os.setxattr": ((0, None),),
+    "os.symlink": ((1, 2),),
+    "os.truncate": ((0, None),),
+    "os.utime": ((0, 3),),
+    "shutil.rmtree": ((0, None),),
+    "sqlite3.connect": ((0, None),),
 }
-
-
-def leave_the_network() -> bool:
-    """Have this process see no network at all, if the kernel lets it; call it before there are threads."""
-    if not sys.platform.startswith("linux"):
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    return any(libc.unshare(flags) == 0 for flags in (CLONE_NEWNET, CLONE_NEWUSER | CLONE_NEWNET))
+# What only who wants to take the hook apart, or to get around it, asks for itself.
+TRICKS = {
+    "ctypes.dlopen": "to call code that is not Python (ctypes)",
+    "ctypes.dlsym": "to call code that is not Python (ctypes)",
+    "resource.prlimit": "to change the limits of a process (resource.prlimit)",
+}
+# Where an open file's number has its path; macOS has no such place.
+NUMBERS = "/proc/self/fd/" if sys.platform.startswith("linux") else ""
+LISTING = ("os.listdir", "os.scandir")
 
 
 def limit_memory(megabytes: int) -> None:
@@ -73,63 +74,85 @@ def limit_memory(megabytes: int) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (most, most))
 
 
-def lock(own_folder: Path, own_files: Iterable[str], on_refusal: Callable[[str], None]) -> None:
+def lock(
+    own_folder: Path, may_read: Sequence[str], own_files: Iterable[str], on_refusal: Callable[[str], None]
+) -> None:
     """From now on refuse, in this process and for good, what a loop has no business with.
+
+    What is asked here lies in this function's own variables: a loop that empties the lists above changes nothing.
 
     Args:
         own_folder: where it may write.
+        may_read: files and folders; what else it reads itself is refused.
         own_files: the loop's files: what they ask for themselves is said to `on_refusal`; what a library asks for is
             refused without a word, or allowed: torch may start the processes of a loader.
         on_refusal: takes what was tried, in words.
     """
     own, own_files = str(own_folder.resolve()), frozenset(own_files)
-    realpath, fspath, getpid, parent_of = os.path.realpath, os.fspath, os.getpid, _parent_of
-    devices = (os.devnull, "/dev/shm", "/dev/tty")
+    realpath, fspath, getpid, parent_of, caller_of = os.path.realpath, os.fspath, os.getpid, _parent_of, _caller
+    changes, network, processes, ending, tricks, listing = dict(CHANGES), NETWORK, PROCESSES, ENDING, TRICKS, LISTING
+    known = frozenset({"open", *changes, *network, *processes, *ending, *tricks, *listing, "object.__setattr__"})
+    # What a library may do, but not the loop itself.
+    own_only = frozenset({"os.fork", *tricks, *listing, "object.__setattr__"})
+    writable = (own, os.devnull, "/dev/shm", "/dev/tty")
+    seen = (*writable, *may_read)
+    # Who imports looks through these.
+    listed = frozenset(map(realpath, sys.path))
+    write_flags, numbers = os.O_WRONLY | os.O_RDWR | os.O_CREAT, NUMBERS
 
-    def is_outside(path: Any) -> bool:
-        if path is None or isinstance(path, int):
-            return False
+    def whole(path: Any, base: int) -> str:
+        """A path, or an open file's number, from the root on; `base`: the number of the folder it counts from."""
+        if isinstance(path, int):
+            return realpath(f"{numbers}{path}")
+        return realpath((f"{numbers}{base}/" if base >= 0 else "") + os.fsdecode(fspath(path)))
+
+    def lies_in(places: tuple[str, ...], path: Any, base: int = -1) -> bool:
+        if path is None or ((isinstance(path, int) or base >= 0) and not numbers):
+            return True
         with suppress(TypeError, ValueError):
-            whole = realpath(os.fsdecode(fspath(path)))
-            return not (whole == own or whole.startswith((own + os.sep, *devices)))
-        return False
+            name = whole(path, base)
+            return any(name == place or name.startswith(place + os.sep) for place in places)
+        return True
+
+    def opens(path: Any, mode: str | None, flags: int | None) -> str | None:
+        writes = any(each in mode for each in "wax+") if mode else bool((flags or 0) & write_flags)
+        if isinstance(path, int) or lies_in(writable if writes else seen, path):
+            return None
+        return f"it tried to {'write to' if writes else 'read'} {_shown(path)}"
 
     def refused(event: str, arguments: tuple) -> str | None:
         if event == "open":
-            path, mode, flags = arguments
-            writes = bool(WRITES & set(mode)) if mode else bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-            return f"it tried to write to {_shown(path)}" if writes and is_outside(path) else None
-        if event in CHANGES:
-            changed = [arguments[place] for place in CHANGES[event]]
-            outside = next((path for path in changed if is_outside(path)), None)
-            return None if outside is None else f"it tried to change {_shown(outside)} ({event})"
-        if event in NETWORK:
+            return opens(*arguments)
+        if event in changes:
+            pairs = [(arguments[place], -1 if base is None else arguments[base]) for place, base in changes[event]]
+            outside = next((path for path, base in pairs if not lies_in(writable, path, base)), None)
+            in_memory = event == "sqlite3.connect" and str(outside) == ":memory:"
+            return None if outside is None or in_memory else f"it tried to change {_shown(outside)} ({event})"
+        if event in listing:
+            path = arguments[0]
+            return None if lies_in(seen, path) or whole(path, -1) in listed else f"it tried to read {_shown(path)}"
+        if event in network:
             return f"it tried to reach the network ({event})"
-        if event in PROCESSES:
+        if event in processes:
             return f"it tried to start a process ({event})"
-        if event in ("os.kill", "os.killpg", "signal.pthread_kill"):
-            number = arguments[0]
-            return (
-                None
-                if event == "os.kill" and parent_of(number) == getpid()
-                else f"it tried to end a process ({event})"
-            )
-        return None
+        if event in ending:
+            is_child = event == "os.kill" and parent_of(arguments[0]) == getpid()
+            return None if is_child else f"it tried to end a process ({event})"
+        if event == "object.__setattr__":
+            return "it tried to replace the code of a function" if arguments[1] == "__code__" else None
+        return f"it tried {tricks[event]}"
 
     def hook(event: str, arguments: tuple) -> None:
-        if (
-            event != "open"
-            and event not in CHANGES
-            and not event.startswith(("socket.", "os.", "subprocess.", "pty."))
-        ):
-            return
-        what = refused(event, arguments)
+        what = refused(event, arguments) if event in known else None
         if what is None:
             return
-        caller = _caller()
-        if event in PROCESSES and caller is not None and caller not in own_files and event == "os.fork":
+        caller = caller_of()
+        is_own = caller is None or caller in own_files
+        if not is_own and (event in own_only or what.startswith("it tried to read")):
             return
-        if caller is None or caller in own_files:
+        if event in listing and is_own and sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
+            return  # it has put a folder on sys.path, and imports
+        if is_own:
             on_refusal(what)
         raise PermissionError(f"refused in a check: {what}")
 
@@ -137,13 +160,18 @@ def lock(own_folder: Path, own_files: Iterable[str], on_refusal: Callable[[str],
 
 
 def _caller() -> str | None:
-    """The file of the innermost running code that is not the standard library's."""
+    """The file of the innermost running code that is not the standard library's.
+
+    Code that is compiled under a module's name, and is not of it, is nobody's: who has called it counts.
+    """
     frame = sys._getframe(2)
     while frame is not None:
         file = frame.f_code.co_filename
         standard = file.startswith("<frozen") or (file.startswith(STANDARD_LIBRARY) and not file.startswith(INSTALLED))
         if not standard and file != __file__:
-            return file
+            module = sys.modules.get(str(frame.f_globals.get("__name__")))
+            if module is not None and vars(module) is frame.f_globals and getattr(module, "__file__", None) == file:
+                return file
         frame = frame.f_back
     return None
 

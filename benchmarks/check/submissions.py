@@ -8,9 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import redirect_stderr
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,10 +18,10 @@ from rich.text import Text
 
 from benchmarks.check import check as checks
 from benchmarks.check.formats import points_text
-from benchmarks.check.rubric import FAILED, GOOD, ITEMS, Result, make_rubric, summary
+from benchmarks.check.rubric import FAILED, GOOD, ITEMS, Result, summary
+from benchmarks.check.workshop import Workshop
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
-from shared.starting.launch import pool
 
 # Of several files that bind `train` these are meant.
 USUAL_NAMES = ("train.py", "loop.py")
@@ -147,44 +145,26 @@ def _judged(
     submissions: Sequence[Submission], dials: dict[str, Any], options: dict[str, Any], jobs: int
 ) -> Iterator[tuple[Submission, Result]]:
     """Each submission with its result, as they are done."""
-    waiting = list(submissions)
-    if jobs > 1:
-        # Processes, not threads: a judge sets torch's random state, of which a process has one.
-        with pool(jobs) as workers:
-            running: dict[Future[Result], Submission] = {
-                workers.submit(judged, each, dials, options): each for each in submissions
-            }
+    with Workshop() as workshop, ThreadPoolExecutor(jobs) as workers:
+        options = {**options, "workshop": workshop}
+        running = {workers.submit(judged, each, dials, options): each for each in submissions}
+        try:
             for future in as_completed(running):
-                try:
-                    result = future.result()
-                except BrokenProcessPool:  # the system has ended one, for its memory perhaps: the rest one by one
-                    continue
-                except BaseException:  # Ctrl-C: those that wait are not judged first
-                    workers.shutdown(wait=False, cancel_futures=True)
-                    raise
-                waiting.remove(running[future])
-                yield running[future], result
-    for each in waiting:
-        yield each, judged(each, dials, options)
+                yield running[future], future.result()
+        except BaseException:  # Ctrl-C: those that wait are not judged first
+            workers.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def judged(submission: Submission, dials: dict[str, Any], options: dict[str, Any]) -> Result:
     """A submission's result; whatever goes wrong with it is one, too."""
     if submission.file is None:
-        return without_a_loop(submission.name, submission.why, options["points"])
+        return checks.without_a_loop(submission.name, submission.why, options["points"])
     try:
-        # What data and model say while they load would be said for each of them.
-        with redirect_stderr(io.StringIO()):
-            return checks.check(submission.file, dials, **options)
+        return checks.check(submission.file, dials, **options)
     except Exception as error:
         why = f"the check itself broke ({type(error).__name__}: {shown(error, 200)}); please report it"
-        return without_a_loop(submission.file.name, why, options["points"])
-
-
-def without_a_loop(name: str, why: str, points: Mapping[str, float] | None) -> Result:
-    """The result of what could not be run at all."""
-    rubric = make_rubric((), (), points)
-    return Result(name, FAILED, rubric, 0.0, float(sum(row["most"] for row in rubric)), 0.0, why=why)
+        return checks.without_a_loop(submission.file.name, why, options["points"])
 
 
 def _for_the_teacher(result: Result) -> dict[str, str]:

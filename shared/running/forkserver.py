@@ -68,16 +68,17 @@ class ForkServer:
 
     Args:
         libraries: what to import.
+        environment: of the server; None: as this process's. What is in it can be read in all that is forked.
     """
 
-    def __init__(self, libraries: Sequence[str] = LIBRARIES) -> None:
+    def __init__(self, libraries: Sequence[str] = LIBRARIES, environment: Mapping[str, str] | None = None) -> None:
         # Of this kind what is sent arrives whole, and one by one.
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             self._family = Family()
             self._process = self._family.start(
                 function_argv("shared.running.forkserver", "serve", str(theirs.fileno()), *libraries),
-                ending_with_parent(child_environment()),
+                ending_with_parent(child_environment() if environment is None else environment),
                 pass_fds=[theirs.fileno()],
             )
 

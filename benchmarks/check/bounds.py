@@ -1,0 +1,47 @@
+"""How much a tape may hold: looked at before anything is read that a loop's process may have written itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from benchmarks.check.tape import LENGTHS
+
+# A right loop's events are 107; the longest has 2,400 characters and 8 MB of tensors.
+MOST_EVENTS, LONGEST_HEAD, LARGEST_BODY = 100_000, 1_000_000, 100_000_000
+# Of a whole number; 64 bits have 19.
+MOST_DIGITS = 20
+BEYOND = "what was recorded of it is more than a training leaves"
+
+
+class _TooLong(ValueError):  # noqa: N818 - says what happened
+    """A number in a tape has more digits than any number of a training."""
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise _TooLong(f"a number of {len(text)} digits")
+    return int(text)
+
+
+def beyond(path: Path) -> str | None:
+    """What on a tape is beyond any bound, in a sentence; None: nothing, whatever else may be wrong with it."""
+    with path.open("rb") as file:
+        number = 0
+        while len(lengths := file.read(LENGTHS.size)) == LENGTHS.size:
+            head, body = LENGTHS.unpack(lengths)
+            number += 1
+            if head > LONGEST_HEAD:
+                return f"{BEYOND}: an event of {head} characters"
+            if body > LARGEST_BODY:
+                return f"{BEYOND}: an event of {body / 1e6:.0f} MB"
+            if number > MOST_EVENTS:
+                return f"{BEYOND}: {number} events and more"
+            try:
+                json.loads(file.read(head), parse_int=_whole_number)
+            except _TooLong as error:
+                return f"{BEYOND}: {error}"
+            except (ValueError, RecursionError):
+                return None  # that it is no JSON, its reader says
+            file.seek(body, 1)
+    return None

@@ -1,0 +1,125 @@
+"""Where the processes of checks come from: all from one server, which has imported torch and transformers once."""
+
+from __future__ import annotations
+
+import json
+import os
+import site
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+from benchmarks.check.walls import Walls, available
+from shared.errors import SameLoopError
+from shared.progress import announce
+from shared.running.forkserver import LIBRARIES, ForkServer
+from shared.sources.embedded import cache_folder
+from shared.starting.children import function_argv
+from shared.starting.interrupt import signals_wait
+from shared.starting.launch import Family, Process
+
+# Of the environment a loop sees these, and nothing that may be a secret.
+SEEN = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
+OURS = ("benchmarks.check.child", "benchmarks.check.watch", "benchmarks.check.judge")
+
+
+class Workshop:
+    """Context manager that starts the processes of checks; all of them end with it.
+
+    On macOS, where a process that has imported torch may not be forked, each imports it anew.
+
+    Attributes:
+        walls: the kernel's, as they can be had here.
+    """
+
+    def __enter__(self) -> Workshop:
+        self._ending = ExitStack()
+        self._lock = threading.Lock()
+        folder = self._ending.enter_context(tempfile.TemporaryDirectory(prefix="sameloop-check-"))
+        self._home = Path(folder) / "home"
+        self._home.mkdir()
+        # On macOS a process that has imported torch may not be forked. A GPU does not matter: nothing here uses it.
+        self._server = self._new_server() if sys.platform == "linux" else None
+        tried = Path(folder) / "tried"
+        tried.mkdir()
+        self.walls: Walls = available(tried)
+        if missing := self.walls.missing():
+            announce(missing)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._server is not None:
+            self._server.end()
+        self._ending.close()
+
+    def _new_server(self) -> ForkServer:
+        return ForkServer((*LIBRARIES, *OURS), environment(self._home))
+
+    def start(
+        self, family: Family, function: tuple[str, str], given: Mapping[str, Any], folder: Path, output: int, file: int
+    ) -> Process:
+        """Start a process that calls a function of SameLoop's.
+
+        Args:
+            family: it ends with this.
+            function: its module and its name.
+            given: what it is called with, as JSON; `file` besides.
+            folder: it is started there, and it is its home.
+            output: an open file that takes what it prints.
+            file: an open file that it has, too, under the same number.
+
+        Raises:
+            SameLoopError: the system gives no process.
+        """
+        command = function_argv(*function, json.dumps({**given, "number": file}))
+        seen = environment(folder)
+        with Path(os.devnull).open("rb") as nothing, signals_wait():
+            if (server := self._server) is None:
+                how = {"stdin": nothing, "stdout": output, "stderr": output, "pass_fds": [file]}
+                return family.start(command, seen, cwd=folder, **how)
+            files = {0: nothing.fileno(), 1: output, 2: output, file: file}
+            try:
+                process: Process = server.start(command, seen, str(folder), files)
+            except SameLoopError:
+                # The system may have ended the server, for its memory perhaps; a second time it is not tried.
+                process = self._in_place_of(server).start(command, seen, str(folder), files)
+            family.members.append(process)
+            return process
+
+    def _in_place_of(self, server: ForkServer) -> ForkServer:
+        """The server that stands in for one that has ended, for whoever asks first a new one."""
+        with self._lock:
+            if self._server is None or self._server is server:
+                server.end()
+                self._server = self._new_server()
+            return self._server
+
+
+def opened(workshop: Workshop | None) -> AbstractContextManager[Workshop]:
+    """The workshop that there is, or one for what happens inside."""
+    return Workshop() if workshop is None else nullcontext(workshop)
+
+
+def environment(home: Path) -> dict[str, str]:
+    """What the process of a check sees."""
+    return {
+        **{name: os.environ[name] for name in SEEN if name in os.environ},
+        "HOME": str(home),
+        # Not from that home: packages, and the embedded assets, may have been installed for this user alone.
+        "PYTHONUSERBASE": site.getuserbase(),
+        "TMPDIR": str(home),
+        "SAMELOOP_CACHE": str(cache_folder()),
+        "HF_HUB_OFFLINE": "1",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "OMP_NUM_THREADS": "1",
+        # Or tokenizers says that it has been forked.
+        "TOKENIZERS_PARALLELISM": "false",
+        "CUDA_VISIBLE_DEVICES": "",
+        "MPLBACKEND": "agg",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+    }

@@ -1,0 +1,292 @@
+"""docs/hostile.md: what hostile loops do to a machine that checks them, and whether it is said.
+
+Each act of tests/loops/acts stands in a right loop, which goes on after it whatever has come of it and hides every
+error: who wants to be caught by none would write it so. The loop lies among other submissions in a folder that has a
+grader's files in it, beside a process that has nothing to do with the check. Afterwards everything is looked at from
+outside: files, processes, limits, what is left, what was shown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import json
+import os
+import re
+import resource
+import socket
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import psutil
+
+from benchmarks.check.rubric import GOOD
+from benchmarks.mistakes.mistake import MINIMAL
+from shared.progress import announce
+from shared.starting.children import ROOT
+
+ACTS = ROOT / "tests" / "loops" / "acts"
+DOCUMENT = ROOT / "docs" / "hostile.md"
+SECRET = "SECRET-4711"
+# What comes after an act: nothing of it is shown, and the loop is as right as before.
+AFTERWARDS = """
+
+_right = train
+
+
+def train(model, tokenizer, train_dataset, eval_dataset, config):
+    from pathlib import Path
+
+    forge = None
+    try:
+        forge = act(Path(__file__).resolve().parents[1])
+    except BaseException:
+        pass
+    log = _right(model, tokenizer, train_dataset, eval_dataset, config)
+    return forge(log) if forge else log
+"""
+# Where a loop leaves what outlives it, besides the arena.
+LEFT = [*map(Path, ("/dev/shm", "/tmp"))]
+BYSTANDER = "import time; time.sleep(3600)  # BYSTANDER"
+BECOME_SUBREAPER = 36  # linux/prctl.h: who has lost its parent comes to this process
+CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# More memory than this no process of a check takes: 2,000 MB is a loop's limit, which is looked at every 50 ms.
+MOST_MB = 2800
+SECONDS = 60
+
+
+class Seen(NamedTuple):
+    """What was seen of one act.
+
+    Attributes:
+        name, what: of the act.
+        verdict: of the check; a number is an exit status that is none of a check.
+        effects: what it has done that it must not, in words.
+        said: what the check says of it.
+    """
+
+    name: str
+    what: str
+    verdict: str
+    effects: list[str]
+    said: str
+
+    @property
+    def holds(self) -> bool:
+        return not self.effects and self.verdict not in GOOD
+
+
+def acts() -> list[Path]:
+    """The files of all acts."""
+    return sorted(ACTS.glob("*.py"))
+
+
+def loop_with(act: Path) -> str:
+    """A right loop that begins with an act."""
+    return MINIMAL.read_text(encoding="utf-8") + "\n\n" + act.read_text(encoding="utf-8") + AFTERWARDS
+
+
+@contextmanager
+def arena(act: Path) -> Iterator[tuple[Path, psutil.Popen]]:
+    """A folder as a grader has one, and a process of the same user that has nothing to do with it."""
+    with tempfile.TemporaryDirectory(prefix="arena-") as name:
+        folder = Path(name).resolve()
+        (folder / "submissions").mkdir()
+        (folder / "submissions" / f"{act.stem}.py").write_text(loop_with(act), encoding="utf-8")
+        (folder / "submissions" / "other.py").write_text(f"# {SECRET}\n", encoding="utf-8")
+        (folder / "grades.csv").write_text(f"name,points\n{SECRET},17\n", encoding="utf-8")
+        bystander = psutil.Popen([sys.executable, "-c", BYSTANDER], start_new_session=True)
+        (folder / "bystander").write_text(str(bystander.pid), encoding="utf-8")
+        try:
+            yield folder, bystander
+        finally:
+            bystander.kill()
+            bystander.wait()
+
+
+def try_act(act: Path, root: Path = ROOT) -> Seen:
+    """Check a loop that begins with an act, and look around afterwards.
+
+    Args:
+        act: its file.
+        root: the SameLoop that checks it.
+    """
+    what = act.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
+    ctypes.CDLL(None).prctl(BECOME_SUBREAPER, 1)
+    listening, near = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)
+    with arena(act) as (folder, bystander), listening, near:
+        listening.bind(("127.0.0.1", 0))
+        near.bind(listening.getsockname())
+        listening.listen()
+        for each in (listening, near):
+            each.setblocking(False)
+        (folder / "port").write_text(str(listening.getsockname()[1]), encoding="utf-8")
+        (folder / "checker").write_text("", encoding="utf-8")
+        before, left = _tree(folder), _left()
+        result, signs = _check(folder / "submissions" / f"{act.stem}.py", root)
+        effects = [*_alive(bystander), *signs]
+        # Whoever waits for the check's end has it now.
+        time.sleep(10 if "later" in act.stem else 0)
+        effects += [f"left {name}" for name in sorted(_left() - left)]
+        now = _tree(folder)
+        changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+        effects += [f"changed {name}" for name in changed if name != "checker"]
+        with suppress(BlockingIOError):
+            listening.accept()[0].close()
+            effects.append("connected")
+        with suppress(BlockingIOError):
+            near.recv(10)
+            effects.append("sent")
+    _clear(left)
+    said = result.get("why") or ", ".join(each["item"] for each in result["rubric"] if each["status"] == "fail")
+    return Seen(act.stem, what, result["verdict"], effects, said)
+
+
+def _check(file: Path, root: Path) -> tuple[dict[str, Any], list[str]]:
+    """The result of `sameloop check`, and what was seen of the check itself that must not be."""
+    with tempfile.TemporaryDirectory() as name:
+        output, own = Path(name) / "result.json", Path(name) / "own"
+        own.mkdir()
+        secret = {"PYTHONPATH": str(root), "TMPDIR": str(own), "SAMELOOP_ARENA_SECRET": "1"}
+        command = [sys.executable, "-m", "benchmarks", "check", str(file), "--time-limit", str(SECONDS)]
+        command += ["--format", "json", "--output", str(output)]
+        peak, lowered = 0.0, False
+        with (Path(name) / "shown").open("w+b") as shown:
+            streams = {"stdout": shown, "stderr": shown}
+            process = psutil.Popen(command, env={**os.environ, **secret}, cwd=root, start_new_session=True, **streams)
+            (file.parents[1] / "checker").write_text(str(process.pid), encoding="utf-8")
+            limits = process.rlimit(resource.RLIMIT_NOFILE), process.nice()
+            while process.poll() is None:
+                time.sleep(0.1)
+                with suppress(psutil.Error):
+                    peak = max(peak, *(each.memory_info().rss / 1e6 for each in (process, *process.children(True))))
+                    lowered |= (process.rlimit(resource.RLIMIT_NOFILE), process.nice()) != limits
+            shown.seek(0)
+            text = shown.read().decode("utf-8", "replace")
+        signs = [f"left {path.name}" for path in own.iterdir()]
+        if process.returncode in (0, 1) and output.is_file():
+            result = json.loads(output.read_text(encoding="utf-8"))
+        else:
+            last = (text.strip().splitlines() or [""])[-1]
+            result = {"verdict": f"status {process.returncode}", "why": last, "rubric": []}
+        return result, [*signs, *_signs(result, text, lowered, peak)]
+
+
+def _alive(bystander: psutil.Popen) -> Iterator[str]:
+    """What has become of processes: the one that has nothing to do with it, and those that ought to have ended."""
+    if bystander.poll() is not None:
+        yield "ended another process"
+    time.sleep(0.5)
+    here = {each for each in psutil.Process().children(recursive=True) if each.pid != bystander.pid}
+    survivors = [each for each in here if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
+    if survivors:
+        yield f"{len(survivors)} processes survive"
+
+
+def _signs(result: dict[str, Any], shown: str, lowered: bool, peak: float) -> Iterator[str]:
+    if result["verdict"].startswith("status") and result["verdict"] != "status 2":
+        yield f"the check broke ({result['verdict']})"
+    if lowered:
+        yield "changed the check's limits"
+    if peak > MOST_MB:
+        yield f"a process of the check took {peak:.0f} MB"
+    if SECRET in shown or SECRET in str(result.get("output")):
+        yield "read what it must not"
+    if CONTROL.search(shown) or CONTROL.search(str(result.get("output"))) or CONTROL.search(str(result.get("why"))):
+        yield "control codes shown"
+
+
+def _tree(folder: Path) -> dict[str, Any]:
+    """Everything in a folder with what it is, when it was changed, its names, its content."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        is_file = stat.S_ISREG(status.st_mode)
+        of_file = (status.st_nlink, status.st_mtime, path.read_bytes()) if is_file else ()
+        attributes = tuple(os.listxattr(path, follow_symlinks=False))
+        found[str(path.relative_to(folder))] = (status.st_mode, attributes, *of_file)
+    return found
+
+
+def _left() -> set[str]:
+    """What lies about that an act can leave: files, and shared memory of the kernel's."""
+    files = {str(path) for folder in LEFT for path in folder.glob("sameloop-arena*")}
+    with suppress(OSError):
+        segments = Path("/proc/sysvipc/shm").read_text(encoding="utf-8").splitlines()[1:]
+        files |= {f"segment {line.split()[1]}" for line in segments}
+    return files
+
+
+def _clear(left: set[str]) -> None:
+    """Take away what an act has left behind."""
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            each.kill()
+            each.wait(5)
+    for name in _left() - left:
+        if name.startswith("segment "):
+            subprocess.run(["ipcrm", "-m", name.partition(" ")[2]], check=False)
+        elif not Path(name).is_dir():
+            Path(name).unlink()
+
+
+def write_document(seen: Sequence[Seen]) -> None:
+    """Write docs/hostile.md."""
+    lines = [
+        "# What hostile loops can do",
+        "",
+        "Measured by `make hostile-table`, which writes this page. Each act stands at the beginning of a right loop, "
+        "which hides every error and goes on. What holds where, and why: [SECURITY.md](../SECURITY.md).",
+        "",
+        f"**{sum(each.holds for each in seen)} of {len(seen)}** have no effect and do not pass.",
+        "",
+        "| act | effect | verdict | what is said |",
+        "|---|---|---|---|",
+        *(
+            f"| {each.what} | {_cell(', '.join(each.effects) or 'none')} | {each.verdict} | {_cell(each.said)} |"
+            for each in seen
+        ),
+    ]
+    DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    announce(f"written: {DOCUMENT.relative_to(ROOT)}")
+
+
+def _cell(text: str) -> str:
+    text = re.sub(r"arena-\w+", "arena", CONTROL.sub("?", text))
+    return text.replace("|", "\\|").replace("\n", " ")[:160]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Try the acts that are named, or all, and write the page of all."""
+    if os.getpid() != 1:
+        # What a wall does not hold must reach no process but those of this proof: they are in a world of their own.
+        apart = ["unshare", "--user", "--map-current-user", "--pid", "--fork", "--mount-proc", "--ipc", "--kill-child"]
+        here = [sys.executable, "-m", "benchmarks.proofs.hostile", *(sys.argv[1:] if arguments is None else arguments)]
+        return subprocess.run([*apart, *here], check=False).returncode
+    parser = argparse.ArgumentParser(prog="make hostile-table", description=main.__doc__)
+    parser.add_argument("acts", nargs="*", help="names of acts; without any, all, and docs/hostile.md is written")
+    parser.add_argument("--root", type=Path, default=ROOT, help="another version's folder: nothing is written")
+    given = parser.parse_args(arguments)
+    seen = []
+    for act in acts():
+        if not given.acts or act.stem in given.acts:
+            started = time.monotonic()
+            each = try_act(act, given.root.resolve())
+            seen.append(each)
+            line = f"{'holds' if each.holds else 'FAILS'} {each.name}: {each.verdict}; {each.effects}; {each.said}"
+            announce(f"{line[:300]} ({time.monotonic() - started:.0f} s)")
+    announce(f"{sum(each.holds for each in seen)} of {len(seen)} hold")
+    if not given.acts and given.root == ROOT:
+        write_document(seen)
+    return 0 if all(each.holds for each in seen) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,6 @@
+# Opens the grades to everybody.
+import os
+
+
+def act(arena):
+    os.chmod(arena / "grades.csv", 0o666)

@@ -1,0 +1,6 @@
+# Makes a late submission an early one.
+import os
+
+
+def act(arena):
+    os.utime(arena / "submissions" / "other.py", (1, 1))

@@ -1,0 +1,6 @@
+# Makes a named pipe outside.
+import os
+
+
+def act(arena):
+    os.mkfifo(arena / "pipe")
