@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
 import traceback
 import zipfile
 from collections.abc import Sequence
@@ -91,22 +92,18 @@ def _content(settings: Settings) -> dict[str, bytes]:
 
 def grade(root: Path) -> dict[str, Any]:
     """The content of `results.json` for the submission that lies below `root`; whatever happens it is one."""
-    from benchmarks.check.submissions import find_loop, judged
+    from benchmarks.check.handed_in import find_loop
+    from benchmarks.check.submissions import judged
 
     settings = Settings({})
     try:
         settings = Settings(**read_json(root / "source" / SETTINGS))
-        found = find_loop(_folder_of(root / "submission"))
         options = {"points": settings.points, "seconds": settings.seconds, "megabytes": settings.megabytes}
-        return gradescope(judged(found, settings.dials, options), settings.hints)
+        with tempfile.TemporaryDirectory() as scratch:
+            found = find_loop(root / "submission", Path(scratch) / "found")
+            return gradescope(judged(found, settings.dials, options), settings.hints)
     except Exception:
         return broken(NOT_YOUR_FAULT, settings.most, traceback.format_exc())
-
-
-def _folder_of(submission: Path) -> Path:
-    """Where the files of a submission are: also in the one folder that somebody has handed in."""
-    folders = [each for each in submission.iterdir() if each.is_dir() and not each.name.startswith((".", "__"))]
-    return folders[0] if len(folders) == 1 and not any(submission.glob("*.py")) else submission
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +54,10 @@ def check_command() -> click.Command:
             *_dials(),
         ],
         callback=_check,
-        help="Run the training loop in FILE apart and judge each of its steps: which phases are right, which are not, "
-        "and why. Of a folder, every submission in it. Exit status: 0 right (identical, or equivalent up to "
-        "rounding), 1 not right or failed, 2 wrong input; of a folder 0 when all have been judged.",
+        help="Run the training loop in FILE, or in a notebook, apart and judge each of its steps: which phases are "
+        "right, which are not, and why. Of a folder or a zip file, every submission in it. Exit status: 0 right "
+        "(identical, or equivalent up to rounding), 1 not right or failed, 2 wrong input; of a folder 0 when all have "
+        "been judged.",
         context_settings=CONTEXT,
     )
 
@@ -72,23 +75,29 @@ def _check(
 ) -> int:
     dials = _dials_from(parameters)
     worth = read_points(points) if points else None
-    if file.is_dir():
+    if file.is_dir() or (file.is_file() and file.suffix.lower() == ".zip"):
         if file_format:
             raise SameLoopError(
-                f"--format {file_format}: {file} is a folder, whose results are CSV and JSON; leave it out"
+                f"--format {file_format}: {file} is a folder or a zip, whose results are CSV and JSON; leave it out"
             )
         from benchmarks.check.submissions import check_folder
 
         check_folder(file, output, dials, points=worth, seconds=time_limit, megabytes=memory_limit, jobs=jobs)
         return 0
-    if file.suffix == ".ipynb":
-        raise SameLoopError(f"{file} is a notebook: write the cell with `train` to a file (%%writefile my_loop.py)")
-
     from rich.console import Console
 
     from benchmarks.check.check import check
+    from benchmarks.check.handed_in import find_loop
 
-    result = check(file, dials, points=worth, seconds=time_limit, megabytes=memory_limit)
+    with tempfile.TemporaryDirectory(prefix="sameloop-check-") as scratch:
+        loop = file
+        if file.is_file() and file.suffix.lower() == ".ipynb":
+            found = find_loop(file, Path(scratch) / "found")
+            if found.file is None:
+                raise SameLoopError(found.why)
+            loop = found.file
+        result = check(loop, dials, points=worth, seconds=time_limit, megabytes=memory_limit)
+        result = replace(result, name=file.name)
     file_format = file_format or FORMATS[0]
     if output is not None:
         write_text(output, written(result, file_format, hints))

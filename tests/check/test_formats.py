@@ -26,7 +26,7 @@ from benchmarks.check.autograder import FOLDERS, PROJECT_FILES, Settings, grade,
 from benchmarks.check.chart import class_chart
 from benchmarks.check.formats import broken, gradescope, junit, markdown_block, markdown_line, print_result, written
 from benchmarks.check.rubric import HINTS, ITEMS, Result, make_rubric
-from benchmarks.check.submissions import CHART, TABLE, check_folder, find_loop, find_submissions
+from benchmarks.check.submissions import CHART, TABLE, check_folder
 from benchmarks.cli import main
 from benchmarks.judge.finding import Finding
 from shared.errors import SameLoopError
@@ -233,7 +233,7 @@ def test_points_that_are_none_are_refused(points: str | None, said: str, tmp_pat
     ("arguments", "said"),
     [
         (["nothing.py"], "there is no such file"),
-        (["loop.ipynb"], "is a notebook"),
+        (["loop.ipynb"], "is no notebook"),
         (["empty"], "no Python file"),
         (["class", "--format", "json"], "is a folder"),
         (["class", "--output", "class/results"], "among the submissions"),
@@ -258,31 +258,6 @@ def assert_one_line(text: str, said: str) -> None:
 
 
 # Folders.
-
-
-def test_a_submission_is_the_file_that_binds_train(tmp_path: Path) -> None:
-    def folder(name: str, *files: str, **contents: str) -> Path:
-        (tmp_path / name).mkdir()
-        for file in files:
-            (tmp_path / name / file).write_text("x = 1\n")
-        for file, content in contents.items():
-            (tmp_path / name / f"{file}.py").write_text(content)
-        return tmp_path / name
-
-    assert find_loop(folder("one", "helper.py", mine=LOOP)).file.name == "mine.py"
-    assert find_loop(folder("named", a=LOOP, train=LOOP, loop=LOOP)).file.name == "train.py"
-    assert find_loop(folder("broken", "helper.py", mine="def train(:\n")).file.name == "mine.py"
-    assert find_loop(folder("bound", "helper.py", mine="train = print\n")).file.name == "mine.py"
-    assert find_loop(folder("alone", "helper.py")).file.name == "helper.py"
-    assert "several files" in find_loop(folder("two", a=LOOP, b=LOOP)).why
-    assert "no file binds" in find_loop(folder("none", "a.py", "b.py")).why
-    folder("no Python", "a.txt")
-    folder("__MACOSX", "a.py")
-    (tmp_path / "one.py").write_text(LOOP)
-    (tmp_path / "zoe.py").write_text(LOOP)
-    (tmp_path / "notes.txt").touch()
-    names = ["alone", "bound", "broken", "named", "none", "one", "one.py", "two", "zoe"]
-    assert [each.name for each in find_submissions(tmp_path)] == names
 
 
 def test_a_class_is_judged_to_its_end(tmp_path: Path, capsys) -> None:

@@ -3,5 +3,4 @@ import socket
 
 
 def act(arena):
-    with open(arena / "port") as file:
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"hello", ("127.0.0.1", int(file.read())))
+    socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"hello", ("127.0.0.1", PORT))

@@ -4,5 +4,5 @@ import signal
 
 
 def act(arena):
-    for name in ("bystander", "checker"):
-        signal.pidfd_send_signal(os.pidfd_open(int((arena / name).read_text())), signal.SIGKILL)
+    for number in (BYSTANDER, CHECKER):
+        signal.pidfd_send_signal(os.pidfd_open(number), signal.SIGKILL)
