@@ -165,7 +165,8 @@ def begin(walls: Walls) -> int | None:
     if pid := os.fork():
         os.close(writing)
         said = os.read(reading, 20)
-        _end_as(int(said) if said else os.waitpid(pid, 0)[1])
+        status = os.waitpid(pid, 0)[1]  # with it everything in its world has ended
+        _end_as(int(said) if said else status)
     os.close(reading)
     _prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     os.setsid()

@@ -2,7 +2,7 @@
 import os
 import time
 
-import torch
+import psutil
 
 CODE = """
 if os.fork() == 0:
@@ -14,4 +14,4 @@ if os.fork() == 0:
 
 
 def act(arena):
-    exec(compile(CODE, torch.__file__, "exec"), {"os": os, "time": time, "arena": arena})
+    exec(compile(CODE, psutil.__file__, "exec"), {"os": os, "time": time, "arena": arena})

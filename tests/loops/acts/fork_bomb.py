@@ -1,5 +1,5 @@
 # Children without end.
-import torch
+import psutil
 
 CODE = """
 import os, time
@@ -15,4 +15,4 @@ for _ in range(100):
 
 
 def act(arena):
-    exec(compile(CODE, torch.__file__, "exec"), {})
+    exec(compile(CODE, psutil.__file__, "exec"), {})

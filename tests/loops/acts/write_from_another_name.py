@@ -1,6 +1,6 @@
 # Writes from code that is compiled under another name.
-import torch
+import psutil
 
 
 def act(arena):
-    exec(compile("open(path, 'w').write('written')", torch.__file__, "exec"), {"path": arena / "written.txt"})
+    exec(compile("open(path, 'w').write('written')", psutil.__file__, "exec"), {"path": arena / "written.txt"})
