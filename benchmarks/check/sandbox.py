@@ -118,6 +118,14 @@ def lock(
             return any(name == place or name.startswith(place + os.sep) for place in places)
         return True
 
+    def is_local(event: str, arguments: tuple) -> bool:
+        """Whether a socket is one between processes, as a loader's workers have, and its address the loop's own."""
+        if event == "socket.__new__":
+            return arguments[1] == local
+        address = arguments[-1]
+        is_own = address is None or (isinstance(address, (str, bytes)) and lies_in(writable, address))
+        return is_own and getattr(arguments[0], "family", None) == local
+
     def opens(path: Any, mode: str | None, flags: int | None) -> str | None:
         writes = any(each in mode for each in "wax+") if mode else bool((flags or 0) & write_flags)
         if isinstance(path, int) or lies_in(writable if writes else seen, path):
@@ -136,8 +144,8 @@ def lock(
             path = arguments[0]
             return None if lies_in(seen, path) or whole(path, -1) in listed else f"it tried to read {_shown(path)}"
         if event in network:
-            if event == "socket.__new__" and arguments[1] == local:
-                return None  # between processes, as a loader's
+            if is_local(event, arguments):
+                return None
             return f"it tried to reach the network ({event})"
         if event in processes:
             return f"it tried to start a process ({event})"
