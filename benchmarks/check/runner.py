@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -23,8 +24,8 @@ from shared.starting.launch import Family
 SECONDS, MEGABYTES = 120, 2000
 # Of what a loop prints so much is kept of its beginning and of its end; who prints more than the most is stopped.
 KEPT_OUTPUT, MOST_OUTPUT = 4000, 20_000_000
-# It is looked at every so many seconds; what takes longer to look at, every so many times.
-PAUSE, SELDOM = 0.05, 10
+# It is looked at every so many seconds, which takes 20 ms; its folder, every so many times.
+PAUSE, SELDOM = 0.2, 4
 
 
 class Outcome(NamedTuple):
@@ -106,7 +107,8 @@ def _run(
         started = time.monotonic()
         try:
             while process.poll() is None and stopped is None:
-                time.sleep(PAUSE)
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(PAUSE)
                 looks += 1
                 with suppress(psutil.Error):
                     family.update({each.pid: each for each in _below(psutil.Process(process.pid), above)})
