@@ -108,7 +108,8 @@ def arena(act: Path) -> Iterator[tuple[Path, psutil.Popen]]:
         try:
             yield folder, bystander
         finally:
-            bystander.kill()
+            with suppress(psutil.NoSuchProcess):
+                bystander.kill()
             bystander.wait()
 
 
@@ -186,10 +187,17 @@ def _alive(bystander: psutil.Popen) -> Iterator[str]:
     if bystander.poll() is not None:
         yield "ended another process"
     time.sleep(0.5)
-    here = {each for each in psutil.Process().children(recursive=True) if each.pid != bystander.pid}
-    survivors = [each for each in here if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
-    if survivors:
-        yield f"{len(survivors)} processes survive"
+    survivors = [each for each in psutil.Process().children(recursive=True) if each.pid != bystander.pid]
+    count = sum(each.is_running() and not _is_zombie(each) for each in survivors)
+    if count:
+        yield f"{count} processes survive"
+
+
+def _is_zombie(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # nobody has waited for it, and now it is gone
+        return True
 
 
 def _signs(result: dict[str, Any], shown: str, lowered: bool, peak: float) -> Iterator[str]:
