@@ -130,6 +130,8 @@ def try_act(act: Path, root: Path = ROOT) -> Seen:
         for each in (listening, near):
             each.setblocking(False)
         numbers = {"BYSTANDER": bystander.pid, "PORT": listening.getsockname()[1]}
+        for path in (path for place in LEFT for path in place.glob("sameloop-arena*")):
+            path.unlink()  # of a try that was broken off
         before, left = tree(folder), _left()
         result, signs = _check(act, folder / "submissions", numbers, root)
         effects = [*_alive(bystander), *signs]

@@ -22,8 +22,11 @@ import psutil
 import pytest
 
 from benchmarks.check.bounds import MOST_EVENTS, beyond
+from benchmarks.check.check import check
+from benchmarks.check.rubric import IDENTICAL
 from benchmarks.check.tape import LENGTHS
 from benchmarks.check.walls import WORLD_MB, Walls, available, begin, enter, readable
+from benchmarks.mistakes.mistake import MINIMAL
 from benchmarks.proofs.hostile import BECOME_SUBREAPER, SECRET, acts, arena, tree
 from shared.starting.children import ROOT, sameloop_argv
 
@@ -200,6 +203,16 @@ def test_a_check_that_is_stopped_leaves_nobody(number: int, tmp_path: Path) -> N
     check.send_signal(number)
     _, alive = psutil.wait_procs(family, timeout=60)
     assert not alive
+
+
+@pytest.mark.slow
+def test_a_right_loop_with_workers_is_right(tmp_path: Path) -> None:
+    """They talk to each other by sockets that are files, and by shared memory."""
+    sampler = "sampler=shuffle, collate_fn=pad"
+    text = MINIMAL.read_text(encoding="utf-8")
+    assert text.count(sampler) == 1
+    (tmp_path / "loop.py").write_text(text.replace(sampler, f"{sampler}, num_workers=2"), encoding="utf-8")
+    assert check(tmp_path / "loop.py").verdict == IDENTICAL
 
 
 @pytest.mark.slow
