@@ -8,7 +8,7 @@ from pathlib import Path
 from benchmarks.check.tape import LENGTHS
 
 # A right loop's events are 107; the longest has 2,400 characters and 8 MB of tensors.
-MOST_EVENTS, LONGEST_HEAD, LARGEST_BODY = 100_000, 1_000_000, 100_000_000
+MOST_EVENTS, LONGEST_HEAD, ALL_HEADS, LARGEST_BODY = 100_000, 200_000, 50_000_000, 100_000_000
 # Of a whole number; 64 bits have 19.
 MOST_DIGITS = 20
 BEYOND = "what was recorded of it is more than a training leaves"
@@ -27,12 +27,14 @@ def _whole_number(text: str) -> int:
 def beyond(path: Path) -> str | None:
     """What on a tape is beyond any bound, in a sentence; None: nothing, whatever else may be wrong with it."""
     with path.open("rb") as file:
-        number = 0
+        number = heads = 0
         while len(lengths := file.read(LENGTHS.size)) == LENGTHS.size:
             head, body = LENGTHS.unpack(lengths)
-            number += 1
+            number, heads = number + 1, heads + head
             if head > LONGEST_HEAD:
                 return f"{BEYOND}: an event of {head} characters"
+            if heads > ALL_HEADS:
+                return f"{BEYOND}: events of {heads} characters and more"
             if body > LARGEST_BODY:
                 return f"{BEYOND}: an event of {body / 1e6:.0f} MB"
             if number > MOST_EVENTS:

@@ -166,10 +166,11 @@ def test_what_is_missing_is_one_line() -> None:
         ([(b'{"kind": "step"}', b"12345678")], None),
         ([(b'{"kind": "clip", "limit": %s}' % (b"1" * 400), b"")], "a number of 400 digits"),
         ([(b'{"kind": "%s"}' % (b"x" * 1_000_000), b"")], "characters"),
+        ([(b'{"kind": "%s"}' % (b"x" * 190_000), b"")] * 300, "characters and more"),
         ([(b"[" * 200_000, b"")], None),  # its reader says that it is no JSON
         ([(b'{"kind": "a"}', b"")] * (MOST_EVENTS + 1), "events"),
     ],
-    ids=["right", "digits", "text", "deep", "many"],
+    ids=["right", "digits", "text", "texts", "deep", "many"],
 )
 def test_what_is_beyond_any_bound_is_not_read(frames, said: str | None, tmp_path: Path) -> None:
     with (tmp_path / "tape").open("wb") as file:
