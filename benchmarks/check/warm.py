@@ -1,0 +1,10 @@
+"""Imported by the server of checks alone: it makes the job once, so that what that loads is there in every fork."""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.check.job import job_config, make_job
+
+torch.set_num_threads(1)
+make_job(job_config())
