@@ -98,6 +98,9 @@ def judge_here(arguments: Sequence[str]) -> int:
     Args:
         arguments: one, JSON: what `check` gives to `judged_apart`, with `number`, the file's, and `memory_mb`.
     """
+    import benchmarks.check.judge
+    import benchmarks.check.warm  # noqa: F401 - what they take is not of what the tape may make it take
+
     given = json.loads(arguments[0])
     limit_memory(given["memory_mb"])
     outcome = Outcome(**{**given["outcome"], "tape": Path(given["outcome"]["tape"])})

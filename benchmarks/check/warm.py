@@ -1,4 +1,5 @@
-"""Imported by the server of checks alone: it makes the job once, so that what that loads is there in every fork."""
+"""Imported where checks are judged, and by the server that they are forked from: it makes the job once, so that what
+that loads is there already."""
 
 from __future__ import annotations
 

@@ -147,7 +147,8 @@ def write_document() -> None:
         f"{', and nothing else' if sorted(course.failures) == sorted(COURSE_ITEMS) else ''}.",
         "",
         f"**Hostile loops: {sum(r.verdict not in GOOD for _, r in hostile)} of {len(hostile)}** do not pass, "
-        f"{sum(r.verdict == 'failed' for _, r in hostile)} of them as `failed`, each with what it is.",
+        f"{sum(r.verdict == 'failed' for _, r in hostile)} of them as `failed`, each with what it is. "
+        "What 72 further acts do to the machine, and what holds them: [hostile.md](hostile.md).",
         "",
         f"A check of a right loop took {whole.seconds:.0f} seconds and {whole.peak_mb:.0f} MB, the judging apart.",
         "",
