@@ -258,9 +258,9 @@ def write_document(seen: Sequence[Seen]) -> None:
         "which hides every error and goes on. What holds where, and why: [SECURITY.md](../SECURITY.md).",
         "",
         f"**{sum(not each.effects for each in seen)} of {len(seen)}** have no effect; "
-        f"**{sum(each.is_said for each in seen)}** do not pass, and it is said why. The others go on as the right loops "
-        "that they are besides: the kernel has refused what a library's own code asked for, which no Python code was "
-        "asked about, or it was done in the loop's own world, of which nothing stays.",
+        f"**{sum(each.is_said for each in seen)}** do not pass, and it is said why. The others go on as the right "
+        "loops that they are besides: the kernel has refused what a library's own code asked for, which no Python "
+        "code was asked about, or it was done in the loop's own world, of which nothing stays.",
         "",
         "| act | effect | verdict | what is said |",
         "|---|---|---|---|",
