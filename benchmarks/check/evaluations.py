@@ -44,7 +44,7 @@ class EvaluationJudge:
                 return
             if not self._judge_pass(found, self._steps_of(number)):
                 return
-        if log is not None and of_slice:
+        if log is not None and of_slice and self._passes.batches:
             self._judge_reported(of_slice, log)
 
     def _missing(self, number: int, after: int, count: int) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 # 45 reviews in batches of 7 and 29 in batches of 6 for the evaluation: nothing divides evenly, no review is cut but
-# the longest. Epochs, sizes, rate and seed are none that a loop has in it by chance: one that does not ask its config
+# the longest. Epochs, sizes and rate are none that a loop has in it by chance: one that does not ask its config
 # for them is noticed. Only the clip's limit is the usual one, which the shortest loop of all has written in.
 DIALS: dict[str, Any] = {
     "seed": 1729,

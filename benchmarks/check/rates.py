@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from benchmarks.check.notes import Notes
 from benchmarks.check.passes import Passes
@@ -83,13 +83,19 @@ def _why(rates: list[float], right: list[float], passes: Passes, reference: Refe
     for named, candidate in candidates.items():
         if _fits(rates, candidate, config):
             return named
-    beyond = reference.learning_rates(total, total * per_step + 1)
-    moved = ([beyond[k * per_step + first] for k in range(total)] for first in (0, per_step))
-    if per_step > 1 and any(_fits(rates, each, config) for each in moved):
+    if per_step > 1 and any(_fits(rates, each, config) for each in _moved_per_batch(total, passes, reference)):
         return "schedule.per_batch", "the schedule is moved after every batch, not after every step"
     if not _near(rates[0], right[0], config) and config.warmup_steps == 0:
         return "schedule.first", "the first step does not have config.learning_rate: a warm-up, or another rate"
     return "schedule.shape", "the schedule has another shape: check its warm-up and its total number of steps"
+
+
+def _moved_per_batch(total: int, passes: Passes, reference: Reference) -> Iterator[list[float]]:
+    """The rates of a schedule that every batch moves, also those of the step itself or not."""
+    ends = [number for number, batch in enumerate(passes.batches, start=1) if batch.ends]
+    rates = reference.learning_rates(total, len(passes.batches) + 1)
+    for before in ([0, *ends], ends):
+        yield [rates[count] for count in before][:total]
 
 
 def _fits(rates: Sequence[float], right: Sequence[float], config: RunConfig) -> bool:

@@ -10,7 +10,7 @@ the loop was given, others for copies of it, or what else it calls:
   after a step.
 - `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; in train
   mode (`training`), which modules are in the other mode (`others`), whether gradients are on, whether it has drawn a
-  random number (`drew`), torch's last `seed`, which shares its dropout layers drop, autocast's type, the files and
+  random number (`drew`), which shares its dropout layers drop, autocast's type, the files and
   modules whose code called it.
 - `part`: what was called first is a part of the model, and not the model.
 - `backward`: the value (`loss`), the gradients before it (`before.*`, left out where they are zero) and after it
@@ -113,7 +113,6 @@ class Watch(Listener):
                 "training": module.training,
                 "others": [name for name, each in module.named_modules() if each.training != module.training],
                 "graph": torch.is_grad_enabled(),
-                "seed": torch.initial_seed(),
                 "drew": not self._equal(self._rng, self._rng_state()),
                 "dropout": sorted(
                     {each.p for each in module.modules() if isinstance(each, torch.nn.Dropout) and each.training}

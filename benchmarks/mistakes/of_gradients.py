@@ -300,7 +300,7 @@ OF_GRADIENTS = (
         "step",
         ((line.STEP, ""),),
         compared=Compared("step 8: eval_forward_logits", "step.none"),
-        check="step.missing",
+        check="step.none",
         items=("step", "zero"),
         question=Question("no weight is moved", (("            optimizer.step()", "            pass"),)),
     ),

@@ -106,7 +106,7 @@ OF_UPDATES = (
         "optimizer",
         line.changed(line.OPTIMIZER, "rate, ", "2 * rate, "),
         compared=Compared("step 1: learning_rate", "schedule.rate"),
-        check="schedule.first",
+        check="schedule.rate",
         items=("schedule step",),
     ),
     Mistake(

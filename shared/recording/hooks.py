@@ -108,6 +108,8 @@ class Hooks:
         self._last_hook: Any = None
         self._depth = 0
         self._has_stepped = False
+        self._first_weight: torch.Tensor | None = None
+        self._names: dict[int, str] = {}
 
     @property
     def model(self) -> torch.nn.Module:
@@ -184,6 +186,7 @@ class Hooks:
             return
         self._depth += 1
         if self._depth == 1:
+            self._note_names(module)
             if not self._has_stepped and module.training and torch.is_grad_enabled() and self._is_copy(module):
                 self.layers, self.is_given = [module], False
                 self._listener.model_is_known(self)
@@ -195,6 +198,13 @@ class Hooks:
         self._depth -= 1
         if self._depth == 0:
             self._listener.after_forward(module, self._inputs(args, kwargs), output)
+
+    def _note_names(self, module: torch.nn.Module) -> None:
+        """Keep the weights' names, also of those that `torch.func.functional_call` puts in their places for a pass."""
+        first = next(module.parameters(), None)
+        if first is not self._first_weight:
+            self._first_weight = first
+            self._names = {id(each): name for name, each in module.named_parameters()}
 
     def _is_copy(self, module: torch.nn.Module) -> bool:
         """Whether a module has its hooks from the model that it is a copy of, other than `DataParallel`'s copies."""
@@ -225,11 +235,10 @@ class Hooks:
         def grad(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
             found = original(outputs, inputs, *args, **kwargs)
             if self.layers:
-                names = {id(parameter): name for name, parameter in self.model.named_parameters()}
                 gradients = {
-                    names[id(each)]: gradient
+                    self._names[id(each)]: gradient
                     for each, gradient in zip(_as_list(inputs), found, strict=True)
-                    if id(each) in names and gradient is not None
+                    if id(each) in self._names and gradient is not None
                 }
                 if gradients:
                     self._listener.after_grad(_as_list(outputs), gradients)

@@ -152,7 +152,6 @@ def test_a_whole_loop_has_no_gap(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("phase", "right", "written_in", "code"),
     [
-        ("seed", "config.seed", "42", "seed.other"),
         ("batch", "config.per_device_train_batch_size", "8", "batch.size"),
         ("optimizer", "lr=config.learning_rate", "lr=1e-3", "schedule.rate"),
         ("optimizer", "lr=config.learning_rate, ", "", "schedule.rate"),

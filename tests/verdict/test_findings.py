@@ -247,7 +247,7 @@ EDITS = {
     # The data.
     "a part of it": Edit(
         {
-            LOADER: "    part = torch.utils.data.Subset(train_dataset, range(50))\n"
+            LOADER: "    part = torch.utils.data.Subset(train_dataset, range(len(train_dataset) - 11))\n"
             "    shuffle = RandomSampler(part, generator=order)\n"
             "    loader = DataLoader(part, sizes[0], sampler=shuffle, collate_fn=pad)\n"
         },
@@ -433,6 +433,7 @@ CHECKED = {
     "two things at once": ("schedule.shape", "evaluate.mean_of_means"),
     "three epochs": ("batch.epochs",),
     "a schedule for fewer steps": ("schedule.shape",),
+    "no optimizer of torch's, and another number": ("evaluate.by_batches",),
     "no optimizer of torch's, and one evaluation": ("evaluate.moment",),
     "an evaluation that disturbs": (),
     "the mean rounded": (),
