@@ -118,15 +118,18 @@ class EvaluationJudge:
             return False
         for event, reviews in evaluation.forwards:
             seen = event.tensors()
-            right, _ = self._passes.eval.right_inputs(seen, reviews)
+            right, differs = self._passes.eval.right_inputs(seen, reviews)
             if right is None or "logits" not in seen:
                 continue
             logits = self._reference.answers(evaluation.weights, right)
             if not self._notes.equal(seen["logits"], logits):
-                mask = seen.get("inputs.attention_mask")
                 code, text = "evaluate.logits", "the model's answers in the evaluation are not those to its batches"
-                if mask is None or not torch.equal(mask, right["attention_mask"]):
-                    code, text = "evaluate.mask", f"{text}: the attention mask is missing or wrong"
+                if differs is not None:
+                    is_of_mask = differs.code in ("forward.mask", "forward.no_mask")
+                    code, text = (
+                        "evaluate.mask" if is_of_mask else "evaluate.batch",
+                        f"in the evaluation {differs.text}",
+                    )
                 self._notes.miss(code, text, seen["logits"], logits, step)
                 return False
         return True

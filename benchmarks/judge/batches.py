@@ -192,6 +192,8 @@ def _order(evidence: Evidence) -> Finding:
     """Other reviews in a batch: another slice, or another order of the same one."""
     drawn = [_drawn(record) for record in (evidence.manual, evidence.trainer)]
     if foreign := len(drawn[0] - drawn[1]):
+        if cut := _cut_to_shortest(evidence, foreign):
+            return cut
         return evidence.finding(
             "batch.slice",
             f"the slice: {foreign} of the {len(drawn[0])} reviews drawn by hand are not in Trainer's training slice; "
@@ -205,6 +207,22 @@ def _order(evidence: Evidence) -> Finding:
             "shuffle.middle", "the sampler or the loader: the batches part in the middle of an epoch"
         )
     return _sampler(evidence)
+
+
+def _cut_to_shortest(evidence: Evidence, foreign: int) -> Finding | None:
+    """Whether in every batch all reviews have one length, as `zip` leaves them, and in Trainer's they have not."""
+    alike = [
+        all(len(set(batch)) == 1 for line in record.steps for batch in line["lengths"])
+        for record in (evidence.manual, evidence.trainer)
+    ]
+    if alike != [True, False]:
+        return None
+    return evidence.finding(
+        "batch.cut",
+        f"the tokens: by hand all reviews of a batch have the same length, in every batch, and {foreign} of those "
+        "drawn are not in Trainer's training slice as they are; each batch is cut to its shortest review, as zip does",
+        reviews=foreign,
+    )
 
 
 def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:

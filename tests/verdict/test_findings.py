@@ -253,6 +253,18 @@ EDITS = {
         },
         ("shuffle.subset",),
     ),
+    "cut to the batch's shortest": Edit(
+        {
+            "    pad = DataCollatorWithPadding(tokenizer)  # to the batch's longest review\n": "    def pad(rows):\n"
+            "        ids, masks = zip(*[r['input_ids'] for r in rows]), zip(*[r['attention_mask'] for r in rows])\n"
+            "        batch = {'input_ids': list(zip(*ids)), 'attention_mask': list(zip(*masks))}\n"
+            "        batch['labels'] = [r['labels'] for r in rows]\n"
+            "        return BatchEncoding(batch, tensor_type='pt')\n\n",
+            "import DataCollatorWithPadding, set_seed": "import BatchEncoding, set_seed",
+            "sampler=shuffle, collate_fn": "shuffle=True, collate_fn",
+        },
+        ("batch.cut",),
+    ),
     "with replacement": Edit(
         {"RandomSampler(train_dataset, generator=order)": "RandomSampler(train_dataset, True, generator=order)"},
         ("shuffle.replacement",),
@@ -426,6 +438,7 @@ CHECKED = {
     "the first epoch's weights put back": (),  # as the best are
     "another kind of model": ("weights.first",),
     "a part of it": ("batch.missing",),
+    "cut to the batch's shortest": ("collator.cut", "evaluate.batch"),
     "masked tokens": ("collator.tokens",),
     "a draw before the order": (),
     "batches of one's own": ("shuffle.moved",),
