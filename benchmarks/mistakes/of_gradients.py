@@ -185,7 +185,7 @@ OF_GRADIENTS = (
         ((line.BACKWARD, ""),),
         compared=Compared("step 1: losses", "backward.missing"),
         check="backward.missing",
-        items=("backward", "step", "evaluate"),
+        items=("backward", "step"),
         question=Question("there are no gradients", (("            loss.backward()", "            pass"),)),
     ),
     Mistake(
@@ -301,7 +301,6 @@ OF_GRADIENTS = (
         ((line.STEP, ""),),
         compared=Compared("step 8: eval_forward_logits", "step.none"),
         check="step.none",
-        items=("step", "zero"),
         question=Question("no weight is moved", (("            optimizer.step()", "            pass"),)),
     ),
     # Clip
