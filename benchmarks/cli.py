@@ -18,6 +18,8 @@ from benchmarks.mistakes.ladder import DIALS as LADDER_DIALS
 from benchmarks.mistakes.ladder import RUNGS
 from benchmarks.mistakes.show import break_command, exercise_command
 from benchmarks.plot import FORMATS, KINDS, plot
+from benchmarks.port.child import port_side
+from benchmarks.port.command import own_script, own_sides
 from benchmarks.speed.command import speed_command
 from manual_loop.command import command as manual_command
 from shared.config import RunConfig, option
@@ -52,8 +54,17 @@ def _compare(
     nproc_per_node: int,
     reuse: bool,
     with_report: bool,
+    trainer: Path | None,
+    against: Path | None,
+    arguments: tuple[str, ...],
     **parameters: Any,
 ) -> int:
+    if trainer or against:
+        from benchmarks.port.command import compare_own
+
+        return compare_own(trainer, against, arguments, output_dir, overwrite_output_dir, parameters)
+    if arguments:
+        raise click.UsageError(f"Got unexpected extra argument ({arguments[0]})")
     config = config_from(parameters)
     output_dir = output_dir or default_output_dir(config.preset)
     meanwhile = _import_what_follows if with_report else None
@@ -97,7 +108,7 @@ reported = click.Option(
 sameloop.add_command(
     DialCommand(
         "compare",
-        params=[*run_options(), processes, reused, reported, *dial_options()],
+        params=[*run_options(), *own_sides(), processes, reused, reported, *dial_options()],
         callback=_compare,
         help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,
@@ -105,7 +116,7 @@ sameloop.add_command(
 )
 for command in (
     *(manual_command, trainer_command, break_command, exercise_command, gotcha_command),
-    *(check_command(), start_command(), autograder_command(), speed_command),
+    *(check_command(), start_command(), autograder_command(), speed_command, port_side),
 ):
     sameloop.add_command(command)
 
@@ -201,8 +212,19 @@ sameloop.add_command(
 
 
 def _eject(
-    output: Path | None, trainer: bool, transformers: str | None, nproc_per_node: int, **parameters: Any
+    file: Path | None,
+    arguments: tuple[str, ...],
+    output: Path | None,
+    trainer: bool,
+    transformers: str | None,
+    nproc_per_node: int,
+    **parameters: Any,
 ) -> None:
+    if file is not None:
+        from benchmarks.port.command import eject_own
+
+        eject_own(file, arguments, output, parameters)
+        return
     source_of = click.get_current_context().get_parameter_source
     if source_of("save_strategy") is not click.core.ParameterSource.COMMANDLINE and not parameters.get(
         "load_best_model_at_end"
@@ -233,6 +255,7 @@ sameloop.add_command(
         "eject",
         params=[
             debug_option(),
+            *own_script(),
             click.Option(
                 ["-o", "--output"],
                 type=click.Path(path_type=Path),

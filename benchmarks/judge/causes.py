@@ -348,6 +348,10 @@ def _evaluation(evidence: Evidence) -> Finding:
         "eval_forward_loss": ("evaluate.loss", "the evaluation's forward pass: equal logits, another loss"),
         "eval_forward_accuracy": ("evaluate.labels", "the evaluation's labels: equal logits, another accuracy"),
     }
+    if quantity not in by_name:  # a metric of somebody's own job
+        return evidence.finding(
+            "evaluate.number", f"the evaluation's metric: the predictions are equal, the reported {quantity} is not"
+        )
     return evidence.finding(*by_name[quantity])
 
 

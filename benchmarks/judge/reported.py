@@ -33,6 +33,8 @@ def reported_evaluation(
         for record in (manual, trainer)
     )
     values = {"manual": mine, "trainer": other}
+    if other is None and mine is not None:
+        return Finding("evaluate.number", step, f"the report: Trainer reports no {quantity} here", values)
     if mine is None:
         reported = any(line.get("step") == step for line in manual.log_history)
         what = f"no {quantity}" if reported and manual.log_history else "nothing"

@@ -89,6 +89,8 @@ def observations(manual: RunRecord, trainer: RunRecord) -> list[str]:
 
 def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
     """In which entries the two saved models' `config.json` differ; weights are compared elsewhere."""
+    if not any((folder / "config.json").exists() for folder in (manual_dir, trainer_dir)):
+        return []  # a model that has none
     try:
         ours, theirs = (dict(read_json(folder / "config.json")) for folder in (manual_dir, trainer_dir))
     except (OSError, ValueError, TypeError):

@@ -166,16 +166,16 @@ def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
         evaluations = _pair_by_order(manual.evaluations, trainer.evaluations)
         reports = _pair_by_order(manual.reported_evaluations, trainer.reported_evaluations)
         for step in evaluations:
-            yield from _evaluation_divergences(step, evaluations, reports, lenient)
+            yield from _evaluation_divergences(step, evaluations, reports, lenient, trainer.metric_names)
         return
     evaluations = _pair_by_step(manual.evaluations, trainer.evaluations)
     reports = _pair_by_step(manual.reported_evaluations, trainer.reported_evaluations)
-    yield from _evaluation_divergences(0, evaluations, reports, lenient)
+    yield from _evaluation_divergences(0, evaluations, reports, lenient, trainer.metric_names)
     generators = _generators_drawn_from(manual, trainer)
     for our_step, their_step in zip(manual.steps, trainer.steps, strict=False):
         step = our_step["step"]
         yield from _unequal(step, STEP_QUANTITIES, *_comparable(our_step, their_step, generators))
-        yield from _evaluation_divergences(step, evaluations, reports, lenient)
+        yield from _evaluation_divergences(step, evaluations, reports, lenient, trainer.metric_names)
     if len(manual.steps) != len(trainer.steps):
         last = min(len(manual.steps), len(trainer.steps))
         yield Divergence(last + 1, "number of steps", len(manual.steps), len(trainer.steps))
@@ -303,7 +303,9 @@ def epoch_means(records: list[RunRecord]) -> list[float]:
     return [sum(losses) / len(losses) for losses in by_epoch.values()]
 
 
-def _evaluation_divergences(step: int, evaluations: dict, reports: dict, lenient: bool) -> Iterator[Divergence]:
+def _evaluation_divergences(
+    step: int, evaluations: dict, reports: dict, lenient: bool, names: list[str]
+) -> Iterator[Divergence]:
     """The differences of the evaluations after `step`: first what was seen, then what was reported."""
     for ours, theirs in evaluations.get(step, []):
         if lenient and not theirs:
@@ -312,13 +314,13 @@ def _evaluation_divergences(step: int, evaluations: dict, reports: dict, lenient
             yield Divergence(step, "evaluation", *("yes" if line else "no" for line in (ours, theirs)))
         # The loss and the accuracy that the model's own outputs give; without labels it gives none.
         shown = {name for name in ("loss", "accuracy") if ours.get(name) is None or theirs.get(name) is None}
-        names = tuple(name for name in EVALUATION_QUANTITIES if name not in shown)
-        yield from _unequal(step, names, *_comparable(ours, theirs, set()), prefix="eval_forward_")
+        quantities = tuple(name for name in EVALUATION_QUANTITIES if name not in shown)
+        yield from _unequal(step, quantities, *_comparable(ours, theirs, set()), prefix="eval_forward_")
     for ours, theirs in reports.get(step, []):
         if lenient and not theirs:
             continue
-        names = tuple(name for name in REPORTED_EVALUATION if not lenient or name in ours)
-        yield from _unequal(step, names, ours, theirs)
+        compared = tuple(name for name in names if not lenient or name in ours)
+        yield from _unequal(step, compared, ours, theirs)
 
 
 def _log_divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:

@@ -72,11 +72,8 @@ def batch_digests(inputs: dict[str, torch.Tensor]) -> dict[str, str]:
     """
     if "input_ids" in inputs:
         inputs = {**inputs, "attention_mask": mask_of(inputs)}
-    return {
-        name: digest([repr(tuple(inputs[name].shape)).encode(), as_bytes(_whole(inputs[name]))])
-        for name in BATCH_KEYS
-        if name in inputs
-    }
+    names = [*(name for name in BATCH_KEYS if name in inputs), *(name for name in inputs if name not in BATCH_KEYS)]
+    return {name: digest([repr(tuple(inputs[name].shape)).encode(), as_bytes(_whole(inputs[name]))]) for name in names}
 
 
 def reviews_of(inputs: dict[str, torch.Tensor]) -> list[np.ndarray]:

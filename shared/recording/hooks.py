@@ -103,6 +103,7 @@ class Hooks:
         self._listener = listener
         # Not kept alive by being watched.
         self._given: Callable[[], torch.nn.Module | None] = lambda: None
+        self._only = False
         self._handles: list[Any] = []
         self._undo: list[Callable[[], None]] = []
         self._last_hook: Any = None
@@ -153,9 +154,12 @@ class Hooks:
 
     # The model ------------------------------------------------------------------------------------
 
-    def give(self, model: torch.nn.Module) -> None:
-        """The loop is given this model; a copy that it makes of it is seen from here on, too."""
-        self._given = weakref.ref(model)
+    def give(self, model: torch.nn.Module, only: bool = False) -> None:
+        """The loop is given this model; a copy that it makes of it is seen from here on, too.
+
+        With `only`, a module that does not belong together with it is not taken for the model: a teacher, for example.
+        """
+        self._given, self._only = weakref.ref(model), only
         self._follow(model)
 
     def _follow(self, module: torch.nn.Module) -> None:
@@ -165,6 +169,8 @@ class Hooks:
 
     def _on_first_call(self, module: torch.nn.Module, args: tuple) -> None:
         if pass_is_made_up() or next(module.parameters(), None) is None:
+            return
+        if self._only and (only := self._given()) is not None and not _belong_together(module, only):
             return
         self._first.remove()
         self.layers, self.first_called = unwrap(module), module

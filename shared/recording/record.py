@@ -31,6 +31,8 @@ from shared.recording.schema import LINE, problem
 
 SCHEMA = 2
 FILE_NAME = "record.jsonl"
+# The ends of the names under which `Trainer` reports how long an evaluation took.
+MEASURED = ("_runtime", "_per_second", "_preparation_time")
 
 
 def file_name(rank: int) -> str:
@@ -216,9 +218,20 @@ class RunRecord:
         return 0
 
     @property
+    def metric_names(self) -> list[str]:
+        """What the loop reports of its evaluations, without measurements of time: of our job loss and accuracy."""
+        if "job" not in self.header:
+            return ["eval_loss", "eval_accuracy"]
+        names = {
+            name: None for line in self.footer.get("log_history", []) for name in line if name.startswith("eval_")
+        }
+        return [name for name in names if not name.endswith(MEASURED)]
+
+    @property
     def reported_evaluations(self) -> list[dict[str, Any]]:
         """The evaluations as the loop itself has logged them."""
-        return [line for line in self.log_history if "eval_loss" in line]
+        told = ("eval_loss",) if "job" not in self.header else self.metric_names
+        return [line for line in self.log_history if any(name in line for name in told)]
 
     @property
     def seen_evaluations(self) -> list[dict[str, Any]]:

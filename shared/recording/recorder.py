@@ -109,6 +109,8 @@ class FlightRecorder(Listener):
                         f"note: begun with {name} {begun_with.get(name)}, now {value}: the rest may round otherwise"
                     )
         self._loss_is_scaled = header["config"]["fp16"]
+        # Of somebody's own job, all that goes into the model is looked at, by whatever names.
+        self._is_own_job = "job" in header
         self._hooks = Hooks(self)
         self._models = told_of_models(self._hooks.give)
         self._parameters: list[tuple[str, torch.nn.Parameter]] = []
@@ -137,6 +139,10 @@ class FlightRecorder(Listener):
         self._detail = _Detail(detail_step) if detail_step else None
 
     # The instrument goes on and off ---------------------------------------------------------------
+
+    def watch(self, model: torch.nn.Module) -> None:
+        """Take this model for the one that is trained, whatever else is called besides."""
+        self._hooks.give(model, only=True)
 
     def __enter__(self) -> FlightRecorder:
         self._hooks.__enter__()
@@ -212,10 +218,16 @@ class FlightRecorder(Listener):
         with self._own_time():
             # In float32, which holds every 16-bit number: it makes no difference who converts them.
             logits = field_of(output, "logits")
+            if logits is None and self._is_own_job and (given := tensors_in(output)):
+                logits = torch.cat([each.flatten().float() for each in given])
             in_training = torch.is_grad_enabled() and module.training
             self.without_loss = list(inputs) if field_of(output, "loss") is None else []
             seen = {
-                "inputs": {key: _keep(inputs[key]) for key in BATCH_KEYS if isinstance(inputs.get(key), torch.Tensor)},
+                "inputs": {
+                    key: _keep(inputs[key])
+                    for key in (BATCH_KEYS if not self._is_own_job else inputs)
+                    if isinstance(inputs.get(key), torch.Tensor) and key != "num_items_in_batch"
+                },
                 "mode": module.training,
                 "parts": parts_in_another_mode(self._parts),
                 "rng_before": self._rng_before,
@@ -474,7 +486,7 @@ class FlightRecorder(Listener):
         correct = [
             int((seen["logits"].argmax(-1) == seen["inputs"]["labels"]).sum())
             for seen in batches
-            if seen["logits"] is not None and "labels" in seen["inputs"]
+            if _has_classes(seen)
         ]
         counted = bool(sizes) and len(correct) == len(batches) and all(sizes)
         keys = [batch_digests(seen["inputs"]) for seen in batches]
@@ -489,7 +501,7 @@ class FlightRecorder(Listener):
             graph=any(seen["graph"] for seen in batches),
             batch={
                 name: digest(each[name].encode() for each in keys)
-                for name in BATCH_KEYS
+                for name in keys[0]
                 if all(name in each for each in keys)
             },
             batch_sizes=sizes,
@@ -506,11 +518,13 @@ class FlightRecorder(Listener):
             seconds=seconds,
         )
 
-    @staticmethod
-    def _count(batches: list[dict]) -> dict[str, int]:
+    def _count(self, batches: list[dict]) -> dict[str, int]:
         inputs = [seen["inputs"] for seen in batches if "input_ids" in seen["inputs"]]
+        counted = [each["input_ids"] for each in inputs]
+        if self._is_own_job:
+            counted = [value for seen in batches for value in [*seen["inputs"].values()][:1] if value.dim()]
         return {
-            "samples": sum(len(each["input_ids"]) for each in inputs),
+            "samples": sum(map(len, counted)),
             "tokens": sum(int(mask_of(each).sum()) for each in inputs),
             "padded_tokens": sum(each["input_ids"].numel() for each in inputs),
         }
@@ -750,7 +764,20 @@ def _keep(value: torch.Tensor | None) -> torch.Tensor | None:
 
 
 def _labels(inputs: dict[str, torch.Tensor]) -> list[Any]:
-    return inputs["labels"].tolist() if "labels" in inputs else []
+    """One of each example; none where each has many, as one per token: the digests have them."""
+    return inputs["labels"].tolist() if "labels" in inputs and inputs["labels"].dim() == 1 else []
+
+
+def _has_classes(seen: dict[str, Any]) -> bool:
+    """Whether a batch of an evaluation has scores of classes and the number of the right one for each example."""
+    logits, labels = seen["logits"], seen["inputs"].get("labels")
+    return (
+        logits is not None
+        and labels is not None
+        and logits.dim() == 2
+        and labels.shape == logits.shape[:1]
+        and not labels.is_floating_point()
+    )
 
 
 def _autocast(value: Any) -> str | None:

@@ -1,0 +1,202 @@
+"""What runs in a process of its own: a script up to its door, and behind it one side, or the writing of its loop."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import CodeType, ModuleType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from benchmarks.port.door import Captured, keep_to_our_folder, run_to_the_door
+from benchmarks.port.side import Script
+from shared.errors import PageError, SameLoopError
+from shared.files import write_json
+from shared.progress import announce
+from shared.running.folder import WEIGHTS_FILE
+from shared.running.page import Page, checked_log, own_page
+
+if TYPE_CHECKING:
+    from benchmarks.port.settings import Settings
+
+JOB_FILE, CHECKPOINTS = "job.json", "checkpoints"
+
+
+@click.command(hidden=True)
+@click.argument("told")
+@click.option("--debug", is_flag=True)
+def port_side(told: str, debug: bool) -> None:
+    """What `sameloop compare --trainer` and `sameloop eject FILE` start."""
+    given = json.loads(told)
+    script = Script(Path(given["script"]), tuple(given["arguments"]))
+    role: dict[str, Callable[[Captured, Script, dict[str, Any]], None]] = {
+        "trainer": _train_by_trainer,
+        "loop": _train_by_loop,
+        "eject": _eject,
+    }
+    announce(f"running {script.file} up to its Trainer.train")
+    run_to_the_door(script, lambda captured: role[given["does"]](captured, script, given))
+
+
+def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any]) -> None:
+    """The script's own Trainer, watched."""
+    trainer, folder = captured.trainer, Path(given["folder"])
+
+    def train(watch: Callable[[Any], None]) -> list[dict[str, Any]]:
+        if trainer.model_init is None:
+            watch(trainer.model)
+        keep_to_our_folder(trainer, folder / CHECKPOINTS)
+        trainer._sameloop_train(trainer)
+        return _plain(trainer.state.log_history)
+
+    _recorded(captured, given, train, lambda error: _in_script(script, captured, error))
+
+
+def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) -> None:
+    """A loop with what the script has built: a file's, or the one that is written for it now."""
+    from benchmarks.port.loop import Loop, call_of
+    from benchmarks.port.settings import Settings
+
+    trainer, folder = captured.trainer, Path(given["folder"])
+    loop = Loop(Settings.of(captured))
+    if given["loop"] is None:
+        if loop.settings.refusals:
+            raise SameLoopError(
+                f"{script.file.name}: {'; '.join(map(str, loop.settings.refusals))}. `sameloop eject {script.file} -o "
+                "my_loop.py` writes the loop without it; put it in, and compare with --loop my_loop.py"
+            )
+        from benchmarks.port.script import written
+
+        file = folder / f"{script.file.stem}_loop.py"
+        file.write_text(written(loop, script, file.name).source, encoding="utf-8")
+        announce(f"the loop that equals it: {file}")
+        page = own_page(file)
+    else:
+        page = own_page(Path(given["loop"]))
+    page.keep(folder)
+
+    def train(watch: Callable[[Any], None]) -> list[dict[str, Any]]:
+        watch(trainer.model)
+        with page.loaded() as module:
+            _complete(module, captured.namespace)
+            function = getattr(module, "train", None)
+            if not callable(function):
+                raise PageError(f"{page.name} binds no function `train`")
+            return _plain(checked_log(function(**_bound(function, call_of(loop), captured, page)), page))
+
+    _recorded(captured, given, train, page.mistake, loop.settings)
+
+
+def _eject(captured: Captured, script: Script, given: dict[str, Any]) -> None:
+    from benchmarks.port.loop import Loop
+    from benchmarks.port.script import written
+    from benchmarks.port.settings import Settings
+
+    found = written(Loop(Settings.of(captured)), script, given["name"])
+    write_json(Path(given["folder"]) / "ejected.json", {"source": found.source, "notes": found.notes})
+
+
+def _recorded(
+    captured: Captured,
+    given: dict[str, Any],
+    train: Callable[[Callable[[Any], None]], list[dict[str, Any]]],
+    explained: Callable[[BaseException], SameLoopError | None],
+    settings: Settings | None = None,
+) -> None:
+    """Train while the recorder looks on, and leave record and weights in the side's folder."""
+    from safetensors.torch import save_model
+
+    from benchmarks.port.job import header_of, told_of
+    from shared.recording.recorder import DetailTaken, FlightRecorder
+
+    trainer, folder = captured.trainer, Path(given["folder"])
+    header = header_of(captured, given)
+    write_json(folder / JOB_FILE, told_of(captured, settings))
+    started = time.perf_counter()
+    with suppress(DetailTaken), FlightRecorder(folder, header, detail_step=given.get("detail_step")) as recorder:
+        try:
+            log_history = train(recorder.watch)
+        except SameLoopError:
+            raise
+        except Exception as error:
+            if isinstance(error, DetailTaken) or (mistake := explained(error)) is None:
+                raise
+            raise mistake from error
+        recorder.finish(log_history, total_seconds=time.perf_counter() - started)
+    if hasattr(trainer.model, "save_pretrained"):
+        trainer.model.save_pretrained(folder, max_shard_size="1000GB")
+    else:
+        save_model(trainer.model, str(folder / WEIGHTS_FILE))
+    if hasattr(trainer.processing_class, "save_pretrained"):
+        trainer.processing_class.save_pretrained(folder)
+    shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
+
+
+def _in_script(script: Script, captured: Captured, error: BaseException) -> SameLoopError | None:
+    from benchmarks.port.door import failed
+
+    return failed(script, captured.file, error, "fails while its Trainer trains")
+
+
+def _plain(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A log's lines with what JSON has as one number or word; a metric that is a list is not compared."""
+    return [
+        {name: value for name, value in line.items() if isinstance(value, (bool, int, float, str, type(None)))}
+        for line in log_history
+    ]
+
+
+def _bound(function: Any, values: dict[str, Any], captured: Captured, page: Page) -> dict[str, Any]:
+    """What `train` is called with: by its parameters' names, or the five plain ones by their places.
+
+    Raises:
+        PageError: it wants something that the script has not built.
+    """
+    trainer = captured.trainer
+    known = {
+        **values,
+        "config": trainer.args,
+        "args": trainer.args,
+        "processing_class": trainer.processing_class,
+        **dict.fromkeys(("data_collator", "collator", "collate_fn"), trainer.data_collator),
+        "compute_metrics": trainer.compute_metrics,
+    }
+    order = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
+    bound = {}
+    for place, (name, parameter) in enumerate(inspect.signature(function).parameters.items()):
+        if name in known:
+            bound[name] = known[name]
+        elif place < len(order) and parameter.default is parameter.empty:
+            bound[name] = known[order[place]]
+        elif parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
+            raise PageError(
+                f"{page.name}: train wants {name}, which the script has not built; it can have {', '.join(known)}"
+            )
+    return bound
+
+
+def _complete(module: ModuleType, namespace: dict[str, Any]) -> None:
+    """Give a loop the names that its functions read and its file binds only when it is run itself: the script's."""
+    for name in _globals_read(module):
+        if not hasattr(module, name) and not hasattr(builtins, name) and name in namespace:
+            setattr(module, name, namespace[name])
+
+
+def _globals_read(module: ModuleType) -> set[str]:
+    def names(code: CodeType) -> Iterator[str]:
+        yield from code.co_names
+        for constant in code.co_consts:
+            if isinstance(constant, CodeType):
+                yield from names(constant)
+
+    functions = [
+        each for each in vars(module).values() if hasattr(each, "__code__") and each.__module__ == module.__name__
+    ]
+    return {name for function in functions for name in names(function.__code__)}

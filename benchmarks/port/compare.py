@@ -1,0 +1,181 @@
+"""Two sides on one job: each is run in a process of its own, and what they left is compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from benchmarks.port.side import Script, Side
+from benchmarks.port.words import worded
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.files import read_json, write_json
+from shared.progress import announce
+from shared.recording.record import FILE_NAME, RunRecord
+from shared.running.folder import COMPARISON_FILE, LOOPS
+from shared.running.page import own_page
+from shared.starting.children import child_environment, ending_with_parent, loop_argv, sameloop_argv
+from shared.starting.launch import Family, check_end
+
+# Two processes must agree on the order of a set of words, from which scripts make their classes.
+HASH_SEED = "0"
+
+
+def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, config: RunConfig) -> dict[str, Any]:
+    """Run both sides, one after the other, and write `comparison.json` and its charts, as `benchmarks.compare` does.
+
+    Args:
+        sides: on a script's job, or both on that of the dials.
+        output_dir: gets `manual/` and `trainer/`, a side each, and the comparison.
+        overwrite: replace what is there.
+        config: the dials, where no script decides.
+
+    Raises:
+        SameLoopError: the input is at fault, or a side did not finish.
+        Interrupted: Ctrl-C or SIGTERM.
+    """
+    for side in sides:
+        if side.script is not None:
+            side.script.source  # noqa: B018 - refused before anything runs
+        if side.loop is not None:
+            _checked_loop(side.loop)
+    with _folder_for(output_dir, sides, overwrite):
+        for number, (role, side) in enumerate(zip(LOOPS, sides, strict=True), start=1):
+            announce(f"{number} of {len(sides)}: {side.name}")
+            (output_dir / role).mkdir()
+            if side.script is None:
+                _run_on_our_job(role, side, config, output_dir / role)
+            else:
+                run_side(role, side, output_dir / role)
+        announce("comparing every step, every evaluation and every weight")
+        return write_comparison(output_dir, sides)
+
+
+def run_side(role: str, side: Side, folder: Path, detail_step: int | None = None) -> None:
+    """Run a script up to its door and one side behind it, in a process of its own.
+
+    Raises:
+        SameLoopError: it did not finish; its own message is on stderr already.
+    """
+    told = {
+        "does": "loop" if side.loop or side.is_ejected else "trainer",
+        "role": role,
+        "loop": str(side.loop) if side.loop else None,
+        "name": side.name,
+        "folder": str(folder),
+        "detail_step": detail_step,
+    }
+    start(side.script, told)
+    if detail_step is None and not (folder / "model.safetensors").is_file():
+        raise SameLoopError(f"{side.name} ended its process before it was done")
+
+
+def start(script: Script | None, told: dict[str, Any]) -> None:
+    """Have a process of its own run a script, and do behind its door what it is told."""
+    assert script is not None
+    whole = {**told, "script": str(script.file), "arguments": list(script.arguments)}
+    environment = {**ending_with_parent(child_environment()), "PYTHONHASHSEED": HASH_SEED}
+    # What a script prints of its own, and Trainer's log lines, must not be mixed with the verdict.
+    with Family() as family, family.passing_signals_on() as asked:
+        process = family.start(sameloop_argv("port-side", json.dumps(whole)), environment, stdout=2)
+        status = process.wait()
+    check_end(128 + asked[0] if asked else status, script.file.name, "the comparison is cut off")
+
+
+def _run_on_our_job(role: str, side: Side, config: RunConfig, folder: Path) -> None:
+    """A loop of the user's on the job of our dials, in either place."""
+    flags = config.model_copy(update={"loop": str(side.loop)}).flags()
+    with Family() as family, family.passing_signals_on() as asked:
+        argv = loop_argv("manual", *flags, "--output-dir", str(folder), "--overwrite-output-dir")
+        status = family.start(argv, ending_with_parent(child_environment()), stdout=2).wait()
+    check_end(128 + asked[0] if asked else status, side.name, "the comparison is cut off")
+
+
+def _checked_loop(file: Path) -> None:
+    own_page(file)
+
+
+@contextmanager
+def _folder_for(output_dir: Path, sides: tuple[Side, Side], overwrite: bool) -> Iterator[None]:
+    """The folder, empty; a comparison that is there is put back if this one does not come to its end.
+
+    Raises:
+        SameLoopError: something else is there.
+    """
+    previous = output_dir.with_name(output_dir.name + ".previous")
+    if output_dir.exists() and any(output_dir.iterdir()):
+        is_ours = (output_dir / COMPARISON_FILE).is_file() or (output_dir / LOOPS[0] / FILE_NAME).is_file()
+        if not is_ours:
+            raise SameLoopError(
+                f"--output-dir {output_dir}: it holds files that are not a SameLoop run; name a new or empty folder"
+            )
+        if not overwrite and _names_in(output_dir) not in (None, [each.name for each in sides]):
+            raise SameLoopError(
+                f"--output-dir {output_dir}: it holds another comparison; name another folder, or add "
+                "--overwrite-output-dir"
+            )
+        shutil.rmtree(previous, ignore_errors=True)
+        output_dir.rename(previous)
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise SameLoopError(f"--output-dir {output_dir}: cannot be written ({error.strerror})") from None
+    except BaseException:
+        shutil.rmtree(output_dir, ignore_errors=True)
+        if previous.exists():
+            previous.rename(output_dir)
+        raise
+    shutil.rmtree(previous, ignore_errors=True)
+
+
+def _names_in(output_dir: Path) -> list[str] | None:
+    """How the sides of the comparison there are called; None where they have no names of their own."""
+    try:
+        jobs = [RunRecord.read(output_dir / role).header["job"] for role in LOOPS]
+    except (SameLoopError, KeyError):
+        return None
+    return [job["side"] for job in jobs]
+
+
+def write_comparison(output_dir: Path, sides: tuple[Side, Side]) -> dict[str, Any]:
+    """Compare what both sides have left, in the job's own words."""
+    from benchmarks.charts.charts import draw_comparison
+    from benchmarks.verdict.verdict import compare_runs
+
+    folders = [output_dir / role for role in LOOPS]
+    records = [RunRecord.read(folder) for folder in folders]
+    comparison = worded(compare_runs(*folders), records, [side.name for side in sides])
+    comparison["job"] = {"sides": [side.name for side in sides]}
+    if sides[0].script is not None:
+        from benchmarks.port.facts import facts
+
+        comparison["job"] |= {"facts": facts(records[-1], read_json(folders[0] / "job.json"))}
+    write_json(output_dir / COMPARISON_FILE, comparison)
+    draw_comparison(records[0], records[1], comparison, output_dir)
+    return comparison
+
+
+def ejected(script: Script, name: str) -> tuple[str, list[str]]:
+    """The script with its loop by hand, and what a reader must know of it.
+
+    Raises:
+        SameLoopError: the script does not come to its Trainer.
+    """
+    with tempfile.TemporaryDirectory(prefix="sameloop-eject-") as folder:
+        start(script, {"does": "eject", "folder": folder, "name": name})
+        found = read_json(Path(folder) / "ejected.json")
+    return found["source"], found["notes"]
+
+
+def default_folder(side: Side) -> Path:
+    """`runs/my_trainer` for my_trainer.py."""
+    file = side.script.file if side.script else side.loop
+    assert file is not None
+    return Path("runs") / os.path.splitext(file.name)[0]  # noqa: PTH122 - a name with two dots keeps the first

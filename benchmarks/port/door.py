@@ -1,0 +1,175 @@
+"""Running somebody's script up to the door: its first `Trainer.train`, behind which one of the two sides trains.
+
+The script runs as `python FILE` would run it, as `__main__`, with its own arguments, in a process of its own. What it
+would do after `train` is not done. Nothing is pushed or reported to a service, and checkpoints go to our folder.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import random
+import runpy
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.port.side import Script
+from shared.errors import PageError, SameLoopError
+
+# What a script draws before it seeds anything, both sides must draw alike: a new head, a split of its data.
+SEED = 0
+
+
+class Captured(NamedTuple):
+    """What a script has come to its door with.
+
+    Attributes:
+        trainer: the `Trainer`, built and not trained.
+        given: the arguments that it was built with, by name.
+        built_at, trained_at: the lines of the script where it is built, and where `train` is called.
+        namespace: the script's own names.
+        file: of the script's code, as tracebacks name it.
+    """
+
+    trainer: Any
+    given: dict[str, Any]
+    built_at: int
+    trained_at: int
+    namespace: dict[str, Any]
+    file: str
+
+
+class Behind(BaseException):
+    """What was to be done behind the door is done: the script goes no further, also through `except Exception`."""
+
+
+def run_to_the_door(script: Script, behind: Callable[[Captured], None]) -> None:
+    """Run a script, and call `behind` in the place of its first `Trainer.train`.
+
+    Args:
+        script: is run in this process, which is good for nothing else afterwards.
+        behind: what trains, or looks.
+
+    Raises:
+        SameLoopError: the script fails before, ends without a `train`, or is none.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = _as_file(script, Path(folder))
+        done: list[bool] = []
+        _install_door(file, behind, done)
+        _seed()
+        sys.argv = [str(script.file), *script.arguments]
+        sys.path.insert(0, str(script.file.resolve().parent))
+        try:
+            with suppress(Behind):
+                runpy.run_path(file, run_name="__main__")
+        except SameLoopError:
+            raise
+        except SystemExit as error:
+            if not done:
+                raise _ended(script, error) from error
+        except Exception as error:
+            if not done:
+                raise failed(script, file, error) from error
+        if not done:
+            raise PageError(f"{script.file.name} has come to its end without a call of Trainer.train{_hint(script)}")
+
+
+def _as_file(script: Script, folder: Path) -> str:
+    """The file that is run: the script itself, or the code of a notebook."""
+    source = script.source
+    if script.file.suffix != ".ipynb":
+        return str(script.file.resolve())
+    file = folder / f"{script.file.stem}.py"
+    file.write_text(source, encoding="utf-8")
+    return str(file)
+
+
+def _install_door(file: str, behind: Callable[[Captured], None], done: list[bool]) -> None:
+    """Have `Trainer` say what it is built with, keep to itself, and stop at `train`."""
+    import transformers.trainer
+    from transformers import Trainer
+
+    from shared.recording.evidence import rng_digests
+
+    original_init, original_train = Trainer.__init__, Trainer.train
+    names = original_init.__code__.co_varnames[1 : original_init.__code__.co_argcount]
+
+    def built(self: Any, *args: Any, **kwargs: Any) -> None:
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        line = _line_in(file)
+        original_init(self, *args, **kwargs)
+        self._sameloop_built = (given, line, rng_digests())
+
+    def train(self: Any, *args: Any, **kwargs: Any) -> None:
+        if not done:
+            given, line, state = getattr(self, "_sameloop_built", ({}, 0, None))
+            captured = Captured(self, given, line, _line_in(file), sys.modules["__main__"].__dict__, file)
+            self._sameloop_train = original_train
+            self._sameloop_is_fresh = state == rng_digests()
+            done.append(True)
+            behind(captured)
+        raise Behind
+
+    trainer: Any = Trainer
+    trainer.__init__, trainer.train = built, train
+    trainer.init_hf_repo = lambda self, *args, **kwargs: None
+    module: Any = transformers.trainer
+    module.get_reporting_integration_callbacks = lambda report_to: []
+
+
+def _seed() -> None:
+    import numpy as np
+    import torch
+
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
+
+
+def _line_in(file: str) -> int:
+    """The line of the script that is being run, whatever it has called; 0 where none is."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        if frame.f_code.co_filename == file:
+            return frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return 0
+
+
+def failed(script: Script, file: str, error: BaseException, when: str = "fails before it trains") -> PageError:
+    """One line for what the script raises, with its own line."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
+    where, code = (f", line {lines[-1]}", linecache.getline(file, lines[-1]).strip()) if frames else ("", "")
+    what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+    return PageError(f"{script.file.name}{where} {when}: {what}" + (f" ({code})" if code else ""))
+
+
+def _ended(script: Script, error: SystemExit) -> PageError:
+    shown = " ".join(map(str, script.arguments)) or "none"
+    return PageError(
+        f"{script.file.name} ends (exit status {error.code if error.code is not None else 0}) before it trains; it "
+        f"was given these arguments: {shown}. Give it its own after `--`, as in -- --output_dir out"
+    )
+
+
+def _hint(script: Script) -> str:
+    source = script.source
+    if "Trainer(" not in source:
+        return ": it builds no Trainer; give the script that does"
+    if "do_train" in source and "--do_train" not in script.arguments:
+        return "; if it asks for --do_train, give it that after `--`"
+    return "; run it up to there, or give the arguments with which it trains after `--`"
+
+
+def keep_to_our_folder(trainer: Any, folder: Path) -> None:
+    """Checkpoints go there, not to where the script has its own; what is resumed is the script's business."""
+    trainer.args.output_dir = str(folder)
+    trainer.args.push_to_hub = False
+    os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as Trainer makes it

@@ -1,0 +1,76 @@
+"""What a script's Trainer does that its writer may not know: said once, with this run's own figures."""
+
+from __future__ import annotations
+
+from statistics import median
+from typing import Any
+
+from shared.recording.record import RunRecord
+
+
+def facts(record: RunRecord, job: dict[str, Any]) -> list[str]:
+    """A sentence each, as far as the record of the Trainer's side shows it.
+
+    Args:
+        record: of the script's own Trainer.
+        job: what was noted of it at the door, `benchmarks.port.job.told_of`.
+    """
+    return [*_accumulation(record, job), *_clip(record, job), *_length(job), *_evaluation(record, job)]
+
+
+def _accumulation(record: RunRecord, job: dict[str, Any]) -> list[str]:
+    """Whether what goes into backward is not divided by the number of batches, with the losses of one step."""
+    several = [line for line in record.steps if len(line["batch"]) > 1 and len(line["losses"]) > 1]
+    if not several or job["is_divided"] is not False or job["counts"] or job["is_own_function"]:
+        return []
+    first, per_step = several[0], len(several[0]["losses"])
+    means = " + ".join(f"{each:.4g}" for each in first["losses"])
+    return [
+        f"a step learns from {per_step} batches, and its loss is their sum and not their mean: {per_step} times as "
+        f"large (step {first['step']}: {sum(first['losses']):.4g} = {means}), and the clip acts on that. Trainer "
+        f"believes that {job['model']} divides by the number of labels, and leaves its own division out "
+        "(huggingface/transformers#47688). The loop does the same; in a subclass of Trainer, the class attribute "
+        "loss_is_scaled_for_ga = False mends it"
+    ]
+
+
+def _clip(record: RunRecord, job: dict[str, Any]) -> list[str]:
+    limit = job["max_grad_norm"]
+    norms = [line["unclipped_norm"] for line in record.steps if line.get("unclipped_norm") is not None]
+    clipped = [norm for norm in norms if limit and norm > limit]
+    if not clipped:
+        return []
+    return [
+        f"max_grad_norm {limit:g}, which Trainer has by itself, scales the gradients down in {len(clipped)} of "
+        f"{len(norms)} steps (median norm {median(norms):.3g})"
+    ]
+
+
+def _length(job: dict[str, Any]) -> list[str]:
+    found, left = [], job["batches_per_epoch"] % job["per_step"]
+    if job["per_step"] > 1 and left:
+        found.append(
+            f"{job['batches_per_epoch']} batches are no multiple of {job['per_step']}: each epoch's last step learns "
+            f"from {left}, with the same learning rate as the others"
+        )
+    dropped = job["examples"] % job["batch_size"]
+    if job["drop_last"] and dropped:
+        found.append(f"dataloader_drop_last leaves out {dropped} of {job['examples']} examples in every epoch")
+    return found
+
+
+def _evaluation(record: RunRecord, job: dict[str, Any]) -> list[str]:
+    found = []
+    if record.evaluations and not any(name.endswith("loss") for line in record.reported_evaluations for name in line):
+        found.append(
+            f"the evaluations report no loss: Trainer finds no parameter of {job['model']}.forward whose name has "
+            "`label` in it; TrainingArguments(label_names=[...]) names them"
+        )
+    sizes = {size for line in record.evaluations for size in line["batch_sizes"]}
+    has_many = any(not any(labels) for line in record.steps[:1] for labels in [line["labels"]]) and record.steps
+    if has_many and len(sizes) > 1 and "labels" in (record.steps[0]["batch"] or [{}])[0]:
+        found.append(
+            "eval_loss is the mean over examples of their batch's mean loss per token: a batch of few tokens weighs "
+            "as much as one of many"
+        )
+    return found

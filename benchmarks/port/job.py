@@ -1,0 +1,97 @@
+"""A script's job as a record has it: its arguments in the places of our dials, and what there is besides."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.port.door import Captured
+from benchmarks.port.settings import Settings
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.running.run import header
+
+# No review is cut here: the script has made its tokens.
+LONGEST = 1_000_000
+
+
+def header_of(captured: Captured, given: dict[str, Any]) -> dict[str, Any]:
+    """The record's first line.
+
+    Args:
+        captured: the script at its door.
+        given: what this process was told: the side's name and role, and the files.
+    """
+    settings = Settings(captured, None)  # type: ignore[arg-type]
+    first = header(given["role"], config_of(settings, given), None, None)
+    return {
+        **first,
+        "steps_per_epoch": settings.steps_per_epoch,
+        "job": {
+            "script": given["script"],
+            "arguments": given["arguments"],
+            "side": given["name"],
+            "is_loop": given["does"] == "loop",
+        },
+    }
+
+
+def config_of(settings: Settings, given: dict[str, Any]) -> RunConfig:
+    """The script's arguments as dials, as far as there are such; a value that a dial cannot have is left out."""
+    args, trainer = settings.args, settings.captured.trainer
+    dials: dict[str, Any] = {
+        "dataset": given["script"],
+        "model": type(trainer.model).__name__,
+        "train_size": len(trainer.train_dataset),
+        "eval_size": _size(trainer.eval_dataset),
+        "max_length": LONGEST,
+        # What is written for the script reports all that its Trainer does; a loop of the user's may report less.
+        "loop": given["loop"],
+    }
+    config = RunConfig.build("tiny", **dials)
+    for name in RunConfig.model_fields:
+        if name in dials or name == "preset" or not hasattr(args, name):
+            continue
+        value = getattr(args, name)
+        value = getattr(value, "value", value)
+        try:
+            RunConfig.build("tiny", **{name: value})
+        except SameLoopError:
+            continue
+        config = config.model_copy(update={name: RunConfig.build("tiny", **{name: value}).model_dump()[name]})
+    return config
+
+
+def _size(sets: Any) -> int:
+    if isinstance(sets, dict):
+        return sum(map(_size, sets.values())) or 1
+    return len(sets) if sets is not None and len(sets) else 1
+
+
+def told_of(captured: Captured, probed: Settings | None) -> dict[str, Any]:
+    """What is said of the script's Trainer besides the numbers; `facts` makes sentences of it.
+
+    Args:
+        captured: the script at its door.
+        probed: the settings with what one batch has shown, where one was looked at.
+    """
+    trainer, args = captured.trainer, captured.trainer.args
+    settings = probed or Settings(captured, None)  # type: ignore[arg-type]
+    return {
+        "trainer": type(trainer).__name__,
+        "model": type(trainer.model).__name__,
+        "per_step": args.gradient_accumulation_steps,
+        "batches_per_epoch": settings.batches_per_epoch,
+        "batch_size": args.train_batch_size,
+        "examples": len(trainer.train_dataset),
+        "drop_last": args.dataloader_drop_last,
+        "max_steps": settings.max_steps,
+        "epochs": args.num_train_epochs,
+        # Not known without a look at a batch.
+        "is_divided": settings.is_divided if probed else None,
+        "counts": probed.probe.counts if probed else None,
+        "unused_columns": probed.probe.unused.get("train_dataset", []) if probed else [],
+        "is_own_function": trainer.compute_loss_func is not None,
+        "label_names": list(trainer.label_names),
+        "max_grad_norm": args.max_grad_norm,
+        "metric_for_best_model": args.metric_for_best_model if args.load_best_model_at_end else None,
+    }

@@ -1,0 +1,172 @@
+"""One batch of a script's own, shown to its model without learning from it: what the loop has to be written for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from shared.determinism import random_states, restore_random_states
+from shared.errors import PageError, shown
+from shared.recording.evidence import rng_digests
+
+
+@dataclass
+class Probe:
+    """What one batch has shown.
+
+    Attributes:
+        draws: whether making the batch draws random numbers, as a collator that masks words does.
+        unused: the columns of each data set that Trainer takes out, by the set's name.
+        extra_keys: the same of examples that are dictionaries in a data set of the user's own.
+        has_labels_key: whether the batch has `labels`.
+        labels: the names of what Trainer takes for labels; none where the batch lacks any of them.
+        is_plain: whether the batch is a dictionary of tensors; `is_encoding`: one with a method `to`.
+        output: `attribute`, `key` or `place`: how the model gives its loss; None: it was not asked for one.
+        scores: the names of what it gives besides, that metrics are computed from; none where it gives no dictionary.
+        is_joined: whether these are one matrix, a row per example, that can be joined as it is.
+        counts: whether the model divides its loss by the number of labels that it is told.
+    """
+
+    draws: bool = False
+    unused: dict[str, list[str]] = field(default_factory=dict)
+    extra_keys: list[str] = field(default_factory=list)
+    has_labels_key: bool = False
+    labels: list[str] = field(default_factory=list)
+    is_plain: bool = True
+    is_encoding: bool = False
+    output: str | None = None
+    scores: list[str] = field(default_factory=list)
+    is_joined: bool = False
+    counts: bool = False
+
+
+def probe(trainer: Any) -> Probe:
+    """Look at one batch; random states and the modules' modes are put back.
+
+    Raises:
+        PageError: the batch cannot be made, or the model does not take it.
+    """
+    found = Probe()
+    if trainer.train_dataset is None or isinstance(trainer.train_dataset, torch.utils.data.IterableDataset):
+        return found
+    _look_at_columns(trainer, found)
+    with _left_as_it_was(trainer.model):
+        try:
+            batch = _batch_of(trainer, found)
+            if isinstance(batch, Mapping):
+                _look_at_batch(trainer, found, batch)
+                _look_at_output(trainer, found, batch)
+        except Exception as error:
+            what = f"{type(error).__name__}: {shown(error, 200)}"
+            raise PageError(f"the first batch cannot be trained on, in Trainer neither: {what}") from error
+    return found
+
+
+def _look_at_columns(trainer: Any, found: Probe) -> None:
+    import datasets
+
+    sets = {"train_dataset": trainer.train_dataset}
+    others = trainer.eval_dataset
+    if isinstance(others, dict):
+        sets |= {f"eval_dataset[{name!r}]": each for name, each in others.items()}
+    elif others is not None:
+        sets["eval_dataset"] = others
+    if not trainer.args.remove_unused_columns:
+        return
+    trainer._set_signature_columns_if_needed()
+    known = trainer._signature_columns
+    for name, each in sets.items():
+        if isinstance(each, datasets.Dataset):
+            found.unused[name] = [column for column in each.column_names if column not in known]
+    if not isinstance(trainer.train_dataset, datasets.Dataset):
+        example = trainer.train_dataset[0]
+        found.extra_keys = [key for key in example if key not in known] if isinstance(example, Mapping) else []
+
+
+def _batch_of(trainer: Any, found: Probe) -> Any:
+    """The batch that the first examples make, and whether making it has drawn anything."""
+    from transformers.trainer_utils import RemoveColumnsCollator
+
+    examples, collator = trainer.train_dataset, trainer.data_collator
+    if found.unused.get("train_dataset"):
+        examples = examples.remove_columns(found.unused["train_dataset"])
+    if found.extra_keys:
+        collator = RemoveColumnsCollator(collator, trainer._signature_columns)
+    # A copy: it may have a generator of its own, which must not be ahead when the training begins.
+    collator = copy.deepcopy(collator)
+    before = rng_digests()
+    numbers = range(min(len(examples), trainer.args.train_batch_size))
+    batch, again = (collator([examples[each] for each in numbers]) for _ in range(2))
+    found.draws = before != rng_digests() or not _equal(batch, again)
+    return batch
+
+
+def _look_at_batch(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> None:
+    found.has_labels_key = "labels" in batch
+    names = list(trainer.label_names)
+    found.labels = names if names and all(batch.get(name) is not None for name in names) else []
+    found.is_plain = all(isinstance(value, torch.Tensor) for value in batch.values())
+    found.is_encoding = hasattr(batch, "to")
+
+
+def _look_at_output(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> None:
+    """What the model itself gives for the batch; with a loss of the user's own, it may not take labels at all."""
+    model = trainer.model
+    if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
+        batch = {name: value for name, value in batch.items() if name != "labels"}
+    batch = trainer._prepare_inputs(dict(batch))
+    if type(trainer).compute_loss is not _base().compute_loss:
+        _, output = trainer.compute_loss(model, dict(batch), return_outputs=True)
+    else:
+        output = model(**batch)
+    if isinstance(output, Mapping):
+        ignored = getattr(getattr(model, "config", None), "keys_to_ignore_at_inference", None) or []
+        names = [name for name in output if name not in (*ignored, "loss")]
+        found.scores = names
+        found.output = "attribute" if hasattr(output, "logits") or hasattr(output, "loss") else "key"
+        only = output[names[0]] if len(names) == 1 else None
+    else:
+        found.output = "place"
+        only = output[1] if isinstance(output, tuple) and len(output) == 2 else None
+    found.is_joined = isinstance(only, torch.Tensor) and only.dim() == 2 and len(found.labels) == 1
+    found.is_joined = found.is_joined and batch.get(found.labels[0], only).dim() <= 2
+    if trainer.model_accepts_loss_kwargs and "labels" in batch and isinstance(output, Mapping) and "loss" in output:
+        doubled = 2 * int(batch["labels"].ne(-100).sum())
+        told = model(**batch, num_items_in_batch=torch.tensor(doubled))
+        found.counts = not torch.equal(told["loss"], model(**batch)["loss"])
+
+
+@contextmanager
+def _left_as_it_was(model: torch.nn.Module) -> Iterator[None]:
+    """The model in eval mode without gradients; afterwards its modes and all random states are as before."""
+    modes = [(module, module.training) for module in model.modules()]
+    states = random_states()
+    try:
+        with torch.no_grad():
+            model.eval()
+            yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        restore_random_states(states)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+        return True
+    return all(
+        value.shape == other[name].shape and torch.equal(value, other[name])
+        for name, value in one.items()
+        if isinstance(value, torch.Tensor)
+    )
+
+
+def _base() -> Any:
+    from transformers import Trainer
+
+    return Trainer

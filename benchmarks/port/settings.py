@@ -1,0 +1,323 @@
+"""What a script's Trainer stands for: which of its arguments, methods and callbacks act on the numbers, and how.
+
+Everything is read from the `Trainer` that the script has built, and from one batch that its model is shown without
+learning from it. What a loop by hand cannot have from here is named (`Refusal`), with its line and what to do.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+
+from benchmarks.port.door import Captured
+from benchmarks.port.probe import Probe, probe
+from shared.config import METRIC_SCHEDULES
+
+# Arguments that act on numbers and that the loop has, or takes from what they lead to.
+TAKEN = {
+    *("per_device_train_batch_size", "per_device_eval_batch_size", "num_train_epochs", "max_steps", "learning_rate"),
+    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "optim", "optim_args", "weight_decay"),
+    *("adam_beta1", "adam_beta2", "adam_epsilon", "gradient_accumulation_steps", "max_grad_norm"),
+    *("label_smoothing_factor", "bf16", "activation_checkpointing", "gradient_checkpointing", "use_cache"),
+    *("logging_strategy", "logging_steps", "logging_first_step", "eval_strategy", "eval_steps", "eval_delay"),
+    *("eval_on_start", "prediction_loss_only", "save_strategy", "save_steps", "load_best_model_at_end"),
+    *("metric_for_best_model", "greater_is_better", "full_determinism", "seed", "data_seed", "use_cpu"),
+    *("dataloader_drop_last", "dataloader_num_workers", "remove_unused_columns", "label_names"),
+    *("train_sampling_strategy", "length_column_name"),
+}
+# Arguments that change no number of a single process that runs from the beginning to the end.
+CHANGE_NOTHING = {
+    *("output_dir", "log_on_each_node", "logging_nan_inf_filter", "include_num_input_tokens_seen", "log_level"),
+    *("log_level_replica", "disable_tqdm", "report_to", "run_name", "project", "trackio_space_id"),
+    *("trackio_bucket_id", "trackio_static_space_id", "save_only_model", "save_on_each_node", "save_total_limit"),
+    *("enable_jit_checkpoint", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy"),
+    *("hub_always_push", "hub_revision", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
+    *("dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_in_order"),
+    *("dataloader_multiprocessing_context", "ddp_find_unused_parameters", "ddp_bucket_cap_mb"),
+    *("ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "debug", "skip_memory_metrics"),
+    *("do_train", "do_eval", "do_predict", "resume_from_checkpoint", "local_rank", "eval_accumulation_steps"),
+    *("torch_empty_cache_steps", "average_tokens_across_devices", "auto_find_batch_size", "eval_use_gather_object"),
+    *("place_model_on_device", "logging_dir"),
+}
+# Methods of `Trainer` that, overridden, leave the training as it is; and those that the loop takes over.
+LOOK_ON = {
+    *("__init__", "log", "save_model", "_save", "create_model_card", "push_to_hub", "num_examples", "predict"),
+    *("floating_point_ops", "store_flos", "train", "init_hf_repo", "is_world_process_zero", "_save_checkpoint"),
+}
+CARRIED = {"compute_loss"}
+ADVICE = {
+    "create_optimizer": "build it in the script and give optimizers=(optimizer, None), which comes along",
+    "create_scheduler": "build both in the script and give optimizers=(optimizer, scheduler), which come along",
+    "create_optimizer_and_scheduler": "build both in the script and give optimizers=(optimizer, scheduler)",
+    "get_train_dataloader": "put its lines where the loop makes train_loader",
+    "_get_train_sampler": "put its lines where the loop makes the sampler",
+    "get_eval_dataloader": "put its lines where the loop makes eval_loader",
+    "training_step": "put its lines around the loop's loss.backward()",
+    "prediction_step": "put its lines into the loop's evaluate",
+    "evaluate": "put its lines into the loop's evaluate",
+    "evaluation_loop": "put its lines into the loop's evaluate",
+}
+
+
+class Refusal(NamedTuple):
+    """What the loop does not have: its line in the script (0: none), what it is, and what to do."""
+
+    line: int
+    what: str
+    advice: str
+
+    def __str__(self) -> str:
+        where = f"line {self.line}: " if self.line else ""
+        return f"{where}{self.what}; {self.advice}"
+
+
+@dataclass
+class Settings:
+    """All that the loop is written from.
+
+    Attributes:
+        captured: what the script has come with.
+        probe: what one batch has shown.
+        refusals: what is not carried over.
+        extras: what the loop is given besides model, tokenizer and data sets, by name, each with its value.
+    """
+
+    captured: Captured
+    probe: Probe
+    refusals: list[Refusal] = field(default_factory=list)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, captured: Captured) -> Settings:
+        """Read a Trainer; its random states are left as they were."""
+        settings = cls(captured, probe(captured.trainer))
+        settings.refusals += [*settings._arguments_refused(), *settings._parts_refused(), *settings._methods_refused()]
+        trainer, given = captured.trainer, captured.given
+        for name in ("data_collator", "compute_metrics", "preprocess_logits_for_metrics", "compute_loss_func"):
+            if given.get(name) is not None:
+                settings.extras[name] = getattr(trainer, name)
+        if trainer.optimizer is not None or trainer.lr_scheduler is not None:
+            settings.extras["optimizers"] = (trainer.optimizer, trainer.lr_scheduler)
+        if trainer.model_init is not None:
+            settings.extras["model_init"] = trainer.model_init
+        return settings
+
+    @property
+    def args(self) -> Any:
+        """The script's `TrainingArguments`."""
+        return self.captured.trainer.args
+
+    # Data -----------------------------------------------------------------------------------------
+
+    @property
+    def batches_per_epoch(self) -> int:
+        trainer = self.captured.trainer
+        count = len(trainer.train_dataset) / self.args.train_batch_size
+        return math.floor(count) if self.args.dataloader_drop_last else math.ceil(count)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return max(1, math.ceil(self.batches_per_epoch / self.args.gradient_accumulation_steps))
+
+    @property
+    def max_steps(self) -> int:
+        if self.args.max_steps > 0:
+            return self.args.max_steps
+        return math.ceil(self.args.num_train_epochs * self.steps_per_epoch)
+
+    @property
+    def epochs(self) -> int:
+        return math.ceil(self.max_steps / self.steps_per_epoch)
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether the last epoch ends before all of its batches are done."""
+        return self.max_steps % self.steps_per_epoch > 0
+
+    @property
+    def data_seed(self) -> int:
+        """Of the order: where none is given, what torch was seeded with last."""
+        return self.args.data_seed if self.args.data_seed is not None else torch.initial_seed()
+
+    @property
+    def eval_names(self) -> list[str]:
+        """Of several evaluation sets their names."""
+        sets = self.captured.trainer.eval_dataset
+        return list(sets) if isinstance(sets, dict) else []
+
+    # Loss -----------------------------------------------------------------------------------------
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether Trainer counts the labels of a step, and so does not divide what goes into backward."""
+        trainer = self.captured.trainer
+        wants = trainer.model_accepts_loss_kwargs or trainer.compute_loss_func is not None
+        return bool(wants and self.probe.has_labels_key)
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether each batch gives its share of the step's loss: its mean, divided by the number of batches."""
+        trainer = self.captured.trainer
+        if trainer.loss_is_scaled_for_ga is not None:
+            return not trainer.loss_is_scaled_for_ga
+        return not (trainer.model_accepts_loss_kwargs and self.is_counted) and trainer.compute_loss_func is None
+
+    @property
+    def loss_kind(self) -> str:
+        """Where the loss comes from: `override`, `function`, `smoother` or `model`."""
+        trainer = self.captured.trainer
+        if self.override_of("compute_loss"):
+            return "override"
+        if trainer.compute_loss_func is not None:
+            return "function"
+        return "smoother" if trainer.label_smoother is not None and self.probe.has_labels_key else "model"
+
+    def override_of(self, name: str) -> type | None:
+        """The class of the user's that has its own method of this name."""
+        from transformers import Trainer
+
+        for each in type(self.captured.trainer).__mro__:
+            if each is Trainer:
+                return None
+            if name in vars(each) and not each.__module__.startswith("transformers."):
+                return each
+        return None
+
+    # Course ---------------------------------------------------------------------------------------
+
+    def every(self, name: str) -> int:
+        """`logging_steps`, `eval_steps` or `save_steps` as a number of steps: below 1, it is a share of all."""
+        value = getattr(self.args, name)
+        return math.ceil(self.max_steps * value) if value < 1 else int(value)
+
+    @property
+    def stopping(self) -> Any:
+        """The callback that stops early, if there is one."""
+        from transformers import EarlyStoppingCallback
+
+        found = [each for each in self.callbacks if isinstance(each, EarlyStoppingCallback)]
+        return found[0] if found else None
+
+    @property
+    def callbacks(self) -> list[Any]:
+        """Those that the script has given."""
+        from transformers.trainer import DEFAULT_CALLBACKS, PrinterCallback
+        from transformers.utils.notebook import NotebookProgressCallback
+
+        own = (*DEFAULT_CALLBACKS, PrinterCallback, NotebookProgressCallback, *_progress_callbacks())
+        return [each for each in self.captured.trainer.callback_handler.callbacks if type(each) not in own]
+
+    @property
+    def follows_metric(self) -> bool:
+        return self.args.lr_scheduler_type in METRIC_SCHEDULES
+
+    @property
+    def best_metric(self) -> str | None:
+        """By which the best evaluation is told, if anything depends on it."""
+        name = self.args.metric_for_best_model
+        needed = self.args.load_best_model_at_end or self.stopping or self.follows_metric
+        if not needed or not name or str(self.args.eval_strategy.value) == "no":
+            return None
+        return name if name.startswith("eval_") else f"eval_{name}"
+
+    # What is not carried over ---------------------------------------------------------------------
+
+    def _arguments_refused(self) -> Iterator[Refusal]:
+        from transformers import TrainingArguments
+
+        args = self.args
+        default = TrainingArguments(output_dir="out", report_to="none")
+        known = TAKEN | CHANGE_NOTHING
+        for each in dataclasses.fields(args):
+            value = getattr(args, each.name)
+            is_theirs = not hasattr(default, each.name)
+            if each.name in known or is_theirs or repr(value) == repr(getattr(default, each.name)):
+                continue
+            yield Refusal(
+                0, f"{each.name}={value!r} is not carried over", "leave it out of the script, or port it by hand"
+            )
+        if args.world_size > 1 or args.n_gpu > 1:
+            yield Refusal(0, "the script trains in several processes or on several GPUs", "let it see one GPU only")
+        if args.train_sampling_strategy == "batch_rebalance":
+            yield Refusal(0, "train_sampling_strategy='batch_rebalance' is not carried over", "take another one")
+        if args.dataloader_num_workers and self.probe.draws:
+            yield Refusal(
+                0,
+                "the collator or the data set draws random numbers in worker processes",
+                "set dataloader_num_workers=0",
+            )
+
+    def _parts_refused(self) -> Iterator[Refusal]:
+        trainer, line = self.captured.trainer, self.captured.built_at
+        for name in ("train_dataset", "eval_dataset"):
+            if isinstance(getattr(trainer, name), torch.utils.data.IterableDataset):
+                yield Refusal(line, f"{name} is an IterableDataset", "give a data set with a length")
+        if trainer.optimizer_cls_and_kwargs is not None:
+            yield Refusal(
+                line, "optimizer_cls_and_kwargs is not carried over", "give optimizers=(optimizer, None) in its place"
+            )
+        if hasattr(trainer.model, "peft_config"):
+            yield Refusal(
+                line, "the model has adapters of PEFT, which were not tried", "compare all the same with --loop"
+            )
+        for callback in self.callbacks:
+            if callback is self.stopping:
+                continue
+            source = _source_of(type(callback))
+            if source is None or "control." in source or ".requires_grad" in source:
+                yield Refusal(
+                    _line_of(type(callback)),
+                    f"the callback {type(callback).__name__} changes the course of the training",
+                    "write what it does into the loop, at its moment",
+                )
+
+    def _methods_refused(self) -> Iterator[Refusal]:
+        from transformers import Trainer
+
+        for each in type(self.captured.trainer).__mro__:
+            if each is Trainer:
+                return
+            if each.__module__.startswith("transformers."):
+                if getattr(self.args, "predict_with_generate", False):
+                    yield Refusal(0, "predict_with_generate=True is not carried over", "evaluate without generating")
+                continue
+            for name, method in vars(each).items():
+                if not callable(method) or not hasattr(Trainer, name) or name in LOOK_ON | CARRIED:
+                    continue
+                yield Refusal(
+                    _line_of(method),
+                    f"your {each.__name__}.{name} is not carried over",
+                    ADVICE.get(name, "port it by hand"),
+                )
+
+    @property
+    def only_looks_on(self) -> list[str]:
+        """Callbacks that change nothing, and so are left out."""
+        return [type(each).__name__ for each in self.callbacks if each is not self.stopping]
+
+
+def _progress_callbacks() -> tuple[type, ...]:
+    from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
+    from transformers.trainer_callback import ProgressCallback
+
+    return ProgressCallback, DEFAULT_PROGRESS_CALLBACK
+
+
+def _source_of(thing: Any) -> str | None:
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        return None
+
+
+def _line_of(thing: Any) -> int:
+    try:
+        return inspect.getsourcelines(thing)[1]
+    except (OSError, TypeError):
+        return 0

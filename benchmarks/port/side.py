@@ -1,0 +1,119 @@
+"""What is held against what: a side is a file that trains, a loop or a Trainer script, on our job or a script's."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import json
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from shared.errors import PageError, SameLoopError
+from shared.running.page import own_page
+
+
+class Script(NamedTuple):
+    """Somebody's Trainer script.
+
+    Attributes:
+        file: a Python file, or a notebook.
+        arguments: its own command line.
+    """
+
+    file: Path
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def source(self) -> str:
+        """Its text; of a notebook the code cells, without the lines that only IPython knows.
+
+        Raises:
+            SameLoopError: it cannot be read, or is no Python.
+        """
+        try:
+            content = self.file.read_bytes()
+        except OSError as error:
+            raise SameLoopError(f"--trainer {self.file}: it cannot be read ({error.strerror}); name a file") from None
+        try:
+            text = (
+                _code_of_notebook(content) if self.file.suffix == ".ipynb" else importlib.util.decode_source(content)
+            )
+            ast.parse(text, self.file.name)
+        except SyntaxError as error:
+            raise PageError(f"{self.file.name}, line {error.lineno}: it is not Python: {error.msg}") from None
+        except (ValueError, KeyError, TypeError):
+            what = "notebook" if self.file.suffix == ".ipynb" else "text in UTF-8"
+            raise PageError(f"{self.file.name} is no {what}") from None
+        return text
+
+
+class Side(NamedTuple):
+    """What trains on one side of a comparison.
+
+    Attributes:
+        script: whose job it is: the script is run up to its `Trainer.train`, and gives all that it has built; None:
+            the job of our dials.
+        loop: a file with a `train` that gets this job; None: the script's own Trainer trains, or, with `is_ejected`,
+            the loop that `eject` writes for it.
+        is_ejected: see there.
+    """
+
+    script: Script | None
+    loop: Path | None = None
+    is_ejected: bool = False
+
+    @property
+    def name(self) -> str:
+        """As tables and charts call it."""
+        if self.is_ejected and self.script is not None:
+            return f"the loop for {self.script.file.name}"
+        file = self.loop or (self.script and self.script.file)
+        return file.name if file else "Trainer"
+
+
+def sides_of(
+    trainer: Path | None, loop: Path | None, against: Path | None, arguments: tuple[str, ...]
+) -> tuple[Side, Side]:
+    """The two sides that `--trainer`, `--loop` and `--against` name.
+
+    Raises:
+        SameLoopError: a file is missing or is neither, or what is given does not make two sides.
+    """
+    script = Script(trainer, arguments) if trainer else None
+    if against is None:
+        return Side(script, loop, is_ejected=loop is None), Side(script)
+    if is_loop(against):
+        if loop is None and script is None:
+            raise SameLoopError(f"--against {against}: with what? Give --loop FILE, or --trainer FILE, too")
+        return (Side(script, loop), Side(script, against)) if loop else (Side(script, against), Side(script))
+    other = Script(against, arguments)
+    if loop is not None and script is not None:
+        raise SameLoopError(
+            f"--against {against}: three sides; leave out --loop to hold both scripts against each other, or --trainer"
+        )
+    return (Side(other, loop) if loop else Side(script)), Side(other)
+
+
+def is_loop(file: Path) -> bool:
+    """Whether a file binds a `train` that can be called as a loop, and calls no Trainer of its own.
+
+    Raises:
+        SameLoopError: it cannot be read.
+    """
+    source = Script(file).source
+    if file.suffix == ".ipynb" or "Trainer(" in source:
+        return False
+    own_page(file)
+    return True
+
+
+def _code_of_notebook(content: bytes) -> str:
+    """The code cells in order; a line of IPython's own becomes `pass`, a cell in another language goes."""
+    found = []
+    for cell in json.loads(content)["cells"]:
+        lines = "".join(cell["source"]).splitlines()
+        if cell["cell_type"] != "code" or (lines and re.match(r"%%(?!time|capture)", lines[0])):
+            continue
+        found += [re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines] + [""]
+    return "\n".join(found)
