@@ -66,6 +66,13 @@ def _evaluation(record: RunRecord, job: dict[str, Any]) -> list[str]:
             f"the evaluations report no loss: Trainer finds no parameter of {job['model']}.forward whose name has "
             "`label` in it; TrainingArguments(label_names=[...]) names them"
         )
+    seen, told = record.evaluations[-1:], record.reported_evaluations[-1:]
+    if job["weighs_as_full"] and seen and told and seen[0]["batch_sizes"][-1] != job["weighs_as_full"]:
+        found.append(
+            f"the eval_loss that Seq2SeqTrainer reports, {told[0]['eval_loss']:.6g}, is not the mean over the examples, "
+            f"{seen[0]['loss']:.6g}: it weighs the last batch, {seen[0]['batch_sizes'][-1]} examples, as "
+            f"{job['weighs_as_full']}. The loop does the same"
+        )
     sizes = {size for line in record.evaluations for size in line["batch_sizes"]}
     has_many = any(not any(labels) for line in record.steps[:1] for labels in [line["labels"]]) and record.steps
     if has_many and len(sizes) > 1 and "labels" in (record.steps[0]["batch"] or [{}])[0]:

@@ -74,6 +74,8 @@ def told_of(captured: Captured, probed: Settings | None) -> dict[str, Any]:
         captured: the script at its door.
         probed: the settings with what one batch has shown, where one was looked at.
     """
+    from transformers import Seq2SeqTrainer
+
     trainer, args = captured.trainer, captured.trainer.args
     settings = probed or Settings(captured, None)  # type: ignore[arg-type]
     return {
@@ -91,6 +93,7 @@ def told_of(captured: Captured, probed: Settings | None) -> dict[str, Any]:
         "counts": probed.probe.counts if probed else None,
         "unused_columns": probed.probe.unused.get("train_dataset", []) if probed else [],
         "is_own_function": trainer.compute_loss_func is not None,
+        "weighs_as_full": args.eval_batch_size if isinstance(trainer, Seq2SeqTrainer) else None,
         "label_names": list(trainer.label_names),
         "max_grad_norm": args.max_grad_norm,
         "metric_for_best_model": args.metric_for_best_model if args.load_best_model_at_end else None,

@@ -94,6 +94,12 @@ class Loop:
         parts += ["\n".join(self._train()), "\n".join(self._evaluate()) if self.evaluates else ""]
         return formatted("\n\n\n".join(filter(None, parts)))
 
+    def names(self) -> set[str]:
+        """What the loop binds, which the script must not bind otherwise."""
+        bound = {"train", "evaluate"}
+        bound |= {"compute_loss", "model_loss"} if self.override else set()
+        return bound | ({"one_ahead"} if self.probe.draws else set()) | ({"steps_of"} if self.accumulates else set())
+
     def _train(self) -> list[str]:
         given = ", ".join([*PLAIN, *(["*"] if self.extras else []), *(f"{name}=None" for name in self.extras)])
         return [
@@ -334,7 +340,7 @@ class Loop:
             'rate = optimizer.param_groups[0]["lr"]',
             "optimizer.step()",
             *([] if self.settings.follows_metric else ["scheduler.step()  # the learning rate of the next step"]),
-            "optimizer.zero_grad()",
+            "model.zero_grad()  # all of its gradients, also those that no optimizer holds",
             "step += 1",
         ]
 
@@ -500,7 +506,7 @@ class Loop:
             if self.probe.is_joined
             else ("losses, predictions, references = [], None, None")
         )
-        inner = [self._to_device(), "size = len(next(iter(batch.values())))"]
+        inner = [self._to_device(), self._size()]
         inner += [f"num_items = {self._count()}"] if self._items else []
         names = self.probe.labels
         if self.has_metrics:
@@ -524,6 +530,14 @@ class Loop:
         lines += [f"metrics = compute_metrics(EvalPrediction({joined}))"]
         lines += [f'return {{f"{prefix}_{{name}}": value for name, value in {{**metrics, "loss": loss}}.items()}}']
         return [*head, *indented(lines)]
+
+    def _size(self) -> str:
+        """How much a batch weighs in the mean loss."""
+        from transformers import Seq2SeqTrainer
+
+        if isinstance(self.trainer, Seq2SeqTrainer):
+            return f"size = {self.args.eval_batch_size}  # Seq2SeqTrainer weighs a last batch as if it were full."
+        return "size = len(next(iter(batch.values())))"
 
     def _scores(self) -> list[str]:
         """From the model's outputs to what metrics are computed from."""

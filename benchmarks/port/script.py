@@ -88,7 +88,7 @@ def _own_lines(loop: Loop, script: Script) -> str | None:
     name = _assigned_name(wrapper.module, built[0])
     same = name is not None and _receiver(trained[0]) == name and _share_a_body(wrapper.module, built[0], trained[0])
     change = _Splice(built[0], trained[0], given, name if same else None, loop)
-    module = wrapper.module.visit(change)
+    module = wrapper.module.visit(change).visit(_Renaming(loop.names()))
     return _guarded(module)
 
 
@@ -183,6 +183,8 @@ class _Functions(cst.CSTVisitor):
 class _Splice(cst.CSTTransformer):
     """Puts the call of `train` in its place, and takes out what came after it.
 
+    What comes after the call stays, but for what uses the Trainer, or what came of it.
+
     Where the Trainer is made and trained in one function, the call has what it was made with. Elsewhere what makes the
     Trainer makes a dictionary of that, and the call takes it.
     """
@@ -201,8 +203,8 @@ class _Splice(cst.CSTTransformer):
         is_fresh = getattr(loop.trainer, "_sameloop_is_fresh", True)
         seed = f"set_seed({loop.args.seed})"
         self.in_place: cst.BaseExpression = cst.parse_expression("None" if is_fresh else seed)
-        self.after: list[str] = []
-        self.dead: set[str] = set()
+        # What the script has of its Trainer afterwards: what uses that, goes.
+        self.dead = {_receiver(trained)}
 
     def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
         if original_node is self.built:
@@ -241,14 +243,69 @@ class _Splice(cst.CSTTransformer):
         place = next((n for n, each in enumerate(original) if _holds_call(each, self.trained)), None)
         if place is None or isinstance(original[place], (cst.FunctionDef, cst.ClassDef)) or _is_main(original[place]):
             return updated
-        rest = original[place + 1 :]
-        gone = len(original) - len(updated)
-        kept = [each for each in rest if isinstance(each, (cst.FunctionDef, cst.ClassDef)) or _is_main(each)]
-        return [*updated[: place + 1 - gone], *kept]
+        self.dead |= _bound_by(original[place])
+        kept = []
+        for each in original[place + 1 :]:
+            if isinstance(each, (cst.FunctionDef, cst.ClassDef)) or not _mentions(each, self.dead):
+                kept.append(each)
+            else:
+                self.dead |= _bound_by(each)
+        return [*updated[: place + 1 - (len(original) - len(updated))], *kept]
+
+
+class _Renaming(cst.CSTTransformer):
+    """Gives the script's own names that the loop has, too, another one; keywords and attributes stay.
+
+    Of a function with such a parameter nothing is changed: there it is this parameter.
+    """
+
+    def __init__(self, taken: set[str]) -> None:
+        self.taken = taken
+        self.kept: set[int] = set()
+
+    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
+        names = {each.name.value for each in (*node.params.params, *node.params.kwonly_params)}
+        return not names & self.taken
+
+    def visit_Attribute(self, node: cst.Attribute) -> None:
+        self.kept.add(id(node.attr))
+
+    def visit_Arg(self, node: cst.Arg) -> None:
+        self.kept.add(id(node.keyword))
+
+    def visit_Call(self, node: cst.Call) -> None:
+        # The call that takes the Trainer's place is the loop's.
+        if isinstance(node.func, cst.Name) and node.func.value == "train" and _is_the_loops(node):
+            self.kept.add(id(node.func))
+
+    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
+        if original_node.value not in self.taken or id(original_node) in self.kept:
+            return updated_node
+        return updated_node.with_changes(value=f"own_{original_node.value}")
+
+
+def _is_the_loops(node: cst.Call) -> bool:
+    first = node.args[0] if node.args else None
+    return first is not None and (first.star == "**" or (first.keyword is not None and first.keyword.value == PLAIN[0]))
 
 
 def _holds_call(node: cst.CSTNode, call: cst.CSTNode) -> bool:
     return node is call or _holds(node, call)
+
+
+def _mentions(node: cst.CSTNode, names: set[str]) -> bool:
+    if isinstance(node, (cst.Name, cst.Attribute)) and cst.Module([]).code_for_node(node) in names:
+        return True
+    return any(_mentions(child, names) for child in node.children)
+
+
+def _bound_by(node: cst.CSTNode) -> set[str]:
+    """The names that a statement's own assignments bind."""
+    found = set()
+    for each in node.body if isinstance(node, cst.SimpleStatementLine) else ():
+        for target in each.targets if isinstance(each, cst.Assign) else ():
+            found.add(cst.Module([]).code_for_node(target.target))
+    return found
 
 
 def _is_main(node: cst.CSTNode) -> bool:
