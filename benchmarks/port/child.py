@@ -61,7 +61,7 @@ def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any])
 
 def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) -> None:
     """A loop with what the script has built: a file's, or the one that is written for it now."""
-    from benchmarks.port.loop import Loop, call_of
+    from benchmarks.port.loop import Loop
     from benchmarks.port.settings import Settings
 
     trainer, folder = captured.trainer, Path(given["folder"])
@@ -75,7 +75,7 @@ def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) ->
         from benchmarks.port.script import written
 
         file = folder / f"{script.file.stem}_loop.py"
-        file.write_text(written(loop, script, file.name).source, encoding="utf-8")
+        file.write_text(written(loop, script, file.name)[0], encoding="utf-8")
         announce(f"the loop that equals it: {file}")
         page = own_page(file)
     else:
@@ -89,7 +89,7 @@ def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) ->
             function = getattr(module, "train", None)
             if not callable(function):
                 raise PageError(f"{page.name} binds no function `train`")
-            return _plain(checked_log(function(**_bound(function, call_of(loop), captured, page)), page))
+            return _plain(checked_log(function(**_bound(function, loop.call(), captured, page)), page))
 
     _recorded(captured, given, train, page.mistake, loop.settings)
 
@@ -99,8 +99,8 @@ def _eject(captured: Captured, script: Script, given: dict[str, Any]) -> None:
     from benchmarks.port.script import written
     from benchmarks.port.settings import Settings
 
-    found = written(Loop(Settings.of(captured)), script, given["name"])
-    write_json(Path(given["folder"]) / "ejected.json", {"source": found.source, "notes": found.notes})
+    source, notes = written(Loop(Settings.of(captured)), script, given["name"])
+    write_json(Path(given["folder"]) / "ejected.json", {"source": source, "notes": notes})
 
 
 def _recorded(

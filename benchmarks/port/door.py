@@ -14,12 +14,11 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.port.side import Script
-from shared.errors import PageError, SameLoopError
+from shared.errors import PageError
 
 # What a script draws before it seeds anything, both sides must draw alike: a new head, a split of its data.
 SEED = 0
@@ -60,23 +59,24 @@ def run_to_the_door(script: Script, behind: Callable[[Captured], None]) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         file = _as_file(script, Path(folder))
-        done: list[bool] = []
-        _install_door(file, behind, done)
+        at_the_door: list[BaseException | None] = []
+        _install_door(file, behind, at_the_door)
         _seed()
         sys.argv = [str(script.file), *script.arguments]
         sys.path.insert(0, str(script.file.resolve().parent))
         try:
-            with suppress(Behind):
-                runpy.run_path(file, run_name="__main__")
-        except SameLoopError:
-            raise
+            runpy.run_path(file, run_name="__main__")
+        except Behind:
+            pass
         except SystemExit as error:
-            if not done:
+            if not at_the_door:
                 raise _ended(script, error) from error
         except Exception as error:
-            if not done:
+            if not at_the_door:
                 raise failed(script, file, error) from error
-        if not done:
+        if at_the_door and at_the_door[0] is not None:
+            raise at_the_door[0]
+        if not at_the_door:
             raise PageError(f"{script.file.name} has come to its end without a call of Trainer.train{_hint(script)}")
 
 
@@ -90,8 +90,11 @@ def _as_file(script: Script, folder: Path) -> str:
     return str(file)
 
 
-def _install_door(file: str, behind: Callable[[Captured], None], done: list[bool]) -> None:
-    """Have `Trainer` say what it is built with, keep to itself, and stop at `train`."""
+def _install_door(file: str, behind: Callable[[Captured], None], at_the_door: list[BaseException | None]) -> None:
+    """Have `Trainer` say what it is built with, keep to itself, and stop at `train`.
+
+    `at_the_door` gets one entry when `train` is called: what went wrong behind it, or None.
+    """
     import transformers.trainer
     from transformers import Trainer
 
@@ -102,18 +105,21 @@ def _install_door(file: str, behind: Callable[[Captured], None], done: list[bool
 
     def built(self: Any, *args: Any, **kwargs: Any) -> None:
         given = {**dict(zip(names, args, strict=False)), **kwargs}
-        line = _line_in(file)
+        line = _line_in(file, self)
         original_init(self, *args, **kwargs)
         self._sameloop_built = (given, line, rng_digests())
 
     def train(self: Any, *args: Any, **kwargs: Any) -> None:
-        if not done:
+        if not at_the_door:
+            at_the_door.append(None)
             given, line, state = getattr(self, "_sameloop_built", ({}, 0, None))
-            captured = Captured(self, given, line, _line_in(file), sys.modules["__main__"].__dict__, file)
+            captured = Captured(self, given, line, _line_in(file, self), sys.modules["__main__"].__dict__, file)
             self._sameloop_train = original_train
             self._sameloop_is_fresh = state == rng_digests()
-            done.append(True)
-            behind(captured)
+            try:
+                behind(captured)
+            except BaseException as error:  # whatever the script does with it
+                at_the_door[0] = error
         raise Behind
 
     trainer: Any = Trainer
@@ -132,13 +138,12 @@ def _seed() -> None:
     torch.manual_seed(SEED)
 
 
-def _line_in(file: str) -> int:
-    """The line of the script that is being run, whatever it has called; 0 where none is."""
-    frame = sys._getframe(1)
-    while frame is not None:
-        if frame.f_code.co_filename == file:
-            return frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
+def _line_in(file: str, trainer: Any) -> int:
+    """The line of the script that is being run, outside the Trainer's own methods; 0 where none is."""
+    for frame, line in traceback.walk_stack(sys._getframe(1)):
+        first = frame.f_code.co_varnames[:1] if frame.f_code.co_argcount else ()
+        if frame.f_code.co_filename == file and all(frame.f_locals.get(name) is not trainer for name in first):
+            return line
     return 0
 
 

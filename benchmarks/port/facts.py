@@ -69,8 +69,8 @@ def _evaluation(record: RunRecord, job: dict[str, Any]) -> list[str]:
     seen, told = record.evaluations[-1:], record.reported_evaluations[-1:]
     if job["weighs_as_full"] and seen and told and seen[0]["batch_sizes"][-1] != job["weighs_as_full"]:
         found.append(
-            f"the eval_loss that Seq2SeqTrainer reports, {told[0]['eval_loss']:.6g}, is not the mean over the examples, "
-            f"{seen[0]['loss']:.6g}: it weighs the last batch, {seen[0]['batch_sizes'][-1]} examples, as "
+            f"the eval_loss that Seq2SeqTrainer reports, {told[0]['eval_loss']:.6g}, is not the mean over the "
+            f"examples, {seen[0]['loss']:.6g}: it weighs the last batch, {seen[0]['batch_sizes'][-1]} examples, as "
             f"{job['weighs_as_full']}. The loop does the same"
         )
     sizes = {size for line in record.evaluations for size in line["batch_sizes"]}

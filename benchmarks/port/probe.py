@@ -132,6 +132,7 @@ def _look_at_output(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> Non
         only = output[names[0]] if len(names) == 1 else None
     else:
         found.output = "place"
+        found.scores = [str(place) for place in range(1, len(output))] if isinstance(output, tuple) else []
         only = output[1] if isinstance(output, tuple) and len(output) == 2 else None
     found.is_joined = isinstance(only, torch.Tensor) and only.dim() == 2 and len(found.labels) == 1
     found.is_joined = found.is_joined and batch.get(found.labels[0], only).dim() <= 2

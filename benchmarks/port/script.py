@@ -5,55 +5,36 @@ from __future__ import annotations
 import ast
 import inspect
 import shlex
-from typing import NamedTuple
-
-import libcst as cst
-from libcst.metadata import MetadataWrapper, PositionProvider
+import textwrap
+from typing import Any
 
 from benchmarks.pages.fold import formatted
 from benchmarks.port.loop import PLAIN, Loop
 from benchmarks.port.side import Script
+from benchmarks.port.text import names_in, parents_in, replaced
 
-# What `Trainer` is built with, and what the loop's `train` calls it.
-NAMES = {"processing_class": "tokenizer"}
-
-
-class Written(NamedTuple):
-    """A script that has been written.
-
-    Attributes:
-        source: its text.
-        notes: what a reader must know, a line each.
-    """
-
-    source: str
-    notes: list[str]
+FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
+DEFINITION = (*FUNCTION, ast.ClassDef)
 
 
-def written(loop: Loop, script: Script, name: str) -> Written:
-    """The script with its loop by hand.
+def written(loop: Loop, script: Script, name: str) -> tuple[str, list[str]]:
+    """The script with its loop by hand, and what its reader must know, a sentence each.
 
     Args:
         loop: of the script.
         script: whose lines are kept.
         name: what the new file will be called.
     """
-    notes = [f"not carried over: {each}" for each in loop.settings.refusals]
-    notes += [f"left out, it only looks on: the callback {each}" for each in loop.settings.only_looks_on]
-    text, own = loop.source(), _own_lines(loop, script)
+    settings = loop.settings
+    notes = [f"not carried over: {each}" for each in settings.refusals]
+    notes += [f"left out, for it only looks on: the callback {each}" for each in settings.only_looks_on]
+    own = _own_lines(loop, script.source)
     if own is None:
         notes.append(
-            f"the loop alone is written: where {script.file.name} builds its Trainer (line "
-            f"{loop.settings.captured.built_at}) cannot be told apart; call train there"
+            f"the loop alone is written: call its train where {script.file.name} builds its Trainer (line "
+            f"{settings.captured.built_at}), which could not be taken apart"
         )
-        own = ""
-    head = _docstring(script, name, notes)
-    return Written(formatted(f"{head}\n\n{_in_order(text, own)}"), notes)
-
-
-def _docstring(script: Script, name: str, notes: list[str]) -> str:
-    given = shlex.join(script.arguments)
-    after = f" -- {given}" if given else ""
+    after = f" -- {shlex.join(script.arguments)}" if script.arguments else ""
     lines = [
         f"What Trainer does in {script.file.name}, by hand, to the same weights bit for bit.",
         "",
@@ -61,284 +42,195 @@ def _docstring(script: Script, name: str, notes: list[str]) -> str:
         f"    sameloop compare --trainer {shlex.quote(str(script.file))} --loop {name}{after}",
         *(["", *(f"- {note}" for note in notes)] if notes else []),
     ]
-    text = "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''")
-    return f'"""{text}\n"""'
+    head = "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''")
+    return formatted(f'"""{head}\n"""\n\n{loop.source()}\n\n{own or ""}'), notes
 
 
-def _in_order(loop: str, own: str) -> str:
-    """The loop's imports, then those of the script with its definitions, where they come before what runs."""
-    return f"{loop}\n\n{own}"
-
-
-def _own_lines(loop: Loop, script: Script) -> str | None:
-    """The script's lines with the call of `train`; None where the two places cannot be found in its text."""
-    captured = loop.settings.captured
-    wrapper = MetadataWrapper(cst.parse_module(script.source))
-    places = wrapper.resolve(PositionProvider)
-    calls = [node for node in places if isinstance(node, cst.Call)]
-    built = [each for each in calls if _is_at(places[each], captured.built_at) and _builds(each, loop)]
-    trained = [each for each in calls if _is_at(places[each], captured.trained_at) and _trains(each)]
-    # The innermost: the call that has the other ones around it may span the same line.
-    built = [each for each in built if not any(other is not each and _holds(each, other) for other in built)]
-    if len(built) != 1 or len(trained) != 1:
+def _own_lines(loop: Loop, source: str) -> str | None:
+    """The script's lines with the call of `train`; None where the two places cannot be told apart in its text."""
+    captured, tree = loop.settings.captured, ast.parse(source)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    built = [each for each in calls if _is_at(each, captured.built_at) and _builds(each, loop)]
+    trained = [
+        each for each in calls if _is_at(each, captured.trained_at) and ast.unparse(each.func).endswith(".train")
+    ]
+    if len(built) != 1 or len(trained) != 1 or (given := _given(built[0], loop, source)) is None:
         return None
-    given = _given(built[0], loop)
-    if given is None:
-        return None
-    name = _assigned_name(wrapper.module, built[0])
-    same = name is not None and _receiver(trained[0]) == name and _share_a_body(wrapper.module, built[0], trained[0])
-    change = _Splice(built[0], trained[0], given, name if same else None, loop)
-    module = wrapper.module.visit(change).visit(_Renaming(loop.names()))
-    return _guarded(module)
+    text = _renamed(_spliced(source, tree, built[0], trained[0], given, loop), loop.names())
+    kinds = {each.__name__ for each in type(loop.trainer).__mro__}
+    for _ in range(2):  # what asked for the arguments may be the class that goes
+        text = _without_dead(text, kinds)
+    return _guarded(text)
 
 
-def _is_at(place: object, line: int) -> bool:
-    return place.start.line <= line <= place.end.line  # type: ignore[attr-defined]
+def _is_at(node: ast.Call, line: int) -> bool:
+    return node.lineno <= line <= (node.end_lineno or 0)
 
 
-def _holds(node: cst.CSTNode, other: cst.CSTNode) -> bool:
-    return any(child is other or _holds(child, other) for child in node.children)
-
-
-def _builds(node: cst.Call, loop: Loop) -> bool:
+def _builds(node: ast.Call, loop: Loop) -> bool:
     """Whether a call makes the Trainer: by the name of its class, or of one that it was imported as."""
-    name = cst.Module([]).code_for_node(node.func).rpartition(".")[2]
+    name = ast.unparse(node.func).rpartition(".")[2]
     found = loop.settings.captured.namespace.get(name)
     kinds = {each.__name__ for each in type(loop.trainer).__mro__}
     return name in kinds or (isinstance(found, type) and isinstance(loop.trainer, found))
 
 
-def _trains(node: cst.Call) -> bool:
-    return isinstance(node.func, cst.Attribute) and node.func.attr.value == "train"
-
-
-def _receiver(node: cst.Call) -> str:
-    assert isinstance(node.func, cst.Attribute)
-    return cst.Module([]).code_for_node(node.func.value)
-
-
-def _given(node: cst.Call, loop: Loop) -> dict[str, cst.BaseExpression] | None:
-    """What `train` is to be called with, by name; None where the call of Trainer does not say it."""
+def _given(node: ast.Call, loop: Loop, source: str) -> dict[str, str] | None:
+    """What `train` is to be called with, by name, as text; None where the call of Trainer does not say it."""
     from transformers import Trainer
 
-    order = list(inspect.signature(type(loop.trainer).__init__).parameters)[1:]
-    if "args" in order and order.index("args") == 0 and "model" not in order:  # *args, which go on to Trainer
+    own = inspect.signature(type(loop.trainer).__init__).parameters
+    order = [name for name in own if name != "self"]
+    if any(each.kind is each.VAR_POSITIONAL for each in own.values()):
         order = list(inspect.signature(Trainer.__init__).parameters)[1:]
-    found: dict[str, cst.BaseExpression] = {}
-    for place, arg in enumerate(node.args):
-        if arg.star:
-            return None
-        name = arg.keyword.value if arg.keyword else (order[place] if place < len(order) else "")
-        found[NAMES.get(name, name)] = arg.value
-    wanted = [*PLAIN, *loop.extras]
-    if "model_init" in found:
-        found["model"] = cst.Call(found["model_init"])
-    if missing := [name for name in loop.extras if name not in found]:
-        del missing
+    if any(isinstance(each, ast.Starred) for each in node.args) or any(each.arg is None for each in node.keywords):
         return None
-    return {name: found.get(name, cst.Name("None")) for name in wanted}
+    pairs = [*zip(order, node.args, strict=False), *((each.arg or "", each.value) for each in node.keywords)]
+    found = {name: ast.get_source_segment(source, value) or "" for name, value in pairs}
+    found["tokenizer"] = found.pop("processing_class", "None")
+    if "model_init" in found:
+        found["model"] = f"{found['model_init']}()"
+    if any(name not in found for name in loop.extras):
+        return None
+    return {name: found.get(name, "None") for name in (*PLAIN, *loop.extras)}
 
 
-def _assigned_name(module: cst.Module, call: cst.Call) -> str | None:
-    """The name or attribute that a call's value is given; None where it is another thing."""
-    finder = _Assignment(call)
-    module.visit(finder)
-    return finder.name
-
-
-class _Assignment(cst.CSTVisitor):
-    def __init__(self, call: cst.Call) -> None:
-        self.call, self.name = call, None
-
-    def visit_Assign(self, node: cst.Assign) -> None:
-        if node.value is self.call and len(node.targets) == 1:
-            self.name = cst.Module([]).code_for_node(node.targets[0].target)
-
-
-def _share_a_body(module: cst.Module, one: cst.CSTNode, other: cst.CSTNode) -> bool:
-    """Whether two calls are in one function, or both in none."""
-    finder = _Functions((one, other))
-    module.visit(finder)
-    return len({id(each) for each in finder.found.values()}) == 1
-
-
-class _Functions(cst.CSTVisitor):
-    """In which function each of some nodes is."""
-
-    def __init__(self, nodes: tuple[cst.CSTNode, ...]) -> None:
-        self.nodes, self.stack = nodes, [None]
-        self.found: dict[int, object] = {}
-
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> None:
-        self.stack.append(node)  # type: ignore[arg-type]
-
-    def leave_FunctionDef(self, original_node: cst.FunctionDef) -> None:
-        self.stack.pop()
-
-    def visit_Call(self, node: cst.Call) -> None:
-        if any(node is each for each in self.nodes):
-            self.found[id(node)] = self.stack[-1]
-
-
-class _Splice(cst.CSTTransformer):
-    """Puts the call of `train` in its place, and takes out what came after it.
-
-    What comes after the call stays, but for what uses the Trainer, or what came of it.
+def _spliced(
+    source: str, tree: ast.Module, built: ast.Call, trained: ast.Call, given: dict[str, str], loop: Loop
+) -> str:
+    """The call of `train` in its place; what comes after it stays, but for what uses the Trainer, or what came of it.
 
     Where the Trainer is made and trained in one function, the call has what it was made with. Elsewhere what makes the
     Trainer makes a dictionary of that, and the call takes it.
     """
-
-    def __init__(
-        self,
-        built: cst.Call,
-        trained: cst.Call,
-        given: dict[str, cst.BaseExpression],
-        name: str | None,
-        loop: Loop,
-    ) -> None:
-        self.built, self.trained, self.name = built, trained, name
-        self.arguments = [cst.Arg(value, cst.Name(keyword)) for keyword, value in given.items()]
-        # Between the two the script may have drawn random numbers: then it seeds where Trainer does.
-        is_fresh = getattr(loop.trainer, "_sameloop_is_fresh", True)
-        seed = f"set_seed({loop.args.seed})"
-        self.in_place: cst.BaseExpression = cst.parse_expression("None" if is_fresh else seed)
-        # What the script has of its Trainer afterwards: what uses that, goes.
-        self.dead = {_receiver(trained)}
-
-    def leave_Call(self, original_node: cst.Call, updated_node: cst.Call) -> cst.BaseExpression:
-        if original_node is self.built:
-            return self.in_place if self.name else cst.Call(cst.Name("dict"), self.arguments)
-        if original_node is self.trained:
-            if self.name:
-                return cst.Call(cst.Name("train"), self.arguments)
-            receiver = updated_node.func.value  # type: ignore[union-attr]
-            return cst.Call(cst.Name("train"), [cst.Arg(receiver, star="**")])
-        return updated_node
-
-    def leave_SimpleStatementLine(
-        self, original_node: cst.SimpleStatementLine, updated_node: cst.SimpleStatementLine
-    ) -> cst.SimpleStatementLine | cst.RemovalSentinel:
-        is_making = self.name and any(
-            isinstance(each, cst.Assign) and each.value is self.built for each in original_node.body
-        )
-        if is_making and isinstance(self.in_place, cst.Name):
-            return cst.RemoveFromParent()
-        if is_making:
-            return updated_node.with_changes(body=[cst.Expr(self.in_place)])
-        return updated_node
-
-    def leave_IndentedBlock(self, original_node: cst.IndentedBlock, updated_node: cst.IndentedBlock) -> cst.BaseSuite:
-        body = self._cut(original_node.body, updated_node.body)
-        if not body:
-            body = [cst.SimpleStatementLine([cst.Pass()])]
-        return updated_node.with_changes(body=body)
-
-    def leave_Module(self, original_node: cst.Module, updated_node: cst.Module) -> cst.Module:
-        return updated_node.with_changes(body=self._cut(original_node.body, updated_node.body))
-
-    def _cut(self, before: object, after: object) -> list[cst.BaseStatement]:
-        """A block without what came after the statement with the call of `train`, where the script goes on."""
-        original, updated = list(before), list(after)  # type: ignore[call-overload]
-        place = next((n for n, each in enumerate(original) if _holds_call(each, self.trained)), None)
-        if place is None or isinstance(original[place], (cst.FunctionDef, cst.ClassDef)) or _is_main(original[place]):
-            return updated
-        self.dead |= _bound_by(original[place])
-        kept = []
-        for each in original[place + 1 :]:
-            if isinstance(each, (cst.FunctionDef, cst.ClassDef)) or not _mentions(each, self.dead):
-                kept.append(each)
-            else:
-                self.dead |= _bound_by(each)
-        return [*updated[: place + 1 - (len(original) - len(updated))], *kept]
+    parents = parents_in(tree)
+    making, training = _statement(built, parents), _statement(trained, parents)
+    receiver = ast.unparse(trained.func.value)  # type: ignore[attr-defined]
+    listed = ", ".join(f"{name}={value}" for name, value in given.items())
+    is_together = (
+        isinstance(making, ast.Assign)
+        and making.value is built
+        and [ast.unparse(each) for each in making.targets] == [receiver]
+        and _function(making, parents) is _function(training, parents)
+    )
+    changes: list[tuple[ast.AST, str]] = []
+    if is_together:
+        # Where the script draws random numbers between the two, it seeds where Trainer does.
+        seed = "" if loop.is_fresh else f"set_seed({loop.args.seed})"
+        changes += [
+            (making, seed or ("pass" if len(_block(making, parents)) == 1 else "")),
+            (trained, f"train({listed})"),
+        ]
+    elif built is trained.func.value:  # type: ignore[attr-defined]
+        changes += [(trained, f"train({listed})")]
+    else:
+        changes += [(built, f"dict({listed})"), (trained, f"train(**{receiver})")]
+    dead, gone = {receiver, *_bound_by(training)}, []
+    place: Any = training
+    while not isinstance(place, (*DEFINITION, ast.Module)):
+        block = _block(place, parents)
+        for each in block[block.index(place) + 1 :]:
+            if not isinstance(each, DEFINITION) and not _is_main(each) and names_in(each) & dead:
+                gone.append(each)
+                dead |= _bound_by(each)
+        place = parents[place]
+    return replaced(source, [*changes, *((each, "") for each in gone)])
 
 
-class _Renaming(cst.CSTTransformer):
-    """Gives the script's own names that the loop has, too, another one; keywords and attributes stay.
-
-    Of a function with such a parameter nothing is changed: there it is this parameter.
-    """
-
-    def __init__(self, taken: set[str]) -> None:
-        self.taken = taken
-        self.kept: set[int] = set()
-
-    def visit_FunctionDef(self, node: cst.FunctionDef) -> bool:
-        names = {each.name.value for each in (*node.params.params, *node.params.kwonly_params)}
-        return not names & self.taken
-
-    def visit_Attribute(self, node: cst.Attribute) -> None:
-        self.kept.add(id(node.attr))
-
-    def visit_Arg(self, node: cst.Arg) -> None:
-        self.kept.add(id(node.keyword))
-
-    def visit_Call(self, node: cst.Call) -> None:
-        # The call that takes the Trainer's place is the loop's.
-        if isinstance(node.func, cst.Name) and node.func.value == "train" and _is_the_loops(node):
-            self.kept.add(id(node.func))
-
-    def leave_Name(self, original_node: cst.Name, updated_node: cst.Name) -> cst.Name:
-        if original_node.value not in self.taken or id(original_node) in self.kept:
-            return updated_node
-        return updated_node.with_changes(value=f"own_{original_node.value}")
+def _nothing(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> str:
+    """What stands in a statement's place when it goes."""
+    return "pass" if len(_block(node, parents)) == 1 else ""
 
 
-def _is_the_loops(node: cst.Call) -> bool:
-    first = node.args[0] if node.args else None
-    return first is not None and (first.star == "**" or (first.keyword is not None and first.keyword.value == PLAIN[0]))
+def _is_method(node: ast.Call, name: str) -> bool:
+    return isinstance(node.func, ast.Attribute) and node.func.attr == name
 
 
-def _holds_call(node: cst.CSTNode, call: cst.CSTNode) -> bool:
-    return node is call or _holds(node, call)
+def _statement(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.stmt:
+    while not isinstance(node, ast.stmt):
+        node = parents[node]
+    return node
 
 
-def _mentions(node: cst.CSTNode, names: set[str]) -> bool:
-    if isinstance(node, (cst.Name, cst.Attribute)) and cst.Module([]).code_for_node(node) in names:
-        return True
-    return any(_mentions(child, names) for child in node.children)
+def _function(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST:
+    while not isinstance(node, (*FUNCTION, ast.Module)):
+        node = parents[node]
+    return node
 
 
-def _bound_by(node: cst.CSTNode) -> set[str]:
-    """The names that a statement's own assignments bind."""
-    found = set()
-    for each in node.body if isinstance(node, cst.SimpleStatementLine) else ():
-        for target in each.targets if isinstance(each, cst.Assign) else ():
-            found.add(cst.Module([]).code_for_node(target.target))
-    return found
+def _block(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> list[ast.stmt]:
+    """The statements among which one stands."""
+    blocks = (getattr(parents[node], part, []) for part in ("body", "orelse", "finalbody", "handlers"))
+    return next((block for block in blocks if isinstance(block, list) and node in block), [node])
 
 
-def _is_main(node: cst.CSTNode) -> bool:
-    return isinstance(node, cst.If) and "__name__" in cst.Module([]).code_for_node(node.test)
+def _bound_by(node: ast.stmt) -> set[str]:
+    return {ast.unparse(each) for each in node.targets} if isinstance(node, ast.Assign) else set()
 
 
-def _guarded(module: cst.Module) -> str:
-    """The lines, those that run under `if __name__ == "__main__":`, so that the file can be imported for its loop."""
-    source = module.code
+def _is_main(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and "__name__" in ast.unparse(node.test)
+
+
+def _renamed(source: str, taken: set[str]) -> str:
+    """The script's own names that the loop has, too, get another one; not in a function that has such a parameter."""
     tree = ast.parse(source)
-    if any(isinstance(each, ast.If) and "__name__" in ast.unparse(each.test) for each in tree.body):
+    kept: set[ast.AST] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, FUNCTION) and taken & {
+            each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)
+        }:
+            kept |= set(ast.walk(node))
+        # The call that has come in the Trainer's place.
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "train" and node.keywords:
+            kept |= {node.func} if node.keywords[0].arg in (None, PLAIN[0]) else set()
+    changes: list[tuple[ast.AST, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in taken and node not in kept:
+            changes.append((node, f"own_{node.id}"))
+    lines = replaced(source, changes).split("\n")
+    for node in ast.walk(tree):
+        if isinstance(node, DEFINITION) and node.name in taken and node in tree.body:
+            lines[node.lineno - 1] = lines[node.lineno - 1].replace(f" {node.name}", f" own_{node.name}", 1)
+    return "\n".join(lines)
+
+
+def _without_dead(source: str, kinds: set[str]) -> str:
+    """Without the user's Trainer and its arguments, where nothing asks for them any more."""
+    tree = ast.parse(source)
+    parents = parents_in(tree)
+    read = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+    def is_dead(node: ast.AST) -> bool:
+        if isinstance(node, ast.ClassDef):
+            return node.name in kinds - read
+        is_made = isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and not _bound_by(node) & read
+        return is_made and ast.unparse(node.value.func).endswith("TrainingArguments")  # type: ignore[attr-defined]
+
+    dead: list[Any] = [each for each in ast.walk(tree) if is_dead(each)]
+    return replaced(source, [(each, _nothing(each, parents)) for each in dead])
+
+
+def _guarded(source: str) -> str:
+    """What runs stands under `if __name__ == "__main__":`, so that the file can be imported for its loop."""
+    tree = ast.parse(source)
+    if any(map(_is_main, tree.body)):
+        return source
+    calm = (ast.Import, ast.ImportFrom, *DEFINITION)
+    runs = [each for each in tree.body if not isinstance(each, calm) and not isinstance(each, ast.Expr)]
+    runs += [each for each in tree.body if isinstance(each, ast.Expr) and not isinstance(each.value, ast.Constant)]
+    if not runs:
         return source
     lines = source.splitlines()
-    calm = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.ClassDef)
-    first = next((each for each in tree.body if not isinstance(each, calm) and not _is_docstring(each)), None)
-    if first is None:
-        return source
-    start = first.lineno - 1
+    start = min(each.lineno for each in runs) - 1
     while start and lines[start - 1].lstrip().startswith("#"):
         start -= 1
-    inside = _strings(tree)
-    body = [line if number + 1 in inside or not line else f"    {line}" for number, line in enumerate(lines)][start:]
-    return "\n".join([*lines[:start], 'if __name__ == "__main__":', *body]) + "\n"
-
-
-def _is_docstring(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
-
-
-def _strings(tree: ast.Module) -> set[int]:
-    """The lines that lie inside a string of several lines, and must stay where they begin."""
-    found: set[int] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.Constant, ast.JoinedStr)) and (node.end_lineno or 0) > node.lineno:
-            found |= set(range(node.lineno + 1, (node.end_lineno or 0) + 1))
-    return found
+    # The lines within a string of several lines stay where they begin.
+    inside = {
+        line
+        for node in ast.walk(tree)
+        if isinstance(node, (ast.Constant, ast.JoinedStr))
+        for line in range(node.lineno, node.end_lineno or 0)
+    }
+    body = [line if number in inside else textwrap.indent(line, "    ") for number, line in enumerate(lines)]
+    return "\n".join([*lines[:start], 'if __name__ == "__main__":', *body[start:]]) + "\n"

@@ -6,7 +6,6 @@ learning from it. What a loop by hand cannot have from here is named (`Refusal`)
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import math
 from collections.abc import Iterator
@@ -19,32 +18,13 @@ from benchmarks.port.door import Captured
 from benchmarks.port.probe import Probe, probe
 from shared.config import METRIC_SCHEDULES
 
-# Arguments that act on numbers and that the loop has, or takes from what they lead to.
-TAKEN = {
-    *("per_device_train_batch_size", "per_device_eval_batch_size", "num_train_epochs", "max_steps", "learning_rate"),
-    *("lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "optim", "optim_args", "weight_decay"),
-    *("adam_beta1", "adam_beta2", "adam_epsilon", "gradient_accumulation_steps", "max_grad_norm"),
-    *("label_smoothing_factor", "bf16", "activation_checkpointing", "gradient_checkpointing", "use_cache"),
-    *("logging_strategy", "logging_steps", "logging_first_step", "eval_strategy", "eval_steps", "eval_delay"),
-    *("eval_on_start", "prediction_loss_only", "save_strategy", "save_steps", "load_best_model_at_end"),
-    *("metric_for_best_model", "greater_is_better", "full_determinism", "seed", "data_seed", "use_cpu"),
-    *("dataloader_drop_last", "dataloader_num_workers", "remove_unused_columns", "label_names"),
-    *("train_sampling_strategy", "length_column_name"),
-}
-# Arguments that change no number of a single process that runs from the beginning to the end.
-CHANGE_NOTHING = {
-    *("output_dir", "log_on_each_node", "logging_nan_inf_filter", "include_num_input_tokens_seen", "log_level"),
-    *("log_level_replica", "disable_tqdm", "report_to", "run_name", "project", "trackio_space_id"),
-    *("trackio_bucket_id", "trackio_static_space_id", "save_only_model", "save_on_each_node", "save_total_limit"),
-    *("enable_jit_checkpoint", "push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy"),
-    *("hub_always_push", "hub_revision", "ignore_data_skip", "restore_callback_states_from_checkpoint"),
-    *("dataloader_pin_memory", "dataloader_persistent_workers", "dataloader_prefetch_factor", "dataloader_in_order"),
-    *("dataloader_multiprocessing_context", "ddp_find_unused_parameters", "ddp_bucket_cap_mb"),
-    *("ddp_broadcast_buffers", "ddp_static_graph", "ddp_backend", "ddp_timeout", "debug", "skip_memory_metrics"),
-    *("do_train", "do_eval", "do_predict", "resume_from_checkpoint", "local_rank", "eval_accumulation_steps"),
-    *("torch_empty_cache_steps", "average_tokens_across_devices", "auto_find_batch_size", "eval_use_gather_object"),
-    *("place_model_on_device", "logging_dir"),
-}
+# Arguments that act on numbers and that the loop does not have.
+NOT_CARRIED = (
+    *("accelerator_config", "activation_checkpointing_kwargs", "auto_find_batch_size", "batch_eval_metrics"),
+    *("bf16_full_eval", "deepspeed", "eval_do_concat_batches", "fp16", "fp16_full_eval", "fsdp", "fsdp_config"),
+    *("gradient_checkpointing_kwargs", "include_for_metrics", "neftune_noise_alpha", "optim_target_modules"),
+    *("parallelism_config", "predict_with_generate", "tf32", "torch_compile", "use_liger_kernel"),
+)
 # Methods of `Trainer` that, overridden, leave the training as it is; and those that the loop takes over.
 LOOK_ON = {
     *("__init__", "log", "save_model", "_save", "create_model_card", "push_to_hub", "num_examples", "predict"),
@@ -229,19 +209,13 @@ class Settings:
     # What is not carried over ---------------------------------------------------------------------
 
     def _arguments_refused(self) -> Iterator[Refusal]:
-        from transformers import TrainingArguments
-
         args = self.args
-        default = TrainingArguments(output_dir="out", report_to="none")
-        known = TAKEN | CHANGE_NOTHING
-        for each in dataclasses.fields(args):
-            value = getattr(args, each.name)
-            is_theirs = not hasattr(default, each.name)
-            if each.name in known or is_theirs or repr(value) == repr(getattr(default, each.name)):
-                continue
-            yield Refusal(
-                0, f"{each.name}={value!r} is not carried over", "leave it out of the script, or port it by hand"
-            )
+        default = type(args)(output_dir=args.output_dir, report_to="none")
+        for name in NOT_CARRIED:
+            value = getattr(args, name, None)
+            if repr(value) != repr(getattr(default, name, None)):
+                what = f"{name}={value!r} is not carried over"
+                yield Refusal(0, what, "leave it out of the script, or compare with a loop of yours")
         if args.world_size > 1 or args.n_gpu > 1:
             yield Refusal(0, "the script trains in several processes or on several GPUs", "let it see one GPU only")
         if args.train_sampling_strategy == "batch_rebalance":
@@ -284,8 +258,6 @@ class Settings:
             if each is Trainer:
                 return
             if each.__module__.startswith("transformers."):
-                if getattr(self.args, "predict_with_generate", False):
-                    yield Refusal(0, "predict_with_generate=True is not carried over", "evaluate without generating")
                 continue
             for name, method in vars(each).items():
                 if not callable(method) or not hasattr(Trainer, name) or name in LOOK_ON | CARRIED:
