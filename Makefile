@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table hostile-table planted-faults situations-table check-table gallery-page whatif versions parity-sweep speed-lesson browser report-speed lint install docs notebook-page clean help
+.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table hostile-table planted-faults situations-table ported-table check-table gallery-page whatif versions parity-sweep speed-lesson browser report-speed lint install docs notebook-page clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	@# Status 1, diverged, is an answer and no failure.
@@ -48,6 +48,9 @@ versions: $(INSTALLED) ## docs/versions.md: both ejected scripts under 20 stacks
 
 situations-table: $(INSTALLED) ## docs/situations.md, tried anew: what people bring and what is said of it; a minute
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.situations
+
+ported-table: $(INSTALLED) ## docs/ported.md, tried anew: Trainer scripts as people write them, each against its loop; about 10 minutes on 2 cores
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.ported
 
 parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as ejected scripts; about 15 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep $(ARGS)

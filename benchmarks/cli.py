@@ -126,8 +126,9 @@ for command in (
 def locate(output_dir: Path) -> int:
     """Run both loops of the comparison in DIR again, up to their first divergence, and name the first tensor."""
     from benchmarks.locate import locate
+    from benchmarks.port.compare import is_own, locate_sides
 
-    located = locate(output_dir)
+    located = locate_sides(output_dir) if is_own(output_dir) else locate(output_dir)
     click.echo("identical: there is nothing to locate" if located is None else located)
     return 0 if located is None else DIVERGED
 
@@ -142,7 +143,23 @@ def _dials_of_run(output_dir: Path, parameters: dict[str, Any], what: str) -> tu
     given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
         raise SameLoopError(f"{option(given[0])}: {what} of {output_dir} has its dials; leave out one of the two")
+    _refuse_own_job(output_dir, what)
     return RunRecord.read(output_dir / "manual").config, kept_pages(output_dir)
+
+
+def _refuse_own_job(output_dir: Path, what: str) -> None:
+    """Refuse what is made for our own job.
+
+    Raises:
+        SameLoopError: the folder holds a comparison on a script's job.
+    """
+    from benchmarks.port.compare import is_own
+
+    if is_own(output_dir):
+        raise SameLoopError(
+            f"{output_dir}: {what} is made for SameLoop's own job, not for a script's; `sameloop locate` and "
+            "`sameloop plot` take it, and comparison.json has all that was found"
+        )
 
 
 def _diff(output_dir: Path | None, phase: str | None, dial: tuple[str, ...], **parameters: Any) -> None:
@@ -397,6 +414,7 @@ def report(output_dir: Path, output: Path | None) -> None:
     """Write one self-contained page about the comparison in RUN: charts, code side by side, x-ray, every step."""
     from benchmarks.lesson.report import write_report
 
+    _refuse_own_job(output_dir, "the report")
     click.echo(write_report(output_dir, output))
 
 

@@ -41,8 +41,13 @@ def port_side(told: str, debug: bool) -> None:
         "loop": _train_by_loop,
         "eject": _eject,
     }
-    announce(f"running {script.file} up to its Trainer.train")
-    run_to_the_door(script, lambda captured: role[given["does"]](captured, script, given))
+
+    def behind(captured: Captured) -> None:
+        announce(f"its Trainer.train is called in line {captured.trained_at}; what comes after that is not run")
+        role[given["does"]](captured, script, given)
+
+    announce(f"running {script.file} up to its first Trainer.train")
+    run_to_the_door(script, behind)
 
 
 def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any]) -> None:

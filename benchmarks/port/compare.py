@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.port.side import Script, Side
 from benchmarks.port.words import worded
@@ -19,9 +19,12 @@ from shared.files import read_json, write_json
 from shared.progress import announce
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.folder import COMPARISON_FILE, LOOPS
-from shared.running.page import own_page
+from shared.running.page import CODE_FOLDER, kept_page, own_page
 from shared.starting.children import child_environment, ending_with_parent, loop_argv, sameloop_argv
 from shared.starting.launch import Family, check_end
+
+if TYPE_CHECKING:
+    from benchmarks.locate import Located
 
 # Two processes must agree on the order of a set of words, from which scripts make their classes.
 HASH_SEED = "0"
@@ -160,6 +163,37 @@ def write_comparison(output_dir: Path, sides: tuple[Side, Side]) -> dict[str, An
     write_json(output_dir / COMPARISON_FILE, comparison)
     draw_comparison(records[0], records[1], comparison, output_dir)
     return comparison
+
+
+def locate_sides(output_dir: Path) -> Located | None:
+    """Run both sides again, up to their first divergence, and name the first tensor; None if there is none.
+
+    Raises:
+        SameLoopError: there is no comparison, it has changed since, or a side did not finish.
+    """
+    from benchmarks.locate import Located, differences
+    from benchmarks.runs import read_comparison
+
+    first = read_comparison(output_dir)["first_divergence"]
+    if first is None:
+        return None
+    step, details = max(1, first["step"]), []
+    with tempfile.TemporaryDirectory() as folder:
+        for role in LOOPS:
+            job = RunRecord.read(output_dir / role).header["job"]
+            announce(f"{job['side']} again, up to step {step}")
+            page = kept_page(output_dir / role) if job["is_loop"] else None
+            loop = output_dir / role / CODE_FOLDER / page.name if page else None
+            side = Side(Script(Path(job["script"]), tuple(job["arguments"])), loop)
+            (Path(folder) / role).mkdir()
+            run_side(role, side, Path(folder) / role, step)
+            details.append(RunRecord.read(Path(folder) / role).detail)
+    return next(differences(step, *details), Located(step, None, ""))
+
+
+def is_own(output_dir: Path) -> bool:
+    """Whether a folder holds a comparison on a script's job."""
+    return _names_in(output_dir) is not None
 
 
 def ejected(script: Script, name: str) -> tuple[str, list[str]]:

@@ -15,7 +15,15 @@ def facts(record: RunRecord, job: dict[str, Any]) -> list[str]:
         record: of the script's own Trainer.
         job: what was noted of it at the door, `benchmarks.port.job.told_of`.
     """
-    return [*_accumulation(record, job), *_clip(record, job), *_length(job), *_evaluation(record, job)]
+    found = [*_accumulation(record, job), *_clip(record, job), *_length(job), *_evaluation(record, job)]
+    if abs(job["share"] - 1) > 1e-3:
+        found.append(
+            f"Trainer counts more labels than the loss of {job['model']} has (a shifted loss has none for the first "
+            f"token), so what goes into backward is {job['share']:.4g} times the mean loss. The loop does the same"
+        )
+    if job["unused_columns"]:
+        found.append(f"columns that the model takes none of are left out: {', '.join(job['unused_columns'])}")
+    return found
 
 
 def _accumulation(record: RunRecord, job: dict[str, Any]) -> list[str]:

@@ -91,6 +91,7 @@ def told_of(captured: Captured, probed: Settings | None) -> dict[str, Any]:
         # Not known without a look at a batch.
         "is_divided": settings.is_divided if probed else None,
         "counts": probed.probe.counts if probed else None,
+        "share": probed.probe.share if probed else 1.0,
         "unused_columns": probed.probe.unused.get("train_dataset", []) if probed else [],
         "is_own_function": trainer.compute_loss_func is not None,
         "weighs_as_full": args.eval_batch_size if isinstance(trainer, Seq2SeqTrainer) else None,

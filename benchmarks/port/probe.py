@@ -30,6 +30,7 @@ class Probe:
         scores: the names of what it gives besides, that metrics are computed from; none where it gives no dictionary.
         is_joined: whether these are one matrix, a row per example, that can be joined as it is.
         counts: whether the model divides its loss by the number of labels that it is told.
+        share: what that makes of its mean loss, by the number that Trainer counts.
     """
 
     draws: bool = False
@@ -43,6 +44,7 @@ class Probe:
     scores: list[str] = field(default_factory=list)
     is_joined: bool = False
     counts: bool = False
+    share: float = 1.0
 
 
 def probe(trainer: Any) -> Probe:
@@ -137,9 +139,10 @@ def _look_at_output(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> Non
     found.is_joined = isinstance(only, torch.Tensor) and only.dim() == 2 and len(found.labels) == 1
     found.is_joined = found.is_joined and batch.get(found.labels[0], only).dim() <= 2
     if trainer.model_accepts_loss_kwargs and "labels" in batch and isinstance(output, Mapping) and "loss" in output:
-        doubled = 2 * int(batch["labels"].ne(-100).sum())
-        told = model(**batch, num_items_in_batch=torch.tensor(doubled))
-        found.counts = not torch.equal(told["loss"], model(**batch)["loss"])
+        counted = trainer._get_num_items_in_batch([batch], trainer.args.device)
+        once, twice = (model(**batch, num_items_in_batch=counted * times)["loss"] for times in (1, 2))
+        found.counts = not torch.equal(once, twice)
+        found.share = (once / model(**batch)["loss"]).item() if found.counts else 1.0
 
 
 @contextmanager

@@ -83,9 +83,9 @@ def sides_of(
     script = Script(trainer, arguments) if trainer else None
     if against is None:
         return Side(script, loop, is_ejected=loop is None), Side(script)
+    if loop is None and script is None:
+        raise SameLoopError(f"--against {against}: held against what? Give --loop FILE, or --trainer FILE, too")
     if is_loop(against):
-        if loop is None and script is None:
-            raise SameLoopError(f"--against {against}: with what? Give --loop FILE, or --trainer FILE, too")
         return (Side(script, loop), Side(script, against)) if loop else (Side(script, against), Side(script))
     other = Script(against, arguments)
     if loop is not None and script is not None:

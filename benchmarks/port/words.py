@@ -11,6 +11,7 @@ from shared.recording.record import RunRecord
 WORDS = (
     (r"\breviews\b", "examples"),
     (r"\breview\b", "example"),
+    (r"\bdials\b", "arguments"),
     (r" that DistilBERT divides", " that the model divides"),
     (r"; take shuffle\(seed=slice_seed\)\.select\(range\(train_size\)\), and no example of the evaluation", ""),
 )

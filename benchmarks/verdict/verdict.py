@@ -152,7 +152,8 @@ def first_divergence(manuals: list[RunRecord], trainers: list[RunRecord]) -> tup
 
 def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
     """Every difference between two records, in causal order; nothing if there is none."""
-    different = {name: pair for name, pair in manual.config.other_numbers(trainer.config).items() if name != "loop"}
+    named = ("loop",) if "job" not in manual.header else ("loop", "dataset", "model", "max_length")
+    different = {name: pair for name, pair in manual.config.other_numbers(trainer.config).items() if name not in named}
     if different:
         yield Divergence(0, "config", *({name: pair[side] for name, pair in different.items()} for side in (0, 1)))
     lenient = is_lenient(manual)

@@ -1,0 +1,239 @@
+"""Trainer scripts as people write them, each held against its loop: `make ported-table` writes docs/ported.md.
+
+Each of `tests/scripts/` is compared with the loop that is written for it, that loop is run by itself, and one mistake
+is put into it, which must be found. Where no loop can be written, the line that says why is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.port.compare import run_side, write_comparison
+from benchmarks.port.side import Script, Side
+from benchmarks.verdict.verdict import compare_runs
+from shared.errors import SameLoopError
+from shared.recording.record import RunRecord
+from shared.starting.children import ROOT, child_environment, sameloop_argv
+
+SCRIPTS = ROOT / "tests" / "scripts"
+
+
+class Case(NamedTuple):
+    """One script.
+
+    Attributes:
+        file: its name in `SCRIPTS`.
+        what: it is, in a few words.
+        right, wrong: of its loop a piece and the mistake in its place; without, no loop can be written.
+        found: what must be said of the mistake: a finding's code, or what its topic is; without a loop, a word that
+            the line must hold.
+        arguments: the script's own.
+    """
+
+    file: str
+    what: str
+    right: str
+    wrong: str
+    found: str
+    arguments: tuple[str, ...] = ()
+
+
+GLUE = "--output_dir out --do_train --do_eval --eval_strategy epoch --learning_rate 1e-3 --num_train_epochs 2"
+TRAIN_MODE = "model.train()  # Train mode: dropout on."
+CASES = (
+    Case("glue_style.py", "text classification, HfArgumentParser", TRAIN_MODE, "pass", "mode", tuple(GLUE.split())),
+    Case("ner_style.py", "token classification, f1", '"weight_decay": 0.0', '"weight_decay": 0.3', "optimizer"),
+    Case(
+        "mlm_style.py",
+        "masked language modelling, words masked anew",
+        "one_ahead(train_loader)",
+        "train_loader",
+        "rng",
+    ),
+    Case(
+        "clm_style.py",
+        "causal language modelling, own arguments",
+        '["labels"].ne(-100)',
+        '["labels"][..., 1:].ne(-100)',
+        "loss",
+        ("--block_size", "16", "--accumulate", "4"),
+    ),
+    Case("swag_style.py", "multiple choice, own collator", "manual_seed(42 + epoch)", "manual_seed(42)", "shuffle"),
+    Case("regression.py", "regression, best model by rmse", "model.load_state_dict(best_weights)", "pass", "weights"),
+    Case("pairs.py", "pairs of sentences, best model by f1", "step % 4 == 0", "step % 5 == 0", "evaluate"),
+    Case("multi_label.py", "several labels, torch Dataset", ".repeat(size)", ".repeat(1)", "evaluate.mean_of_means"),
+    Case("plain_module.py", "an nn.Module, SGD", "loss / len(batches)", "loss / 3", "loss"),
+    Case("autoencoder.py", "an nn.Module without labels", "model.zero_grad()", "pass", "zero"),
+    Case(
+        "weighted.py",
+        "class weights in a subclass, early stopping",
+        "loss.backward()",
+        "(loss / 4).backward()",
+        "loss",
+    ),
+    Case("early_stopping.py", "early stopping, nothing seeded", "worse >= 2", "worse >= 3", "step.number"),
+    Case("own_callback.py", "a callback, frozen embeddings, own data_seed", "lr=0.001", "lr=0.002", "schedule"),
+    Case("loss_function.py", "compute_loss_func", "num_items_in_batch=num_items", "num_items_in_batch=None", "loss"),
+    Case("notebook.ipynb", "a notebook", "scheduler.step()", "pass", "schedule"),
+    Case(
+        "experiment_class.py",
+        "a class, AdamW unfused, clip 0.3",
+        "clip_grad_norm_(model.parameters(), 0.3)",
+        "clip_grad_norm_(model.parameters(), 3)",
+        "clip",
+    ),
+    Case("factory.py", "a function that builds it, model_init, length groups", "epsilon=0.1", "epsilon=0.2", "loss"),
+    Case("own_optimizer.py", "optimizers=(own, own)", "model.zero_grad()", "optimizer.zero_grad()", "grad_norm"),
+    Case(
+        "several_eval_sets.py",
+        "two evaluation sets, bf16",
+        "model.forward = convert_outputs_to_fp32(autocast(forward))",
+        "pass",
+        "forward",
+    ),
+    Case("distillation.py", "a teacher in compute_loss", "* temperature**2", "", "loss"),
+    Case(
+        "summarization_style.py",
+        "Seq2SeqTrainer, T5, Adafactor",
+        "size = 4 ",
+        "size = len(next(iter(batch.values()))) ",
+        "evaluate",
+    ),
+    Case("qa_style.py", "question answering", "set_seed(42)  #", "set_seed(43)  #", "seed"),
+    Case("adversarial.py", "own training_step", "", "", "training_step"),
+    Case("unfreeze.py", "a callback that unfreezes", "", "", "Unfreeze"),
+    Case("neftune.py", "neftune_noise_alpha", "", "", "neftune_noise_alpha"),
+    Case("lamb_like.py", "own create_optimizer", "", "", "create_optimizer"),
+)
+
+
+class Outcome(NamedTuple):
+    """What came of a case: verdict or line, whether the loop logs the same by itself, and the mistake's finding."""
+
+    verdict: str
+    steps: int
+    alone: bool
+    found: str
+    is_right: bool
+
+
+def tried(case: Case, folder: Path) -> Outcome:
+    """Try one script; what is made lies in `folder`."""
+    script = Script(SCRIPTS / case.file, case.arguments)
+    if not case.right:
+        line = _line_of(script, folder)
+        return Outcome(line, 0, False, "", case.found in line)
+    sides = (Side(script, is_ejected=True), Side(script))
+    for role, side in zip(("manual", "trainer"), sides, strict=True):
+        (folder / role).mkdir(parents=True)
+        run_side(role, side, folder / role)
+    comparison = write_comparison(folder, sides)
+    loop = folder / "manual" / f"{Path(case.file).stem}_loop.py"
+    wrong = folder / "wrong"
+    (wrong / "manual").mkdir(parents=True)
+    shutil.copytree(folder / "trainer", wrong / "trainer")
+    text = loop.read_text(encoding="utf-8")
+    assert text.count(case.right) >= 1, (case.file, case.right)
+    file = wrong / "my_loop.py"
+    file.write_text(text.replace(case.right, case.wrong), encoding="utf-8")
+    run_side("manual", Side(script, file), wrong / "manual")
+    first = compare_runs(wrong / "manual", wrong / "trainer")["first_divergence"]
+    code = first["findings"][0]["code"] if first else "nothing"
+    found = f"step {first['step']}, {first['quantity']}: {code}" if first else "nothing"
+    is_right = comparison["verdict"] == "identical" and (
+        code.startswith(case.found) or (first or {}).get("quantity") == case.found
+    )
+    return Outcome(
+        comparison["verdict"], comparison["steps"], alone(loop, script, folder / "trainer"), found, is_right
+    )
+
+
+def _line_of(script: Script, folder: Path) -> str:
+    command = sameloop_argv("compare", "--trainer", str(script.file), "--output-dir", str(folder / "refused"))
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=child_environment())
+    line = next((line for line in ran.stderr.splitlines() if "error:" in line), "")
+    return line.removeprefix("sameloop: error: ").replace(f"{SCRIPTS}/", "") if ran.returncode == 2 else ""
+
+
+def alone(loop: Path, script: Script, trainer: Path) -> bool:
+    """Whether a written script, run by itself, logs the numbers that the Trainer has logged, and no others."""
+    begin = "import os, random, runpy, sys, numpy, torch\nrandom.seed(0), numpy.random.seed(0), torch.manual_seed(0)\n"
+    begin += "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
+    paths = os.pathsep.join([str(SCRIPTS), str(ROOT)])
+    environment = {**child_environment(), "PYTHONHASHSEED": "0", "PYTHONPATH": paths}
+    command = [sys.executable, "-c", begin, str(loop), *script.arguments]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=loop.parent)
+    nan = float("nan")
+    lines = [line for line in ran.stdout.splitlines() if line.startswith("{") and "'step'" in line]
+    own = [eval(re.sub(r"np\.float\d+\(([^)]*)\)", r"\1", line), {"nan": nan}) for line in lines]
+    record = RunRecord.read(trainer)
+    names = ("loss", *record.metric_names)
+
+    def numbers(log: list[dict[str, Any]]) -> list[str]:
+        kept = [{name: float(line[name]) for name in sorted(names) if name in line} for line in log]
+        return [json.dumps(line) for line in kept if line]
+
+    return ran.returncode == 0 and numbers(own) == numbers(record.log_history)
+
+
+def page(outcomes: list[Outcome], seconds: float) -> str:
+    """docs/ported.md."""
+    pairs = list(zip(CASES, outcomes, strict=True))
+    written = [(case, each) for case, each in pairs if case.right]
+    identical = sum(each.verdict == "identical" for _, each in written)
+    right = sum(each.is_right for _, each in written)
+    lines = [
+        "# Trainer scripts and their loops",
+        "",
+        f"{len(CASES)} scripts in [tests/scripts](../tests/scripts), written as people write them, each with a small "
+        f"model and no network. Of {len(written)} the loop is written, and {identical} of these loops are identical to "
+        f"the script's own Trainer; {sum(each.alone for _, each in written)} log the same numbers when run by "
+        f"themselves. One mistake was put into each loop: {right} of {len(written)} are found for what they are. "
+        f"Made by `make ported-table`, which took {seconds / 60:.0f} minutes.",
+        "",
+        "| script | what it is | steps | its loop | by itself | one mistake in the loop | what is found first |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for case, each in written:
+        name = f"[{case.file}](../tests/scripts/{case.file})"
+        mistake = f"`{_cell(case.right)}` is {f'`{_cell(case.wrong)}`' if case.wrong.strip() else 'left out'}"
+        found = each.found if each.is_right else f"**{each.found}**"
+        own = each.verdict if each.verdict == "identical" else f"**{each.verdict}**"
+        equal = "equal" if each.alone else "**other**"
+        lines.append(f"| {name} | {case.what} | {each.steps} | {own} | {equal} | {mistake} | {found} |")
+    lines += ["", "Where a loop cannot be written, one line says why and what to do (exit status 2):", ""]
+    lines += [
+        f"- [{case.file}](../tests/scripts/{case.file}): {each.verdict}" for case, each in pairs if not case.right
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.strip().replace("|", "\\|")
+
+
+def main() -> int:
+    started, outcomes = time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            try:
+                outcome = tried(case, Path(folder) / case.file)
+            except SameLoopError as error:
+                outcome = Outcome(str(error) or "did not finish", 0, False, "", False)
+            print(case.file, outcome, flush=True)
+            outcomes.append(outcome)
+    (ROOT / "docs" / "ported.md").write_text(page(outcomes, time.perf_counter() - started), encoding="utf-8")
+    return 0 if all(each.is_right for each in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
