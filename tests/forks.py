@@ -52,8 +52,9 @@ COMMANDS = (
 READ_AT_THE_START = re.compile(
     r"(PYTHON|LC_|LANG|OMP_|MKL_|HF_|HUGGINGFACE|TRANSFORMERS|DATASETS|TORCH(?!INDUCTOR)|XDG_|HOME|MPL)"
 )
-# This one says what is imported from where, which our command lines decide by themselves.
-DECIDED_BY_US = "PYTHONSAFEPATH"
+# What is imported from where our command lines decide by themselves; and of hashes, which two processes must agree on,
+# all that are forked from one have the same.
+DECIDED_BY_US = ("PYTHONSAFEPATH", "PYTHONHASHSEED")
 RUNS = {
     # Python puts the folder of a script, or the current one, where it looks first.
     "module": "import runpy, sys; sys.path.insert(0, ''); runpy.run_module(sys.argv.pop(1), None, '__main__', True)",
@@ -165,7 +166,7 @@ def _as_code(args: Any) -> list[str] | None:
 def _is_as_the_servers(environment: Mapping[str, str]) -> bool:
     """Whether what is read at the start is as it was when the server was started."""
     ours, theirs = (
-        {name: value for name, value in each.items() if READ_AT_THE_START.match(name) and name != DECIDED_BY_US}
+        {name: value for name, value in each.items() if READ_AT_THE_START.match(name) and name not in DECIDED_BY_US}
         for each in (environment, _environment_at_the_start)
     )
     return ours == theirs

@@ -236,6 +236,14 @@ class Settings:
             yield Refusal(
                 line, "optimizer_cls_and_kwargs is not carried over", "give optimizers=(optimizer, None) in its place"
             )
+        try:
+            kind = trainer.get_optimizer_cls_and_kwargs(self.args, trainer.model)[0]
+            known = getattr(kind, "__module__", "").startswith(("torch.optim", "transformers.optimization"))
+        except (ImportError, ValueError) as error:
+            kind, known = error, False
+        if not known and trainer.optimizer is None:
+            what = f"optim={str(getattr(self.args.optim, 'value', self.args.optim))!r} is not carried over"
+            yield Refusal(0, what, "build it in the script and give optimizers=(optimizer, None), which comes along")
         if hasattr(trainer.model, "peft_config"):
             yield Refusal(
                 line, "the model has adapters of PEFT, which were not tried", "compare all the same with --loop"

@@ -1,0 +1,227 @@
+"""Somebody's own Trainer script: the loop that is written for it is identical, and what is wrong is one line.
+
+`make ported-table` tries all of tests/scripts; here are those that differ most from each other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.cli import main
+from benchmarks.port.side import Script, Side, sides_of
+from benchmarks.proofs.ported import CASES, SCRIPTS, Case, tried
+from shared.errors import SameLoopError
+from shared.files import read_json
+from shared.recording.record import RunRecord
+
+# A network and its data in a few lines; `%s` is what follows.
+SMALL = """
+import torch
+from transformers import Trainer, TrainingArguments, TrainerCallback, set_seed
+
+set_seed(1)
+
+
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(2, 1)
+
+    def forward(self, x, labels=None):
+        out = self.layer(x)
+        return {"loss": ((out - labels) ** 2).mean(), "logits": out}
+
+
+data = [{"x": torch.randn(2), "labels": torch.randn(1), "name": "a"} for _ in range(20)]
+%s
+"""
+TRAINED = (
+    "Trainer(Net(), TrainingArguments('out', report_to='none', num_train_epochs=1%s), train_dataset=data).train()"
+)
+
+
+def small(folder: Path, text: str, name: str = "mine.py") -> Path:
+    file = folder / name
+    file.write_text(SMALL % text, encoding="utf-8")
+    return file
+
+
+def case_of(file: str) -> Case:
+    return next(case for case in CASES if case.file == file)
+
+
+@pytest.mark.parametrize(
+    "file",
+    ["weighted.py", "mlm_style.py", "clm_style.py", "autoencoder.py", "notebook.ipynb", "factory.py", "pairs.py"],
+)
+def test_the_loop_is_identical_runs_by_itself_and_a_mistake_in_it_is_found(file: str, tmp_path: Path) -> None:
+    outcome = tried(case_of(file), tmp_path)
+    assert (outcome.verdict, outcome.alone, outcome.is_right) == ("identical", True, True), outcome
+
+
+@pytest.mark.parametrize("file", ["adversarial.py", "unfreeze.py", "neftune.py", "lamb_like.py"])
+def test_what_is_not_carried_over_is_named(file: str, tmp_path: Path) -> None:
+    outcome = tried(case_of(file), tmp_path)
+    assert outcome.is_right, outcome.verdict
+
+
+def test_what_trainer_does_is_said_with_its_figure(tmp_path: Path) -> None:
+    """Of three batches per step that Trainer does not divide: the sum of their losses; of a divided one nothing."""
+    file = small(tmp_path, "Net.accepts_loss_kwargs = %s\n" + TRAINED % ", gradient_accumulation_steps=3")
+    text = file.read_text()
+    for accepts, said in ((True, 1), (False, 0)):
+        file.write_text(text.replace("%s", str(accepts)))
+        assert main(["compare", "--trainer", str(file), "--output-dir", str(tmp_path / f"run{accepts}")]) == 0
+        facts = [each for each in compared(tmp_path / f"run{accepts}")["job"]["facts"] if "#47688" in each]
+        assert len(facts) == said
+        step = RunRecord.read(tmp_path / f"run{accepts}" / "trainer").steps[0]
+        assert len(step["losses"]) == 3
+        assert all(f"{sum(step['losses']):.4g}" in fact for fact in facts)
+
+
+def test_inputs_have_the_names_that_they_have(tmp_path: Path) -> None:
+    """The recorder sees what the model is given, and a loop that changes it is told so."""
+    file, folder = small(tmp_path, TRAINED % ""), tmp_path / "run"
+    assert main(["compare", "--trainer", str(file), "--output-dir", str(folder)]) == 0
+    record = RunRecord.read(folder / "trainer")
+    assert list(record.steps[0]["batch"][0]) == ["labels", "x"]
+    assert record.steps[0]["samples"] == 8
+    loop = tmp_path / "loop.py"
+    written = (folder / "manual" / "mine_loop.py").read_text()
+    loop.write_text(written.replace("model.train()", 'batch["x"] = batch["x"] * 2\n            model.train()'))
+    again = tmp_path / "again"
+    assert main(["compare", "--trainer", str(file), "--loop", str(loop), "--output-dir", str(again)]) == 1
+    assert (compared(again)["first_divergence"]["step"], compared(again)["first_divergence"]["quantity"]) == (
+        1,
+        "batch",
+    )
+
+
+def test_locate_names_the_tensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, loop, folder = small(tmp_path, TRAINED % ""), tmp_path / "loop.py", tmp_path / "run"
+    assert main(["eject", str(file), "-o", str(loop)]) == 0
+    loop.write_text(loop.read_text().replace("model.zero_grad()", "pass"))
+    assert main(["compare", "--trainer", str(file), "--loop", str(loop), "--output-dir", str(folder)]) == 1
+    assert compared(folder)["first_divergence"]["findings"][0]["code"].startswith("zero")
+    capsys.readouterr()
+    assert main(["locate", str(folder)]) == 1
+    assert "layer.weight" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["report", "xray", "diff"])
+def test_what_is_made_for_our_own_job_refuses_a_scripts(
+    command: str, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    for role in ("manual", "trainer"):
+        (tmp_path / "run" / role).mkdir(parents=True)
+        record = RunRecord.read(run_of_a_script(tmp_path) / role)
+        lines = [json.dumps(line) for line in record.lines]
+        (tmp_path / "run" / role / "record.jsonl").write_text("\n".join(lines) + "\n")
+    assert str(tmp_path / "run") in refusal(command, str(tmp_path / "run"))
+
+
+def run_of_a_script(folder: Path) -> Path:
+    if not (folder / "kept").exists():
+        file = small(folder, TRAINED % "")
+        assert main(["compare", "--trainer", str(file), "--output-dir", str(folder / "kept")]) == 0
+    return folder / "kept"
+
+
+def test_two_scripts_and_two_loops(tmp_path: Path) -> None:
+    one = small(tmp_path, TRAINED % "", "one.py")
+    same = small(tmp_path, TRAINED % ", learning_rate=5e-5", "same.py")
+    other = small(tmp_path, TRAINED % ", weight_decay=0.5, learning_rate=5e-5", "other.py")
+    for number, (file, status) in enumerate(((same, 0), (other, 1))):
+        folder = ["--output-dir", str(tmp_path / str(number))]
+        assert main(["compare", "--trainer", str(one), "--against", str(file), *folder]) == status
+    loop, changed = tmp_path / "loop.py", tmp_path / "changed.py"
+    assert main(["eject", str(one), "-o", str(loop)]) == 0
+    changed.write_text(loop.read_text().replace("fused=True", "fused=True, eps=1e-3"))
+    pair = ["--trainer", str(one), "--loop", str(loop), "--against", str(changed)]
+    assert main(["compare", *pair, "--output-dir", str(tmp_path / "pair")]) == 1
+    assert compared(tmp_path / "pair")["job"]["sides"] == ["loop.py", "changed.py"]
+
+
+def test_two_loops_on_our_own_job(tmp_path: Path) -> None:
+    loop = SCRIPTS.parent / "loops" / "course.py"
+    pair = ["--loop", str(loop), "--against", str(loop), "--preset", "tiny", "--output-dir", str(tmp_path / "run")]
+    assert main(["compare", *pair]) == 0
+    assert compared(tmp_path / "run")["verdict"] == "identical"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("raise ValueError('no such folder')", "line 20"),
+        ("print('done')", "without"),
+        ("import argparse\np = argparse.ArgumentParser()\np.add_argument('--n', required=True)\np.parse_args()", "--"),
+        (TRAINED % ", torch_empty_cache_steps=1, batch_eval_metrics=True", "batch_eval_metrics"),
+        (
+            "class T(Trainer):\n    def get_train_dataloader(self):\n        return None\nT" + (TRAINED % "")[7:],
+            "line 21",
+        ),
+    ],
+)
+def test_a_script_that_cannot_be_taken_is_one_line(
+    text: str, named: str, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    folder = tmp_path / "run"
+    assert named in refusal("compare", "--trainer", str(small(tmp_path, text)), "--output-dir", str(folder))
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["compare", "--trainer", "none.py"],
+        ["compare", "--trainer", "mine.py", "--learning-rate", "1"],
+        ["compare", "--trainer", "mine.py", "--loop", "none.py"],
+        ["compare", "--against", "mine.py"],
+        ["compare", "mine.py"],
+        ["eject", "none.py"],
+        ["eject", "mine.py", "-o", "mine.py"],
+        ["eject", "mine.py", "--seed", "3"],
+    ],
+)
+def test_what_is_given_is_refused_before_anything_runs(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str]
+) -> None:
+    small(tmp_path, TRAINED % "")
+    monkeypatch.chdir(tmp_path)
+    refusal(*arguments)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_sides() -> None:
+    script, loop = SCRIPTS / "regression.py", SCRIPTS.parent / "loops" / "course.py"
+    job = Script(script, ("--x",))
+    assert sides_of(script, None, None, ("--x",)) == (Side(job, is_ejected=True), Side(job))
+    assert sides_of(script, loop, None, ("--x",)) == (Side(job, loop), Side(job))
+    assert sides_of(script, None, loop, ("--x",)) == (Side(job, loop), Side(job))
+    assert sides_of(script, loop, loop, ("--x",)) == (Side(job, loop), Side(job, loop))
+    assert sides_of(script, None, script, ("--x",)) == (Side(job), Side(job))
+    assert sides_of(None, loop, script, ("--x",)) == (Side(job, loop), Side(job))
+    assert sides_of(None, loop, loop, ()) == (Side(None, loop), Side(None, loop))
+    for wrong in ((None, None, loop), (None, None, script), (script, loop, script)):
+        with pytest.raises(SameLoopError):
+            sides_of(*wrong, ())
+
+
+def test_a_comparison_that_is_there_is_not_lost(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    folder = run_of_a_script(tmp_path)
+    before = compared(folder)
+    refusal(
+        "compare", "--trainer", str(small(tmp_path, "raise OSError('away')", "two.py")), "--output-dir", str(folder)
+    )
+    arguments = ["--output-dir", str(folder), "--overwrite-output-dir"]
+    refusal("compare", "--trainer", str(tmp_path / "two.py"), *arguments)
+    assert compared(folder) == before
+
+
+def compared(folder: Path) -> dict[str, Any]:
+    return dict(read_json(folder / "comparison.json"))
