@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.port.door import Captured, keep_to_our_folder, run_to_the_door
+from benchmarks.port.door import Captured, failed, run_to_the_door
 from benchmarks.port.side import Script
 from shared.errors import PageError, SameLoopError
 from shared.files import write_json
@@ -26,7 +26,7 @@ from shared.running.page import Page, checked_log, own_page
 if TYPE_CHECKING:
     from benchmarks.port.settings import Settings
 
-JOB_FILE, CHECKPOINTS = "job.json", "checkpoints"
+CHECKPOINTS = "checkpoints"
 
 
 @click.command(hidden=True)
@@ -36,15 +36,18 @@ def port_side(told: str, debug: bool) -> None:
     """What `sameloop compare --trainer` and `sameloop eject FILE` start."""
     given = json.loads(told)
     script = Script(Path(given["script"]), tuple(given["arguments"]))
-    role: dict[str, Callable[[Captured, Script, dict[str, Any]], None]] = {
-        "trainer": _train_by_trainer,
-        "loop": _train_by_loop,
-        "eject": _eject,
-    }
+    what_is_done = {"trainer": _train_by_trainer, "loop": _train_by_loop, "eject": _eject}
 
     def behind(captured: Captured) -> None:
+        if not hasattr(captured.trainer.train_dataset, "__len__"):
+            what = (
+                "has no train_dataset" if captured.trainer.train_dataset is None else "trains on a stream of examples"
+            )
+            raise PageError(
+                f"{script.file.name}, line {captured.trained_at}: its Trainer {what}; give it one with a length"
+            )
         announce(f"its Trainer.train is called in line {captured.trained_at}; what comes after that is not run")
-        role[given["does"]](captured, script, given)
+        what_is_done[given["does"]](captured, script, given)
 
     announce(f"running {script.file} up to its first Trainer.train")
     run_to_the_door(script, behind)
@@ -57,11 +60,16 @@ def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any])
     def train(watch: Callable[[Any], None]) -> list[dict[str, Any]]:
         if trainer.model_init is None:
             watch(trainer.model)
-        keep_to_our_folder(trainer, folder / CHECKPOINTS)
+        # Not to where the script has its own.
+        trainer.args.output_dir, trainer.args.push_to_hub = str(folder / CHECKPOINTS), False
+        (folder / CHECKPOINTS).mkdir()
         trainer._sameloop_train(trainer)
         return _plain(trainer.state.log_history)
 
-    _recorded(captured, given, train, lambda error: _in_script(script, captured, error))
+    def explained(error: BaseException) -> SameLoopError:
+        return failed(script, captured.file, error, "fails while its Trainer trains")
+
+    _recorded(captured, given, train, explained)
 
 
 def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) -> None:
@@ -118,12 +126,11 @@ def _recorded(
     """Train while the recorder looks on, and leave record and weights in the side's folder."""
     from safetensors.torch import save_model
 
-    from benchmarks.port.job import header_of, told_of
+    from benchmarks.port.job import header_of
     from shared.recording.recorder import DetailTaken, FlightRecorder
 
     trainer, folder = captured.trainer, Path(given["folder"])
-    header = header_of(captured, given)
-    write_json(folder / JOB_FILE, told_of(captured, settings))
+    header = header_of(captured, given, settings)
     started = time.perf_counter()
     with suppress(DetailTaken), FlightRecorder(folder, header, detail_step=given.get("detail_step")) as recorder:
         try:
@@ -144,12 +151,6 @@ def _recorded(
     shutil.rmtree(folder / CHECKPOINTS, ignore_errors=True)
 
 
-def _in_script(script: Script, captured: Captured, error: BaseException) -> SameLoopError | None:
-    from benchmarks.port.door import failed
-
-    return failed(script, captured.file, error, "fails while its Trainer trains")
-
-
 def _plain(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A log's lines with what JSON has as one number or word; a metric that is a list is not compared."""
     return [
@@ -164,16 +165,13 @@ def _bound(function: Any, values: dict[str, Any], captured: Captured, page: Page
     Raises:
         PageError: it wants something that the script has not built.
     """
-    trainer = captured.trainer
-    known = {
-        **values,
-        "config": trainer.args,
-        "args": trainer.args,
-        "processing_class": trainer.processing_class,
-        **dict.fromkeys(("data_collator", "collator", "collate_fn"), trainer.data_collator),
-        "compute_metrics": trainer.compute_metrics,
-    }
-    order = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
+    trainer, order = captured.trainer, ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
+    known = {**values, "config": trainer.args, "processing_class": trainer.processing_class}
+    known |= {"data_collator": trainer.data_collator, "compute_metrics": trainer.compute_metrics}
+    if "remove_columns" not in page.source:
+        # A loop that knows nothing of Trainer's ways gets the columns that the model takes.
+        for name in ("train_dataset", "eval_dataset"):
+            known[name] = _without_unused(trainer, known[name])
     bound = {}
     for place, (name, parameter) in enumerate(inspect.signature(function).parameters.items()):
         if name in known:
@@ -185,6 +183,12 @@ def _bound(function: Any, values: dict[str, Any], captured: Captured, page: Page
                 f"{page.name}: train wants {name}, which the script has not built; it can have {', '.join(known)}"
             )
     return bound
+
+
+def _without_unused(trainer: Any, data: Any) -> Any:
+    if isinstance(data, dict):
+        return {name: _without_unused(trainer, each) for name, each in data.items()}
+    return trainer._remove_unused_columns(data) if hasattr(data, "remove_columns") else data
 
 
 def _complete(module: ModuleType, namespace: dict[str, Any]) -> None:
@@ -201,7 +205,5 @@ def _globals_read(module: ModuleType) -> set[str]:
             if isinstance(constant, CodeType):
                 yield from names(constant)
 
-    functions = [
-        each for each in vars(module).values() if hasattr(each, "__code__") and each.__module__ == module.__name__
-    ]
-    return {name for function in functions for name in names(function.__code__)}
+    functions = [each for each in vars(module).values() if hasattr(each, "__code__")]
+    return {name for each in functions if each.__module__ == module.__name__ for name in names(each.__code__)}

@@ -44,10 +44,8 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
         Interrupted: Ctrl-C or SIGTERM.
     """
     for side in sides:
-        if side.script is not None:
-            side.script.source  # noqa: B018 - refused before anything runs
-        if side.loop is not None:
-            _checked_loop(side.loop)
+        # Refused before anything runs.
+        _ = side.script and side.script.source, side.loop and own_page(side.loop)
     with _folder_for(output_dir, sides, overwrite):
         for number, (role, side) in enumerate(zip(LOOPS, sides, strict=True), start=1):
             announce(f"{number} of {len(sides)}: {side.name}")
@@ -83,25 +81,21 @@ def start(script: Script | None, told: dict[str, Any]) -> None:
     """Have a process of its own run a script, and do behind its door what it is told."""
     assert script is not None
     whole = {**told, "script": str(script.file), "arguments": list(script.arguments)}
+    _run(sameloop_argv("port-side", json.dumps(whole)), script.file.name)
+
+
+def _run(command: list[str], what: str) -> None:
     environment = {**ending_with_parent(child_environment()), "PYTHONHASHSEED": HASH_SEED}
     # What a script prints of its own, and Trainer's log lines, must not be mixed with the verdict.
     with Family() as family, family.passing_signals_on() as asked:
-        process = family.start(sameloop_argv("port-side", json.dumps(whole)), environment, stdout=2)
-        status = process.wait()
-    check_end(128 + asked[0] if asked else status, script.file.name, "the comparison is cut off")
+        status = family.start(command, environment, stdout=2).wait()
+    check_end(128 + asked[0] if asked else status, what, "the comparison is cut off")
 
 
 def _run_on_our_job(role: str, side: Side, config: RunConfig, folder: Path) -> None:
     """A loop of the user's on the job of our dials, in either place."""
     flags = config.model_copy(update={"loop": str(side.loop)}).flags()
-    with Family() as family, family.passing_signals_on() as asked:
-        argv = loop_argv("manual", *flags, "--output-dir", str(folder), "--overwrite-output-dir")
-        status = family.start(argv, ending_with_parent(child_environment()), stdout=2).wait()
-    check_end(128 + asked[0] if asked else status, side.name, "the comparison is cut off")
-
-
-def _checked_loop(file: Path) -> None:
-    own_page(file)
+    _run(loop_argv("manual", *flags, "--output-dir", str(folder), "--overwrite-output-dir"), side.name)
 
 
 @contextmanager
@@ -159,7 +153,7 @@ def write_comparison(output_dir: Path, sides: tuple[Side, Side]) -> dict[str, An
     if sides[0].script is not None:
         from benchmarks.port.facts import facts
 
-        comparison["job"] |= {"facts": facts(records[-1], read_json(folders[0] / "job.json"))}
+        comparison["job"] |= {"facts": facts(records[-1], records[0].header["job"])}
     write_json(output_dir / COMPARISON_FILE, comparison)
     draw_comparison(records[0], records[1], comparison, output_dir)
     return comparison

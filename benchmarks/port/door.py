@@ -7,7 +7,6 @@ would do after `train` is not done. Nothing is pushed or reported to a service, 
 from __future__ import annotations
 
 import linecache
-import os
 import random
 import runpy
 import sys
@@ -171,10 +170,3 @@ def _hint(script: Script) -> str:
     if "do_train" in source and "--do_train" not in script.arguments:
         return "; if it asks for --do_train, give it that after `--`"
     return "; run it up to there, or give the arguments with which it trains after `--`"
-
-
-def keep_to_our_folder(trainer: Any, folder: Path) -> None:
-    """Checkpoints go there, not to where the script has its own; what is resumed is the script's business."""
-    trainer.args.output_dir = str(folder)
-    trainer.args.push_to_hub = False
-    os.makedirs(folder, exist_ok=True)  # noqa: PTH103 - as Trainer makes it

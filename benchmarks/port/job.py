@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.port.door import Captured
+from benchmarks.port.probe import Probe
 from benchmarks.port.settings import Settings
 from shared.config import RunConfig
 from shared.errors import SameLoopError
@@ -14,14 +15,15 @@ from shared.running.run import header
 LONGEST = 1_000_000
 
 
-def header_of(captured: Captured, given: dict[str, Any]) -> dict[str, Any]:
+def header_of(captured: Captured, given: dict[str, Any], probed: Settings | None) -> dict[str, Any]:
     """The record's first line.
 
     Args:
         captured: the script at its door.
         given: what this process was told: the side's name and role, and the files.
+        probed: the settings with what one batch has shown, where one was looked at.
     """
-    settings = Settings(captured, None)  # type: ignore[arg-type]
+    settings = probed or Settings(captured, Probe())
     first = header(given["role"], config_of(settings, given), None, None)
     return {
         **first,
@@ -31,6 +33,7 @@ def header_of(captured: Captured, given: dict[str, Any]) -> dict[str, Any]:
             "arguments": given["arguments"],
             "side": given["name"],
             "is_loop": given["does"] == "loop",
+            **_told_of(settings),
         },
     }
 
@@ -67,35 +70,23 @@ def _size(sets: Any) -> int:
     return len(sets) if sets is not None and len(sets) else 1
 
 
-def told_of(captured: Captured, probed: Settings | None) -> dict[str, Any]:
-    """What is said of the script's Trainer besides the numbers; `facts` makes sentences of it.
-
-    Args:
-        captured: the script at its door.
-        probed: the settings with what one batch has shown, where one was looked at.
-    """
+def _told_of(settings: Settings) -> dict[str, Any]:
+    """What else there is to know of the script's Trainer; `facts` makes sentences of it."""
     from transformers import Seq2SeqTrainer
 
-    trainer, args = captured.trainer, captured.trainer.args
-    settings = probed or Settings(captured, None)  # type: ignore[arg-type]
+    trainer, args, probe = settings.captured.trainer, settings.args, settings.probe
     return {
-        "trainer": type(trainer).__name__,
         "model": type(trainer.model).__name__,
         "per_step": args.gradient_accumulation_steps,
         "batches_per_epoch": settings.batches_per_epoch,
         "batch_size": args.train_batch_size,
         "examples": len(trainer.train_dataset),
         "drop_last": args.dataloader_drop_last,
-        "max_steps": settings.max_steps,
-        "epochs": args.num_train_epochs,
-        # Not known without a look at a batch.
-        "is_divided": settings.is_divided if probed else None,
-        "counts": probed.probe.counts if probed else None,
-        "share": probed.probe.share if probed else 1.0,
-        "unused_columns": probed.probe.unused.get("train_dataset", []) if probed else [],
+        "is_divided": settings.is_divided,
+        "counts": probe.counts,
+        "share": probe.share,
+        "unused_columns": probe.unused.get("train_dataset", []),
         "is_own_function": trainer.compute_loss_func is not None,
         "weighs_as_full": args.eval_batch_size if isinstance(trainer, Seq2SeqTrainer) else None,
-        "label_names": list(trainer.label_names),
         "max_grad_norm": args.max_grad_norm,
-        "metric_for_best_model": args.metric_for_best_model if args.load_best_model_at_end else None,
     }

@@ -61,7 +61,7 @@ class Override:
         me, found = given.args[0], cls("")
         problems = [(1, f"uses {name}, a local name around it") for name in method.__code__.co_freevars]
         problems = [each for each in problems if "__class__" not in each[1]]
-        changes, parents = [], parents_in(function)
+        changes, parents = list[tuple[ast.AST, str]](), parents_in(function)
         for node in ast.walk(function):
             if isinstance(node, ast.Call) and _calls_super(node):
                 changes.append((node.func, "model_loss"))

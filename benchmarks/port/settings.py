@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -31,8 +32,11 @@ LOOK_ON = {
     *("floating_point_ops", "store_flos", "train", "init_hf_repo", "is_world_process_zero", "_save_checkpoint"),
 }
 CARRIED = {"compute_loss"}
+# What in a callback's text says that it does not only look on.
+CHANGES = re.compile(r"control\.|requires_grad|\.data\b|optimizer|lr_scheduler|load_state_dict|\.train\(|\.eval\(")
+OWN_OPTIMIZER = "build it in the script and give optimizers=(optimizer, None), which comes along"
 ADVICE = {
-    "create_optimizer": "build it in the script and give optimizers=(optimizer, None), which comes along",
+    "create_optimizer": OWN_OPTIMIZER,
     "create_scheduler": "build both in the script and give optimizers=(optimizer, scheduler), which come along",
     "create_optimizer_and_scheduler": "build both in the script and give optimizers=(optimizer, scheduler)",
     "get_train_dataloader": "put its lines where the loop makes train_loader",
@@ -181,17 +185,14 @@ class Settings:
         """The callback that stops early, if there is one."""
         from transformers import EarlyStoppingCallback
 
-        found = [each for each in self.callbacks if isinstance(each, EarlyStoppingCallback)]
-        return found[0] if found else None
+        callbacks = self.captured.trainer.callback_handler.callbacks
+        return next((each for each in callbacks if isinstance(each, EarlyStoppingCallback)), None)
 
     @property
     def callbacks(self) -> list[Any]:
-        """Those that the script has given."""
-        from transformers.trainer import DEFAULT_CALLBACKS, PrinterCallback
-        from transformers.utils.notebook import NotebookProgressCallback
-
-        own = (*DEFAULT_CALLBACKS, PrinterCallback, NotebookProgressCallback, *_progress_callbacks())
-        return [each for each in self.captured.trainer.callback_handler.callbacks if type(each) not in own]
+        """The user's own."""
+        callbacks = self.captured.trainer.callback_handler.callbacks
+        return [each for each in callbacks if not type(each).__module__.startswith("transformers.")]
 
     @property
     def follows_metric(self) -> bool:
@@ -221,21 +222,12 @@ class Settings:
         if args.train_sampling_strategy == "batch_rebalance":
             yield Refusal(0, "train_sampling_strategy='batch_rebalance' is not carried over", "take another one")
         if args.dataloader_num_workers and self.probe.draws:
-            yield Refusal(
-                0,
-                "the collator or the data set draws random numbers in worker processes",
-                "set dataloader_num_workers=0",
-            )
+            yield Refusal(0, "random numbers are drawn in worker processes", "set dataloader_num_workers=0")
 
     def _parts_refused(self) -> Iterator[Refusal]:
         trainer, line = self.captured.trainer, self.captured.built_at
-        for name in ("train_dataset", "eval_dataset"):
-            if isinstance(getattr(trainer, name), torch.utils.data.IterableDataset):
-                yield Refusal(line, f"{name} is an IterableDataset", "give a data set with a length")
         if trainer.optimizer_cls_and_kwargs is not None:
-            yield Refusal(
-                line, "optimizer_cls_and_kwargs is not carried over", "give optimizers=(optimizer, None) in its place"
-            )
+            yield Refusal(line, "optimizer_cls_and_kwargs is not carried over", OWN_OPTIMIZER)
         try:
             kind = trainer.get_optimizer_cls_and_kwargs(self.args, trainer.model)[0]
             known = getattr(kind, "__module__", "").startswith(("torch.optim", "transformers.optimization"))
@@ -243,21 +235,14 @@ class Settings:
             kind, known = error, False
         if not known and trainer.optimizer is None:
             what = f"optim={str(getattr(self.args.optim, 'value', self.args.optim))!r} is not carried over"
-            yield Refusal(0, what, "build it in the script and give optimizers=(optimizer, None), which comes along")
+            yield Refusal(0, what, OWN_OPTIMIZER)
         if hasattr(trainer.model, "peft_config"):
-            yield Refusal(
-                line, "the model has adapters of PEFT, which were not tried", "compare all the same with --loop"
-            )
-        for callback in self.callbacks:
-            if callback is self.stopping:
-                continue
-            source = _source_of(type(callback))
-            if source is None or "control." in source or ".requires_grad" in source:
-                yield Refusal(
-                    _line_of(type(callback)),
-                    f"the callback {type(callback).__name__} changes the course of the training",
-                    "write what it does into the loop, at its moment",
-                )
+            yield Refusal(line, "adapters of PEFT were not tried", "compare all the same with --loop")
+        for callback in map(type, self.callbacks):
+            source, line = _where(callback)
+            if not source or CHANGES.search(source):
+                what = f"the callback {callback.__name__} changes the course of the training"
+                yield Refusal(line, what, "write what it does into the loop, at its moment")
 
     def _methods_refused(self) -> Iterator[Refusal]:
         from transformers import Trainer
@@ -270,34 +255,19 @@ class Settings:
             for name, method in vars(each).items():
                 if not callable(method) or not hasattr(Trainer, name) or name in LOOK_ON | CARRIED:
                     continue
-                yield Refusal(
-                    _line_of(method),
-                    f"your {each.__name__}.{name} is not carried over",
-                    ADVICE.get(name, "port it by hand"),
-                )
+                what = f"your {each.__name__}.{name} is not carried over"
+                yield Refusal(_where(method)[1], what, ADVICE.get(name, "port it by hand"))
 
     @property
     def only_looks_on(self) -> list[str]:
         """Callbacks that change nothing, and so are left out."""
-        return [type(each).__name__ for each in self.callbacks if each is not self.stopping]
+        return [type(each).__name__ for each in self.callbacks if not CHANGES.search(_where(type(each))[0])]
 
 
-def _progress_callbacks() -> tuple[type, ...]:
-    from transformers.trainer import DEFAULT_PROGRESS_CALLBACK
-    from transformers.trainer_callback import ProgressCallback
-
-    return ProgressCallback, DEFAULT_PROGRESS_CALLBACK
-
-
-def _source_of(thing: Any) -> str | None:
+def _where(thing: Any) -> tuple[str, int]:
+    """The text of a class or method, and its line in the script; nothing where it cannot be found."""
     try:
-        return inspect.getsource(thing)
+        lines, start = inspect.getsourcelines(thing)
     except (OSError, TypeError):
-        return None
-
-
-def _line_of(thing: Any) -> int:
-    try:
-        return inspect.getsourcelines(thing)[1]
-    except (OSError, TypeError):
-        return 0
+        return "", 0
+    return "".join(lines), start

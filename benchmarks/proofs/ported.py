@@ -195,8 +195,8 @@ def page(outcomes: list[Outcome], seconds: float) -> str:
         "# Trainer scripts and their loops",
         "",
         f"{len(CASES)} scripts in [tests/scripts](../tests/scripts), written as people write them, each with a small "
-        f"model and no network. Of {len(written)} the loop is written, and {identical} of these loops are identical to "
-        f"the script's own Trainer; {sum(each.alone for _, each in written)} log the same numbers when run by "
+        f"model and no network. Of {len(written)} the loop is written, and {identical} of these loops are identical "
+        f"to the script's own Trainer; {sum(each.alone for _, each in written)} log the same numbers when run by "
         f"themselves. One mistake was put into each loop: {right} of {len(written)} are found for what they are. "
         f"Made by `make ported-table`, which took {seconds / 60:.0f} minutes.",
         "",
