@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.port.compare import run_side, write_comparison
+from benchmarks.port.compare import run_side
 from benchmarks.port.side import Script, Side
 from benchmarks.verdict.verdict import compare_runs
 from shared.errors import SameLoopError
@@ -64,7 +64,7 @@ CASES = (
         "causal language modelling, own arguments",
         '["labels"].ne(-100)',
         '["labels"][..., 1:].ne(-100)',
-        "loss",
+        "forward_losses",
         ("--block_size", "16", "--accumulate", "4"),
     ),
     Case("swag_style.py", "multiple choice, own collator", "manual_seed(42 + epoch)", "manual_seed(42)", "shuffle"),
@@ -136,7 +136,7 @@ def tried(case: Case, folder: Path) -> Outcome:
     for role, side in zip(("manual", "trainer"), sides, strict=True):
         (folder / role).mkdir(parents=True)
         run_side(role, side, folder / role)
-    comparison = write_comparison(folder, sides)
+    comparison = compare_runs(folder / "manual", folder / "trainer")
     loop = folder / "manual" / f"{Path(case.file).stem}_loop.py"
     wrong = folder / "wrong"
     (wrong / "manual").mkdir(parents=True)
