@@ -6,6 +6,8 @@ would do after `train` is not done. Nothing is pushed or reported to a service, 
 
 from __future__ import annotations
 
+import functools
+import inspect
 import linecache
 import random
 import runpy
@@ -100,8 +102,9 @@ def _install_door(file: str, behind: Callable[[Captured], None], at_the_door: li
     from shared.recording.evidence import rng_digests
 
     original_init, original_train = Trainer.__init__, Trainer.train
-    names = original_init.__code__.co_varnames[1 : original_init.__code__.co_argcount]
+    names = list(inspect.signature(original_init).parameters)[1:]
 
+    @functools.wraps(original_init)
     def built(self: Any, *args: Any, **kwargs: Any) -> None:
         given = {**dict(zip(names, args, strict=False)), **kwargs}
         line = _line_in(file, self)

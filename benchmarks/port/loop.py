@@ -64,7 +64,8 @@ class Loop:
     def names(self) -> set[str]:
         """What the loop binds, which the script must not bind otherwise."""
         found = {"train", "evaluate"} | ({"compute_loss", "model_loss"} if self.override else set())
-        return found | ({"one_ahead"} if self.probe.draws else set()) | ({"steps_of"} if self.accumulates else set())
+        helpers = {"one_ahead": self.probe.draws, "steps_of": self.accumulates, "without": self.probe.extra_keys}
+        return found | {name for name, is_there in helpers.items() if is_there}
 
     def call(self) -> dict[str, Any]:
         """What `train` is called with at the script's door, by name."""
