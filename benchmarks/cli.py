@@ -290,7 +290,8 @@ sameloop.add_command(
         ],
         callback=_eject,
         help="Write the loop by hand that these dials stand for, as a script that runs on its own: no dial that is "
-        "off, no branch that cannot be taken. Checkpoints only with --save-strategy.",
+        "off, no branch that cannot be taken. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of "
+        "yours: the loop that its Trainer stands for, with the script's own lines around it.",
         context_settings=CONTEXT,
     )
 )

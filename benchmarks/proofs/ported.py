@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 from benchmarks.port.compare import run_side
 from benchmarks.port.side import Script, Side
 from benchmarks.verdict.verdict import compare_runs
-from shared.errors import SameLoopError
+from shared.errors import Interrupted, SameLoopError
 from shared.recording.record import RunRecord
 from shared.starting.children import ROOT, child_environment, sameloop_argv
 
@@ -227,6 +227,8 @@ def main() -> int:
         for case in CASES:
             try:
                 outcome = tried(case, Path(folder) / case.file)
+            except Interrupted:
+                raise
             except SameLoopError as error:
                 outcome = Outcome(str(error) or "did not finish", 0, False, "", False)
             print(case.file, outcome, flush=True)
