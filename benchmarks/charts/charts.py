@@ -49,6 +49,8 @@ def runs_chart(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: st
     style, title = STYLES[style_name], texts.title_of(kind, runs, pair)
     pairs = differences_of(runs, pair) if kind in ("overview", "difference") else []
     alt = texts.alt_text(kind, runs, pair, pairs)
+    if texts.is_own_job(runs):
+        alt = alt.replace("review", "example")
     colour, footnote = "", ""
     if kind == "overview":
         style, footnote = style.for_overview(), _footnote(runs)
@@ -106,8 +108,9 @@ def _overview(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style
     else:
         grid = chart.add_gridspec(4, 2, height_ratios=(2, 1.1, 1, 1.1))
         large, small = [grid[0, :], grid[1, :]], [grid[2, 0], grid[2, 1], grid[3, :]]
-    losses = chart.add_subplot(large[0])
-    panels.draw_series(losses, runs, "loss", "mean per review", style)
+    losses, one = chart.add_subplot(large[0]), "example" if texts.is_own_job(runs) else "review"
+    metric = next((name for name in runs[0].record.metric_names if not name.endswith("loss")), "eval_accuracy")
+    panels.draw_series(losses, runs, "loss", f"mean per {one}", style)
     losses.set_title(texts.TITLES["losses"])
     panels.mark_epochs(losses, runs[-1].record, style)
     if len(runs) > 1 and losses.lines:
@@ -122,8 +125,10 @@ def _overview(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style
             panels.mark_step(axes, pair.first.step, style)
     panels.mark_epochs(second, runs[-1].record, style, named=False)
     for place, name, title, unit in (
-        (small[0], "eval_loss", "Validation loss", "mean per review"),
-        (small[1], "eval_accuracy", "Validation accuracy", "reviews right"),
+        (small[0], "eval_loss", "Validation loss", f"mean per {one}"),
+        (small[1], metric, "Validation accuracy", f"{one}s right")
+        if metric == "eval_accuracy"
+        else (small[1], metric, "Validation, as reported", metric),
     ):
         axes = chart.add_subplot(place)
         axes.set_title(title)

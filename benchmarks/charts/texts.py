@@ -98,6 +98,11 @@ def time_note(runs: Sequence[Run]) -> str:
     return which_is_faster(by_loop["manual"], by_loop["trainer"]).replace("`", "")
 
 
+def is_own_job(runs: Sequence[Run]) -> bool:
+    """Whether the runs are of somebody's own job, whose examples are no reviews."""
+    return any("job" in run.record.header for run in runs)
+
+
 def subtitle(runs: Sequence[Run]) -> str:
     """Model, data, slice, steps and seeds in one line; where runs differ, all values."""
     configs = [run.record.config for run in runs]
@@ -107,10 +112,12 @@ def subtitle(runs: Sequence[Run]) -> str:
 
     jobs = alternatives(shorten(job_name(run.record.config, run.record.start.get("parameters")), 80) for run in runs)
     world = alternatives(str(run.record.header.get("world_size", 1)) for run in runs)
+    sizes = f"{each('train_size', '{:,}'.format)} + {each('eval_size', '{:,}'.format)}"
+    steps = alternatives(f"{len(run.record.steps):,}" for run in runs)
+    if is_own_job(runs):
+        return f"{jobs}: {sizes} examples, {steps} steps, seed {each('seed')}"
     return (
-        f"{jobs}: {each('train_size', '{:,}'.format)} + {each('eval_size', '{:,}'.format)} reviews "
-        f"of at most {each('max_length')} tokens, "
-        f"{alternatives(f'{len(run.record.steps):,}' for run in runs)} steps, seed {each('seed')}, "
+        f"{jobs}: {sizes} reviews of at most {each('max_length')} tokens, {steps} steps, seed {each('seed')}, "
         f"slice seed {each('slice_seed')}" + (f", the first of {world} processes" if world != "1" else "")
     )
 
