@@ -19,7 +19,7 @@ PLAIN = ("model", "tokenizer", "train_dataset", "eval_dataset")
 
 
 class Loop:
-    """Writes the loop of one script's settings.
+    """Writes the loop of one script's settings; the template asks for what it holds.
 
     Args:
         settings: as they were read; gets what a loss of the user's own brings with it.
@@ -29,6 +29,8 @@ class Loop:
     """
 
     def __init__(self, settings: Settings) -> None:
+        from transformers import Seq2SeqTrainer
+
         self.settings, self.args, self.probe = settings, settings.args, settings.probe
         self.trainer, self.kind = settings.captured.trainer, settings.loss_kind
         cls = settings.override_of("compute_loss")
@@ -36,8 +38,10 @@ class Loop:
         if self.override:
             settings.refusals += self.override.refusals
             settings.extras |= self.override.extras
-        self.extras = settings.extras
-        args = self.args
+        self.extras, args, model = settings.extras, self.args, self.trainer.model
+        self.parameters = ", ".join(
+            [*PLAIN, *(["*"] if self.extras else []), *(f"{name}=None" for name in self.extras)]
+        )
         self.accumulates = args.gradient_accumulation_steps > 1
         self.evaluates = args.eval_strategy.value != "no" or args.eval_on_start
         self.keeps_best = bool(args.load_best_model_at_end and settings.best_metric)
@@ -48,6 +52,29 @@ class Loop:
         self.has_metrics = bool(
             "compute_metrics" in self.extras and self.probe.labels and not args.prediction_loss_only
         )
+        self.generates = getattr(getattr(model, "config", None), "use_cache", None) is False and model.can_generate()
+        self.eval_seed = args.seed if args.data_seed is None else args.data_seed
+        self.weighs_as_full = isinstance(self.trainer, Seq2SeqTrainer)
+        self.prefix = "{prefix}" if settings.eval_names else "eval"
+        self.better = ">" if args.greater_is_better else "<"
+        least = settings.stopping.early_stopping_threshold if settings.stopping else 0
+        self.by_enough = f" and abs(metric - best_metric) > {least}" if least else ""
+        # The name of the number of labels in a step, where the loss is divided by it.
+        uses = {
+            "override": bool(self.override and self.override.uses_items),
+            "function": True,
+            "smoother": bool(self.trainer.model_accepts_loss_kwargs),
+            "model": self.probe.counts,
+        }
+        self.items = "num_items" if settings.is_counted and uses[self.kind] else ""
+        self.told = f", num_items_in_batch={self.items}" if self.items else ""
+        self.count = f'batch["labels"]{"[..., 1:]" if self.trainer._loss_shifts_labels else ""}.ne(-100).sum()'
+        # The columns that the model takes none of, by data set; of those that are used.
+        sets = {name: columns for name, columns in self.probe.unused.items() if columns}
+        self.unused = {name: sets[name] for name in sets if self.evaluates or name == "train_dataset"}
+        workers = [f"num_workers={args.dataloader_num_workers}"] if args.dataloader_num_workers else []
+        dropped = ["drop_last=True"] if args.dataloader_drop_last else []
+        self.loading = ", ".join(["collate_fn=data_collator", *workers, *dropped])
 
     def source(self) -> str:
         """All of it but the script's own lines."""
@@ -56,7 +83,6 @@ class Loop:
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
-            autoescape=False,
         )
         given = {"args": self.args, "stopping": self.settings.stopping, "strategy": self.args.train_sampling_strategy}
         return formatted(environment.get_template("loop.py.jinja").render(s=self, **given))
@@ -73,17 +99,7 @@ class Loop:
         plain = (trainer.model, trainer.processing_class, trainer.train_dataset, trainer.eval_dataset)
         return {**dict(zip(PLAIN, plain, strict=True)), **self.extras}
 
-    # Of the data ----------------------------------------------------------------------------------
-
-    @property
-    def parameters(self) -> str:
-        return ", ".join([*PLAIN, *(["*"] if self.extras else []), *(f"{name}=None" for name in self.extras)])
-
-    @property
-    def unused(self) -> dict[str, list[str]]:
-        """The columns that the model takes none of, by data set; of those that are used."""
-        sets = {name: columns for name, columns in self.probe.unused.items() if columns}
-        return {name: columns for name, columns in sets.items() if self.evaluates or name == "train_dataset"}
+    # What stands in the text ----------------------------------------------------------------------
 
     @property
     def collator(self) -> str:
@@ -92,12 +108,6 @@ class Loop:
 
         pads = isinstance(self.trainer.data_collator, DataCollatorWithPadding)
         return "DataCollatorWithPadding(tokenizer)" if pads else "default_data_collator"
-
-    @property
-    def loading(self) -> str:
-        workers = self.args.dataloader_num_workers
-        found = ["collate_fn=data_collator", *([f"num_workers={workers}"] if workers else [])]
-        return ", ".join([*found, *(["drop_last=True"] if self.args.dataloader_drop_last else [])])
 
     def lengths(self, name: str) -> str:
         """Where the sampler has the examples' lengths from."""
@@ -118,43 +128,10 @@ class Loop:
         return f"batch = {moved or '{name: value.to(device) for name, value in batch.items()}'}"
 
     @property
-    def eval_seed(self) -> int:
-        return self.args.seed if self.args.data_seed is None else self.args.data_seed
-
-    @property
-    def generates(self) -> bool:
-        model = self.trainer.model
-        return getattr(getattr(model, "config", None), "use_cache", None) is False and model.can_generate()
-
-    # Of the loss ----------------------------------------------------------------------------------
-
-    @property
-    def items(self) -> str:
-        """The name of the number of labels in a step, where the loss is divided by it."""
-        uses = {
-            "override": bool(self.override and self.override.uses_items),
-            "function": True,
-            "smoother": bool(self.trainer.model_accepts_loss_kwargs),
-            "model": self.probe.counts,
-        }
-        return "num_items" if self.settings.is_counted and uses[self.kind] else ""
-
-    @property
-    def told(self) -> str:
-        return f", num_items_in_batch={self.items}" if self.items else ""
-
-    @property
-    def count(self) -> str:
-        shifted = "[..., 1:]" if self.trainer._loss_shifts_labels else ""
-        return f'batch["labels"]{shifted}.ne(-100).sum()'
-
-    @property
     def is_causal(self) -> bool:
         from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
         return type(self.trainer.model).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
-
-    # Of optimizer and schedule --------------------------------------------------------------------
 
     @property
     def optimizer(self) -> str:
@@ -177,8 +154,6 @@ class Loop:
             return "LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)  # Schedule: straight to 0."
         own = f", scheduler_specific_kwargs={args.lr_scheduler_kwargs!r}" if args.lr_scheduler_kwargs else ""
         return f'get_scheduler("{kind}", optimizer, {warmup}, max_steps{own})'
-
-    # Of what is due -------------------------------------------------------------------------------
 
     @property
     def ends_in_epoch(self) -> str:
@@ -212,17 +187,6 @@ class Loop:
         return f"best_step == step and (step % {self.settings.every('save_steps')} == 0 or step == max_steps)"
 
     @property
-    def better(self) -> str:
-        return ">" if self.args.greater_is_better else "<"
-
-    @property
-    def by_enough(self) -> str:
-        least = self.settings.stopping.early_stopping_threshold
-        return f" and abs(metric - best_metric) > {least}" if least else ""
-
-    # Of the evaluation ----------------------------------------------------------------------------
-
-    @property
     def evaluate_extras(self) -> str:
         """What `evaluate` is given besides, as it stands in a list of arguments."""
         found = ["compute_metrics", "preprocess_logits_for_metrics"] if self.has_metrics else []
@@ -230,16 +194,6 @@ class Loop:
         found += ["smoother"] if self.kind == "smoother" else []
         found += self.override.extras if self.override else []
         return "".join(f", {name}" for name in found)
-
-    @property
-    def prefix(self) -> str:
-        return "{prefix}" if self.settings.eval_names else "eval"
-
-    @property
-    def weighs_as_full(self) -> bool:
-        from transformers import Seq2SeqTrainer
-
-        return isinstance(self.trainer, Seq2SeqTrainer)
 
     @property
     def labels(self) -> str:
