@@ -90,9 +90,31 @@ def _given(node: ast.Call, loop: Loop, source: str) -> dict[str, str] | None:
     found["tokenizer"] = found.pop("processing_class", "None")
     if "model_init" in found:
         found["model"] = f"{found['model_init']}()"
-    if any(name not in found for name in loop.extras):
+    for name in loop.override.extras if loop.override else ():
+        found[name] = _set_by_init(name, loop, found)
+    if any(not found.get(name) for name in loop.extras):
         return None
     return {name: found.get(name, "None") for name in (*PLAIN, *loop.extras)}
+
+
+def _set_by_init(name: str, loop: Loop, given: dict[str, str]) -> str:
+    """What the user's class sets as `self.name`, by what it was made with; nothing where that cannot be said."""
+    for owner in type(loop.trainer).__mro__:
+        init = vars(owner).get("__init__")
+        if init is None or owner.__module__.startswith("transformers."):
+            continue
+        parameters = inspect.signature(init).parameters
+        source = textwrap.dedent(inspect.getsource(init))
+        for node in ast.walk(ast.parse(source)):
+            if isinstance(node, ast.Assign) and [ast.unparse(each) for each in node.targets] == [f"self.{name}"]:
+                text = ast.get_source_segment(source, node.value) or ""
+                used = [
+                    each for each in ast.walk(ast.parse(text)) if isinstance(each, ast.Name) and each.id in parameters
+                ]
+                texts = {each.id: given.get(each.id, repr(parameters[each.id].default)) for each in used}
+                is_told = not texts.keys() & {"self", "args", "kwargs"}
+                return replaced(text, [(each, texts[each.id]) for each in used]) if is_told else ""
+    return ""
 
 
 def _spliced(
