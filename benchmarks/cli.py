@@ -60,8 +60,9 @@ def _compare(
     **parameters: Any,
 ) -> int:
     if trainer or against:
-        from benchmarks.port.command import compare_own
+        from benchmarks.port.command import compare_own, refuse_beside
 
+        refuse_beside("--trainer or --against", {"--nproc-per-node": nproc_per_node != 1, "--reuse": reuse})
         return compare_own(trainer, against, arguments, output_dir, overwrite_output_dir, parameters)
     if arguments:
         raise click.UsageError(f"Got unexpected extra argument ({arguments[0]})")
@@ -238,8 +239,10 @@ def _eject(
     **parameters: Any,
 ) -> None:
     if file is not None:
-        from benchmarks.port.command import eject_own
+        from benchmarks.port.command import eject_own, refuse_beside
 
+        others = {"--trainer": trainer, "--transformers": transformers, "--nproc-per-node": nproc_per_node != 1}
+        refuse_beside(f"the script {file}", others)
         eject_own(file, arguments, output, parameters)
         return
     source_of = click.get_current_context().get_parameter_source

@@ -100,6 +100,17 @@ def eject_own(file: Path, arguments: tuple[str, ...], output: Path | None, param
         click.echo(f"written: {output}", err=True)
 
 
+def refuse_beside(what: str, given: dict[str, Any]) -> None:
+    """Refuse options that would be passed over without a word.
+
+    Raises:
+        SameLoopError: one of them is given.
+    """
+    for name in given:
+        if given[name]:
+            raise SameLoopError(f"{name}: not with {what}; leave it out")
+
+
 def _refuse_dials(parameters: dict[str, Any]) -> None:
     """The script decides: a dial besides would be passed over without a word."""
     source_of = click.get_current_context().get_parameter_source

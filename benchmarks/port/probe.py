@@ -99,11 +99,11 @@ def _batch_of(trainer: Any, found: Probe) -> Any:
         examples = examples.remove_columns(found.unused["train_dataset"])
     if found.extra_keys:
         collator = RemoveColumnsCollator(collator, trainer._signature_columns)
-    # A copy: it may have a generator of its own, which must not be ahead when the training begins.
+    # Copies: it may have a generator of its own, which must not be ahead later, and may take its examples apart.
     collator = copy.deepcopy(collator)
     before = rng_digests()
     numbers = range(min(len(examples), trainer.args.train_batch_size))
-    batch, again = (collator([examples[each] for each in numbers]) for _ in range(2))
+    batch, again = (collator([copy.deepcopy(examples[each]) for each in numbers]) for _ in range(2))
     found.draws = before != rng_digests() or not _equal(batch, again)
     return batch
 
@@ -118,11 +118,13 @@ def _look_at_batch(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> None
 
 def _look_at_output(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> None:
     """What the model itself gives for the batch; with a loss of the user's own, it may not take labels at all."""
+    from transformers import Trainer
+
     model = trainer.model
     if trainer.compute_loss_func is not None or trainer.label_smoother is not None:
         batch = {name: value for name, value in batch.items() if name != "labels"}
     batch = trainer._prepare_inputs(dict(batch))
-    if type(trainer).compute_loss is not _base().compute_loss:
+    if type(trainer).compute_loss is not Trainer.compute_loss:
         _, output = trainer.compute_loss(model, dict(batch), return_outputs=True)
     else:
         output = model(**batch)
@@ -168,9 +170,3 @@ def _equal(one: Any, other: Any) -> bool:
         for name, value in one.items()
         if isinstance(value, torch.Tensor)
     )
-
-
-def _base() -> Any:
-    from transformers import Trainer
-
-    return Trainer

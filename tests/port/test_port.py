@@ -100,6 +100,16 @@ def test_inputs_have_the_names_that_they_have(tmp_path: Path) -> None:
     )
 
 
+def test_a_collator_may_take_its_examples_apart(tmp_path: Path) -> None:
+    """One batch is looked at before the training, which must not find its examples used up."""
+    taken = "def taken(rows):\n    for row in rows:\n        row.pop('name')\n"
+    taken += "    return {key: torch.stack([row[key] for row in rows]) for key in rows[0]}\n"
+    call = (TRAINED % ", remove_unused_columns=False").replace("train_dataset", "data_collator=taken, train_dataset")
+    file, folder = small(tmp_path, f"{taken}\n{call}"), tmp_path / "run"
+    assert main(["compare", "--trainer", str(file), "--output-dir", str(folder)]) == 0
+    assert RunRecord.read(folder / "manual").steps[0]["samples"] == 8
+
+
 def test_locate_names_the_tensor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file, loop, folder = small(tmp_path, TRAINED % ""), tmp_path / "loop.py", tmp_path / "run"
     assert main(["eject", str(file), "-o", str(loop)]) == 0
@@ -180,6 +190,9 @@ def test_a_script_that_cannot_be_taken_is_one_line(
         ["compare", "--trainer", "mine.py", "--learning-rate", "1"],
         ["compare", "--trainer", "mine.py", "--loop", "none.py"],
         ["compare", "--against", "mine.py"],
+        ["compare", "--trainer", "mine.py", "--reuse"],
+        ["compare", "--trainer", "mine.py", "--nproc-per-node", "2"],
+        ["eject", "mine.py", "--trainer"],
         ["compare", "mine.py"],
         ["eject", "none.py"],
         ["eject", "mine.py", "-o", "mine.py"],
