@@ -19,7 +19,7 @@ from benchmarks.mistakes.ladder import RUNGS
 from benchmarks.mistakes.show import break_command, exercise_command
 from benchmarks.plot import FORMATS, KINDS, plot
 from benchmarks.port.child import port_side
-from benchmarks.port.command import own_script, own_sides
+from benchmarks.port.command import own_script, own_sides, refuse_own_job
 from benchmarks.speed.command import speed_command
 from manual_loop.command import command as manual_command
 from shared.config import RunConfig, option
@@ -144,23 +144,8 @@ def _dials_of_run(output_dir: Path, parameters: dict[str, Any], what: str) -> tu
     given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
         raise SameLoopError(f"{option(given[0])}: {what} of {output_dir} has its dials; leave out one of the two")
-    _refuse_own_job(output_dir, what)
+    refuse_own_job(output_dir, what)
     return RunRecord.read(output_dir / "manual").config, kept_pages(output_dir)
-
-
-def _refuse_own_job(output_dir: Path, what: str) -> None:
-    """Refuse what is made for our own job.
-
-    Raises:
-        SameLoopError: the folder holds a comparison on a script's job.
-    """
-    from benchmarks.port.compare import is_own
-
-    if is_own(output_dir):
-        raise SameLoopError(
-            f"{output_dir}: {what} is made for SameLoop's own job, not for a script's; `sameloop locate` and "
-            "`sameloop plot` take it, and comparison.json has all that was found"
-        )
 
 
 def _diff(output_dir: Path | None, phase: str | None, dial: tuple[str, ...], **parameters: Any) -> None:
@@ -418,7 +403,7 @@ def report(output_dir: Path, output: Path | None) -> None:
     """Write one self-contained page about the comparison in RUN: charts, code side by side, x-ray, every step."""
     from benchmarks.lesson.report import write_report
 
-    _refuse_own_job(output_dir, "the report")
+    refuse_own_job(output_dir, "the report")
     click.echo(write_report(output_dir, output))
 
 

@@ -111,6 +111,21 @@ def refuse_beside(what: str, given: dict[str, Any]) -> None:
             raise SameLoopError(f"{name}: not with {what}; leave it out")
 
 
+def refuse_own_job(output_dir: Path, what: str) -> None:
+    """Refuse what is made for our own job.
+
+    Raises:
+        SameLoopError: the folder holds a comparison on a script's job.
+    """
+    from benchmarks.port.compare import is_own
+
+    if is_own(output_dir):
+        raise SameLoopError(
+            f"{output_dir}: {what} is made for SameLoop's own job, not for a script's; `sameloop locate` and "
+            "`sameloop plot` take it, and comparison.json has all that was found"
+        )
+
+
 def _refuse_dials(parameters: dict[str, Any]) -> None:
     """The script decides: a dial besides would be passed over without a word."""
     source_of = click.get_current_context().get_parameter_source
