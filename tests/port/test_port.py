@@ -55,7 +55,7 @@ def case_of(file: str) -> Case:
     return next(case for case in CASES if case.file == file)
 
 
-@pytest.mark.parametrize("file", ["weighted.py", "mlm_style.py", "autoencoder.py", "pairs.py"])
+@pytest.mark.parametrize("file", ["weighted.py", "mlm_style.py", "distillation.py", "own_optimizer.py", "pairs.py"])
 def test_the_loop_is_identical_runs_by_itself_and_a_mistake_in_it_is_found(file: str, tmp_path: Path) -> None:
     outcome = tried(case_of(file), tmp_path)
     assert (outcome.verdict, outcome.alone, outcome.is_right) == ("identical", True, True), outcome
