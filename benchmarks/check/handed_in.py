@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import shutil
-import symtable
 import zipfile
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
+from shared.running.notebooks import loop_of_notebook
 
 SUFFIXES = (".py", ".ipynb", ".zip")
 # Of several files that bind `train` these are meant.
 USUAL_NAMES = ("train.py", "loop.py")
 # Of a zip file so much is unpacked: one that is small may unfold to gigabytes.
 MOST_MEMBERS, MOST_BYTES = 5000, 200_000_000
-# A cell whose first line is one of these is Python besides; %%writefile, which names a file, is dealt with apart.
-PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun", "%%python", "%%python3")
-# A line that IPython alone understands: a command, a magic, a question.
-IPYTHON = re.compile(r"[!%?]|[\w, ]+= *[!%]|[\w.]+\?+\s*$")
 
 
 class Submission(NamedTuple):
@@ -129,7 +123,7 @@ def _chosen(files: list[Path], notebooks: list[Path], scratch: Path) -> Submissi
 
 def _written_anew(notebook: Path, scratch: Path) -> Path:
     file = scratch / f"{notebook.stem}.py"
-    file.write_text(loop_of_notebook(notebook), encoding="utf-8")
+    file.write_text(loop_of_notebook(notebook.read_bytes(), notebook.name), encoding="utf-8")
     return file
 
 
@@ -172,98 +166,3 @@ def unpack(file: Path, folder: Path) -> None:
                 archive.extract(each, folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise SameLoopError(f"{file.name} cannot be unpacked ({error}): unpack it by hand") from None
-
-
-def loop_of_notebook(file: Path) -> str:
-    """The Python text of the loop in a notebook: `train`, with the imports and what it uses of the other cells.
-
-    What is not used stays out: cells load data, train and draw, which a check has no use for. Each line keeps its
-    place among the code cells' lines. A cell that writes a file (%%writefile) with a `train` in it is that file.
-
-    Raises:
-        SameLoopError: it is no notebook.
-    """
-    try:
-        cells = json.loads(file.read_text(encoding="utf-8-sig"))["cells"]
-        texts = ["".join(each["source"]) for each in cells if each["cell_type"] == "code"]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise SameLoopError(f"{file.name} is no notebook that can be read: save it again, or hand in a .py") from None
-    for text in texts:
-        first, _, rest = text.lstrip().partition("\n")
-        if first.startswith("%%writefile") and re.search(r"^def train\b|^train\s*=", rest, re.MULTILINE):
-            return rest
-    return _used("\n".join(_python(text) for text in texts) + "\n")
-
-
-def _python(cell: str) -> str:
-    """A cell's text without what IPython alone understands: as many lines."""
-    first, _, _ = cell.lstrip().partition("\n")
-    if first.startswith("%%") and not first.startswith(PYTHON_CELLS):
-        return "\n" * cell.count("\n")
-    lines = cell.split("\n")
-    if _parsed(cell) is not None:
-        return cell
-    going_on = False
-    for number, line in enumerate(lines):
-        code = line.lstrip()
-        if going_on or IPYTHON.match(code):
-            going_on = line.endswith("\\")
-            # In a block that has nothing else, something must stand.
-            lines[number] = line[: len(line) - len(code)] + "pass" if line != code else ""
-    text = "\n".join(lines)
-    # One that is wrong still is left out, unless it has the loop: then the check says where.
-    has_loop = re.search(r"^def train\b", text, re.MULTILINE)
-    return text if has_loop or _parsed(text) is not None else "\n" * cell.count("\n")
-
-
-def _parsed(text: str) -> ast.Module | None:
-    try:
-        return ast.parse(text)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return None
-
-
-def _used(text: str) -> str:
-    """A text with only those of its statements that import, or bind what `train` uses; the others' lines are empty."""
-    tree = _parsed(text)
-    if tree is None:
-        return text
-    wanted, kept = {"train"}, set()
-    found = True
-    while found:
-        found = False
-        for statement in tree.body:
-            imports = isinstance(statement, (ast.Import, ast.ImportFrom))
-            if statement not in kept and (imports or wanted & set(_bound(statement))):
-                kept.add(statement)
-                wanted |= _asked_for(statement)
-                found = True
-    lines = text.split("\n")
-    keeps = set()
-    for each in kept:
-        decorators = getattr(each, "decorator_list", [])
-        first = min([each.lineno, *(decorator.lineno for decorator in decorators)])
-        keeps |= set(range(first - 1, each.end_lineno or first))
-    return "\n".join(line if number in keeps else "" for number, line in enumerate(lines))
-
-
-def _asked_for(statement: ast.stmt) -> set[str]:
-    """The module's names that a statement uses: not a function's own variables."""
-    module = symtable.symtable(ast.unparse(statement), "a cell", "exec")
-    names = {each.get_name() for each in module.get_symbols() if each.is_referenced()}
-    inner = list(module.get_children())
-    while inner:
-        table = inner.pop()
-        names |= {each.get_name() for each in table.get_symbols() if each.is_global()}
-        inner += table.get_children()
-    return names
-
-
-def _bound(statement: ast.stmt) -> Iterator[str]:
-    """The names that a statement of a module binds, or changes."""
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        yield statement.name
-    elif not isinstance(statement, ast.Expr):
-        yield from (
-            each.id for each in ast.walk(statement) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
-        )

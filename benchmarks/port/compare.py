@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -147,6 +147,7 @@ def write_comparison(output_dir: Path, sides: tuple[Side, Side]) -> dict[str, An
     from benchmarks.verdict.verdict import compare_runs
 
     folders = [output_dir / role for role in LOOPS]
+    _check_words(folders, sides)
     records = [RunRecord.read(folder) for folder in folders]
     comparison = worded(compare_runs(*folders), records, [side.name for side in sides])
     comparison["job"] = {"sides": [side.name for side in sides]}
@@ -157,6 +158,23 @@ def write_comparison(output_dir: Path, sides: tuple[Side, Side]) -> dict[str, An
     write_json(output_dir / COMPARISON_FILE, comparison)
     draw_comparison(records[0], records[1], comparison, output_dir)
     return comparison
+
+
+def _check_words(folders: Sequence[Path], sides: tuple[Side, Side]) -> None:
+    """See to it that both runs of a script have the same vocabulary.
+
+    Raises:
+        SameLoopError: they have not: what is trained by the library tokenizers gives words other numbers each time.
+    """
+    files = [folder / "tokenizer.json" for folder in folders]
+    if sides[0].script is None or sides[0].script != sides[1].script or not all(map(Path.is_file, files)):
+        return
+    ours, theirs = (read_json(file)["model"].get("vocab") for file in files)
+    if ours != theirs:
+        raise SameLoopError(
+            f"{sides[-1].name}: each time it runs, its tokenizer gives words other numbers (it is trained in the "
+            "script), so its two runs have different data; train it once, save it, load it in the script"
+        )
 
 
 def locate_sides(output_dir: Path) -> Located | None:

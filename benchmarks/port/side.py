@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import ast
 import importlib.util
-import json
-import re
 from pathlib import Path
 from typing import NamedTuple
 
 from shared.errors import PageError, SameLoopError
+from shared.running.notebooks import code_of_notebook
 from shared.running.page import own_page
 
 
@@ -37,14 +36,15 @@ class Script(NamedTuple):
             raise SameLoopError(f"--trainer {self.file}: it cannot be read ({error.strerror}); name a file") from None
         try:
             text = (
-                _code_of_notebook(content) if self.file.suffix == ".ipynb" else importlib.util.decode_source(content)
+                code_of_notebook(content, self.file.name)
+                if self.file.suffix == ".ipynb"
+                else importlib.util.decode_source(content)
             )
             ast.parse(text, self.file.name)
         except SyntaxError as error:
             raise PageError(f"{self.file.name}, line {error.lineno}: it is not Python: {error.msg}") from None
-        except (ValueError, KeyError, TypeError):
-            what = "notebook" if self.file.suffix == ".ipynb" else "text in UTF-8"
-            raise PageError(f"{self.file.name} is no {what}") from None
+        except ValueError:
+            raise PageError(f"{self.file.name} is no text in UTF-8") from None
         return text
 
 
@@ -106,14 +106,3 @@ def is_loop(file: Path) -> bool:
         return False
     own_page(file)
     return True
-
-
-def _code_of_notebook(content: bytes) -> str:
-    """The code cells in order; a line of IPython's own becomes `pass`, a cell in another language goes."""
-    found = []
-    for cell in json.loads(content)["cells"]:
-        lines = "".join(cell["source"]).splitlines()
-        if cell["cell_type"] != "code" or (lines and re.match(r"%%(?!time|capture)", lines[0])):
-            continue
-        found += [re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines] + [""]
-    return "\n".join(found)

@@ -33,6 +33,7 @@ from shared.progress import announce
 from shared.recording.schema import LOG_LINE, problem
 from shared.running.binding import MUST, PLAIN_PARAMETERS, check_binding, parameters_of
 from shared.running.imports import without_collector
+from shared.running.notebooks import loop_of_notebook
 from shared.starting.children import ROOT
 
 PACKAGES = ("manual_loop", "trainer_loop")
@@ -200,7 +201,7 @@ def package_page(loop: str, module: ModuleType | None = None) -> Page:
 
 
 def own_page(file: Path) -> Page:
-    """A user's file as a page, with the modules of its own that it imports.
+    """A user's file, or the loop in a user's notebook, as a page, with the modules of its own that it imports.
 
     Those lie in its folder and can be imported from nowhere else: it can shadow nothing.
 
@@ -211,12 +212,14 @@ def own_page(file: Path) -> Page:
         content = file.read_bytes()
     except OSError as error:
         raise SameLoopError(f"--loop {file}: it cannot be read ({error.strerror}); give a Python file") from None
-    folder = file.resolve().parent
-    files, paths, unread = {file.name: content}, {file.name: str(file.resolve())}, [file.name]
+    folder, page = file.resolve().parent, file.name
+    if file.suffix == ".ipynb":
+        content, page = loop_of_notebook(content, file.name).encode(), f"{file.stem}.py"
+    files, paths, unread = {page: content}, {page: str(file.resolve())}, [page]
     while unread:
         name = unread.pop()
         tree = _parsed(name, files[name])
-        if name == file.name:
+        if name == page:
             check_binding(tree, name)
         for module in _imported(tree):
             if module in PACKAGES:
@@ -227,7 +230,7 @@ def own_page(file: Path) -> Page:
             files.update(new)
             paths.update(_paths(new, root))
             unread += [] if module in PACKAGES else new
-    return Page(file.name, files, paths, shared_digest())
+    return Page(page, files, paths, shared_digest())
 
 
 def kept_page(run_dir: Path) -> Page:

@@ -12,13 +12,14 @@ import pytest
 
 from benchmarks.check import handed_in
 from benchmarks.check.check import check_page
-from benchmarks.check.handed_in import find_loop, find_submissions, loop_of_notebook
+from benchmarks.check.handed_in import find_loop, find_submissions
 from benchmarks.check.rubric import IDENTICAL
 from benchmarks.check.start import notebook_text
 from benchmarks.check.submissions import check_folder
 from benchmarks.cli import main
 from benchmarks.mistakes.mistake import MINIMAL
 from shared.errors import SameLoopError
+from shared.running.notebooks import loop_of_notebook
 from shared.running.page import own_page
 
 LOOP = "def train(model, tokenizer, train_dataset, eval_dataset, config):\n    return []\n"
@@ -93,14 +94,14 @@ def test_what_a_loop_uses_comes_along_however_far_away_it_is(tmp_path: Path) -> 
     file = tmp_path / "a.ipynb"
     used = ("import math", "RATE = half(2)", "def half(x):\n    return x / TWO", "TWO = 2")
     file.write_text(notebook(*used, "OTHER = 3", LOOP + "    RATE"))
-    text = loop_of_notebook(file)
+    text = loop_of_notebook(file.read_bytes(), file.name)
     assert all(each in text for each in used) and "OTHER" not in text
 
 
 def test_the_notebook_of_start_is_the_file_that_it_writes(tmp_path: Path) -> None:
     file = tmp_path / "my_loop.ipynb"
     file.write_text(notebook_text(), encoding="utf-8")
-    text = loop_of_notebook(file)
+    text = loop_of_notebook(file.read_bytes(), file.name)
     assert "def train(" in text and "!sameloop" not in text and "%%" not in text
 
 

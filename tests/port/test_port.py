@@ -236,3 +236,16 @@ def test_a_comparison_that_is_there_is_not_lost(tmp_path: Path, refusal: Callabl
 
 def compared(folder: Path) -> dict[str, Any]:
     return dict(read_json(folder / "comparison.json"))
+
+
+def test_a_tokenizer_that_every_run_trains_anew_is_told(tmp_path: Path, capsys) -> None:
+    """The library tokenizers numbers the words that it finds as often in another order each time."""
+    from benchmarks.port.compare import _check_words
+
+    side = Side(Script(tmp_path / "mine.py"))
+    for name, vocab in (("a", {"x": 0, "y": 1}), ("b", {"x": 1, "y": 0}), ("c", {"x": 0, "y": 1})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "tokenizer.json").write_text(json.dumps({"model": {"vocab": vocab}}), encoding="utf-8")
+    _check_words([tmp_path / "a", tmp_path / "c"], (side, side))
+    with pytest.raises(SameLoopError, match="train it once, save it"):
+        _check_words([tmp_path / "a", tmp_path / "b"], (side, side))

@@ -7,8 +7,8 @@ import ast
 import pytest
 
 from benchmarks.port.script import _guarded, _renamed, _without_dead
-from benchmarks.port.side import _code_of_notebook
 from benchmarks.port.text import replaced
+from shared.running.notebooks import code_of_notebook
 
 
 def test_replaced_keeps_all_else_and_takes_the_outer_place() -> None:
@@ -57,7 +57,7 @@ def test_a_notebook_is_its_code() -> None:
     }
     import json
 
-    source = _code_of_notebook(json.dumps(whole).encode())
+    source = code_of_notebook(json.dumps(whole).encode(), "a.ipynb")
     names: dict[str, object] = {}
     exec(source, names)
     assert names["x"] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from benchmarks.check.rubric import GOOD
 from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
-from shared.errors import PageError
+from shared.errors import PageError, SameLoopError
 from shared.running.page import own_page
 
 MINIMAL = Path(__file__).parents[2] / "manual_loop" / "minimal.py"
@@ -495,3 +496,18 @@ def test_a_mistake_of_the_file_is_told_with_its_remedy(pieces: dict[str, str], s
     config = RunConfig.build("tiny", loop=str(file))
     with pytest.raises(PageError, match=said):
         run_in_process("manual", config, tmp_path / "run", page=own_page(file))
+
+
+def test_a_loop_in_a_notebook_is_compared(trainer_run: Path, tmp_path: Path) -> None:
+    """Its other cells are not run; a mistake in it has its line among those of the code cells."""
+    text = MINIMAL.read_text(encoding="utf-8")
+    cells = ["!pip install nothing\nraise SystemExit", text]
+    file = tmp_path / "loop.ipynb"
+    whole = {"cells": [{"cell_type": "code", "source": each} for each in cells], "nbformat": 4}
+    file.write_text(json.dumps(whole), encoding="utf-8")
+    config = JOB.model_copy(update={"loop": str(file)})
+    run = run_in_process("manual", config, tmp_path / "run", page=own_page(file))
+    assert compare_runs(run, trainer_run)["verdict"] == "identical"
+    file.write_text("[]", encoding="utf-8")
+    with pytest.raises(SameLoopError, match="is no notebook"):
+        own_page(file)

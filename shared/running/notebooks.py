@@ -1,0 +1,131 @@
+"""Notebooks as Python: all of their code, or the loop in one."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import symtable
+from collections.abc import Iterator
+
+from shared.errors import SameLoopError
+
+# A cell whose first line is one of these is Python besides; %%writefile, which names a file, is dealt with apart.
+PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun", "%%python", "%%python3")
+# A line that IPython alone understands: a command, a magic, a question.
+IPYTHON = re.compile(r"[!%?]|[\w, ]+= *[!%]|[\w.]+\?+\s*$")
+
+
+def code_of_notebook(content: bytes, name: str) -> str:
+    """The Python text of all code cells of a notebook; what IPython alone understands is left out, line by line.
+
+    Args:
+        content: of the file.
+        name: the file's, for the error.
+
+    Raises:
+        SameLoopError: it is no notebook.
+    """
+    return "\n".join(map(_python, _cells(content, name))) + "\n"
+
+
+def loop_of_notebook(content: bytes, name: str) -> str:
+    """The Python text of the loop in a notebook: `train`, with the imports and what it uses of the other cells.
+
+    What is not used stays out: cells load data, train and draw, which nobody needs who is given the loop. Each line
+    keeps its place among the code cells' lines. A cell that writes a file (%%writefile) with a `train` in it is that
+    file.
+
+    Args:
+        content, name: as `code_of_notebook` has them.
+
+    Raises:
+        SameLoopError: it is no notebook.
+    """
+    for text in _cells(content, name):
+        first, _, rest = text.lstrip().partition("\n")
+        if first.startswith("%%writefile") and re.search(r"^def train\b|^train\s*=", rest, re.MULTILINE):
+            return rest
+    return _used(code_of_notebook(content, name))
+
+
+def _cells(content: bytes, name: str) -> list[str]:
+    try:
+        cells = json.loads(content.decode("utf-8-sig"))["cells"]
+        return ["".join(each["source"]) for each in cells if each["cell_type"] == "code"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise SameLoopError(f"{name} is no notebook that can be read: save it again, or give a .py") from None
+
+
+def _python(cell: str) -> str:
+    """A cell's text without what IPython alone understands: as many lines."""
+    first, _, _ = cell.lstrip().partition("\n")
+    if first.startswith("%%") and not first.startswith(PYTHON_CELLS):
+        return "\n" * cell.count("\n")
+    lines = cell.split("\n")
+    if _parsed(cell) is not None:
+        return cell
+    going_on = False
+    for number, line in enumerate(lines):
+        code = line.lstrip()
+        if going_on or IPYTHON.match(code):
+            going_on = line.endswith("\\")
+            # In a block that has nothing else, something must stand.
+            lines[number] = line[: len(line) - len(code)] + "pass" if line != code else ""
+    text = "\n".join(lines)
+    # One that is wrong still is left out, unless it has the loop: then the check says where.
+    has_loop = re.search(r"^def train\b", text, re.MULTILINE)
+    return text if has_loop or _parsed(text) is not None else "\n" * cell.count("\n")
+
+
+def _parsed(text: str) -> ast.Module | None:
+    try:
+        return ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _used(text: str) -> str:
+    """A text with only those of its statements that import, or bind what `train` uses; the others' lines are empty."""
+    tree = _parsed(text)
+    if tree is None:
+        return text
+    wanted, kept = {"train"}, set()
+    found = True
+    while found:
+        found = False
+        for statement in tree.body:
+            imports = isinstance(statement, (ast.Import, ast.ImportFrom))
+            if statement not in kept and (imports or wanted & set(_bound(statement))):
+                kept.add(statement)
+                wanted |= _asked_for(statement)
+                found = True
+    lines = text.split("\n")
+    keeps = set()
+    for each in kept:
+        decorators = getattr(each, "decorator_list", [])
+        first = min([each.lineno, *(decorator.lineno for decorator in decorators)])
+        keeps |= set(range(first - 1, each.end_lineno or first))
+    return "\n".join(line if number in keeps else "" for number, line in enumerate(lines))
+
+
+def _asked_for(statement: ast.stmt) -> set[str]:
+    """The module's names that a statement uses: not a function's own variables."""
+    module = symtable.symtable(ast.unparse(statement), "a cell", "exec")
+    names = {each.get_name() for each in module.get_symbols() if each.is_referenced()}
+    inner = list(module.get_children())
+    while inner:
+        table = inner.pop()
+        names |= {each.get_name() for each in table.get_symbols() if each.is_global()}
+        inner += table.get_children()
+    return names
+
+
+def _bound(statement: ast.stmt) -> Iterator[str]:
+    """The names that a statement of a module binds, or changes."""
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        yield statement.name
+    elif not isinstance(statement, ast.Expr):
+        yield from (
+            each.id for each in ast.walk(statement) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+        )
