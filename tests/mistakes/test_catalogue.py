@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.check.rubric import ITEMS
-from benchmarks.judge import batches, causes, losses, reported, ways
+from benchmarks.judge import batches, causes, losses, randomness, reported, ways
 from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.judge.phases import PHASES
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, QUESTIONS, RUNGS
@@ -20,6 +20,7 @@ from benchmarks.proofs.gallery import COSTS, PAGE, page
 from shared.running.page import own_page, package_page
 
 DOCUMENT = PAGE.read_text(encoding="utf-8")
+MODULES = (batches, causes, losses, randomness, reported, ways)
 # What a comparison can find that no edit of a page brings about, and why.
 NOT_A_PAGES = {
     "environment.config": "two runs, not a page",
@@ -87,7 +88,7 @@ def test_every_item_of_the_rubric_has_a_mistake_that_fails_it() -> None:
 
 def codes() -> set[str]:
     """Every code that the judge's modules can give a finding."""
-    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in (batches, causes, losses, ways, reported)]
+    texts = [Path(module.__file__).read_text(encoding="utf-8") for module in MODULES]
     constants = [node.value for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
     named = [each for each in constants if isinstance(each, str) and re.fullmatch(r"[a-z]+\.[a-z_]+", each)]
     return {each for each in named if each.partition(".")[0] in PHASE_OF_TOPIC}
