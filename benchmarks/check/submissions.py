@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.check import check as checks
-from benchmarks.check.formats import points_text
+from benchmarks.check.formats import evidence, points_text
 from benchmarks.check.handed_in import Submission, find_submissions
-from benchmarks.check.rubric import FAILED, GOOD, ITEMS, Result, summary
+from benchmarks.check.rubric import FAIL, FAILED, GOOD, ITEMS, UNFINISHED, Result, summary
 from benchmarks.check.workshop import Workshop
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
@@ -121,14 +121,15 @@ def _for_the_teacher(result: Result) -> dict[str, str]:
 
 
 def csv_text(results: Mapping[str, Result]) -> str:
-    """A line per submission: verdict, score, seconds, an item's status per column, and why one failed."""
+    """A line per submission: verdict, score, seconds, an item's status per column, and what is not right."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["submission", "verdict", "score", "max_score", "seconds", *ITEMS, "why"])
     for name, result in results.items():
         statuses = {row["item"]: row["status"] for row in result.rubric}
         numbers = (f"{result.score:g}", f"{result.most:g}", f"{result.seconds:.1f}")
-        why = shown(result.why, 400)
+        wrong = (f"{row['item']}: {evidence(row)}" for row in result.rubric if row["status"] == FAIL)
+        why = shown("; ".join([*([result.why] if result.why else []), *wrong]), 2000)
         writer.writerow([_cell(name), result.verdict, *numbers, *(statuses[item] for item in ITEMS), _cell(why)])
     return file.getvalue()
 
@@ -150,7 +151,7 @@ def table(results: Mapping[str, Result]) -> Table:
     ):
         shown_table.add_column(heading, justify=side)
     for name, result in results.items():
-        said = result.why if result.verdict == FAILED else ", ".join(result.failures)
+        said = result.why if result.verdict in (UNFINISHED, FAILED) else ", ".join(result.failures)
         verdict = Text(result.verdict, "green" if result.verdict in GOOD else "red")
         shown_table.add_row(
             Text(shown(name)), verdict, points_text(result).removesuffix(" points"), Text(shown(said, 120))

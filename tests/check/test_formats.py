@@ -489,3 +489,11 @@ def test_run_autograder_calls_the_grader(unpacked: Path) -> None:
     subprocess.run([unpacked / "source" / "run_autograder"], env=environment, check=True, cwd=unpacked)
     content = json.loads((unpacked / "results" / "results.json").read_text())
     assert "no Python file" in content["tests"][0]["output"]
+
+
+def test_a_class_table_says_why_a_loop_is_wrong() -> None:
+    from benchmarks.check.submissions import csv_text
+
+    rows = list(csv.DictReader(io.StringIO(csv_text({"ann": result(CLIP), "bob": result(), "cy": crashed("line 3")}))))
+    assert rows[0]["why"] == ("clip: step 3: norm 38.6, right is norm 1: the gradients reach the optimizer unclipped")
+    assert (rows[1]["why"], rows[2]["why"]) == ("", "line 3")
