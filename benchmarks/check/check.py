@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.check.apart import judged_apart
 from benchmarks.check.bounds import beyond
@@ -38,6 +38,9 @@ from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.running.page import PACKAGES, Page
 from shared.starting.children import ROOT
+
+if TYPE_CHECKING:
+    from benchmarks.check.notes import Notes
 
 # How torch and Python say that a number or a tensor is beyond what they, or the judge's memory, can hold.
 TOO_MUCH = (RuntimeError, OverflowError, MemoryError)
@@ -176,26 +179,29 @@ def judged(
             "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
         )
         why = next((each.text for each in notes.findings), untold)
+    return _result(name, outcome, events, notes, why, points)
+
+
+def _result(
+    name: str, outcome: Outcome, events: Sequence[Event], notes: Notes, why: str, points: Mapping[str, float] | None
+) -> Result:
+    """The result of a tape that was gone through; `why`: it failed, empty if it did not."""
     raised = next((each for each in events if each.kind == "raised"), None)
-    # What was right before a crash counts, and what is written of a loop that has gaps.
-    unwritten, is_unfinished = _unwritten(events, notes.reached), False
-    if unwritten and not why:
-        why, is_unfinished = _next_gap(unwritten), True
+    unwritten = _unwritten(events, notes.reached)
+    is_unfinished = bool(unwritten) and not why
+    if is_unfinished:
+        why = _next_gap(unwritten)
     rubric = make_rubric(notes.findings, notes.reached, points, unwritten)
     statuses = {row["status"] for row in rubric}
     if not why and statuses == {PASS, NOT_REACHED}:
         why = "not every phase of a training was seen"
-    verdict = (
-        UNFINISHED
-        if is_unfinished
-        else FAILED
-        if why
-        else DIFFERENT
-        if FAIL in statuses
-        else IDENTICAL
-        if notes.exact
-        else EQUIVALENT
-    )
+    if why:
+        verdict = UNFINISHED if is_unfinished else FAILED
+    elif FAIL in statuses:
+        verdict = DIFFERENT
+    else:
+        verdict = IDENTICAL if notes.exact else EQUIVALENT
+    # What was right before a crash counts, and what is written of a loop that has gaps.
     counts = verdict != FAILED or (raised is not None and why == raised["line"])
     return Result(
         name=name,
@@ -238,9 +244,8 @@ def _who_else(events: Sequence[Event], own: Path) -> str | None:
         # By the module as well: code can be compiled under any file's name.
         if caller.replace("\\", "/").endswith("transformers/trainer.py") or caller == "transformers.trainer":
             return "transformers' Trainer"
-        if caller.partition(".")[0] in PACKAGES:
-            return "SameLoop's own loop"
-        if any(Path(caller).is_relative_to(ROOT / package) for package in PACKAGES):
+        is_ours = any(Path(caller).is_relative_to(ROOT / package) for package in PACKAGES)
+        if is_ours or caller.partition(".")[0] in PACKAGES:
             return "SameLoop's own loop"
     return None
 

@@ -12,8 +12,8 @@ import torch
 from benchmarks.check.notes import BOUND, Notes
 from benchmarks.check.passes import Evaluation, Passes, known
 from benchmarks.check.replay import Reference
-from benchmarks.check.rubric import plural
 from benchmarks.check.tape import TapeDamaged
+from benchmarks.judge.finding import counted
 from benchmarks.judge.reported import way_of
 
 
@@ -55,8 +55,8 @@ class EvaluationJudge:
             "the evaluation uses reviews of the training slice"
             if on_training
             else f"no evaluation follows epoch {number}",
-            plural(count, "evaluation"),
-            plural(self._passes.epochs, "evaluation"),
+            counted(count, "evaluation"),
+            counted(self._passes.epochs, "evaluation"),
             self._steps_of(number),
         )
 
@@ -89,16 +89,16 @@ class EvaluationJudge:
             notes.find(
                 "evaluate.last_batch",
                 "the evaluation's last batch, which is not full, is left out (drop_last)",
-                plural(size - missing, "review"),
-                plural(size, "review"),
+                counted(size - missing, "review"),
+                counted(size, "review"),
                 step,
             )
         elif missing or None in held or max(held.values()) > 1:
             notes.find(
                 "evaluate.samples",
                 "the evaluation does not come to every review once",
-                f"{plural(held.total(), 'review')}, {size - missing} of the slice",
-                f"{plural(size, 'review')}, each once",
+                f"{counted(held.total(), 'review')}, {size - missing} of the slice",
+                f"{counted(size, 'review')}, each once",
                 step,
             )
         elif not evaluation.is_current and not notes.has("weights.between"):
@@ -142,8 +142,8 @@ class EvaluationJudge:
             self._notes.find(
                 "evaluate.not_reported",
                 "it returns not one line with eval_loss and eval_accuracy per evaluation",
-                plural(len(lines), "line"),
-                plural(len(ends), "line"),
+                counted(len(lines), "line"),
+                counted(len(ends), "line"),
             )
             return
         reported = of_slice if len(lines) == len(of_slice) else [each for each in of_slice if each.after in ends]

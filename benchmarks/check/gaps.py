@@ -41,12 +41,13 @@ def filled(page: Page) -> Page:
     used.clear()
     source = page.source
     lines = source.splitlines(keepends=True)
-    for number, phase in _places(source):
+    places = _places(source)
+    for number, phase in places:
         line = lines[number - 1]
         space = line[: len(line) - len(line.lstrip())]
         instead = FILLED.get(phase, "pass")
         lines[number - 1] = f"{space}from benchmarks.check import gaps as _gaps; {instead}\n"
-    return page.edited(source, "".join(lines)) if _places(source) else page
+    return page.edited(source, "".join(lines)) if places else page
 
 
 def _places(source: str) -> list[tuple[int, str]]:

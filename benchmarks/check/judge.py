@@ -12,9 +12,9 @@ from benchmarks.check.order import judge_order, judge_seeds
 from benchmarks.check.passes import Passes
 from benchmarks.check.rates import judge_rates
 from benchmarks.check.replay import Reference
-from benchmarks.check.rubric import plural
 from benchmarks.check.steps import StepJudge
 from benchmarks.check.tape import Event
+from benchmarks.judge.finding import counted
 
 
 def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | None, notes: Notes) -> None:
@@ -78,10 +78,10 @@ def _without_steps_before(events: Sequence[Event], job: Job, notes: Notes) -> Se
         return events
     notes.find(
         "step.before",
-        f"the first {plural(first, 'step')} are made by another optimizer than the {len(objects) - first} after them, "
-        "such as a search for a learning rate, and have moved the weights, too; train a copy there",
-        plural(len(objects), "step"),
-        plural(job.config.total_steps(), "step"),
+        f"the first {counted(first, 'step')} are made by another optimizer than the {len(objects) - first} after "
+        "them, such as a search for a learning rate, and have moved the weights, too; train a copy there",
+        counted(len(objects), "step"),
+        counted(job.config.total_steps(), "step"),
         1,
     )
     return events[steps[first - 1] + 1 :]

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from benchmarks.check.notes import Notes
 from benchmarks.check.passes import Batch, Passes
-from benchmarks.check.rubric import plural
+from benchmarks.judge.finding import counted
 from shared.recording.evidence import as_bytes, digest
 
 # Of two shuffled orders of n reviews some two pairs of neighbours are the same, however large n is (each of the n - 1
@@ -47,8 +47,8 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
         notes.find(
             "batch.size",
             f"the batches are not of per_device_train_batch_size, {wanted} reviews; is {passes.size} written in?",
-            plural(passes.size, "review"),
-            plural(wanted, "review"),
+            counted(passes.size, "review"),
+            counted(wanted, "review"),
             1,
         )
     for number, batches in enumerate(complete, start=1):
@@ -58,8 +58,8 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
         notes.find(
             "batch.epochs",
             f"it trains for another number of epochs than num_train_epochs; is {len(epochs)} written in?",
-            plural(len(epochs), "epoch"),
-            plural(passes.epochs, "epoch"),
+            counted(len(epochs), "epoch"),
+            counted(passes.epochs, "epoch"),
         )
     _judge_shuffle(passes, notes, complete)
 
@@ -86,15 +86,15 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
         notes.find(
             "batch.size",
             "the batches are not all of one size",
-            plural(len(wrong.reviews), "review"),
-            plural(size, "review"),
+            counted(len(wrong.reviews), "review"),
+            counted(size, "review"),
             passes.step_of(wrong),
         )
     elif missing and twice and abs(sum(sizes) - slice_size) < size:
         notes.find(
             "shuffle.replacement",
             "reviews are drawn with replacement: in an epoch some come twice and others never",
-            f"{plural(missing, 'review')} of epoch {number} never seen",
+            f"{counted(missing, 'review')} of epoch {number} never seen",
             "each review once per epoch",
             step,
         )
@@ -105,15 +105,15 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
             "an epoch's last batch, which is not full, is left out (drop_last)"
             if is_last_batch
             else "an epoch does not come to all reviews",
-            f"{plural(slice_size - missing, 'review')} in epoch {number}",
-            f"{plural(slice_size, 'review')}",
+            f"{counted(slice_size - missing, 'review')} in epoch {number}",
+            f"{counted(slice_size, 'review')}",
             step,
         )
     elif twice:
         notes.find(
             "batch.twice",
             "reviews come more than once in an epoch",
-            f"{plural(twice, 'review')} of epoch {number} twice",
+            f"{counted(twice, 'review')} of epoch {number} twice",
             "each review once",
             step,
         )

@@ -85,9 +85,8 @@ class Passes:
         self.without_backward = False
         self._sort(events)
         # What a loop has in it in the place of the config's is told once; the rest is judged by what it has.
-        lengths = Counter(len(batch.reviews) for batch in self.batches[:-1])
+        lengths = Counter(len(batch.reviews) for batch in self.batches[:-1] if batch.reviews)
         self.size = lengths.most_common(1)[0][0] if lengths else self.config.per_device_train_batch_size
-        self.size = self.size or self.config.per_device_train_batch_size
         self.per_epoch = math.ceil(len(self.train) / self.size)
         self.trained = self.batches[0].forward["model"] if self.batches else 0
         self._place(ended)
@@ -139,8 +138,8 @@ class Passes:
             if event.kind == "weights":
                 settle()
                 weights[event["model"]] = event
-                stepped = event if not has_steps else stepped
-                stepped = event if is_after_step or stepped is None else stepped
+                if is_after_step or stepped is None or not has_steps:
+                    stepped = event
             elif event.kind == "forward":
                 settle()
                 pending = event
@@ -169,7 +168,8 @@ class Passes:
         evaluation = self.evaluations[-1]
         if not evaluation.weights and weights is not None and known(reviews):
             evaluation.weights = weights.tensors()
-            evaluation.is_current = stepped is None or weights is stepped or _same(weights, stepped)
+            if stepped is not None and weights is not stepped:
+                evaluation.is_current = all_equal(evaluation.weights, stepped.tensors())
         evaluation.forwards.append((forward, reviews))
 
     def _place(self, ended: bool) -> None:
@@ -212,10 +212,6 @@ class Passes:
                 seen = set()
             seen |= held
         return starts
-
-
-def _same(weights: Event, others: Event) -> bool:
-    return all_equal(weights.tensors(), others.tensors())
 
 
 def known(reviews: Iterable[int | None]) -> bool:

@@ -149,8 +149,3 @@ def summary(results: Sequence[Result]) -> str:
     parts += [f"{unfinished} unfinished"] if unfinished else []
     parts += [f"{failed} not judged"] if failed else []
     return f"{len(results)} loop{'' if len(results) == 1 else 's'}: {', '.join(parts)}"
-
-
-def plural(count: int, noun: str) -> str:
-    """`1 batch`, `8 batches`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}{'es' if noun.endswith('ch') else 's'}"

@@ -11,9 +11,9 @@ from benchmarks.check.job import Job
 from benchmarks.check.notes import Notes, norm_of
 from benchmarks.check.passes import Batch, Passes
 from benchmarks.check.replay import Pass, Reference, Tensors
-from benchmarks.check.rubric import plural
 from benchmarks.check.tape import Event
 from benchmarks.check.updates import Step, UpdateJudge, tensors_named
+from benchmarks.judge.finding import counted
 
 
 class StepJudge:
@@ -92,8 +92,8 @@ class StepJudge:
             self._wrong_grouping(
                 "step.missing",
                 f"no step follows batch {last.place + 1} of epoch {last.epoch + 1}",
-                plural(self._since, "batch") + " without a step",
-                f"a step after {plural(last.share, 'batch')}",
+                counted(self._since, "batch") + " without a step",
+                f"a step after {counted(last.share, 'batch')}",
                 step,
             )
         if self._is_moved:
@@ -192,7 +192,7 @@ class StepJudge:
         self._notes.find(
             "forward.repeated",
             "the model is called several times on the same reviews before the weights are moved",
-            f"{batch.passes} forward passes, {plural(batch.backwards, 'backward pass')}",
+            f"{batch.passes} forward passes, {counted(batch.backwards, 'backward pass')}",
             "1 of each",
             step,
         )
@@ -267,7 +267,7 @@ class StepJudge:
             -1: "the loss has the wrong sign",
         }
         texts[batch.share / per_step] = (
-            f"the loss is divided by {per_step}, but this step of the epoch has {plural(batch.share, 'batch')}"
+            f"the loss is divided by {per_step}, but this step of the epoch has {counted(batch.share, 'batch')}"
         )
         named = next((text for times, text in texts.items() if times != 1 and abs(factor / times - 1) < 1e-3), None)
         if math.isfinite(factor):
@@ -288,7 +288,7 @@ class StepJudge:
         self.rates.append(taken.rate)
         step = self._count
         self._in_order = True
-        per_step = plural(self._config.gradient_accumulation_steps, "batch")
+        per_step = counted(self._config.gradient_accumulation_steps, "batch")
         if not self._since:
             self._wrong_grouping(
                 "step.empty",
@@ -302,8 +302,8 @@ class StepJudge:
             self._wrong_grouping(
                 "step.number",
                 "the optimizer steps after another number of batches than gradient_accumulation_steps says",
-                plural(self._since, "batch"),
-                plural(last.share, "batch") if last.ends else per_step,
+                counted(self._since, "batch"),
+                counted(last.share, "batch") if last.ends else per_step,
                 step,
             )
         if self._updates.is_float32 and self._after and last is not None and last.ends and self._since == last.share:
@@ -362,8 +362,8 @@ class StepJudge:
             self._wrong_grouping(
                 "step.last" if self._is_moved else "step.none",
                 "no step follows the last batch" if self._is_moved else "optimizer.step() is never called",
-                plural(self._count, "step"),
-                plural(self._config.total_steps(), "step"),
+                counted(self._count, "step"),
+                counted(self._config.total_steps(), "step"),
                 self._count + 1,
             )
             self._notes.reached.add("step")
@@ -379,7 +379,7 @@ class StepJudge:
                 "loss.graphs",
                 "the graphs of earlier steps are still held: what adds up or keeps losses needs loss.item() or "
                 "loss.detach()",
-                plural(graphs, "graph"),
+                counted(graphs, "graph"),
                 "1 graph",
                 self._count,
             )

@@ -69,8 +69,8 @@ def names_of(names: list[str]) -> str:
 
 
 def counted(count: int, what: str) -> str:
-    """`1 batch`, `2 batches`, `3 examples`."""
-    plural = f"{what}es" if what.endswith(("s", "ch")) else f"{what}s"
+    """`1 batch`, `2 batches`, `3 passes`, `4 epochs`."""
+    plural = f"{what}es" if what.endswith(("s", "tch")) else f"{what}s"
     return f"{count} {what if count == 1 else plural}"
 
 

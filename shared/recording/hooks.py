@@ -170,12 +170,13 @@ class Hooks:
     def _on_first_call(self, module: torch.nn.Module, args: tuple) -> None:
         if pass_is_made_up() or next(module.parameters(), None) is None:
             return
-        if self._only and (only := self._given()) is not None and not _belong_together(module, only):
+        given = self._given()
+        is_of_given = given is not None and _belong_together(module, given)
+        if self._only and given is not None and not is_of_given:
             return
         self._first.remove()
-        self.layers, self.first_called = unwrap(module), module
-        given = self._given()
-        if given is not None and given is not self.model and _belong_together(module, given):
+        self.layers, self.first_called = _unwrap(module), module
+        if is_of_given and given is not self.model:
             self.layers = [given]
         self.is_given = given is None or self.model is given
         is_followed = _before_forward in module._forward_pre_hooks.values()
@@ -315,7 +316,7 @@ class Hooks:
             self._listener.after_step(optimizer)
 
 
-def unwrap(model: torch.nn.Module) -> list[torch.nn.Module]:
+def _unwrap(model: torch.nn.Module) -> list[torch.nn.Module]:
     """The model and what it wraps, outermost first.
 
     torch.compile and DistributedDataParallel train through a wrapper and evaluate the module inside, so
