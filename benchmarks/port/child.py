@@ -127,7 +127,8 @@ def _recorded(
     from safetensors.torch import save_model
 
     from benchmarks.port.job import header_of
-    from shared.recording.recorder import DetailTaken, FlightRecorder
+    from shared.recording.detail import DetailTaken
+    from shared.recording.recorder import FlightRecorder
 
     trainer, folder = captured.trainer, Path(given["folder"])
     header = header_of(captured, given, settings)

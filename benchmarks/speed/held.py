@@ -91,7 +91,7 @@ class HeldRecorder(FlightRecorder):
 
     def _mark(self, *called: Any) -> None:
         """A part is over: by a clock that stands still while the recorder works, or waits."""
-        self._marks[-1].append(time.perf_counter() - self._own_seconds - self._waited)
+        self._marks[-1].append(time.perf_counter() - self._clock.own_seconds - self._waited)
 
     def _hold(self, *called: Any) -> None:
         if not self._marks:

@@ -14,53 +14,39 @@ otherwise it belongs to an evaluation.
 from __future__ import annotations
 
 import math
-import resource
-import sys
-import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import psutil
 import torch
 from torch.utils.data import DataLoader
 
 from shared.errors import LossNotFinite
 from shared.model import told_of_models
 from shared.progress import announce
+from shared.recording.costs import Clock, memory_mb, peak_memory_mb
+from shared.recording.detail import Detail
 from shared.recording.evidence import (
     BATCH_KEYS,
-    FIRST_TOKENS,
     WeightSample,
     as_bytes,
-    batch_digests,
-    common_factor,
     describe_loader,
     describe_model,
     describe_optimizer,
     digest,
-    mask_of,
-    named_digests,
-    norms,
     on_host,
     parts_in_another_mode,
-    review_digest,
-    reviews_of,
     rng_digests,
-    scaling,
-    some_of,
     torch_rng_digest,
-    total_norm,
 )
+from shared.recording.gradients import Gradients
 from shared.recording.hooks import Hooks, Listener, field_of, tensors_in
-from shared.recording.record import RecordWriter, cut_back, file_name, training_seconds
+from shared.recording.lines import counts, evaluation_line, step_line
+from shared.recording.record import RecordWriter, RunRecord, cut_back, file_name, training_seconds
 
 # On a GPU a step's values are fetched together with those of this many steps.
 FLUSH_EVERY = 50
-# To be asked in every step how much memory it has.
-_THIS = psutil.Process()
 
 
 class FlightRecorder(Listener):
@@ -95,19 +81,7 @@ class FlightRecorder(Listener):
         detail_step: int | None = None,
         resume_step: int = 0,
     ) -> None:
-        path = folder / file_name(rank)
-        earlier = cut_back(path, resume_step) if resume_step else None
-        self._writer = RecordWriter(path, append=earlier is not None)
-        if earlier is None:
-            self._writer.write("header", **header)
-        else:
-            self._writer.write("resume", step=resume_step, environment=header["environment"], config=header["config"])
-            begun_with = earlier.header.get("environment", {})
-            for name, value in header["environment"].items():
-                if name != "git" and begun_with.get(name) != value:
-                    announce(
-                        f"note: begun with {name} {begun_with.get(name)}, now {value}: the rest may round otherwise"
-                    )
+        self._writer, earlier = _opened(folder, header, rank, resume_step)
         self._loss_is_scaled = header["config"]["fp16"]
         # Of somebody's own job, all that goes into the model is looked at, by whatever names.
         self._is_own_job = "job" in header
@@ -118,7 +92,7 @@ class FlightRecorder(Listener):
         self._is_resumed = earlier is not None
         self._micro_batches: list[dict[str, Any]] = []
         self._passes: list[dict[str, Any]] = []
-        self._gradients = _Gradients()
+        self._gradients = Gradients()
         self._sample = WeightSample()
         self._eval_batches: list[dict[str, Any]] = []
         self._pending: list[tuple[Callable[..., None], tuple]] = []
@@ -132,11 +106,10 @@ class FlightRecorder(Listener):
         self._train_seconds = sum(training_seconds(line) for line in steps)
         self._checkpoint_seconds = sum(line["seconds"].get("checkpoint", 0.0) for line in steps)
         self._evaluation_seconds = sum((line["seconds"] for line in evaluations), 0.0)
-        self._own_seconds = 0.0
         # What the loop does between two forward passes: prepare data, or save a checkpoint.
         self._between = "data"
-        self._clock = _Clock()
-        self._detail = _Detail(detail_step) if detail_step else None
+        self._clock = Clock()
+        self._detail = Detail(detail_step) if detail_step else None
 
     # The instrument goes on and off ---------------------------------------------------------------
 
@@ -181,7 +154,7 @@ class FlightRecorder(Listener):
             train_seconds=seconds,
             evaluation_seconds=self._evaluation_seconds,
             checkpoint_seconds=self._checkpoint_seconds,
-            recorder_seconds=self._own_seconds,
+            recorder_seconds=self._clock.own_seconds,
             samples_per_second=self._totals["samples"] / seconds if seconds else 0.0,
             tokens_per_second=self._totals["tokens"] / seconds if seconds else 0.0,
             peak_memory_mb=peak_memory_mb(),
@@ -192,7 +165,7 @@ class FlightRecorder(Listener):
     # What it sees ---------------------------------------------------------------------------------
 
     def model_is_known(self, hooks: Hooks) -> None:
-        with self._own_time():
+        with self._clock.own():
             announce("training and evaluating")
             self._parts = list(hooks.model.named_modules())
             self._dropouts = [each for each in hooks.model.modules() if isinstance(each, torch.nn.Dropout)]
@@ -201,7 +174,7 @@ class FlightRecorder(Listener):
 
     def before_forward(self, module: torch.nn.Module) -> None:
         self._close_step()
-        with self._own_time():
+        with self._clock.own():
             self._rng_before = torch_rng_digest()
         self._sort_out()
         if torch.is_grad_enabled() and module.training:
@@ -215,7 +188,7 @@ class FlightRecorder(Listener):
         self._clock.mark("forward")
         if self._detail is not None:
             self._detail.after_forward(self._steps)
-        with self._own_time():
+        with self._clock.own():
             # In float32, which holds every 16-bit number: it makes no difference who converts them.
             logits = field_of(output, "logits")
             if logits is None and self._is_own_job and (given := tensors_in(output)):
@@ -265,13 +238,13 @@ class FlightRecorder(Listener):
     def before_backward(self, losses: list[torch.Tensor]) -> None:
         self._close_step()
         self._close_evaluation()
-        with self._own_time():
+        with self._clock.own():
             if self._micro_batches and all(loss.numel() == 1 for loss in losses):
                 self._micro_batches[-1]["backward_losses"] += map(_keep, losses)
             self._gradients.before_backward(self._trained())
 
     def after_backward(self, losses: list[torch.Tensor]) -> None:
-        with self._own_time():
+        with self._clock.own():
             self._gradients.after_backward(self._trained())
 
     def before_clip(self, function: str, limit: float) -> None:
@@ -279,7 +252,7 @@ class FlightRecorder(Listener):
 
     def after_clip(self, function: str, limit: float, returned: Any) -> None:
         if function == "clip_grad_norm_":
-            with self._own_time():
+            with self._clock.own():
                 self._gradients.after_clip(self._before_clip, returned, limit)
 
     def pass_begins(self, loader: DataLoader) -> None:
@@ -306,16 +279,17 @@ class FlightRecorder(Listener):
             self._take_in(optimizer)
             return
         self._close_step()
-        with self._own_time():
+        with self._clock.own():
             self._sort_out()
             if self._start_line and "optimizer" not in self._start_line:
                 self._start_line["optimizer"] = describe_optimizer(optimizer, model)
             if not any(each() is optimizer for each in self._optimizers):
                 self._optimizers.append(weakref.ref(optimizer))
         # On a GPU this waits until the passes are done, which is the loop's time, not the recorder's.
-        self._check_loss(float(groups[0]["lr"]))
+        losses = [loss.flatten() for seen in self._micro_batches for loss in seen["backward_losses"]]
+        _check_loss(losses, self._steps + 1, float(groups[0]["lr"]))
         self._clock.mark("backward")
-        with self._own_time():
+        with self._clock.own():
             if self._detail is not None:
                 self._detail.before_step(model, self._steps + 1)
             held = [parameter for group in groups for parameter in group["params"]]
@@ -323,18 +297,13 @@ class FlightRecorder(Listener):
                 "rng": rng_digests(),
                 "held": held,
                 "optimizer": next(n for n, each in enumerate(self._optimizers) if each() is optimizer),
-                "gradients": self._gradients.at_step(self._in_order(held), self._trained()),
+                "gradients": self._gradients.at_step(_in_order(held, self._named()), self._trained()),
                 "learning_rate": float(groups[0]["lr"]),
                 "learning_rates": [float(group["lr"]) for group in groups],
                 "weights": self._weights(),
                 "without_gradient": [name for name, each in self._named() if each.requires_grad and each.grad is None],
                 "memory_mb": memory_mb(),
             }
-
-    def _in_order(self, held: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
-        """Parameters in the model's own order: another order of the same sum would round otherwise."""
-        left = {id(parameter): parameter for parameter in held}
-        return [left.pop(id(each)) for _, each in self._named() if id(each) in left] + list(left.values())
 
     def _is_a_part_of_the_step(self, optimizer: torch.optim.Optimizer) -> bool:
         """Whether another optimizer steps over other parameters, with nothing in between: then both make one step."""
@@ -345,35 +314,24 @@ class FlightRecorder(Listener):
 
     def _take_in(self, optimizer: torch.optim.Optimizer) -> None:
         """Add a further optimizer to the step that another one has begun."""
-        with self._own_time():
+        with self._clock.own():
             now, gradients = self._open["now"], self._open["gradients"]
             now["held"] = now["held"] + [each for group in optimizer.param_groups for each in group["params"]]
             now["learning_rates"] += [float(group["lr"]) for group in optimizer.param_groups]
-            now["gradients"]["taken"] = gradients.taken(self._in_order(now["held"]), self._trained())
+            now["gradients"]["taken"] = gradients.taken(_in_order(now["held"], self._named()), self._trained())
             if self._start_line:
                 further = describe_optimizer(optimizer, self._hooks.model)
                 described = self._start_line["optimizer"]
                 described["missing"] = [name for name in described["missing"] if name in further["missing"]]
                 described["groups"] += further["groups"]
 
-    def _check_loss(self, learning_rate: float) -> None:
-        """A loss that is not a number would make every weight one too: stop before the step.
-
-        Raises:
-            LossNotFinite: one that was handed to `backward()` for this step is NaN or infinite.
-        """
-        losses = [loss.flatten() for seen in self._micro_batches for loss in seen["backward_losses"]]
-        # A sum of finite losses is finite, but for fp16's scale; one transfer from a GPU, as Trainer makes, too.
-        if losses and not math.isfinite(total := torch.cat(losses).sum().item()):
-            raise LossNotFinite(self._steps + 1, total, learning_rate)
-
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
         self._clock.mark("optimizer")
-        with self._own_time():
+        with self._clock.own():
             if self._open is None:
                 self._steps += 1
                 self._open = {"now": self._now, "micro_batches": self._micro_batches, "gradients": self._gradients}
-                self._micro_batches, self._gradients = [], _Gradients()
+                self._micro_batches, self._gradients = [], Gradients()
             self._open["now"]["weights_after"] = self._weights()
             if self._detail is not None:
                 self._detail.after_step(self._hooks.model, self._steps)
@@ -386,7 +344,7 @@ class FlightRecorder(Listener):
         """Write the last step's line: no further optimizer can be a part of it."""
         if self._open is None:
             return
-        with self._own_time():
+        with self._clock.own():
             step, now, micro_batches = self._steps, self._open["now"], self._open["micro_batches"]
             self._open, self._parameters = None, []
             if self._start_line:
@@ -409,13 +367,13 @@ class FlightRecorder(Listener):
         self._close_step()
         self._sort_out()
         self._close_evaluation()
-        with self._own_time():
+        with self._clock.own():
             self._flush()
             self._writer.flush_to_disk()
 
     def _close_evaluation(self) -> None:
         if self._eval_batches:
-            with self._own_time():
+            with self._clock.own():
                 batches, self._eval_batches = self._eval_batches, []
                 step = self._steps
                 seconds = sum(sum(batch["seconds"].values()) for batch in batches)
@@ -430,332 +388,53 @@ class FlightRecorder(Listener):
         for (write, _), values in zip(pending, on_host([values for _, values in pending]), strict=True):
             write(*values)
 
-    def _write_step(self, step: int, now: dict, micro_batches: list[dict], seconds: dict[str, float]) -> None:
-        counts = self._count(micro_batches)
-        for name, count in counts.items():
+    def _write_step(
+        self, step: int, now: dict[str, Any], micro_batches: list[dict[str, Any]], seconds: dict[str, float]
+    ) -> None:
+        seen = counts(micro_batches, self._is_own_job)
+        for name, count in seen.items():
             self._totals[name] += count
-        forward_losses = [_number(seen["forward_loss"]) for seen in micro_batches]
-        losses = [loss.item() for seen in micro_batches for loss in seen["backward_losses"]]
-        # The step's loss is the sum of what was handed to backward(), each batch's share. With fp16 that is scaled;
-        # the mean of the model's own losses is the same, unscaled.
-        shares = losses
-        if self._loss_is_scaled and None not in forward_losses:
-            shares = [loss / len(forward_losses) for loss in forward_losses]
-        reviews = [reviews_of(seen["inputs"]) for seen in micro_batches]
-        gradients = _gradient_norms(now["gradients"])
+        self._writer.write("step", **step_line(step, now, micro_batches, seconds, self._loss_is_scaled), **seen)
+
+    def _write_evaluation(self, step: int, batches: list[dict[str, Any]], seconds: float) -> None:
         self._writer.write(
-            "step",
-            step=step,
-            batch=[batch_digests(seen["inputs"]) for seen in micro_batches],
-            reviews=[[review_digest(review) for review in batch] for batch in reviews],
-            lengths=[[len(review) for review in batch] for batch in reviews],
-            labels=[_labels(seen["inputs"]) for seen in micro_batches],
-            first_review=[batch[0][:FIRST_TOKENS].tolist() if batch else [] for batch in reviews],
-            masked=["attention_mask" in seen["inputs"] for seen in micro_batches],
-            passes=[each for seen in micro_batches for each in seen["passes"]],
-            mode=["train" if seen["mode"] else "eval" for seen in micro_batches],
-            parts=[seen["parts"] for seen in micro_batches],
-            rng_before=[seen["rng_before"] for seen in micro_batches],
-            optimizer=now["optimizer"],
-            dropout=[seen["dropout"] for seen in micro_batches],
-            autocast=[seen["autocast"] for seen in micro_batches],
-            rng=now["rng"],
-            forward_losses=forward_losses,
-            losses=losses,
-            backward_passes=[len(seen["backward_losses"]) for seen in micro_batches],
-            loss=sum(shares),
-            # Scaled gradients say nothing about their norm.
-            unclipped_norm=None if self._loss_is_scaled else gradients.pop("unclipped"),
-            grad_norm=gradients.pop("at_step"),
-            gradient_sample=now["gradients"]["sample"],
-            gradients=gradients,
-            without_gradient=now["without_gradient"],
-            learning_rate=now["learning_rate"],
-            learning_rates=now["learning_rates"],
-            weights=digest(map(as_bytes, now["weights"])),
-            weights_after=digest(map(as_bytes, now["weights_after"])),
-            **counts,
-            memory_mb=now["memory_mb"],
-            seconds=seconds,
+            "evaluation", **evaluation_line(step, batches, seconds), **counts(batches, self._is_own_job)
         )
 
-    def _write_evaluation(self, step: int, batches: list[dict], seconds: float) -> None:
-        losses = [_number(seen["forward_loss"]) for seen in batches]
-        sizes = [len(next(iter(seen["inputs"].values()), ())) for seen in batches]
-        reviews = [review for seen in batches for review in reviews_of(seen["inputs"])]
-        correct = [
-            int((seen["logits"].argmax(-1) == seen["inputs"]["labels"]).sum())
-            for seen in batches
-            if _has_classes(seen)
-        ]
-        counted = bool(sizes) and len(correct) == len(batches) and all(sizes)
-        keys = [batch_digests(seen["inputs"]) for seen in batches]
-        self._writer.write(
-            "evaluation",
-            step=step,
-            weights=digest(map(as_bytes, batches[0]["weights"])),
-            mode=["train" if seen["mode"] else "eval" for seen in batches],
-            parts=[seen["parts"] for seen in batches],
-            dropout=[seen["dropout"] for seen in batches],
-            autocast=[seen["autocast"] for seen in batches],
-            graph=any(seen["graph"] for seen in batches),
-            batch={
-                name: digest(each[name].encode() for each in keys)
-                for name in keys[0]
-                if all(name in each for each in keys)
-            },
-            batch_sizes=sizes,
-            losses=losses,
-            correct=correct if counted else None,
-            reviews=digest(sorted(review_digest(review).encode() for review in reviews)),
-            first_review=reviews[0][:FIRST_TOKENS].tolist() if reviews else [],
-            passes=[each for seen in batches for each in seen["passes"]],
-            logits=digest(as_bytes(seen["logits"]) for seen in batches if seen["logits"] is not None),
-            # Every review counts alike: each batch's mean, weighted by the batch's size.
-            loss=float(np.average(losses, weights=sizes)) if None not in losses and any(sizes) else None,
-            accuracy=sum(correct) / sum(sizes) if counted else None,
-            **self._count(batches),
-            seconds=seconds,
-        )
 
-    def _count(self, batches: list[dict]) -> dict[str, int]:
-        inputs = [seen["inputs"] for seen in batches if "input_ids" in seen["inputs"]]
-        counted = [each["input_ids"] for each in inputs]
-        if self._is_own_job:
-            counted = [value for seen in batches for value in [*seen["inputs"].values()][:1] if value.dim()]
-        return {
-            "samples": sum(map(len, counted)),
-            "tokens": sum(int(mask_of(each).sum()) for each in inputs),
-            "padded_tokens": sum(each["input_ids"].numel() for each in inputs),
-        }
-
-    def _own_time(self) -> _OwnTime:
-        return _OwnTime(self)
+def _opened(
+    folder: Path, header: dict[str, Any], rank: int, resume_step: int
+) -> tuple[RecordWriter, RunRecord | None]:
+    """The record, begun, and what it holds already if it is continued."""
+    path = folder / file_name(rank)
+    earlier = cut_back(path, resume_step) if resume_step else None
+    writer = RecordWriter(path, append=earlier is not None)
+    if earlier is None:
+        writer.write("header", **header)
+    else:
+        writer.write("resume", step=resume_step, environment=header["environment"], config=header["config"])
+        begun_with = earlier.header.get("environment", {})
+        for name, value in header["environment"].items():
+            if name != "git" and begun_with.get(name) != value:
+                announce(f"note: begun with {name} {begun_with.get(name)}, now {value}: the rest may round otherwise")
+    return writer, earlier
 
 
-class _OwnTime:
-    """Adds what happens inside to the recorder's own seconds, and takes it off the loop's clock."""
-
-    def __init__(self, recorder: FlightRecorder) -> None:
-        self._recorder = recorder
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        spent = time.perf_counter() - self._started
-        self._recorder._own_seconds += spent
-        self._recorder._clock.skip(spent)
+def _in_order(held: list[torch.nn.Parameter], named: list[tuple[str, torch.nn.Parameter]]) -> list[torch.nn.Parameter]:
+    """Parameters in the model's own order: another order of the same sum would round otherwise."""
+    left = {id(parameter): parameter for parameter in held}
+    return [left.pop(id(each)) for _, each in named if id(each) in left] + list(left.values())
 
 
-class _Clock:
-    """Splits the loop's time into phases; starts with the first forward pass."""
+def _check_loss(losses: list[torch.Tensor], step: int, learning_rate: float) -> None:
+    """A loss that is not a number would make every weight one too: stop before the step.
 
-    def __init__(self) -> None:
-        self._last: float | None = None
-        self._phases: dict[str, float] = {}
-
-    def mark(self, phase: str) -> None:
-        """All time since the last mark belongs to `phase`."""
-        now = time.perf_counter()
-        if self._last is not None:
-            self._phases[phase] = self._phases.get(phase, 0.0) + now - self._last
-        self._last = now
-
-    def skip(self, seconds: float) -> None:
-        """Leave these seconds, just spent, out of every phase."""
-        if self._last is not None:
-            self._last += seconds
-
-    def take(self) -> dict[str, float]:
-        """The seconds by phase since the last call."""
-        phases, self._phases = self._phases, {}
-        return phases
-
-
-class _Gradients:
-    """The gradients of one step, from before its first backward pass until the optimizer takes them.
-
-    Their norms are taken where something has happened to them; a version counter, which nearly every change in place
-    raises, tells when nothing has. The last look on a CPU reads a few numbers of each gradient instead of all of
-    them, if that tells what has happened: a clip by norm has multiplied all alike, so the norms have changed as these
-    numbers have. That saves half of what the looks cost, and is off from the norms of all numbers by some 1e-7.
-
-    Each look gives one vector, a norm per tensor, on the gradients' device; `_gradient_norms` makes numbers of them.
+    Raises:
+        LossNotFinite: one that was handed to `backward()` for this step is NaN or infinite.
     """
-
-    def __init__(self) -> None:
-        self._sampled: np.ndarray | None = None
-        self._sample_at_step: str | None = None
-        self._left: torch.Tensor | None = None
-        self._backward: list[torch.Tensor] = []
-        self._between: list[torch.Tensor] = []
-        self._state: list[tuple[int, int]] = []
-        self._norms = torch.zeros(1)
-        self._looked_at: list[torch.Tensor] = []
-
-    def versions(self) -> list[int]:
-        """How often each gradient that was looked at last has been changed in place, until now."""
-        return [gradient._version for gradient in self._looked_at]
-
-    def after_clip(self, before: list[int], norm: Any, max_norm: float) -> None:
-        """Called after torch's clip, with the `versions` before it, the norm that it found, and its limit.
-
-        A clip that was not needed multiplies every gradient by 1.0, which raises the version and changes no bit. If
-        nothing else has changed them since the last look, the norms need not be taken anew. On a GPU they are: asking
-        there whether the clip was needed would take longer.
-        """
-        if not isinstance(norm, torch.Tensor) or norm.device.type != "cpu" or not self._looked_at:
-            return
-        unchanged = before == [version for _, version in self._state]
-        if unchanged and self.versions() == [each + 1 for each in before] and max_norm / (norm + 1e-6) >= 1.0:
-            self._state = [(id(gradient), gradient._version) for gradient in self._looked_at]
-
-    def before_backward(self, trained: list[torch.nn.Parameter]) -> None:
-        """Called before each backward pass, with the parameters that can be trained."""
-        self._look(trained)
-        if self._left is None:
-            self._left = self._norms
-        else:
-            self._between.append(self._norms)
-
-    def after_backward(self, trained: list[torch.nn.Parameter]) -> None:
-        """Called after each backward pass."""
-        self._look(trained)
-        self._backward.append(self._norms)
-        self._sampled = some_of(self._looked_at)
-
-    def at_step(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> dict[str, Any]:
-        """Called before the step, with the parameters that the optimizer holds, in the model's order.
-
-        Returns:
-            `left`, before the first backward pass: what an earlier step has left behind, None where nothing has been
-            passed back; `backward`, after each; `between`, before each but the first; `before` and `after`: what the
-            loop has done to them after the last; `taken`: those that the optimizer takes; `sample`: a digest of a few
-            numbers of each, None where they are not dense float32 on the CPU.
-        """
-        before = self._norms
-        self._last_look(trained)
-        return {
-            "left": self._left,
-            "backward": self._backward,
-            "between": self._between,
-            "before": before,
-            "after": self._norms,
-            "taken": self.taken(held, trained),
-            "sample": self._sample_at_step,
-        }
-
-    def taken(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> torch.Tensor:
-        """The norms, after the last look, of those that the step's optimizers hold."""
-        held = [p for p in held if p.grad is not None]
-        same = [id(p) for p in held] == [id(p) for p in trained if p.grad is not None]
-        return self._norms if same else norms([p.grad for p in held])
-
-    def _last_look(self, trained: list[torch.nn.Parameter]) -> None:
-        """Take the norms at the step. Seen is also what raises no version counter, as a clip of `p.grad.data`."""
-        sampled = some_of([p.grad for p in trained if p.grad is not None])
-        self._sample_at_step = None if sampled is None else digest([sampled.data])
-        told = sampled is not None and self._sampled is not None
-        if told and np.array_equal(sampled, self._sampled):
-            self._look(trained)
-        elif told and (factor := common_factor(self._sampled, sampled)):
-            self._norms = self._norms * abs(factor)
-        else:
-            self._state = [(0, -1)]  # of no gradient, so that they are looked at, also where there are none
-            self._look(trained)
-
-    def _look(self, trained: list[torch.nn.Parameter]) -> None:
-        """Take the norms anew if any gradient is another one, or changed, since they were taken."""
-        gradients = [p.grad for p in trained if p.grad is not None]
-        state = [(id(gradient), gradient._version) for gradient in gradients]
-        if state != self._state:
-            self._state, self._norms, self._looked_at = state, norms(gradients), gradients
-
-
-def _gradient_norms(seen: dict[str, Any]) -> dict[str, Any]:
-    """The norms of all gradients together, from what `_Gradients.at_step` gave, on the CPU.
-
-    `scaled`: by what factors the loop has changed the tensors' norms after the last backward pass.
-    """
-    backward = [total_norm(each).item() for each in seen["backward"]]
-    return {
-        "left": 0.0 if seen["left"] is None else total_norm(seen["left"]).item(),
-        "backward": backward,
-        "between": [total_norm(each).item() for each in seen["between"]],
-        "scaled": scaling(seen["before"], seen["after"]),
-        "unclipped": backward[-1] if backward else 0.0,
-        "at_step": total_norm(seen["taken"]).item(),
-    }
-
-
-class DetailTaken(Exception):  # noqa: N818 - a signal, not an error
-    """The step that was asked for has been recorded in detail: nothing is left to do."""
-
-
-class _Detail:
-    """Digests of every weight, module output and gradient of one step, each a list of [name, digest]."""
-
-    def __init__(self, step: int) -> None:
-        self.parts: dict[str, list[list[str]]] = {}
-        self._step = step
-        self._handles: list[Any] = []
-
-    def before_forward(self, model: torch.nn.Module, step: int) -> None:
-        """Start listening to the modules, in the step's forward passes and in an evaluation after it."""
-        training = torch.is_grad_enabled()
-        if step > self._step and training:
-            raise DetailTaken
-        if step == self._step and training:
-            self.parts.setdefault("weights_before", named_digests(model.state_dict()))
-            self._listen(model, "outputs")
-        elif step == self._step + 1:
-            self._listen(model, "evaluation_outputs")
-
-    def after_forward(self, steps_done: int) -> None:
-        """Stop listening; the first batch of an evaluation after the step is enough."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
-        if "evaluation_outputs" in self.parts:
-            raise DetailTaken
-
-    def before_step(self, model: torch.nn.Module, step: int) -> None:
-        if step == self._step:
-            gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
-            self.parts["gradients"] = named_digests(gradients)
-
-    def after_step(self, model: torch.nn.Module, step: int) -> None:
-        if step == self._step:
-            self.parts["weights_after"] = named_digests(model.state_dict())
-
-    def _listen(self, model: torch.nn.Module, part: str) -> None:
-        heard = self.parts.setdefault(part, [])
-        for name, module in model.named_modules():
-            label = f"{name or 'the model'} ({type(module).__name__})"
-
-            def hear(module: torch.nn.Module, args: tuple, output: Any, label: str = label) -> None:
-                logits = field_of(output, "logits") if module is model else None
-                # The model's loss is made of these and of labels that a loop may keep from it.
-                told = tensors_in(output if logits is None else logits)
-                heard.append([label, digest(map(as_bytes, told))])
-
-            self._handles.append(module.register_forward_hook(hear))
-
-
-def memory_mb() -> float:
-    """The memory in use now, in MB (10^6 bytes): the GPU's where one is used, else the process's resident set."""
-    if torch.cuda.is_available() and (allocated := torch.cuda.memory_allocated()):
-        return allocated / 1e6
-    return _THIS.memory_info().rss / 1e6
-
-
-def peak_memory_mb() -> float:
-    """The most memory in use so far, in MB (10^6 bytes): the GPU's where one is used, else the process's."""
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        return torch.cuda.max_memory_allocated() / 1e6
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    # A sum of finite losses is finite, but for fp16's scale; one transfer from a GPU, as Trainer makes, too.
+    if losses and not math.isfinite(total := torch.cat(losses).sum().item()):
+        raise LossNotFinite(step, total, learning_rate)
 
 
 def _keep(value: torch.Tensor | None) -> torch.Tensor | None:
@@ -763,28 +442,7 @@ def _keep(value: torch.Tensor | None) -> torch.Tensor | None:
     return None if value is None else value.detach().clone()
 
 
-def _labels(inputs: dict[str, torch.Tensor]) -> list[Any]:
-    """One of each example; none where each has many, as one per token: the digests have them."""
-    return inputs["labels"].tolist() if "labels" in inputs and inputs["labels"].dim() == 1 else []
-
-
-def _has_classes(seen: dict[str, Any]) -> bool:
-    """Whether a batch of an evaluation has scores of classes and the number of the right one for each example."""
-    logits, labels = seen["logits"], seen["inputs"].get("labels")
-    return (
-        logits is not None
-        and labels is not None
-        and logits.dim() == 2
-        and labels.shape == logits.shape[:1]
-        and not labels.is_floating_point()
-    )
-
-
 def _autocast(value: Any) -> str | None:
     """The 16-bit type that matrix products run in where `value` lies; None: they run in the weights' own."""
     kind = value.device.type if isinstance(value, torch.Tensor) else "cpu"
     return str(torch.get_autocast_dtype(kind)).removeprefix("torch.") if torch.is_autocast_enabled(kind) else None
-
-
-def _number(value: torch.Tensor | None) -> float | None:
-    return None if value is None else value.item()

@@ -13,6 +13,7 @@ import importlib.abc
 import importlib.util
 import inspect
 import linecache
+import os
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -43,7 +44,7 @@ CODE_FOLDER, CODE_FILE = "code", "code.json"
 # The name of a user's file as a module. No import statement can mean it, so it takes no other module's place.
 OWN_MODULE = "--loop"
 # They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
-INSTRUMENTS = tuple(str(ROOT / name) for name in ("shared/recording/recorder.py", "benchmarks/lesson/trace.py"))
+INSTRUMENTS = tuple(f"{ROOT / name}{os.sep}" for name in ("shared/recording", "benchmarks/lesson"))
 
 
 @dataclass(frozen=True)
@@ -147,7 +148,7 @@ class Page:
         frames = list(traceback.walk_tb(error.__traceback__))
         files = [frame.f_code.co_filename for frame, _ in frames]
         passed = [number for number, file in enumerate(files) if self.shown_name(file)]
-        if not passed or files[-1] in INSTRUMENTS or not (self.is_own or passed[-1] == len(files) - 1):
+        if not passed or files[-1].startswith(INSTRUMENTS) or not (self.is_own or passed[-1] == len(files) - 1):
             return None
         file, line = files[passed[-1]], frames[passed[-1]][1]
         code = linecache.getline(file, line).strip()

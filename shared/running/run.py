@@ -183,7 +183,8 @@ def _train(
     if not record:
         log_history()
         return
-    from shared.recording.recorder import DetailTaken, FlightRecorder
+    from shared.recording.detail import DetailTaken
+    from shared.recording.recorder import FlightRecorder
 
     started = time.perf_counter()
     step = checkpoint.step if checkpoint else 0

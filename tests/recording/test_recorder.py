@@ -156,7 +156,7 @@ def test_norms_are_taken_anew_where_samples_and_counters_cannot_tell(
         taken.append(len(gradients))
         return norms(gradients)
 
-    monkeypatch.setattr("shared.recording.recorder.norms", counted)
+    monkeypatch.setattr("shared.recording.gradients.norms", counted)
     model = torch.nn.Linear(3000, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
     with FlightRecorder(tmp_path, header("manual", RunConfig.build("tiny"), None, None)) as recorder:

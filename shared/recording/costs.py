@@ -1,0 +1,75 @@
+"""What a run costs: its time by phase, and its memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+
+import psutil
+import torch
+
+# To be asked in every step how much memory it has.
+_THIS = psutil.Process()
+
+
+class Clock:
+    """Splits the loop's time into phases; starts with the first forward pass.
+
+    Attributes:
+        own_seconds: how long the recorder itself took.
+    """
+
+    def __init__(self) -> None:
+        self.own_seconds = 0.0
+        self._last: float | None = None
+        self._phases: dict[str, float] = {}
+
+    def mark(self, phase: str) -> None:
+        """All time since the last mark belongs to `phase`."""
+        now = time.perf_counter()
+        if self._last is not None:
+            self._phases[phase] = self._phases.get(phase, 0.0) + now - self._last
+        self._last = now
+
+    def skip(self, seconds: float) -> None:
+        """Leave these seconds, just spent, out of every phase."""
+        if self._last is not None:
+            self._last += seconds
+
+    def take(self) -> dict[str, float]:
+        """The seconds by phase since the last call."""
+        phases, self._phases = self._phases, {}
+        return phases
+
+    def own(self) -> _Own:
+        """What happens inside is the recorder's time, not the loop's."""
+        return _Own(self)
+
+
+class _Own:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+
+    def __enter__(self) -> None:
+        self._started = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        spent = time.perf_counter() - self._started
+        self._clock.own_seconds += spent
+        self._clock.skip(spent)
+
+
+def memory_mb() -> float:
+    """The memory in use now, in MB (10^6 bytes): the GPU's where one is used, else the process's resident set."""
+    if torch.cuda.is_available() and (allocated := torch.cuda.memory_allocated()):
+        return allocated / 1e6
+    return _THIS.memory_info().rss / 1e6
+
+
+def peak_memory_mb() -> float:
+    """The most memory in use so far, in MB (10^6 bytes): the GPU's where one is used, else the process's."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return torch.cuda.max_memory_allocated() / 1e6
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6

@@ -1,0 +1,130 @@
+"""The gradients of one step, looked at from before its first backward pass until the optimizer takes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from shared.recording.evidence import common_factor, digest, norms, scaling, some_of, total_norm
+
+
+class Gradients:
+    """The gradients of one step, from before its first backward pass until the optimizer takes them.
+
+    Their norms are taken where something has happened to them; a version counter, which nearly every change in place
+    raises, tells when nothing has. The last look on a CPU reads a few numbers of each gradient instead of all of
+    them, if that tells what has happened: a clip by norm has multiplied all alike, so the norms have changed as these
+    numbers have. That saves half of what the looks cost, and is off from the norms of all numbers by some 1e-7.
+
+    Each look gives one vector, a norm per tensor, on the gradients' device; `gradient_norms` makes numbers of them.
+    """
+
+    def __init__(self) -> None:
+        self._sampled: np.ndarray | None = None
+        self._sample_at_step: str | None = None
+        self._left: torch.Tensor | None = None
+        self._backward: list[torch.Tensor] = []
+        self._between: list[torch.Tensor] = []
+        self._state: list[tuple[int, int]] = []
+        self._norms = torch.zeros(1)
+        self._looked_at: list[torch.Tensor] = []
+
+    def versions(self) -> list[int]:
+        """How often each gradient that was looked at last has been changed in place, until now."""
+        return [gradient._version for gradient in self._looked_at]
+
+    def after_clip(self, before: list[int], norm: Any, max_norm: float) -> None:
+        """Called after torch's clip, with the `versions` before it, the norm that it found, and its limit.
+
+        A clip that was not needed multiplies every gradient by 1.0, which raises the version and changes no bit. If
+        nothing else has changed them since the last look, the norms need not be taken anew. On a GPU they are: asking
+        there whether the clip was needed would take longer.
+        """
+        if not isinstance(norm, torch.Tensor) or norm.device.type != "cpu" or not self._looked_at:
+            return
+        unchanged = before == [version for _, version in self._state]
+        if unchanged and self.versions() == [each + 1 for each in before] and max_norm / (norm + 1e-6) >= 1.0:
+            self._state = [(id(gradient), gradient._version) for gradient in self._looked_at]
+
+    def before_backward(self, trained: list[torch.nn.Parameter]) -> None:
+        """Called before each backward pass, with the parameters that can be trained."""
+        self._look(trained)
+        if self._left is None:
+            self._left = self._norms
+        else:
+            self._between.append(self._norms)
+
+    def after_backward(self, trained: list[torch.nn.Parameter]) -> None:
+        """Called after each backward pass."""
+        self._look(trained)
+        self._backward.append(self._norms)
+        self._sampled = some_of(self._looked_at)
+
+    def at_step(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> dict[str, Any]:
+        """Called before the step, with the parameters that the optimizer holds, in the model's order.
+
+        Returns:
+            `left`, before the first backward pass: what an earlier step has left behind, None where nothing has been
+            passed back; `backward`, after each; `between`, before each but the first; `before` and `after`: what the
+            loop has done to them after the last; `taken`: those that the optimizer takes; `sample`: a digest of a few
+            numbers of each, None where they are not dense float32 on the CPU.
+        """
+        before = self._norms
+        self._last_look(trained)
+        return {
+            "left": self._left,
+            "backward": self._backward,
+            "between": self._between,
+            "before": before,
+            "after": self._norms,
+            "taken": self.taken(held, trained),
+            "sample": self._sample_at_step,
+        }
+
+    def taken(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> torch.Tensor:
+        """The norms, after the last look, of those that the step's optimizers hold."""
+        held = [p for p in held if p.grad is not None]
+        same = [id(p) for p in held] == [id(p) for p in trained if p.grad is not None]
+        return self._norms if same else norms([p.grad for p in held])
+
+    def _last_look(self, trained: list[torch.nn.Parameter]) -> None:
+        """Take the norms at the step. Seen is also what raises no version counter, as a clip of `p.grad.data`."""
+        sampled = some_of([p.grad for p in trained if p.grad is not None])
+        self._sample_at_step = None if sampled is None else digest([sampled.data])
+        before = self._sampled
+        if sampled is None or before is None:
+            factor = None
+        else:
+            factor = 1.0 if np.array_equal(sampled, before) else common_factor(before, sampled)
+        if factor == 1.0:
+            self._look(trained)
+        elif factor:
+            self._norms = self._norms * abs(factor)
+        else:
+            self._state = [(0, -1)]  # of no gradient, so that they are looked at, also where there are none
+            self._look(trained)
+
+    def _look(self, trained: list[torch.nn.Parameter]) -> None:
+        """Take the norms anew if any gradient is another one, or changed, since they were taken."""
+        gradients = [p.grad for p in trained if p.grad is not None]
+        state = [(id(gradient), gradient._version) for gradient in gradients]
+        if state != self._state:
+            self._state, self._norms, self._looked_at = state, norms(gradients), gradients
+
+
+def gradient_norms(seen: dict[str, Any]) -> dict[str, Any]:
+    """The norms of all gradients together, from what `Gradients.at_step` gave, on the CPU.
+
+    `scaled`: by what factors the loop has changed the tensors' norms after the last backward pass.
+    """
+    backward = [total_norm(each).item() for each in seen["backward"]]
+    return {
+        "left": 0.0 if seen["left"] is None else total_norm(seen["left"]).item(),
+        "backward": backward,
+        "between": [total_norm(each).item() for each in seen["between"]],
+        "scaled": scaling(seen["before"], seen["after"]),
+        "unclipped": backward[-1] if backward else 0.0,
+        "at_step": total_norm(seen["taken"]).item(),
+    }
