@@ -122,7 +122,7 @@ class FlightRecorder(Listener):
         self._models.__enter__()
         return self
 
-    def __exit__(self, *exception: object) -> None:
+    def __exit__(self, *exception: Any) -> None:
         self._models.__exit__(*exception)
         self._hooks.__exit__(*exception)
         try:
@@ -275,8 +275,8 @@ class FlightRecorder(Listener):
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
         groups = optimizer.param_groups
         model = self._hooks.model
-        if self._is_a_part_of_the_step(optimizer):
-            self._take_in(optimizer)
+        if self._open is not None and self._is_a_part_of(self._open, optimizer):
+            self._take_in(self._open, optimizer)
             return
         self._close_step()
         with self._clock.own():
@@ -305,17 +305,17 @@ class FlightRecorder(Listener):
                 "memory_mb": memory_mb(),
             }
 
-    def _is_a_part_of_the_step(self, optimizer: torch.optim.Optimizer) -> bool:
+    def _is_a_part_of(self, step: dict[str, Any], optimizer: torch.optim.Optimizer) -> bool:
         """Whether another optimizer steps over other parameters, with nothing in between: then both make one step."""
-        if self._open is None or self._micro_batches:
+        if self._micro_batches:
             return False
-        stepped = {id(parameter) for parameter in self._open["now"]["held"]}
+        stepped = {id(parameter) for parameter in step["now"]["held"]}
         return not any(id(parameter) in stepped for group in optimizer.param_groups for parameter in group["params"])
 
-    def _take_in(self, optimizer: torch.optim.Optimizer) -> None:
+    def _take_in(self, step: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
         """Add a further optimizer to the step that another one has begun."""
         with self._clock.own():
-            now, gradients = self._open["now"], self._open["gradients"]
+            now, gradients = step["now"], step["gradients"]
             now["held"] = now["held"] + [each for group in optimizer.param_groups for each in group["params"]]
             now["learning_rates"] += [float(group["lr"]) for group in optimizer.param_groups]
             now["gradients"]["taken"] = gradients.taken(_in_order(now["held"], self._named()), self._trained())
