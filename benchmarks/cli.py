@@ -34,7 +34,8 @@ from shared.running.command import (
     run_command,
     run_options,
 )
-from shared.running.page import Page, kept_pages, pages_of
+from shared.progress import announce
+from shared.running.page import CODE_FOLDER, Page, kept_pages, pages_of
 from shared.running.run import default_output_dir
 from shared.running.surroundings import settle
 from trainer_loop.command import command as trainer_command
@@ -76,6 +77,13 @@ def _compare(
     from benchmarks.verdict.table import print_comparison
 
     print_comparison(comparison, output_dir, Console(highlight=False))
+    if config.loop and comparison["verdict"] != "identical":
+        from benchmarks.check.replayed import in_words, replayed
+
+        announce("your loop once more, on a small job, each step held against the right one: a few seconds")
+        page = kept_pages(output_dir)["manual"]
+        for line in in_words(replayed(output_dir / "manual" / CODE_FOLDER / page.name, config)):
+            click.echo(f"· {line}")
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
     if with_report:
         # After the verdict, which must not wait for it: the x-ray runs both loops once more.

@@ -10,6 +10,7 @@ import torch
 from benchmarks.check.check import check, check_page
 from benchmarks.check.job import job_config, make_job
 from benchmarks.check.notes import BOUND
+from benchmarks.check.replayed import in_words, replayed
 from benchmarks.check.rubric import FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
 from benchmarks.check.slices import Slice
 from benchmarks.check.tape import TapeDamaged, TapeWriter, read_tape
@@ -20,6 +21,7 @@ from benchmarks.mistakes.mistake import MINIMAL, right_page
 from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_wrong, right_loops
 from benchmarks.proofs.checks import right_settings as settings
 from benchmarks.proofs.gallery import check_mistake, is_checked_rightly
+from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.running.page import own_page, package_page
 
@@ -203,6 +205,13 @@ def test_a_check_in_a_process_of_its_own_gives_the_same() -> None:
     # A torch that is built for CUDA takes up more as it is imported.
     assert result.peak_mb < (700 if torch.version.cuda is None else 900)
     assert result.output == ""
+
+
+def test_a_loop_that_diverges_is_checked_with_the_comparisons_arguments() -> None:
+    """The minimal page is right, but for accumulated batches, which it does not know."""
+    result = replayed(MINIMAL, RunConfig.build("tiny", gradient_accumulation_steps=2))
+    assert [row["code"] for row in result.rubric if row["code"]] == ["loss.scale", "step.number"]
+    assert len(in_words(result)) == 2
 
 
 @pytest.mark.parametrize("name", ["08_writes_outside"])
