@@ -24,6 +24,7 @@ from benchmarks.speed.command import speed_command
 from manual_loop.command import command as manual_command
 from shared.config import RunConfig, option
 from shared.errors import SameLoopError
+from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.command import (
     CONTEXT,
@@ -34,7 +35,6 @@ from shared.running.command import (
     run_command,
     run_options,
 )
-from shared.progress import announce
 from shared.running.page import CODE_FOLDER, Page, kept_pages, pages_of
 from shared.running.run import default_output_dir
 from shared.running.surroundings import settle
