@@ -47,6 +47,7 @@ try:
     from benchmarks.notebook.results import Checked, Climbed, Comparison, Run, Script, XRayed, plotted
     from benchmarks.notebook.source import source_of
     from shared.config import RunConfig, flag, option
+    from shared.data import sized
     from shared.errors import SameLoopError
     from shared.files import read_json
     from shared.recording.record import FILE_NAME
@@ -141,7 +142,7 @@ def eject(trainer: bool = False, transformers: str | None = None, **dials: Any) 
     Raises:
         SameLoopError: a dial is wrong.
     """
-    config = RunConfig.build(**dials)
+    config = RunConfig.build(**_as_text(dials))
     saved = flag("save_strategy", config.save_strategy) if "save_strategy" in dials else []
     release = [] if transformers is None else ["--transformers", transformers]
     arguments = ["eject", *config.flags(), *saved, *["--trainer"] * trainer, *release]
@@ -300,8 +301,8 @@ def ladder(
 
 
 def _as_text(dials: dict[str, Any]) -> dict[str, Any]:
-    """The dials, a path among them as text."""
-    return {name: str(value) if isinstance(value, Path) else value for name, value in dials.items()}
+    """The dials, a path among them as text, `all` as a number."""
+    return sized({name: str(value) if isinstance(value, Path) else value for name, value in dials.items()})
 
 
 def main() -> int:

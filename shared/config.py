@@ -116,10 +116,15 @@ class RunConfig(BaseModel):
     model_revision: OptionalStr = _dial(
         None, "Slice and model", "commit, tag or branch of a Hub model; the presets' own ids are pinned"
     )
-    train_size: int = _dial(512, "Slice and model", "how many reviews to train on", ge=1)
-    eval_size: int = _dial(256, "Slice and model", "how many other reviews to evaluate on", ge=1)
+    train_size: int = _dial(512, "Slice and model", "how many reviews to train on; `all`: as many as there are", ge=1)
+    eval_size: int = _dial(256, "Slice and model", "how many other reviews to evaluate on; `all`", ge=1)
     max_length: int = _dial(
         128, "Slice and model", "tokens a review is cut to; 512 is the most DistilBERT takes", ge=2
+    )
+    shuffle: bool = _dial(
+        True,
+        "Slice and model",
+        "shuffle the reviews before they are picked; if not, the first ones are taken (this is not about batches)",
     )
     slice_seed: int = _dial(
         0,

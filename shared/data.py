@@ -7,35 +7,21 @@ to the collator, batch by batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import xxhash
 
-from shared.config import HUB_REVISIONS, RunConfig, option
+from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.progress import announce, is_interactive
-from shared.sources import embedded
-from shared.sources.hub import check_paths, hub_errors
 from shared.sources.labels import Classes, classes_of, ids_of, is_unlabelled
-from shared.sources.readers import file_format, read_split
-from shared.sources.splits import Columns, Split, renaming
+from shared.sources.origin import EVAL_SPLITS, load_splits
+from shared.sources.splits import Columns, Split
 
 if TYPE_CHECKING:
     import datasets
     from transformers import PreTrainedTokenizerBase
-
-# A split of one of these names is evaluated on, the first that is there and has labels.
-EVAL_SPLITS = ("validation", "valid", "val", "dev", "eval", "test")
-# What the two columns are called in most of the datasets that people bring, whatever the case.
-USUAL_NAMES = {
-    "text_column": ("text", "review", "sentence", "content"),
-    "label_column": ("label", "labels", "sentiment"),
-}
-# What `save_to_disk` leaves in a folder.
-SAVED = ("dataset_dict.json", "state.json", "dataset_info.json")
 
 
 class Data(NamedTuple):
@@ -151,14 +137,18 @@ SLICE_DIALS = (
     "label_column",
     "train_size",
     "eval_size",
+    "shuffle",
     "slice_seed",
 )
+# What stands for a size: as many as there are.
+ALL = "all"
 
 
 def load_slices(config: RunConfig) -> Slices:
     """Pick the training and the evaluation reviews, as text.
 
-    The training slice is `shuffle(seed=slice_seed).select(range(train_size))`. A dataset with a split of
+    The training slice is `shuffle(seed=slice_seed).select(range(train_size))`, or without `shuffle` the first
+    rows. A dataset with a split of
     its own to evaluate on gives the evaluation slice from there, in the same way; from a dataset with a
     single split it is taken from the far end of the same shuffle, so that the two never overlap.
 
@@ -204,14 +194,45 @@ def load_slices(config: RunConfig) -> Slices:
             f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or choose "
             "another --slice-seed"
         )
+    seen = set(train_slice["text"])
+    if both := sum(text in seen for text in eval_slice["text"]):
+        announce(f"note: {both} of the {len(eval_slice)} texts of the validation set are also in the training set")
     digests = _digest(train_slice), _digest(eval_slice)
     return Slices(train_slice, eval_slice, classes.names, train.columns, name, digests)
+
+
+def sized(dials: Mapping[str, Any]) -> dict[str, Any]:
+    """The dials with a number where a size is `all`, for which the dataset is read.
+
+    Raises:
+        SameLoopError: both sizes of a dataset with a single split are `all`; as `load_splits`; a dial is wrong.
+    """
+    whole = [name for name in ("train_size", "eval_size") if dials.get(name) == ALL]
+    if not whole:
+        return dict(dials)
+    config = RunConfig.build(**{**dials, **dict.fromkeys(whole, 1)})
+    splits = load_splits(config)
+    _, evaluation = _evaluation(splits)
+    rows = {"train_size": len(splits["train"]().rows)}
+    if evaluation is not None:
+        rows["eval_size"] = len(evaluation.rows)
+    elif len(whole) > 1:
+        raise SameLoopError(
+            f"--train-size {ALL} --eval-size {ALL}: {config.dataset} has a single split; say how many reviews of it "
+            "to evaluate on"
+        )
+    else:
+        other = config.eval_size if whole == ["train_size"] else config.train_size
+        rows = {whole[0]: max(1, rows["train_size"] - other)}
+    return {**dials, **{name: rows[name] for name in whole}}
 
 
 def _shuffled(split: Split, config: RunConfig) -> list[int]:
     """The numbers of the split's rows in the order of `shuffle(seed=slice_seed)`, as `datasets` draws it."""
     import numpy as np
 
+    if not config.shuffle:
+        return list(range(len(split.rows)))
     return np.random.default_rng(config.slice_seed).permutation(len(split.rows)).tolist()
 
 
@@ -251,7 +272,7 @@ def _announce(train: Split, classes: Classes) -> None:
     )
     if mapping := classes.mapping():
         announce(f"labels: {mapping}")
-    for note in train.notes:
+    for note in [*train.notes, *classes.notes()]:
         announce(f"note: {note}")
 
 
@@ -273,164 +294,6 @@ def _check_texts(split: Split, where: str) -> None:
         raise SameLoopError(
             f"{where}: {split.place(empty[0].as_py())} has no text in `{shown(split.columns.text)}`{more}; remove "
             "such rows"
-        )
-
-
-# Where reviews come from --------------------------------------------------------------------------
-
-
-def load_splits(config: RunConfig) -> dict[str, Callable[[], Split]]:
-    """The dataset's splits by name, each read when it is called; always one called `train`.
-
-    Raises:
-        SameLoopError: there is no such dataset, or it has no split called `train`.
-    """
-    import datasets
-
-    check_paths(config)
-    choose = partial(_choose, config)
-    if config.dataset in embedded.REVIEW_SOURCES:
-        return {"train": lambda: Split(embedded.load_reviews(config.dataset), Columns("text", "label"))}
-    path = Path(config.dataset).expanduser()
-    readers: dict[str, Callable[[], Split]]
-    if path.is_dir() and any((path / name).is_file() for name in SAVED):
-        loaded = _saved(path, config.dataset)
-        splits = dict(loaded) if isinstance(loaded, datasets.DatasetDict) else {"train": loaded}
-        readers = {name: partial(_from_datasets, split, choose) for name, split in splits.items()}
-    elif path.is_dir():
-        readers = {name: partial(_read_files, files, choose) for name, files in files_of(path).items()}
-        if not readers:
-            raise SameLoopError(
-                f"--dataset {config.dataset}: not a folder that `datasets.save_to_disk` wrote, and no train.csv in it "
-                "(nor train.jsonl, train.parquet, ...); name a file, or name the files after their splits"
-            )
-    elif path.is_file():
-        readers = {"train": partial(read_split, path, choose)}
-    elif path.exists():
-        raise SameLoopError(f"--dataset {config.dataset}: it is neither a file nor a folder")
-    else:
-        revision = config.dataset_revision or HUB_REVISIONS.get(config.dataset)
-        with hub_errors("--dataset", config.dataset):
-            splits = dict(datasets.load_dataset(config.dataset, config.dataset_config, revision=revision))
-        _check_revision(splits, config.dataset, revision)
-        readers = {name: partial(_from_datasets, split, choose) for name, split in splits.items()}
-    if "train" not in readers:
-        raise SameLoopError(
-            f"--dataset {config.dataset}: it has no split called `train`, only {shown(', '.join(readers), 200)}; "
-            "rename one"
-        )
-    return readers
-
-
-def _saved(path: Path, name: str) -> Any:
-    import datasets
-
-    try:
-        return datasets.load_from_disk(str(path))
-    except Exception as error:  # a damaged folder makes its readers raise almost anything
-        raise SameLoopError(
-            f"--dataset {name}: not a whole folder that `datasets.save_to_disk` wrote ({shown(error, 120)}); save it "
-            "anew"
-        ) from None
-
-
-def _from_datasets(split: datasets.Dataset, choose: Callable) -> Split:
-    """A split of `datasets`, whatever format it hands its rows out in."""
-    import datasets
-
-    values = (datasets.Value, datasets.ClassLabel)
-    nested = {name: str(kind) for name, kind in split.features.items() if not isinstance(kind, values)}
-    columns = choose(split.column_names, nested)
-    rows = split.with_format(None).select_columns(list(columns)).rename_columns(renaming(columns))
-    return Split(rows, columns)
-
-
-def files_of(folder: Path) -> dict[str, list[Path]]:
-    """The files of a folder by the split that each is named after: `train.csv`, `test-00000-of-00002.parquet`."""
-    found: dict[str, list[Path]] = {}
-    places = [folder, folder / "data"]
-    for path in sorted(path for place in places if place.is_dir() for path in place.iterdir()):
-        split = path.name.partition(".")[0].partition("-")[0].lower()
-        if split in ("train", *EVAL_SPLITS) and path.is_file() and file_format(path) is not None:
-            found.setdefault(split, []).append(path)
-    for split, files in found.items():
-        if len({path.name.partition(".")[2] for path in files}) > 1 or len({path.parent for path in files}) > 1:
-            names = shown(", ".join(path.name for path in files))
-            raise SameLoopError(f"--dataset {folder}: several files for its split {split} ({names}); keep one")
-    return found
-
-
-def _read_files(files: Sequence[Path], choose: Callable) -> Split:
-    """One split out of a file, or of several that hold its parts."""
-    import datasets
-
-    parts = [read_split(path, choose) for path in files]
-    if len(parts) == 1:
-        return parts[0]
-    return parts[0]._replace(rows=datasets.concatenate_datasets([part.rows for part in parts]), lines=None)
-
-
-def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) -> Columns:
-    """The two columns that matter: those that were asked for, or those with the usual names.
-
-    Args:
-        config: the run's dials.
-        names: all that there are.
-        nested: those that hold lists or objects, and which.
-
-    Raises:
-        SameLoopError: they cannot be told.
-    """
-    found = []
-    for dial, usual in USUAL_NAMES.items():
-        asked = getattr(config, dial)
-        wanted = (asked,) if asked else usual
-        for exactly in (True, False):
-            fitting = [name for want in wanted for name in names if _same(name, want, exactly)]
-            usable = [name for name in fitting if name not in nested]
-            if usable:
-                break
-        if not usable:
-            raise _no_column(config, dial, names, nested, fitting)
-        if not exactly and len({name for name in usable if name.casefold() == usable[0].casefold()}) > 1:
-            raise SameLoopError(
-                f"--dataset {config.dataset}: its columns {shown(', '.join(usable), 80)} differ in their case only; "
-                f"name one with {option(dial)}"
-            )
-        found.append(usable[0])
-    if found[0] == found[1]:
-        raise SameLoopError(f"--text-column {shown(found[0])}: it is the label's column, too; name two")
-    return Columns(*found)
-
-
-def _same(name: str, wanted: str, exactly: bool) -> bool:
-    return name == wanted if exactly else name.casefold() == wanted.casefold()
-
-
-def _no_column(
-    config: RunConfig, dial: str, names: Sequence[str], nested: Mapping[str, str], fitting: Sequence[str]
-) -> SameLoopError:
-    there = ", ".join(shown(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
-    what, usual = ("text", "reviews") if dial == "text_column" else ("label", "labels")
-    if fitting:
-        return SameLoopError(
-            f"--dataset {config.dataset}: its column `{shown(fitting[0])}` holds {shown(nested[fitting[0]])}, no "
-            f"plain values; name the one with the {usual} with {option(dial)}, of {there}"
-        )
-    missing = f"`{shown(getattr(config, dial))}`" if getattr(config, dial) else f"`{what}`"
-    return SameLoopError(
-        f"--dataset {config.dataset}: it has no column {missing}, only {there}; name the one with the {usual}: "
-        f"{option(dial)} NAME"
-    )
-
-
-def _check_revision(splits: dict[str, datasets.Dataset], name: str, revision: str | None) -> None:
-    """Offline, `datasets` serves the newest copy in its cache, whatever revision was asked for."""
-    cached = {Path(file["filename"]).parent.name for split in splits.values() for file in split.cache_files}
-    if revision is not None and len(revision) == 40 and cached != {revision}:
-        raise SameLoopError(
-            f"--dataset {name}: the cache holds revision {', '.join(sorted(cached))}, not {revision}; connect and "
-            "try again, or name the cached one with --dataset-revision"
         )
 
 

@@ -75,6 +75,8 @@ def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
+    # As Trainer sets it in every model: nothing is generated in a training.
+    model.config.use_cache = False
     _check_loaded(model, loading, config.model, len(labels))
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest is not None and config.max_length > longest:

@@ -55,8 +55,8 @@ def find(size: int = 2000, evaluated: int = 500) -> Found:
     """
     import numpy as np
 
-    from shared.data import load_splits
     from shared.model import load_tokenizer
+    from shared.sources.origin import load_splits
 
     config = RunConfig.build("tiny", **DIALS, train_size=size, eval_size=evaluated)
     announce(f"training on {size:,} IMDB reviews as they come, and on {size:,} shuffled ones")

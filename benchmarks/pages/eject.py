@@ -23,12 +23,13 @@ from benchmarks.pages.given import Given
 from benchmarks.pages.names import names_in
 from benchmarks.pages.statements import WIDTH, name_of, with_body
 from shared.config import HUB_REVISIONS, RunConfig, job_name
-from shared.data import SAVED, Slices, files_of, load_slices, load_splits
+from shared.data import Slices, load_slices
 from shared.errors import SameLoopError, shown
 from shared.releases import CHANGED_DEFAULTS, INSTALLED, Release, check_release, in_release
 from shared.running.page import package_page
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.sources.labels import Classes, classes_of, ids_of
+from shared.sources.origin import SAVED, files_of, load_splits, text_folders
 from shared.sources.readers import file_format, separator_of
 from shared.sources.splits import Columns, Split, renaming
 
@@ -164,6 +165,8 @@ def _data_values(config: RunConfig) -> dict[str, Any]:
         return {**values, **splits, "num_labels": 2}
     slices = load_slices(config)
     path = Path(config.dataset).expanduser()
+    if path.is_dir() and text_folders(path):
+        raise _reads_otherwise(config, "each text is a file")
     values |= {"train_split": "train", "eval_split": slices.eval_split, "num_labels": len(slices.labels)}
     values |= {"is_named": True, "id2label": dict(enumerate(slices.labels))}
     values["label2id"] = {label: number for number, label in values["id2label"].items()}

@@ -50,7 +50,7 @@ def load_model(config: Any, labels: list) -> Any:
 def load_data(config: Any, tokenizer: Any) -> tuple[Any, Any, int]:
     """The two slices, tokenized, and the classes' names."""
     if config.dataset in REVIEW_SOURCES:
-        reviews = load_reviews(config.dataset)
+        examples = load_reviews(config.dataset)
     elif config.dataset_format == "folder":
         splits = load_from_disk(config.dataset)
     elif config.dataset_format == "hub":
@@ -62,25 +62,28 @@ def load_data(config: Any, tokenizer: Any) -> tuple[Any, Any, int]:
     if config.is_renamed:
         splits = splits.rename_columns(config.renamed)
     if config.train_split is not None:
-        reviews = splits[config.train_split].select_columns(["text", "label"])
+        examples = splits[config.train_split].select_columns(["text", "label"])
     if config.eval_split is not None:
-        held_out = splits[config.eval_split].select_columns(["text", "label"])
+        validation = splits[config.eval_split].select_columns(["text", "label"])
     if config.is_mapped:
         classes = config.classes  # as the data has them
-        reviews = reviews.map(lambda row: {"labels": classes[row["label"]]})
-        reviews = reviews.remove_columns("label")
+        examples = examples.map(lambda row: {"labels": classes[row["label"]]})
+        examples = examples.remove_columns("label")
         if config.eval_split is not None:
-            held_out = held_out.map(lambda row: {"labels": classes[row["label"]]})
-            held_out = held_out.remove_columns("label")
-    if config.eval_split is not None:
-        held_out = held_out.shuffle(seed=config.slice_seed).select(range(config.eval_size))
-    reviews = reviews.shuffle(seed=config.slice_seed)
+            validation = validation.map(lambda row: {"labels": classes[row["label"]]})
+            validation = validation.remove_columns("label")
+    if config.shuffle:
+        examples = examples.shuffle(seed=config.slice_seed)
+        if config.eval_split is not None:
+            validation = validation.shuffle(seed=config.slice_seed)
     if config.eval_split is None:
-        held_out = reviews.select(range(len(reviews) - config.eval_size, len(reviews)))  # the far end
-    data = DatasetDict(train=reviews.select(range(config.train_size)), test=held_out)
+        validation = examples.select(range(len(examples) - config.eval_size, len(examples)))  # the end
+    else:
+        validation = validation.select(range(config.eval_size))
+    data = DatasetDict(train=examples.select(range(config.train_size)), validation=validation)
     tokenize = partial(tokenizer, truncation=True, max_length=config.max_length)
     data = data.map(tokenize, batched=True, input_columns="text", remove_columns="text")
-    return data["train"], data["test"], config.num_labels
+    return data["train"], data["validation"], config.num_labels
 
 
 def log(log_history: list, values: dict, epoch: float, step: int) -> None:

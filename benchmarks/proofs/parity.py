@@ -127,6 +127,7 @@ def cells() -> list[Cell]:
         {"seed": 7},
         {"data_seed": 3},
         {"slice_seed": 5},
+        {"shuffle": False},
         {"per_device_train_batch_size": 1},
         {"per_device_train_batch_size": 64},
         {"per_device_eval_batch_size": 5},

@@ -14,12 +14,14 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
 import click
 
 from shared.config import PRESETS, RunConfig, meaning, option, sections, values_by_preset
+from shared.data import sized
 from shared.errors import Interrupted, SameLoopError
 from shared.processes import launched_rank, launched_world_size
 from shared.progress import announce
@@ -69,7 +71,14 @@ OTHER_NAMES = {
     "use-mps-device": "--use-mps",
     "warmup-ratio": "--warmup-steps, where a number below 1 is the share of all steps",
 }
-CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+CONTEXT = {
+    "help_option_names": ["-h", "--help"],
+    "max_content_width": 110,
+    # `--learning_rate`, as Hugging Face's scripts spell it, is `--learning-rate`.
+    "token_normalize_func": lambda name: name.replace("_", "-"),
+}
+# As `difflib` measures it: an option that is less like the one that was given is none that was meant.
+ALIKE = 0.8
 
 
 class DialCommand(click.Command):
@@ -127,7 +136,7 @@ def config_from(parameters: dict[str, Any]) -> RunConfig:
         SameLoopError: as `RunConfig.build`, and as `settle`.
     """
     dials = {name: parameters.pop(name) for name in RunConfig.model_fields if name in parameters}
-    return settle(RunConfig.build(**{name: value for name, value in dials.items() if value is not None}))
+    return settle(RunConfig.build(**sized({name: value for name, value in dials.items() if value is not None})))
 
 
 def loop_command(loop: str, summary: str) -> click.Command:
@@ -253,8 +262,11 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
             return _say(str(error), error.exit_status)
         if isinstance(error, SameLoopError):
             return _say(str(error) and f"error: {error}", error.exit_status)
-        if isinstance(error, click.NoSuchOption) and (known := _known_by(error.option_name)):
-            return _say(f"error: {known}", SameLoopError.exit_status)
+        if isinstance(error, click.NoSuchOption):
+            if known := _known_by(error.option_name):
+                return _say(f"error: {known}", SameLoopError.exit_status)
+            near = get_close_matches(error.option_name, error.possibilities or (), cutoff=ALIKE)
+            error = click.NoSuchOption(error.option_name, possibilities=near)
         if isinstance(error, click.ClickException):
             return _say(f"error: {error.format_message()}", SameLoopError.exit_status)
         if isinstance(error, (click.Abort, KeyboardInterrupt)):
@@ -287,8 +299,6 @@ def _known_by(given: str) -> str | None:
         here = OTHER_NAMES[name]
         what = f"it is called {here}" if here else "nothing of the kind is done here; leave it out"
         return f"there is no {given}: {what}"
-    if name.removeprefix("no-").replace("-", "_") in RunConfig.model_fields and "_" in given:
-        return f"there is no {given}: write it with hyphens, --{name}"
     return None
 
 

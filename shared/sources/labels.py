@@ -10,6 +10,10 @@ from shared.errors import SameLoopError, shown
 from shared.sources.splits import Split
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+# What people bring besides, and what takes it.
+OTHER_TASKS = (
+    "for regression, token classification, pairs of texts or several labels: sameloop compare --trainer your_script.py"
+)
 Key = int | float | str
 """A label as it is compared: 1, "1" and 1.0 are the same, true is a word."""
 
@@ -32,6 +36,17 @@ class Classes(NamedTuple):
         by_count = sorted(zip(self.names, self.counts, strict=True), key=lambda pair: -pair[1])
         listed = ", ".join(f"{shown(name)} ({count})" for name, count in by_count[:8])
         return f"{len(self.names)} classes: {listed}{', ...' if len(by_count) > 8 else ''}"
+
+    def notes(self) -> list[str]:
+        """Which names differ in nothing but their case."""
+        alike: dict[str, list[str]] = {}
+        for name in self.names:
+            alike.setdefault(name.casefold(), []).append(name)
+        return [
+            f"the labels {shown(', '.join(names))} differ in their case only, and are {len(names)} classes"
+            for names in alike.values()
+            if len(names) > 1
+        ]
 
     def mapping(self) -> str | None:
         """`neg = 0, pos = 1`; None where the labels are these numbers themselves."""
@@ -81,8 +96,8 @@ def classes_of(split: Split, where: str) -> Classes:
         fraction = next((key for key in counts if isinstance(key, float)), None)
         if fraction is not None:
             raise SameLoopError(
-                f"{where}: {split.place(keys.index(fraction))} has the label {fraction:g}, a fraction; classes are "
-                "words or whole numbers: round it, or name another column with --label-column"
+                f"{where}: {split.place(keys.index(fraction))} has the label {fraction:g}, a fraction; the classes of "
+                f"this job are words or whole numbers: name another column with --label-column; {OTHER_TASKS}"
             )
         order = sorted(counts)
     if len(order) < 2:

@@ -6,11 +6,12 @@ damage reviews in silence is refused, with the line it stands in.
 
 from __future__ import annotations
 
+import ast
 import gzip
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,29 @@ def read_split(path: Path, choose: Choose) -> Split:
         raise SameLoopError(f"--dataset {path}: {error}") from None
     except OSError as error:
         raise SameLoopError(f"--dataset {path}: cannot be read ({error.strerror or error})") from None
+
+
+def read_folders(files: Mapping[str, Sequence[Path]], unused: Sequence[str]) -> Split:
+    """Read a split of text files, each an example.
+
+    Args:
+        files: by label.
+        unused: the names of folders that are left out, for a note.
+
+    Raises:
+        SameLoopError: a file cannot be read, or is not UTF-8.
+    """
+    texts, labels = [], []
+    for label, paths in files.items():
+        for path in paths:
+            try:
+                texts.append(_decoded(path.read_bytes(), path))
+            except Refused as error:
+                raise SameLoopError(f"--dataset {path}: {error}") from None
+            except OSError as error:
+                raise SameLoopError(f"--dataset {path}: cannot be read ({error.strerror or error})") from None
+            labels.append(label)
+    return split_of(texts, labels, Columns("text", "label"), None, [f"{name}/ is not used" for name in unused])
 
 
 def separator_of(path: Path, columns: Columns) -> str:
@@ -149,11 +173,23 @@ def _json_lines(text: str) -> tuple[list[Any], list[int]]:
             try:
                 rows.append(json.loads(line))
             except ValueError as error:
+                if _is_python(line):
+                    raise Refused(
+                        f"line {number} is a dictionary as Python prints it, not JSON; write it with json.dumps"
+                    ) from None
                 raise Refused(f"line {number} is not JSON ({shown(error, 80)}); it may be cut short") from None
             except RecursionError:
                 raise Refused(f"line {number} is nested too deep to hold reviews") from None
             numbers.append(number)
     return rows, numbers
+
+
+def _is_python(line: str) -> bool:
+    """Whether a line is what `str` makes of a dictionary."""
+    try:
+        return isinstance(ast.literal_eval(line.strip()), dict)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
 
 
 def _rows_of(content: Any, notes: list[str], choose: Choose) -> list[Any]:

@@ -28,6 +28,7 @@ OWN = {
     "train_size",
     "eval_size",
     "max_length",
+    "shuffle",
     "slice_seed",
     "freeze_body",
     "trainer_defaults",

@@ -8,7 +8,7 @@ import datasets
 import pytest
 
 from shared.config import RunConfig
-from shared.data import load_data, load_slices
+from shared.data import load_data, load_slices, sized
 from shared.errors import SameLoopError
 from shared.model import load_tokenizer
 from shared.sources import embedded
@@ -75,3 +75,23 @@ def test_a_split_to_test_on_is_used(tmp_path: Path) -> None:
     assert slices.eval["text"] == test.shuffle(seed=0).select(range(8))["text"]
     with pytest.raises(SameLoopError, match=r"--eval-size 10: .* has only 9 reviews in its split test"):
         load_slices(local(tmp_path / "both", eval_size=10))
+
+
+def test_all_is_as_many_as_there_are(tmp_path: Path) -> None:
+    for split, count in (("train", 12), ("test", 7)):
+        rows = "".join(f"text {number},{number % 2}\n" for number in range(count))
+        (tmp_path / f"{split}.csv").write_text("text,label\n" + rows)
+    both = {"preset": "tiny", "dataset": str(tmp_path), "train_size": "all", "eval_size": "all"}
+    assert [sized(both)[name] for name in ("train_size", "eval_size")] == [12, 7]
+    single = {**both, "dataset": str(tmp_path / "train.csv")}
+    assert sized({**single, "eval_size": 5})["train_size"] == 7
+    with pytest.raises(SameLoopError, match="single split"):
+        sized(single)
+
+
+def test_without_shuffle_the_first_rows_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "train.csv"
+    path.write_text("text,label\n" + "".join(f"text {number},{number % 2}\n" for number in range(12)))
+    slices = load_slices(RunConfig.build("tiny", dataset=str(path), train_size=4, eval_size=2, shuffle=False))
+    assert slices.train[:]["text"] == [f"text {number}" for number in range(4)]
+    assert slices.eval[:]["text"] == ["text 10", "text 11"]

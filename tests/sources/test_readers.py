@@ -23,11 +23,12 @@ from benchmarks.proofs.odd.running import prepared
 from benchmarks.proofs.situations import TABLE
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
-from shared.data import load_slices, load_splits
+from shared.data import load_slices
 from shared.errors import SameLoopError
 from shared.recording.record import RunRecord
 from shared.sources import embedded
 from shared.sources.labels import classes_of, ids_of
+from shared.sources.origin import load_splits
 
 
 def config(path: Path | str, **dials: Any) -> RunConfig:

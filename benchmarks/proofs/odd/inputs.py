@@ -86,6 +86,20 @@ def file(name: str, content: str | bytes, *given: str) -> Made:
     return make
 
 
+def text_files(*places: str) -> Made:
+    """A folder of folders, each with twelve texts, named after what they are."""
+
+    def make(folder: Path) -> list[str]:
+        for place in places:
+            (folder / place).mkdir(parents=True)
+            for number in range(12):
+                text = f"a text of {Path(place).name}, {number}"
+                (folder / place / f"{number:02}.txt").write_text(text, encoding="utf-8")
+        return ["--dataset", str(folder)]
+
+    return make
+
+
 def table(rows: Iterable[Row] = ROWS, header: Row = HEADER, **dialect: Any) -> str:
     """Rows as CSV."""
     text = io.StringIO(newline="")

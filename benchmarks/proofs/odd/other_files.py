@@ -25,6 +25,7 @@ from benchmarks.proofs.odd.inputs import (
     refused,
     saved,
     table,
+    text_files,
 )
 from benchmarks.proofs.odd.running import run
 
@@ -87,6 +88,11 @@ JSON = (
     read("JSON Lines of Windows", file("r.jsonl", lines().replace("\n", "\r\n"))),
     read("JSON Lines after a byte order mark", file("r.jsonl", "\ufeff" + lines())),
     refused("JSON Lines that are blank", file("r.jsonl", " \n \n"), "it is empty"),
+    refused(
+        "Python dictionaries, one a line",
+        file("r.jsonl", "".join(f"{row}\n" for row in NUMBERED)),
+        "line 1 is a dictionary as Python prints it … json.dumps",
+    ),
     refused(
         "a line of JSON cut short",
         file("r.jsonl", '{"text": "a", "label": 0}\n{"te'),
@@ -152,6 +158,12 @@ FOLDERS = (
         "brackets, stars and blanks in a path",
         file("my [best] rev*iews/all (1)?.csv", table()),
         origin="huggingface/datasets/issues/7468",
+    ),
+    read(
+        "IMDB as Stanford distributes it: a file for each text",
+        text_files("train/neg", "train/pos", "train/unsup", "test/neg", "test/pos"),
+        "unsup/ is not used … evaluating on its split test",
+        rows=[(f"a text of {label}, {number}", label) for label in ("neg", "pos") for number in range(12)],
     ),
     read(
         "a folder with train.csv and test.csv",

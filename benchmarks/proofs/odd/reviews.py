@@ -85,6 +85,18 @@ LABELS = (
         "modelscope/ms-swift/issues/9539",
         rows=labelled(("0", "1", "20")),
     ),
+    read(
+        "labels that differ in their case only",
+        file("r.csv", table(labelled(("Good", "good", "bad")))),
+        "note: the labels Good, good differ in their case only",
+        rows=labelled(("Good", "good", "bad")),
+    ),
+    read(
+        "a text that is in both slices",
+        file("r.csv", table(ROWS * 4)),
+        "texts of the validation set are also in the training set",
+        rows=ROWS * 4,
+    ),
     refused(
         "a label that is missing",
         file("r.csv", table([*ROWS[:5], ("no label", ""), *ROWS[5:]])),
@@ -115,7 +127,12 @@ LABELS = (
         "huggingface/datasets/issues/5624",
         rows=labelled(("0", "1")),
     ),
-    refused("a fraction", file("r.csv", "text,label\na,0.5\nb,1\n"), "line 2 has the label 0.5, a fraction"),
+    refused(
+        "a fraction",
+        file("r.csv", "text,label\na,0.5\nb,1\n"),
+        "line 2 has the label 0.5, a fraction … compare --trainer",
+    ),
+    refused("pairs of texts", file("r.csv", "sentence1,sentence2,label\na,b,0\nb,c,1\n"), "compare --trainer"),
     refused(
         "fractions in Parquet",
         numbered(lambda row: {**row, "label": 0.5}),
@@ -124,7 +141,7 @@ LABELS = (
     refused(
         "labels that are lists",
         file("r.jsonl", '{"text": "a", "label": [1]}\n{"text": "b", "label": [0]}\n'),
-        "`label` holds lists … --label-column",
+        "`label` holds lists … --label-column … compare --trainer",
     ),
     refused(
         "labels that are dates",

@@ -68,6 +68,7 @@ HABITS = (
         "oobabooga/textgen/issues/5457",
         environment={"SAMELOOP_CACHE": "/proc/sameloop"},
     ),
+    handled("`--learning_rate`, as scripts spell it", options("--learning_rate", "1e-3")),
     wrong(
         "`evaluation_strategy`",
         "--evaluation_strategy epoch",
