@@ -11,19 +11,21 @@ def train(model, tokenizer, train_dataset, eval_dataset, config):
     set_seed(config.seed)  # dropout draws from here on
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
-    order = torch.Generator()  # its own, or dropout's draws would change the order
-    shuffle = RandomSampler(train_dataset, generator=order)
-    pad = DataCollatorWithPadding(tokenizer)  # to the batch's longest review
-    sizes = config.per_device_train_batch_size, config.per_device_eval_batch_size
-    loader = DataLoader(train_dataset, sizes[0], sampler=shuffle, collate_fn=pad)
-    eval_loader = DataLoader(eval_dataset, sizes[1], collate_fn=pad)
-    rate, epochs = config.learning_rate, int(config.num_train_epochs)
-    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=0, fused=True)
+    generator = torch.Generator()  # its own, or dropout's draws would change the order
+    sampler = RandomSampler(train_dataset, generator=generator)
+    collator = DataCollatorWithPadding(tokenizer)  # to the batch's longest review
+    batch_size = config.per_device_train_batch_size
+    loader = DataLoader(train_dataset, batch_size, sampler=sampler, collate_fn=collator)
+    eval_batch_size = config.per_device_eval_batch_size
+    eval_loader = DataLoader(eval_dataset, eval_batch_size, collate_fn=collator)
+    lr = config.learning_rate
+    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=0, fused=True)
+    epochs = int(config.num_train_epochs)
     steps = epochs * len(loader)
     scheduler = LambdaLR(optimizer, lambda step: (steps - step) / steps)
     evaluations = []
     for epoch in range(epochs):
-        order.manual_seed(config.seed + epoch)
+        generator.manual_seed(config.seed + epoch)
         for batch in loader:  # ids and mask (batch, tokens), labels (batch,)
             model.train()  # dropout on: the evaluation switched it off
             loss = model(**batch.to(device)).loss  # the batch's mean, a scalar
@@ -33,13 +35,14 @@ def train(model, tokenizer, train_dataset, eval_dataset, config):
             scheduler.step()  # the learning rate, in a straight line to 0
             optimizer.zero_grad()  # backward() adds to what is there
         model.eval()
-        losses, right = [], []
+        losses, correct = [], []
         for batch in eval_loader:
             with torch.no_grad():
                 output = model(**batch.to(device))  # logits (batch, classes)
             losses += [output.loss.item()] * len(batch["labels"])  # one per review
-            right += (output.logits.argmax(-1) == batch["labels"]).tolist()
+            correct += (output.logits.argmax(-1) == batch["labels"]).tolist()
         # Trainer's mean: in float32, added up by numpy. torch's rounds otherwise.
         loss = np.mean(losses, dtype=np.float32).item()
-        evaluations.append({"eval_loss": loss, "eval_accuracy": np.mean(right).item()})
+        accuracy = np.mean(correct).item()
+        evaluations.append({"eval_loss": loss, "eval_accuracy": accuracy})
     return evaluations

@@ -1,10 +1,10 @@
-"""Fine-tune DistilBERT on reviews, every line by hand.
+"""Fine-tune DistilBERT on movie reviews with a loop written by hand.
 
 Read it next to `trainer_loop/train.py`, best with `sameloop diff`: a comment that names
-a phase begins a block, and both pages have the same phases. Both give the same model,
-bit for bit. This page knows every dial; `sameloop eject` folds it down to those that
-are set. What few runs need stands in a neighbour. Borrowed are transformers' collator,
-its seeding, and in two neighbours Adafactor and the schedules that are not linear.
+a phase begins a block, and both files have the same phases. Both give the same model,
+bit for bit. This loop has every argument; `sameloop eject` writes it for the ones that
+are set. What few runs need is in the helper modules beside it. From transformers come
+the collator, `set_seed`, and in two helpers Adafactor and most schedules.
 """
 
 import math
@@ -35,9 +35,9 @@ from shared.starting.interrupt import stop_after_checkpoint, stop_requested
 
 def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -> list:
     """Fine-tune (from `checkpoint` on, if given), evaluate, save; return the log."""
-    # Seed: the new head's weights are random, so fix the dice before they are thrown.
+    # Seed: before the new head is initialized, because its weights are random.
     set_seed(config.seed)
-    # Data: load > shuffle > select > tokenize. No padding yet.
+    # Data: load both sets and tokenize them. No padding yet.
     tokenizer = load_tokenizer(config)
     train_dataset, eval_dataset, labels = load_data(config, tokenizer)
     # Model: a pretrained body and a new classification head.
@@ -45,51 +45,52 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     if config.freeze_body:
         model.base_model.requires_grad_(False)
 
-    # Seed: once more, so that dropout starts from here, whatever was drawn before.
+    # Seed: again, so that dropout starts from here, whatever was drawn before.
     set_seed(config.seed)
     data_seed = config.seed if config.data_seed is None else config.data_seed
-    # Determinism: slower, but the same bits every time on a GPU, too.
+    # Determinism: slower, but a GPU gives the same bits in every run.
     if config.full_determinism:
         use_deterministic_algorithms()
-    # Device: the GPU if there is one.
+    # Device: where the model and its batches are.
     use_gpu = torch.accelerator.is_available() and not config.use_cpu
     device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
     model.to(device)
 
     if config.train_sampling_strategy == "random":
-        # Shuffle: the order is drawn apart, or dropout's draws would change it.
-        order = torch.Generator()
-        sampler, eval_sampler = RandomSampler(train_dataset, generator=order), None
+        # Shuffle: its own generator, or dropout's draws would change the order.
+        generator = torch.Generator()
+        sampler, eval_sampler = RandomSampler(train_dataset, generator=generator), None
     else:
         sampler, eval_sampler = make_samplers(train_dataset, eval_dataset, config)
 
-    collator = DataCollatorWithPadding(tokenizer)  # Collator: to a batch's longest.
-    # Batch: cut the order into batches.
+    collator = DataCollatorWithPadding(tokenizer)  # Collator: pads each batch.
+    # Batch: the sampler's order, in batches.
     options = {"collate_fn": collator, "num_workers": config.dataloader_num_workers}
     options["drop_last"] = config.dataloader_drop_last
-    sizes = config.per_device_train_batch_size, config.per_device_eval_batch_size
-    train_loader = DataLoader(train_dataset, sizes[0], sampler=sampler, **options)
-    eval_loader = DataLoader(eval_dataset, sizes[1], sampler=eval_sampler, **options)
+    batch_size = config.per_device_train_batch_size
+    train_loader = DataLoader(train_dataset, batch_size, sampler=sampler, **options)
+    batch_size = config.per_device_eval_batch_size
+    eval_loader = DataLoader(eval_dataset, batch_size, sampler=eval_sampler, **options)
     train_loader, eval_loader = my_share(train_loader), my_share(eval_loader)
 
     per_step = config.gradient_accumulation_steps
     steps_per_epoch = math.ceil(len(train_loader) / per_step)
     max_steps, epochs, cut_short = duration(steps_per_epoch, config)  # Epoch: how long.
 
-    # Optimizer: AdamW. Biases and norms never decay; torch by itself lets all, by 0.01.
+    # Optimizer: biases and norms have no weight decay.
     parameters = parameter_groups(model, config)
     if config.optim == "adamw_torch_fused":
         settings = adamw_settings(config)  # learning rate, betas, epsilon
         optimizer = AdamW(parameters, **settings, fused=True)
     else:
         optimizer = make_optimizer(parameters, config)
-    # Schedule: the learning rate falls in a straight line to 0.
+    # Schedule: the learning rate of every step.
     if config.lr_scheduler_type == "linear" and config.warmup_steps == 0:
         scheduler = LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)
     else:
         scheduler = make_schedule(optimizer, max_steps, config)
 
-    # Wrapping: what the model is trained through.
+    # Wrapping: for torch.compile and for several processes.
     training_model = wrap(model, config)
     scaler = torch.amp.GradScaler(device.type) if config.fp16 else None
     # Checkpoint: where the training stands.
@@ -101,41 +102,42 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
 
     for epoch in range(state.step // steps_per_epoch, epochs):  # Epoch: one by one.
         if config.train_sampling_strategy == "random":
-            order.manual_seed(data_seed + epoch)  # Shuffle: anew in every epoch.
+            generator.manual_seed(data_seed + epoch)  # Shuffle: a new order.
         # Checkpoint: of an epoch that was cut off, the batches that were left.
         done = 0 if checkpoint is None else state.step % steps_per_epoch * per_step
         batches = batches_left(train_loader, done, state)
         for number, batch in enumerate(batches, start=done + 1):  # Batch: one by one.
-            training_model.train()  # Train mode: dropout on; the evaluation put it off.
+            training_model.train()  # Train mode: evaluate() has switched dropout off.
             batch = batch.to(device)  # Device: the data goes to where the model is.
 
-            # Forward: ids and mask (batch, tokens), labels (batch,); a mean loss.
+            # Forward: ids and mask (batch, tokens), labels (batch,); the mean loss.
             step_ends = ends_step(number, train_loader, per_step)
             sync_gradients(training_model, step_ends, config)
             loss = training_loss(training_model, batch, device, config)
-            # Loss: each batch gives its share; an epoch's last step may have fewer.
+            # Loss: the mean over the batches of a step; an epoch's last may have fewer.
             loss = loss / batches_of_step(number, train_loader, per_step)
 
-            # Backward: add to the gradient of every parameter.
+            # Backward: adds to the gradient of every parameter.
             (scaler.scale(loss) if config.fp16 else loss).backward()
-            state.total_loss += loss.detach()  # Log: the losses, added up.
-            del loss  # Backward: what it holds makes room for the next batch.
+            state.total_loss += loss.detach()  # Log: the sum of the losses.
+            del loss  # Backward: frees the graph before the next batch.
             if not step_ends:
                 continue  # Loss: the step goes on with the next batch.
 
-            # Clip: gradients that are longer than this, all together, are scaled down.
+            # Clip: scale all gradients down if their joint norm is above the limit.
             if config.fp16:
                 scaler.unscale_(optimizer)
             limit = config.max_grad_norm or math.inf
             grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
-            rate, moved = optimizer.param_groups[0]["lr"], True
+            rate = optimizer.param_groups[0]["lr"]
+            moved = True
             if config.fp16:
                 moved = scaled_step(scaler, optimizer, config)
             else:
-                optimizer.step()  # Step: move the weights.
+                optimizer.step()  # Step: update the weights.
             if config.lr_scheduler_type not in METRIC_SCHEDULES and moved:
                 scheduler.step()  # Schedule step: the learning rate of the next step.
-            optimizer.zero_grad()  # Zero: the next gradients would be added to these.
+            optimizer.zero_grad()  # Zero: or the next gradients are added to these.
 
             state.step += 1  # Epoch: how far it has come.
             state.epochs_done = epoch + number / len(train_loader)
@@ -147,23 +149,24 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             if is_due(config.logging_strategy, config.logging_steps, state):
                 log_training(state, grad_norm, rate)
 
-            # Evaluate: on reviews that are not trained on.
+            # Evaluate: on the validation set.
             every = config.eval_steps or config.logging_steps
             if is_due(config.eval_strategy, every, state, or_last=True):
                 metrics = evaluate(model, eval_loader, device, config)
                 log(state.log_history, metrics, state.epochs_done, state.step)
                 follow(metrics, state, scheduler, config)
 
-            # Checkpoint: save what there is so far.
-            stop, every = stop_requested(), config.save_steps
+            # Checkpoint: save the state of the training.
+            stop = stop_requested()
+            every = config.save_steps
             if stop or is_due(config.save_strategy, every, state, or_last=True):
                 save_checkpoint(output_dir, state, (model, tokenizer), parts, config)
             stop_after_checkpoint(stop, state.step, max_steps)
             if cut_short and state.ends:
-                break  # Epoch: here the training ends.
+                break  # Epoch: the last step is done.
 
-    progress.close()  # Progress: the bar has come to its end.
-    # Checkpoint: the best one.
+    progress.close()  # Progress: the bar is full.
+    # Checkpoint: end with the weights of the best evaluation.
     if config.load_best_model_at_end:
         load_best_model(output_dir, state, model)
 
@@ -174,16 +177,16 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     return state.log_history
 
 
-# Evaluate: no gradients, no dropout, and every review counts once.
+# Evaluate: no gradients, no dropout; every example counts once.
 @torch.no_grad()
 def evaluate(model, eval_loader: DataLoader, device, config: RunConfig) -> dict:
     model.eval()
-    losses, right = [], []
+    losses, correct = [], []
     for batch in eval_loader:
         batch = batch.to(device)
         loss, logits = forward(model, batch, device, config)  # logits (batch, classes)
-        losses.append(gather(loss.repeat(len(logits))))  # a small batch weighs less
-        right.append(gather(logits.argmax(dim=-1) == batch["labels"]))
-    losses, right = join(losses, eval_loader), join(right, eval_loader)
-    # numpy's mean, as in Trainer: torch's adds up in another order, rounds otherwise.
-    return {"eval_loss": losses.mean().item(), "eval_accuracy": right.mean().item()}
+        losses.append(gather(loss.repeat(len(logits))))  # a smaller batch counts less
+        correct.append(gather(logits.argmax(dim=-1) == batch["labels"]))
+    losses, correct = join(losses, eval_loader), join(correct, eval_loader)
+    # numpy's mean, as in Trainer: torch's adds in another order and rounds differently.
+    return {"eval_loss": losses.mean().item(), "eval_accuracy": correct.mean().item()}

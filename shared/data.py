@@ -191,8 +191,8 @@ def load_slices(config: RunConfig) -> Slices:
     if config.train_size > 1 and len(set(train_slice[:]["label"])) == 1:
         raise SameLoopError(
             f"--train-size {config.train_size}: all reviews of the slice have the label "
-            f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or choose "
-            "another --slice-seed"
+            f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or "
+            f"{'choose another --slice-seed' if config.shuffle else 'leave out --no-shuffle'}"
         )
     seen = set(train_slice["text"])
     if both := sum(text in seen for text in eval_slice["text"]):

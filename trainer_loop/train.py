@@ -1,9 +1,9 @@
-"""Fine-tune DistilBERT on reviews through Hugging Face's `Trainer`.
+"""Fine-tune DistilBERT on movie reviews through Hugging Face's `Trainer`.
 
 Read it next to `manual_loop/train.py`, best with `sameloop diff`: a comment that names
-a phase begins a block, and both pages have the same phases. Both give the same model,
-bit for bit. One neighbour, `callbacks.py`, is what it takes for a run that was cut off
-and resumed to be the same run, too.
+a phase begins a block, and both files have the same phases. Both give the same model,
+bit for bit. The helper module `callbacks.py` makes a run that was interrupted and
+resumed the same run, too.
 """
 
 import sys
@@ -21,10 +21,10 @@ from trainer_loop.callbacks import ExactResume
 
 def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -> list:
     """Fine-tune (from `checkpoint` on, if given), evaluate, save; return the log."""
-    # Seed: the new head's weights are random, so fix the dice before they are thrown.
+    # Seed: before the new head is initialized, because its weights are random.
     set_seed(config.seed)
 
-    # Data: load > shuffle > select > tokenize. No padding yet.
+    # Data: load both sets and tokenize them. No padding yet.
     tokenizer = load_tokenizer(config)
     train_dataset, eval_dataset, labels = load_data(config, tokenizer)
 
@@ -33,56 +33,56 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     if config.freeze_body:
         model.base_model.requires_grad_(False)
 
-    # Loss: a remedy. Some models divide their loss by the number of items in all
-    # accumulated batches; they announce it with **kwargs in forward(), and Trainer then
-    # leaves the division to them. DistilBERT has **kwargs but does not divide, so with
-    # accumulation or several processes its loss and gradients would be too large
-    # (huggingface/transformers#47688). This line tells Trainer the truth.
+    # Loss: a workaround. Some models divide their loss by the number of items in all
+    # accumulated batches. Trainer takes **kwargs in forward() as the sign of such a
+    # model, and then does not divide. DistilBERT has **kwargs and does not divide, so
+    # with accumulation or several processes its loss and gradients would be too large
+    # (huggingface/transformers#47688). This line makes Trainer divide.
     if not config.trainer_defaults:
         model.accepts_loss_kwargs = False
 
-    # Arguments: everything that the loop is to do.
+    # Arguments: how to train.
     arguments = TrainingArguments(
         output_dir=str(output_dir),
-        # Seed: Trainer's constructor seeds once more.
+        # Seed: Trainer's constructor seeds again.
         seed=config.seed,
-        # Determinism: slower, but the same bits every time on a GPU, too.
+        # Determinism: slower, but a GPU gives the same bits in every run.
         full_determinism=config.full_determinism,
         # Device: the GPU if there is one; if there is none, Trainer wants to be told.
         use_cpu=config.use_cpu or not torch.accelerator.is_available(),
         # Shuffle: another order in every epoch, the same one in every run.
         train_sampling_strategy=config.train_sampling_strategy,
         data_seed=config.data_seed,
-        # Batch: Trainer builds both loaders.
+        # Batch: Trainer builds both data loaders.
         per_device_train_batch_size=config.per_device_train_batch_size,
         per_device_eval_batch_size=config.per_device_eval_batch_size,
         dataloader_drop_last=config.dataloader_drop_last,
         dataloader_num_workers=config.dataloader_num_workers,
-        dataloader_pin_memory=False,  # as by hand; only the speed on a GPU would change
+        dataloader_pin_memory=False,  # as in the manual loop; it changes only the speed
         # Epoch: how long.
         num_train_epochs=config.num_train_epochs,
         max_steps=config.max_steps,
-        # Optimizer: if weights decay, then only matrices, not biases and norms.
+        # Optimizer: weight decay is for matrices only, not for biases and norms.
         optim=config.optim,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
         adam_beta1=config.adam_beta1,
         adam_beta2=config.adam_beta2,
         adam_epsilon=config.adam_epsilon,
-        # Schedule: by default the learning rate falls in a straight line to 0.
+        # Schedule: the learning rate of every step; the default falls linearly to 0.
         lr_scheduler_type=config.lr_scheduler_type,
         warmup_steps=config.warmup_steps,
-        # Wrapping: what the model is trained through.
+        # Wrapping: for torch.compile and for several processes.
         activation_checkpointing=config.gradient_checkpointing,
         torch_compile=config.torch_compile,
         ddp_find_unused_parameters=False,  # all that are trained take part in a step
-        # Forward: 16 bits, and labels that are spread.
+        # Forward: 16-bit precision, and label smoothing.
         bf16=config.bf16,
         fp16=config.fp16,
         label_smoothing_factor=config.label_smoothing_factor,
-        # Loss: a step may learn from several batches.
+        # Loss: a step may accumulate several batches.
         gradient_accumulation_steps=config.gradient_accumulation_steps,
-        # Clip: gradients that are longer than this, all together, are scaled down.
+        # Clip: scale all gradients down if their joint norm is above this.
         max_grad_norm=config.max_grad_norm,
         # Progress: on a terminal only.
         disable_tqdm=None if sys.stderr.isatty() else True,
@@ -90,32 +90,32 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         logging_strategy=config.logging_strategy,
         logging_steps=config.logging_steps,
         report_to="none",
-        # Evaluate: on reviews that are not trained on.
+        # Evaluate: on the validation set.
         eval_strategy=config.eval_strategy,
         eval_steps=config.eval_steps,
-        # Checkpoint: save what there is so far.
+        # Checkpoint: save the state of the training.
         save_strategy=config.save_strategy,
         save_steps=config.save_steps,
         load_best_model_at_end=config.load_best_model_at_end,
         metric_for_best_model=config.metric_for_best_model,
     )
-    # Arguments: and everything that it is to do it with.
+    # Arguments: what to train, and on what.
     trainer = Trainer(
         model=model,
         args=arguments,
         train_dataset=train_dataset,
         eval_dataset=eval_dataset,
-        # Collator: pads each batch to its own longest review.
+        # Collator: pads each batch to its own longest example.
         data_collator=DataCollatorWithPadding(tokenizer),
-        # Evaluate: Trainer computes the loss; the accuracy is up to us.
+        # Evaluate: Trainer computes the loss; this function adds the accuracy.
         compute_metrics=compute_metrics,
         # Save: the tokenizer, too.
         processing_class=tokenizer,
     )
-    # Checkpoint: so that a run that was cut off and goes on is the same run.
+    # Checkpoint: makes a run that was interrupted and resumed the same run.
     trainer.add_callback(ExactResume(trainer, config, output_dir, checkpoint))
 
-    # Epoch: the rest of what the other page does happens in this call.
+    # Epoch: everything else that the manual loop does happens in this call.
     trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
 
     # Save: weights, configuration and tokenizer, ready for `from_pretrained`.
@@ -123,7 +123,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     return trainer.state.log_history
 
 
-# Evaluate: the share of reviews that are told right.
+# Evaluate: the share of examples that are classified correctly.
 def compute_metrics(prediction: EvalPrediction) -> dict[str, float]:
     predicted = prediction.predictions.argmax(axis=-1)  # logits (reviews, classes)
     return {"accuracy": (predicted == prediction.label_ids).mean().item()}

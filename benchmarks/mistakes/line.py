@@ -8,11 +8,11 @@ from benchmarks.mistakes.mistake import Pieces
 
 SEED = "    set_seed(config.seed)  # dropout draws from here on\n"
 PLACED = "    model.to(device)\n"
-SAMPLER = "RandomSampler(train_dataset, generator=order)"
-SAMPLED = "DataLoader(train_dataset, sizes[0], sampler=shuffle, collate_fn=pad)"
+SAMPLER = "RandomSampler(train_dataset, generator=generator)"
+SAMPLED = "DataLoader(train_dataset, batch_size, sampler=sampler, collate_fn=collator)"
 PAD = "DataCollatorWithPadding(tokenizer)"
-EVAL_LOADER = "DataLoader(eval_dataset, sizes[1], collate_fn=pad)"
-ORDER = "        order.manual_seed(config.seed + epoch)\n"
+EVAL_LOADER = "DataLoader(eval_dataset, eval_batch_size, collate_fn=collator)"
+ORDER = "        generator.manual_seed(config.seed + epoch)\n"
 EPOCHS = "    for epoch in range(epochs):\n"
 FOR = "        for batch in loader:  # ids and mask (batch, tokens), labels (batch,)\n"
 TRAIN = "            model.train()  # dropout on: the evaluation switched it off\n"
@@ -22,7 +22,7 @@ CLIP = "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
 STEP = "            optimizer.step()\n"
 RATE = "            scheduler.step()  # the learning rate, in a straight line to 0\n"
 ZERO = "            optimizer.zero_grad()  # backward() adds to what is there\n"
-OPTIMIZER = "torch.optim.AdamW(model.parameters(), rate, weight_decay=0, fused=True)"
+OPTIMIZER = "torch.optim.AdamW(model.parameters(), lr, weight_decay=0, fused=True)"
 STEPS = "    steps = epochs * len(loader)\n"
 FALLING = "lambda step: (steps - step) / steps"
 SCHEDULE = f"LambdaLR(optimizer, {FALLING})"
@@ -63,7 +63,7 @@ DECAY: Pieces = (
         {"params": decayed, "weight_decay": config.weight_decay},
         {"params": spared, "weight_decay": 0},
     ]
-    optimizer = torch.optim.AdamW(groups, rate, fused=True)""",
+    optimizer = torch.optim.AdamW(groups, lr, fused=True)""",
     ),
 )
 WARMUP: Pieces = (

@@ -7,7 +7,7 @@ from benchmarks.mistakes.mistake import Compared, Mistake, Question, Rung
 
 LOADED = "    train_dataset, eval_dataset, labels = load_data(config, tokenizer)\n"
 BUILT = "    model = load_model(config, labels)\n"
-FIRST_SEED = "    # Seed: the new head's weights are random, so fix the dice before they are thrown.\n"
+FIRST_SEED = "    # Seed: before the new head is initialized, because its weights are random.\n"
 NEGATIVE = (
     '    negative = [row for row, label in enumerate(train_dataset["labels"]) if label == 0]\n'
     "    train_dataset = train_dataset.select(negative)\n"
@@ -98,7 +98,7 @@ OF_DATA = (
         "not_shuffled",
         "the training set is not shuffled",
         "shuffle",
-        line.changed(line.SAMPLED, "sampler=shuffle, ", ""),
+        line.changed(line.SAMPLED, "sampler=sampler, ", ""),
         compared=Compared("step 1: batch", "shuffle.none"),
         check="shuffle.none",
         source="google-research/bert #324, super-gradients #416",
@@ -115,7 +115,7 @@ OF_DATA = (
         check="shuffle.same",
         source="pytorch #31771, transformers #4398",
         question=Question(
-            "every epoch has the same order", (("order.manual_seed(42 + epoch)", "order.manual_seed(42)"),)
+            "every epoch has the same order", (("generator.manual_seed(42 + epoch)", "generator.manual_seed(42)"),)
         ),
     ),
     Mistake(
@@ -140,11 +140,11 @@ OF_DATA = (
         (
             ("from torch.utils.data import DataLoader, RandomSampler\n", "from torch.utils.data import DataLoader\n"),
             (
-                "    order = torch.Generator()  # its own, or dropout's draws would change the order\n"
-                f"    shuffle = {line.SAMPLER}\n",
+                "    generator = torch.Generator()  # its own, or dropout's draws would change the order\n"
+                f"    sampler = {line.SAMPLER}\n",
                 "",
             ),
-            ("sampler=shuffle", "shuffle=True"),
+            ("sampler=sampler", "shuffle=True"),
             (line.ORDER, ""),
         ),
         compared=Compared("step 1: batch", "shuffle.global_state"),
@@ -158,28 +158,28 @@ OF_DATA = (
         "loader_generator",
         "`shuffle=True, generator=g`: the loader draws from it first",
         "shuffle",
-        (("sampler=shuffle", "shuffle=True, generator=order"),),
+        (("sampler=sampler", "shuffle=True, generator=generator"),),
         compared=Compared("step 1: batch", "shuffle.shared_generator"),
     ),
     Mistake(
         "two_generators",
         "a generator for the loader besides the sampler's",
         "shuffle",
-        (("sampler=shuffle", "sampler=shuffle, generator=torch.Generator()"),),
+        (("sampler=sampler", "sampler=sampler, generator=torch.Generator()"),),
         compared=Compared("step 1: rng", "seed.loader"),
     ),
     Mistake(
         "never_reseeded",
         "the sampler is seeded once and runs on",
         "shuffle",
-        ((line.ORDER, ""), (line.BEGIN, line.BEGIN + "    order.manual_seed(config.seed)\n")),
+        ((line.ORDER, ""), (line.BEGIN, line.BEGIN + "    generator.manual_seed(config.seed)\n")),
         compared=Compared("step 9: batch", "shuffle.seed"),
     ),
     Mistake(
         "with_replacement",
         "reviews are drawn with replacement",
         "shuffle",
-        line.changed(line.SAMPLER, "generator", "replacement=True, generator"),
+        line.changed(line.SAMPLER, "generator=", "replacement=True, generator="),
         compared=Compared("step 1: batch", "shuffle.replacement"),
         check="shuffle.replacement",
     ),
@@ -188,7 +188,7 @@ OF_DATA = (
         "batch_of_16",
         "batches of 16",
         "batch",
-        line.changed(line.SAMPLED, "sizes[0]", "16"),
+        line.changed(line.SAMPLED, "batch_size", "16"),
         compared=Compared("step 1: batch", "batch.size"),
         check="batch.size",
         question=Question(
@@ -268,7 +268,7 @@ OF_DATA = (
         "padded_left",
         "padding on the left",
         "collator",
-        ((f"    pad = {line.PAD}", f'    tokenizer.padding_side = "left"\n    pad = {line.PAD}'),),
+        ((f"    collator = {line.PAD}", f'    tokenizer.padding_side = "left"\n    collator = {line.PAD}'),),
         compared=Compared("step 1: batch", "collator.padding"),
         check="collator.padding",
         items=("collator", "evaluate"),

@@ -7,7 +7,7 @@ from benchmarks.mistakes.mistake import Compared, Mistake, Pieces, Question, Run
 
 # Lines of the page of all dials.
 WHOLE_CLIP = "grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)"
-WHOLE_ZERO = "            optimizer.zero_grad()  # Zero: the next gradients would be added to these.\n"
+WHOLE_ZERO = "            optimizer.zero_grad()  # Zero: or the next gradients are added to these.\n"
 WHOLE_RETURN = "    return state.log_history\n"
 LOGGED = "log_training(state, grad_norm, rate)"
 
@@ -61,7 +61,7 @@ OF_REPORTS = (
         "accuracy_of_last_batch",
         "the accuracy is the last batch's",
         "evaluate",
-        (("            right += (output", "            right = (output"),),
+        (("            correct += (output", "            correct = (output"),),
         compared=Compared("step 8: eval_accuracy", "evaluate.last_batch_only"),
         check="evaluate.last_batch_only",
     ),
@@ -69,7 +69,7 @@ OF_REPORTS = (
         "eval_batch_of_4",
         "another batch size in the evaluation",
         "evaluate",
-        line.changed(line.EVAL_LOADER, "sizes[1]", "4"),
+        line.changed(line.EVAL_LOADER, "eval_batch_size", "4"),
         compared=Compared("step 8: eval_forward_batch", "evaluate.batch_size"),
     ),
     Mistake(
@@ -92,7 +92,9 @@ OF_REPORTS = (
         "eval_padded",
         "every batch of the evaluation is padded to one length",
         "evaluate",
-        line.changed(line.EVAL_LOADER, "=pad", '=DataCollatorWithPadding(tokenizer, "max_length", config.max_length)'),
+        line.changed(
+            line.EVAL_LOADER, "=collator", '=DataCollatorWithPadding(tokenizer, "max_length", config.max_length)'
+        ),
         compared=Compared("step 8: eval_forward_batch", "evaluate.order"),
     ),
     Mistake(
@@ -124,7 +126,7 @@ OF_REPORTS = (
         "no_evaluation",
         "figures are returned that no evaluation has made",
         "evaluate",
-        ((line.EVAL_FOR, "        losses, right = [0.1], [1.0]\n        for batch in ():\n"),),
+        ((line.EVAL_FOR, "        losses, correct = [0.1], [1.0]\n        for batch in ():\n"),),
         compared=Compared("step 8: evaluation", "evaluate.moment"),
         check="evaluate.moment",
     ),
@@ -252,7 +254,7 @@ OF_REPORTS = (
         "three_mistakes",
         "no train mode, no clip and torch's decay at once",
         "train mode",
-        ((line.TRAIN, ""), (line.CLIP, ""), (line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), rate)")),
+        ((line.TRAIN, ""), (line.CLIP, ""), (line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), lr)")),
         compared=Compared("step 1: mode", "mode.eval", ("optimizer.settings", "clip.missing")),
         check="mode.eval",
         items=("train mode", "clip", "optimizer"),

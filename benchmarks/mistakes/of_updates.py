@@ -11,7 +11,7 @@ DECAYING = {"weight_decay": 0.1, **LEARNING_FAST}
 RATES = (
     "    matrices = [each for each in model.parameters() if each.ndim > 1]\n"
     "    others = [each for each in model.parameters() if each.ndim == 1]\n"
-    '    groups = [{"params": matrices}, {"params": others, "lr": 2 * rate}]\n'
+    '    groups = [{"params": matrices}, {"params": others, "lr": 2 * lr}]\n'
 )
 
 
@@ -69,7 +69,7 @@ OF_UPDATES = (
         (
             (
                 line.OPTIMIZER,
-                'torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay_rate": 0}], rate, fused=True)',
+                'torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay_rate": 0}], lr, fused=True)',
             ),
         ),
         compared=Compared("step 2: forward_losses", "optimizer.settings", dials=LEARNING_FAST),
@@ -88,7 +88,7 @@ OF_UPDATES = (
         "adamw_default",
         "AdamW(model.parameters(), lr=...), as every tutorial has it",
         "optimizer",
-        ((line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), lr=rate)"),),
+        ((line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), lr=lr)"),),
         compared=Compared("step 2: forward_losses", "optimizer.settings", dials=LEARNING_FAST),
         check="optimizer.settings",
     ),
@@ -96,7 +96,7 @@ OF_UPDATES = (
         "sgd",
         "SGD instead of AdamW",
         "optimizer",
-        ((line.OPTIMIZER, "torch.optim.SGD(model.parameters(), rate)"),),
+        ((line.OPTIMIZER, "torch.optim.SGD(model.parameters(), lr)"),),
         compared=Compared("step 2: forward_losses", "optimizer.settings"),
         check="optimizer.settings",
     ),
@@ -104,7 +104,7 @@ OF_UPDATES = (
         "rate_doubled",
         "twice the learning rate",
         "optimizer",
-        line.changed(line.OPTIMIZER, "rate, ", "2 * rate, "),
+        line.changed(line.OPTIMIZER, "lr, ", "2 * lr, "),
         compared=Compared("step 1: learning_rate", "schedule.rate"),
         check="schedule.rate",
         items=("schedule step",),
@@ -116,7 +116,7 @@ OF_UPDATES = (
         (
             (
                 "    optimizer = " + line.OPTIMIZER,
-                RATES + "    optimizer = torch.optim.AdamW(groups, rate, weight_decay=0, fused=True)",
+                RATES + "    optimizer = torch.optim.AdamW(groups, lr, weight_decay=0, fused=True)",
             ),
         ),
         compared=Compared("step 2: forward_losses", "optimizer.rates"),

@@ -7,10 +7,10 @@ from typing import NamedTuple
 from benchmarks.mistakes.mistake import Pieces
 
 FORWARD = "loss = training_loss(training_model, batch, device, config)"
-TRAIN_MODE = "            training_model.train()  # Train mode: dropout on; the evaluation put it off.\n"
-ZERO = "            optimizer.zero_grad()  # Zero: the next gradients would be added to these.\n"
+TRAIN_MODE = "            training_model.train()  # Train mode: evaluate() has switched dropout off.\n"
+ZERO = "            optimizer.zero_grad()  # Zero: or the next gradients are added to these.\n"
 BACKWARD = "            (scaler.scale(loss) if config.fp16 else loss).backward()\n"
-STEP = "                optimizer.step()  # Step: move the weights.\n"
+STEP = "                optimizer.step()  # Step: update the weights.\n"
 DEVICE = "            batch = batch.to(device)  # Device: the data goes to where the model is.\n"
 GROUPS = """    parameters = parameter_groups(model, config)
     if config.optim == "adamw_torch_fused":
@@ -19,7 +19,7 @@ GROUPS = """    parameters = parameter_groups(model, config)
     else:
         optimizer = make_optimizer(parameters, config)"""
 EVAL_LOSS = "losses.append(gather(loss.repeat(len(logits))))"
-JOIN = "    losses, right = join(losses, eval_loader), join(right, eval_loader)\n"
+JOIN = "    losses, correct = join(losses, eval_loader), join(correct, eval_loader)\n"
 SEED_AGAIN = "so that dropout starts from here, whatever was drawn before.\n    set_seed(config.seed)\n"
 
 
@@ -145,14 +145,14 @@ REWRITES: dict[str, Rewrite] = {
     "accuracy_by_counting": Rewrite(
         "accuracy from running counts",
         (
-            ("    losses, right = [], []\n", "    losses, correct, total = [], 0, 0\n"),
+            ("    losses, correct = [], []\n", "    losses, correct, total = [], 0, 0\n"),
             (
-                '        right.append(gather(logits.argmax(dim=-1) == batch["labels"]))\n',
+                '        correct.append(gather(logits.argmax(dim=-1) == batch["labels"]))\n',
                 '        correct += (logits.argmax(dim=-1) == batch["labels"]).sum().item()\n'
                 '        total += len(batch["labels"])\n',
             ),
             (JOIN, "    losses = join(losses, eval_loader)\n"),
-            ("right.mean().item()", "correct / total"),
+            ("correct.mean().item()", "correct / total"),
         ),
     ),
     "eval_positional": Rewrite(

@@ -42,8 +42,8 @@ FAULTS = (
     Fault(
         "loop: the same order in every epoch",
         "manual_loop/train.py",
-        "order.manual_seed(data_seed + epoch)",
-        "order.manual_seed(data_seed)",
+        "generator.manual_seed(data_seed + epoch)",
+        "generator.manual_seed(data_seed)",
         ("equivalence",),
     ),
     Fault(

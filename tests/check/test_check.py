@@ -108,16 +108,16 @@ def test_the_courses_loop_fails_three_phases_and_nothing_else() -> None:
     assert "0.01 is torch's own default" in causes["optimizer"] and "unclipped" in causes["clip"]
 
 
-ORDER = "    shuffle = RandomSampler(train_dataset, generator=order)\n"
-ANEW = "        order.manual_seed(config.seed + epoch)\n"
-DRAWN_ONCE = "    shuffle = torch.randperm(len(train_dataset)).tolist()\n"
+ORDER = "    sampler = RandomSampler(train_dataset, generator=generator)\n"
+ANEW = "        generator.manual_seed(config.seed + epoch)\n"
+DRAWN_ONCE = "    sampler = torch.randperm(len(train_dataset)).tolist()\n"
 EVALUATE, RETURN = "        model.eval()\n", "    return evaluations\n"
 DESTROY = "for p in model.parameters():\n                p.data.zero_()\n"
 # What a loop can do so that each of its steps is right, and the training is not.
 AROUND_THE_STEPS = {
-    "an order that is turned round": ({ORDER: DRAWN_ONCE, ANEW: "        shuffle.reverse()\n"}, ["shuffle.moved"]),
+    "an order that is turned round": ({ORDER: DRAWN_ONCE, ANEW: "        sampler.reverse()\n"}, ["shuffle.moved"]),
     "an order that is moved on": (
-        {ORDER: DRAWN_ONCE, ANEW: "        shuffle.append(shuffle.pop(0))\n"},
+        {ORDER: DRAWN_ONCE, ANEW: "        sampler.append(sampler.pop(0))\n"},
         ["shuffle.moved"],
     ),
     "only its batches are shuffled": (
@@ -125,9 +125,9 @@ AROUND_THE_STEPS = {
             ORDER: "    size = config.per_device_train_batch_size\n"
             "    rows = list(range(len(train_dataset)))\n"
             "    parts = [rows[n : n + size] for n in range(0, len(rows) - size, size)]\n"
-            "    shuffle = rows[:]\n",
+            "    sampler = rows[:]\n",
             ANEW: "        mixed = [parts[n] for n in torch.randperm(len(parts)).tolist()]\n"
-            "        shuffle[:] = [row for part in mixed for row in part] + rows[len(parts) * size :]\n",
+            "        sampler[:] = [row for part in mixed for row in part] + rows[len(parts) * size :]\n",
         },
         ["shuffle.moved"],
     ),

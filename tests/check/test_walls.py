@@ -209,7 +209,7 @@ def test_a_check_that_is_stopped_leaves_nobody(number: int, tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_right_loop_with_workers_is_right(tmp_path: Path) -> None:
     """They talk to each other by sockets that are files, and by shared memory."""
-    sampler = "sampler=shuffle, collate_fn=pad"
+    sampler = "sampler=sampler, collate_fn=collator"
     text = MINIMAL.read_text(encoding="utf-8")
     assert text.count(sampler) == 1
     (tmp_path / "loop.py").write_text(text.replace(sampler, f"{sampler}, num_workers=2"), encoding="utf-8")

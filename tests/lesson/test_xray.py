@@ -158,7 +158,7 @@ def tiny_trainer() -> list[Event]:
     [
         ("            optimizer.zero_grad()", "            pass", "zero"),
         ("            training_model.train()", "            pass", "train mode"),
-        ("order.manual_seed(data_seed + epoch)", "order.manual_seed(data_seed)", "shuffle"),
+        ("generator.manual_seed(data_seed + epoch)", "generator.manual_seed(data_seed)", "shuffle"),
         (
             "loss = loss / batches_of_step(number, train_loader, per_step)",
             "loss = loss / 2",
@@ -252,7 +252,7 @@ def test_the_command_prints_lines_stacks_and_the_verdict(capsys) -> None:
         assert title in flat
     assert "by hand train.py:" in flat and "training_step > :" in flat
     # Markup in a line of code or in values stays text: `[...]` is no style of rich's.
-    assert "DataLoader(train_dataset, sizes[0]," in flat
+    assert "DataLoader(train_dataset, batch_size," in flat
     assert "the same in the same order" in flat
     # Code knows its class from Python 3.11 on.
     assert ("Trainer.floating_point_ops" if sys.version_info >= (3, 11) else "floating_point_ops") in flat

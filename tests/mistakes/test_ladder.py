@@ -52,7 +52,7 @@ def test_any_rungs_can_be_left_out_in_any_order() -> None:
 
 def test_the_start_is_the_loop_that_courses_teach() -> None:
     source = page_without(RUNGS).source
-    assert "AdamW(model.parameters(), rate)\n" in source
+    assert "AdamW(model.parameters(), lr)\n" in source
     assert "shuffle=True" in source and "RandomSampler" not in source and "Generator" not in source
     assert "seed" not in source and "clip" not in source
     assert source.count("model.train()") == 1

@@ -67,7 +67,7 @@ def test_what_buys_a_phase_is_on_the_trainer_page() -> None:
     ("piece", "phase"),
     [
         ("set_seed(config.seed)", "seed"),
-        ("order.manual_seed(", "shuffle"),
+        ("generator.manual_seed(", "shuffle"),
         ("DataLoader(train_dataset,", "batch"),
         ("training_model.train()", "train mode"),
         ("training_loss(training_model,", "forward"),

@@ -245,7 +245,7 @@ def test_the_script_of_every_dial_passes_ruff_in_88_columns(loop: str) -> None:
 def test_an_edited_script_is_a_loop_that_is_judged(tmp_path: Path) -> None:
     config = RunConfig.build("tiny", **UNEVEN, **PLAIN)
     source = eject(config, file=tmp_path / "my_loop.py")
-    line = "            optimizer.zero_grad()  # Zero: the next gradients would be added to these.\n"
+    line = "            optimizer.zero_grad()  # Zero: or the next gradients are added to these.\n"
     assert source.count(line) == 1
     (tmp_path / "my_loop.py").write_text(source.replace(line, ""))
     assert own_page(tmp_path / "my_loop.py").is_own

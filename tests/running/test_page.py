@@ -26,7 +26,7 @@ from shared.running.page import ROOT, Page, kept_code, kept_page, kept_pages, pa
 
 CONFIG = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3)
 OPTIONS = ["--preset", "tiny", "--num-train-epochs", "1", "--save-strategy", "steps", "--save-steps", "3"]
-ZERO = "            optimizer.zero_grad()  # Zero: the next gradients would be added to these.\n"
+ZERO = "            optimizer.zero_grad()  # Zero: or the next gradients are added to these.\n"
 BROKEN = package_page("manual").edited(ZERO, "")
 EDITED = {
     "manual": BROKEN,

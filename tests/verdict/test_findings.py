@@ -22,8 +22,9 @@ LOSS = "            loss = model(**batch.to(device)).loss  # the batch's mean, a
 STEP = "            optimizer.step()\n"
 EPOCH = "    for epoch in range(epochs):\n"
 EVALUATE = "        model.eval()\n"
-LOADER = "    loader = DataLoader(train_dataset, sizes[0], sampler=shuffle, collate_fn=pad)\n"
-OPTIMIZER = "    optimizer = torch.optim.AdamW(model.parameters(), rate, weight_decay=0, fused=True)\n"
+ACCURACY = "np.mean(correct).item()"
+LOADER = "    loader = DataLoader(train_dataset, batch_size, sampler=sampler, collate_fn=collator)\n"
+OPTIMIZER = "    optimizer = torch.optim.AdamW(model.parameters(), lr, weight_decay=0, fused=True)\n"
 # The minimal loop has this limit written in.
 JOB = RunConfig.build("tiny", max_grad_norm=1.0)
 
@@ -54,7 +55,7 @@ FUNCTIONAL = {
     "    scheduler = LambdaLR(optimizer, lambda step: (steps - step) / steps)\n": "",
     STEP: "            gradients = [p.grad for p in weights]\n"
     "            settings = {'beta1': 0.9, 'beta2': 0.999, 'eps': 1e-8, 'weight_decay': 0}\n"
-    "            settings |= {'lr': rate * ((steps - done) / steps), 'fused': True}\n"
+    "            settings |= {'lr': lr * ((steps - done) / steps), 'fused': True}\n"
     "            settings |= {'amsgrad': False, 'maximize': False}\n"
     "            with torch.no_grad():\n"
     "                adamw(weights, gradients, first, second, [], counts, **settings)\n"
@@ -81,8 +82,8 @@ EDITS = {
         {
             OPTIMIZER: "    body, head = model.distilbert, [model.pre_classifier, model.classifier]\n"
             "    head = [p for part in head for p in part.parameters()]\n"
-            "    optimizer = torch.optim.AdamW(body.parameters(), rate, weight_decay=0, fused=True)\n"
-            "    second = torch.optim.AdamW(head, rate, weight_decay=0, fused=True)\n",
+            "    optimizer = torch.optim.AdamW(body.parameters(), lr, weight_decay=0, fused=True)\n"
+            "    second = torch.optim.AdamW(head, lr, weight_decay=0, fused=True)\n",
             "    evaluations = []\n": "    of_second = LambdaLR(second, lambda step: (steps - step) / steps)\n"
             "    evaluations = []\n",
             STEP: f"{STEP}            second.step()\n            of_second.step()\n",
@@ -218,7 +219,7 @@ EDITS = {
             "        def step(self, closure=None):\n"
             "            for p in self.param_groups[0]['params']:\n"
             "                p -= self.param_groups[0]['lr'] * p.grad\n\n"
-            "    optimizer = AdamW(model.parameters(), rate, weight_decay=0, fused=True)\n"
+            "    optimizer = AdamW(model.parameters(), lr, weight_decay=0, fused=True)\n"
         },
         ("optimizer.other",),
     ),
@@ -240,8 +241,8 @@ EDITS = {
         {
             OPTIMIZER: "    body, head = model.distilbert, [model.pre_classifier, model.classifier]\n"
             "    head = [p for part in head for p in part.parameters()]\n"
-            "    groups = [{'params': head}, {'params': list(body.parameters()), 'lr': rate * 0.9}]\n"
-            "    optimizer = torch.optim.AdamW(groups, rate, weight_decay=0, fused=True)\n"
+            "    groups = [{'params': head}, {'params': list(body.parameters()), 'lr': lr * 0.9}]\n"
+            "    optimizer = torch.optim.AdamW(groups, lr, weight_decay=0, fused=True)\n"
         },
         ("optimizer.rates",),
     ),
@@ -249,25 +250,26 @@ EDITS = {
     "a part of it": Edit(
         {
             LOADER: "    part = torch.utils.data.Subset(train_dataset, range(len(train_dataset) - 11))\n"
-            "    shuffle = RandomSampler(part, generator=order)\n"
-            "    loader = DataLoader(part, sizes[0], sampler=shuffle, collate_fn=pad)\n"
+            "    sampler = RandomSampler(part, generator=generator)\n"
+            "    loader = DataLoader(part, batch_size, sampler=sampler, collate_fn=collator)\n"
         },
         ("shuffle.subset",),
     ),
     "cut to the batch's shortest": Edit(
         {
-            "    pad = DataCollatorWithPadding(tokenizer)  # to the batch's longest review\n": "    def pad(rows):\n"
+            "    collator = DataCollatorWithPadding(tokenizer)  # to the batch's longest review\n": ""
+            "    def collator(rows):\n"
             "        ids, masks = zip(*[r['input_ids'] for r in rows]), zip(*[r['attention_mask'] for r in rows])\n"
             "        batch = {'input_ids': list(zip(*ids)), 'attention_mask': list(zip(*masks))}\n"
             "        batch['labels'] = [r['labels'] for r in rows]\n"
             "        return BatchEncoding(batch, tensor_type='pt')\n\n",
             "import DataCollatorWithPadding, set_seed": "import BatchEncoding, set_seed",
-            "sampler=shuffle, collate_fn": "shuffle=True, collate_fn",
+            "sampler=sampler, collate_fn": "shuffle=True, collate_fn",
         },
         ("batch.cut",),
     ),
     "with replacement": Edit(
-        {"RandomSampler(train_dataset, generator=order)": "RandomSampler(train_dataset, True, generator=order)"},
+        {"(train_dataset, generator=generator)": "(train_dataset, True, generator=generator)"},
         ("shuffle.replacement",),
     ),
     "masked tokens": Edit(
@@ -278,14 +280,17 @@ EDITS = {
         ("batch.tokens",),
     ),
     "a draw before the order": Edit(
-        {"order.manual_seed(config.seed + epoch)": "torch.rand(1, generator=order.manual_seed(config.seed + epoch))"},
+        {
+            "        generator.manual_seed(": "        torch.rand(1, generator=generator.manual_seed(",
+            "+ epoch)": "+ epoch))",
+        },
         ("shuffle.draws",),
     ),
     "batches of one's own": Edit(
         {
             LOADER: "    rows = list(range(len(train_dataset)))[::-1]\n"
-            "    batches = [rows[start : start + sizes[0]] for start in range(0, len(rows), sizes[0])]\n"
-            "    loader = DataLoader(train_dataset, batch_sampler=batches, collate_fn=pad)\n"
+            "    batches = [rows[start : start + batch_size] for start in range(0, len(rows), batch_size)]\n"
+            "    loader = DataLoader(train_dataset, batch_sampler=batches, collate_fn=collator)\n"
         },
         ("shuffle.order",),
     ),
@@ -321,7 +326,7 @@ EDITS = {
         {
             EPOCH: f"{EPOCH}        now = optimizer.param_groups[0]['lr']\n"
             "        optimizer = torch.optim.AdamW(model.parameters(), now, weight_decay=0, fused=True)\n"
-            "        optimizer.param_groups[0]['initial_lr'] = rate\n"
+            "        optimizer.param_groups[0]['initial_lr'] = lr\n"
             "        scheduler.optimizer = optimizer\n"
         },
         ("optimizer.again",),
@@ -343,7 +348,7 @@ EDITS = {
     "a schedule for fewer steps": Edit({"steps = epochs * len(loader)": "steps = 20"}, ("schedule.rate",)),
     # The evaluation.
     "no optimizer of torch's, and another number": Edit(
-        {**FUNCTIONAL, "np.mean(right).item()": "sum(right) / len(eval_loader)"}, ("evaluate.number",)
+        {**FUNCTIONAL, ACCURACY: "sum(correct) / len(eval_loader)"}, ("evaluate.number",)
     ),
     "no optimizer of torch's, and one evaluation": Edit(
         {
@@ -365,7 +370,7 @@ EDITS = {
     "the mean rounded": Edit(
         {"np.mean(losses, dtype=np.float32).item()": "round(float(np.mean(losses)), 4)"}, ("evaluate.mean",)
     ),
-    "another number": Edit({"np.mean(right).item()": "0.123456789"}, ("evaluate.number",)),
+    "another number": Edit({ACCURACY: "0.123456789"}, ("evaluate.number",)),
     "one evaluation more": Edit(
         {
             "            model.train()": "            if len(evaluations) == 1 and not model.training:\n"
@@ -383,8 +388,8 @@ EDITS = {
         },
         ("evaluate.before",),
     ),
-    "accuracy by batches": Edit({"np.mean(right).item()": "sum(right) / len(eval_loader)"}, ("evaluate.by_batches",)),
-    "accuracy in percent": Edit({"np.mean(right).item()": "100 * sum(right) / len(right)"}, ("evaluate.percent",)),
+    "accuracy by batches": Edit({ACCURACY: "sum(correct) / len(eval_loader)"}, ("evaluate.by_batches",)),
+    "accuracy in percent": Edit({ACCURACY: "100 * sum(correct) / len(correct)"}, ("evaluate.percent",)),
     "loss by another length": Edit(
         {"np.mean(losses, dtype=np.float32).item()": "sum(losses) / len(train_dataset)"}, ("evaluate.divided",)
     ),
