@@ -104,7 +104,7 @@ $(INSTALLED): pyproject.toml constraints.txt shared/sources/embedded.txt
 	.venv-lowest/bin/sameloop fetch
 	touch $@
 
-docs: $(INSTALLED) browser notebook-page ## the README's pages, docs/dials.md, docs/lesson.md with its pictures from runs/quick, and the notebook's page
+docs: $(INSTALLED) browser notebook-page ## the README's loops, docs/settings.md, docs/lesson.md with its pictures from runs/quick, and the notebook's page
 	$(BIN)/python -m benchmarks.proofs.documents
 
 notebook-page: $(INSTALLED) ## docs/lesson-notebook.html: the lesson's notebook, run; about 3 minutes on 2 cores

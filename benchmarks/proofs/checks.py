@@ -14,8 +14,9 @@ from typing import NamedTuple
 from benchmarks.check.check import check, check_page
 from benchmarks.check.notes import BOUND
 from benchmarks.check.rubric import GOOD, Result
-from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, UNSEEN
+from benchmarks.mistakes.catalogue import GALLERY, MISTAKES
 from benchmarks.mistakes.mistake import MINIMAL, Mistake, right_page, wrong_page
+from benchmarks.proofs.measuring import write_table
 from shared.progress import announce
 from shared.running.page import own_page
 from shared.starting.children import ROOT
@@ -47,7 +48,6 @@ class Judged(NamedTuple):
     """A mistake and what was said of it."""
 
     name: str
-    what: str
     wanted: list[str]
     result: Result
     code: str
@@ -88,15 +88,14 @@ def right_settings() -> Iterator[Mistake]:
 def judge_mistake(mistake: Mistake) -> Judged:
     """What a check says of a mistake of the gallery."""
     result = check_page(wrong_page(mistake), mistake.dials)
-    return Judged(mistake.name, mistake.what, list(mistake.fails), result, mistake.check)
+    return Judged(mistake.name, list(mistake.fails), result, mistake.check)
 
 
 def judge_wrong(name: str) -> Judged:
     """What a check says of a wrong loop of tests/loops/wrong; its first line says what is wrong."""
     file = LOOPS / "wrong" / f"{name}.py"
-    what = file.read_text(encoding="utf-8").splitlines()[0].lstrip("# ").removeprefix("WRONG: ")
     wanted = [item for mistake in WRONG[name] for item in MISTAKES[mistake].fails]
-    return Judged(name, what, wanted, check_page(own_page(file)), "")
+    return Judged(name, wanted, check_page(own_page(file)), "")
 
 
 def write_document() -> None:
@@ -125,57 +124,33 @@ def write_document() -> None:
     }
     nearest = min(smallest, key=smallest.__getitem__)
     noise = max(result.rounding for _, result in rights)
+    missed = [each for each in gallery if each.also or not (each.right_item and each.right_cause)]
     lines = [
-        "# What `sameloop check` says",
+        "# How `sameloop check` was tried",
         "",
-        "Measured by `make check-table`, which writes this page. What is judged, and how to use it with a class: "
-        "[course.md](course.md).",
+        "Measured by `make check-table`. What is judged, and how to use it with a class: [course.md](course.md). "
+        "Which phase each mistake fails: [gallery.md](gallery.md#what-finds-them).",
         "",
-        f"**Right loops, each written another way: {sum(r.verdict in GOOD for _, r in rights)} of {len(rights)}** are "
-        f"`identical` or `equivalent`. Their largest difference from the right step is {noise:.1e} (relative), the "
-        f"bound is {BOUND:.0e}, the smallest difference that a mistake was found by is "
-        f"{smallest[nearest]:.1e} ({nearest}).",
-        "",
-        f"**Mistakes of the gallery: {_counts(gallery)}.**",
-        "",
-        f"**Wrong loops whose author did not know the rules: {_counts(wrong, cause=False)}.** They were written from "
-        "the text of the task alone, and judged when the rules were done. At first one of the 13 was not caught, a "
-        "second backward pass over one batch; it has a rule since. So the figure of the first time is 12 of 13.",
-        "",
-        f"**The loop of the Hugging Face course's chapter 3**, written from its description, fails "
+        f"- **Right loops, each written another way: {sum(r.verdict in GOOD for _, r in rights)} of {len(rights)} "
+        f"pass.** Their largest difference from the right step is {noise:.1e} (relative), the bound is {BOUND:.0e}, "
+        f"and the smallest difference of a mistake is {smallest[nearest]:.1e} ({nearest}).",
+        f"- **Mistakes of the gallery: {_counts(gallery)}.**",
+        *(f"  - **not so**: `{each.name}`, which fails {', '.join(each.result.failures)}" for each in missed),
+        f"- **Wrong loops by an author who did not know the rules: {_counts(wrong, cause=False)}.** When they were "
+        "first judged, one of the 13 was not caught, a second backward pass over one batch. It has a rule since.",
+        f"- **The loop of the Hugging Face course's chapter 3**, written from its description, fails "
         f"{', '.join(f'`{item}`' for item in course.failures)}"
         f"{', and nothing else' if sorted(course.failures) == sorted(COURSE_ITEMS) else ''}.",
+        f"- **Hostile loops: {sum(r.verdict not in GOOD for _, r in hostile)} of {len(hostile)}** do not pass. What "
+        "72 further acts do to the machine: [hostile.md](hostile.md).",
         "",
-        f"**Hostile loops: {sum(r.verdict not in GOOD for _, r in hostile)} of {len(hostile)}** do not pass, "
-        f"{sum(r.verdict == 'failed' for _, r in hostile)} of them as `failed`, each with what it is. "
-        "What 72 further acts do to the machine, and what holds them: [hostile.md](hostile.md).",
-        "",
-        f"A check of a right loop took {whole.seconds:.0f} seconds and {whole.peak_mb:.0f} MB, the judging apart.",
-        "",
-        "## Right loops",
-        "",
-        "| loop | verdict | largest difference |",
-        "|---|---|---|",
-        *(f"| {name} | {result.verdict} | {result.rounding:.1e} |" for name, result in rights),
-        "",
-        "## Mistakes of the gallery",
-        "",
-        *_table(gallery, cause=True),
-        "",
-        "Not seen by a check, and why:",
-        "",
-        *(f"- {what}: {why}." for what, why in UNSEEN.items()),
-        "",
-        "## Wrong loops of another author",
-        "",
-        *_table(wrong, cause=False),
-        "",
-        "## Hostile loops",
-        "",
-        "| loop | verdict | what is said |",
-        "|---|---|---|",
-        *(f"| {name} | {r.verdict} | {_cell(r.why or ', '.join(r.failures))} |" for name, r in hostile),
+        f"A check of a right loop took {whole.seconds:.0f} seconds and {whole.peak_mb:.0f} MB, without the judging. "
+        "Every loop with what was found: [data/check.csv](data/check.csv).",
     ]
+    rows = [("right", name, result.verdict, f"{result.rounding:.1e}") for name, result in rights]
+    rows += [("wrong", each.name, each.result.verdict, ", ".join(each.result.failures)) for each in wrong]
+    rows += [("hostile", name, result.verdict, _said(result)) for name, result in hostile]
+    write_table("check", ("loop", "file", "verdict", "largest difference, phases that fail, or what is said"), rows)
     DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
     announce(f"written: {DOCUMENT.relative_to(ROOT)}, in {time.monotonic() - started:.0f} seconds")
 
@@ -184,26 +159,14 @@ def _counts(judged: list[Judged], cause: bool = True) -> str:
     total = len(judged)
     causes = f"the right cause for {sum(each.right_cause for each in judged)}, " if cause else ""
     return (
-        f"{sum(each.caught for each in judged)} of {total} caught, the right item for "
-        f"{sum(each.right_item for each in judged)}, {causes}another item failed besides for "
+        f"{sum(each.caught for each in judged)} of {total} caught, the right phase for "
+        f"{sum(each.right_item for each in judged)}, {causes}another phase failed as well for "
         f"{sum(bool(each.also) for each in judged)}"
     )
 
 
-def _table(judged: list[Judged], cause: bool) -> Iterator[str]:
-    yield f"| mistake | caught | right item | {'right cause | ' if cause else ''}also failed | the cause |"
-    yield "|---|---|---|---|---|" + ("---|" if cause else "")
-    for each in judged:
-        row = next(row for row in each.result.rubric if row["item"] == each.wanted[0])
-        marks = [each.caught, each.right_item] + ([each.right_cause] if cause else [])
-        shown = " | ".join("yes" if mark else "no" for mark in marks)
-        where = f" (step {row['step']})" if row["step"] else ""
-        also = ", ".join(each.also) or "-"
-        yield f"| {each.what} | {shown} | {also} | {each.wanted[0]}: {_cell(row['cause'])}{where} |"
-
-
-def _cell(text: str | None) -> str:
-    return (text or "").replace("|", "\\|").replace("\n", " ").replace(str(ROOT), "...")[:200]
+def _said(result: Result) -> str:
+    return (result.why or ", ".join(result.failures)).replace("\n", " ").replace(str(ROOT), "...")[:200]
 
 
 if __name__ == "__main__":

@@ -168,22 +168,22 @@ def crash_test(loop: str, kills: int, aimed_at_least: int, *, folder: Path, bar:
 def report(found: list[Kill], seconds: float) -> str:
     """The table as Markdown."""
     good = sum(kill.difference is None for kill in found)
-    aimed = {loop: sum(kill.writing is not None for kill in found if kill.loop == loop) for loop in LOOPS}
     lines = [
         "# Killed and resumed",
         "",
-        f"{good} of {len(found)} runs end with the weights and the record of a run that was never stopped; "
-        f"{aimed['manual']} kills of the manual loop and {aimed['trainer']} of `Trainer` fell into the writing of a "
-        f"checkpoint. Made by `make crash-test` in {seconds / 60:.0f} minutes; the moments are random, so another run "
-        "gives another table.",
+        f"{good} of {len(found)} runs end with the weights and the record of a run that was never stopped. Made by "
+        f"`make crash-test` in {seconds / 60:.0f} minutes. The moments are random: another run gives other figures.",
         "",
-        "| loop | killed after step | while writing | resumed from | the end |",
-        "|---|---|---|---|---|",
+        "| loop | kills | after steps | while a checkpoint was written |",
+        "|---|---|---|---|",
     ]
-    for kill in found:
-        end = "identical" if kill.difference is None else f"**{kill.difference}**"
-        lines.append(f"| {kill.loop} | {kill.step} | {kill.writing or ''} | {kill.resumed_from} | {end} |")
-    return "\n".join(lines) + "\n"
+    for loop in LOOPS:
+        kills = [kill for kill in found if kill.loop == loop]
+        steps, writing = [kill.step for kill in kills], sum(kill.writing is not None for kill in kills)
+        if kills:
+            lines.append(f"| {loop} | {len(kills)} | {min(steps)} to {max(steps)} | {writing} |")
+    lost = [f"- **{kill.loop}, after step {kill.step}: {kill.difference}**" for kill in found if kill.difference]
+    return "\n".join([*lines, "", *lost]).rstrip() + "\n"
 
 
 @click.command()

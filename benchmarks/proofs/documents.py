@@ -1,12 +1,12 @@
 """The parts of the docs that are made, not written. Run by `make docs`.
 
-The README's two pages, `docs/dials.md` with what every dial costs by hand, and every picture. The pictures come from
-the comparison in `runs/quick`, the report's from the browser that `make browser` installs.
+The README's two loops, `docs/settings.md` with the lines of code behind every argument, `docs/lesson.md`, and every
+picture. The pictures come from the comparison in `runs/quick`, the report's from the browser that `make browser`
+installs.
 """
 
 from __future__ import annotations
 
-import io
 import re
 import shutil
 import sys
@@ -66,7 +66,7 @@ def examples(name: str) -> Iterator[dict[str, Any]]:
 
 
 def cost(name: str) -> str:
-    """What a dial's other values cost by hand, in lines of code of the folded page."""
+    """What a setting's other values cost by hand, in lines of code of the loop specialized for it."""
     from benchmarks.pages.diff import changed_lines
     from benchmarks.pages.fold import folded_source
     from shared.running.page import package_page
@@ -76,7 +76,7 @@ def cost(name: str) -> str:
     costs: dict[str, list[str]] = {}
     for dials in examples(name):
         new, gone = changed_lines(before, folded_source(page, RunConfig.build("quick", **{**PLAIN, **dials})))
-        text = "another value in its line" if len(new) == len(gone) == 1 else f"{len(new)} more, {len(gone)} less"
+        text = "its line" if len(new) == len(gone) == 1 else f"+{len(new)} -{len(gone)}"
         if not new and not gone:
             text = "nothing"
         others = [f"{option(other)} {show(value)}" for other, value in dials.items() if other != name]
@@ -85,25 +85,24 @@ def cost(name: str) -> str:
     return "; ".join(f"{', '.join(values)}: {text}" for text, values in costs.items())
 
 
-def dials_page() -> str:
-    """`docs/dials.md`: every dial, from its declaration, with what it costs by hand."""
+def settings_page() -> str:
+    """`docs/settings.md`: every setting, from its declaration, with what it costs by hand."""
     from benchmarks.pages.costs import is_in_the_loop
 
     parts = [
-        "# The dials",
+        "# The settings",
         "<!-- made by `make docs` -->",
-        "Names and defaults are those of `transformers.TrainingArguments` where it has them. Any dial can be set "
-        "on top of any preset. The last column is what one argument of `Trainer` is by hand: the lines of code that "
-        "come and go when the manual page, folded to the quick preset's dials without checkpoints, is folded with "
-        "this value instead. `sameloop diff --dial gradient_accumulation_steps=4` shows them.",
+        "Any setting can be added to any preset. Names and defaults are those of `transformers.TrainingArguments` "
+        "where it has them. The last column says what one argument of `Trainer` is by hand: how many lines of code it "
+        "adds to and removes from the manual loop of the `quick` preset. `sameloop diff --dial "
+        "gradient_accumulation_steps=4` shows these lines.",
     ]
     for section, names in sections().items():
-        parts.append(f"## {section}")
-        rows = ["| dial | meaning | default; presets that differ | by hand |", "|---|---|---|---|"]
+        rows = ["| setting | meaning | default; presets that differ | by hand |", "|---|---|---|---|"]
         for name in names:
-            by_hand = cost(name) if is_in_the_loop(name) else "not in the loop"
+            by_hand = cost(name) if is_in_the_loop(name) else "-"
             rows.append(f"| `{option(name)}` | {meaning(name)} | {values_by_preset(name)} | {by_hand} |")
-        parts.append("\n".join(rows))
+        parts += [f"## {section}", "\n".join(rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,27 +145,14 @@ def take_screenshots(report: Path, folder: Path) -> None:
         browser.close()
 
 
-def xray_text() -> str:
-    """The x-ray of the quick preset's first step, as the terminal shows it."""
-    from rich.console import Console
-
-    from benchmarks.lesson.xray import xray
-    from benchmarks.lesson.xray_table import print_step
-    from shared.config import RunConfig
-
-    shown = Console(file=io.StringIO(), width=100, highlight=False)
-    print_step(xray(RunConfig.build("quick")), shown)
-    return "\n".join(line.rstrip() for line in shown.file.getvalue().rstrip().splitlines())
-
-
 # The charts that the lesson needs, and what each shows, in a few words.
 SHOWN_CHARTS = {
-    "losses": "Training loss of each step: two lines that lie on each other",
+    "losses": "Training loss of each step: the curves of both loops coincide",
     "difference": "The difference of the two losses: 0 at every step",
     "gradient-norm": "The gradients' norm before the clip, at each step",
     "accuracy": "Validation accuracy after each epoch, the same for both loops",
-    "confusion": "What the model takes for what",
-    "dials": "How many lines by hand each argument of Trainer stands for",
+    "confusion": "How many reviews of each class are classified as which",
+    "dials": "How many lines by hand each argument of Trainer replaces",
 }
 
 
@@ -175,30 +161,25 @@ def picture(kind: str) -> str:
     return f"![{SHOWN_CHARTS[kind]}](charts/{kind}.svg)"
 
 
-def lesson(step: str, quality: str) -> str:
-    """`docs/lesson.md`: the lesson to read.
-
-    Args:
-        step: the x-ray's first step, as the terminal shows it.
-        quality: how good the model has become, in a sentence.
-    """
+def lesson(quality: str) -> str:
+    """`docs/lesson.md`: the lesson to read; `quality`: how good the model has become, in a sentence."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True)
-    shown = {"picture": picture, "phases": PHASES, "measured": read_measured(), "step": step, "quality": quality}
+    shown = {"picture": picture, "phases": PHASES, "measured": read_measured(), "quality": quality}
     return environment.get_template("lesson.md").render(shown) + "\n"
 
 
 def main() -> None:
-    """Write the pages into the README, and the table of dials and the pictures into `docs/`."""
+    """Write the loops into the README, and the table of settings, the lesson and the pictures into `docs/`."""
     README.write_text(with_pages(README.read_text(encoding="utf-8")), encoding="utf-8")
-    (DOCS / "dials.md").write_text(dials_page(), encoding="utf-8")
-    announce(f"pages printed in {README.name}, dials.md written to {DOCS.name}/")
+    (DOCS / "settings.md").write_text(settings_page(), encoding="utf-8")
+    announce(f"loops printed in {README.name}, settings.md written to {DOCS.name}/")
     if not (RUN / "report.html").exists():
         sys.exit(f"no {RUN}/report.html: run `make compare` first, the pictures are made from it")
     shutil.copy(RUN / "comparison.png", DOCS / "comparison.png")
     take_screenshots(RUN / "report.html", DOCS)
     draw_charts(RUN, DOCS / "charts")
     rate = measure(RUN).loops["manual"].rate
-    (DOCS / "lesson.md").write_text(lesson(xray_text(), rate.sentence()), encoding="utf-8")
+    (DOCS / "lesson.md").write_text(lesson(rate.sentence()), encoding="utf-8")
     announce(f"pictures and lesson.md written to {DOCS.name}/")
 
 

@@ -29,6 +29,7 @@ import psutil
 
 from benchmarks.check.rubric import GOOD
 from benchmarks.mistakes.mistake import MINIMAL
+from benchmarks.proofs.measuring import write_table
 from shared.progress import announce
 from shared.starting.children import ROOT
 
@@ -250,32 +251,26 @@ def _clear(left: set[str]) -> None:
 
 
 def write_document(seen: Sequence[Seen]) -> None:
-    """Write docs/hostile.md."""
+    """Write docs/hostile.md, and each act to docs/data/hostile.csv."""
+    rows = [(each.name, each.what, ", ".join(each.effects) or "none", each.verdict, _cell(each.said)) for each in seen]
+    write_table("hostile", ("act", "what it does", "effect", "verdict", "what the check says"), rows)
     lines = [
         "# What hostile loops can do",
         "",
-        "Measured by `make hostile-table`, which writes this page. Each act stands at the beginning of a right loop, "
-        "which hides every error and goes on. What holds where, and why: [SECURITY.md](../SECURITY.md).",
+        f"**{sum(not each.effects for each in seen)} of {len(seen)} hostile acts have no effect. "
+        f"{sum(each.is_said for each in seen)} do not pass, and the check says why**: "
+        "[data/hostile.csv](data/hostile.csv). The others pass as the right loops that they otherwise are: the kernel "
+        "has refused the act, or the act has changed only the loop's own folder and memory, which are deleted.",
         "",
-        f"**{sum(not each.effects for each in seen)} of {len(seen)}** have no effect; "
-        f"**{sum(each.is_said for each in seen)}** do not pass, and it is said why. The others go on as the right "
-        "loops that they are besides: the kernel has refused what a library's own code asked for, which no Python "
-        "code was asked about, or it was done in the loop's own world, of which nothing stays.",
-        "",
-        "| act | effect | verdict | what is said |",
-        "|---|---|---|---|",
-        *(
-            f"| {each.what} | {_cell(', '.join(each.effects) or 'none')} | {each.verdict} | {_cell(each.said)} |"
-            for each in seen
-        ),
+        "Measured by `make hostile-table`. Each [act](../tests/loops/acts) stands at the beginning of a right loop, "
+        "which hides every error and goes on. What protects from it: [SECURITY.md](../SECURITY.md).",
     ]
     DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
     announce(f"written: {DOCUMENT.relative_to(ROOT)}")
 
 
 def _cell(text: str) -> str:
-    text = re.sub(r"arena-\w+", "arena", CONTROL.sub("?", text))
-    return text.replace("|", "\\|").replace("\n", " ")[:160]
+    return re.sub(r"arena-\w+", "arena", CONTROL.sub("?", text)).replace("\n", " ")[:160]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,16 +1,23 @@
-"""What the pages of measurements share: where they lie, runs without their own output, and under what was measured."""
+"""What the measurements share: where their documents and tables lie, quiet runs, and under what was measured."""
 
 from __future__ import annotations
 
 import contextlib
+import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from shared.running.run import environment
 from shared.starting.children import ROOT
 
 DOCS = ROOT / "docs"
+
+
+def write_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write `docs/data/NAME.csv`: a table with a row per case, which a code host shows as one and pandas reads."""
+    with (DOCS / "data" / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
 
 def quietly(run: Callable[..., Any], *arguments: Any) -> Any:

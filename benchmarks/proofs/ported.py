@@ -19,6 +19,7 @@ import numpy as np
 
 from benchmarks.port.compare import run_side
 from benchmarks.port.side import Script, Side
+from benchmarks.proofs.measuring import write_table
 from benchmarks.verdict.verdict import compare_runs
 from shared.errors import Interrupted, SameLoopError
 from shared.recording.record import RunRecord
@@ -212,34 +213,28 @@ def page(outcomes: list[Outcome]) -> str:
     written = [(case, each) for case, each in pairs if case.right]
     identical = sum(each.verdict == "identical" for _, each in written)
     right = sum(each.is_right for _, each in written)
+    columns = ("script", "what it is", "steps", "its loop", "by itself", "in its loop", "the mistake", "found first")
+    rows = []
+    for case, each in pairs:
+        alone = "equal" if each.alone else "other" if case.right else ""
+        row = (case.file, case.what, each.steps, each.verdict, alone)
+        rows.append((*row, case.right.strip(), case.wrong.strip(), each.found))
+    write_table("ported", columns, rows)
     lines = [
         "# Trainer scripts and their loops",
         "",
         f"{len(CASES)} scripts in [tests/scripts](../tests/scripts), written as people write them, each with a small "
-        f"model and no network. Of {len(written)} the loop is written, and {identical} of these loops are identical "
-        f"to the script's own Trainer; {sum(each.alone for _, each in written)} log the same numbers when run by "
-        f"themselves. One mistake was put into each loop: {right} of {len(written)} are found for what they are. "
-        f"Made by `make ported-table`.",
+        f"model and no network; made by `make ported-table`. **Of {len(written)} the loop is written, and {identical} "
+        "of these loops are identical to the script's own `Trainer`.** "
+        f"{sum(each.alone for _, each in written)} log the same numbers when run by themselves. One mistake was put "
+        f"into each loop, and the right cause was found for {right} of {len(written)}. All of them: "
+        "[data/ported.csv](data/ported.csv).",
         "",
-        "| script | what it is | steps | its loop | by itself | one mistake in the loop | what is found first |",
-        "|---|---|---|---|---|---|---|",
+        "Where a loop cannot be written, one line says why (exit status 2):",
+        "",
     ]
-    for case, each in written:
-        name = f"[{case.file}](../tests/scripts/{case.file})"
-        mistake = f"`{_cell(case.right)}` is {f'`{_cell(case.wrong)}`' if case.wrong.strip() else 'left out'}"
-        found = each.found if each.is_right else f"**{each.found}**"
-        own = each.verdict if each.verdict == "identical" else f"**{each.verdict}**"
-        equal = "equal" if each.alone else "**other**"
-        lines.append(f"| {name} | {case.what} | {each.steps} | {own} | {equal} | {mistake} | {found} |")
-    lines += ["", "Where a loop cannot be written, one line says why and what to do (exit status 2):", ""]
-    lines += [
-        f"- [{case.file}](../tests/scripts/{case.file}): {each.verdict}" for case, each in pairs if not case.right
-    ]
+    lines += [f"- {each.verdict.partition('; ')[0]}" for case, each in pairs if not case.right]
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    return text.strip().replace("|", "\\|")
 
 
 def main() -> int:

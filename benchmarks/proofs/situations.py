@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.proofs.measuring import DOCS, write_table
 from benchmarks.proofs.odd.csv_files import CSV_FILES
 from benchmarks.proofs.odd.models import MODELS
 from benchmarks.proofs.odd.other_files import OTHER_FILES
@@ -21,9 +22,7 @@ from benchmarks.proofs.odd.reviews import REVIEWS
 from benchmarks.proofs.odd.running import EXPECTED, HANDLED, ONE_LINE, Outcome, tried
 from benchmarks.proofs.odd.settings import SETTINGS
 from shared.errors import shown
-from shared.starting.children import ROOT
 
-DOCS = ROOT / "docs"
 GITHUB = "https://github.com/"
 # The whole table, of which the document shows what has an origin.
 TABLE = (*REVIEWS, *CSV_FILES, *OTHER_FILES, *MODELS, *SETTINGS)
@@ -31,43 +30,28 @@ SITUATIONS = tuple(odd for odd in TABLE if odd.origin)
 
 
 def page(outcomes: Sequence[Outcome], seconds: float) -> str:
-    """docs/situations.md.
+    """docs/situations.md; each situation is written to docs/data/situations.csv.
 
     Args:
         outcomes: what came of each of `SITUATIONS`.
         seconds: what all of them took.
     """
-    tried_ones = list(zip(SITUATIONS, outcomes, strict=True))
     handled = sum(outcome.what == HANDLED for outcome in outcomes)
     lined = sum(outcome.what == ONE_LINE for outcome in outcomes)
-    wrong = sum(outcome.what != EXPECTED[odd.status] for odd, outcome in tried_ones)
+    wrong = sum(outcome.what != EXPECTED[odd.status] for odd, outcome in zip(SITUATIONS, outcomes, strict=True))
     rows = [
-        f"| {odd.what} | [{'/'.join(odd.origin.split('/')[:2])} {odd.origin.rpartition('/')[2]}]({GITHUB}{odd.origin}"
-        f") | {outcome.what if outcome.what == EXPECTED[odd.status] else f'**{outcome.what}**'} | "
-        f"{_cell(outcome.line)} |"
-        for odd, outcome in tried_ones
+        (odd.what, f"{GITHUB}{odd.origin}", outcome.what, shown(outcome.line, 300))
+        for odd, outcome in zip(SITUATIONS, outcomes, strict=True)
     ]
-    return "\n".join(
-        [
-            "# What people bring",
-            "",
-            f"{len(outcomes)} situations that people met in public, each made small and run through the command line: "
-            f"{handled} are handled, {lined} end in one line and exit status 2, {wrong} in anything else. Made by "
-            f"`make situations-table`, which took {seconds:.0f} s.",
-            "",
-            "The Hub's errors are raised in its place, in the words of the installed `datasets`. What is said is "
-            "shown without the folder's path.",
-            "",
-            "| situation | origin | outcome | what is said of it |",
-            "|---|---|---|---|",
-            *rows,
-            "",
-        ]
+    write_table("situations", ("situation", "origin", "outcome", "what is said"), rows)
+    return (
+        "# What people bring\n\n"
+        f"{len(outcomes)} situations that people met in public, each made small and run through the command line: "
+        f"**{handled} are handled, {lined} end in one line and exit status 2, {wrong} in anything else.** Each with "
+        "its origin and the line that is shown: [data/situations.csv](data/situations.csv). Made by `make "
+        f"situations-table`, which took {seconds:.0f} s. The Hub's errors are raised in the words of the installed "
+        "`datasets`.\n"
     )
-
-
-def _cell(line: str) -> str:
-    return shown(line, 300).replace("|", "\\|").replace("<", "&lt;")
 
 
 def everything() -> list[Outcome]:

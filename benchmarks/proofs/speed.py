@@ -24,10 +24,9 @@ def page(found: Lesson) -> str:
     parts = [
         "# A lesson in speed",
         "<!-- made by `make speed-lesson` -->",
-        f"What each dial buys at the same work: one change against the plain loop in each row. {work(found)}. Every "
-        "run was a process of its own, by the loop by hand; the figures are what its flight recorder wrote. "
-        "`sameloop speed --lesson` measures the same on your machine, with any dial (`--train-size`, `--model`, "
-        "`--max-length`, `--repeats 3`), and goes on where it was cut off.",
+        f"What each setting gains at the same work. Each row changes one thing in the plain loop. {work(found)}. "
+        "Every run was the manual loop in a process of its own. `sameloop speed --lesson` measures the same on your "
+        "machine, with any setting (`--train-size`, `--model`, `--max-length`, `--repeats 3`).",
         f"The machine: {found.footnote}.",
         f"![Useful tokens per second and accuracy with each change, at {_listed(found.lengths)} tokens]({PICTURE})",
     ]
@@ -45,9 +44,9 @@ def page(found: Lesson) -> str:
         lines.append(f"- **{_sentence(change.label)}**{how}. {change.why}{said}")
     parts.append("\n".join(lines))
     parts.append(
-        f"`--preset fast` is the tutorial's job at 512 tokens with what makes it faster. Here that is "
-        f"`{fast_here(found)}`; `sameloop doctor` says what it is on your machine, and why. The accuracies are those "
-        "of one seed, after one epoch."
+        f"`--preset fast` is the tutorial's job at 512 tokens with what makes it faster: here `{fast_here(found)}`. "
+        "`sameloop doctor` says what it is on your machine, and why. The accuracies are of one seed, after one epoch: "
+        "[more seeds](measurements.md#accuracy)."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -339,12 +339,6 @@ def page(stacks: Sequence[Stack]) -> str:
     return text.get_template("versions.md").render(
         cases=len(CASES) - 1,
         rows=[(stack, "; ".join(filter(None, [reasons.get(stack.name), stack.summary]))) for stack in stacks],
-        differences=[
-            (stack, name, seen.replace("|", "\\|"))
-            for stack in stacks
-            for name, seen in stack.seen.items()
-            if stack.outcomes[name] != "refused" and name != WITHOUT_REMEDY
-        ],
         scales=[stack for stack in stacks if stack.scale is not None],
         renamings=RENAMINGS,
         newer=NEWER_VALUES,

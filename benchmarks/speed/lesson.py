@@ -66,9 +66,8 @@ CHANGES = (
     Change(
         "padded",
         "padded in full",
-        "Every review is computed at the full length, however short it is; the mask throws away what the padding "
-        'gave. That is what a tokenizer called with `padding="max_length"` does, as in many tutorials. SameLoop has '
-        "no dial for it; the page was edited.",
+        'Every review is computed at the full length. Many tutorials do so with `padding="max_length"`. SameLoop has '
+        "no setting for it; the loop was edited.",
         pieces=(
             (
                 "DataCollatorWithPadding(tokenizer)",
@@ -79,66 +78,62 @@ CHANGES = (
     Change(
         PLAIN,
         "the plain loop",
-        f"Each batch is padded to its own longest review ([dynamic padding]({COLLATORS})). The other rows are held "
-        "against this one.",
+        f"Each batch is padded to its own longest review ([dynamic padding]({COLLATORS})). The other rows are compared "
+        "with this one.",
     ),
     Change(
         "grouped",
-        "length groups",
-        "Reviews of like length share a batch, so next to nothing is padding. Where nearly all reviews are cut to the "
-        "same length, there is nothing to win. They are sorted among 50 batches' worth drawn at random, in a small "
-        "slice among a quarter of it, so that below some 8 batches there are no groups.",
+        "grouped by length",
+        "Reviews of similar length share a batch, so that little is padding. Where nearly all reviews are cut to the "
+        "same length, there is nothing to gain.",
         lambda config: {"train_sampling_strategy": "group_by_length"},
     ),
     Change(
         "bf16",
         "bf16",
-        f"[Autocast]({AUTOCAST}) computes matrix products in 16 bits: faster where the hardware has instructions for "
-        "them (avx512_bf16 or amx_bf16 in a processor), slower where each has to be brought to 32 bits and back.",
+        f"[Autocast]({AUTOCAST}) computes matrix products in 16 bits. It is faster where the hardware has instructions "
+        "for them (avx512_bf16 or amx_bf16 in a processor), and slower elsewhere.",
         lambda config: {"bf16": True, "fp16": False},
     ),
     Change(
         "batch-2",
         "batch size × 2",
-        "Half as many steps: optimizer, clip and all that Python does come half as often. What is left is the same "
-        "number of products; where they keep the processor busy already, larger ones gain little, and among more "
-        "reviews the longest is longer. At the same learning rate fewer steps learn less.",
+        "Half as many steps, the same number of products. Where the processor is busy already, larger batches gain "
+        "little, and they need more padding. At the same learning rate fewer steps learn less.",
         lambda config: {"per_device_train_batch_size": 2 * config.per_device_train_batch_size},
     ),
     Change(
         "batch-4",
         "batch size × 4",
-        "The same once more: a quarter of the steps, more padding, more memory.",
+        "A quarter of the steps, more padding, more memory.",
         lambda config: {"per_device_train_batch_size": 4 * config.per_device_train_batch_size},
     ),
     Change(
         "workers",
         "2 loader workers",
-        "Two processes prepare batches ahead. The reviews are tokenized before the training begins, so a batch takes "
-        "milliseconds to put together, and there is next to nothing to hide; on a CPU the workers take cores from the "
-        "training.",
+        "Two processes prepare batches ahead. A batch takes only milliseconds to prepare, because the reviews are "
+        "tokenized already. On a CPU the workers take cores from the training.",
         lambda config: {"dataloader_num_workers": 2},
     ),
     Change(
         "frozen",
         "frozen body",
-        "No gradient is computed for the body: no backward pass through it, and an optimizer with the head alone. "
-        "The forward pass stays. It learns less: the features are those of a model that has not seen the task.",
+        "There is no backward pass through the body, and only the head learns. The forward pass stays. The model "
+        "learns less.",
         lambda config: {"freeze_body": True},
     ),
     Change(
         "compiled",
         "torch.compile",
-        "Small operations (activation, dropout, norms) are fused; the matrix products, most of the work, are as they "
-        f"were. [The first steps compile]({COMPILING}): for the first batch, then for one of another length, and the "
-        "evaluation compiles again. A long training gets that back, a short one does not. (Each run here began with "
-        "nothing compiled; what torch has kept of an earlier one makes the start shorter.)",
+        "Small operations (activation, dropout, norms) are fused; matrix products, most of the work, stay as they are. "
+        f"[The first steps compile]({COMPILING}), and so does the evaluation. A long training gets that time back, a "
+        "short one does not. Each run here began with nothing compiled.",
         lambda config: {"torch_compile": True},
     ),
     Change(
         "fast",
         "preset fast",
-        "What `--preset fast` chooses on this machine: length groups, and bf16 where the hardware has it.",
+        "What `--preset fast` chooses on this machine.",
         fast_dials,
     ),
 )

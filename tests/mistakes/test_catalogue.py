@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import csv
 import json
 import re
 from pathlib import Path
@@ -16,10 +17,12 @@ from benchmarks.judge.phases import PHASES
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, QUESTIONS, RUNGS
 from benchmarks.mistakes.mistake import MINIMAL, Mistake, edited, right_page, wrong_page
 from benchmarks.mistakes.rewrites import REWRITES
-from benchmarks.proofs.gallery import COSTS, PAGE, page
+from benchmarks.proofs.gallery import COLUMNS, COSTS, PAGE, TABLE, page
 from shared.running.page import own_page, package_page
 
 DOCUMENT = PAGE.read_text(encoding="utf-8")
+with (PAGE.parent / "data" / f"{TABLE}.csv").open(encoding="utf-8", newline="") as file:
+    ROWS = list(csv.DictReader(file))
 MODULES = (batches, causes, losses, randomness, reported, ways)
 # What a comparison can find that no edit of a page brings about, and why.
 NOT_A_PAGES = {
@@ -95,23 +98,29 @@ def codes() -> set[str]:
 
 
 def test_every_cause_that_can_be_named_is_named_of_a_mistake() -> None:
-    """In docs/gallery.md, which says what was said of each, or in tests/verdict/test_findings.py."""
+    """In the table of what was found, or in tests/verdict/test_findings.py."""
     elsewhere = (Path(__file__).parents[1] / "verdict" / "test_findings.py").read_text(encoding="utf-8")
     assert len(codes()) > 60
-    unsaid = {each for each in codes() if f"`{each}`" not in DOCUMENT and f'"{each}"' not in elsewhere}
+    found = {code for row in ROWS for column in COLUMNS[-2:] for code in row[column].split(", ")}
+    unsaid = {each for each in codes() - found if f'"{each}"' not in elsewhere}
     assert unsaid == set(NOT_A_PAGES)
 
 
-def test_the_page_has_every_mistake_and_none_is_judged_wrong() -> None:
-    assert "**wrong:**" not in DOCUMENT
-    for mistake in MISTAKES.values():
-        assert f"| {mistake.what} (`{mistake.name}`" in DOCUMENT or mistake.compared is None, "run `make gallery-page`"
-    for rewrite in REWRITES.values():
-        assert f"| {rewrite.what} | identical |" in DOCUMENT, "run `make gallery-page`"
+def test_the_table_has_every_mistake_and_what_was_found_is_what_must_be() -> None:
+    found = [tuple(row[column] for column in COLUMNS[:2]) for row in ROWS]
+    compared = [mistake for mistake in MISTAKES.values() if mistake.compared]
+    rewrites = [("a right rewrite", rewrite.what) for rewrite in REWRITES.values()]
+    assert found == [(each.name, each.what) for each in compared] + rewrites, "run `make gallery-page`"
+    for row, mistake in zip(ROWS, compared, strict=False):
+        expected = mistake.compared
+        assert mistake.stops or (expected.where in row["first difference"]), mistake.name
+        assert row["sameloop compare finds"] == ", ".join(filter(None, (expected.code, *expected.also))), mistake.name
+        assert row["sameloop check finds"].startswith(mistake.check), mistake.name
+    assert not any("WRONG" in value for row in ROWS for value in row.values())
+    assert all(row["first difference"] == "identical" for row in ROWS[len(compared) :])
 
 
 def test_the_page_has_the_costs_that_were_measured_last() -> None:
     costs = json.loads(COSTS.read_text(encoding="utf-8"))
     assert set(costs["mistakes"]) == set(GALLERY)
-    head, ladder = page(costs, [], []).split("## What is said of them")[0], costs["ladder"]
-    assert DOCUMENT.startswith(head) and f"![{ladder}](ladder.png)" in DOCUMENT, "run `make gallery-page`"
+    assert DOCUMENT.startswith(page(costs, [], []).split("## What finds them")[0]), "run `make gallery-page`"

@@ -283,7 +283,7 @@ def test_a_function_without_a_source_is_said() -> None:
 
 BLOCKS = [
     block
-    for path in (README, DOCS / "guide.md")
+    for path in (README, DOCS / "python.md")
     for block in re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
     if "import sameloop" in block
 ]
@@ -305,7 +305,7 @@ def test_the_docs_examples_call_what_is_there() -> None:
 
 @pytest.mark.slow
 def test_the_docs_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two minutes: every block of README and guide that imports sameloop, in one folder, with the tiny preset."""
+    """Two minutes: every block of README and docs/python.md that imports sameloop, in one folder, as tiny."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(DOCS.parent / "manual_loop/minimal.py", "my_loop.py")
     for block in BLOCKS:

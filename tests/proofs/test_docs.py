@@ -1,4 +1,4 @@
-"""What the README says about the code is what the code says."""
+"""What the documents say about the code is what the code says, their links lead somewhere, and they are short."""
 
 from __future__ import annotations
 
@@ -14,20 +14,42 @@ from benchmarks.speed.lesson import LESSON
 from shared.config import meaning, option, sections, values_by_preset
 
 TEXT = README.read_text(encoding="utf-8")
-GUIDE = DOCS / "guide.md"
-LINK = re.compile(r"\]\((?!http|#)([^)#]+)")
+DOCUMENTS = {
+    path: path.read_text(encoding="utf-8") for path in (README, README.with_name("SECURITY.md"), *DOCS.glob("*.md"))
+}
+LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
+# What is written in the README, without the two loops that are printed there; and how long all documents may be.
+README_LINES, WORDS = 25, 15_000
 
 
-def test_the_readme_opens_with_the_two_pages_as_they_are() -> None:
+def test_the_readme_shows_the_two_loops_as_they_are() -> None:
     assert with_pages(TEXT) == TEXT, "run `make docs`"
-    for name in SHOWN_PAGES:
-        assert (README.parent / name).read_text().rstrip() in TEXT
-    assert len(TEXT.splitlines()) <= 150
+    loops = [(README.parent / name).read_text(encoding="utf-8").rstrip() for name in SHOWN_PAGES]
+    assert all(loop in TEXT for loop in loops)
+    assert len(TEXT.splitlines()) - sum(len(loop.splitlines()) for loop in loops) <= README_LINES
+    assert "docs/port.md" in TEXT.partition("```")[0]
 
 
-def test_the_table_of_dials_is_up_to_date() -> None:
-    """Every dial with its declaration; of the costs a few, for all of them take a minute."""
-    rows = dict(re.findall(r"^\| `--([a-z0-9-]+)` (\|.*)$", (DOCS / "dials.md").read_text(), re.MULTILINE))
+def test_all_documents_together_are_short() -> None:
+    """A word has a letter or a digit: the bars of a table are none."""
+    words = {path.name: len(re.findall(r"\S*\w\S*", text)) for path, text in DOCUMENTS.items()}
+    assert sum(words.values()) <= WORDS, words
+
+
+def test_the_index_has_every_document() -> None:
+    listed, named = [DOCS / "index.md"], set()
+    while listed:
+        for target, _ in LINK.findall(DOCUMENTS[listed.pop()]):
+            path = (DOCS / target).resolve()
+            if path in DOCUMENTS and path not in named:
+                named.add(path)
+                listed += [path] if path.name == "measurements.md" else []
+    assert set(DOCUMENTS) - named <= {README, DOCS / "index.md"}
+
+
+def test_the_table_of_settings_is_up_to_date() -> None:
+    """Every setting with its declaration; of the costs a few, for all of them take a minute."""
+    rows = dict(re.findall(r"^\| `--([a-z0-9-]+)` (\|.*)$", (DOCS / "settings.md").read_text(), re.MULTILINE))
     names = [name for section in sections().values() for name in section]
     assert list(rows) == [option(name).removeprefix("--") for name in names], "run `make docs`"
     for name in names:
@@ -36,13 +58,18 @@ def test_the_table_of_dials_is_up_to_date() -> None:
         assert f"| {cost(name)} |" in rows[option(name).removeprefix("--")], "run `make docs`"
 
 
-@pytest.mark.parametrize(
-    ("page", "target"),
-    sorted({(page, target) for page in (README, GUIDE) for target in LINK.findall(page.read_text(encoding="utf-8"))}),
-    ids=str,
-)
-def test_links_lead_somewhere(page: Path, target: str) -> None:
-    assert (page.parent / target).exists()
+def _anchors(text: str) -> set[str]:
+    """The anchors that a code host makes of the headings."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target, anchor in LINK.findall(DOCUMENTS[document]):
+        path = (document.parent / target).resolve() if target else document
+        assert path.exists(), target
+        assert not anchor or anchor in _anchors(path.read_text(encoding="utf-8")), f"{target}#{anchor}"
 
 
 def test_the_lesson_shows_its_pictures_with_short_words() -> None:
@@ -63,6 +90,6 @@ def test_the_lesson_in_speed_is_the_page_of_what_was_measured() -> None:
     assert (DOCS / "speed.md").read_text(encoding="utf-8") == page(LESSON.read(MEASURED)), "run `make speed-lesson`"
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)", TEXT + GUIDE.read_text()))))
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make\s([a-z-]+)", "".join(DOCUMENTS.values())))))
 def test_make_targets_exist(target: str) -> None:
     assert re.search(rf"^{target}:", Path("Makefile").read_text(), re.MULTILINE)

@@ -64,7 +64,7 @@ def test_two_processes_are_identical(name: str, two_process_runs: Path) -> None:
 
 @pytest.mark.slow
 def test_torchrun_starts_the_manual_loop(tmp_path: Path) -> None:
-    """The plain command of the guide, against the Trainer loop under accelerate's launcher: half a minute."""
+    """The plain command of docs/gpu.md, against the Trainer loop under accelerate's launcher: half a minute."""
     dials = ["--preset", "tiny", "--train-size", "29", "--eval-size", "19"]
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         ports = [str(server.getsockname()[1]) for server in (first, second)]

@@ -134,7 +134,7 @@ def test_what_cannot_run_says_why_and_what_has_no_hardware_is_marked(
     assert rows["compiled"].runs == [] and rows["compiled"].remark.startswith("not here: --torch-compile needs a C++")
     assert rows["bf16"].runs and rows["bf16"].remark == "without hardware for it (no instruction for it)"
     assert rows["fast"].dials == "--train-sampling-strategy group_by_length"
-    assert rows["fast"].remark == "the same run as length groups"
+    assert rows["fast"].remark == "the same run as grouped by length"
     assert {name: row.remark for name, row in rows.items() if name in ("plain", "padded", "frozen")} == {
         **dict.fromkeys(("plain", "padded", "frozen"), "")
     }
