@@ -24,39 +24,39 @@ gpu-test: $(INSTALLED) ## what needs a GPU: fp32, bf16 and fp16 with full determ
 crash-test: $(INSTALLED) ## docs/crash.md: both loops killed 20 times each and resumed; about 9 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.crash $(ARGS)
 
-parity-table: $(INSTALLED) ## docs/parity.md, measured anew; about 5 minutes on 2 cores
+parity-table: $(INSTALLED) ## docs/parity.md, measured again; about 5 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity table
 
 planted-faults: $(INSTALLED) ## twenty faults in the product, one at a time: which tests notice each; about 15 minutes on 2 cores
 	$(BIN)/python -m benchmarks.proofs.planted $(ARGS)
 
-check-table: $(INSTALLED) ## docs/check.md, measured anew: right loops, mistakes and hostile ones; about 6 minutes on 2 cores
+check-table: $(INSTALLED) ## docs/check.md, measured again: right loops, mistakes and hostile ones; about 6 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.checks
 
-hostile-table: $(INSTALLED) ## docs/hostile.md, measured anew: what 70 hostile acts do in a check; about 8 minutes on 2 cores, Linux only
+hostile-table: $(INSTALLED) ## docs/hostile.md, measured again: what 70 hostile acts do in a check; about 8 minutes on 2 cores, Linux only
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.hostile $(ARGS)
 
-gallery-page: $(INSTALLED) ## docs/gallery.md and its pictures, measured anew: what mistakes cost and what is said of them; about 10 minutes on 2 cores, 4 with ARGS=--kept-costs
+gallery-page: $(INSTALLED) ## docs/gallery.md and its pictures, measured again: what mistakes cost and what is said of them; about 10 minutes on 2 cores, 4 with ARGS=--kept-costs
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.gallery $(ARGS)
 
-whatif: $(INSTALLED) ## the lesson's figures, measured anew: the page without each of its lines, and the ladder; about 10 minutes on 2 cores
+whatif: $(INSTALLED) ## the lesson's figures, measured again: the loop without each of its lines, and the ladder; about 10 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.whatif
 
 versions: $(INSTALLED) ## docs/versions.md: both ejected scripts under 20 stacks of releases, each in an environment of its own; about an hour on 2 cores
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.versions measure $(ARGS)
 
-situations-table: $(INSTALLED) ## docs/situations.md, tried anew: what people bring and what is said of it; a minute
+situations-table: $(INSTALLED) ## docs/situations.md, tried again: what people bring and what is said of it; a minute
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.situations
 
-ported-table: $(INSTALLED) ## docs/ported.md, tried anew: Trainer scripts as people write them, each against its loop; about 10 minutes on 2 cores
+ported-table: $(INSTALLED) ## docs/ported.md, tried again: Trainer scripts as people write them, each against its loop; about 10 minutes on 2 cores
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.ported
 
 parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as ejected scripts; about 15 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep-ejected
 
-speed-lesson: $(INSTALLED) ## docs/speed.md and its picture: what each dial buys on this machine; 25 to 60 minutes on 2 slow cores
+speed-lesson: $(INSTALLED) ## docs/speed.md and its picture: what each setting gains on this machine; 25 to 60 minutes on 2 slow cores
 	$(BIN)/sameloop speed --lesson $(ARGS)
 	$(BIN)/python -m benchmarks.proofs.speed
 
@@ -82,7 +82,7 @@ $(INSTALLED): pyproject.toml constraints.txt shared/sources/embedded.txt
 	*_NT*) echo "SameLoop runs on Linux and macOS; on Windows use WSL (https://learn.microsoft.com/windows/wsl)"; exit 2;; esac
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
 	{ echo "SameLoop needs Python 3.10 or newer; name one: make PYTHON=python3.12"; exit 2; }
-	@# One that was left half made, as without ensurepip, or is another Python's, is made anew.
+	@# One that was left half made, as without ensurepip, or is another Python's, is made again.
 	@$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && $(BIN)/python -m pip --version >/dev/null 2>&1 || \
 	{ rm -rf .venv && $(PYTHON) -m venv .venv && $(BIN)/python -m pip --version >/dev/null; } || \
 	{ rm -rf .venv; echo "Python cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 2; }

@@ -93,12 +93,12 @@ def settings_page() -> str:
         "# The settings",
         "<!-- made by `make docs` -->",
         "Any setting can be added to any preset. Names and defaults are those of `transformers.TrainingArguments` "
-        "where it has them. The last column says what one argument of `Trainer` is by hand: how many lines of code it "
-        "adds to and removes from the manual loop of the `quick` preset. `sameloop diff --dial "
-        "gradient_accumulation_steps=4` shows these lines.",
+        "where it has them. The last column says how many lines of code one argument of `Trainer` adds to and "
+        'removes from the manual loop of the `quick` preset; "its line" means that only a value changes. `sameloop '
+        "diff --dial gradient_accumulation_steps=4` shows these lines.",
     ]
     for section, names in sections().items():
-        rows = ["| setting | meaning | default; presets that differ | by hand |", "|---|---|---|---|"]
+        rows = ["| setting | meaning | default; presets that differ | manual loop |", "|---|---|---|---|"]
         for name in names:
             by_hand = cost(name) if is_in_the_loop(name) else "-"
             rows.append(f"| `{option(name)}` | {meaning(name)} | {values_by_preset(name)} | {by_hand} |")
@@ -152,7 +152,7 @@ SHOWN_CHARTS = {
     "gradient-norm": "The gradients' norm before the clip, at each step",
     "accuracy": "Validation accuracy after each epoch, the same for both loops",
     "confusion": "How many reviews of each class are classified as which",
-    "dials": "How many lines by hand each argument of Trainer replaces",
+    "dials": "How many lines of the manual loop each argument of Trainer replaces",
 }
 
 

@@ -191,15 +191,6 @@ def page(costs: Mapping[str, Any], judged: Sequence[Judged], rewrites: Sequence[
     """
     lines = [*_costs_part(costs), *_said_part(judged), *_rewrites_part(rewrites), "## What a check does not see", ""]
     lines += [f"- {what}: {why}" for what, why in UNSEEN.items()]
-    lines += [
-        "",
-        "## The ladder",
-        "",
-        "`sameloop ladder` goes from the loop that courses teach to `Trainer`, one fix at a time. The first "
-        "difference moves to the right until there is none.",
-        "",
-        "![A row per fix, each with a bar as far as both loops are equal; the last is identical](ladder.png)",
-    ]
     return "\n".join(lines) + "\n"
 
 

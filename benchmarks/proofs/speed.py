@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.speed import lesson
 from benchmarks.speed.lesson import CHANGES, LESSON, PICTURE, Lesson, work
 from benchmarks.speed.lesson_chart import speed_chart
-from benchmarks.speed.lesson_table import HEADINGS, cells, fast_here, legend, remarks
+from benchmarks.speed.lesson_table import HEADINGS, cells, legend, remarks
 from shared.progress import announce
 from shared.running.run import default_output_dir
 from shared.starting.children import ROOT
@@ -44,9 +44,8 @@ def page(found: Lesson) -> str:
         lines.append(f"- **{_sentence(change.label)}**{how}. {change.why}{said}")
     parts.append("\n".join(lines))
     parts.append(
-        f"`--preset fast` is the tutorial's job at 512 tokens with what makes it faster: here `{fast_here(found)}`. "
-        "`sameloop doctor` says what it is on your machine, and why. The accuracies are of one seed, after one epoch: "
-        "[more seeds](measurements.md#accuracy)."
+        "`sameloop doctor` says what `--preset fast` is on your machine. The accuracies are of one seed, after one "
+        "epoch: [more seeds](measurements.md#accuracy)."
     )
     return "\n\n".join(parts) + "\n"
 

@@ -78,8 +78,8 @@ CHANGES = (
     Change(
         PLAIN,
         "the plain loop",
-        f"Each batch is padded to its own longest review ([dynamic padding]({COLLATORS})). The other rows are compared "
-        "with this one.",
+        f"Each batch is padded to its own longest review ([dynamic padding]({COLLATORS})). The other rows are "
+        "compared with this one.",
     ),
     Change(
         "grouped",
@@ -91,8 +91,8 @@ CHANGES = (
     Change(
         "bf16",
         "bf16",
-        f"[Autocast]({AUTOCAST}) computes matrix products in 16 bits. It is faster where the hardware has instructions "
-        "for them (avx512_bf16 or amx_bf16 in a processor), and slower elsewhere.",
+        f"[Autocast]({AUTOCAST}) computes matrix products in 16 bits. It is faster where the hardware has "
+        "instructions for them (avx512_bf16 or amx_bf16 in a processor), and slower elsewhere.",
         lambda config: {"bf16": True, "fp16": False},
     ),
     Change(
@@ -125,7 +125,7 @@ CHANGES = (
     Change(
         "compiled",
         "torch.compile",
-        "Small operations (activation, dropout, norms) are fused; matrix products, most of the work, stay as they are. "
+        "Small operations (activation, dropout, norms) are fused; matrix products, most of the work, are not. "
         f"[The first steps compile]({COMPILING}), and so does the evaluation. A long training gets that time back, a "
         "short one does not. Each run here began with nothing compiled.",
         lambda config: {"torch_compile": True},
