@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.cli import sameloop
 from benchmarks.lesson.whatif import read_measured
 from benchmarks.proofs.documents import DOCS, README, SHOWN_CHARTS, SHOWN_PAGES, cost, with_pages
 from benchmarks.proofs.speed import MEASURED, page
@@ -18,6 +19,7 @@ DOCUMENTS = {
     path: path.read_text(encoding="utf-8") for path in (README, README.with_name("SECURITY.md"), *DOCS.glob("*.md"))
 }
 LINK = re.compile(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)")
+CALL = re.compile(r"(?<!import )\bsameloop ([a-z]+)\b([^`#\n]*)")
 # What is written in the README, without the two loops that are printed there; and how long all documents may be.
 README_LINES, WORDS = 25, 15_000
 
@@ -88,6 +90,16 @@ def test_the_lesson_has_every_line_that_was_measured() -> None:
 
 def test_the_lesson_in_speed_is_the_page_of_what_was_measured() -> None:
     assert (DOCS / "speed.md").read_text(encoding="utf-8") == page(LESSON.read(MEASURED)), "run `make speed-lesson`"
+
+
+def test_commands_and_their_options_exist() -> None:
+    """And docs/commands.md has every command."""
+    calls = {(document.name, *call) for document, text in DOCUMENTS.items() for call in CALL.findall(text)}
+    shown = {name for name, command in sameloop.commands.items() if not command.hidden}
+    assert {name for document, name, _ in calls if document == "commands.md"} == shown
+    for document, name, rest in calls:
+        known = {option for parameter in sameloop.commands[name].params for option in parameter.opts}
+        assert set(re.findall(r"(?<!\S)--[a-z-]+", rest.partition(" -- ")[0])) <= known, (document, name, rest)
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make\s([a-z-]+)", "".join(DOCUMENTS.values())))))
