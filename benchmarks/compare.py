@@ -87,7 +87,7 @@ def compare(
             for number, loop in enumerate(LOOPS, start=1):
                 announce(f"{number} of {len(LOOPS)}: the {loop} loop")
                 if changed[loop]:
-                    announce(f"{changed[loop]}: starting it anew")
+                    announce(f"{changed[loop]}: starting it again")
                 if loop in options:
                     folder = output_dir / loop
                     run_in_fresh_process(loop, config, folder, nproc_per_node, *options[loop], server=server)

@@ -24,7 +24,7 @@ from shared.sources.hub import hub_is_reachable, needs_hub
 
 HUB_MODEL, HUB_DATASET = PRESETS["lesson"]["model"], PRESETS["lesson"]["dataset"]
 # Padded tokens per review where max_length does not cut it short: IMDB at 512 tokens has a mean of 274; random batches
-# of 8 have 1.75 times as many with their padding, length groups of `fast` 1.05.
+# of 8 have 1.75 times as many with their padding, grouped by length of `fast` 1.05.
 IMDB_PADDED_TOKENS, IMDB_GROUPED_TOKENS = 480, 288
 # Importing the libraries, loading and tokenizing, per loop.
 STARTUP_SECONDS = 8
@@ -118,7 +118,7 @@ def device_findings() -> Iterator[Finding]:
 def fast_finding() -> Finding:
     """What the preset `fast` chooses on this machine, and by what."""
     config, known = RunConfig.build("fast"), hardware.bf16()
-    order = "length groups" if config.train_sampling_strategy == "group_by_length" else "batches as they are drawn"
+    order = "grouped by length" if config.train_sampling_strategy == "group_by_length" else "batches as they are drawn"
     return Finding("fast", known.in_hardware, f"{order}; {'' if config.bf16 else 'no '}bf16 ({known.why})")
 
 

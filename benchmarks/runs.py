@@ -114,7 +114,7 @@ def run_in_fresh_process(
     returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, server)
     check_end(returncode, f"the {loop} loop", "the comparison is cut off; the same command goes on from there")
     if not is_finished(output_dir) and not _has_detail(output_dir):
-        raise SameLoopError(f"the {loop} loop ended its process before it was done: a page must return from `train`")
+        raise SameLoopError(f"the {loop} loop ended its process before it was done: `train` must return")
 
 
 def _has_detail(run_dir: Path) -> bool:

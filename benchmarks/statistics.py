@@ -91,7 +91,7 @@ def which_is_faster(manual: RunRecord, trainer: RunRecord) -> str:
     if ours.low <= theirs.high and theirs.low <= ours.high:
         return f"Time of a step: no difference that these {steps:,} steps could tell; {HINT}."
     return (
-        f"Time of a step, by hand / Trainer: {ours.median / theirs.median:.2f} (middle halves of {steps:,} steps: "
+        f"Time of a step, manual / Trainer: {ours.median / theirs.median:.2f} (middle halves of {steps:,} steps: "
         f"{ours.low / theirs.high:.2f} to {ours.high / theirs.low:.2f}). A machine that was busier during one of the "
         f"runs looks the same; {HINT}."
     )

@@ -2,4 +2,4 @@
 
 from shared.running.command import loop_command
 
-command = loop_command("manual", "Fine-tune with the loop written out by hand.")
+command = loop_command("manual", "Fine-tune with the manual loop.")

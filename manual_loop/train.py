@@ -77,7 +77,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     steps_per_epoch = math.ceil(len(train_loader) / per_step)
     max_steps, epochs, cut_short = duration(steps_per_epoch, config)  # Epoch: how long.
 
-    # Optimizer: biases and norms have no weight decay.
+    # Optimizer: with Trainer's weight decay; torch has defaults of its own.
     parameters = parameter_groups(model, config)
     if config.optim == "adamw_torch_fused":
         settings = adamw_settings(config)  # learning rate, betas, epsilon

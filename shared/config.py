@@ -83,68 +83,72 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    preset: Preset = _dial("quick", "Slice and model", "the named set of dials that this run started from")
+    preset: Preset = _dial("quick", "Data and model", "the named set of settings that this run starts from")
     loop: OptionalSource = _dial(
-        None, "Loop", "a file of yours whose `train` runs in place of the manual page; `Trainer`'s loop stays as it is"
+        None, "Loop", "a file of yours whose `train` runs in place of the manual loop; `Trainer`'s side stays as it is"
     )
     dataset: Source = _dial(
         "embedded",
-        "Slice and model",
-        "where the reviews come from: `embedded` (IMDB), `embedded-rotten-tomatoes`, a Hub id, or a local "
+        "Data and model",
+        "where the examples come from: `embedded` (IMDB), `embedded-rotten-tomatoes`, a Hub id, or a local "
         "CSV, TSV, JSON or Parquet file, a folder with train.csv and test.csv, or a `save_to_disk` folder",
         min_length=1,
     )
     dataset_config: OptionalStr = _dial(
-        None, "Slice and model", "which of a Hub dataset's configurations, where it has several"
+        None, "Data and model", "which of a Hub dataset's configurations, where it has several"
     )
     dataset_revision: OptionalStr = _dial(
-        None, "Slice and model", "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
+        None, "Data and model", "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
     )
     text_column: OptionalStr = _dial(
-        None, "Slice and model", "the column with the reviews; none: text, review, sentence or content, in any case"
+        None, "Data and model", "the column with the texts; none: text, review, sentence or content, in any case"
     )
     label_column: OptionalStr = _dial(
-        None, "Slice and model", "the column with their labels; none: label, labels or sentiment, in any case"
+        None, "Data and model", "the column with their labels; none: label, labels or sentiment, in any case"
     )
     model: Source = _dial(
         "embedded",
-        "Slice and model",
+        "Data and model",
         "where the model comes from: `embedded` (MiniLM-L6, 22.7 M parameters), `embedded-tiny` (random, for "
         "tests), a Hub id, or a local model folder",
         min_length=1,
     )
     model_revision: OptionalStr = _dial(
-        None, "Slice and model", "commit, tag or branch of a Hub model; the presets' own ids are pinned"
+        None, "Data and model", "commit, tag or branch of a Hub model; the presets' own ids are pinned"
     )
-    train_size: int = _dial(512, "Slice and model", "how many reviews to train on; `all`: as many as there are", ge=1)
-    eval_size: int = _dial(256, "Slice and model", "how many other reviews to evaluate on; `all`", ge=1)
+    train_size: int = _dial(512, "Data and model", "how many examples to train on; `all`: as many as there are", ge=1)
+    eval_size: int = _dial(256, "Data and model", "how many other examples to evaluate on; `all`", ge=1)
     max_length: int = _dial(
-        128, "Slice and model", "tokens a review is cut to; 512 is the most DistilBERT takes", ge=2
+        128, "Data and model", "tokens that a text is cut to; 512 is the most DistilBERT takes", ge=2
     )
     shuffle: bool = _dial(
         True,
-        "Slice and model",
-        "shuffle the reviews before they are picked; if not, the first ones are taken (this is not about batches)",
+        "Data and model",
+        "shuffle the data before examples are selected; if not, the first ones are taken (this is not about batches)",
     )
     slice_seed: int = _dial(
         0,
-        "Slice and model",
-        "seed of the shuffle that picks the reviews (not of the batches)",
+        "Data and model",
+        "seed of the shuffle before examples are selected (not of the batches)",
         ge=0,
         lt=2**32,
     )
-    freeze_body: bool = _dial(False, "Slice and model", "train the new head only, keep the pretrained body as it is")
+    freeze_body: bool = _dial(False, "Data and model", "train the new head only; the pretrained body does not change")
 
-    per_device_train_batch_size: int = _dial(8, "Batches", "reviews per training batch and process", ge=1)
-    per_device_eval_batch_size: int = _dial(8, "Batches", "reviews per evaluation batch and process", ge=1)
+    per_device_train_batch_size: int = _dial(8, "Batches", "examples per training batch and process", ge=1)
+    per_device_eval_batch_size: int = _dial(8, "Batches", "examples per evaluation batch and process", ge=1)
     train_sampling_strategy: SamplingStrategy = _dial(
-        "random", "Batches", "order of the reviews (by length: reviews of like length together, little padding)"
+        "random",
+        "Batches",
+        "order of the examples (group_by_length: those of similar length together, with little padding)",
     )
     data_seed: OptionalInt = _dial(
         None, "Batches", "seed of the random order of the batches; none: the same as `seed`", ge=0, lt=2**32
     )
     dataloader_drop_last: bool = _dial(False, "Batches", "leave out a last batch that is not full")
-    dataloader_num_workers: int = _dial(0, "Batches", "processes that prepare batches ahead; 0: none", ge=0, le=64)
+    dataloader_num_workers: int = _dial(
+        0, "Batches", "processes that prepare batches in advance; 0: none", ge=0, le=64
+    )
 
     optim: Optim = _dial("adamw_torch_fused", "Optimizer", "the optimizer")
     learning_rate: float = _dial(5e-5, "Optimizer", "peak learning rate", gt=0)
@@ -152,14 +156,18 @@ class RunConfig(BaseModel):
     adam_beta1: float = _dial(0.9, "Optimizer", "AdamW's decay of the mean gradient", ge=0, lt=1)
     adam_beta2: float = _dial(0.999, "Optimizer", "AdamW's decay of the mean squared gradient", ge=0, lt=1)
     adam_epsilon: float = _dial(1e-8, "Optimizer", "AdamW's guard against division by zero", gt=0)
-    max_grad_norm: float = _dial(1.0, "Optimizer", "gradients are scaled down to this norm; 0: never", ge=0)
+    max_grad_norm: float = _dial(
+        1.0, "Optimizer", "gradients are scaled down to this norm if theirs is larger; 0: never", ge=0
+    )
     lr_scheduler_type: Schedule = _dial("linear", "Optimizer", "how the learning rate changes from step to step")
     warmup_steps: float = _dial(0, "Optimizer", "steps of linear warm-up; below 1, the share of all steps", ge=0)
 
-    num_train_epochs: float = _dial(2.0, "Training", "passes over the training reviews", gt=0, le=10_000)
+    num_train_epochs: float = _dial(2.0, "Training", "passes over the training set", gt=0, le=10_000)
     max_steps: int = _dial(-1, "Training", "optimizer steps in all, instead of `num_train_epochs`; -1: not set", ge=-1)
     gradient_accumulation_steps: int = _dial(1, "Training", "batches whose gradients make up one step", ge=1)
-    label_smoothing_factor: float = _dial(0.0, "Training", "how much of each label is spread over all", ge=0, lt=1)
+    label_smoothing_factor: float = _dial(
+        0.0, "Training", "label smoothing: the share of each label that is spread over all labels", ge=0, lt=1
+    )
     bf16: bool = _dial(False, "Training", "matrix products in bfloat16 (autocast)")
     fp16: bool = _dial(False, "Training", "matrix products in float16, the loss scaled; needs a GPU")
     gradient_checkpointing: bool = _dial(False, "Training", "recompute activations in the backward pass: less memory")
@@ -171,7 +179,9 @@ class RunConfig(BaseModel):
         False, "Training", "on a Mac, train on Apple's GPU, where no two runs are the same to the bit"
     )
     trainer_defaults: bool = _dial(
-        False, "Training", "leave out the trainer loop's remedy for an upstream fault, to see what the fault does"
+        False,
+        "Training",
+        "leave out the workaround for a bug in transformers (docs/upstream-fault.md), to see what the bug does",
     )
 
     logging_strategy: Interval = _dial("epoch", "Logging and evaluation", "when the training loss is logged")
@@ -439,7 +449,7 @@ def _first_problem(error: ValidationError) -> str:
         return problem["msg"].removeprefix("Value error, ")
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
-        return f"there is no dial {option(name)}: `sameloop manual --help` lists them all"
+        return f"there is no option {option(name)}: `sameloop manual --help` lists them all"
     wrong = problem["msg"].removeprefix("Value error, ")
     given = str(problem["input"])
     shown = given if len(given) <= 80 else f"{given[:77]}..."

@@ -190,7 +190,7 @@ def load_slices(config: RunConfig) -> Slices:
     train_slice = _slice(train, classes, order[: config.train_size], where)
     if config.train_size > 1 and len(set(train_slice[:]["label"])) == 1:
         raise SameLoopError(
-            f"--train-size {config.train_size}: all reviews of the slice have the label "
+            f"--train-size {config.train_size}: all selected examples have the label "
             f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or "
             f"{'choose another --slice-seed' if config.shuffle else 'leave out --no-shuffle'}"
         )

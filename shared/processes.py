@@ -96,7 +96,7 @@ def meeting(config: RunConfig) -> Iterator[None]:
             meeting_point = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
             raise SameLoopError(
                 f"the {launched_world_size()} processes of this run cannot meet at {shown(meeting_point)} "
-                f"({shown(error, 120)}); start them all anew, with torchrun for example"
+                f"({shown(error, 120)}); start them all again, with torchrun for example"
             ) from None
     try:
         yield

@@ -32,7 +32,7 @@ def draw_comparison(manual: RunRecord, trainer: RunRecord, comparison: dict[str,
 
 def compared(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> tuple[list[Run], Pair]:
     """Both runs in drawing order, and where they part as the comparison says."""
-    by_hand, theirs, first = Run("by hand", manual), Run("Trainer", trainer), comparison["first_divergence"]
+    by_hand, theirs, first = Run("manual", manual), Run("Trainer", trainer), comparison["first_divergence"]
     found = first and Difference(first["step"], first["quantity"], first["likely_cause"], first.get("rank", 0))
     return [theirs, by_hand], Pair(by_hand, theirs, found)
 

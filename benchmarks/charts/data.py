@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from benchmarks.statistics import step_seconds, warm_steps
 from shared.recording.record import RunRecord, training_seconds
 
-NAMES = {"manual": "by hand", "trainer": "Trainer"}
+NAMES = {"manual": "manual", "trainer": "Trainer"}
 # The order in which a step's phases are stacked; a checkpoint is not part of a step.
 PHASES = ("data", "forward", "backward", "optimizer")
 # More dots than this are a smear, and a slow one.

@@ -61,7 +61,7 @@ def title_of(kind: str, runs: Sequence[Run], pair: Pair | None) -> str:
         where = f"at step {pair.first.step}" if pair.first.step else "before step 1"
         return f"Diverged {where}: {shorten(pair.first.quantity, 50)}"
     if {pair.one.record.loop, pair.other.record.loop} == {"manual", "trainer"}:
-        return "Identical: Trainer is the loop written by hand, bit for bit"
+        return "Identical: Trainer and the manual loop are equal, bit for bit"
     return f"Identical: {pair.one.label} and {pair.other.label}, bit for bit"
 
 
@@ -84,7 +84,7 @@ def _verdict_on_many(groups: Sequence[Alike]) -> str:
     texts = []
     for group in groups:
         names = " = ".join(run.label for run in group.runs)
-        parts = "" if group.first is None else f" (parts from the first at {shorten(str(group.first))})"
+        parts = "" if group.first is None else f" (diverges from the first at {shorten(str(group.first))})"
         texts.append(names + parts)
     same_as_any = "no two of them equal" if len(groups) == count else f"{len(groups)} different ones"
     return f"{count} runs, {same_as_any}: {'; '.join(texts)}"
@@ -123,7 +123,7 @@ def subtitle(runs: Sequence[Run]) -> str:
 
 
 def dials_that_differ(runs: Sequence[Run]) -> str:
-    """`different dials: seed 42 (by hand), 7 (Trainer)`; nothing if all runs have the same."""
+    """`different settings: seed 42 (by hand), 7 (Trainer)`; nothing if all runs have the same."""
     found = different_dials([run.record for run in runs])
     pages = {value for run, value in zip(runs, found.get("loop", ()), strict=False) if run.record.loop == "manual"}
     if len(pages) < 2:
@@ -135,7 +135,7 @@ def dials_that_differ(runs: Sequence[Run]) -> str:
         named = [f"{shorten(str(value))} ({run.label})" for run, value in zip(runs, values, strict=True)]
         texts.append(f"{name} {', '.join(named)}" if len(runs) <= 4 else f"{name} {alternatives(map(str, values))}")
     more = f"; and {len(found) - 4} more" if len(found) > 4 else ""
-    return f"different dials: {'; '.join(texts)}{more}"
+    return f"different settings: {'; '.join(texts)}{more}"
 
 
 def difference_note(pairs: Sequence[tuple[Run, Run]], pair: Pair | None) -> str:

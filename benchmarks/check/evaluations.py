@@ -52,7 +52,7 @@ class EvaluationJudge:
         on_training = any(each.after == after for each in self._passes.evaluations)
         self._notes.find(
             "evaluate.reviews" if on_training else "evaluate.moment",
-            "the evaluation uses reviews of the training slice"
+            "the evaluation uses examples of the training set"
             if on_training
             else f"no evaluation follows epoch {number}",
             counted(count, "evaluation"),

@@ -161,8 +161,8 @@ def unpack(file: Path, folder: Path) -> None:
             wanted = [each for each in members if each.filename.lower().endswith(SUFFIXES)]
             wanted = [each for each in wanted if is_meant(PurePosixPath(each.filename))]
             if len(wanted) > MOST_MEMBERS or sum(each.file_size for each in wanted) > MOST_BYTES:
-                raise SameLoopError(f"{file.name} holds more than a submission does: unpack it by hand")
+                raise SameLoopError(f"{file.name} holds more than a submission does; unpack it yourself")
             for each in wanted:
                 archive.extract(each, folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
-        raise SameLoopError(f"{file.name} cannot be unpacked ({error}): unpack it by hand") from None
+        raise SameLoopError(f"{file.name} cannot be unpacked ({error}); unpack it yourself") from None

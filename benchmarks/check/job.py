@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.config import RunConfig
+from shared.config import RunConfig, option
 from shared.errors import SameLoopError
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def job_config(**dials: Any) -> RunConfig:
     """
     for name in dials:
         if name not in OWN_DIALS:
-            raise SameLoopError(f"a check has no dial {name}: it has {', '.join(OWN_DIALS)}")
+            raise SameLoopError(f"a check has no option {option(name)}: it has {', '.join(OWN_DIALS)}")
     return RunConfig.build("tiny", **{**DIALS, **dials})
 
 

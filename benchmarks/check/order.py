@@ -26,7 +26,7 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
     if foreign is not None:
         notes.find(
             "batch.slice",
-            "the training uses reviews of the evaluation slice",
+            "the training uses examples of the validation set",
             "reviews of eval_dataset",
             "reviews of train_dataset",
             passes.step_of(foreign),
@@ -142,7 +142,7 @@ def _no_shuffle(order: list[int], number: int, earlier: list[list[int]], passes:
     if passes.train.is_sorted(order):
         return "shuffle.sorted", "the reviews come sorted, not in a random order"
     if order in earlier:
-        return "shuffle.same", f"epoch {number} has the order of an epoch before it: shuffle anew in every epoch"
+        return "shuffle.same", f"epoch {number} has the order of an epoch before it: shuffle again in every epoch"
     if share := _same_neighbours(order, list(range(len(passes.train)))):
         return "shuffle.moved", (
             f"the order is no random one: {share} of the pairs of neighbours are neighbours in the dataset, too, "
@@ -151,7 +151,7 @@ def _no_shuffle(order: list[int], number: int, earlier: list[list[int]], passes:
     for before, other in enumerate(earlier, start=1):
         if share := _same_neighbours(order, other):
             return "shuffle.moved", (
-                f"the order of epoch {number} is made of epoch {before}'s, not drawn anew: {share} of the pairs of "
+                f"the order of epoch {number} is made of epoch {before}'s, not a new one: {share} of the pairs of "
                 "neighbours are the same, forwards or backwards"
             )
     return "", ""

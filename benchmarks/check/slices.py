@@ -41,7 +41,7 @@ class Slice:
             self._labels.append(int(row["labels"]))
         self._numbers = {tokens: number for number, tokens in enumerate(self._tokens)}
         if len(self._numbers) != len(self._tokens):
-            raise ValueError("two reviews of the slice have equal tokens")
+            raise ValueError("two examples of the set have equal tokens")
 
     def __len__(self) -> int:
         return len(self._tokens)
@@ -81,7 +81,7 @@ class Slice:
         if any(review is None for review in reviews) or not reviews:
             return None, Difference(
                 "collator.tokens",
-                "the batch holds tokens that are of no review of the slice",
+                "the batch holds tokens of no example of the set",
                 str(ids[0, :6].tolist()),
                 "the reviews' own input_ids",
             )

@@ -132,7 +132,7 @@ def show(found: Found, console: Console) -> None:
     else:
         console.print(Text("there is no GPU here: all that follows was done on the CPU", "yellow"))
     console.print(Text(f"sameloop doctor: {found.doctor}"))
-    console.print("in Colab: Runtime > Change runtime type > a GPU, before the first cell: it starts the machine anew")
+    console.print("in Colab: Runtime > Change runtime type > a GPU, before the first cell: it restarts the machine")
     console.print()
     for device, seconds in found.seconds.items():
         middle = statistics.median(seconds)
@@ -158,8 +158,8 @@ def show(found: Found, console: Console) -> None:
 GPU = Gotcha(
     "gpu",
     "the GPU must be turned on",
-    "On a GPU it takes minutes, on a CPU hours. Trainer finds the GPU by itself; by hand you move the model and every "
-    "batch to it.",
+    "On a GPU it takes minutes, on a CPU hours. Trainer finds the GPU by itself; in a loop of your own, you move "
+    "the model and every batch to it.",
     find,
     show,
     "Print torch.cuda.is_available() first: a GPU that is off is no error, only slow.",

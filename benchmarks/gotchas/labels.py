@@ -64,12 +64,12 @@ def show(found: Found, console: Console) -> None:
     console.print(Text(f"the dataset's columns: {', '.join(found.columns)}"))
     console.print(Text.assemble(("Trainer(...).train()", "bold")))
     console.print(Text(f"  {found.trainer_error or 'trains'}", "red" if found.trainer_error else "green"))
-    console.print(Text.assemble(("by hand: model(**batch)", "bold")))
+    console.print(Text.assemble(("manual: model(**batch)", "bold")))
     if found.call_error:
         console.print(Text(f"  {found.call_error}", "red"))
     elif not found.has_loss:
         console.print(Text(f"  no error: the model takes any name and does not look at {WRONG}; its loss is None"))
-        console.print(Text.assemble(("by hand: loss.backward()", "bold")))
+        console.print(Text.assemble(("manual: loss.backward()", "bold")))
         console.print(Text(f"  {found.backward_error}", "red"))
     else:
         console.print(Text("  gives a loss", "green"))

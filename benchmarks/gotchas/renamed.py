@@ -95,5 +95,5 @@ RENAMED = Gotcha(
     find,
     show,
     "An unexpected keyword argument is mostly an old name: ask the release that you have, with "
-    "help(TrainingArguments), not the page that you read.",
+    "help(TrainingArguments), not the tutorial that you read.",
 )

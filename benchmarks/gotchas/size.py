@@ -212,7 +212,7 @@ def show(found: Size, console: Console) -> None:
 
 SIZE = Gotcha(
     "size",
-    "the size dial: time and accuracy against the number of training reviews",
+    "train_size: time and accuracy against the number of training examples",
     "Take a smaller subset of the dataset to fine-tune on: it takes less time.",
     find,
     show,

@@ -34,7 +34,7 @@ class Found:
         sliced, shuffled: how many of each class are in the first `size` reviews, before and after the shuffle.
         accuracy_on_sliced, accuracy_on_balanced: of the model trained on the first `size` reviews as they come, on
             the reviews right after them and on as many of each class.
-        accuracy_of_shuffled: of the model trained on the shuffled slice, on the same balanced reviews.
+        accuracy_of_shuffled: of the model trained on the shuffled subset, on the same balanced reviews.
     """
 
     size: int
@@ -66,7 +66,7 @@ def find(size: int = 2000, evaluated: int = 500) -> Found:
         names = rows.features["label"].names
         labels = np.array(rows["label"])
         order = np.random.default_rng(config.slice_seed).permutation(len(rows))
-        # Neither model has seen them: behind the shuffled slice, and not in the sorted one.
+        # Neither model has seen them: behind the shuffled subset, and not in the sorted one.
         unseen = [row for row in order[size:].tolist() if row >= size]
         balanced = [row for number in (0, 1) for row in _of_class(unseen, labels, number, evaluated // 2)]
         slices = {
@@ -139,20 +139,20 @@ def show(found: Found, console: Console) -> None:
     table.add_column("trained on")
     table.add_column("evaluated on")
     table.add_column("accuracy", justify="right")
-    table.add_row("the sorted slice", "the next of the sorted set", f"{found.accuracy_on_sliced:.1%}")
-    table.add_row("the sorted slice", "as many of each class", f"{found.accuracy_on_balanced:.1%}")
-    table.add_row("the shuffled slice", "as many of each class", f"{found.accuracy_of_shuffled:.1%}")
+    table.add_row("the sorted subset", "the next of the sorted set", f"{found.accuracy_on_sliced:.1%}")
+    table.add_row("the sorted subset", "as many of each class", f"{found.accuracy_on_balanced:.1%}")
+    table.add_row("the shuffled subset", "as many of each class", f"{found.accuracy_of_shuffled:.1%}")
     console.print(table)
     console.print("the model is tiny and begins with random weights; the loop is manual_loop/minimal.py")
 
 
 SLICE = Gotcha(
     "slice",
-    "a slice of a sorted set has one class only",
+    "a subset of a sorted dataset has one class only",
     'Shuffle, then select: dataset.shuffle(seed=42).select(range(1000)). Many a copy takes split="train[:1000]" '
     "instead.",
     find,
     show,
-    "Count the classes of a slice before you train on it: an accuracy of 100 % is the sign of one class, not of a "
+    "Count the classes of a subset before you train on it: an accuracy of 100 % is the sign of one class, not of a "
     "good model.",
 )

@@ -14,7 +14,7 @@ from shared.errors import SameLoopError
 from shared.running.page import package_page
 
 # Dials that say what the loop is given, or what Trainer alone does: no line of the loop comes or goes with them.
-NOT_IN_THE_LOOP = ("Loop", "Slice and model")
+NOT_IN_THE_LOOP = ("Loop", "Data and model")
 EXCEPT = "freeze_body"
 TRAINERS_OWN = "trainer_defaults"
 # Off, where the declaration does not tell: a dial is then neither a switch nor an interval, nor can it be none.

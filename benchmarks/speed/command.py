@@ -54,7 +54,7 @@ speed_command = DialCommand(
         click.Option(
             ["--lesson"],
             is_flag=True,
-            help="instead: the loop by hand with one dial after the other, at 128 and 512 tokens or --max-length; "
+            help="instead: the manual loop with one setting after the other, at 128 and 512 tokens or --max-length; "
             "what each buys at the same work. 25 to 60 minutes on 2 slow cores; again: goes on",
         ),
         click.Option(

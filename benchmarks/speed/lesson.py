@@ -264,7 +264,7 @@ def lesson_config(given: Mapping[str, Any]) -> tuple[RunConfig, tuple[int, ...]]
     """
     config = settle(RunConfig.build(**{**DIALS, **given}))
     if config.loop:
-        raise SameLoopError(f"--loop {config.loop}: the lesson changes SameLoop's own page; leave it out")
+        raise SameLoopError(f"--loop {config.loop}: the lesson changes SameLoop's own loop; leave it out")
     return config, ((config.max_length,) if "max_length" in given else LENGTHS)
 
 

@@ -10,7 +10,7 @@ from benchmarks.charts.styles import STYLES, Look, Style
 from benchmarks.speed.lesson import Lesson, Row, change_of, work
 from benchmarks.statistics import Spread
 
-TITLE = "What each dial buys at the same work"
+TITLE = "What each setting buys at the same work"
 # Of a row's height, how much its bars take together.
 BARS = 0.72
 

@@ -85,10 +85,10 @@ def conclusion(parts: Sequence[Sequence[Sequence[float]]]) -> str:
     numbers = f"{middle:.3f}, 95 % interval {low:.3f} to {high:.3f}, {len(parts[0])} pairs of steps"
     if low <= 1 <= high:
         return (
-            f"Time of a step, by hand / Trainer: cannot tell ({numbers}); a difference of more than "
+            f"Time of a step, manual / Trainer: cannot tell ({numbers}); a difference of more than "
             f"{max(high - 1, 1 - low):.1%} would have shown."
         )
-    return f"Time of a step: {'the loop by hand' if high < 1 else 'Trainer'} is faster, by hand / Trainer {numbers}."
+    return f"Time of a step: {'the manual loop' if high < 1 else 'Trainer'} is faster, manual / Trainer {numbers}."
 
 
 def _table(records: Mapping[str, RunRecord], starts: Mapping[str, float], title: str) -> Table:
@@ -180,7 +180,9 @@ class _Runner:
         """
         if not os.read(self._stepped, 1):
             self.wait_for_end()
-            raise SameLoopError(f"the {self._loop} loop took fewer steps than it was to: a page follows --max-steps")
+            raise SameLoopError(
+                f"the {self._loop} loop took fewer steps than it should: a loop must follow --max-steps"
+            )
 
     def wait_for_end(self) -> None:
         """Wait until it is done.

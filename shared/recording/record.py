@@ -122,7 +122,7 @@ class RunRecord:
             self.loop: str = self.header["loop"]
             self.config = RunConfig(**self.header["config"])
         except (KeyError, TypeError, ValidationError):
-            raise SameLoopError(f"{source} has a header without the run's dials: run again") from None
+            raise SameLoopError(f"{source} has a header without the run's settings: run again") from None
         self.start = by_kind.get("start", [{}])[0]
         self.steps = by_kind.get("step", [])
         if any(line.get("step") != number for number, line in enumerate(self.steps, start=1)):

@@ -16,7 +16,7 @@ PLAIN_PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset", "conf
 # What loops elsewhere are given, and build for themselves here; a parameter that is called so is no dataset.
 OTHER_OBJECTS = ("loader", "optim", "sched", "criterion", "loss_f", "device", "epoch")
 MUST = (
-    f"a page binds a function train({', '.join(OWN_PARAMETERS)}=None), or the plain "
+    f"a loop's file defines a function train({', '.join(OWN_PARAMETERS)}=None), or the plain "
     f"train({', '.join(PLAIN_PARAMETERS)}), with or without config"
 )
 

@@ -145,7 +145,7 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
         different.append(f"{manifest.world_size} processes, not {world_size}")
     if different:
         raise SameLoopError(
-            f"{flag}: {folder} was made under other dials ({'; '.join(different)}); give the same ones"
+            f"{flag}: {folder} was made with other settings ({'; '.join(different)}); give the same ones"
         )
     if changed := what_changed(manifest.code.model_dump() if manifest.code else None, code):
         raise SameLoopError(

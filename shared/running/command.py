@@ -125,7 +125,9 @@ def run_options() -> list[click.Option]:
     return [
         debug_option(),
         click.Option(["--output-dir"], type=click.Path(path_type=Path), metavar="DIR", help="where the run is kept"),
-        click.Option(["--overwrite-output-dir"], is_flag=True, help="replace a run with other dials that DIR holds"),
+        click.Option(
+            ["--overwrite-output-dir"], is_flag=True, help="replace the run in DIR, which has other settings"
+        ),
     ]
 
 
@@ -159,7 +161,7 @@ def loop_command(loop: str, summary: str) -> click.Command:
     ) -> None:
         config = config_from(parameters)
         if config.loop and loop != "manual":
-            raise SameLoopError(f"--loop {config.loop}: it takes the place of the manual page, not of {loop}'s")
+            raise SameLoopError(f"--loop {config.loop}: it takes the place of the manual loop, not of {loop}'s")
         page = kept_page(code) if code else page_of(loop, config)
         if output_dir is None and resume_from_checkpoint not in (None, LAST):
             output_dir = Path(resume_from_checkpoint).parent

@@ -281,9 +281,9 @@ def what_changed(then: Mapping[str, str] | None, now: Mapping[str, str]) -> str 
     if then is None:
         return "an older version made it, and kept no code"
     if then["page"] != now["page"]:
-        return f"it ran the page {then['page']}, not {now['page']}"
+        return f"it ran the loop's file {then['page']}, not {now['page']}"
     if then["digest"] != now["digest"]:
-        return f"the page {now['page']} has changed since"
+        return f"the file {now['page']} has changed since"
     return "SameLoop's own modules have changed since" if then["shared"] != now["shared"] else None
 
 
@@ -430,7 +430,7 @@ def _parsed(name: str, content: bytes) -> ast.Module:
 
 
 def _called(name: str) -> str:
-    return "your page" if name == MANUAL_PAGE else name
+    return "your loop" if name == MANUAL_PAGE else name
 
 
 def _syntax_error(name: str, error: SyntaxError) -> PageError:

@@ -73,6 +73,6 @@ def _check_accelerate(config: RunConfig, environment: Mapping[str, str]) -> None
         if value in NEUTRAL or agrees.get(name) is True or agrees.get(name) == value:
             continue
         raise SameLoopError(
-            f"the environment sets {name}={shown(value)}, which would make Trainer another run than the dials say; "
-            f"`unset {name}` (`accelerate launch` sets it from `accelerate config`), and choose with the dials alone"
+            f"the environment sets {name}={shown(value)}, which Trainer would follow against this run's settings; "
+            f"`unset {name}` (`accelerate launch` sets it from `accelerate config`), and use SameLoop's options"
         )

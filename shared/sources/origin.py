@@ -84,7 +84,7 @@ def _saved(path: Path, name: str) -> Any:
     except Exception as error:  # a damaged folder makes its readers raise almost anything
         raise SameLoopError(
             f"--dataset {name}: not a whole folder that `datasets.save_to_disk` wrote ({shown(error, 120)}); save it "
-            "anew"
+            "again"
         ) from None
 
 

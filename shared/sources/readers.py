@@ -205,11 +205,11 @@ def _rows_of(content: Any, notes: list[str], choose: Choose) -> list[Any]:
     if chosen and all(isinstance(column, dict) for column in chosen.values()):  # orient="columns"
         first, other = chosen.values()
         if first.keys() != other.keys():
-            raise Refused("its columns do not have the same rows; write it anew")
+            raise Refused("its columns do not have the same rows; write it again")
         return [{name: column[key] for name, column in chosen.items()} for key in first]
     if chosen and all(isinstance(column, list) for column in chosen.values()):
         if len({len(column) for column in chosen.values()}) > 1:
-            raise Refused("its columns have different lengths; write it anew")
+            raise Refused("its columns have different lengths; write it again")
         return [dict(zip(chosen, row, strict=True)) for row in zip(*chosen.values(), strict=True)]
     if chosen:
         return [content]
@@ -252,7 +252,7 @@ def _read_parquet(path: Path, choose: Choose) -> Split:
         with path.open("rb") as file:
             table = pyarrow.parquet.ParquetFile(file).read()
     except (pyarrow.ArrowException, OSError) as error:
-        raise Refused(f"not a readable parquet file ({shown(error, 120)}); get it again, or write it anew") from None
+        raise Refused(f"not a readable parquet file ({shown(error, 120)}); download or write it again") from None
     nested = {
         field.name: str(field.type)
         for field in table.schema

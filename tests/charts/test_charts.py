@@ -142,7 +142,7 @@ def test_different_dials_are_named_and_the_difference_after_them_is_marked(tmp_p
     other[0]["config"]["seed"] = 2
     write_record(tmp_path / "two", other)
     words = words_of(chart_of([tmp_path / "one", tmp_path / "two"], "losses"))
-    assert "different dials: seed 1 (by hand, one), 2 (by hand, two)" in words
+    assert "different settings: seed 1 (manual, one), 2 (manual, two)" in words
     assert "first difference: step 3, grad_norm" in words
 
 
@@ -150,9 +150,11 @@ def test_a_page_of_the_users_beside_trainer_is_no_other_dial(tmp_path: Path) -> 
     own = record_lines()
     own[0]["config"]["loop"] = "mine.py"
     write_records(tmp_path, own)
-    assert "different dials" not in words_of(chart_of([tmp_path / "manual", tmp_path / "trainer"], "losses"))
+    assert "different settings" not in words_of(chart_of([tmp_path / "manual", tmp_path / "trainer"], "losses"))
     write_record(tmp_path / "other", record_lines())
-    assert "different dials: loop mine.py" in words_of(chart_of([tmp_path / "manual", tmp_path / "other"], "losses"))
+    assert "different settings: loop mine.py" in words_of(
+        chart_of([tmp_path / "manual", tmp_path / "other"], "losses")
+    )
 
 
 def test_weights_that_only_the_comparison_saw_differ(tmp_path: Path) -> None:
@@ -191,7 +193,7 @@ def test_both_gradient_norms_are_drawn_and_the_limit_between_them(tmp_path: Path
     assert "Gradient norm before clipping, after the last backward pass" in alt and "highest 7 at step 6" in alt
     assert "Gradient norm after clipping, as the optimizer sees it" in alt and "highest 1 at step 1" in alt
     assert "A dotted line at 1: max_grad_norm" in alt
-    assert "Trainer and by hand alike: above the limit at 3 of 8 steps before clipping." in alt
+    assert "Trainer and manual alike: above the limit at 3 of 8 steps before clipping." in alt
     # A lone run's overview has the norm that says more.
     lone = chart_of([run / "manual"], "overview").axes[1]
     assert lone.get_title(loc="left") == "Gradient norm before clipping; dotted: the limit, 1"
@@ -221,7 +223,7 @@ def test_a_record_without_the_norm_before_the_clip_shows_what_it_has(content: li
 
 @pytest.mark.parametrize(
     ("slower", "said"),
-    [(1.0, "no difference that these 39 steps could tell"), (2.0, "by hand / Trainer: 2.00")],
+    [(1.0, "no difference that these 39 steps could tell"), (2.0, "manual / Trainer: 2.00")],
 )
 def test_the_time_chart_states_a_ratio_only_where_there_is_one(slower: float, said: str, tmp_path: Path) -> None:
     ours, theirs = (record_lines([0.5] * 40, loop) for loop in ("manual", "trainer"))
@@ -244,7 +246,7 @@ def test_many_runs_each_have_a_name_and_a_look_of_their_own(tmp_path: Path) -> N
         write_record(tmp_path / f"seed{n}", record_lines([loss + n / 10 for loss in LOSSES], seed=n)) for n in range(5)
     ]
     runs, _ = chosen(*folders)
-    assert [run.label for run in runs] == [f"by hand, seed{n}" for n in range(5)]
+    assert [run.label for run in runs] == [f"manual, seed{n}" for n in range(5)]
     figure = chart_of(folders, "losses")
     drawn = figure.axes[0].lines[:5]
     assert [ys(line)[0] for line in drawn] == [0.7 + n / 10 for n in range(5)]
@@ -258,13 +260,15 @@ def test_many_runs_each_have_a_name_and_a_look_of_their_own(tmp_path: Path) -> N
 def test_more_runs_than_there_is_room_for_names_get_a_legend(tmp_path: Path) -> None:
     folders = [write_record(tmp_path / f"seed{n}", record_lines(seed=n)) for n in range(MOST_RUNS)]
     legend = chart_of(folders, "losses").axes[0].get_legend()
-    assert [text.get_text() for text in legend.get_texts()] == [f"by hand, seed{n}" for n in range(MOST_RUNS)]
+    assert [text.get_text() for text in legend.get_texts()] == [f"manual, seed{n}" for n in range(MOST_RUNS)]
 
 
 def test_what_is_said_of_many_runs_is_true_of_all_of_them(tmp_path: Path) -> None:
     equal, other = write_records(tmp_path / "a"), write_records(tmp_path / "b", diverged())
     drawn = chart_of([equal, other], "overview")
-    said = "4 runs, 2 different ones: Trainer, a = Trainer, b = by hand, a; by hand, b (parts from the first at step 3"
+    said = (
+        "4 runs, 2 different ones: Trainer, a = Trainer, b = manual, a; manual, b (diverges from the first at step 3"
+    )
     assert said in drawn.alt and "4 runs, 2 different ones" in words_of(drawn)
     assert "is equal, difference 0.0" not in drawn.alt and "cause" not in drawn.alt
     for order in ([equal, other], [other, equal]):
@@ -273,7 +277,7 @@ def test_what_is_said_of_many_runs_is_true_of_all_of_them(tmp_path: Path) -> Non
     alike = chart_of([equal, write_records(tmp_path / "c")], "losses")
     assert "all 4 runs: every batch, loss, gradient norm and evaluation is equal, difference 0.0" in alike.alt
     seeds = [write_record(tmp_path / f"d{n}", record_lines([loss + n for loss in LOSSES], seed=n)) for n in range(3)]
-    assert "3 runs, no two of them equal: by hand, d0; by hand, d1 (parts" in chart_of(seeds, "losses").alt
+    assert "3 runs, no two of them equal: manual, d0; manual, d1 (diverges" in chart_of(seeds, "losses").alt
 
 
 def test_other_reviews_of_any_run_are_seen(tmp_path: Path) -> None:
@@ -296,14 +300,14 @@ def test_the_pair_is_chosen_among_runs_with_the_same_dials(tmp_path: Path) -> No
     lone = write_record(tmp_path / "lone", record_lines(seed=1))
     run = write_records(tmp_path / "both")
     runs, pair = chosen(lone, run)
-    assert (pair.one.label, pair.other.label) == ("by hand, both", "Trainer")
+    assert (pair.one.label, pair.other.label) == ("manual, both", "Trainer")
     assert runs[0].label == "Trainer" and pair.first is None
     assert chosen(lone)[1] is None
 
 
 def test_the_same_run_twice_is_told_apart_by_a_number(tmp_path: Path) -> None:
     run = write_record(tmp_path / "run", record_lines())
-    assert [each.label for each in chosen(run, run / "record.jsonl")[0]] == ["by hand, run (1)", "by hand, run (2)"]
+    assert [each.label for each in chosen(run, run / "record.jsonl")[0]] == ["manual, run (1)", "manual, run (2)"]
 
 
 # Room ----------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ def test_the_command_draws_a_real_pair_beside_its_record(tiny_runs, tmp_path: Pa
     path = tmp_path / "overview-slide.svg"
     assert capsys.readouterr().out.strip() == str(path)
     record = RunRecord.read(tmp_path / "manual")
-    assert "Identical: Trainer is the loop written by hand" in words_of(path.read_bytes())
+    assert "Identical: Trainer and the manual loop are equal" in words_of(path.read_bytes())
     alt = path.with_suffix(".alt.txt").read_text(encoding="utf-8")
     assert f"to {record.steps[-1]['loss']:.4g} at step {len(record.steps)}" in alt
     assert f"after epoch 2 {record.log_history[-1]['eval_accuracy']:.1%}" in alt

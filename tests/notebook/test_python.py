@@ -160,7 +160,7 @@ def test_a_run_has_its_record_and_frames(comparison: sameloop.Comparison) -> Non
     assert (run.loop, run.config.preset, run.header["loop"]) == ("manual", "tiny", "manual")
     assert list(run.steps["epoch"]) == [1] * 8 + [2] * 8
     assert list(run.evaluations.index) == [8, 16]
-    assert repr(run).startswith("<by hand: 16 steps, the last loss 0.")
+    assert repr(run).startswith("<manual: 16 steps, the last loss 0.")
     assert run.as_dict()["steps"] == run.record.steps
     assert '<td class="number">0.4828</td>' in run._repr_html_()
     assert not hasattr(run, "no_such_thing")

@@ -241,7 +241,7 @@ def test_both_lengths_are_run_unless_one_is_asked_for() -> None:
     assert lengths == (128, 512) and config.seed == 4 and config.num_train_epochs == 1
     config, lengths = lesson_config({"preset": "tiny", "max_length": "30", "num_train_epochs": "3"})
     assert lengths == (30,) and config.num_train_epochs == 3
-    with pytest.raises(SameLoopError, match=r"--loop my\.py: the lesson changes SameLoop's own page"):
+    with pytest.raises(SameLoopError, match=r"--loop my\.py: the lesson changes SameLoop's own loop"):
         lesson_config({"loop": "my.py"})
 
 
@@ -383,7 +383,7 @@ def test_bars_and_points_stand_where_the_numbers_are() -> None:
     [
         (["--repeats", "2"], "--repeats is for --lesson"),
         (["--lesson", "--steps", "20"], "--steps is for the two loops in lock-step"),
-        (["--lesson", "--loop", "README.md"], "--loop README.md: the lesson changes SameLoop's own page"),
+        (["--lesson", "--loop", "README.md"], "--loop README.md: the lesson changes SameLoop's own loop"),
         (["--lesson", "--train-size", "none"], "--train-size"),
     ],
 )

@@ -116,7 +116,7 @@ def parts_drawn(seed: int, steps: int, factor: float, parts: int = 20) -> list[l
 def test_speed_finds_a_difference_of_5_percent_and_says_where_there_is_none() -> None:
     slower = conclusion(parts_drawn(1, 200, 1.05))
     assert "Trainer is faster" in slower and "200 pairs" in slower
-    assert "the loop by hand is faster" in conclusion(parts_drawn(1, 200, 0.95))
+    assert "the manual loop is faster" in conclusion(parts_drawn(1, 200, 0.95))
     same = conclusion(parts_drawn(1, 50, 1.0))
     assert re.search(r"cannot tell \((0\.9|1\.0)\d\d, 95 % interval 0\.9\d\d to 1\.0\d\d, 50 pairs of steps\)", same)
     assert re.search(r"a difference of more than \d\.\d% would have shown", same)

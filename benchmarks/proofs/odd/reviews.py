@@ -157,7 +157,7 @@ LABELS = (
     refused(
         "one class in the slice",
         parquet(pyarrow.Table.from_pylist([{"text": "a", "label": int(n == LAST_OF_THE_SHUFFLE)} for n in range(24)])),
-        "all reviews of the slice have the label 0 … --slice-seed",
+        "all selected examples have the label 0 … --slice-seed",
     ),
 )
 
