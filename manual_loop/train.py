@@ -29,6 +29,7 @@ from manual_loop.wrapping import scaled_step, sync_gradients, wrap
 from shared.config import METRIC_SCHEDULES, RunConfig
 from shared.data import load_data
 from shared.determinism import use_deterministic_algorithms
+from shared.early_stopping import stops_early
 from shared.model import load_model, load_tokenizer
 from shared.starting.interrupt import stop_after_checkpoint, stop_requested
 
@@ -100,7 +101,10 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         load_checkpoint(checkpoint, state, training_model, parts)
     progress = progress_bar(state.step, max_steps)  # Progress: a bar.
 
+    patience = config.early_stopping_patience
     for epoch in range(state.step // steps_per_epoch, epochs):  # Epoch: one by one.
+        if patience and stops_early(state.log_history, config):
+            break  # Epoch: the evaluations no longer improve.
         if config.train_sampling_strategy == "random":
             generator.manual_seed(data_seed + epoch)  # Shuffle: a new order.
         # Checkpoint: of an epoch that was cut off, the batches that were left.
@@ -164,6 +168,8 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             stop_after_checkpoint(stop, state.step, max_steps)
             if cut_short and state.ends:
                 break  # Epoch: the last step is done.
+            if patience and stops_early(state.log_history, config):
+                break
 
     progress.close()  # Progress: the bar is full.
     # Checkpoint: end with the weights of the best evaluation.

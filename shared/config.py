@@ -203,6 +203,13 @@ class RunConfig(BaseModel):
         None, "Checkpoints", "what makes an evaluation the best: loss (lower), accuracy (higher); none: loss"
     )
 
+    early_stopping_patience: OptionalInt = _dial(
+        None,
+        "Checkpoints",
+        "stop after this many evaluations in a row that are not better than the best one before; none: never",
+        ge=1,
+    )
+
     @model_validator(mode="after")
     def _dials_fit_together(self) -> RunConfig:
         """Refuse what contradicts itself.
@@ -227,6 +234,8 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"--metric-for-best-model {self.metric_for_best_model} has no effect without --load-best-model-at-end"
             )
+        if self.early_stopping_patience is not None:
+            self._can_stop_early()
         if self.dataloader_drop_last and self.per_device_eval_batch_size > self.eval_size:
             raise ValueError("--dataloader-drop-last leaves no batch to evaluate: raise --eval-size")
         if problem := self.problem_with(world_size=1):
@@ -246,6 +255,15 @@ class RunConfig(BaseModel):
                 f"--load-best-model-at-end: --save-steps {self.save_steps} must be a multiple of the "
                 f"{eval_steps} steps between evaluations"
             )
+
+    def _can_stop_early(self) -> None:
+        given = f"--early-stopping-patience {self.early_stopping_patience}"
+        if not self.load_best_model_at_end:
+            raise ValueError(
+                f"{given} needs --load-best-model-at-end: the run ends with the best evaluation's weights"
+            )
+        if self.eval_strategy == "steps" and self.logging_strategy == "epoch":
+            raise ValueError(f"{given} may stop in the middle of an epoch: add --logging-strategy steps, or no")
 
     @classmethod
     def build(cls, preset: str | None = None, **overrides: Any) -> RunConfig:

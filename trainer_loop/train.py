@@ -10,7 +10,13 @@ import sys
 from pathlib import Path
 
 import torch
-from transformers import DataCollatorWithPadding, EvalPrediction, Trainer, set_seed
+from transformers import (
+    DataCollatorWithPadding,
+    EarlyStoppingCallback,
+    EvalPrediction,
+    Trainer,
+    set_seed,
+)
 
 from shared.config import RunConfig
 from shared.data import load_data
@@ -41,6 +47,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     if not config.trainer_defaults:
         model.accepts_loss_kwargs = False
 
+    patience = config.early_stopping_patience
     # Arguments: how to train.
     arguments = TrainingArguments(
         output_dir=str(output_dir),
@@ -98,7 +105,10 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         save_steps=config.save_steps,
         load_best_model_at_end=config.load_best_model_at_end,
         metric_for_best_model=config.metric_for_best_model,
+        restore_callback_states_from_checkpoint=patience is not None,
     )
+    # Evaluate: stop when the evaluations no longer improve.
+    callbacks = [EarlyStoppingCallback(patience)] if patience is not None else None
     # Arguments: what to train, and on what.
     trainer = Trainer(
         model=model,
@@ -109,6 +119,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         data_collator=DataCollatorWithPadding(tokenizer),
         # Evaluate: Trainer computes the loss; this function adds the accuracy.
         compute_metrics=compute_metrics,
+        callbacks=callbacks,
         # Save: the tokenizer, too.
         processing_class=tokenizer,
     )

@@ -19,7 +19,8 @@ from shared.releases import RENAMINGS, SINCE, Release
 from shared.running.page import Page
 
 # Whose functions stand in the place of SameLoop's own where a page is shown or stands alone.
-INSTEAD = (Path(__file__).with_name("standalone.py"), Path(__file__).parents[2] / "shared" / "determinism.py")
+SHARED = Path(__file__).parents[2] / "shared"
+INSTEAD = (Path(__file__).with_name("standalone.py"), SHARED / "determinism.py", SHARED / "early_stopping.py")
 OURS = ("shared", "manual_loop", "trainer_loop")
 # What a page has from `shared.releases`, and a script from where it is.
 TRANSFORMERS_OWN = ("shared.releases", "TrainingArguments")

@@ -127,7 +127,6 @@ def cells() -> list[Cell]:
         {"seed": 7},
         {"data_seed": 3},
         {"slice_seed": 5},
-        {"shuffle": False},
         {"per_device_train_batch_size": 1},
         {"per_device_train_batch_size": 64},
         {"per_device_eval_batch_size": 5},
@@ -143,6 +142,7 @@ def cells() -> list[Cell]:
     accumulation = {"gradient_accumulation_steps": 4}
     grouped = {"train_sampling_strategy": "group_by_length"}
     best = {"load_best_model_at_end": True, "metric_for_best_model": "accuracy", "learning_rate": 0.02}
+    early = {"early_stopping_patience": 2, "num_train_epochs": 6, "logging_strategy": "steps", "logging_steps": 3}
     pairs: list[dict[str, Any]] = [
         {**accumulation, "bf16": True},
         {**accumulation, "label_smoothing_factor": 0.1},
@@ -174,6 +174,8 @@ def cells() -> list[Cell]:
         {**best, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 1, **accumulation},
         {**best, "eval_strategy": "epoch", "save_strategy": "epoch", "lr_scheduler_type": "reduce_lr_on_plateau"},
         {**best, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "steps", "save_steps": 3},
+        {**best, **early, "eval_strategy": "epoch", "save_strategy": "epoch"},
+        {**best, **early, "eval_strategy": "steps", "eval_steps": 2, "save_strategy": "steps", "save_steps": 2},
     ]
     processes: list[dict[str, Any]] = [
         {},

@@ -17,8 +17,10 @@ from pydantic import ValidationError
 
 from shared.config import METRIC_SCHEDULES, RunConfig, option, show
 from shared.data import prepared_slices
+from shared.early_stopping import stops_early
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, flush_to_disk, read_json, write_json
+from shared.processes import launched_world_size
 from shared.progress import announce
 from shared.recording.schema import Manifest
 from shared.running.page import CODE_FOLDER, kept_code, what_changed
@@ -190,6 +192,13 @@ def rotate(output_dir: Path, save_total_limit: int | None, best_saved: int | Non
     superfluous = len(folders) - max(save_total_limit, len(kept))
     for folder in [folder for folder in folders if folder not in kept][: max(superfluous, 0)]:
         shutil.rmtree(folder)
+
+
+def is_last(checkpoint: Checkpoint, config: RunConfig) -> bool:
+    """Whether a run that goes on from this checkpoint has no step left to make."""
+    if checkpoint.step == config.total_steps(launched_world_size()):
+        return True
+    return stops_early(read_state(checkpoint.path)["log_history"], config)
 
 
 def finish_from(checkpoint: Path, output_dir: Path, config: RunConfig) -> None:

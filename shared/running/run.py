@@ -164,7 +164,7 @@ def _train(
     rank = launched_rank()
 
     def log_history() -> list[dict]:
-        if checkpoint is not None and checkpoint.step == config.total_steps(launched_world_size()):
+        if checkpoint is not None and checkpoints.is_last(checkpoint, config):
             announce("all steps were done: only the last save was missing")
             if rank == 0:
                 checkpoints.finish_from(checkpoint.path, output_dir, config)

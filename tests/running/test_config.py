@@ -29,6 +29,7 @@ OWN = {
     "eval_size",
     "max_length",
     "shuffle",
+    "early_stopping_patience",
     "slice_seed",
     "freeze_body",
     "trainer_defaults",
@@ -80,7 +81,7 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
 @pytest.mark.parametrize(
     ("dials", "said"),
     [
-        ({"lerning_rate": 1}, "no dial --lerning-rate"),
+        ({"lerning_rate": 1}, "no option --lerning-rate"),
         ({"learning_rate": "fast"}, "--learning-rate fast: input should be a valid number"),
         ({"train_size": 0}, "--train-size 0"),
         ({"use_cpu": "perhaps"}, "--use-cpu perhaps"),

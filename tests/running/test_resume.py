@@ -45,6 +45,16 @@ COMBINATIONS = {
         "eval_steps": 2,
         "learning_rate": 0.02,
     },
+    # At this rate the first evaluation is the best: it stops after the third, at step 6 of 12.
+    "early stopping": {
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "accuracy",
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "logging_strategy": "no",
+        "learning_rate": 0.02,
+        "early_stopping_patience": 2,
+    },
 }
 
 
@@ -75,7 +85,9 @@ def test_resumed_equals_never_stopped(dials: dict, loop: str, trained: Trained, 
     per_epoch = config.steps_per_epoch()
     config = config.model_copy(update={"save_steps": per_epoch // 2})
     whole = trained(loop, config)
-    for step in (per_epoch // 2 * 2, per_epoch // 2 * 3, config.total_steps()):
+    last = checkpoints.step_of(in_order(whole)[-1])
+    assert (last < config.total_steps()) == (config.early_stopping_patience is not None)
+    for step in sorted({per_epoch // 2 * 2, per_epoch // 2 * 3, last}):
         folder = cut_off(whole, tmp_path / f"from-{step}", untouched=step)
         run_in_process(loop, config, folder, resume_from_checkpoint=str(folder / f"checkpoint-{step}"))
         comparison = compare_runs(whole, folder)
@@ -157,7 +169,7 @@ def test_dials_that_change_no_number_may_change(loop: str, trained: Trained, tmp
     assert first is None or first["quantity"].startswith("eval"), first
     assert digest_of_file(folder / "model.safetensors") == digest_of_file(whole / "model.safetensors")
     numbers = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=2, learning_rate=0.1)
-    with pytest.raises(SameLoopError, match=r"made under other dials .--learning-rate"):
+    with pytest.raises(SameLoopError, match=r"made with other settings .--learning-rate"):
         run_in_process(loop, numbers, cut_off(whole, tmp_path / "no"), resume_from_checkpoint="last")
     best = RunConfig.build("tiny", **DIALS, save_strategy="epoch", load_best_model_at_end=True)
     assert best.other_numbers(best.model_copy(update={"save_steps": 7})) == {"save_steps": (500, 7)}
@@ -215,7 +227,7 @@ def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path,
     options = [*EVERY_THIRD_STEP, "--save-total-limit", "none"]
     wrong = ["--learning-rate", "0.5", "--seed", "1", "--resume-from-checkpoint", str(folder / "checkpoint-6")]
     line = refusal("manual", *options, *wrong)
-    assert "made under other dials (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in line
+    assert "made with other settings (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in line
     code = package_page("manual").code
     with pytest.raises(SameLoopError, match="1 processes, not 2"):
         checkpoints.find(folder, "last", CONFIG, 2, code)

@@ -170,6 +170,16 @@ DIALS = (
         "--load-best-model-at-end needs a checkpoint … must be the same",
     ),
     wrong(
+        "early stopping without the best weights",
+        "--early-stopping-patience 2",
+        "needs --load-best-model-at-end",
+    ),
+    wrong(
+        "early stopping in the middle of an epoch that logs at its end",
+        f"{' '.join(BEST)} --eval-steps 5 --save-steps 5 --early-stopping-patience 2",
+        "add --logging-strategy steps, or no",
+    ),
+    wrong(
         "best with other steps",
         " ".join([*BEST, "--save-steps 5 --eval-steps 2"]),
         "--save-steps 5 must be a multiple of the 2 steps",
