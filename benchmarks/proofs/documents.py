@@ -45,6 +45,9 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "save_steps": ({"save_strategy": "steps", "save_steps": 10},),
     "save_total_limit": ({"save_strategy": "epoch", "save_total_limit": None},),
     "load_best_model_at_end": ({"save_strategy": "epoch", "load_best_model_at_end": True},),
+    "early_stopping_patience": (
+        {"save_strategy": "epoch", "load_best_model_at_end": True, "early_stopping_patience": 2},
+    ),
     "metric_for_best_model": (
         {"save_strategy": "epoch", "load_best_model_at_end": True, "metric_for_best_model": "accuracy"},
     ),
