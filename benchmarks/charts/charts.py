@@ -134,8 +134,8 @@ def _overview(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style
         axes.set_title(title)
         panels.draw_reports(axes, runs, name, unit, style)
     seconds = chart.add_subplot(small[2])
-    seconds.set_title("Training time per epoch")
-    panels.draw_seconds(seconds, runs, style)
+    seconds.set_title("Time of a step")
+    panels.draw_step_seconds(seconds, runs, texts.short_time_note(runs), style)
 
 
 def _second_panel(axes: Axes, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:

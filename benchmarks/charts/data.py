@@ -112,15 +112,6 @@ def differences(one: RunRecord, other: RunRecord) -> tuple[list[int], list[float
     return steps[: len(found)], found
 
 
-def seconds_by_epoch(record: RunRecord) -> dict[int, float]:
-    """Training seconds of each epoch, counted from 1."""
-    seconds: dict[int, float] = {}
-    for line in record.steps:
-        epoch = record.epoch_of(line["step"])
-        seconds[epoch] = seconds.get(epoch, 0.0) + training_seconds(line)
-    return seconds
-
-
 def phase_seconds(record: RunRecord) -> dict[str, float]:
     """The mean seconds that the middle half of the steps spends in each phase; empty where there is no step."""
     if (spread := step_seconds(record)) is None:

@@ -22,7 +22,6 @@ from benchmarks.charts.data import (
     outline,
     padding_share,
     phase_seconds,
-    seconds_by_epoch,
     series,
 )
 from benchmarks.charts.styles import MARKERS, PHASE_COLOURS, Look, Style
@@ -167,39 +166,28 @@ def _label_points(axes: Axes, points: Sequence[tuple[list[float], list[float]]],
             axes.annotate(text, (epoch, value), **place)
 
 
-def draw_seconds(axes: Axes, runs: Sequence[Run], style: Style) -> None:
-    """Training time per epoch, evaluation and recording left out, as bars side by side."""
-    axes.set_xlabel("epoch")
-    found = [seconds_by_epoch(run.record) for run in runs]
-    epochs = sorted({epoch for seconds in found for epoch in seconds})
-    if not epochs:
+def draw_step_seconds(axes: Axes, runs: Sequence[Run], note: str, style: Style) -> None:
+    """The time of a step, evaluation and recording left out: of each run the median and the middle half.
+
+    Args:
+        note: what can be said of a difference; empty: nothing.
+    """
+    spreads = [step_seconds(run.record) for run in runs]
+    if not any(spreads):
         say_nothing_to_show(axes, "no step in this run", style)
         return
-    unit, factor = unit_for(max(max(seconds.values(), default=0.0) for seconds in found))
-    axes.set_ylabel(unit)
-    width = 0.8 / len(runs)
-    for number, (run, look, seconds) in enumerate(zip(runs, style.looks(len(runs)), found, strict=True)):
-        hatched = number == 1 and len(runs) == 2
-        bars = axes.bar(
-            [epoch + (number - (len(runs) - 1) / 2) * width for epoch in epochs],
-            [seconds.get(epoch, 0.0) * factor for epoch in epochs],
-            width=width * 0.95,
-            color=style.ground if hatched else style.accents[1] if len(runs) == 1 else look["color"],
-            edgecolor=style.ink,
-            linewidth=1.2 * style.scale,
-            hatch="////" if hatched else "",
-            label=run.label,
-        )
-        if len(epochs) <= 4 and len(runs) <= 2:
-            axes.bar_label(bars, fmt="{:.3g}", padding=2)
-    axes.set_xticks(epochs[:: len(epochs) // 8 + 1])
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
-    # Room for the names of a pair on the right; of more runs, the panel with the losses has them.
-    axes.set_xlim(epochs[0] - 0.75, epochs[-1] + (0.6 + 0.375 * len(epochs) if len(runs) == 2 else 0.75))
-    axes.margins(y=0.2)
-    axes.grid(axis="x", visible=False)
-    if len(runs) == 2:
-        axes.legend(loc="center right", handlelength=1.4)
+    unit, factor = unit_for(max(spread.high for spread in spreads if spread))
+    axes.set_xlabel(f"{unit}: median and middle half" + (f"\n{note}" if note else ""))
+    for place, (spread, look) in enumerate(zip(spreads, style.looks(len(runs)), strict=True)):
+        if spread:
+            low, middle, high = (value * factor for value in (spread.low, spread.median, spread.high))
+            axes.plot([low, high], [place] * 2, color=look["color"], linewidth=5 * style.scale)
+            axes.plot([middle], [place], color=look["color"], marker="o", markersize=10 * style.scale)
+            axes.annotate(f"{middle:.3g}", (middle, place - 0.2), ha="center", va="bottom")
+    axes.set_yticks(range(len(runs)), [run.label for run in runs])
+    axes.set_ylim(len(runs) - 0.5, -0.75)
+    axes.set_xlim(0, 1.1 * factor * max(spread.high for spread in spreads if spread))
+    axes.grid(axis="y", visible=False)
 
 
 def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +21,6 @@ from benchmarks.charts.data import (
     padding_share,
     phase_seconds,
     same,
-    seconds_by_epoch,
     series,
 )
 from benchmarks.statistics import duration, range_text, step_seconds, which_is_faster
@@ -96,6 +96,11 @@ def time_note(runs: Sequence[Run]) -> str:
     if len(runs) != 2 or len(by_loop) != 2:
         return ""
     return which_is_faster(by_loop["manual"], by_loop["trainer"]).replace("`", "")
+
+
+def short_time_note(runs: Sequence[Run]) -> str:
+    """The same without its beginning and its advice: `no difference that these 127 steps could tell`."""
+    return re.split(r"[;(]", time_note(runs).partition(": ")[2])[0].strip()
 
 
 def is_own_job(runs: Sequence[Run]) -> bool:
@@ -376,10 +381,11 @@ def clips_text(run: Run) -> str:
 
 def _seconds(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
     def say(run: Run) -> str:
-        seconds = seconds_by_epoch(run.record)
-        return _list(f"epoch {epoch} {duration(value)}" for epoch, value in seconds.items()) or "none"
+        spread = step_seconds(run.record)
+        return f"{duration(spread.median)} ({range_text(spread)})" if spread else "no step"
 
-    return ["Training time per epoch, as bars.", *_for_each(runs, say)]
+    said = ["Time of a step: a bar from the shortest to the longest of the middle half, with a dot at the median."]
+    return [*said, *_for_each(runs, say), *([note] if (note := time_note(runs)) else [])]
 
 
 def _batches(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:

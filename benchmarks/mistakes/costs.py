@@ -6,6 +6,7 @@ the loop reports, and what its model is worth in truth, on the same reviews, eva
 
 from __future__ import annotations
 
+import math
 import statistics
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -113,7 +114,8 @@ class Cost:
     def is_sure(self, quantity: str = "accuracy") -> bool:
         """Whether the difference is more than the seeds' chance: beyond `SURE` standard errors of its mean."""
         found = self.difference(quantity)
-        if len(found) < 2:
+        # One that is not finite is of a loss that overflowed, or of a damaged file.
+        if len(found) < 2 or not all(map(math.isfinite, found)):
             return False
         error = statistics.stdev(found) / len(found) ** 0.5
         return abs(statistics.fmean(found)) > SURE * error and any(found)
@@ -133,7 +135,7 @@ class Cost:
             said.append(f"accuracy {100 * self.accuracy:+.1f} points")
         if "report" in signs:
             accuracy, loss = f"{100 * self.overstated:+.1f} points", f"{self.overstated_loss:+.3f}"
-            said.append(f"it reports what is not so: accuracy {accuracy}, loss {loss}")
+            said.append(f"the reported numbers are wrong: accuracy {accuracy}, loss {loss}")
         if "time" in signs:
             said.append(f"{self.seconds:.1f} times the seconds")
         if "memory" in signs:
@@ -142,7 +144,7 @@ class Cost:
             return "; ".join(said)
         if not any(self.difference("accuracy")) and not any(self.difference("loss")):
             return "nothing: the same model, bit for bit"
-        return f"nothing that the seeds' chance does not do, too ({100 * self.accuracy:+.1f} points)"
+        return f"within seed-to-seed variation ({100 * self.accuracy:+.1f} points)"
 
     def as_dict(self) -> dict[str, Any]:
         """As `gallery.json` has it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import io
+import math
 from pathlib import Path
 
 import pytest
@@ -32,14 +33,14 @@ def test_a_cost_is_called_one_only_beyond_what_the_seeds_do() -> None:
     harm = cost([run(0.5), run(0.51), run(0.49)])
     assert harm.is_sure() and "accuracy -10.0 points" in harm.noticed()
     chance = cost([run(0.64), run(0.57), run(0.6)])
-    assert not chance.is_sure() and "chance" in chance.noticed()
+    assert not chance.is_sure() and "variation" in chance.noticed()
     same = cost([run(0.6), run(0.62), run(0.58)])
     assert "bit for bit" in same.noticed()
 
 
 def test_what_a_loop_reports_and_what_its_model_is_worth_are_told_apart() -> None:
     boasting = cost([run(0.6, 0.7), run(0.62, 0.72), run(0.58, 0.68)])
-    assert "it reports what is not so: accuracy +10.0 points" in boasting.noticed()
+    assert "the reported numbers are wrong: accuracy +10.0 points" in boasting.noticed()
     slow = cost([run(0.6, seconds=3), run(0.62, seconds=3), run(0.58, seconds=3)])
     assert "3.0 times the seconds" in slow.noticed()
 
@@ -138,3 +139,8 @@ def test_a_mistake_that_harms_is_measured_to_harm() -> None:
     (harm, same), _ = costs_of([GALLERY["one_class"], GALLERY["graphs_in_evaluation"]], "tiny", 3)
     assert harm.accuracy < 0
     assert same.difference("accuracy") == [0, 0, 0] and same.difference("loss") == [0, 0, 0]
+
+
+def test_a_loss_that_overflowed_is_no_sure_difference() -> None:
+    right, wrong = (Run(0.5, loss, 0.5, loss, 1.0, 1.0) for loss in (0.7, math.inf))
+    assert not Cost("no_clip", [right] * 2, [wrong] * 2).is_sure("loss")
