@@ -171,7 +171,7 @@ def _why_not_the_same(run_dir: Path, config: RunConfig, page: Page) -> str | Non
     # What is in the reviews' file counts, not its date.
     own = not needs_hub(config) and config.dataset not in REVIEW_SOURCES
     if own and RunRecord.read(run_dir).header.get("data") != load_slices(config).described():
-        return f"the reviews of --dataset {config.dataset} have changed since"
+        return f"the data of --dataset {config.dataset} has changed since"
     begun, model = (run_dir / CODE_FILE).stat().st_mtime, Path(config.model)
     if any(path.stat().st_mtime > begun for path in (model, *model.rglob("*")) if path.exists()):
         return f"--model {model} has changed since"

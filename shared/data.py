@@ -73,7 +73,7 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
         SameLoopError: as `load_slices`.
     """
     slices = prepared_slices(config)
-    announce(f"tokenizing {config.train_size} + {config.eval_size} reviews, {config.max_length} tokens at most")
+    announce(f"tokenizing {config.train_size} + {config.eval_size} examples, at most {config.max_length} tokens each")
     train_dataset, eval_dataset = (
         tokenized(part, tokenizer, config.max_length) for part in (slices.train, slices.eval)
     )
@@ -159,7 +159,7 @@ def load_slices(config: RunConfig) -> Slices:
     import datasets
 
     (datasets.enable_progress_bars if is_interactive() else datasets.disable_progress_bars)()
-    announce(f"loading reviews from {config.dataset}")
+    announce(f"loading data from {config.dataset}")
     where = f"--dataset {config.dataset}"
     splits = load_splits(config)
     train = splits["train"]()
@@ -168,7 +168,7 @@ def load_slices(config: RunConfig) -> Slices:
     _announce(train, classes)
     if config.train_size > len(train.rows):
         raise SameLoopError(
-            f"--train-size {config.train_size}: {config.dataset} has only {len(train.rows)} reviews to train on"
+            f"--train-size {config.train_size}: {config.dataset} has only {len(train.rows)} examples to train on"
         )
     order = _shuffled(train, config)
     name, evaluation = _evaluation(splits)
@@ -176,7 +176,7 @@ def load_slices(config: RunConfig) -> Slices:
         _check_texts(evaluation, where)
         if config.eval_size > len(evaluation.rows):
             raise SameLoopError(
-                f"--eval-size {config.eval_size}: {config.dataset} has only {len(evaluation.rows)} reviews in its "
+                f"--eval-size {config.eval_size}: {config.dataset} has only {len(evaluation.rows)} examples in its "
                 f"split {name}, which is evaluated on"
             )
         eval_slice = _slice(evaluation, classes, _shuffled(evaluation, config)[: config.eval_size], where)
@@ -184,7 +184,7 @@ def load_slices(config: RunConfig) -> Slices:
         if config.train_size + config.eval_size > len(order):
             raise SameLoopError(
                 f"--train-size {config.train_size} and --eval-size {config.eval_size} add up to more than the "
-                f"{len(order)} reviews of {config.dataset}: no review may be in both"
+                f"{len(order)} examples of {config.dataset}: no example may be in both"
             )
         eval_slice = _slice(train, classes, order[-config.eval_size :], where)
     train_slice = _slice(train, classes, order[: config.train_size], where)
@@ -218,7 +218,7 @@ def sized(dials: Mapping[str, Any]) -> dict[str, Any]:
         rows["eval_size"] = len(evaluation.rows)
     elif len(whole) > 1:
         raise SameLoopError(
-            f"--train-size {ALL} --eval-size {ALL}: {config.dataset} has a single split; say how many reviews of it "
+            f"--train-size {ALL} --eval-size {ALL}: {config.dataset} has a single split; say how many examples of it "
             "to evaluate on"
         )
     else:

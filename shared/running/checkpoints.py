@@ -170,8 +170,8 @@ def check_data(checkpoint: Checkpoint, config: RunConfig, data: Mapping[str, Any
     """
     if _manifest(checkpoint.path).data != data:
         raise SameLoopError(
-            f"--dataset {config.dataset}: its reviews are not those that {checkpoint.path} was made with, they have "
-            "changed since; put them back as they were, or start again with --overwrite-output-dir"
+            f"--dataset {config.dataset}: its data is not what {checkpoint.path} was made with, it has "
+            "changed since; put it back as it was, or start again with --overwrite-output-dir"
         )
 
 

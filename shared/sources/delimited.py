@@ -15,7 +15,7 @@ TAB = "\t"
 SEPARATORS = (",", ";", TAB, "|")
 # A name in a header is rarely longer, a review rarely shorter.
 LONGEST_NAME = 40
-HOW_TO_QUOTE = 'a review with a separator or a line end in it must stand in quotes ("..."), a quote in it twice ("")'
+HOW_TO_QUOTE = 'a text with a separator or a line end in it must stand in quotes ("..."), a quote in it twice ("")'
 
 
 class _Rows(NamedTuple):
@@ -58,7 +58,7 @@ def read_csv(text: str, path: Path, choose: Choose) -> Split:
     if separator != "," and order is SEPARATORS:
         notes.append(f"fields parted by {'tabs' if separator == TAB else repr(separator)}")
     if how != "doubled":
-        notes.append("quotes stand after a backslash" if how == "escaped" else "quotes are part of the reviews")
+        notes.append("quotes stand after a backslash" if how == "escaped" else "quotes are part of the texts")
     names = [name.strip() for name in header]
     values = {name: [row[names.index(name)] for row in fields] for name in columns}
     return split_of(values[columns.text], values[columns.label], columns, rows.lines[1:], notes)

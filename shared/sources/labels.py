@@ -125,7 +125,7 @@ def ids_of(split: Split, classes: Classes, where: str) -> list[int]:
     found = []
     for row, key in enumerate(keys):
         if key is None or key not in ids:
-            what = "no label" if key is None else f"the label {shown(key)}, which no review to train on has"
+            what = "no label" if key is None else f"the label {shown(key)}, which no training example has"
             raise SameLoopError(f"{where}: {split.place(row)} to evaluate on has {what}; remove or mend such rows")
         found.append(ids[key])
     return found

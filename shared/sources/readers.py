@@ -145,7 +145,7 @@ def _read_json(text: str, path: Path, choose: Choose) -> Split:
     try:
         rows = _rows_of(json.loads(text), notes, choose)
     except RecursionError:
-        raise Refused("it is nested too deep to hold reviews") from None
+        raise Refused("it is nested too deep to hold examples") from None
     except ValueError as error:
         if text.lstrip().startswith("["):
             raise Refused(f"it is not JSON ({shown(error, 80)}); it may be cut short") from None
@@ -179,7 +179,7 @@ def _json_lines(text: str) -> tuple[list[Any], list[int]]:
                     ) from None
                 raise Refused(f"line {number} is not JSON ({shown(error, 80)}); it may be cut short") from None
             except RecursionError:
-                raise Refused(f"line {number} is nested too deep to hold reviews") from None
+                raise Refused(f"line {number} is nested too deep to hold examples") from None
             numbers.append(number)
     return rows, numbers
 

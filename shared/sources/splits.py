@@ -77,13 +77,13 @@ def split_of(
     import datasets
 
     if not texts:
-        raise Refused("it has a header and no reviews")
+        raise Refused("it has a header and no examples")
     for row, text in enumerate(texts):
         if text is not None and not isinstance(text, str):
             raise Refused(f"{place(lines, row)}: `{shown(columns.text)}` holds no text but {shown(text)}")
         if text is not None and not _is_unicode(text):
             raise Refused(
-                f"{place(lines, row)}: the review holds half a character (a lone surrogate); mend or remove it"
+                f"{place(lines, row)}: the text holds half a character (a lone surrogate); mend or remove it"
             )
     kinds = {type(label) for label in labels} - {type(None)}
     if len(kinds - {int, float}) > 1 or (kinds & {str, bool} and kinds & {int, float}) or not _are_small(labels):

@@ -278,7 +278,7 @@ def test_a_half_trained_on_a_file_that_has_changed_is_not_reused(tmp_path: Path)
     before = (tmp_path / "reviews.csv").stat()
     (tmp_path / "reviews.csv").write_text("text,label\n" + "fine,1\nbad,0\n" * 20)
     os.utime(tmp_path / "reviews.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert "reviews.csv have changed since" in compare_module._why_not_the_same(tmp_path / "run", config, page)
+    assert "reviews.csv has changed since" in compare_module._why_not_the_same(tmp_path / "run", config, page)
 
 
 # Looking at a run later ---------------------------------------------------------------------------

@@ -73,7 +73,7 @@ def test_a_split_to_test_on_is_used(tmp_path: Path) -> None:
     slices = load_slices(local(tmp_path / "both", train_size=20))
     assert sorted(slices.train["text"]) == sorted(train["text"])
     assert slices.eval["text"] == test.shuffle(seed=0).select(range(8))["text"]
-    with pytest.raises(SameLoopError, match=r"--eval-size 10: .* has only 9 reviews in its split test"):
+    with pytest.raises(SameLoopError, match=r"--eval-size 10: .* has only 9 examples in its split test"):
         load_slices(local(tmp_path / "both", eval_size=10))
 
 

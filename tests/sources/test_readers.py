@@ -268,7 +268,7 @@ def test_reviews_that_change_between_the_loops_or_before_a_resume_are_said_as_th
     with pytest.raises(SameLoopError, match="its reviews have changed between the two loops"):
         compare_runs(tmp_path / "manual", tmp_path / "trainer")
     (tmp_path / "manual/model.safetensors").unlink()
-    with pytest.raises(SameLoopError, match=r"its reviews are not those that .*checkpoint-4 was made with"):
+    with pytest.raises(SameLoopError, match=r"its data is not what .*checkpoint-4 was made with"):
         run_in_process("manual", job, tmp_path / "manual", resume_from_checkpoint="last")
     path.write_text(table(ROWS))
     run_in_process("manual", job, tmp_path / "manual", resume_from_checkpoint="last")

@@ -126,7 +126,7 @@ HEADERS = (
         "pandas-dev/pandas/issues/22140",
     ),
     refused("an empty file", file("r.csv", ""), "it is empty"),
-    refused("a header alone", file("r.csv", "text,label\n"), "no reviews"),
+    refused("a header alone", file("r.csv", "text,label\n"), "no examples"),
 )
 
 PACKED = (

@@ -115,7 +115,7 @@ JSON = (
     refused(
         "half a character",
         file("r.jsonl", lines([*ROWS, ("\ud83d", "positive")])),
-        "line 25: the review holds half a character",
+        "line 25: the text holds half a character",
         "huggingface/transformers/issues/8886",
     ),
     read(
@@ -187,7 +187,7 @@ FOLDERS = (
     refused(
         "a label only in the test split",
         saved(train=(0, 1), test=(7,)),
-        "to evaluate on has the label 7, which no review to train on has",
+        "to evaluate on has the label 7, which no training example has",
     ),
     refused(
         "a folder that was not saved",
@@ -197,7 +197,7 @@ FOLDERS = (
     refused(
         "slices that overlap",
         parquet(pyarrow.Table.from_pylist(NUMBERED[:15])),
-        "add up to more than the 15 … no review may be in both",
+        "add up to more than the 15 … no example may be in both",
     ),
     read(
         'a dataset saved with `set_format("torch")`',

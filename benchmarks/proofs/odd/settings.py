@@ -189,7 +189,7 @@ DIALS = (
     wrong("no batch left to evaluate", "--dataloader-drop-last --eval-size 7", "leaves no batch"),
     wrong("more tokens than it takes", "--max-length 513", "--max-length 513 … 512 tokens at most"),
     refused("no name at all", options("--dataset", ""), "--dataset"),
-    wrong("more than there is", "--train-size 9000", "has only 8530 reviews"),
+    wrong("more than there is", "--train-size 9000", "has only 8530 examples"),
     wrong("nothing to resume", "--resume-from-checkpoint last", "no whole checkpoint … start without it"),
     wrong("no such checkpoint", "--resume-from-checkpoint runs/nowhere", "no such checkpoint … give `last`"),
     wrong("a folder that cannot be", "--output-dir /proc/nothing", "cannot be written … name another folder"),
