@@ -63,16 +63,8 @@ def compare(
         SameLoopError: the input is at fault, or a loop did not finish.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    if problem := config.problem_with(nproc_per_node):
-        raise SameLoopError(problem)
-    if launched_world_size() > 1:
-        raise SameLoopError(
-            "a comparison starts its processes by itself: run it without torchrun (`unset RANK WORLD_SIZE`), with "
-            f"--nproc-per-node {launched_world_size()}"
-        )
+    _check_in(config, nproc_per_node)
     pages = pages_of(config)
-    check_paths(config)
-    go_offline_if_unreachable(config)
     goes_on = not overwrite and was_cut_off(output_dir, config, nproc_per_node)
     taken_over = [] if goes_on else _reusable(output_dir, config, pages, nproc_per_node, reuse)
     with output_folder(output_dir, config, overwrite, resume=goes_on, taken_over=taken_over):
@@ -95,6 +87,19 @@ def compare(
                     announce(f"it is done already, in {output_dir / loop}")
         announce("comparing every step, every evaluation and every weight")
         return write_comparison(output_dir)
+
+
+def _check_in(config: RunConfig, nproc_per_node: int) -> None:
+    """Refuse what can be told to be wrong before anything runs."""
+    if problem := config.problem_with(nproc_per_node):
+        raise SameLoopError(problem)
+    if launched_world_size() > 1:
+        raise SameLoopError(
+            "a comparison starts its processes by itself: run it without torchrun (`unset RANK WORLD_SIZE`), with "
+            f"--nproc-per-node {launched_world_size()}"
+        )
+    check_paths(config)
+    go_offline_if_unreachable(config)
 
 
 def import_what_follows() -> None:

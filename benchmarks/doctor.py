@@ -15,8 +15,9 @@ from rich.table import Table
 
 from benchmarks.stacks import what_is_known
 from shared import hardware
-from shared.config import HUB_REVISIONS, PRESETS, RunConfig
+from shared.config import RunConfig
 from shared.errors import SameLoopError
+from shared.presets import HUB_REVISIONS, PRESETS
 from shared.running.run import environment
 from shared.running.surroundings import is_apple_silicon
 from shared.sources import embedded

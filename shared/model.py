@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.config import HUB_REVISIONS, RunConfig
+from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.files import read_json
 from shared.memory import check_memory
+from shared.presets import HUB_REVISIONS
 from shared.processes import made_up_pass
 from shared.progress import announce, is_interactive
 from shared.sources import embedded

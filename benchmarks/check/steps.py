@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from benchmarks.check.clips import clip_places, judge_clip, times
 from benchmarks.check.job import Job
 from benchmarks.check.notes import Notes, norm_of
 from benchmarks.check.passes import Batch, Passes
@@ -49,7 +50,7 @@ class StepJudge:
 
     def judge(self, events: Sequence[Event], ended: bool) -> None:
         """Go through all events of the run; `ended`: whether the loop came to its end."""
-        self._clip_places = _clip_places(events)
+        self._clip_places = clip_places(events)
         self._has_steps = any(event.kind == "step" for event in events)
         changes = [event for event in events if event.kind == "weights" and event["model"] == self._passes.trained]
         self._is_moved = self._has_steps or len(changes) > 1
@@ -236,7 +237,7 @@ class StepJudge:
             )
         elif not notes.same_gradients(before, self._after):
             factor = norm_of(before) / max(norm_of(self._after), 1e-30)
-            clipped = self._clipped_since and notes.same_gradients(before, _times(self._after, factor))
+            clipped = self._clipped_since and notes.same_gradients(before, times(self._after, factor))
             notes.find(
                 "clip.inside" if clipped else "backward.between",
                 "the gradients are clipped after every batch, not once per step"
@@ -308,7 +309,8 @@ class StepJudge:
             )
         if self._updates.is_float32 and self._after and last is not None and last.ends and self._since == last.share:
             self._notes.reached.add("clip")
-            self._judge_clip(taken.gradients, step)
+            right, limit = self._reference.clipped(self._after), self._config.max_grad_norm
+            judge_clip(taken.gradients, self._after, right, limit, self._clip_places, self._notes, step)
         self._clipped_since = False
         self._updates.begin(taken, step)
         self._stepped, self._since = True, 0
@@ -319,39 +321,6 @@ class StepJudge:
         rate = rates[min(self._count, len(rates) - 1)]
         names = list(self._updates.weights)
         self._judge_step(Step.unseen(names, self._reference.clipped(self._after), rate), last)
-
-    def _judge_clip(self, gradients: Tensors, step: int) -> None:
-        notes = self._notes
-        right = self._reference.clipped(self._after)
-        if notes.same_gradients(gradients, right):
-            return
-        if not any(each.any() for each in gradients.values()):
-            notes.find(
-                "zero.before_step",
-                "zero_grad() comes between the backward pass and the step: nothing is left to step with",
-                "norm 0 at the step",
-                f"norm {norm_of(right):.4g}",
-                step,
-            )
-            return
-        have, unclipped, limit = norm_of(gradients), norm_of(self._after), self._config.max_grad_norm
-        if notes.same_gradients(gradients, self._after, count=False):
-            code, text = "clip.missing", "the gradients reach the optimizer unclipped"
-            if self._clip_places == {"forward"}:
-                text += ": the clip comes before the backward pass, when they are not there yet"
-            elif self._clip_places == {"step"}:
-                text += ": the clip comes after the step"
-        elif notes.same_gradients(gradients, _times(self._after, have / max(unclipped, 1e-30)), count=False):
-            code, text = "clip.limit", "the gradients are scaled to another norm than max_grad_norm"
-        elif any(
-            norm_of({name: each}) > 1.001 * norm_of({name: self._after[name]}) for name, each in gradients.items()
-        ):
-            code = "clip.changed"
-            text = "after the backward pass the gradients are changed in another way than by a clip, as by noise"
-        else:
-            code = "clip.uneven"
-            text = "the gradients are not scaled by one number, all together, but clipped in another way"
-        notes.find(code, text, f"norm {have:.4g}", f"norm {min(unclipped, limit or math.inf):.4g}", step)
 
     def _wrong_grouping(self, code: str, text: str, student: str, right: str, step: int) -> None:
         self.grouping_is_right = False
@@ -383,21 +352,6 @@ class StepJudge:
                 "1 graph",
                 self._count,
             )
-
-
-def _clip_places(events: Sequence[Event]) -> set[str]:
-    """After which kinds of events torch's clip functions are called."""
-    places, before = set(), "forward"
-    for event in events:
-        if event.kind == "clip":
-            places.add(before)
-        elif event.kind in ("forward", "backward", "step"):
-            before = event.kind
-    return places
-
-
-def _times(gradients: Tensors, factor: float) -> dict[str, torch.Tensor]:
-    return {name: each * factor for name, each in gradients.items()}
 
 
 def _shares(dropped: Sequence[float]) -> str:

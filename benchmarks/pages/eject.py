@@ -22,9 +22,10 @@ from benchmarks.pages.fold import Fold, formatted
 from benchmarks.pages.given import Given
 from benchmarks.pages.names import names_in
 from benchmarks.pages.statements import WIDTH, name_of, with_body
-from shared.config import HUB_REVISIONS, RunConfig, job_name
+from shared.config import RunConfig, job_name
 from shared.data import Slices, load_slices
 from shared.errors import SameLoopError, shown
+from shared.presets import HUB_REVISIONS
 from shared.releases import CHANGED_DEFAULTS, INSTALLED, Release, check_release, in_release
 from shared.running.page import package_page
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES

@@ -20,9 +20,10 @@ from typing import Any, Literal, get_origin
 
 import click
 
-from shared.config import PRESETS, RunConfig, meaning, option, sections, values_by_preset
+from shared.config import RunConfig, meaning, option, sections, values_by_preset
 from shared.data import sized
 from shared.errors import Interrupted, SameLoopError
+from shared.presets import PRESETS
 from shared.processes import launched_rank, launched_world_size
 from shared.progress import announce
 from shared.recording.record import RunRecord

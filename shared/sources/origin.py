@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shared.config import HUB_REVISIONS, RunConfig, option
+from shared.config import RunConfig, option
 from shared.errors import SameLoopError, shown
+from shared.presets import HUB_REVISIONS
 from shared.sources import embedded
 from shared.sources.hub import check_paths, hub_errors
 from shared.sources.labels import OTHER_TASKS

@@ -232,7 +232,7 @@ def test_no_hostile_loop_passes(name: str) -> None:
 def test_a_file_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(SameLoopError, match="there is no such file"):
         check(tmp_path / "none.py")
-    with pytest.raises(SameLoopError, match="a check has no dial bf16"):
+    with pytest.raises(SameLoopError, match="a check has no option --bf16"):
         check(MINIMAL, {"bf16": True})
 
 

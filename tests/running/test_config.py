@@ -9,8 +9,9 @@ import torch
 from packaging.version import Version
 from transformers import TrainingArguments
 
-from shared.config import PRESETS, RunConfig, job_name, meaning, sections, values_by_preset
+from shared.config import RunConfig, job_name, meaning, sections, values_by_preset
 from shared.errors import SameLoopError
+from shared.presets import PRESETS
 from shared.running.command import dial_options
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
 

@@ -12,8 +12,9 @@ import pytest
 
 from benchmarks import doctor
 from shared import hardware
-from shared.config import LEFT_TO_THE_MACHINE, PRESETS, RunConfig, values_by_preset
+from shared.config import RunConfig, values_by_preset
 from shared.hardware import Bf16, bf16
+from shared.presets import LEFT_TO_THE_MACHINE, PRESETS
 from shared.running.command import config_from, loop_command
 
 WITHOUT = "processor\t: 0\nmodel name\t: A Processor @ 2.50GHz\nflags\t\t: fpu avx512f avx512_vnni\n"

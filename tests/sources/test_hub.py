@@ -14,7 +14,8 @@ import pytest
 from conftest import ran
 from datasets.packaged_modules.parquet.parquet import Parquet
 
-from shared.config import HUB_REVISIONS, PRESETS, RunConfig
+from shared.config import RunConfig
+from shared.presets import HUB_REVISIONS, PRESETS
 from shared.recording.record import RunRecord
 from shared.sources import embedded
 from shared.sources.hub import hub_is_reachable, needs_hub
