@@ -357,7 +357,7 @@ class FlightRecorder(Listener):
             self._train_seconds += training_seconds({"seconds": seconds})
             self._checkpoint_seconds += seconds.get("checkpoint", 0.0)
             self._pending.append((self._write_step, (step, now, micro_batches, seconds)))
-            if not _are_on_gpu(now["weights"]) or len(self._pending) >= FLUSH_EVERY:
+            if all(each.device.type == "cpu" for each in now["weights"]) or len(self._pending) >= FLUSH_EVERY:
                 self._flush()
 
     def before_save(self) -> None:
@@ -434,10 +434,6 @@ def _check_loss(losses: list[torch.Tensor], step: int, learning_rate: float) -> 
     # A sum of finite losses is finite, but for fp16's scale; one transfer from a GPU, as Trainer makes, too.
     if losses and not math.isfinite(total := torch.cat(losses).sum().item()):
         raise LossNotFinite(step, total, learning_rate)
-
-
-def _are_on_gpu(tensors: list[torch.Tensor]) -> bool:
-    return bool(tensors) and tensors[0].device.type != "cpu"
 
 
 def _keep(value: torch.Tensor | None) -> torch.Tensor | None:
