@@ -15,6 +15,7 @@ from benchmarks.check.replay import Reference
 from benchmarks.check.tape import TapeDamaged
 from benchmarks.judge.finding import counted
 from benchmarks.judge.reported import way_of
+from benchmarks.judge.words import Words
 
 
 class EvaluationJudge:
@@ -173,10 +174,10 @@ class EvaluationJudge:
             training = len(self._passes.train), self._passes.per_epoch
             code, how = way_of(name, value, sizes, parts, training, BOUND) or ("evaluate.number", "")
             text = f"the {name} that it returns is not the mean over the reviews"
+            if how:
+                text += f": it is {Words().fill(how)}"
             self._notes.smallest.setdefault("evaluate", abs(value - right))
-            self._notes.find(
-                code, f"{text}: it is {how}" if how else text, f"{name} {value:.6g}", f"{right:.6g}", step
-            )
+            self._notes.find(code, text, f"{name} {value:.6g}", f"{right:.6g}", step)
             return False
         return True
 

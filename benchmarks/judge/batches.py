@@ -21,10 +21,10 @@ def batch_cause(evidence: Evidence) -> Finding:
         return found
     if ours["samples"] != theirs["samples"]:
         sizes = [(line.get("passes") or [{}])[0].get("batch_size") for line in (epoch_start(evidence))]
-        of_whom = f" (batch size {sizes[0]} by hand, {sizes[1]} in Trainer)" if sizes[0] != sizes[1] else ""
+        of_whom = f" (batch size {sizes[0]} by hand, {sizes[1]} in $Trainer)" if sizes[0] != sizes[1] else ""
         return evidence.finding(
             "batch.size",
-            f"the loader: {ours['samples']} reviews against {theirs['samples']}{of_whom}; check the batch size and "
+            f"the loader: {ours['samples']} $reviews against {theirs['samples']}{of_whom}; check the batch size and "
             "what happens to a smaller last batch",
             manual=ours["samples"],
             trainer=theirs["samples"],
@@ -38,8 +38,8 @@ def batch_cause(evidence: Evidence) -> Finding:
     if inputs == {"labels"}:
         shown = ours["labels"][first][:8], theirs["labels"][first][:8]
         flipped = all(a == 1 - b for a, b in zip(ours["labels"][first], theirs["labels"][first], strict=True))
-        how = "every 0 is a 1 and every 1 a 0" if flipped else f"{shown[0]} by hand, {shown[1]} in Trainer"
-        return evidence.finding("batch.labels", f"the labels: the same reviews with other labels; {how}")
+        how = "every 0 is a 1 and every 1 a 0" if flipped else f"{shown[0]} by hand, {shown[1]} in $Trainer"
+        return evidence.finding("batch.labels", f"the labels: the same $reviews with other labels; {how}")
     if inputs == {"attention_mask"}:
         if not ours["masked"][first]:
             return evidence.finding(
@@ -59,7 +59,7 @@ def other_inputs(evidence: Evidence) -> Finding | None:
     return evidence.finding(
         "forward.inputs",
         "the forward pass: the model is given no input_ids by hand, but something made of them, such as "
-        "embeddings (inputs_embeds); Trainer gives it the batch as it is",
+        "embeddings (inputs_embeds); $Trainer gives it the batch as it is",
     )
 
 
@@ -80,12 +80,12 @@ def _number_of_batches(evidence: Evidence) -> Finding:
         return evidence.finding(
             "forward.repeated",
             f"the forward pass: in step {evidence.step} your loop calls the model {mine} times on the same "
-            f"{len(reviews[0])} reviews, {how}; Trainer calls it {counted(other, 'time')}",
+            f"{len(reviews[0])} $reviews, {how}; $Trainer calls it {counted(other, 'time')}",
             manual=mine,
             trainer=other,
             backward_passes=mine - idle,
         )
-    text = f"accumulation: one step took {mine} batches by hand and {other} in Trainer; "
+    text = f"accumulation: one step took {mine} batches by hand and {other} in $Trainer; "
     if idle and idle != mine:
         text += f"{idle} of them had no backward pass"
     else:
@@ -100,19 +100,19 @@ def _reviews(evidence: Evidence, first: int) -> Finding:
     if reviews == their_reviews and ours["padded_tokens"] != theirs["padded_tokens"]:
         return evidence.finding(
             "collator.length",
-            "the collator: the same tokens were padded to another length; pad each batch to its longest review",
+            "the collator: the same tokens were padded to another length; pad each batch to its longest $review",
             manual=ours["padded_tokens"],
             trainer=theirs["padded_tokens"],
         )
     if reviews == their_reviews:
         return evidence.finding(
             "collator.padding",
-            "the collator: the same reviews, padded otherwise (on which side, or with which token?)",
+            "the collator: the same $reviews, padded otherwise (on which side, or with which token?)",
         )
     if cut := _cut(evidence):
         return cut
     if sorted(chain(*reviews)) == sorted(chain(*their_reviews)):
-        return evidence.finding("batch.order", "the order within the batch: the same reviews, arranged otherwise")
+        return evidence.finding("batch.order", "the order within the batch: the same $reviews, arranged otherwise")
     return _beginnings(evidence, first) or _tokens(evidence, first) or _order(evidence)
 
 
@@ -132,8 +132,8 @@ def _beginnings(evidence: Evidence, first: int) -> Finding | None:
         return None
     return evidence.finding(
         "batch.cut",
-        f"the tokens: reviews with the same labels, the first with the same beginning, of {min(lengths[0])} to "
-        f"{max(lengths[0])} tokens by hand and {min(lengths[1])} to {max(lengths[1])} in Trainer; they are cut",
+        f"the tokens: $reviews with the same labels, the first with the same beginning, of {min(lengths[0])} to "
+        f"{max(lengths[0])} tokens by hand and {min(lengths[1])} to {max(lengths[1])} in $Trainer; they are cut",
         manual=lengths[0],
         trainer=lengths[1],
     )
@@ -151,9 +151,9 @@ def _tokens(evidence: Evidence, first: int) -> Finding | None:
         return None
     return evidence.finding(
         "batch.tokens",
-        f"the tokens: reviews of the same lengths and labels, some of whose token ids are other ones ({len(foreign)} "
-        f"of the reviews drawn by hand are not in Trainer's training slice as they are); of the first {len(pair[0])} "
-        f"tokens of one of them, {len(other)} differ; leave input_ids as the data has them",
+        f"the tokens: $reviews of the same lengths and labels, some of whose token ids are other ones ({len(foreign)} "
+        "of the $reviews drawn by hand are not in $Trainer's training slice as they are); of the first "
+        f"{len(pair[0])} tokens of one of them, {len(other)} differ; leave input_ids as the data has them",
         reviews=len(foreign),
     )
 
@@ -176,7 +176,7 @@ def _cut(evidence: Evidence) -> Finding | None:
         return None
     return evidence.finding(
         "batch.cut",
-        f"max_length: the same reviews, cut to {longest[0]} tokens by hand and to {longest[1]} in Trainer; tokenize "
+        f"max_length: the same $reviews, cut to {longest[0]} tokens by hand and to {longest[1]} in $Trainer; tokenize "
         f"with truncation=True, max_length={evidence.trainer.config.max_length}",
         manual=longest[0],
         trainer=longest[1],
@@ -194,12 +194,12 @@ def _order(evidence: Evidence) -> Finding:
     if foreign := len(drawn[0] - drawn[1]):
         if cut := _cut_to_shortest(evidence, foreign):
             return cut
-        return evidence.finding(
-            "batch.slice",
-            f"the slice: {foreign} of the {len(drawn[0])} reviews drawn by hand are not in Trainer's training slice; "
-            "take shuffle(seed=slice_seed).select(range(train_size)), and no review of the evaluation",
-            foreign=foreign,
+        text = (
+            f"the slice: {foreign} of the {len(drawn[0])} $reviews drawn by hand are not in $Trainer's training slice"
         )
+        if "job" not in evidence.trainer.header:
+            text += "; take shuffle(seed=slice_seed).select(range(train_size)), and no review of the evaluation"
+        return evidence.finding("batch.slice", text, foreign=foreign)
     if found := _what_is_drawn(evidence, drawn):
         return found
     if evidence.step > 1 and not evidence.starts_epoch:
@@ -219,8 +219,9 @@ def _cut_to_shortest(evidence: Evidence, foreign: int) -> Finding | None:
         return None
     return evidence.finding(
         "batch.cut",
-        f"the tokens: by hand all reviews of a batch have the same length, in every batch, and {foreign} of those "
-        "drawn are not in Trainer's training slice as they are; each batch is cut to its shortest review, as zip does",
+        f"the tokens: by hand all $reviews of a batch have the same length, in every batch, and {foreign} of those "
+        "drawn are not in $Trainer's training slice as they are; each batch is cut to its shortest $review, as zip "
+        "does",
         reviews=foreign,
     )
 
@@ -231,7 +232,7 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
     if evidence.step > 1 and ours["reviews"] == line_of(evidence.manual, evidence.step - 1)["reviews"]:
         return evidence.finding(
             "batch.again",
-            f"the batches: step {evidence.step} trains on the batch of step {evidence.step - 1} again; Trainer takes "
+            f"the batches: step {evidence.step} trains on the batch of step {evidence.step - 1} again; $Trainer takes "
             "each batch once in an epoch",
         )
     if evidence.step > 1 and not evidence.starts_epoch:
@@ -247,16 +248,16 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
     if len(set(first_epoch)) < len(first_epoch) and len(first_epoch) >= len(drawn[1]):
         return evidence.finding(
             "shuffle.replacement",
-            f"the sampler: it draws some reviews several times in an epoch and others not at all: {len(first_epoch)} "
-            f"draws by hand are {len(set(first_epoch))} different reviews, and {never} of Trainer's {len(drawn[1])} "
+            f"the sampler: it draws some $reviews several times in an epoch and others not at all: {len(first_epoch)} "
+            f"draws by hand are {len(set(first_epoch))} different $reviews, and {never} of $Trainer's {len(drawn[1])} "
             "come in no step; draw without replacement",
             draws=len(first_epoch),
             different=len(set(first_epoch)),
         )
     return evidence.finding(
         "shuffle.subset",
-        f"the reviews: by hand {len(drawn[0])} of the {len(drawn[1])} reviews of the training slice are drawn, "
-        f"{never} of them in no step; Trainer draws all in every epoch",
+        f"the $reviews: by hand {len(drawn[0])} of the {len(drawn[1])} $reviews of the training slice are drawn, "
+        f"{never} of them in no step; $Trainer draws all in every epoch",
         manual=len(drawn[0]),
         trainer=len(drawn[1]),
     )
@@ -265,7 +266,7 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
 def _sampler(evidence: Evidence) -> Finding:
     """The same reviews in another order, from the first batch of an epoch on."""
     where = (
-        "the sampler: other reviews from the first batch on"
+        "the sampler: other $reviews from the first batch on"
         if evidence.step == 1
         else "the sampler: the order differs from this epoch on"
     )
@@ -290,7 +291,7 @@ def _sampler(evidence: Evidence) -> Finding:
     if found["sampler"] != "RandomSampler":
         return evidence.finding(
             "shuffle.order",
-            f"{where}: by hand the order comes from a {found['sampler']}; Trainer takes a RandomSampler, whose own "
+            f"{where}: by hand the order comes from a {found['sampler']}; $Trainer takes a RandomSampler, whose own "
             f"generator is seeded {whose}",
         )
     if found["sampler_seed"] is None:

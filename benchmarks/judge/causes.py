@@ -18,6 +18,7 @@ from benchmarks.judge.losses import loss_cause
 from benchmarks.judge.randomness import random_state_cause
 from benchmarks.judge.reported import reported_evaluation
 from benchmarks.judge.ways import ROUNDING, evaluated_batches
+from benchmarks.judge.words import Words
 from shared.recording.record import RunRecord
 
 
@@ -34,7 +35,8 @@ def explain(step: int, quantity: str, manual: RunRecord, trainer: RunRecord) -> 
     if cause is None:
         rule = next(rule for prefix, rule in RULES if quantity.startswith(prefix))
         cause = rule(evidence)
-    return [cause, *_others(cause, evidence)]
+    words = Words.of(manual, trainer)
+    return [each._replace(text=words.fill(each.text)) for each in (cause, *_others(cause, evidence))]
 
 
 def likely_cause(step: int, quantity: str, manual: RunRecord, trainer: RunRecord) -> str:
@@ -91,7 +93,7 @@ def _not_reproducible(evidence: Evidence) -> Finding | None:
 
 
 def _config(evidence: Evidence) -> Finding:
-    return evidence.finding("environment.config", "the two runs were given different dials")
+    return evidence.finding("environment.config", "the two runs were given different $dials")
 
 
 def _number_of_processes(evidence: Evidence) -> Finding:
@@ -105,7 +107,7 @@ def _initial_weights(evidence: Evidence) -> Finding:
     if kinds[0] != kinds[1]:
         return evidence.finding(
             "model.other",
-            f"the model: what is called first is a {kinds[0]} by hand and a {kinds[1]} in Trainer; call the model "
+            f"the model: what is called first is a {kinds[0]} by hand and a {kinds[1]} in $Trainer; call the model "
             "that was loaded, not a part of it or another one",
             manual=kinds[0],
             trainer=kinds[1],
@@ -152,8 +154,8 @@ def _backward_loss(evidence: Evidence) -> Finding:
     if evidence.trainer.config.trainer_defaults and mine and other and mine[0]:
         return evidence.finding(
             "loss.upstream",
-            f"the upstream fault: without the remedy, Trainer's loss is {other[0] / mine[0]:.6g} times too large; it "
-            "believes that DistilBERT divides its loss by the number of items and leaves its own division out "
+            f"the upstream fault: without the remedy, $Trainer's loss is {other[0] / mine[0]:.6g} times too large; it "
+            "believes that $model divides its loss by the number of items and leaves its own division out "
             "(huggingface/transformers#47688)",
         )
     if evidence.step > 1 and evidence.weights_differ:
@@ -184,12 +186,12 @@ def _grad_norm(evidence: Evidence) -> Finding:
         return evidence.finding(
             "clip.not_decided",
             f"{NOT_DECIDED}: the gradients are equal after the backward pass, at the optimizer they are not (norm "
-            f"{mine:.6g} by hand, {other:.6g} in Trainer)",
+            f"{mine:.6g} by hand, {other:.6g} in $Trainer)",
         )
     if found := evidence.found("clip"):
         return found
     mine, other = ours.get("unclipped_norm"), theirs.get("unclipped_norm")
-    how = f" ({mine / other:.6g} times Trainer's)" if mine and other else ""
+    how = f" ({mine / other:.6g} times $Trainer's)" if mine and other else ""
     return evidence.finding(
         "backward.not_decided",
         f"{NOT_DECIDED}: weights, batch and loss are equal, the gradients of the backward pass are not{how}; what the "
@@ -216,8 +218,8 @@ def _when_to_evaluate(evidence: Evidence) -> Finding:
     return evidence.finding(
         "evaluate.moment",
         "the epoch's length or the evaluation's moment: only one loop evaluates here (after the steps "
-        f"{when[0]} by hand, {when[1]} in Trainer); check whether a last batch that is not full is left out, and when "
-        "to evaluate",
+        f"{when[0]} by hand, {when[1]} in $Trainer); check whether a last batch that is not full is left out, and "
+        "when to evaluate",
     )
 
 
@@ -290,7 +292,7 @@ def _no_steps(evidence: Evidence) -> Finding:
     return evidence.finding(
         "step.none",
         f"the step: no optimizer of torch.optim made one by hand, {len(evidence.trainer.steps)} are made in "
-        f"Trainer{seen}; check whether optimizer.step() is reached",
+        f"$Trainer{seen}; check whether optimizer.step() is reached",
         trainer=len(evidence.trainer.steps),
     )
 
@@ -300,7 +302,7 @@ def _number_of_steps(evidence: Evidence) -> Finding:
     return Finding(
         "step.number",
         min(ours, theirs) + 1,
-        f"the length: {ours} steps by hand, {theirs} in Trainer; check when the loop stops",
+        f"the length: {ours} steps by hand, {theirs} in $Trainer; check when the loop stops",
         {"manual": ours, "trainer": theirs},
     )
 
@@ -339,7 +341,7 @@ def _weights_at_the_end(evidence: Evidence) -> Finding | None:
     return evidence.finding(
         "weights.end",
         f"the weights at the end: after the last step, {len(steps)}, they are changed without an optimizer "
-        f"step{which}; Trainer ends with the last step's weights, unless load_best_model_at_end is set",
+        f"step{which}; $Trainer ends with the last step's weights, unless load_best_model_at_end is set",
     )
 
 

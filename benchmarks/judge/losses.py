@@ -31,7 +31,7 @@ def loss_cause(evidence: Evidence) -> Finding:
         return evidence.finding(
             "loss.criterion",
             "the criterion: the model computes no loss by hand, and the one handed to backward() is another than the "
-            f"model's ({_shown(mine)} by hand, {_shown(other)} in Trainer); use the mean cross-entropy of the batch",
+            f"model's ({_shown(mine)} by hand, {_shown(other)} in $Trainer); use the mean cross-entropy of the batch",
             **values,
         )
     if all(size > 1 and math.isclose(each, size, rel_tol=SAME_FACTOR) for each, _, size in own):
@@ -42,7 +42,7 @@ def loss_cause(evidence: Evidence) -> Finding:
     return evidence.finding(
         "loss.criterion",
         f"the loss: the model's own loss is equal, but another one is handed to backward() ({_shown(mine)} by hand, "
-        f"{_shown(other)} in Trainer). It is no multiple of the model's: from pass to pass it is "
+        f"{_shown(other)} in $Trainer). It is no multiple of the model's: from pass to pass it is "
         f"{min(full):.6g} to {max(full):.6g} times that; check what the loss is made of",
         **values,
     )
@@ -71,7 +71,7 @@ def _scale(evidence: Evidence, factor: float) -> Finding:
     """The right loss, times a number."""
     ours, theirs = evidence.lines
     size, batches = len((ours.get("reviews") or [[]])[0]), len(theirs["losses"])
-    why = f", the batch's {size} reviews: a sum, not a mean" if size > 1 and math.isclose(factor, size) else ""
+    why = f", the batch's {size} $reviews: a sum, not a mean" if size > 1 and math.isclose(factor, size) else ""
     if not why and batches > 1 and math.isclose(factor, batches, rel_tol=SAME_FACTOR):
         why = f", the step's {batches} batches: divide each batch's loss by their number"
     # Groups of batches that are divided by the wrong number show in the short one only.
@@ -79,7 +79,7 @@ def _scale(evidence: Evidence, factor: float) -> Finding:
     return evidence.finding(
         "loss.scale",
         "the loss's scale: the model's loss is equal, the one handed to backward() is not (by hand "
-        f"{factor:.6g} times Trainer's{why}); check what it is "
+        f"{factor:.6g} times $Trainer's{why}); check what it is "
         f"divided by, gradient_accumulation_steps or the size of a short last group{smoothing}",
         factor=factor,
     )

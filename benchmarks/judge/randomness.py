@@ -64,7 +64,7 @@ def _further_pass(evidence: Evidence) -> Finding | None:
         return None
     return evidence.finding(
         "seed.passes",
-        f"a stray draw: {counted(ours, 'pass')} over a loader begin by hand before this batch, {theirs} in Trainer, "
+        f"a stray draw: {counted(ours, 'pass')} over a loader begin by hand before this batch, {theirs} in $Trainer, "
         "and each iter(DataLoader) draws a random number. tqdm.auto's tqdm(loader) begins one more; "
         "tqdm(enumerate(loader)) does not",
         manual=ours,
@@ -85,8 +85,8 @@ def _further_evaluation(evidence: Evidence) -> Finding | None:
     line = ours[-1]
     return evidence.finding(
         "evaluate.before" if after == 0 else "evaluate.more",
-        f"the evaluation's moment: your loop evaluates {when} ({line['samples']} reviews in "
-        f"{counted(len(line.get('batch_sizes', [])), 'batch')}), Trainer does not; every pass over a loader draws a "
+        f"the evaluation's moment: your loop evaluates {when} ({line['samples']} $reviews in "
+        f"{counted(len(line.get('batch_sizes', [])), 'batch')}), $Trainer does not; every pass over a loader draws a "
         "random number, and so dropout draws others after it",
         reviews=line["samples"],
     )

@@ -34,7 +34,7 @@ def reported_evaluation(
     )
     values = {"manual": mine, "trainer": other}
     if other is None and mine is not None:
-        return Finding("evaluate.number", step, f"the report: Trainer reports no {quantity} here", values)
+        return Finding("evaluate.number", step, f"the report: $Trainer reports no {quantity} here", values)
     if mine is None:
         reported = any(line.get("step") == step for line in manual.log_history)
         what = f"no {quantity}" if reported and manual.log_history else "nothing"
@@ -49,19 +49,19 @@ def reported_evaluation(
         return Finding(
             "evaluate.rounding",
             step,
-            "the evaluation's mean: equal but for the last digits; Trainer repeats each batch's loss once per "
-            "review and takes numpy's mean of them in float32, and every other way to add them up rounds otherwise",
+            "the evaluation's mean: equal but for the last digits; $Trainer repeats each batch's loss once per "
+            "$review and takes numpy's mean of them in float32, and every other way to add them up rounds otherwise",
             values,
         )
     if found := _way(step, quantity, mine, evaluation, manual):
         return found._replace(values=values)
     text = (
         "the evaluation's mean: the batches' losses are equal, the reported mean is not; weigh every "
-        "review alike and average with numpy"
+        "$review alike and average with numpy"
         if quantity == "eval_loss"
         else "the evaluation's metric: the predictions are equal, the reported accuracy is not"
     )
-    return Finding("evaluate.number", step, f"{text} ({mine:.6g} by hand, {other:.6g} in Trainer)", values)
+    return Finding("evaluate.number", step, f"{text} ({mine:.6g} by hand, {other:.6g} in $Trainer)", values)
 
 
 def wrongly_reported(manual: RunRecord) -> Iterator[Finding]:
@@ -92,8 +92,8 @@ def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manu
     return Finding(
         found[0],
         step,
-        f"{what}: {mine:.6g} by hand is {found[1]}; Trainer reports the mean over the {samples} reviews: "
-        "weigh every review alike",
+        f"{what}: {mine:.6g} by hand is {found[1]}; $Trainer reports the mean over the {samples} $reviews: "
+        "weigh every $review alike",
     )
 
 
@@ -150,11 +150,11 @@ def _ways(
     yield "evaluate.sum", "a sum and no mean", sum(means)
     yield "evaluate.sum", "a sum and no mean", sum(sums)
     others = {
-        "the number of training reviews": training[0],
+        "the number of training $reviews": training[0],
         "the number of training batches": training[1],
         "the batch size": sizes[0],
         "the number of full batches times the batch size": sizes[0] * batches,
     }
     for what, count in others.items():
-        yield "evaluate.divided", f"the sum over the reviews divided by {count}, {what}", sum(sums) / count
+        yield "evaluate.divided", f"the sum over the $reviews divided by {count}, {what}", sum(sums) / count
         yield "evaluate.divided", f"the sum of the batches' means divided by {count}, {what}", sum(means) / count

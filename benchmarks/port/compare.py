@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.port.side import Script, Side
-from benchmarks.port.words import worded
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import read_json, write_json
@@ -149,7 +148,7 @@ def write_comparison(output_dir: Path, sides: tuple[Side, Side]) -> dict[str, An
     folders = [output_dir / role for role in LOOPS]
     _check_words(folders, sides)
     records = [RunRecord.read(folder) for folder in folders]
-    comparison = worded(compare_runs(*folders), records, [side.name for side in sides])
+    comparison = compare_runs(*folders)
     comparison["job"] = {"sides": [side.name for side in sides]}
     if sides[0].script is not None:
         from benchmarks.port.facts import facts

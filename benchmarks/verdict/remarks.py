@@ -28,7 +28,8 @@ def never_acted(trainers: list[RunRecord]) -> list[str]:
             f"{config.max_grad_norm:g}"
         )
     lengths = [n for line in steps for batch in line.get("lengths", ()) for n in batch]
-    if lengths and max(lengths) < config.max_length:
+    # Of a job of somebody's own the script has cut, or not.
+    if lengths and max(lengths) < config.max_length and "job" not in record.header:
         found.append(f"max_length {config.max_length} never cut: the longest review has {max(lengths)} tokens")
     if len(record.steps) <= record.steps_per_epoch:
         found.append("one epoch only: a new order per epoch, and train mode after an evaluation")
@@ -66,7 +67,7 @@ def not_compared(manual: RunRecord, trainer: RunRecord) -> list[str]:
     evaluated = [{line["step"] for line in record.evaluations} for record in (manual, trainer)]
     if more := sorted(evaluated[0] - evaluated[1]):
         found.append(
-            f"not compared: the evaluations after steps {', '.join(map(str, more))}, which Trainer does not make"
+            f"not compared: the evaluations after steps {', '.join(map(str, more))}, which $Trainer does not make"
         )
     for name in (*REPORTED_EVALUATION, *REPORTED_TRAINING):
         ours, theirs = (sum(name in line for line in record.log_history) for record in (manual, trainer))
@@ -97,7 +98,7 @@ def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
         return ["not compared: the saved models' config.json, one of which cannot be read"]
     names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     values = (
-        f"{name} ({ours.get(name, 'not set')} by hand, {theirs.get(name, 'not set')} in Trainer)" for name in names
+        f"{name} ({ours.get(name, 'not set')} by hand, {theirs.get(name, 'not set')} in $Trainer)" for name in names
     )
     return [f"the saved config.json differ in {', '.join(values)}"] if names else []
 

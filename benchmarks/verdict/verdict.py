@@ -22,6 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from benchmarks.judge.causes import explain
 from benchmarks.judge.ways import differing_inputs
+from benchmarks.judge.words import Words
 from benchmarks.verdict.remarks import (
     REPORTED_EVALUATION,
     REPORTED_TRAINING,
@@ -87,9 +88,12 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
         and _explained(first, rank, manuals[rank], trainers[rank], (manual_dir, trainer_dir)),
         "never_acted": never_acted(trainers),
         "remarks": [
-            *not_compared(manuals[0], trainers[0]),
-            *observations(manuals[0], trainers[0]),
-            *saved_config_differences(manual_dir, trainer_dir),
+            Words.of(manuals[0], trainers[0]).fill(each)
+            for each in (
+                *not_compared(manuals[0], trainers[0]),
+                *observations(manuals[0], trainers[0]),
+                *saved_config_differences(manual_dir, trainer_dir),
+            )
         ],
         "manual": summary(manuals, manual_dir),
         "trainer": summary(trainers, trainer_dir),
@@ -105,8 +109,10 @@ def _explained(
     findings = explain(first.step, first.quantity, manual, trainer)
     shown = first
     if first.quantity in ("batch", "eval_forward_batch"):
+        words = Words.of(manual, trainer)
         texts = [
-            _first_review(record, folder, first) for record, folder in zip((manual, trainer), folders, strict=True)
+            _first_review(record, folder, first, words)
+            for record, folder in zip((manual, trainer), folders, strict=True)
         ]
         if all(texts):
             shown = first._replace(manual=texts[0], trainer=texts[1])
@@ -119,7 +125,7 @@ def _explained(
     }
 
 
-def _first_review(record: RunRecord, folder: Path, first: Divergence) -> str | None:
+def _first_review(record: RunRecord, folder: Path, first: Divergence, words: Words) -> str | None:
     """How a batch that differs begins, in words, and how large it is; None where that is not known."""
     if first.quantity == "batch":
         line = record.steps[first.step - 1]
@@ -135,7 +141,8 @@ def _first_review(record: RunRecord, folder: Path, first: Divergence) -> str | N
     from tokenizers import Tokenizer
 
     text = Tokenizer.from_file(str(file)).decode(tokens)
-    return f"{text!r}... ({line['samples']} reviews, {line['tokens']} tokens, padded to {line['padded_tokens']})"
+    counts = f"{line['samples']} $reviews, {line['tokens']} tokens, padded to {line['padded_tokens']}"
+    return f"{text!r}... ({words.fill(counts)})"
 
 
 def first_divergence(manuals: list[RunRecord], trainers: list[RunRecord]) -> tuple[Divergence | None, int]:
