@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.compare import write_comparison
 from benchmarks.port.side import Script, Side
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.files import read_json, write_json
+from shared.files import read_json
 from shared.progress import announce
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.folder import COMPARISON_FILE, LOOPS
@@ -54,7 +55,8 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
             else:
                 run_side(role, side, output_dir / role)
         announce("comparing every step, every evaluation and every weight")
-        return write_comparison(output_dir, sides)
+        _check_words([output_dir / role for role in LOOPS], sides)
+        return write_comparison(output_dir)
 
 
 def run_side(role: str, side: Side, folder: Path, detail_step: int | None = None) -> None:
@@ -138,25 +140,6 @@ def _names_in(output_dir: Path) -> list[str] | None:
     except (SameLoopError, KeyError):
         return None
     return [job["side"] for job in jobs]
-
-
-def write_comparison(output_dir: Path, sides: tuple[Side, Side]) -> dict[str, Any]:
-    """Compare what both sides have left, in the job's own words."""
-    from benchmarks.charts.charts import draw_comparison
-    from benchmarks.verdict.verdict import compare_runs
-
-    folders = [output_dir / role for role in LOOPS]
-    _check_words(folders, sides)
-    records = [RunRecord.read(folder) for folder in folders]
-    comparison = compare_runs(*folders)
-    comparison["job"] = {"sides": [side.name for side in sides]}
-    if sides[0].script is not None:
-        from benchmarks.port.facts import facts
-
-        comparison["job"] |= {"facts": facts(records[-1], records[0].header["job"])}
-    write_json(output_dir / COMPARISON_FILE, comparison)
-    draw_comparison(records[0], records[1], comparison, output_dir)
-    return comparison
 
 
 def _check_words(folders: Sequence[Path], sides: tuple[Side, Side]) -> None:

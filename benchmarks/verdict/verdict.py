@@ -23,6 +23,7 @@ from safetensors import SafetensorError, safe_open
 from benchmarks.judge.causes import explain
 from benchmarks.judge.ways import differing_inputs
 from benchmarks.judge.words import Words
+from benchmarks.verdict.facts import own_job
 from benchmarks.verdict.remarks import (
     REPORTED_EVALUATION,
     REPORTED_TRAINING,
@@ -74,6 +75,7 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
             f"--dataset {ours.config.dataset}: its reviews have changed between the two loops, so they cannot be "
             "compared; run both again"
         )
+    job = own_job(ours, theirs)
     weights = compare_weights(manual_dir / WEIGHTS_FILE, trainer_dir / WEIGHTS_FILE)
     first, rank = first_divergence(manuals, trainers)
     if first is None and weights.differing:
@@ -99,6 +101,7 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
         "trainer": summary(trainers, trainer_dir),
         "config": manuals[0].config.model_dump(),
         "environment": {**manuals[0].header["environment"], "world_size": len(manuals)},
+        **({"job": job} if job else {}),
     }
 
 

@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 from shared.recording.record import RunRecord
+
+
+def own_job(manual: RunRecord, trainer: RunRecord) -> dict[str, Any]:
+    """What a comparison says of a job of somebody's own, or of two loops of theirs; nothing of any other.
+
+    Returns:
+        `sides`, their names; of a script's job also `facts`, what its Trainer does besides.
+    """
+    records = (manual, trainer)
+    if all("job" in record.header for record in records):
+        jobs = [record.header["job"] for record in records]
+        # A loop is written after a look at a batch, which tells more.
+        told = next((job for job in jobs if job["is_loop"]), jobs[-1])
+        return {"sides": [job["side"] for job in jobs], "facts": facts(trainer, told)}
+    loops = [Path(record.config.loop).name for record in records if record.config.loop]
+    return {"sides": loops} if len(loops) == len(records) else {}
 
 
 def facts(record: RunRecord, job: dict[str, Any]) -> list[str]:
@@ -13,7 +30,7 @@ def facts(record: RunRecord, job: dict[str, Any]) -> list[str]:
 
     Args:
         record: of the script's own Trainer.
-        job: what was noted of it at the door, `benchmarks.port.job.told_of`.
+        job: what was noted of it before it was trained, `benchmarks.port.job.header_of`.
     """
     found = [*_accumulation(record, job), *_clip(record, job), *_length(job), *_evaluation(record, job)]
     if abs(job["share"] - 1) > 1e-3:
