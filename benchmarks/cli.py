@@ -19,7 +19,7 @@ from benchmarks.mistakes.ladder import RUNGS
 from benchmarks.mistakes.show import break_command, exercise_command
 from benchmarks.plot import FORMATS, KINDS, plot
 from benchmarks.port.child import port_side
-from benchmarks.port.command import own_script, own_sides, refuse_own_job
+from benchmarks.port.command import own_job, own_script, own_sides, own_trainer
 from benchmarks.speed.command import speed_command
 from manual_loop.command import command as manual_command
 from shared.config import RunConfig, option
@@ -35,6 +35,7 @@ from shared.running.command import (
     run_command,
     run_options,
 )
+from shared.running.folder import LOOPS
 from shared.running.page import CODE_FOLDER, Page, kept_pages, pages_of
 from shared.running.run import default_output_dir
 from shared.running.surroundings import settle
@@ -64,7 +65,7 @@ def _compare(
         from benchmarks.port.command import compare_own, refuse_beside
 
         refuse_beside("--trainer or --against", {"--nproc-per-node": nproc_per_node != 1, "--reuse": reuse})
-        return compare_own(trainer, against, arguments, output_dir, overwrite_output_dir, parameters)
+        return compare_own(trainer, against, arguments, output_dir, overwrite_output_dir, with_report, parameters)
     if arguments:
         raise click.UsageError(f"Got unexpected extra argument ({arguments[0]})")
     config = config_from(parameters)
@@ -152,23 +153,36 @@ def _dials_of_run(output_dir: Path, parameters: dict[str, Any], what: str) -> tu
     given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
         raise SameLoopError(f"{option(given[0])}: {what} of {output_dir} has its dials; leave out one of the two")
-    refuse_own_job(output_dir, what)
     return RunRecord.read(output_dir / "manual").config, kept_pages(output_dir)
 
 
-def _diff(output_dir: Path | None, phase: str | None, dial: tuple[str, ...], **parameters: Any) -> None:
-    if output_dir is None:
-        config = config_from(parameters)
-        pages = pages_of(config)
-    else:
-        config, pages = _dials_of_run(output_dir, parameters, "the diff")
-
+def _diff(
+    output_dir: Path | None,
+    arguments: tuple[str, ...],
+    trainer: Path | None,
+    phase: str | None,
+    dial: tuple[str, ...],
+    **parameters: Any,
+) -> None:
     from rich.console import Console
 
     from benchmarks.pages.diff import print_dial_diff, print_diff
     from benchmarks.pages.fold import folded_source
 
     console = Console(highlight=False)
+    if sides := own_job(output_dir, trainer, arguments, parameters):
+        from benchmarks.port.command import refuse_beside
+        from benchmarks.port.compare import sources_of
+
+        refuse_beside("a script, which has no page of ours", {"--dial": dial})
+        names = dict(zip(LOOPS, (side.name for side in sides), strict=True))
+        print_diff(sources_of(sides), console, names=names, phase=phase, is_own_job=True)
+        return
+    if output_dir is None:
+        config = config_from(parameters)
+        pages = pages_of(config)
+    else:
+        config, pages = _dials_of_run(output_dir, parameters, "the diff")
     if dial:
         if phase or pages["manual"].is_own:
             raise SameLoopError(
@@ -205,6 +219,7 @@ sameloop.add_command(
         params=[
             click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]"),
             debug_option(),
+            *own_trainer(),
             click.Option(["--phase"], metavar="NAME", help="only this phase, for example clip"),
             click.Option(
                 ["--dial"],
@@ -216,7 +231,8 @@ sameloop.add_command(
         ],
         callback=_diff,
         help="Show the two pages of a run side by side, folded to its dials, aligned by what their lines do, and what "
-        "each phase costs by hand. With RUN, a comparison's folder, the pages and the dials that it ran.",
+        "each phase costs by hand. With RUN, a comparison's folder, the pages and the dials that it ran. With "
+        "--trainer, a script of yours and its loop.",
         context_settings=CONTEXT,
     )
 )
@@ -293,18 +309,31 @@ sameloop.add_command(
 )
 
 
-def _xray(output_dir: Path | None, step: int | None, as_json: bool, **parameters: Any) -> int:
-    if output_dir is None:
-        config, pages = config_from(parameters), None
+def _xray(
+    output_dir: Path | None,
+    arguments: tuple[str, ...],
+    trainer: Path | None,
+    step: int | None,
+    as_json: bool,
+    **parameters: Any,
+) -> int:
+    if sides := own_job(output_dir, trainer, arguments, parameters):
+        from benchmarks.port.xray import xray_sides
+
+        found = xray_sides(sides, step or 1)
     else:
-        config, pages = _dials_of_run(output_dir, parameters, "the x-ray")
+        if output_dir is None:
+            config, pages = config_from(parameters), None
+        else:
+            config, pages = _dials_of_run(output_dir, parameters, "the x-ray")
+        from benchmarks.lesson.xray import xray
+
+        found = xray(config, step, pages)
 
     from rich.console import Console
 
-    from benchmarks.lesson.xray import xray
     from benchmarks.lesson.xray_table import print_xray
 
-    found = xray(config, step, pages)
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=1))
     else:
@@ -324,13 +353,15 @@ sameloop.add_command(
         params=[
             click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]"),
             debug_option(),
+            *own_trainer(),
             steps,
             click.Option(["--json", "as_json"], is_flag=True, help="every event of the whole run, as JSON"),
             *dial_options(),
         ],
         callback=_xray,
         help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a "
-        "comparison's folder, the pages and the dials that it ran.",
+        "comparison's folder, the pages and the dials that it ran. With --trainer, a script of yours and its loop, up "
+        "to the end of the step's epoch.",
         context_settings=CONTEXT,
     )
 )
@@ -410,9 +441,9 @@ def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | 
 def report(output_dir: Path, output: Path | None) -> None:
     """Write one self-contained page about the comparison in RUN: charts, code side by side, x-ray, every step."""
     from benchmarks.lesson.report import write_report
+    from benchmarks.port.command import look_inside
 
-    refuse_own_job(output_dir, "the report")
-    click.echo(write_report(output_dir, output))
+    click.echo(write_report(output_dir, output, look_inside(output_dir)))
 
 
 @sameloop.command()

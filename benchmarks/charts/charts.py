@@ -46,11 +46,9 @@ def runs_chart(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: st
         pair: the two that are held against each other; None: nothing is.
         style_name: a key of `STYLES`.
     """
-    style, title = STYLES[style_name], texts.title_of(kind, runs, pair)
+    style, title = STYLES[style_name], texts.in_words_of(runs, texts.title_of(kind, runs, pair))
     pairs = differences_of(runs, pair) if kind in ("overview", "difference") else []
-    alt = texts.alt_text(kind, runs, pair, pairs)
-    if texts.is_own_job(runs):
-        alt = alt.replace("review", "example")
+    alt = texts.in_words_of(runs, texts.alt_text(kind, runs, pair, pairs))
     colour, footnote = "", ""
     if kind == "overview":
         style, footnote = style.for_overview(), _footnote(runs)
@@ -84,7 +82,7 @@ def _verdicts(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -
     lines = []
     if kind == "batches":
         alike = first_other_reviews([run.record for run in runs]) is None
-        lines.append((texts.reviews_note(runs), style.exact if alike else style.wrong))
+        lines.append((texts.in_words_of(runs, texts.reviews_note(runs)), style.exact if alike else style.wrong))
     if kind == "time" and (note := texts.time_note(runs)):
         lines.append((note, style.soft))
     is_said = kind == "overview" and not pair.groups  # by the title
@@ -108,7 +106,7 @@ def _overview(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style
     else:
         grid = chart.add_gridspec(4, 2, height_ratios=(2, 1.1, 1, 1.1))
         large, small = [grid[0, :], grid[1, :]], [grid[2, 0], grid[2, 1], grid[3, :]]
-    losses, one = chart.add_subplot(large[0]), "example" if texts.is_own_job(runs) else "review"
+    losses, one = chart.add_subplot(large[0]), texts.in_words_of(runs, "review")
     metric = next((name for name in runs[0].record.metric_names if not name.endswith("loss")), "eval_accuracy")
     panels.draw_series(losses, runs, "loss", f"mean per {one}", style)
     losses.set_title(texts.TITLES["losses"])
@@ -161,7 +159,7 @@ def _second_panel(axes: Axes, runs: Sequence[Run], pair: Pair | None, style: Sty
 def _series(kind: str, chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
     """One number of each step."""
     axes, (name, _, unit) = chart.add_subplot(), texts.SERIES[kind]
-    panels.draw_series(axes, runs, name, unit, style)
+    panels.draw_series(axes, runs, name, texts.in_words_of(runs, unit), style)
     axes.set_xlabel("optimizer step")
     if kind == "learning-rate":
         # Else the axis' power of ten would stand where the first difference is named.
@@ -188,7 +186,7 @@ def _difference(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Sty
 
 def _accuracy(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
     axes = chart.add_subplot()
-    panels.draw_reports(axes, runs, "eval_accuracy", "share of reviews right", style)
+    panels.draw_reports(axes, runs, "eval_accuracy", texts.in_words_of(runs, "share of reviews right"), style)
     _name_and_mark(axes, runs, style.looks(len(runs)), pair, style, in_epochs=True)
 
 
@@ -199,7 +197,7 @@ def _time(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style) ->
 def _batches(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
     fits = _steps_that_fit(runs)
     upper, lower = chart.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
-    panels.draw_reviews(upper, runs, fits, style)
+    panels.draw_reviews(upper, runs, fits, texts.in_words_of(runs, "review"), style)
     upper.tick_params(labelbottom=False)
     panels.mark_epochs(upper, runs[-1].record, style)
     panels.draw_padding(lower, runs, fits, style)

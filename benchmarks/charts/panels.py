@@ -255,9 +255,13 @@ def draw_peaks(axes: Axes, runs: Sequence[Run], style: Style) -> None:
     axes.margins(y=0.15)
 
 
-def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> None:
-    """A dot per review drawn in the first `steps` steps: when, and which, numbered by their first draw."""
-    axes.set_ylabel("review, numbered")
+def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, one: str, style: Style) -> None:
+    """A dot per review drawn in the first `steps` steps: when, and which, numbered by their first draw.
+
+    Args:
+        one: what the job calls one.
+    """
+    axes.set_ylabel(f"{one}, numbered")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=style.ticks))
     draws = [list(drawn(run.record, steps)) for run in runs]
     numbers: dict[str, int] = {}
@@ -265,7 +269,7 @@ def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> N
         for _, review in found:
             numbers.setdefault(review, len(numbers) + 1)
     if not numbers:
-        say_nothing_to_show(axes, "no review was drawn in this run", style)
+        say_nothing_to_show(axes, f"no {one} was drawn in this run", style)
         return
     broad = style.scale * min(8.0, max(2.0, 220 / math.sqrt(max(map(len, draws)))))
     for number, (run, look, found) in enumerate(zip(runs, style.looks(len(runs)), draws, strict=True)):

@@ -108,6 +108,11 @@ def is_own_job(runs: Sequence[Run]) -> bool:
     return any("job" in run.record.header for run in runs)
 
 
+def in_words_of(runs: Sequence[Run], text: str) -> str:
+    """A text in the words of the runs' job."""
+    return text.replace("review", "example") if is_own_job(runs) else text
+
+
 def subtitle(runs: Sequence[Run]) -> str:
     """Model, data, slice, steps and seeds in one line; where runs differ, all values."""
     configs = [run.record.config for run in runs]
@@ -133,6 +138,9 @@ def dials_that_differ(runs: Sequence[Run]) -> str:
     pages = {value for run, value in zip(runs, found.get("loop", ()), strict=False) if run.record.loop == "manual"}
     if len(pages) < 2:
         found.pop("loop", None)  # a page of the user's beside Trainer, which has none: no dial differs
+    if is_own_job(runs):
+        # What the scripts are, is named elsewhere.
+        found = {name: values for name, values in found.items() if name not in ("dataset", "model")}
     if not found:
         return ""
     texts = []
@@ -140,7 +148,7 @@ def dials_that_differ(runs: Sequence[Run]) -> str:
         named = [f"{shorten(str(value))} ({run.label})" for run, value in zip(runs, values, strict=True)]
         texts.append(f"{name} {', '.join(named)}" if len(runs) <= 4 else f"{name} {alternatives(map(str, values))}")
     more = f"; and {len(found) - 4} more" if len(found) > 4 else ""
-    return f"different settings: {'; '.join(texts)}{more}"
+    return f"different {'arguments' if is_own_job(runs) else 'settings'}: {'; '.join(texts)}{more}"
 
 
 def difference_note(pairs: Sequence[tuple[Run, Run]], pair: Pair | None) -> str:

@@ -24,6 +24,8 @@ from benchmarks.charts.data import NAMES
 from benchmarks.charts.styles import STYLES, Style
 from benchmarks.gather import gather
 from benchmarks.judge.finding import UNDECIDED
+from benchmarks.judge.words import Words
+from benchmarks.lesson.own_job import OwnJob
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.lesson.trace import Event, Frame
@@ -65,16 +67,17 @@ CHARTS = {
     "learning-rate": "Learning rate",
     "time": "Time of a step",
     "memory": "Memory",
-    "batches": "Which reviews each batch held",
+    "batches": "Which $reviews each batch held",
 }
 
 
-def write_report(output_dir: Path, output: Path | None = None) -> Path:
+def write_report(output_dir: Path, output: Path | None = None, inside: Callable[[], XRay] | None = None) -> Path:
     """Write the report of the comparison in `output_dir`.
 
     Args:
         output_dir: what `sameloop compare` left.
         output: the file; None: `report.html` in that folder.
+        inside: makes the x-ray of a job of somebody's own; None: it is ours.
 
     Returns:
         The file's path.
@@ -89,18 +92,24 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
         raise SameLoopError(f"cannot write {output}: {what}; name another place with --output")
     records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
     config = records[0].config
-    go_offline_if_unreachable(config)
-    announce("report: the reviews of every step")
-    reviews = load_reviews(config)
+    reviews, quality, why_no_quality = Reviews({}, [], []), None, ""
+    if inside is None:
+        go_offline_if_unreachable(config)
+        announce("report: the reviews of every step")
+        reviews = load_reviews(config)
     # Page, data or model may not allow it.
     pages, why_not = _tried(lambda: kept_pages(output_dir))
-    found, why_not = _tried(lambda: xray(config, pages=pages)) if pages is not None else (None, why_not)
+    if pages is not None:
+        found, why_not = _tried(inside or (lambda: xray(config, pages=pages)))
+    else:
+        found = None
     first = comparison["first_divergence"]
     undecided = first and any(each["code"].endswith(UNDECIDED) for each in first.get("findings", [])[:1])
     if undecided and found and found.first_difference:
         announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
-    # Models and reviews may be gone, or another.
-    quality, why_no_quality = _tried(lambda: measure(output_dir))
+    if inside is None:
+        # Models and reviews may be gone, or another.
+        quality, why_no_quality = _tried(lambda: measure(output_dir))
     announce("report: charts and page")
     html = render(
         comparison,
@@ -110,7 +119,7 @@ def write_report(output_dir: Path, output: Path | None = None) -> Path:
         why_not=why_not,
         pictures=charts(output_dir),
         pages=pages,
-        ladder=ladder_of(output_dir),
+        ladder=ladder_of(output_dir) if inside is None else None,
         quality=quality,
         why_no_quality=why_no_quality,
     )
@@ -173,25 +182,28 @@ def render(
     environment.filters["json"] = json_for_script
     environment.filters["with_code"] = with_code
     environment.globals["small_chart"] = small_chart
-    config = records[0].config
+    config, own = records[0].config, OwnJob.of(comparison, records)
     world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(page, config, world_size) for loop, page in (pages or {}).items()}
-    rows = rows_of(sources, found)
+    rows = rows_of(sources, found, is_own_job=own is not None)
+    words = Words.of(records[0], records[1])
     return environment.get_template("report.html").render(
         **_run_parts(comparison, records),
         **_code_parts(comparison, found, rows),
         **_page_parts(),
-        charts={kind: (title, pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
+        own=own,
+        words=words,
+        charts={kind: (words.fill(title), pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
         pages={loop: page.name for loop, page in (pages or {}).items()},
         ladder=ladder and drawn_ladder(ladder),
         quality=quality,
         why_no_quality=why_no_quality,
-        dial_costs=dial_costs(config, world_size),
+        dial_costs=dial_costs(config, world_size) if own is None else (),
         xray=found and xray_parts(found, rows),
         bookkeeping=found and found.bookkeeping_by_part(),
         xray_facts=found and xray_facts(found),
         why_not=why_not,
-        steps=step_table(records, reviews),
+        steps=step_table(records, reviews, words.reviews),
     )
 
 
@@ -275,7 +287,15 @@ def answer(comparison: dict[str, Any]) -> tuple[str, str]:
 def charts(output_dir: Path) -> dict[str, Markup]:
     """The comparison's charts as SVG elements that take their colours from the page; those that can be drawn."""
     gathered, found = gather([output_dir]), {}
+    record = gathered.runs[0].record
+    # What not every job has.
+    left_out = {
+        "accuracy": "eval_accuracy" not in record.metric_names,
+        "batches": not any(batch for line in record.steps for batch in line.get("reviews", [[1]])),
+    }
     for kind in CHARTS:
+        if left_out.get(kind):
+            continue
         try:
             found[kind] = _themed(gathered.chart(kind, "page").inline_svg(f"{kind}-page"))
         except SameLoopError as error:  # an older record lacks what this chart shows

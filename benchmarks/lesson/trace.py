@@ -13,10 +13,12 @@ gradients that are not there yet) is told apart as a repetition.
 from __future__ import annotations
 
 import linecache
+import math
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -41,6 +43,10 @@ TRANSFORMERS, ACCELERATE = Path(transformers.__file__).parent, Path(accelerate._
 TRAINER_FILE = str(TRANSFORMERS / "trainer.py")
 SCHEDULERS = (LRScheduler, ReduceLROnPlateau, GreedyLR)
 SAMPLERS = (RandomSampler, SequentialSampler, LengthGroupedSampler)
+
+
+# What is said of a batch that is not padded to a number of tokens.
+PUT_TOGETHER = "put together"
 
 
 class Frame(NamedTuple):
@@ -107,6 +113,25 @@ class Call(NamedTuple):
     seconds: float
 
 
+@dataclass
+class Trace:
+    """What was seen of one run.
+
+    Attributes:
+        events: what happened, in order.
+        calls: what `Trainer` called besides; empty for the loop by hand.
+        repetitions: what was done once more although it was done: a sentence and the frames, each kind once.
+        batches_ahead: how many batches, at most, had been padded before the one in use.
+        seconds: how long each part took, by (part, epoch, step).
+    """
+
+    events: list[Event] = field(default_factory=list)
+    calls: list[Call] = field(default_factory=list)
+    repetitions: dict[str, tuple[Frame, ...]] = field(default_factory=dict)
+    batches_ahead: int = 0
+    seconds: dict[tuple[str, int, int], float] = field(default_factory=dict)
+
+
 class Traced(Exception):  # noqa: N818 - a signal, not an error
     """All that was asked for has been seen: nothing is left to do."""
 
@@ -132,19 +157,14 @@ class Tracer:
             it run to its end.
 
     Attributes:
-        events: what happened, in order.
-        calls: what `Trainer` called besides; empty for the loop by hand.
-        repetitions: what was done once more although it was done: a sentence and the frames, each kind once.
-        batches_ahead: how many batches, at most, had been padded before the one in use.
-        seconds: how long each part took, by (part, epoch, step).
+        seen: what has been seen until now.
     """
 
+    # What is learned from, in words.
+    examples = "reviews"
+
     def __init__(self, loop: str, page: Page, module: ModuleType, until_step: int | None = None) -> None:
-        self.events: list[Event] = []
-        self.calls: list[Call] = []
-        self.repetitions: dict[str, tuple[Frame, ...]] = {}
-        self.batches_ahead = 0
-        self.seconds: dict[tuple[str, int, int], float] = {}
+        self.seen = Trace()
         self._is_manual, self._page, self._page_file = loop == "manual", page, page.paths[page.name]
         # The page and its neighbours as they are imported now.
         self._modules = [module] + [
@@ -180,8 +200,7 @@ class Tracer:
     # What is hooked -------------------------------------------------------------------------------
 
     def _install(self) -> None:
-        for owner, name in ((data, "load_data"), (model, "load_model"), (model, "load_tokenizer")):
-            self._wrap(owner, name, partial(self._on_load, name))
+        self._install_at_the_ends()
         self._wrap(torch, "manual_seed", self._on_seed)
         self._wrap(torch, "use_deterministic_algorithms", self._on_determinism)
         self._wrap(torch.nn.Module, "to", self._on_model_to)
@@ -195,7 +214,6 @@ class Tracer:
         own = [getattr(module, LengthGroupedSampler.__name__, None) for module in self._modules]
         for sampler in {*SAMPLERS, *(each for each in own if isinstance(each, type))}:
             self._wrap(sampler, "__iter__", self._on_order)
-        self._wrap(DataCollatorWithPadding, "__call__", self._on_collate)
         self._wrap(torch.Tensor, "to", self._on_tensor_to)
         self._wrap(torch.nn.Module, "train", self._on_train_mode)
         self._undo.append(register_module_forward_pre_hook(self._on_forward).remove)
@@ -210,6 +228,12 @@ class Tracer:
             for owner in self._modules if self._is_manual else [Trainer]:
                 if callable(getattr(owner, name, None)):
                     self._wrap_here(owner, name, on_call)
+
+    def _install_at_the_ends(self) -> None:
+        """How the job is made and what is saved of it: as this package does it."""
+        for owner, name in ((data, "load_data"), (model, "load_model"), (model, "load_tokenizer")):
+            self._wrap(owner, name, partial(self._on_load, name))
+        self._wrap(DataCollatorWithPadding, "__call__", self._on_collate)
         self._wrap(torch, "save", self._on_torch_save)
         self._wrap(checkpoints, "seal", self._on_seal)
         self._wrap(PreTrainedModel, "save_pretrained", self._on_save)
@@ -261,7 +285,7 @@ class Tracer:
         return original(mode, **options)
 
     def _on_model_to(self, original: Callable, module: torch.nn.Module, *args: Any, **kwargs: Any) -> Any:
-        if isinstance(module, PreTrainedModel) and not self._silent:
+        if self._is_model(module) and not self._silent:
             if self._model_is_placed:
                 self._repetition("the model is moved to the device where it already is")
             else:
@@ -270,11 +294,14 @@ class Tracer:
             self._model_is_placed = True
         return original(module, *args, **kwargs)
 
+    def _is_model(self, module: torch.nn.Module) -> bool:
+        return isinstance(module, PreTrainedModel)
+
     def _on_loader(self, original: Callable, loader: DataLoader, dataset: Any, *args: Any, **kwargs: Any) -> None:
         # The first one is for training. Trainer builds another around it, and one for every evaluation.
         if not self._loader_is_built:
             self._loader_is_built = True
-            self._event("batch", f"a loader of batches built over {len(dataset)} reviews")
+            self._event("batch", f"a loader of batches built over {len(dataset)} {self.examples}")
         original(loader, dataset, *args, **kwargs)
 
     def _on_optimizer(self, original: Callable, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
@@ -301,7 +328,7 @@ class Tracer:
         if not self._evaluating:
             self._finish_step()
             self._enter("epoch", self._epoch + 1)
-        self._event("batch", f"a pass over {len(loader.dataset)} reviews begins; it draws one number")
+        self._event("batch", f"a pass over {len(loader.dataset)} {self.examples} begins; it draws one number")
         return original(loader)
 
     def _on_order(self, original: Callable, sampler: Any) -> Any:
@@ -311,15 +338,17 @@ class Tracer:
         seed = {} if own_seed is None else {"seed": own_seed}
         if isinstance(generator, torch.Generator):
             seed = {"seed": generator.initial_seed()}
-        self._event("shuffle", f"the order of the reviews: {order}", **seed)
+        self._event("shuffle", f"the order of the {self.examples}: {order}", **seed)
         return original(sampler)
 
-    def _on_collate(self, original: Callable, collator: Any, features: list) -> Any:
+    def _on_collate(self, original: Callable, *args: Any) -> Any:
         frames = self._frames()
-        batch = original(collator, features)
-        reviews, length = batch["input_ids"].shape
-        pending = self._pending[self._evaluating]
-        pending.append(_Batch(f"{reviews} reviews padded to {length} tokens", frames, dict(batch)))
+        batch = original(*args)
+        tensors = dict(batch) if isinstance(batch, Mapping) else {}
+        shape = tensors["input_ids"].shape if "input_ids" in tensors else ()
+        # The last argument is the list of what is put together.
+        what = f"padded to {shape[1]} tokens" if len(shape) == 2 else PUT_TOGETHER
+        self._pending[self._evaluating].append(_Batch(f"{len(args[-1])} {self.examples} {what}", frames, tensors))
         self._activity += 1
         return batch
 
@@ -339,7 +368,7 @@ class Tracer:
             pending[0].shown = True
             if not self._evaluating:
                 self._finish_step()
-                self.batches_ahead = max(self.batches_ahead, len(pending) - 1)
+                self.seen.batches_ahead = max(self.seen.batches_ahead, len(pending) - 1)
                 self._stop_if_seen()
                 self._enter("step")
             self._event("collator", pending[0].what, frames=pending[0].frames)
@@ -351,7 +380,7 @@ class Tracer:
     # One step -------------------------------------------------------------------------------------
 
     def _on_train_mode(self, original: Callable, module: torch.nn.Module, mode: bool = True) -> Any:
-        if self._silent or not isinstance(module, PreTrainedModel):
+        if self._silent or not self._is_model(module):
             return original(module, mode)
         if mode:
             self._show_batch()
@@ -396,7 +425,9 @@ class Tracer:
     ) -> torch.Tensor:
         frames = self._frames()
         norm = original(parameters, max_norm, *args, **kwargs)
-        self._event("clip", f"gradients scaled to norm {max_norm:g} at most", frames=frames, grad_norm=norm.item())
+        # Without a limit only the norm is taken, which changes nothing.
+        what, is_idle = f"gradients scaled to norm {max_norm:g} at most", max_norm == math.inf
+        self._event("clip", what, frames=frames, is_idle=is_idle, grad_norm=norm.item())
         return norm
 
     def _on_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
@@ -432,14 +463,17 @@ class Tracer:
     def _on_log(self, original: Callable, *args: Any, **kwargs: Any) -> None:
         # By hand the values are keywords, in `Trainer` a dictionary.
         values = next((each for each in args if isinstance(each, dict)), kwargs)
-        both = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy")
-        logged = {name: values[name] for name in both if name in values}
+        logged = {name: values[name] for name in self._logged_names(values) if name in values}
         self._finish_step()
-        if "eval_loss" in logged:
+        if any(name.startswith("eval_") for name in logged):
             self._event("evaluate", "logged", part="evaluation", **logged)
         elif logged:
             self._event("log", "logged", **logged)
         original(*args, **kwargs)
+
+    def _logged_names(self, values: Mapping[str, Any]) -> list[str]:
+        """What is no measurement of time."""
+        return ["loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy"]
 
     def _on_evaluate(self, original: Callable, *args: Any, **kwargs: Any) -> Any:
         self._finish_step()
@@ -500,7 +534,7 @@ class Tracer:
         self._activity += 1
         phase = "evaluate" if self._evaluating else phase
         _, epoch, step = self.here
-        self.events.append(
+        self.seen.events.append(
             Event(part or self._part, epoch, step, phase, what, values, frames or self._frames(), is_idle)
         )
 
@@ -512,17 +546,19 @@ class Tracer:
     def _enter(self, part: str, epoch: int | None = None) -> None:
         """From here on it is another part; the time until now belongs to the one before."""
         now = time.perf_counter()
-        self.seconds[self.here] = self.seconds.get(self.here, 0.0) + now - self._entered
+        self.seen.seconds[self.here] = self.seen.seconds.get(self.here, 0.0) + now - self._entered
         self._entered = now
         self._part, self._epoch = part, self._epoch if epoch is None else epoch
 
     def _repetition(self, what: str) -> None:
         self._activity += 1
-        self.repetitions.setdefault(what, self._frames())
+        self.seen.repetitions.setdefault(what, self._frames())
 
     def _is_called_from_loop(self) -> bool:
         """Whether the wrapped call, three frames up, stands in the page or `trainer.py`."""
-        return sys._getframe(3).f_code.co_filename in (self._page_file, TRAINER_FILE)
+        code = sys._getframe(3).f_code
+        # A loss of the user's own may divide and add what it likes.
+        return code.co_filename in (self._page_file, TRAINER_FILE) and code.co_name != "compute_loss"
 
     def _frames(self) -> tuple[Frame, ...]:
         found, frame = [], sys._getframe(1)
@@ -562,7 +598,7 @@ class _Profile:
                 name = getattr(code, "co_qualname", code.co_name)
                 where = _frame(caller, shown_name(TRAINER_FILE))
                 found = [Call(*self._tracer.here, name, code.co_filename, where, time.perf_counter() - started)]
-            (self._open[-1][3] if self._open else self._tracer.calls).extend(found)
+            (self._open[-1][3] if self._open else self._tracer.seen.calls).extend(found)
 
 
 def shown_name(file: str) -> str | None:

@@ -68,22 +68,27 @@ class Row:
         return self.phase.name.replace(" ", "-")
 
 
-def rows_of(sources: Mapping[str, str], found: XRay | None) -> list[Row]:
+def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = False) -> list[Row]:
     """The rows, in the order of the page by hand.
 
     Args:
         sources: both pages as they are shown; empty: there is no code to show.
         found: the x-ray. It says which line does what on a page whose comments do not, and where `Trainer` does it.
+        is_own_job: whether the job is the user's. A script's lines then stand beside those that the loop's file has of
+            it, which are the last ones of both.
     """
     if not sources:
         return []
     coloured = {loop: colour(source) for loop, source in sources.items()}
     ours = _pieces(sources["manual"], found)
+    if is_own_job:
+        ours = _joined(ours)
     rows = [Row(BY_NAME[piece.phase], _lines(piece, coloured["manual"])) for piece in ours]
     place = -1
     for piece in stretches(sources["trainer"]):
         lines = _lines(piece, coloured["trainer"])
-        twin = next((number for number, row in enumerate(rows) if row.phase.name == piece.phase), None)
+        twins = [number for number, row in enumerate(rows) if row.phase.name == piece.phase]
+        twin = twins[-1 if is_own_job else 0] if twins else None
         if twin is None:
             twin = _missing_place(piece.phase, rows, found) if place < 0 or piece.phase != "arguments" else place + 1
             rows.insert(twin, Row(BY_NAME[piece.phase]))
@@ -136,7 +141,11 @@ def _pieces(source: str, found: XRay | None) -> list[Stretch]:
             begins[frame.line] = "evaluate" if evaluates else event.phase
     lines, starts = source.splitlines(), sorted(begins)
     cuts = zip(starts, [*starts[1:], len(lines) + 1], strict=True)
-    pieces = [Stretch(begins[a], a, lines[a - 1 : b - 1]) for a, b in cuts]
+    return _joined([Stretch(begins[a], a, lines[a - 1 : b - 1]) for a, b in cuts])
+
+
+def _joined(pieces: Sequence[Stretch]) -> list[Stretch]:
+    """Pieces that follow each other and belong to one phase are one."""
     joined: list[Stretch] = []
     for piece in pieces:
         if joined and joined[-1].phase == piece.phase:

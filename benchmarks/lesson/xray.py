@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 
-from benchmarks.lesson.trace import ACCELERATE, TRANSFORMERS, Call, Event, Frame, Traced, Tracer
+from benchmarks.lesson.trace import ACCELERATE, PUT_TOGETHER, TRANSFORMERS, Call, Event, Frame, Trace, Traced, Tracer
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.progress import announce
@@ -120,14 +120,14 @@ class XRay(NamedTuple):
         config: the dials of the run that was watched.
         step: the optimizer step that is looked into, counted from 1.
         page: the name of the manual page, or of the file in its place.
-        traces: the tracers of both loops, by name.
+        traces: of both loops, by name.
         pairs: every event of the whole run.
     """
 
     config: RunConfig
     step: int
     page: str
-    traces: dict[str, Tracer]
+    traces: dict[str, Trace]
     pairs: list[Pair]
 
     @property
@@ -163,7 +163,8 @@ class XRay(NamedTuple):
             pairs = list(group)
             if wanted[part](pairs[0].either):
                 phases = " and ".join(dict.fromkeys(pair.either.phase for pair in pairs)).capitalize()
-                shown.append((PARTS[part].format(epoch=number, step=step, phases=phases), _one_batch(pairs)))
+                title = PARTS[part].format(epoch=number, step=step, phases=phases)
+                shown.append((title, _one_batch(pairs) if part == "evaluation" else pairs))
         return shown
 
     def seconds_of(self, loop: str, part: str) -> float | None:
@@ -269,7 +270,7 @@ def xray(config: RunConfig, step: int | None = None, pages: Mapping[str, Page] |
     return XRay(config, step or 1, pages["manual"].name, traces, paired(*(traces[loop].events for loop in LOOPS)))
 
 
-def trace(loop: str, page: Page, config: RunConfig, until_step: int | None = None) -> Tracer:
+def trace(loop: str, page: Page, config: RunConfig, until_step: int | None = None) -> Trace:
     """Run a page in a folder of its own, unrecorded and unheard, and trace it.
 
     Raises:
@@ -293,7 +294,7 @@ def trace(loop: str, page: Page, config: RunConfig, until_step: int | None = Non
         problem = page.mistake(error)
         what = f"{type(error).__name__}: {error}"[:300]
         raise problem or SameLoopError(f"{page.name} cannot be x-rayed ({what})") from error
-    return tracer
+    return tracer.seen
 
 
 def paired(ours: list[Event], theirs: list[Event]) -> list[Pair]:
@@ -318,7 +319,8 @@ def is_trainers_own(file: str) -> bool:
 
 def _one_batch(pairs: list[Pair]) -> list[Pair]:
     """An evaluation with its first batch only: the others do the same."""
-    begins = [number for number, pair in enumerate(pairs) if "padded to" in pair.either.what]
+    made = ("padded to", PUT_TOGETHER)
+    begins = [number for number, pair in enumerate(pairs) if any(what in pair.either.what for what in made)]
     if len(begins) < 2 or not all(pair.equal for pair in pairs):
         return pairs
     return pairs[: begins[1]] + [pair for pair in pairs[begins[1] :] if pair.either.what == "logged"]

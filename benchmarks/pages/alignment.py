@@ -31,8 +31,8 @@ class Stretch(NamedTuple):
 def stretches(source: str) -> list[Stretch]:
     """Cut a page where its comments say so; every line is in one stretch.
 
-    What no comment tells: a page begins with what it is and with its imports, a `train` with its first lines, and a
-    function that a phase calls belongs to this phase.
+    What no comment tells: a page begins with what it is and with its imports, a `train` or what follows the functions
+    with its first lines, and a function that a phase calls belongs to this phase.
     """
     lines = source.splitlines()
     begins: dict[int, str] = {0: "page"}
@@ -44,6 +44,8 @@ def stretches(source: str) -> list[Stretch]:
             begins[number] = phase
         elif re.match(r"(import|from) \w", line) and outside and not any(begins[each] == "imports" for each in begins):
             begins[number] = "imports"
+        elif re.match(r"(import|from) \w|if __name__|\"{3}\w", line) and not outside:
+            begins[number] = "function"
         elif defined := re.match(r"(?:def|class) (\w+)", line):
             outside = False
             # A comment or a decorator above it has begun its block already.

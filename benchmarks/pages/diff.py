@@ -25,7 +25,12 @@ UNSHOWN = ("page", "imports")
 
 
 def print_diff(
-    sources: Mapping[str, str], console: Console, *, names: Mapping[str, str], phase: str | None = None
+    sources: Mapping[str, str],
+    console: Console,
+    *,
+    names: Mapping[str, str],
+    phase: str | None = None,
+    is_own_job: bool = False,
 ) -> None:
     """Print every phase with its lines on both pages, then what each costs by hand and what buys it.
 
@@ -34,6 +39,7 @@ def print_diff(
         console: coloured when it is a terminal, plain when it is not; as wide as it is.
         names: what the pages are called.
         phase: show this one only.
+        is_own_job: whether the job is the user's: what is said of a phase in ours is then left out.
 
     Raises:
         SameLoopError: there is no such phase.
@@ -47,6 +53,8 @@ def print_diff(
     for loop in LOOPS if wide else LOOPS[:1]:
         table.add_column(names[loop], overflow="fold", ratio=1)
     for each in shown:
+        if is_own_job:
+            each = each._replace(does=each.name, bought="Trainer itself")
         sides = _side(each, manual[each.name], None), _side(each, trainer[each.name], f"bought with: {each.bought}")
         if not (manual[each.name] or trainer[each.name]):
             continue
@@ -56,7 +64,7 @@ def print_diff(
             rows = [Group(Text(names[loop], style="italic"), side) for loop, side in zip(LOOPS, sides, strict=True)]
             table.add_row(Group(*rows))
     console.print(table)
-    if phase is None:
+    if phase is None and not is_own_job:
         console.print(summary(manual, trainer))
 
 

@@ -6,8 +6,9 @@ import builtins
 import inspect
 import json
 import shutil
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import CodeType, ModuleType
@@ -24,7 +25,7 @@ from shared.running.folder import WEIGHTS_FILE
 from shared.running.page import Page, checked_log, own_page
 
 if TYPE_CHECKING:
-    from benchmarks.port.settings import Settings
+    from benchmarks.port.job import Training, Watch
 
 CHECKPOINTS = "checkpoints"
 
@@ -55,9 +56,13 @@ def port_side(told: str, debug: bool) -> None:
 
 def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any]) -> None:
     """The script's own Trainer, watched."""
-    trainer, folder = captured.trainer, Path(given["folder"])
+    from benchmarks.port.job import Training
 
-    def train(watch: Callable[[Any], None]) -> list[dict[str, Any]]:
+    trainer, folder = captured.trainer, Path(given["folder"])
+    page = own_page(Path(captured.file), is_loop=False)
+    page.keep(folder)
+
+    def train(watch: Watch) -> list[dict[str, Any]]:
         if trainer.model_init is None:
             watch(trainer.model)
         # Not to where the script has its own.
@@ -69,11 +74,12 @@ def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any])
     def explained(error: BaseException) -> SameLoopError:
         return failed(script, captured.file, error, "fails while its Trainer trains")
 
-    _recorded(captured, given, train, explained)
+    _watched(captured, given, Training(page, sys.modules["__main__"], train, explained))
 
 
 def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) -> None:
     """A loop with what the script has built: a file's, or the one that is written for it now."""
+    from benchmarks.port.job import Training
     from benchmarks.port.loop import Loop
     from benchmarks.port.settings import Settings
 
@@ -94,17 +100,17 @@ def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) ->
     else:
         page = own_page(Path(given["loop"]))
     page.keep(folder)
+    with page.loaded() as module:
+        _complete(module, captured.namespace)
+        function = getattr(module, "train", None)
+        if not callable(function):
+            raise PageError(f"{page.name} binds no function `train`")
 
-    def train(watch: Callable[[Any], None]) -> list[dict[str, Any]]:
-        watch(trainer.model)
-        with page.loaded() as module:
-            _complete(module, captured.namespace)
-            function = getattr(module, "train", None)
-            if not callable(function):
-                raise PageError(f"{page.name} binds no function `train`")
+        def train(watch: Watch) -> list[dict[str, Any]]:
+            watch(trainer.model)
             return _plain(checked_log(function(**_bound(function, loop.call(), captured, page)), page))
 
-    _recorded(captured, given, train, page.mistake, loop.settings)
+        _watched(captured, given, Training(page, module, train, page.mistake, loop.settings))
 
 
 def _eject(captured: Captured, script: Script, given: dict[str, Any]) -> None:
@@ -116,32 +122,36 @@ def _eject(captured: Captured, script: Script, given: dict[str, Any]) -> None:
     write_json(Path(given["folder"]) / "ejected.json", {"source": source, "notes": notes})
 
 
-def _recorded(
-    captured: Captured,
-    given: dict[str, Any],
-    train: Callable[[Callable[[Any], None]], list[dict[str, Any]]],
-    explained: Callable[[BaseException], SameLoopError | None],
-    settings: Settings | None = None,
-) -> None:
-    """Train while the recorder looks on, and leave record and weights in the side's folder."""
+def _watched(captured: Captured, given: dict[str, Any], training: Training) -> None:
+    """Train while the recorder, or the x-ray's tracer, looks on; what it sees is left in the side's folder."""
+    from benchmarks.port.job import header_of
+
+    header = header_of(captured, given, training.settings)
+    try:
+        if "until_step" in given:
+            from benchmarks.port.xray import traced
+
+            traced(given, header, training, type(captured.trainer.model))
+        else:
+            _recorded(captured, given, header, training)
+    except SameLoopError:
+        raise
+    except Exception as error:
+        if (mistake := training.explained(error)) is None:
+            raise
+        raise mistake from error
+
+
+def _recorded(captured: Captured, given: dict[str, Any], header: dict[str, Any], training: Training) -> None:
     from safetensors.torch import save_model
 
-    from benchmarks.port.job import header_of
     from shared.recording.detail import DetailTaken
     from shared.recording.recorder import FlightRecorder
 
     trainer, folder = captured.trainer, Path(given["folder"])
-    header = header_of(captured, given, settings)
     started = time.perf_counter()
     with suppress(DetailTaken), FlightRecorder(folder, header, detail_step=given.get("detail_step")) as recorder:
-        try:
-            log_history = train(recorder.watch)
-        except SameLoopError:
-            raise
-        except Exception as error:
-            if isinstance(error, DetailTaken) or (mistake := explained(error)) is None:
-                raise
-            raise mistake from error
+        log_history = training.train(recorder.watch)
         recorder.finish(log_history, total_seconds=time.perf_counter() - started)
     if hasattr(trainer.model, "save_pretrained"):
         trainer.model.save_pretrained(folder, max_shard_size="1000GB")

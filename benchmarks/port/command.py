@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.port.side import Script, sides_of
+from benchmarks.port.side import Script, Side, sides_of
 from shared.config import RunConfig, option
 from shared.errors import SameLoopError
+
+if TYPE_CHECKING:
+    from benchmarks.lesson.xray import XRay
 
 DIVERGED = 1
 
 
-def own_sides() -> list[click.Parameter]:
-    """Of `compare`: whose job it is, and what is held against what."""
+def own_trainer() -> list[click.Parameter]:
+    """Of `xray` and `diff`: whose job it is."""
     return [
         click.Argument(["arguments"], nargs=-1, metavar="[-- ARGUMENTS]"),
         click.Option(
@@ -25,6 +29,13 @@ def own_sides() -> list[click.Parameter]:
             help="a Trainer script of yours, unchanged: is a loop that gets all that it builds the same? --loop FILE; "
             "without, the loop that `eject` writes for it. The script's own arguments after --",
         ),
+    ]
+
+
+def own_sides() -> list[click.Parameter]:
+    """Of `compare`: whose job it is, and what is held against what."""
+    return [
+        *own_trainer(),
         click.Option(
             ["--against"],
             type=click.Path(path_type=Path),
@@ -48,6 +59,7 @@ def compare_own(
     arguments: tuple[str, ...],
     output_dir: Path | None,
     overwrite: bool,
+    with_report: bool,
     parameters: dict[str, Any],
 ) -> int:
     """Compare two sides of which at least one is the user's; returns the exit status.
@@ -74,7 +86,23 @@ def compare_own(
     comparison = compare_sides(sides, output_dir, overwrite, config)
     print_sides(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
+    if with_report:
+        from benchmarks.lesson.report import write_report
+
+        page = write_report(output_dir, inside=_later(output_dir) if sides[0].script else None)
+        click.echo(f"the report: {page}", err=True)
     return 0 if comparison["verdict"] == "identical" else DIVERGED
+
+
+def _later(output_dir: Path) -> Callable[[], XRay]:
+    """A script that takes long is not run twice more without being asked."""
+
+    def refused() -> XRay:
+        raise SameLoopError(
+            f"it runs the script once more for each side; `sameloop report {output_dir}` makes this page with it"
+        )
+
+    return refused
 
 
 def eject_own(file: Path, arguments: tuple[str, ...], output: Path | None, parameters: dict[str, Any]) -> None:
@@ -111,19 +139,44 @@ def refuse_beside(what: str, given: dict[str, Any]) -> None:
             raise SameLoopError(f"{name}: not with {what}; leave it out")
 
 
-def refuse_own_job(output_dir: Path, what: str) -> None:
-    """Refuse what is made for our own job.
+def own_job(
+    output_dir: Path | None, trainer: Path | None, arguments: tuple[str, ...], parameters: dict[str, Any]
+) -> tuple[Side, Side] | None:
+    """The sides that `xray` and `diff` look at, where these are of a script's job.
+
+    Args:
+        output_dir: the folder of a comparison; with `trainer` the first of the script's own arguments, if any.
+        trainer: the script.
+        arguments: its own, the further ones.
+        parameters: the other options.
 
     Raises:
-        SameLoopError: the folder holds a comparison on a script's job.
+        SameLoopError: what is given does not go together, or what the comparison has kept is not what ran.
     """
-    from benchmarks.port.compare import is_own
+    from benchmarks.port.compare import is_own, kept_sides
 
-    if is_own(output_dir):
-        raise SameLoopError(
-            f"{output_dir}: {what} is made for SameLoop's own job, not for a script's; `sameloop locate` and "
-            "`sameloop plot` take it, and comparison.json has all that was found"
-        )
+    if trainer is None:
+        if arguments:
+            raise click.UsageError(f"Got unexpected extra argument ({arguments[0]})")
+        if output_dir is None or not is_own(output_dir):
+            return None
+        _refuse_dials(parameters)
+        refuse_beside(f"{output_dir}, which has its own", {"--loop": parameters["loop"]})
+        return kept_sides(output_dir)
+    _refuse_dials(parameters)
+    given = arguments if output_dir is None else (str(output_dir), *arguments)
+    return sides_of(trainer, Path(parameters["loop"]) if parameters["loop"] else None, None, given)
+
+
+def look_inside(output_dir: Path) -> Callable[[], XRay] | None:
+    """How the report of a comparison looks into both sides; None: as of our own job."""
+    from benchmarks.port.compare import is_own, kept_sides
+
+    if not is_own(output_dir):
+        return None
+    from benchmarks.port.xray import xray_sides
+
+    return lambda: xray_sides(kept_sides(output_dir))
 
 
 def _refuse_dials(parameters: dict[str, Any]) -> None:

@@ -59,22 +59,29 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
         return write_comparison(output_dir)
 
 
-def run_side(role: str, side: Side, folder: Path, detail_step: int | None = None) -> None:
+def run_side(role: str, side: Side, folder: Path, **looks_at: int) -> None:
     """Run a script up to its door and one side behind it, in a process of its own.
+
+    Args:
+        role: `manual` or `trainer`.
+        side: what trains.
+        folder: gets the run.
+        looks_at: instead of a whole run: `detail_step`, of which every tensor is recorded, or `until_step`, up to
+            which it is traced.
 
     Raises:
         SameLoopError: it did not finish; its own message is on stderr already.
     """
     told = {
-        "does": "loop" if side.loop or side.is_ejected else "trainer",
+        "does": "loop" if side.is_loop else "trainer",
         "role": role,
         "loop": str(side.loop) if side.loop else None,
         "name": side.name,
         "folder": str(folder),
-        "detail_step": detail_step,
+        **looks_at,
     }
     start(side.script, told)
-    if detail_step is None and not (folder / "model.safetensors").is_file():
+    if not looks_at and not (folder / "model.safetensors").is_file():
         raise SameLoopError(f"{side.name} ended its process before it was done")
 
 
@@ -159,6 +166,23 @@ def _check_words(folders: Sequence[Path], sides: tuple[Side, Side]) -> None:
         )
 
 
+def kept_sides(output_dir: Path) -> tuple[Side, Side]:
+    """The sides of a comparison on a script's job, a loop as the run has kept it.
+
+    Raises:
+        SameLoopError: what it has kept is not what ran.
+    """
+
+    def side(role: str) -> Side:
+        job = RunRecord.read(output_dir / role).header["job"]
+        page = kept_page(output_dir / role) if job["is_loop"] else None
+        loop = output_dir / role / CODE_FOLDER / page.name if page else None
+        return Side(Script(Path(job["script"]), tuple(job["arguments"])), loop)
+
+    ours, theirs = map(side, LOOPS)
+    return ours, theirs
+
+
 def locate_sides(output_dir: Path) -> Located | None:
     """Run both sides again, up to their first divergence, and name the first tensor; None if there is none.
 
@@ -173,14 +197,10 @@ def locate_sides(output_dir: Path) -> Located | None:
         return None
     step, details = max(1, first["step"]), []
     with tempfile.TemporaryDirectory() as folder:
-        for role in LOOPS:
-            job = RunRecord.read(output_dir / role).header["job"]
-            announce(f"{job['side']} again, up to step {step}")
-            page = kept_page(output_dir / role) if job["is_loop"] else None
-            loop = output_dir / role / CODE_FOLDER / page.name if page else None
-            side = Side(Script(Path(job["script"]), tuple(job["arguments"])), loop)
+        for role, side in zip(LOOPS, kept_sides(output_dir), strict=True):
+            announce(f"{side.name} again, up to step {step}")
             (Path(folder) / role).mkdir()
-            run_side(role, side, Path(folder) / role, step)
+            run_side(role, side, Path(folder) / role, detail_step=step)
             details.append(RunRecord.read(Path(folder) / role).detail)
     return next(differences(step, *details), Located(step, None, ""))
 
@@ -188,6 +208,22 @@ def locate_sides(output_dir: Path) -> Located | None:
 def is_own(output_dir: Path) -> bool:
     """Whether a folder holds a comparison on a script's job."""
     return _names_in(output_dir) is not None
+
+
+def sources_of(sides: tuple[Side, Side]) -> dict[str, str]:
+    """What both sides' files say; the loop that is to be written for a script is written.
+
+    Raises:
+        SameLoopError: a file cannot be read, or the script does not come to its Trainer.
+    """
+
+    def source(side: Side) -> str:
+        if side.loop is not None:
+            return own_page(side.loop).source
+        assert side.script is not None
+        return ejected(side.script, f"{side.script.file.stem}_loop.py")[0] if side.is_ejected else side.script.source
+
+    return dict(zip(LOOPS, map(source, sides), strict=True))
 
 
 def ejected(script: Script, name: str) -> tuple[str, list[str]]:

@@ -2,17 +2,38 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any, NamedTuple
 
 from benchmarks.port.door import Captured
 from benchmarks.port.probe import Probe
 from benchmarks.port.settings import Settings
 from shared.config import RunConfig
 from shared.errors import SameLoopError
+from shared.running.page import Page
 from shared.running.run import header
 
 # No review is cut here: the script has made its tokens.
 LONGEST = 1_000_000
+Watch = Callable[[Any], None]
+
+
+class Training(NamedTuple):
+    """One side, ready to train.
+
+    Attributes:
+        page, module: the file that trains, and what it was imported as.
+        train: trains, after it has said which model; returns what was logged.
+        explained: makes one line of what is raised, or None where that is not the file's mistake.
+        settings: of the script with what one batch has shown, where one was looked at.
+    """
+
+    page: Page
+    module: ModuleType
+    train: Callable[[Watch], list[dict[str, Any]]]
+    explained: Callable[[BaseException], SameLoopError | None]
+    settings: Settings | None = None
 
 
 def header_of(captured: Captured, given: dict[str, Any], probed: Settings | None) -> dict[str, Any]:
@@ -34,6 +55,8 @@ def header_of(captured: Captured, given: dict[str, Any], probed: Settings | None
             "side": given["name"],
             "is_loop": given["does"] == "loop",
             **_told_of(settings),
+            # Not beside the script's own Trainer, which could not train any more.
+            "set": probed.changed_arguments if probed else {},
         },
     }
 

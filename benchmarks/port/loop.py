@@ -151,7 +151,7 @@ class Loop:
         args, kind = self.args, getattr(self.args.lr_scheduler_type, "value", self.args.lr_scheduler_type)
         warmup = args.get_warmup_steps(self.settings.max_steps)
         if kind == "linear" and not warmup:
-            return "LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)  # Schedule: straight to 0."
+            return "LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)"
         own = f", scheduler_specific_kwargs={args.lr_scheduler_kwargs!r}" if args.lr_scheduler_kwargs else ""
         return f'get_scheduler("{kind}", optimizer, {warmup}, max_steps{own})'
 

@@ -10,7 +10,8 @@ import inspect
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -209,13 +210,23 @@ class Settings:
 
     # What is not carried over ---------------------------------------------------------------------
 
-    def _arguments_refused(self) -> Iterator[Refusal]:
+    @cached_property
+    def changed_arguments(self) -> dict[str, str]:
+        """The arguments that are not `TrainingArguments`' own defaults, each as text, but for where the run goes.
+
+        Other arguments are made for that, which takes from accelerate what a Trainer needs to train.
+        """
         args = self.args
         default = type(args)(output_dir=args.output_dir, report_to="none")
+        names = [each.name for each in fields(args) if each.name not in ("output_dir", "report_to")]
+        texts = {name: [_plain(getattr(each, name, None)) for each in (args, default)] for name in names}
+        return {name: own for name, (own, other) in texts.items() if own != other}
+
+    def _arguments_refused(self) -> Iterator[Refusal]:
+        args = self.args
         for name in NOT_CARRIED:
-            value = getattr(args, name, None)
-            if repr(value) != repr(getattr(default, name, None)):
-                what = f"{name}={value!r} is not carried over"
+            if name in self.changed_arguments:
+                what = f"{name}={self.changed_arguments[name]} is not carried over"
                 yield Refusal(0, what, "leave it out of the script, or compare with a loop of yours")
         if args.world_size > 1 or args.n_gpu > 1:
             yield Refusal(0, "the script trains in several processes or on several GPUs", "let it see one GPU only")
@@ -271,3 +282,8 @@ def _where(thing: Any) -> tuple[str, int]:
     except (OSError, TypeError):
         return "", 0
     return "".join(lines), start
+
+
+def _plain(value: Any) -> str:
+    """As a script writes it; of an enumeration the value."""
+    return repr(getattr(value, "value", value))

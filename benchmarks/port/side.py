@@ -64,6 +64,11 @@ class Side(NamedTuple):
     is_ejected: bool = False
 
     @property
+    def is_loop(self) -> bool:
+        """Whether a loop trains, and not a Trainer."""
+        return self.loop is not None or self.is_ejected
+
+    @property
     def name(self) -> str:
         """As tables and charts call it."""
         if self.is_ejected and self.script is not None:

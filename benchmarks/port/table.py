@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.statistics import which_is_faster
-from benchmarks.verdict.table import cell, costs_table, verdict_text
+from benchmarks.verdict.table import costs_table, reported_rows, verdict_text
 from shared.recording.record import RunRecord
 from shared.running.folder import LOOPS
 
@@ -29,21 +29,10 @@ def print_sides(comparison: dict[str, Any], output_dir: Path, console: Console) 
 
 
 def reported_table(records: list[RunRecord]) -> Table:
-    """A row per log line that has a loss or a metric: what both sides have reported."""
+    """What both sides have reported."""
     table = Table(title="What they report", title_justify="left")
     for heading in ("step", "", *LOOPS):
         table.add_column(heading, justify="left" if not heading else "right")
-    rows = [_reported(record) for record in records]
-    for key in [*rows[0], *(key for key in rows[1] if key not in rows[0])]:
-        step, name = key
-        table.add_row(str(step), name, *(cell(row.get(key), ".6g", "-") for row in rows))
+    for row in reported_rows(records):
+        table.add_row(*row)
     return table
-
-
-def _reported(record: RunRecord) -> dict[tuple[int, str], float]:
-    return {
-        (line.get("step", 0), name): line[name]
-        for line in record.log_history
-        for name in ("loss", *record.metric_names)
-        if isinstance(line.get(name), (int, float))
-    }

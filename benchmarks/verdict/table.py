@@ -64,6 +64,22 @@ def epoch_rows(comparison: Mapping[str, Any], accuracy: str = ".4f", missing: st
     ]
 
 
+def reported_rows(records: Sequence[RunRecord], missing: str = "-") -> list[list[str]]:
+    """A row per log line that has a loss or a metric, of anybody's own job: step, name, by hand and by Trainer."""
+    rows = [_reported(record) for record in records]
+    keys = [*rows[0], *(key for key in rows[1] if key not in rows[0])]
+    return [[str(key[0]), key[1], *(cell(row.get(key), ".6g", missing) for row in rows)] for key in keys]
+
+
+def _reported(record: RunRecord) -> dict[tuple[int, str], float]:
+    return {
+        (line.get("step", 0), name): line[name]
+        for line in record.log_history
+        for name in ("loss", *record.metric_names)
+        if isinstance(line.get(name), (int, float))
+    }
+
+
 def costs_table(comparison: dict[str, Any], records: Sequence[RunRecord]) -> Table:
     """Time, speed and memory of both loops; `cost_rows` has the arguments."""
     table = Table(title="What it cost", title_justify="left")
@@ -88,7 +104,12 @@ def cost_rows(comparison: dict[str, Any], records: Sequence[RunRecord], missing:
         ["step, median", *(duration(each.median) if each else missing for each in spreads)],
         ["step, middle half", *(range_text(each) if each else missing for each in spreads)],
         ["training in all", *(missing if each is None else duration(each) for each in seconds)],
-        *([name, *(cell(comparison[loop][key], form, missing) for loop in LOOPS)] for name, key, form in COSTS),
+        *(
+            [name, *(cell(comparison[loop][key], form, missing) for loop in LOOPS)]
+            for name, key, form in COSTS
+            # A job without tokens has none in a second.
+            if any(comparison[loop][key] != 0 for loop in LOOPS)
+        ),
     ]
 
 

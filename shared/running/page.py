@@ -201,10 +201,14 @@ def package_page(loop: str, module: ModuleType | None = None) -> Page:
     return Page(name, files, _paths(files, ROOT), shared_digest(), module)
 
 
-def own_page(file: Path) -> Page:
+def own_page(file: Path, is_loop: bool = True) -> Page:
     """A user's file, or the loop in a user's notebook, as a page, with the modules of its own that it imports.
 
     Those lie in its folder and can be imported from nowhere else: it can shadow nothing.
+
+    Args:
+        file: theirs.
+        is_loop: whether it must bind a `train`; a Trainer script need not.
 
     Raises:
         SameLoopError: there is no such file, it is not Python, binds no `train`, or one with another signature.
@@ -220,7 +224,7 @@ def own_page(file: Path) -> Page:
     while unread:
         name = unread.pop()
         tree = _parsed(name, files[name])
-        if name == page:
+        if name == page and is_loop:
             check_binding(tree, name)
         for module in _imported(tree):
             if module in PACKAGES:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_script import TRAINED, small
 
 from benchmarks.cli import main
 from benchmarks.port.side import Script, Side, sides_of
@@ -18,37 +19,6 @@ from benchmarks.proofs.ported import CASES, SCRIPTS, Case, tried
 from shared.errors import SameLoopError
 from shared.files import read_json
 from shared.recording.record import RunRecord
-
-# A network and its data in a few lines; `%s` is what follows.
-SMALL = """
-import torch
-from transformers import Trainer, TrainingArguments, TrainerCallback, set_seed
-
-set_seed(1)
-
-
-class Net(torch.nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.layer = torch.nn.Linear(2, 1)
-
-    def forward(self, x, labels=None):
-        out = self.layer(x)
-        return {"loss": ((out - labels) ** 2).mean(), "logits": out}
-
-
-data = [{"x": torch.randn(2), "labels": torch.randn(1), "name": "a"} for _ in range(20)]
-%s
-"""
-TRAINED = (
-    "Trainer(Net(), TrainingArguments('out', report_to='none', num_train_epochs=1%s), train_dataset=data).train()"
-)
-
-
-def small(folder: Path, text: str, name: str = "mine.py") -> Path:
-    file = folder / name
-    file.write_text(SMALL % text, encoding="utf-8")
-    return file
 
 
 def case_of(file: str) -> Case:
@@ -121,18 +91,6 @@ def test_locate_names_the_tensor(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "layer.weight" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", ["report", "xray", "diff"])
-def test_what_is_made_for_our_own_job_refuses_a_scripts(
-    command: str, tmp_path: Path, refusal: Callable[..., str]
-) -> None:
-    for role in ("manual", "trainer"):
-        (tmp_path / "run" / role).mkdir(parents=True)
-        record = RunRecord.read(run_of_a_script(tmp_path) / role)
-        lines = [json.dumps(line) for line in record.lines]
-        (tmp_path / "run" / role / "record.jsonl").write_text("\n".join(lines) + "\n")
-    assert str(tmp_path / "run") in refusal(command, str(tmp_path / "run"))
-
-
 def run_of_a_script(folder: Path) -> Path:
     if not (folder / "kept").exists():
         file = small(folder, TRAINED % "")
@@ -192,6 +150,10 @@ def test_a_script_that_cannot_be_taken_is_one_line(
         ["compare", "--against", "mine.py"],
         ["compare", "--trainer", "mine.py", "--reuse"],
         ["compare", "--trainer", "mine.py", "--nproc-per-node", "2"],
+        ["xray", "--trainer", "mine.py", "--learning-rate", "1"],
+        ["xray", "--trainer", "none.py"],
+        ["diff", "--trainer", "mine.py", "--dial", "max_grad_norm=0"],
+        ["diff", "--trainer", "mine.py", "--loop", "none.py"],
         ["eject", "mine.py", "--trainer"],
         ["compare", "mine.py"],
         ["eject", "none.py"],

@@ -113,12 +113,14 @@ function showMore() {
 
 function rowOf(row) {
   const made = document.createElement("tr");
-  const button = element("button", String(stepOf(row)), { type: "button", className: "open" });
-  button.setAttribute("aria-expanded", "false");
-  button.setAttribute("aria-label", `Step ${stepOf(row)}: show its reviews`);
-  button.addEventListener("click", () => toggleReviews(made, button, row));
   const head = element("th", "", { scope: "row" });
-  head.append(button);
+  if (data.examples === "reviews") {
+    const button = element("button", String(stepOf(row)), { type: "button", className: "open" });
+    button.setAttribute("aria-expanded", "false");
+    button.setAttribute("aria-label", `Step ${stepOf(row)}: show its reviews`);
+    button.addEventListener("click", () => toggleReviews(made, button, row));
+    head.append(button);
+  } else head.textContent = stepOf(row);  // of somebody's own job nothing is kept that could be read
   const { tokens, padded_tokens: padded } = data.columns;
   const padding = padded[row] ? `${(100 * (1 - tokens[row] / padded[row])).toFixed(1)} %` : "–";
   const difference = data.differs[stepOf(row)];
@@ -127,8 +129,9 @@ function rowOf(row) {
     difference ? element("td", `${difference.replaceAll("_", " ")} differs`, { className: "wrong" })
       : element("td", "equal", { className: "exact" }),
     element("td", data.columns.epoch[row]),
-    ...["loss", "grad_norm", "learning_rate", "samples", "tokens"].map((name) => numbers(name, row)),
-    element("td", padding), element("td", data.columns.seconds_manual[row] ?? "–"),
+    ...["loss", "grad_norm", "learning_rate", "samples"].map((name) => numbers(name, row)),
+    ...(data.has_tokens ? [numbers("tokens", row), element("td", padding)] : []),
+    element("td", data.columns.seconds_manual[row] ?? "–"),
     element("td", data.columns.seconds_trainer[row] ?? "–"),
   );
   return made;
@@ -203,14 +206,15 @@ function both(name, row, form = short) {
 
 function evaluationAfter(row, evaluations) {
   const found = evaluations.find(([step]) => step >= stepOf(row));
-  return found && `loss ${short(found[1])}, accuracy ${found[2] === null ? "none" : (100 * found[2]).toFixed(1)} %`;
+  if (!found || data.examples !== "reviews") return found && `loss ${short(found[1])}`;
+  return `loss ${short(found[1])}, accuracy ${found[2] === null ? "none" : (100 * found[2]).toFixed(1)} %`;
 }
 
 const valueOf = {
   epoch: (row) => `step ${stepOf(row)} of ${data.count}, epoch ${data.columns.epoch[row]}`,
   shuffle: (row) => firstReviews(row),
-  batch: (row) => `${both("samples", row)} reviews`,
-  collator: (row) => `${both("tokens", row)} tokens, padded to ${both("padded_tokens", row)}`,
+  batch: (row) => `${both("samples", row)} ${data.examples}`,
+  collator: (row) => data.has_tokens && `${both("tokens", row)} tokens, padded to ${both("padded_tokens", row)}`,
   forward: (row) => `loss ${both("loss", row)}`,
   backward: (row) => `gradient norm ${both("unclipped_norm", row)}`,
   clip: (row) => `norm ${both("unclipped_norm", row)} → ${both("grad_norm", row)}`,
@@ -240,7 +244,7 @@ function showStep() {
   stepper.setAttribute("aria-valuetext", `step ${stepOf(row)} of ${data.count}`);
   for (const output of outputs) {
     const make = valueOf[output.dataset.value];
-    output.textContent = make ? make(row) : "";
+    output.textContent = (make && make(row)) || "";
     output.classList.toggle("wrong", / by hand[,;]/.test(output.textContent));
   }
 }

@@ -1,0 +1,61 @@
+"""What the report says of a job of somebody's own, a Trainer script's, in the place of what it says of ours."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.verdict.table import reported_rows
+from shared.recording.record import RunRecord
+
+
+class OwnJob(NamedTuple):
+    """For the template.
+
+    Attributes:
+        name: the script, and the model that it trains.
+        sides: how the files are called that stand by hand and as Trainer.
+        is_script: whether a script's own Trainer is the second side.
+        facts: what Trainer does in this run that one may not know, a sentence each.
+        reported: a row per reported number, `benchmarks.verdict.table.reported_rows`.
+        arguments: of `TrainingArguments`, those that the script sets, with their values.
+        command: that makes the comparison again.
+    """
+
+    name: str
+    sides: list[str]
+    is_script: bool
+    facts: list[str]
+    reported: list[list[str]]
+    arguments: dict[str, str]
+    command: str
+
+    @classmethod
+    def of(cls, comparison: dict[str, Any], records: Sequence[RunRecord]) -> OwnJob | None:
+        """None: the job is ours."""
+        if not all("job" in record.header for record in records):
+            return None
+        ours, theirs = (record.header["job"] for record in records)
+        return cls(
+            name=f"{Path(theirs['script']).name}: {theirs['model']}",
+            sides=comparison["job"]["sides"],
+            is_script=not theirs["is_loop"],
+            facts=comparison["job"]["facts"],
+            reported=reported_rows(records, missing="\N{EN DASH}"),
+            arguments=ours["set"] or theirs["set"],
+            command=shlex.join(["sameloop", "compare", *_arguments(records)]),
+        )
+
+
+def _arguments(records: Sequence[RunRecord]) -> list[str]:
+    """As `benchmarks.port.side.sides_of` takes them."""
+    ours, theirs = (record.header["job"] for record in records)
+    loops = [record.config.loop for record in records]
+    given = ["--trainer", ours["script"]]
+    if loops[0]:
+        given += ["--loop", loops[0]]
+    if not ours["is_loop"] or theirs["is_loop"]:
+        given += ["--against", loops[1] or theirs["script"]]
+    return [*given, *(["--", *ours["arguments"]] if ours["arguments"] else [])]
