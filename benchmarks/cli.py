@@ -247,7 +247,11 @@ def _eject(
     nproc_per_node: int,
     **parameters: Any,
 ) -> None:
-    if file is not None:
+    if file is not None and file.suffix in (".json", ".bin"):
+        from benchmarks.port.command import set_by_file
+
+        set_by_file(file, arguments, parameters)
+    elif file is not None:
         from benchmarks.port.command import eject_own, refuse_beside
 
         others = {"--trainer": trainer, "--transformers": transformers, "--nproc-per-node": nproc_per_node != 1}
@@ -303,7 +307,8 @@ sameloop.add_command(
         callback=_eject,
         help="Write the loop by hand that these dials stand for, as a script that runs on its own: no dial that is "
         "off, no branch that cannot be taken. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of "
-        "yours: the loop that its Trainer stands for, with the script's own lines around it.",
+        "yours: the loop that its Trainer stands for, with the script's own lines around it. With a .json file, what "
+        "TrainingArguments.to_json_string() writes: these arguments on our job.",
         context_settings=CONTEXT,
     )
 )

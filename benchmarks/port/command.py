@@ -128,6 +128,24 @@ def eject_own(file: Path, arguments: tuple[str, ...], output: Path | None, param
         click.echo(f"written: {output}", err=True)
 
 
+def set_by_file(file: Path, arguments: tuple[str, ...], parameters: dict[str, Any]) -> None:
+    """Have a file of `TrainingArguments` set the dials that the command line does not; what they cannot say is named.
+
+    Raises:
+        SameLoopError: as `dials_of`, or there are arguments of a script besides.
+    """
+    from benchmarks.port.arguments import dials_of
+
+    refuse_beside(f"{file}", dict.fromkeys(arguments, True))
+    source_of = click.get_current_context().get_parameter_source
+    dials, left = dials_of(file, parameters["preset"])
+    for each in left:
+        click.echo(f"note: not carried over: {each}", err=True)
+    for name, value in dials.items():
+        if source_of(name) is not click.core.ParameterSource.COMMANDLINE:
+            parameters[name] = value
+
+
 def refuse_beside(what: str, given: dict[str, Any]) -> None:
     """Refuse options that would be passed over without a word.
 

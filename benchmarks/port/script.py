@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 import shlex
 import textwrap
 from typing import Any
@@ -13,6 +14,7 @@ from benchmarks.port.loop import PLAIN, Loop
 from benchmarks.port.side import Script
 from benchmarks.port.text import names_in, parents_in, replaced
 
+FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITION = (*FUNCTION, ast.ClassDef)
 
@@ -43,7 +45,10 @@ def written(loop: Loop, script: Script, name: str) -> tuple[str, list[str]]:
         *(["", *(f"- {note}" for note in notes)] if notes else []),
     ]
     head = "\n".join(lines).replace("\\", "\\\\").replace('"""', "'''")
-    return formatted(f'"""{head}\n"""\n\n{loop.source()}\n\n{own or ""}'), notes
+    # These must come first in a file.
+    futures = "\n".join(FUTURE.findall(own or ""))
+    own = FUTURE.sub("", own or "")
+    return formatted(f'"""{head}\n"""\n\n{futures}\n\n{loop.source()}\n\n{own}'), notes
 
 
 def _own_lines(loop: Loop, source: str) -> str | None:
@@ -147,7 +152,7 @@ def _spliced(
         changes += [(trained, f"train({listed})")]
     else:
         changes += [(built, f"dict({listed})"), (trained, f"train(**{receiver})")]
-    dead, gone = {receiver, *_bound_by(training)}, []
+    dead, gone, kept = {receiver, *_bound_by(training)}, [], list[ast.stmt]()
     place: Any = training
     while not isinstance(place, (*DEFINITION, ast.Module)):
         block = _block(place, parents)
@@ -155,8 +160,32 @@ def _spliced(
             if not isinstance(each, DEFINITION) and not _is_main(each) and names_in(each) & dead:
                 gone.append(each)
                 dead |= _bound_by(each)
+            else:
+                kept.append(each)
         place = parents[place]
-    return replaced(source, [*changes, *((each, "") for each in gone)])
+    begins, folder = "", _folder(kept, tree, loop)
+    if folder:
+        # What comes after it writes to where Trainer has made a folder.
+        call, text = (ast.get_source_segment(source, each) or "" for each in (trained, training))
+        text = text.replace(call, dict(changes)[trained])
+        changes = [each for each in changes if each[0] is not trained]
+        changes.append((training, f"os.makedirs({folder}, exist_ok=True)\n{' ' * training.col_offset}{text}"))
+        begins = "import os\n"
+    return begins + replaced(source, [*changes, *((each, "") for each in gone)])
+
+
+def _folder(kept: list[ast.stmt], tree: ast.Module, loop: Loop) -> str:
+    """How lines after the training call `output_dir`; nothing where they do not."""
+    names = set().union(*map(names_in, kept))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("Arguments"):
+            given = [each.value for each in node.keywords if each.arg == "output_dir"] or node.args[:1]
+            if given and (text := ast.unparse(given[0])) in names:
+                return text
+    texts = [each.value for one in kept for each in ast.walk(one) if isinstance(each, ast.Constant)]
+    if any(isinstance(text, str) and text.startswith(loop.args.output_dir) for text in texts):
+        return repr(loop.args.output_dir)
+    return next((name for name in sorted(names) if name.endswith(".output_dir")), "")
 
 
 def _nothing(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> str:

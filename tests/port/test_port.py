@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import json
+import runpy
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from small_script import TRAINED, small
 from benchmarks.cli import main
 from benchmarks.port.side import Script, Side, sides_of
 from benchmarks.proofs.ported import CASES, SCRIPTS, Case, tried
+from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.files import read_json
 from shared.recording.record import RunRecord
@@ -155,6 +158,10 @@ def test_a_script_that_cannot_be_taken_is_one_line(
         ["diff", "--trainer", "mine.py", "--dial", "max_grad_norm=0"],
         ["diff", "--trainer", "mine.py", "--loop", "none.py"],
         ["eject", "mine.py", "--trainer"],
+        ["eject", "none.json"],
+        ["eject", "list.json"],
+        ["eject", "arguments.json", "--", "--lr", "1"],
+        ["eject", "training_args.bin"],
         ["compare", "mine.py"],
         ["eject", "none.py"],
         ["eject", "mine.py", "-o", "mine.py"],
@@ -165,6 +172,8 @@ def test_what_is_given_is_refused_before_anything_runs(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Callable[..., str]
 ) -> None:
     small(tmp_path, TRAINED % "")
+    (tmp_path / "list.json").write_text("[1]")
+    (tmp_path / "arguments.json").write_text('{"output_dir": "out"}')
     monkeypatch.chdir(tmp_path)
     refusal(*arguments)
     assert not (tmp_path / "runs").exists()
@@ -211,3 +220,49 @@ def test_a_tokenizer_that_every_run_trains_anew_is_told(tmp_path: Path, capsys) 
     _check_words([tmp_path / "a", tmp_path / "c"], (side, side))
     with pytest.raises(SameLoopError, match="train it once, save it"):
         _check_words([tmp_path / "a", tmp_path / "b"], (side, side))
+
+
+@pytest.mark.parametrize(
+    ("after", "folder"),
+    [
+        ("open('out/done.txt', 'w').write('1')", "out"),
+        ("open(os.path.join(args.output_dir, 'done.txt'), 'w').write('1')", "out"),
+        ("open(f'{WHERE}/done.txt', 'w').write('1')", "here"),
+        ("open('done.txt', 'w').write('1')", ""),
+    ],
+)
+def test_what_comes_after_the_training_finds_the_folder_that_trainer_makes(
+    after: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where = "WHERE" if folder == "here" else "'out'"
+    arguments = f"WHERE = 'here'\nargs = TrainingArguments({where}, report_to='none', num_train_epochs=1)"
+    file = small(tmp_path, f"{arguments}\nresult = Trainer(Net(), args, train_dataset=data).train()\n{after}")
+    file.write_text(f"from __future__ import annotations\nimport os\n{file.read_text()}")
+    monkeypatch.chdir(tmp_path)
+    assert main(["eject", str(file), "-o", "loop.py"]) == 0
+    for made in ("out", "here"):
+        shutil.rmtree(made, ignore_errors=True)
+    runpy.run_path("loop.py", run_name="__main__")
+    assert (tmp_path / folder / "done.txt").read_text() == "1"
+    assert [each for each in ("out", "here") if (tmp_path / each).exists()] == [folder] * bool(folder)
+
+
+def test_arguments_as_json_are_dials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from transformers import TrainingArguments
+
+    set_here = {"learning_rate": 3e-4, "gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine", "seed": 5}
+    left = {"neftune_noise_alpha": 5.0, "optim": "adamw_bnb_8bit"}
+    silent = {"report_to": "none", "run_name": "mine", "hub_model_id": "me/mine", "logging_first_step": True}
+    file = tmp_path / "args.json"
+    file.write_text(TrainingArguments("out", **set_here, **left, **silent).to_json_string())
+    capsys.readouterr()
+    assert main(["eject", str(file), "--preset", "tiny", "--seed", "7"]) == 0
+    found = capsys.readouterr()
+    notes = [line for line in found.err.splitlines() if line.startswith("note: ")]
+    assert len(notes) == 2 and all(any(name in line for line in notes) for name in left)
+    all_of_them = json.loads(TrainingArguments("out", **set_here).to_json_string())
+    dials = {name: all_of_them[name] for name in RunConfig.model_fields if all_of_them.get(name) is not None}
+    del dials["save_strategy"]
+    flags = RunConfig.build("tiny", **{**dials, "seed": 7}).flags()
+    assert main(["eject", *flags]) == 0
+    assert capsys.readouterr().out == found.out

@@ -1,0 +1,60 @@
+"""`TrainingArguments` as JSON, what their `to_json_string()` writes, in the places of our dials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from shared.config import RunConfig
+from shared.errors import SameLoopError
+from shared.files import read_json
+
+# How arguments begin that change no number of the training on our job: where it goes, who hears of it, how it is run.
+SILENT = (
+    *("output_dir", "overwrite_output_dir", "log", "run_name", "project", "trackio", "report_to", "disable_tqdm"),
+    *("hub_", "push_to_hub", "save_", "ddp_", "local_rank", "do_", "debug", "skip_memory", "resume", "ignore_data"),
+    *("restore_", "enable_jit", "dataloader_pin", "dataloader_persistent", "dataloader_prefetch", "dataloader_multi"),
+    *("dataloader_in_order", "eval_accumulation", "eval_use_gather", "eval_do_concat", "remove_unused", "label_names"),
+    *("include_num_input", "use_cache", "length_column", "greater_is_better", "torch_empty_cache", "average_tokens"),
+)
+READ_BIN = "import torch; print(torch.load('training_args.bin', weights_only=False).to_json_string())"
+
+
+def dials_of(file: Path, preset: str) -> tuple[dict[str, Any], list[str]]:
+    """The dials that a file of arguments sets, and what of it they cannot say, a line each.
+
+    Args:
+        file: JSON.
+        preset: whose job it is.
+
+    Raises:
+        SameLoopError: it cannot be read, or holds no `TrainingArguments`.
+    """
+    if file.suffix == ".bin":
+        raise SameLoopError(
+            f'{file}: it is a pickle, which can run code; write it as JSON first: python -c "{READ_BIN}" > args.json'
+        )
+    try:
+        given = read_json(file)
+    except (OSError, ValueError) as error:
+        raise SameLoopError(
+            f"{file}: it cannot be read as JSON ({error}); give what to_json_string() writes"
+        ) from None
+    if not isinstance(given, dict) or "output_dir" not in given:
+        raise SameLoopError(f"{file}: it holds no TrainingArguments; give what to_json_string() writes")
+    from transformers import TrainingArguments
+
+    default = TrainingArguments(given["output_dir"]).to_dict()
+    dials, left = {}, []
+    for name, value in given.items():
+        if name in RunConfig.model_fields:
+            if value is None:
+                continue
+            try:
+                RunConfig.build(preset, **{name: value})
+                dials[name] = value
+            except SameLoopError:
+                left.append(f"{name}={value!r}")
+        elif value not in (None, default.get(name, False), [], {}) and not name.startswith(SILENT):
+            left.append(f"{name}={value!r}" if name in default else f"{name}={value!r}, which this release has not")
+    return dials, left
