@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.compare import write_comparison
 from benchmarks.port.side import Script, Side
 from shared.config import RunConfig
-from shared.errors import SameLoopError
+from shared.errors import Interrupted, SameLoopError
 from shared.files import read_json
 from shared.progress import announce
 from shared.recording.record import FILE_NAME, RunRecord
-from shared.running.folder import COMPARISON_FILE, LOOPS
-from shared.running.page import CODE_FOLDER, kept_page, own_page
+from shared.running.folder import COMPARISON_FILE, LOOPS, is_finished
+from shared.running.page import CODE_FOLDER, kept_code, kept_page, own_page, shared_digest, what_changed
 from shared.starting.children import child_environment, ending_with_parent, loop_argv, sameloop_argv
 from shared.starting.launch import Family, check_end
 
@@ -32,6 +32,8 @@ HASH_SEED = "0"
 
 def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, config: RunConfig) -> dict[str, Any]:
     """Run both sides, one after the other, and write `comparison.json` and its charts, as `benchmarks.compare` does.
+
+    A comparison on a script's job that was cut off goes on with the side that is done, if nothing has changed since.
 
     Args:
         sides: on a script's job, or both on that of the dials.
@@ -49,6 +51,10 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
     with _folder_for(output_dir, sides, overwrite):
         for number, (role, side) in enumerate(zip(LOOPS, sides, strict=True), start=1):
             announce(f"{number} of {len(sides)}: {side.name}")
+            if _is_done(output_dir / role, side):
+                announce(f"it is done already, in {output_dir / role}")
+                continue
+            shutil.rmtree(output_dir / role, ignore_errors=True)
             (output_dir / role).mkdir()
             if side.script is None:
                 _run_on_our_job(role, side, config, output_dir / role)
@@ -88,7 +94,7 @@ def run_side(role: str, side: Side, folder: Path, **looks_at: int) -> None:
 def start(script: Script | None, told: dict[str, Any]) -> None:
     """Have a process of its own run a script, and do behind its door what it is told."""
     assert script is not None
-    whole = {**told, "script": str(script.file), "arguments": list(script.arguments)}
+    whole = {**told, "script": str(script.file), "arguments": list(script.arguments), "code": script.digest}
     _run(sameloop_argv("port-side", json.dumps(whole)), script.file.name)
 
 
@@ -97,7 +103,7 @@ def _run(command: list[str], what: str) -> None:
     # What a script prints of its own, and Trainer's log lines, must not be mixed with the verdict.
     with Family() as family, family.passing_signals_on() as asked:
         status = family.start(command, environment, stdout=2).wait()
-    check_end(128 + asked[0] if asked else status, what, "the comparison is cut off")
+    check_end(128 + asked[0] if asked else status, what, "cut off; the same command keeps a side that is done")
 
 
 def _run_on_our_job(role: str, side: Side, config: RunConfig, folder: Path) -> None:
@@ -108,13 +114,16 @@ def _run_on_our_job(role: str, side: Side, config: RunConfig, folder: Path) -> N
 
 @contextmanager
 def _folder_for(output_dir: Path, sides: tuple[Side, Side], overwrite: bool) -> Iterator[None]:
-    """The folder, empty; a comparison that is there is put back if this one does not come to its end.
+    """The folder, empty or with the first side done; what is there is put back if this one does not come to its end.
 
     Raises:
         SameLoopError: something else is there.
     """
     previous = output_dir.with_name(output_dir.name + ".previous")
-    if output_dir.exists() and any(output_dir.iterdir()):
+    goes_on = (
+        not overwrite and not (output_dir / COMPARISON_FILE).exists() and _is_done(output_dir / LOOPS[0], sides[0])
+    )
+    if not goes_on and output_dir.exists() and any(output_dir.iterdir()):
         is_ours = (output_dir / COMPARISON_FILE).is_file() or (output_dir / LOOPS[0] / FILE_NAME).is_file()
         if not is_ours:
             raise SameLoopError(
@@ -132,12 +141,26 @@ def _folder_for(output_dir: Path, sides: tuple[Side, Side], overwrite: bool) -> 
         yield
     except OSError as error:
         raise SameLoopError(f"--output-dir {output_dir}: cannot be written ({error.strerror})") from None
-    except BaseException:
-        shutil.rmtree(output_dir, ignore_errors=True)
+    except BaseException as error:
+        if previous.exists() or not (isinstance(error, Interrupted) and _is_done(output_dir / LOOPS[0], sides[0])):
+            shutil.rmtree(output_dir, ignore_errors=True)
         if previous.exists():
             previous.rename(output_dir)
         raise
     shutil.rmtree(previous, ignore_errors=True)
+
+
+def _is_done(run_dir: Path, side: Side) -> bool:
+    """Whether a folder holds this very side's run on a script's job, finished, and nothing of the code has changed."""
+    if side.script is None or not is_finished(run_dir):
+        return False
+    job, kept = RunRecord.read(run_dir).header.get("job", {}), kept_code(run_dir)
+    told = {"script": str(side.script.file), "arguments": list(side.script.arguments), "side": side.name}
+    if kept is None or any(job.get(name) != value for name, value in told.items()):
+        return False
+    # A loop that is written for the script follows from the script.
+    is_same = what_changed(kept, own_page(side.loop).code) is None if side.loop else kept["shared"] == shared_digest()
+    return is_same and job.get("code") == side.script.digest
 
 
 def _names_in(output_dir: Path) -> list[str] | None:

@@ -52,6 +52,7 @@ def header_of(captured: Captured, given: dict[str, Any], probed: Settings | None
         "job": {
             "script": given["script"],
             "arguments": given["arguments"],
+            "code": given["code"],
             "side": given["name"],
             "is_loop": given["does"] == "loop",
             **_told_of(settings),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from shared.errors import PageError, SameLoopError
 from shared.running.notebooks import code_of_notebook
-from shared.running.page import own_page
+from shared.running.page import digest, own_page
 
 
 class Script(NamedTuple):
@@ -46,6 +46,14 @@ class Script(NamedTuple):
         except ValueError:
             raise PageError(f"{self.file.name} is no text in UTF-8") from None
         return text
+
+    @property
+    def digest(self) -> str:
+        """Of its text, and of the modules of its own that it imports; of a notebook its code's alone."""
+        is_notebook = self.file.suffix == ".ipynb"
+        return digest(
+            {self.file.name: self.source.encode()} if is_notebook else own_page(self.file, is_loop=False).files
+        )
 
 
 class Side(NamedTuple):

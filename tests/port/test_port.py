@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import runpy
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from benchmarks.cli import main
 from benchmarks.port.side import Script, Side, sides_of
 from benchmarks.proofs.ported import CASES, SCRIPTS, Case, tried
 from shared.config import RunConfig
-from shared.errors import SameLoopError
+from shared.errors import Interrupted, SameLoopError
 from shared.files import read_json
 from shared.recording.record import RunRecord
 
@@ -266,3 +267,48 @@ def test_arguments_as_json_are_dials(tmp_path: Path, capsys: pytest.CaptureFixtu
     flags = RunConfig.build("tiny", **{**dials, "seed": 7}).flags()
     assert main(["eject", *flags]) == 0
     assert capsys.readouterr().out == found.out
+
+
+@pytest.mark.parametrize(
+    ("change", "runs_again"),
+    [
+        (lambda folder: None, ["trainer"]),
+        (lambda folder: (folder / "mine.py").open("a").write("# changed\n"), ["manual", "trainer"]),
+        (lambda folder: (folder / "helper.py").write_text("RATE = 2\n"), ["manual", "trainer"]),
+    ],
+)
+def test_a_comparison_that_was_cut_off_keeps_the_side_that_is_done(
+    change: Callable[[Path], object], runs_again: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.port import compare
+
+    (tmp_path / "helper.py").write_text("RATE = 1\n")
+    file, folder = small(tmp_path, f"import helper\n{TRAINED % ''}"), tmp_path / "run"
+    command, begun, run_side = ["compare", "--trainer", str(file), "--output-dir", str(folder)], [], compare.run_side
+
+    def cut_off(role: str, side: Side, into: Path, **looks_at: int) -> None:
+        begun.append(role)
+        if begun == ["manual", "trainer"]:
+            raise Interrupted("cut off", signal.SIGINT)
+        run_side(role, side, into, **looks_at)
+
+    monkeypatch.setattr(compare, "run_side", cut_off)
+    assert main(command) == 128 + signal.SIGINT
+    change(tmp_path)
+    assert main([*command, "--no-report"]) == 0
+    assert begun[2:] == runs_again
+    assert compared(folder)["verdict"] == "identical"
+
+
+def test_nothing_is_left_of_a_comparison_that_was_cut_off_in_its_first_side(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from benchmarks.port import compare
+
+    def cut_off(role: str, side: Side, into: Path, **looks_at: int) -> None:
+        raise Interrupted("cut off", signal.SIGTERM)
+
+    monkeypatch.setattr(compare, "run_side", cut_off)
+    file, folder = small(tmp_path, TRAINED % ""), tmp_path / "run"
+    assert main(["compare", "--trainer", str(file), "--output-dir", str(folder)]) == 128 + signal.SIGTERM
+    assert not folder.exists()
