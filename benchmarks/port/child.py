@@ -21,6 +21,7 @@ from benchmarks.port.side import Script
 from shared.errors import PageError, SameLoopError
 from shared.files import write_json
 from shared.progress import announce
+from shared.running.binding import PLAIN_PARAMETERS
 from shared.running.folder import WEIGHTS_FILE
 from shared.running.page import Page, checked_log, own_page
 
@@ -176,7 +177,7 @@ def _bound(function: Any, values: dict[str, Any], captured: Captured, page: Page
     Raises:
         PageError: it wants something that the script has not built.
     """
-    trainer, order = captured.trainer, ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
+    trainer, order = captured.trainer, PLAIN_PARAMETERS
     known = {**values, "config": trainer.args, "processing_class": trainer.processing_class}
     known |= {"data_collator": trainer.data_collator, "compute_metrics": trainer.compute_metrics}
     if "remove_columns" not in page.source:

@@ -80,11 +80,11 @@ def compare_own(
     from rich.console import Console
 
     from benchmarks.port.compare import compare_sides, default_folder
-    from benchmarks.port.table import print_sides
+    from benchmarks.verdict.table import print_comparison
 
     output_dir = output_dir or default_folder(sides[1] if sides[1].script else sides[0])
     comparison = compare_sides(sides, output_dir, overwrite, config)
-    print_sides(comparison, output_dir, Console(highlight=False))
+    print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
     if with_report:
         from benchmarks.lesson.report import write_report

@@ -151,9 +151,8 @@ def _line_in(file: str, trainer: Any) -> int:
 
 def failed(script: Script, file: str, error: BaseException, when: str = "fails before it trains") -> PageError:
     """One line for what the script raises, with its own line."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
-    where, code = (f", line {lines[-1]}", linecache.getline(file, lines[-1]).strip()) if frames else ("", "")
+    where, code = (f", line {lines[-1]}", linecache.getline(file, lines[-1]).strip()) if lines else ("", "")
     what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
     return PageError(f"{script.file.name}{where} {when}: {what}" + (f" ({code})" if code else ""))
 

@@ -17,6 +17,7 @@ from benchmarks.port.text import names_in, parents_in, replaced
 FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 DEFINITION = (*FUNCTION, ast.ClassDef)
+PLACE = (*FUNCTION, ast.Module)
 
 
 def written(loop: Loop, script: Script, name: str) -> tuple[str, list[str]]:
@@ -104,9 +105,9 @@ def _given(node: ast.Call, loop: Loop, source: str) -> dict[str, str] | None:
 
 def _set_by_init(name: str, loop: Loop, given: dict[str, str]) -> str:
     """What the user's class sets as `self.name`, by what it was made with; nothing where that cannot be said."""
-    for owner in type(loop.trainer).__mro__:
+    for owner in loop.settings.own_classes():
         init = vars(owner).get("__init__")
-        if init is None or owner.__module__.startswith("transformers."):
+        if init is None:
             continue
         parameters = inspect.signature(init).parameters
         source = textwrap.dedent(inspect.getsource(init))
@@ -131,14 +132,14 @@ def _spliced(
     Trainer makes a dictionary of that, and the call takes it.
     """
     parents = parents_in(tree)
-    making, training = _statement(built, parents), _statement(trained, parents)
+    making, training = (_around(each, ast.stmt, parents) for each in (built, trained))
     receiver = ast.unparse(trained.func.value)  # type: ignore[attr-defined]
     listed = ", ".join(f"{name}={value}" for name, value in given.items())
     is_together = (
         isinstance(making, ast.Assign)
         and making.value is built
         and [ast.unparse(each) for each in making.targets] == [receiver]
-        and _function(making, parents) is _function(training, parents)
+        and _around(making, PLACE, parents) is _around(training, PLACE, parents)
     )
     changes: list[tuple[ast.AST, str]] = []
     if is_together:
@@ -193,18 +194,9 @@ def _nothing(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> str:
     return "pass" if len(_block(node, parents)) == 1 else ""
 
 
-def _is_method(node: ast.Call, name: str) -> bool:
-    return isinstance(node.func, ast.Attribute) and node.func.attr == name
-
-
-def _statement(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.stmt:
-    while not isinstance(node, ast.stmt):
-        node = parents[node]
-    return node
-
-
-def _function(node: ast.AST, parents: dict[ast.AST, ast.AST]) -> ast.AST:
-    while not isinstance(node, (*FUNCTION, ast.Module)):
+def _around(node: ast.AST, kinds: Any, parents: dict[ast.AST, ast.AST]) -> Any:
+    """The innermost node of one of these kinds that holds a node, or the node itself."""
+    while not isinstance(node, kinds):
         node = parents[node]
     return node
 

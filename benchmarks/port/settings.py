@@ -165,14 +165,17 @@ class Settings:
 
     def override_of(self, name: str) -> type | None:
         """The class of the user's that has its own method of this name."""
+        return next((each for each in self.own_classes() if name in vars(each)), None)
+
+    def own_classes(self) -> Iterator[type]:
+        """Those of the user's that their Trainer is made of, the last first."""
         from transformers import Trainer
 
         for each in type(self.captured.trainer).__mro__:
             if each is Trainer:
-                return None
-            if name in vars(each) and not each.__module__.startswith("transformers."):
-                return each
-        return None
+                return
+            if not each.__module__.startswith("transformers."):
+                yield each
 
     # Course ---------------------------------------------------------------------------------------
 
@@ -258,11 +261,7 @@ class Settings:
     def _methods_refused(self) -> Iterator[Refusal]:
         from transformers import Trainer
 
-        for each in type(self.captured.trainer).__mro__:
-            if each is Trainer:
-                return
-            if each.__module__.startswith("transformers."):
-                continue
+        for each in self.own_classes():
             for name, method in vars(each).items():
                 if not callable(method) or not hasattr(Trainer, name) or name in LOOK_ON | CARRIED:
                     continue

@@ -24,7 +24,11 @@ COSTS = (
 def print_comparison(comparison: dict[str, Any], output_dir: Path, console: Console) -> None:
     """Print the epochs, the costs and the verdict of a `comparison.json`, and what the records beside it add."""
     records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
-    console.print(epochs_table(comparison))
+    if "job" in comparison:
+        console.print("manual: {}; trainer: {}".format(*comparison["job"]["sides"]))
+        console.print(reported_table(records))
+    else:
+        console.print(epochs_table(comparison))
     console.print(costs_table(comparison, records))
     console.print(which_is_faster(*records))
     console.print(verdict_text(comparison))
@@ -40,6 +44,16 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
             table.add_column("\n".join([*heading.split(), loop]), justify="right", vertical="bottom", no_wrap=True)
     epochs = max(len(comparison[loop]["train_loss"]) for loop in LOOPS)
     for row in epoch_rows(comparison)[:epochs]:
+        table.add_row(*row)
+    return table
+
+
+def reported_table(records: Sequence[RunRecord]) -> Table:
+    """What both sides of somebody's own job have reported."""
+    table = Table(title="What they report", title_justify="left")
+    for heading in ("step", "", *LOOPS):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for row in reported_rows(records):
         table.add_row(*row)
     return table
 
@@ -127,7 +141,7 @@ def verdict_text(comparison: dict[str, Any]) -> Text:
             f" at step {first['step']}, {first['quantity']}: manual {first['manual']}, trainer {first['trainer']}\n"
             f"likely cause: {first['likely_cause']}",
         )
-    for line in notes(comparison):
+    for line in (*notes(comparison), *(f"to know: {fact}" for fact in comparison.get("job", {}).get("facts", ()))):
         found.append(f"\n· {line}")
     return found
 
