@@ -83,9 +83,11 @@ def write_report(output_dir: Path, output: Path | None = None, inside: Callable[
         The file's path.
 
     Raises:
-        SameLoopError: there is no comparison, or the file cannot be written.
+        SameLoopError: there is no comparison, it is of two loops on our job, or the file cannot be written.
     """
     comparison = read_comparison(output_dir)
+    if inside is None and "job" in comparison:
+        raise SameLoopError(f"{output_dir}: both of its sides are loops; the report is about a loop and Trainer")
     output = output or output_dir / FILE_NAME
     if output.is_dir() or not output.parent.is_dir():
         what = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"

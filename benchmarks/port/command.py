@@ -86,11 +86,10 @@ def compare_own(
     comparison = compare_sides(sides, output_dir, overwrite, config)
     print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
-    if with_report:
+    if with_report and sides[0].script is not None:
         from benchmarks.lesson.report import write_report
 
-        page = write_report(output_dir, inside=_later(output_dir) if sides[0].script else None)
-        click.echo(f"the report: {page}", err=True)
+        click.echo(f"the report: {write_report(output_dir, inside=_later(output_dir))}", err=True)
     return 0 if comparison["verdict"] == "identical" else DIVERGED
 
 
