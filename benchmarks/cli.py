@@ -14,8 +14,7 @@ from benchmarks.charts.styles import STYLE_NAMES
 from benchmarks.check.command import autograder_command, check_command, start_command
 from benchmarks.compare import compare, import_what_follows
 from benchmarks.gotchas.command import gotcha_command
-from benchmarks.mistakes.ladder import DIALS as LADDER_DIALS
-from benchmarks.mistakes.ladder import RUNGS
+from benchmarks.mistakes.ladder_command import ladder_command
 from benchmarks.mistakes.show import break_command, exercise_command
 from benchmarks.plot import FORMATS, KINDS, plot
 from benchmarks.port.child import port_side
@@ -28,6 +27,7 @@ from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.command import (
     CONTEXT,
+    DIVERGED,
     DialCommand,
     config_from,
     debug_option,
@@ -38,10 +38,7 @@ from shared.running.command import (
 from shared.running.folder import LOOPS
 from shared.running.page import CODE_FOLDER, Page, kept_pages, pages_of
 from shared.running.run import default_output_dir
-from shared.running.surroundings import settle
 from trainer_loop.command import command as trainer_command
-
-DIVERGED = 1
 
 
 @click.group(context_settings=CONTEXT)
@@ -126,7 +123,7 @@ sameloop.add_command(
 )
 for command in (
     *(manual_command, trainer_command, break_command, exercise_command, gotcha_command),
-    *(check_command(), start_command(), autograder_command(), speed_command, port_side),
+    *(check_command(), start_command(), autograder_command(), ladder_command, speed_command, port_side),
 ):
     sameloop.add_command(command)
 
@@ -367,51 +364,6 @@ sameloop.add_command(
         help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a "
         "comparison's folder, the pages and the dials that it ran. With --trainer, a script of yours and its loop, up "
         "to the end of the step's epoch.",
-        context_settings=CONTEXT,
-    )
-)
-
-
-def _ladder(
-    order: str | None, style: str, output_dir: Path | None, overwrite_output_dir: bool, **parameters: Any
-) -> int:
-    from benchmarks.mistakes.ladder import ladder, ladder_config, order_from, print_ladder
-
-    rungs = order_from(order)
-    given = {name: value for name, value in parameters.items() if value is not None}
-    config = settle(ladder_config(**given))
-    output_dir = output_dir or default_output_dir(config.preset, "ladder")
-    found = ladder(config, rungs, output_dir, overwrite_output_dir)
-
-    from rich.console import Console
-
-    from benchmarks.mistakes.ladder_chart import ladder_chart
-
-    ladder_chart(found, style).save(output_dir / "ladder.png")
-    print_ladder(found, Console(highlight=False))
-    click.echo(f"picture, pages, both runs of the last row and ladder.json in {output_dir}", err=True)
-    return 0 if found.rows[-1].is_exact else DIVERGED
-
-
-sameloop.add_command(
-    DialCommand(
-        "ladder",
-        params=[
-            *run_options(),
-            click.Option(
-                ["--order"],
-                metavar="NAME,NAME,...",
-                help="which rung is repaired first, and so on; those left out come last  [default: "
-                f"{', '.join(RUNGS)}]",
-            ),
-            click.Option(
-                ["--style"], type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="of the picture"
-            ),
-            *(each for each in dial_options() if each.name in LADDER_DIALS),
-        ],
-        callback=_ladder,
-        help="From the loop that courses teach to Trainer, one repair at a time: how far do the two go together? "
-        "Exit status: 0 identical with every repair, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,
     )
 )

@@ -25,10 +25,10 @@ from benchmarks.charts.styles import STYLES, Style
 from benchmarks.gather import gather
 from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.words import Words
+from benchmarks.lesson.events import Event, Frame
 from benchmarks.lesson.own_job import OwnJob
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
-from benchmarks.lesson.trace import Event, Frame
 from benchmarks.lesson.twins import Row, phase_at_fault, rows_of
 from benchmarks.lesson.whatif import ANSWERS, MEASURED, WhatIf, read_measured
 from benchmarks.lesson.xray import (

@@ -59,16 +59,15 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, examples: str = "
 
     Args:
         records: by hand, Trainer.
-        reviews: of the training slice.
-        examples: what the job calls them.
+        reviews: of the training slice, and `examples`, what the job calls them.
 
     Returns:
-        `examples`: as given; `has_tokens`: whether they are made of tokens; `count`: how many steps there are;
-        `steps`: of which step each row is, None if there is one of every step; `columns`: lists of a value for each
-        row, None where it is missing; `trainer`: the columns in which the Trainer's run differs; `differs`: by step,
-        the first quantity that does; `reviews` and `trainer_reviews` (None if they are the same): by row, the places
-        of its reviews in `texts` and `labels`; `places`: of those texts, their places in the slice, None if these
-        are the same.
+        `examples`, `has_tokens`: what they are called, and whether they are made of tokens; `count`: how many steps
+        there are; `steps`: of which step each row is, None if there is one of every step; `columns`: lists of a value
+        for each row, None where it is missing; `trainer`: the columns in which the Trainer's run differs; `differs`:
+        by step, the first quantity that does; `reviews` and `trainer_reviews` (None if they are the same): by row, the
+        places of its reviews in `texts` and `labels`; `places`: of those texts, their places in the slice, None if
+        these are the same.
     """
     ours, theirs = (record.steps for record in records)
     count = max(len(ours), len(theirs))

@@ -18,11 +18,10 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from types import FrameType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import accelerate
 import torch
@@ -35,6 +34,7 @@ from transformers import DataCollatorWithPadding, PreTrainedModel, Trainer
 from transformers.optimization import GreedyLR
 from transformers.trainer_pt_utils import LengthGroupedSampler
 
+from benchmarks.lesson.events import Call, Event, Frame, Trace
 from shared import data, model
 from shared.running import checkpoints, plain
 from shared.running.page import Page
@@ -47,89 +47,6 @@ SAMPLERS = (RandomSampler, SequentialSampler, LengthGroupedSampler)
 
 # What is said of a batch that is not padded to a number of tokens.
 PUT_TOGETHER = "put together"
-
-
-class Frame(NamedTuple):
-    """One call on the way to an event.
-
-    Attributes:
-        file: as it is shown, for example `trainer.py` or `manual_loop/train.py`.
-        line: the line of the file that was being executed.
-        function: the function that the line is in.
-        code: the line's text.
-    """
-
-    file: str
-    line: int
-    function: str
-    code: str
-
-
-class Event(NamedTuple):
-    """One thing that a loop did.
-
-    Attributes:
-        part: `start`, `epoch`, `step`, `after`, `evaluation` or `end`.
-        epoch, step: under way, both counted from 1; 0 before the first.
-        phase: as `phases.PHASES` names it.
-        what: in words.
-        values: the numbers it was done with.
-        frames: the calls that led to it, outermost first.
-        is_idle: whether it changes nothing: what is moved is there already, or a loss is divided by 1.
-    """
-
-    part: str
-    epoch: int
-    step: int
-    phase: str
-    what: str
-    values: dict[str, Any]
-    frames: tuple[Frame, ...]
-    is_idle: bool = False
-
-    @property
-    def same(self) -> tuple:
-        """What must be equal in both loops: all but the way that led there."""
-        return (self.part, self.epoch, self.step, self.phase, self.what, self.values)
-
-
-class Call(NamedTuple):
-    """A function that `Trainer` called and in which no event happened.
-
-    Attributes:
-        part, epoch, step: as in `Event`.
-        function: its name, with its class.
-        file: where it is defined.
-        frame: the line of `trainer.py` that called it.
-        seconds: how long it took, the tracing included.
-    """
-
-    part: str
-    epoch: int
-    step: int
-    function: str
-    file: str
-    frame: Frame
-    seconds: float
-
-
-@dataclass
-class Trace:
-    """What was seen of one run.
-
-    Attributes:
-        events: what happened, in order.
-        calls: what `Trainer` called besides; empty for the loop by hand.
-        repetitions: what was done once more although it was done: a sentence and the frames, each kind once.
-        batches_ahead: how many batches, at most, had been padded before the one in use.
-        seconds: how long each part took, by (part, epoch, step).
-    """
-
-    events: list[Event] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
-    repetitions: dict[str, tuple[Frame, ...]] = field(default_factory=dict)
-    batches_ahead: int = 0
-    seconds: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
 
 class Traced(Exception):  # noqa: N818 - a signal, not an error

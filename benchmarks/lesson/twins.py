@@ -17,7 +17,7 @@ from pygments.lexers import PythonLexer
 
 from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.phases import BY_NAME, PHASES, Phase
-from benchmarks.lesson.trace import Event
+from benchmarks.lesson.events import Event
 from benchmarks.lesson.xray import Pair, XRay, page_frame, stack_text
 from benchmarks.pages.alignment import Stretch, stretches
 

@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import torch
 import transformers
 
-from benchmarks.lesson.trace import ACCELERATE, PUT_TOGETHER, TRANSFORMERS, Call, Event, Frame, Trace, Traced, Tracer
+from benchmarks.lesson.events import Call, Event, Frame, Trace
+from benchmarks.lesson.trace import ACCELERATE, PUT_TOGETHER, TRANSFORMERS, Traced, Tracer
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.progress import announce

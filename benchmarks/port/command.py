@@ -11,11 +11,10 @@ import click
 from benchmarks.port.side import Script, Side, sides_of
 from shared.config import RunConfig, option
 from shared.errors import SameLoopError
+from shared.running.command import DIVERGED
 
 if TYPE_CHECKING:
     from benchmarks.lesson.xray import XRay
-
-DIVERGED = 1
 
 
 def own_trainer() -> list[click.Parameter]:

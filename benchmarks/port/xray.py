@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils.data import DataLoader
 
-from benchmarks.lesson.trace import Trace, Traced, Tracer
+from benchmarks.lesson.events import Trace
+from benchmarks.lesson.trace import Traced, Tracer
 from benchmarks.lesson.xray import XRay, paired
 from benchmarks.port.compare import run_side
 from benchmarks.port.side import Side

@@ -33,7 +33,8 @@ from shared.running.run import default_output_dir, run_loop
 from shared.running.surroundings import settle
 from shared.starting.interrupt import in_main_thread
 
-# Exit statuses besides 0, 1 and 2: after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
+# Exit statuses besides 0 and 2: of runs that differ, after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
+DIVERGED = 1
 INTERRUPTED = 130
 OUR_MISTAKE = 70
 # What people call a dial that has another name here: `TrainingArguments` of transformers 4, the example scripts'

@@ -44,7 +44,10 @@ CODE_FOLDER, CODE_FILE = "code", "code.json"
 # The name of a user's file as a module. No import statement can mean it, so it takes no other module's place.
 OWN_MODULE = "--loop"
 # They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
-INSTRUMENTS = tuple(f"{ROOT / name}{os.sep}" for name in ("shared/recording", "benchmarks/lesson"))
+INSTRUMENTS = tuple(
+    *(f"{ROOT / name}{os.sep}" for name in ("shared/recording", "benchmarks/lesson")),
+    str(ROOT / "benchmarks/port/xray.py"),
+)
 
 
 @dataclass(frozen=True)
@@ -204,11 +207,7 @@ def package_page(loop: str, module: ModuleType | None = None) -> Page:
 def own_page(file: Path, is_loop: bool = True) -> Page:
     """A user's file, or the loop in a user's notebook, as a page, with the modules of its own that it imports.
 
-    Those lie in its folder and can be imported from nowhere else: it can shadow nothing.
-
-    Args:
-        file: theirs.
-        is_loop: whether it must bind a `train`; a Trainer script need not.
+    Those lie in its folder and can be imported from nowhere else: it can shadow nothing. A script binds no `train`.
 
     Raises:
         SameLoopError: there is no such file, it is not Python, binds no `train`, or one with another signature.

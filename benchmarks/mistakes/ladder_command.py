@@ -1,0 +1,56 @@
+"""`sameloop ladder`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from benchmarks.charts.styles import STYLE_NAMES
+from benchmarks.mistakes.ladder import DIALS, RUNGS
+from shared.running.command import CONTEXT, DIVERGED, DialCommand, dial_options, run_options
+from shared.running.run import default_output_dir
+from shared.running.surroundings import settle
+
+
+def _ladder(
+    order: str | None, style: str, output_dir: Path | None, overwrite_output_dir: bool, **parameters: Any
+) -> int:
+    from benchmarks.mistakes.ladder import ladder, ladder_config, order_from, print_ladder
+
+    rungs = order_from(order)
+    given = {name: value for name, value in parameters.items() if value is not None}
+    config = settle(ladder_config(**given))
+    output_dir = output_dir or default_output_dir(config.preset, "ladder")
+    found = ladder(config, rungs, output_dir, overwrite_output_dir)
+
+    from rich.console import Console
+
+    from benchmarks.mistakes.ladder_chart import ladder_chart
+
+    ladder_chart(found, style).save(output_dir / "ladder.png")
+    print_ladder(found, Console(highlight=False))
+    click.echo(f"picture, pages, both runs of the last row and ladder.json in {output_dir}", err=True)
+    return 0 if found.rows[-1].is_exact else DIVERGED
+
+
+ladder_command = DialCommand(
+    "ladder",
+    params=[
+        *run_options(),
+        click.Option(
+            ["--order"],
+            metavar="NAME,NAME,...",
+            help=f"which rung is repaired first, and so on; those left out come last  [default: {', '.join(RUNGS)}]",
+        ),
+        click.Option(
+            ["--style"], type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="of the picture"
+        ),
+        *(each for each in dial_options() if each.name in DIALS),
+    ],
+    callback=_ladder,
+    help="From the loop that courses teach to Trainer, one repair at a time: how far do the two go together? "
+    "Exit status: 0 identical with every repair, 1 diverged, 2 wrong input.",
+    context_settings=CONTEXT,
+)
