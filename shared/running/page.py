@@ -44,10 +44,7 @@ CODE_FOLDER, CODE_FILE = "code", "code.json"
 # The name of a user's file as a module. No import statement can mean it, so it takes no other module's place.
 OWN_MODULE = "--loop"
 # They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
-INSTRUMENTS = tuple(
-    *(f"{ROOT / name}{os.sep}" for name in ("shared/recording", "benchmarks/lesson")),
-    str(ROOT / "benchmarks/port/xray.py"),
-)
+INSTRUMENTS = tuple(f"{ROOT / name}{os.sep}" for name in ("shared/recording", "benchmarks/lesson", "benchmarks/port"))
 
 
 @dataclass(frozen=True)
