@@ -21,7 +21,7 @@ def batch_cause(evidence: Evidence) -> Finding:
         return found
     if ours["samples"] != theirs["samples"]:
         sizes = [(line.get("passes") or [{}])[0].get("batch_size") for line in (epoch_start(evidence))]
-        of_whom = f" (batch size {sizes[0]} by hand, {sizes[1]} in $Trainer)" if sizes[0] != sizes[1] else ""
+        of_whom = f" (batch size {sizes[0]} in $loop, {sizes[1]} in $Trainer)" if sizes[0] != sizes[1] else ""
         return evidence.finding(
             "batch.size",
             f"the loader: {ours['samples']} $reviews against {theirs['samples']}{of_whom}; check the batch size and "
@@ -38,7 +38,7 @@ def batch_cause(evidence: Evidence) -> Finding:
     if inputs == {"labels"}:
         shown = ours["labels"][first][:8], theirs["labels"][first][:8]
         flipped = all(a == 1 - b for a, b in zip(ours["labels"][first], theirs["labels"][first], strict=True))
-        how = "every 0 is a 1 and every 1 a 0" if flipped else f"{shown[0]} by hand, {shown[1]} in $Trainer"
+        how = "every 0 is a 1 and every 1 a 0" if flipped else f"{shown[0]} in $loop, {shown[1]} in $Trainer"
         return evidence.finding("batch.labels", f"the labels: the same $reviews with other labels; {how}")
     if inputs == {"attention_mask"}:
         if not ours["masked"][first]:
@@ -58,7 +58,7 @@ def other_inputs(evidence: Evidence) -> Finding | None:
         return None
     return evidence.finding(
         "forward.inputs",
-        "the forward pass: the model is given no input_ids by hand, but something made of them, such as "
+        "the forward pass: the model is given no input_ids in $loop, but something made of them, such as "
         "embeddings (inputs_embeds); $Trainer gives it the batch as it is",
     )
 
@@ -85,7 +85,7 @@ def _number_of_batches(evidence: Evidence) -> Finding:
             trainer=other,
             backward_passes=mine - idle,
         )
-    text = f"accumulation: one step took {mine} batches by hand and {other} in $Trainer; "
+    text = f"accumulation: one step took {mine} batches in $loop and {other} in $Trainer; "
     if idle and idle != mine:
         text += f"{idle} of them had no backward pass"
     else:
@@ -107,12 +107,12 @@ def _reviews(evidence: Evidence, first: int) -> Finding:
     if reviews == their_reviews:
         return evidence.finding(
             "collator.padding",
-            "the collator: the same $reviews, padded otherwise (on which side, or with which token?)",
+            "the collator: the same $reviews, padded in another way (on which side, or with which token?)",
         )
     if cut := _cut(evidence):
         return cut
     if sorted(chain(*reviews)) == sorted(chain(*their_reviews)):
-        return evidence.finding("batch.order", "the order within the batch: the same $reviews, arranged otherwise")
+        return evidence.finding("batch.order", "the order within the batch: the same $reviews, in another order")
     return _beginnings(evidence, first) or _tokens(evidence, first) or _order(evidence)
 
 
@@ -133,7 +133,7 @@ def _beginnings(evidence: Evidence, first: int) -> Finding | None:
     return evidence.finding(
         "batch.cut",
         f"the tokens: $reviews with the same labels, the first with the same beginning, of {min(lengths[0])} to "
-        f"{max(lengths[0])} tokens by hand and {min(lengths[1])} to {max(lengths[1])} in $Trainer; they are cut",
+        f"{max(lengths[0])} tokens in $loop and {min(lengths[1])} to {max(lengths[1])} in $Trainer; they are cut",
         manual=lengths[0],
         trainer=lengths[1],
     )
@@ -152,7 +152,7 @@ def _tokens(evidence: Evidence, first: int) -> Finding | None:
     return evidence.finding(
         "batch.tokens",
         f"the tokens: $reviews of the same lengths and labels, some of whose token ids are other ones ({len(foreign)} "
-        "of the $reviews drawn by hand are not in $Trainer's training slice as they are); of the first "
+        "of the $reviews drawn in $loop are not in $Trainer's training set as they are); of the first "
         f"{len(pair[0])} tokens of one of them, {len(other)} differ; leave input_ids as the data has them",
         reviews=len(foreign),
     )
@@ -176,8 +176,8 @@ def _cut(evidence: Evidence) -> Finding | None:
         return None
     return evidence.finding(
         "batch.cut",
-        f"max_length: the same $reviews, cut to {longest[0]} tokens by hand and to {longest[1]} in $Trainer; tokenize "
-        f"with truncation=True, max_length={evidence.trainer.config.max_length}",
+        f"max_length: the same $reviews, cut to {longest[0]} tokens in $loop and to {longest[1]} in $Trainer; "
+        f"tokenize with truncation=True, max_length={evidence.trainer.config.max_length}",
         manual=longest[0],
         trainer=longest[1],
     )
@@ -194,9 +194,7 @@ def _order(evidence: Evidence) -> Finding:
     if foreign := len(drawn[0] - drawn[1]):
         if cut := _cut_to_shortest(evidence, foreign):
             return cut
-        text = (
-            f"the slice: {foreign} of the {len(drawn[0])} $reviews drawn by hand are not in $Trainer's training slice"
-        )
+        text = f"the data: {foreign} of the {len(drawn[0])} $reviews drawn in $loop are not in $Trainer's training set"
         if "job" not in evidence.trainer.header:
             text += "; take shuffle(seed=slice_seed).select(range(train_size)), and no review of the evaluation"
         return evidence.finding("batch.slice", text, foreign=foreign)
@@ -219,8 +217,8 @@ def _cut_to_shortest(evidence: Evidence, foreign: int) -> Finding | None:
         return None
     return evidence.finding(
         "batch.cut",
-        f"the tokens: by hand all $reviews of a batch have the same length, in every batch, and {foreign} of those "
-        "drawn are not in $Trainer's training slice as they are; each batch is cut to its shortest $review, as zip "
+        f"the tokens: in $loop all $reviews of a batch have the same length, in every batch, and {foreign} of those "
+        "drawn are not in $Trainer's training set as they are; each batch is cut to its shortest $review, as zip "
         "does",
         reviews=foreign,
     )
@@ -249,14 +247,14 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
         return evidence.finding(
             "shuffle.replacement",
             f"the sampler: it draws some $reviews several times in an epoch and others not at all: {len(first_epoch)} "
-            f"draws by hand are {len(set(first_epoch))} different $reviews, and {never} of $Trainer's {len(drawn[1])} "
-            "come in no step; draw without replacement",
+            f"draws in $loop are {len(set(first_epoch))} different $reviews, and {never} of $Trainer's "
+            f"{len(drawn[1])} come in no step; draw without replacement",
             draws=len(first_epoch),
             different=len(set(first_epoch)),
         )
     return evidence.finding(
         "shuffle.subset",
-        f"the $reviews: by hand {len(drawn[0])} of the {len(drawn[1])} $reviews of the training slice are drawn, "
+        f"the $reviews: in $loop {len(drawn[0])} of the {len(drawn[1])} $reviews of the training set are drawn, "
         f"{never} of them in no step; $Trainer draws all in every epoch",
         manual=len(drawn[0]),
         trainer=len(drawn[1]),
@@ -280,7 +278,8 @@ def _sampler(evidence: Evidence) -> Finding:
         return evidence.finding("shuffle.order", f"{where}; {rule}")
     if found["sampler"] == "SequentialSampler":
         return evidence.finding(
-            "shuffle.none", f"{where}: by hand they come as they lie, not shuffled; use a RandomSampler, and {rule}"
+            "shuffle.none",
+            f"{where}: in $loop they come as they lie, not shuffled; use a RandomSampler, and {rule}",
         )
     if found["draws_first"]:
         return evidence.finding(
@@ -291,7 +290,7 @@ def _sampler(evidence: Evidence) -> Finding:
     if found["sampler"] != "RandomSampler":
         return evidence.finding(
             "shuffle.order",
-            f"{where}: by hand the order comes from a {found['sampler']}; $Trainer takes a RandomSampler, whose own "
+            f"{where}: in $loop the order comes from a {found['sampler']}; $Trainer takes a RandomSampler, whose own "
             f"generator is seeded {whose}",
         )
     if found["sampler_seed"] is None:

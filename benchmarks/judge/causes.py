@@ -93,7 +93,7 @@ def _not_reproducible(evidence: Evidence) -> Finding | None:
 
 
 def _config(evidence: Evidence) -> Finding:
-    return evidence.finding("environment.config", "the two runs were given different $dials")
+    return evidence.finding("environment.config", "the two runs have different $dials")
 
 
 def _number_of_processes(evidence: Evidence) -> Finding:
@@ -107,7 +107,7 @@ def _initial_weights(evidence: Evidence) -> Finding:
     if kinds[0] != kinds[1]:
         return evidence.finding(
             "model.other",
-            f"the model: what is called first is a {kinds[0]} by hand and a {kinds[1]} in $Trainer; call the model "
+            f"the model: what is called first is a {kinds[0]} in $loop and a {kinds[1]} in $Trainer; call the model "
             "that was loaded, not a part of it or another one",
             manual=kinds[0],
             trainer=kinds[1],
@@ -186,7 +186,7 @@ def _grad_norm(evidence: Evidence) -> Finding:
         return evidence.finding(
             "clip.not_decided",
             f"{NOT_DECIDED}: the gradients are equal after the backward pass, at the optimizer they are not (norm "
-            f"{mine:.6g} by hand, {other:.6g} in $Trainer)",
+            f"{mine:.6g} in $loop, {other:.6g} in $Trainer)",
         )
     if found := evidence.found("clip"):
         return found
@@ -218,7 +218,7 @@ def _when_to_evaluate(evidence: Evidence) -> Finding:
     return evidence.finding(
         "evaluate.moment",
         "the epoch's length or the evaluation's moment: only one loop evaluates here (after the steps "
-        f"{when[0]} by hand, {when[1]} in $Trainer); check whether a last batch that is not full is left out, and "
+        f"{when[0]} in $loop, {when[1]} in $Trainer); check whether a last batch that is not full is left out, and "
         "when to evaluate",
     )
 
@@ -288,10 +288,12 @@ def _no_steps(evidence: Evidence) -> Finding:
     weights = [line.get("weights") for line in evidence.manual.evaluations]
     seen = ""
     if len(weights) > 1:
-        seen = f", and the evaluations by hand saw {'one and the same' if len(set(weights)) == 1 else 'other'} weights"
+        seen = (
+            f", and the evaluations in $loop saw {'one and the same' if len(set(weights)) == 1 else 'other'} weights"
+        )
     return evidence.finding(
         "step.none",
-        f"the step: no optimizer of torch.optim made one by hand, {len(evidence.trainer.steps)} are made in "
+        f"the step: no optimizer of torch.optim made one in $loop, {len(evidence.trainer.steps)} are made in "
         f"$Trainer{seen}; check whether optimizer.step() is reached",
         trainer=len(evidence.trainer.steps),
     )
@@ -302,7 +304,7 @@ def _number_of_steps(evidence: Evidence) -> Finding:
     return Finding(
         "step.number",
         min(ours, theirs) + 1,
-        f"the length: {ours} steps by hand, {theirs} in $Trainer; check when the loop stops",
+        f"the length: {ours} steps in $loop, {theirs} in $Trainer; check when the loop stops",
         {"manual": ours, "trainer": theirs},
     )
 

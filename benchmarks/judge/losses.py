@@ -30,8 +30,8 @@ def loss_cause(evidence: Evidence) -> Finding:
             return _scale(evidence, ratios[0])
         return evidence.finding(
             "loss.criterion",
-            "the criterion: the model computes no loss by hand, and the one handed to backward() is another than the "
-            f"model's ({_shown(mine)} by hand, {_shown(other)} in $Trainer); use the mean cross-entropy of the batch",
+            "the criterion: the model computes no loss in $loop, and the one handed to backward() is another than the "
+            f"model's ({_shown(mine)} in $loop, {_shown(other)} in $Trainer); use the mean cross-entropy of the batch",
             **values,
         )
     if all(size > 1 and math.isclose(each, size, rel_tol=SAME_FACTOR) for each, _, size in own):
@@ -41,7 +41,7 @@ def loss_cause(evidence: Evidence) -> Finding:
         return _scale(evidence, ratios[0] if ratios else math.nan)
     return evidence.finding(
         "loss.criterion",
-        f"the loss: the model's own loss is equal, but another one is handed to backward() ({_shown(mine)} by hand, "
+        f"the loss: the model's own loss is equal, but another one is handed to backward() ({_shown(mine)} in $loop, "
         f"{_shown(other)} in $Trainer). It is no multiple of the model's: from pass to pass it is "
         f"{min(full):.6g} to {max(full):.6g} times that; check what the loss is made of",
         **values,
@@ -78,7 +78,7 @@ def _scale(evidence: Evidence, factor: float) -> Finding:
     smoothing = " and label smoothing" if evidence.trainer.config.label_smoothing_factor else ""
     return evidence.finding(
         "loss.scale",
-        "the loss's scale: the model's loss is equal, the one handed to backward() is not (by hand "
+        "the loss's scale: the model's loss is equal, the one handed to backward() is not (in $loop "
         f"{factor:.6g} times $Trainer's{why}); check what it is "
         f"divided by, gradient_accumulation_steps or the size of a short last group{smoothing}",
         factor=factor,

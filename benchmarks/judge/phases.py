@@ -258,6 +258,8 @@ PHASES = (
         "trainer.save_model(); processing_class=",
         "A model without its tokenizer cannot read; both go into one folder, from which from_pretrained takes them.",
     ),
-    Phase("arguments", "hand everything over", "TrainingArguments(...), Trainer(...): by hand nothing is handed over"),
+    Phase(
+        "arguments", "hand everything over", "TrainingArguments(...), Trainer(...): the manual loop hands nothing over"
+    ),
 )
 BY_NAME = {phase.name: phase for phase in PHASES}

@@ -64,7 +64,7 @@ def _further_pass(evidence: Evidence) -> Finding | None:
         return None
     return evidence.finding(
         "seed.passes",
-        f"a stray draw: {counted(ours, 'pass')} over a loader begin by hand before this batch, {theirs} in $Trainer, "
+        f"a stray draw: {counted(ours, 'pass')} over a loader begin in $loop before this batch, {theirs} in $Trainer, "
         "and each iter(DataLoader) draws a random number. tqdm.auto's tqdm(loader) begins one more; "
         "tqdm(enumerate(loader)) does not",
         manual=ours,

@@ -61,7 +61,7 @@ def reported_evaluation(
         if quantity == "eval_loss"
         else "the evaluation's metric: the predictions are equal, the reported accuracy is not"
     )
-    return Finding("evaluate.number", step, f"{text} ({mine:.6g} by hand, {other:.6g} in $Trainer)", values)
+    return Finding("evaluate.number", step, f"{text} ({mine:.6g} in $loop, {other:.6g} in $Trainer)", values)
 
 
 def wrongly_reported(manual: RunRecord) -> Iterator[Finding]:
@@ -92,7 +92,7 @@ def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manu
     return Finding(
         found[0],
         step,
-        f"{what}: {mine:.6g} by hand is {found[1]}; $Trainer reports the mean over the {samples} $reviews: "
+        f"{what}: {mine:.6g} in $loop is {found[1]}; $Trainer reports the mean over the {samples} $reviews: "
         "weigh every $review alike",
     )
 

@@ -43,11 +43,11 @@ def _frozen(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
     ours, theirs = (set(record.start.get("frozen", [])) for record in (manual, trainer))
     if extra := sorted(ours - theirs):
         yield Finding(
-            "model.frozen", 0, f"frozen weights: {names_of(extra)} cannot learn by hand (requires_grad is False)"
+            "model.frozen", 0, f"frozen weights: {names_of(extra)} cannot learn in $loop (requires_grad is False)"
         )
     elif extra := sorted(theirs - ours):
         yield Finding(
-            "model.not_frozen", 0, f"frozen weights: {names_of(extra)} learn by hand, and must not (freeze_body)"
+            "model.not_frozen", 0, f"frozen weights: {names_of(extra)} learn in $loop, and must not (freeze_body)"
         )
 
 
@@ -55,7 +55,9 @@ def _dtypes(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
     ours, theirs = (record.start.get("dtypes") for record in (manual, trainer))
     if ours != theirs and ours and theirs:
         yield Finding(
-            "dtype.weights", 0, f"the weights' type: {' and '.join(ours)} by hand, {' and '.join(theirs)} in $Trainer"
+            "dtype.weights",
+            0,
+            f"the weights' type: {' and '.join(ours)} in $loop, {' and '.join(theirs)} in $Trainer",
         )
 
 
@@ -73,13 +75,13 @@ def _optimizer_differences(manual: RunRecord, trainer: RunRecord) -> str:
     """`weight_decay 0.01 by hand, 0.0 in Trainer`, from the records' description of the optimizer."""
     ours, theirs = (record.start.get("optimizer", {}) for record in (manual, trainer))
     if ours.get("class") != theirs.get("class"):
-        return f"{ours.get('class')} by hand, {theirs.get('class')} in $Trainer"
+        return f"{ours.get('class')} in $loop, {theirs.get('class')} in $Trainer"
     our_groups, their_groups = ours.get("groups", []), theirs.get("groups", [])
     if len(our_groups) == 1:
         # One group against two: its settings are held against those that the two have in common.
         our_groups = our_groups * len(their_groups)
     found = [
-        f"{name} {mine[name]} by hand, {other.get(name)} in $Trainer"
+        f"{name} {mine[name]} in $loop, {other.get(name)} in $Trainer"
         for mine, other in zip(our_groups, their_groups, strict=False)
         for name in mine
         if name not in ("initial_lr", "parameters") and mine[name] != other.get(name)
@@ -118,7 +120,7 @@ def _optimizers(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
         yield Finding(
             "optimizer.rates",
             1,
-            f"the groups' learning rates: {texts[0]} by hand, {texts[1]} in $Trainer",
+            f"the groups' learning rates: {texts[0]} in $loop, {texts[1]} in $Trainer",
             {"manual": ours, "trainer": theirs},
         )
 
@@ -143,7 +145,10 @@ def _mode_of_step(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecor
     if "eval" in wrong and right == {"train"}:
         when = "after the evaluation" if follows_evaluation(trainer, ours["step"]) else "before this step"
         return "mode.eval", f"train mode: dropout is off because model.train() was not called {when}"
-    return "mode.other", f"train mode: the model was in {' and '.join(sorted(wrong))} mode by hand, not in $Trainer"
+    return (
+        "mode.other",
+        f"train mode: the model was in {' and '.join(sorted(wrong))} mode in $loop, not in $Trainer",
+    )
 
 
 def _parts(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
@@ -152,7 +157,7 @@ def _parts(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> S
         return None
     mode = "eval" if (ours.get("mode") or ["train"])[0] == "train" else "train"
     return "mode.parts", (
-        f"train mode: a part of the model, {names_of(mine)}, is in {mode} mode by hand, so its dropout is "
+        f"train mode: a part of the model, {names_of(mine)}, is in {mode} mode in $loop, so its dropout is "
         f"{'off' if mode == 'eval' else 'on'}; in $Trainer all of the model is in one mode"
     )
 
@@ -162,7 +167,7 @@ def _dropout(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) ->
     if mine == other or ours.get("mode") != theirs.get("mode") or not mine or not other:
         return None
     texts = [", ".join(f"{p:g}" for p in each[0]) or "none" for each in (mine, other)]
-    return "dropout.rates", f"dropout: the layers that are on drop {texts[0]} by hand, {texts[1]} in $Trainer"
+    return "dropout.rates", f"dropout: the layers that are on drop {texts[0]} in $loop, {texts[1]} in $Trainer"
 
 
 def _autocast(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
@@ -170,7 +175,7 @@ def _autocast(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -
     if mine == other or not mine or not other:
         return None
     texts = [" and ".join(str(each or "float32") for each in kinds) for kinds in (mine, other)]
-    return "autocast.forward", f"autocast: the forward pass runs in {texts[0]} by hand, in {texts[1]} in $Trainer"
+    return "autocast.forward", f"autocast: the forward pass runs in {texts[0]} in $loop, in {texts[1]} in $Trainer"
 
 
 def _backward_passes(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
@@ -231,7 +236,7 @@ def _detached(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -
             "none; zero_grad() comes in between, call it after the step"
         )
     return "backward.detached", (
-        f"no gradient: {names_of(extra)} get none by hand; the loss does not reach them (a detach, a no_grad, or an "
+        f"no gradient: {names_of(extra)} get none in $loop; the loss does not reach them (a detach, a no_grad, or an "
         "output that is not used)"
     )
 
@@ -259,23 +264,26 @@ def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> St
     lowest, highest = scaled
     if limit and norm > limit * (1 + ROUNDING) and lowest == highest == 1.0:
         return "clip.missing", (
-            f"the clip: by hand the gradients reach the optimizer at norm {at_step:.4g}, $Trainer scales them down to "
-            f"max_grad_norm {limit:g}"
+            f"the clip: in $loop the gradients reach the optimizer at norm {at_step:.4g}, $Trainer scales them down "
+            f"to max_grad_norm {limit:g}"
         )
     if highest > 1 + ROUNDING and highest - lowest > ROUNDING and their_scaled[1] - their_scaled[0] <= ROUNDING:
         return "clip.changed", (
-            "the gradients: after the backward pass they are changed by hand in another way than by a clip (the "
+            "the gradients: after the backward pass they are changed in $loop in another way than by a clip (the "
             f"tensors' norms by factors of {lowest:.4g} to {highest:.4g}; noise, for example)"
         )
     if highest - lowest > ROUNDING and their_scaled[1] - their_scaled[0] <= ROUNDING:
         return "clip.uneven", (
-            f"the clip: by hand some tensors are scaled more than others (by {lowest:.4g} to {highest:.4g}), as "
+            f"the clip: in $loop some tensors are scaled more than others (by {lowest:.4g} to {highest:.4g}), as "
             "clip_grad_value_ or a clip per tensor does; $Trainer scales all alike, with clip_grad_norm_"
         )
     target = min(norm, limit) if limit else norm
     if norm and lowest != 1.0 and not missing_of(manual) and not math.isclose(at_step, target, rel_tol=10 * ROUNDING):
         what = f"to max_grad_norm {limit:g}" if limit else "not at all"
-        return "clip.limit", f"the clip: by hand norm {norm:.4g} is scaled to {at_step:.4g}, $Trainer scales it {what}"
+        return (
+            "clip.limit",
+            f"the clip: in $loop norm {norm:.4g} is scaled to {at_step:.4g}, $Trainer scales it {what}",
+        )
     return None
 
 
@@ -314,7 +322,7 @@ def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: i
         )
     if step > 1 and len(set(ours[:count])) == 1:
         return (
-            f"the schedule: the learning rate stood still by hand, at {mine:.6g} in the optimizer's groups; "
+            f"the schedule: the learning rate stood still in $loop, at {mine:.6g} in the optimizer's groups; "
             "call scheduler.step() after every optimizer step, unless the optimizer changes the rate inside step()"
         )
     if (
@@ -324,7 +332,7 @@ def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: i
         and all((n - 1) % per_epoch == 0 for n in _moves_at(ours[:count]))
     ):
         return (
-            f"{values}: by hand the learning rate changes only when an epoch begins; call scheduler.step() after "
+            f"{values}: in $loop the learning rate changes only when an epoch begins; call scheduler.step() after "
             "every optimizer step"
         )
     ratios = [a / b for a, b in zip(ours[:count], theirs[:count], strict=True) if b]
@@ -334,10 +342,10 @@ def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: i
     if len(set(theirs[:count])) > 1:
         if count > 2 and _same_sequence(ours[: count - 1], theirs[1:count]):
             return (
-                f"{values}: by hand every step has the learning rate that $Trainer has one step later; call "
+                f"{values}: in $loop every step has the learning rate that $Trainer has one step later; call "
                 "scheduler.step() after optimizer.step(), not before"
             )
-        per_batch = f"by hand it moves {batches} times per step; call scheduler.step() once, after optimizer.step()"
+        per_batch = f"in $loop it moves {batches} times per step; call scheduler.step() once, after optimizer.step()"
         if batches > 1 and _runs_ahead(ours[:count], theirs[batches:count], batches):
             return f"{values}: {per_batch}"
         check = "check its shape, the warm-up and the total number of steps"
@@ -345,13 +353,13 @@ def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: i
             if _runs_ahead(ours[:count], theirs[:count], speed):
                 if speed == batches:
                     return f"{values}: {per_batch}"
-                return f"{values}: by hand it moves {speed} times as fast; {check}"
+                return f"{values}: in $loop it moves {speed} times as fast; {check}"
             if _runs_ahead(theirs[:count], ours[:count], speed):
-                return f"{values}: by hand it moves {speed} times as slowly; {check} (not of batches)"
+                return f"{values}: in $loop it moves {speed} times as slowly; {check} (not of batches)"
     totals = _steps_to_zero(ours), _steps_to_zero(theirs)
     if all(totals) and totals[0] != totals[1] and math.isclose(ours[0], theirs[0], rel_tol=1e-9):
         return (
-            f"{values}: by hand the learning rate falls to 0 within {totals[0]} steps, in $Trainer within "
+            f"{values}: in $loop the learning rate falls to 0 within {totals[0]} steps, in $Trainer within "
             f"{totals[1]}; check the total number of steps"
         )
     return f"{values}; check its shape, the warm-up and the total number of steps"
@@ -405,7 +413,7 @@ def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"attention_mask"}:
         return found("evaluate.mask", "the evaluation's attention mask: the same tokens with another mask")
     if ours.get("samples") != theirs.get("samples"):
-        counts = f"{ours.get('samples')} $reviews by hand, {theirs.get('samples')} in $Trainer"
+        counts = f"{ours.get('samples')} $reviews in $loop, {theirs.get('samples')} in $Trainer"
         mine, other = (line.get("batch_sizes") or [] for line in (ours, theirs))
         # Only where all but the last batch were seen, has it been left out.
         if mine == other[: len(mine)] and len(other) == len(mine) + 1:
@@ -414,7 +422,7 @@ def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
                 f"the evaluation's batches: {counts}; leave no smaller last batch out (drop_last)",
             )
         return found(
-            "evaluate.samples", f"the evaluation's batches: {counts}; evaluate the whole evaluation slice, once"
+            "evaluate.samples", f"the evaluation's batches: {counts}; evaluate the whole validation set, once"
         )
     if ours.get("reviews") != theirs.get("reviews"):
         return found(
@@ -425,7 +433,7 @@ def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
         sizes = ours["batch_sizes"][:1], theirs["batch_sizes"][:1]
         return found(
             "evaluate.batch_size",
-            f"the evaluation's batches: {sizes[0][0]} $reviews at a time by hand, {sizes[1][0]} in $Trainer",
+            f"the evaluation's batches: {sizes[0][0]} $reviews at a time in $loop, {sizes[1][0]} in $Trainer",
         )
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"labels"}:
         return found("evaluate.labels", "the evaluation's labels: the same $reviews with other labels")

@@ -17,13 +17,15 @@ class Words(NamedTuple):
         dials: what sets the numbers.
         model: that is trained.
         Trainer: what stands on the other side: `Trainer`, or the name of a file where that is not clear from it.
+        loop: what is held against it.
     """
 
-    review: str = "review"
-    reviews: str = "reviews"
-    dials: str = "dials"
+    review: str = "example"
+    reviews: str = "examples"
+    dials: str = "settings"
     model: str = "DistilBERT"
     Trainer: str = "Trainer"
+    loop: str = "your loop"
 
     @classmethod
     def of(cls, manual: RunRecord, trainer: RunRecord) -> Words:
@@ -33,7 +35,7 @@ class Words(NamedTuple):
             # A script against its loop has one Trainer, and that is what it is called.
             is_the_only_one = ours["is_loop"] and not theirs["is_loop"]
             name = "Trainer" if is_the_only_one else theirs["side"]
-            return cls("example", "examples", "arguments", theirs["model"], name)
+            return cls("example", "examples", "arguments", theirs["model"], name, ours["side"])
         # Two loops on our own job.
         return cls(Trainer=Path(trainer.config.loop).name) if trainer.config.loop else cls()
 

@@ -53,10 +53,10 @@ class Rate:
         return 50 * (self.high - self.low)
 
     def sentence(self) -> str:
-        """`82.0 % of 256 reviews right: between 76.9 and 86.2 % on others like them, with 95 % confidence`."""
+        """`82.0 % of 256 examples classified correctly; on other examples like these between 76.9 and ... %`."""
         return (
-            f"{100 * self.accuracy:.1f} % of {self.count:,} reviews right: between {100 * self.low:.1f} and "
-            f"{100 * self.high:.1f} % on others like them, with 95 % confidence"
+            f"{100 * self.accuracy:.1f} % of {self.count:,} examples classified correctly; on other examples like "
+            f"these between {100 * self.low:.1f} and {100 * self.high:.1f} %, with 95 % confidence"
         )
 
 
@@ -144,12 +144,16 @@ class Paired:
     def sentence(self, baseline: str) -> str:
         """What of the two is better, if that can be told, and by what it is told."""
         better = "the model" if self.only_model > self.only_baseline else f"the {baseline}"
-        verdict = f"{better} is better" if self.is_sure else f"whether it beats the {baseline}, this slice cannot tell"
+        verdict = (
+            f"{better} is better"
+            if self.is_sure
+            else f"this validation set is too small to say whether it beats the {baseline}"
+        )
         chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
         return (
-            f"{verdict[0].upper()}{verdict[1:]}: only the model is right on {self.only_model:,} reviews, only the "
+            f"{verdict[0].upper()}{verdict[1:]}: only the model is right on {self.only_model:,} examples, only the "
             f"{baseline} on {self.only_baseline:,}; between two that are equally good, chance makes such a difference "
-            f"or a larger one in {chance} of all slices (McNemar's exact test)"
+            f"or a larger one in {chance} of all samples (McNemar's exact test)"
         )
 
 
@@ -209,9 +213,9 @@ class Quality:
     def agreement(self) -> str:
         """On how many reviews both loops' models agree."""
         if self.is_one_model:
-            return f"Both loops' models answer all {self.count:,} reviews alike, with logits that are equal to the bit"
+            return f"Both loops' models give equal logits, bit for bit, for all {self.count:,} examples"
         return (
-            f"Both loops' models say the same class for {self.same_answers:,} of {self.count:,} reviews; for "
+            f"Both loops' models predict the same class for {self.same_answers:,} of {self.count:,} examples; for "
             f"{self.same_logits:,} all logits are equal to the bit"
         )
 
@@ -259,10 +263,8 @@ def _measure(output_dir: Path, of: dict[str, list[str]]) -> Quality:
     slices = prepared_slices(config)
     data = records["manual"].header.get("data")
     if data is not None and data != slices.described():
-        raise SameLoopError(
-            f"the reviews of --dataset {config.dataset} have changed since: run `sameloop compare` again"
-        )
-    announce(f"both models answer {len(slices.eval)} reviews")
+        raise SameLoopError(f"the data of --dataset {config.dataset} has changed since: run `sameloop compare` again")
+    announce(f"both models classify {len(slices.eval)} examples")
     texts, labels = slices.eval[:]["text"], slices.eval[:]["label"]
     loops, logits, names = {}, {}, []
     for loop in LOOPS:
@@ -362,7 +364,7 @@ def _note(rate: Rate, record: RunRecord) -> str:
         else "the reason is not known"
     )
     if config.dataloader_drop_last:
-        why = "it leaves out the last reviews (--dataloader-drop-last)"
+        why = "it leaves out the last examples (--dataloader-drop-last)"
     elif config.torch_compile:
         why = "it has compiled the model, which rounds otherwise"
     return f"The loop itself has reported {100 * reported[-1]:.1f} % at last: {why}"
@@ -383,7 +385,7 @@ def _baselines(slices: Slices, said: dict[str, list[int]], names: Sequence[str])
     for name, what, answers in (
         (
             "commonest class",
-            f"always {names[most]}, which most reviews of the training slice are",
+            f"always {names[most]}, the most frequent class of the training set",
             [most] * len(labels),
         ),
         (NAME, WHAT, words),

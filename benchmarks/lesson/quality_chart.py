@@ -10,7 +10,7 @@ from benchmarks.charts.styles import STYLES, Look, Style
 from benchmarks.charts.texts import shorten
 from benchmarks.lesson.quality import Answers, Quality
 
-TITLE = "What the reviews are, and what the model says"
+TITLE = "True classes, and what the model predicts"
 LONGEST_NAME = 14
 # How strong the colour of a cell is with none of its row's reviews in it, and how much more with all of them.
 PALE, MORE = 0.08, 0.42
@@ -26,7 +26,7 @@ def confusion_chart(quality: Quality, style_name: str = "slide") -> Chart:
             title = "the model says" if len(shown) == 1 else f"{who}: the model says"
             axes.set_title(title, fontsize=0.9 * style.font, weight="normal", loc="center")
             if axes.get_subplotspec().is_first_col():
-                axes.set_ylabel("the review is", fontsize=0.9 * style.font)
+                axes.set_ylabel("true class", fontsize=0.9 * style.font)
     return chart
 
 
@@ -73,11 +73,11 @@ def _sentence(quality: Quality, number: int) -> str:
 
 def alt_text(quality: Quality) -> str:
     """The picture in words, for those who cannot see it."""
-    lines = [f"{TITLE}. A row per class that the reviews are of, a column per class that the model says."]
+    lines = [f"{TITLE}. A row per true class, a column per predicted class."]
     for number, (_, answers) in enumerate(quality.shown().values()):
         lines.append(_sentence(quality, number))
         for name, row in zip(answers.classes, answers.confusion, strict=True):
             said = ", ".join(f"{count:,} {each.name}" for each, count in zip(answers.classes, row, strict=True))
-            lines.append(f"Of {sum(row):,} reviews that are {name.name}, the model says: {said}.")
+            lines.append(f"Of {sum(row):,} examples of class {name.name}, the model predicts: {said}.")
     lines.append(f"{quality.agreement()}.")
     return "\n".join(lines) + "\n"

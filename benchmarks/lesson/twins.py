@@ -56,7 +56,7 @@ class Row:
     trainer: list[Line] = field(default_factory=list)
     is_first: bool = False
     inside: tuple[str, str] | None = None
-    instead: str = "nothing by hand"
+    instead: str = "nothing in the manual loop"
 
     @property
     def is_head(self) -> bool:
@@ -182,7 +182,7 @@ def _instead(phase: str, found: XRay) -> str:
         return "among the lines of another row"
     if ours:
         return "not in this file: it is done for it"
-    return "nothing by hand" if any(each.phase == phase for each in _trainers(found.pairs)) else "–"
+    return "nothing in the manual loop" if any(each.phase == phase for each in _trainers(found.pairs)) else "–"
 
 
 def trainers_own(found: XRay | None) -> dict[str, tuple[str, str]]:

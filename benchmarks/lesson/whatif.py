@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from benchmarks.statistics import wilson
 from shared.files import read_json
 
 # What was measured for the lesson: `whatif.json`, and `ladder.json` beside it.
@@ -58,6 +59,7 @@ class WhatIf:
         step: where; None if nothing differs.
         values: of the whole page, and without the line; a number of steps is whole.
         same_weights: whether the trained weights are the same, bit for bit.
+        eval_size: on how many examples the accuracies are.
     """
 
     phase: str
@@ -70,11 +72,12 @@ class WhatIf:
     step: int | None
     values: list[int | float | None]
     same_weights: bool
+    eval_size: int
 
     @property
     def sentence(self) -> str:
         """What was tried and what happened, in words."""
-        return f"Without it, {self.without}. {self.outcome}"
+        return f"Without *{self.phase}*: {self.without}. {self.outcome}"
 
     @property
     def outcome(self) -> str:
@@ -82,21 +85,28 @@ class WhatIf:
         if self.seen.error:
             return f"SameLoop says: {self.seen.error.partition(': ')[2]}."
         if self.step is None:
-            parts = ["Nothing differs" + ("" if self.same_weights else " but the last bits of the weights") + "."]
+            parts = [
+                "No loss, norm or weight differs." if self.same_weights else "Only the weights' last bits differ."
+            ]
         else:
             right, wrong = _told_apart(self.values)
             parts = [f"The {self.quantity} differs first, at step {self.step}: {wrong} instead of {right}."]
-        if self.seen.accuracy[-1:] != self.whole.accuracy[-1:] and self.seen.accuracy:
-            parts.append(
-                f"In the end {self.seen.accuracy[-1]:.1%} of the reviews are told right, not "
-                f"{self.whole.accuracy[-1]:.1%}."
-            )
-        elif self.step is not None:
-            parts.append(f"In the end {self.whole.accuracy[-1]:.1%} are told right, as with it.")
+        if self.seen.accuracy and self.step is not None:
+            parts.append(self._accuracy(self.seen.accuracy[-1], self.whole.accuracy[-1]))
         if self.seen.padded_tokens > 1.05 * self.whole.padded_tokens:
             times = self.seen.padded_tokens / self.whole.padded_tokens
             parts.append(f"The model computes {times:.2f} times the tokens.")
         return " ".join(parts)
+
+    def _accuracy(self, ours: float, whole: float) -> str:
+        """What is to be said of the accuracies at the end; where their 95 % intervals meet, that nothing is."""
+        (low, high), (lowest, highest) = (wilson(each * self.eval_size, self.eval_size) for each in (ours, whole))
+        if ours == whole:
+            return f"The accuracy is the same, {whole:.1%}."
+        if low <= highest and lowest <= high:
+            of_whom = f"{ours:.1%} and {whole:.1%} of {self.eval_size} examples"
+            return f"There is no measurable difference in accuracy ({of_whom})."
+        return f"The accuracy is {ours:.1%}, not {whole:.1%}."
 
 
 def _told_apart(values: Sequence[float | None]) -> list[str]:
@@ -114,7 +124,7 @@ class Measured:
 
     Attributes:
         job: what was trained on what.
-        eval_size: on how many reviews the accuracies are.
+        eval_size: on how many examples the accuracies are.
         what_ifs: by phase.
         environment: versions and device, as a record's header has them.
     """

@@ -45,7 +45,7 @@ UNSEEN = {
     "imports": "done before the run begins",
     "function": "the frame that every stack begins with",
     "arguments": "the lines of the trainer page that most stacks go through",
-    "wrapping": "scaler, autocast and processes do nothing unless a dial asks for them",
+    "wrapping": "scaler, autocast and processes do nothing unless a setting asks for them",
     "epoch": "counting: in Trainer `_inner_training_loop`, which every stack of a step goes through",
     "progress": "a bar, on a terminal only",
 }
@@ -265,7 +265,7 @@ def xray(config: RunConfig, step: int | None = None, pages: Mapping[str, Page] |
     if step is not None and not 1 <= step <= last:
         raise SameLoopError(f"--step {step}: this run has the steps 1 to {last}")
     if config.dataloader_num_workers or config.torch_compile:
-        raise SameLoopError("the x-ray cannot look into workers or compiled code; leave out --step, or those dials")
+        raise SameLoopError("the x-ray cannot look into workers or compiled code; leave out --step, or those settings")
     pages = pages or pages_of(config)
     traces = {loop: trace(loop, pages[loop], config, step) for loop in LOOPS}
     return XRay(config, step or 1, pages["manual"].name, traces, paired(*(traces[loop].events for loop in LOOPS)))
@@ -383,4 +383,4 @@ def pair_values(pair: Pair) -> str:
         return texts[0]
     if texts[0] == texts[1]:  # they differ behind the digits that are shown
         texts = [", ".join(f"{name} {value}" for name, value in event.values.items()) for event in events]
-    return f"by hand {texts[0]}; Trainer {texts[1]}"
+    return f"manual {texts[0]}; Trainer {texts[1]}"

@@ -23,7 +23,10 @@ def print_xray(found: XRay, console: Console) -> None:
         console.print(f"Only Trainer, too: {what} ({stack_text(frames, found.common_stack)}).", soft_wrap=False)
     manual, trainer = (found.traces[loop].batches_ahead for loop in LOOPS)
     if trainer != manual:
-        console.print(f"Trainer's loader pads {trainer} batch ahead, to know which is the last; by hand {manual}.")
+        console.print(
+            f"Trainer's data loader prepares {trainer} batch in advance, to know which is the last; the manual "
+            f"loop {manual}."
+        )
     console.print(verdict_text(found))
 
 
@@ -55,7 +58,7 @@ def events_table(title: str, pairs: list[Pair], found: XRay) -> Table:
         what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (pair_values(pair), "green"))
         table.add_row("" if pair.equal else "DIFFERS", what)
         if pair.manual and (line := page_frame(pair.manual, found.page)):
-            table.add_row("by hand", Text(f"{page}:{line.line}  {line.code}"))
+            table.add_row("manual", Text(f"{page}:{line.line}  {line.code}"))
         if pair.trainer:
             table.add_row("Trainer", Text(stack_text(pair.trainer.frames, found.common_stack)))
     return table
@@ -67,20 +70,20 @@ def verdict_text(found: XRay) -> Text:
     if first is None:
         return Text.assemble(("equal", "bold green"), f": {len(found.pairs)} events, the same in the same order")
     texts = ("nothing" if each is None else f"{each.phase} ({each.what}) {values_text(each.values)}" for each in first)
-    return Text.assemble(("not the same events", "bold red"), ", first: by hand {}; Trainer {}".format(*texts))
+    return Text.assemble(("not the same events", "bold red"), ", first: manual {}; Trainer {}".format(*texts))
 
 
 def bookkeeping_table(found: XRay) -> Table:
     """What only `Trainer` does, in the step, the evaluation and around them."""
-    table = Table(title="What Trainer calls besides, none of the events inside", title_justify="left")
-    for heading in ("", "calls", "ms", "where, and what is done by hand"):
+    table = Table(title="What else Trainer calls, with none of these events inside", title_justify="left")
+    for heading in ("", "calls", "ms", "where, and what the manual loop does"):
         table.add_column(heading, justify="right" if heading in ("calls", "ms") else "left", overflow="fold")
     for part in found.bookkeeping_by_part():
         table.add_section()
         share = f"of {part.whole * 1e3:.0f} ms: {part.seconds / part.whole:.1%}"
         table.add_row(Text(part.title, style="bold"), "", f"{part.seconds * 1e3:.2f}", share)
         for row in part.rows:
-            by_hand = f"by hand: {row['by_hand']}" if row["by_hand"] else ""
+            by_hand = f"manual: {row['by_hand']}" if row["by_hand"] else ""
             where = Text.assemble(f"trainer.py:{row['line']}  ", (by_hand, "italic"))
             table.add_row(row["function"], f"{row['calls']:g}", f"{row['seconds'] * 1e3:.2f}", where)
         if part.others:

@@ -130,7 +130,8 @@ OF_DATA = (
         items=("batch",),
         source='split="train[:2000]" of IMDB, in many tutorials',
         question=Question(
-            "the slice is taken of the sorted set: all its reviews are of one class", ((LOADED, LOADED + NEGATIVE),)
+            "the subset is taken from the sorted dataset, so all its examples have one class",
+            ((LOADED, LOADED + NEGATIVE),),
         ),
     ),
     Mistake(
@@ -232,7 +233,7 @@ OF_DATA = (
         check="batch.epochs",
         items=("batch",),
         question=Question(
-            "one pass over the reviews, and the learning rate falls as if there were two",
+            "there is one epoch, and the learning rate falls as if there were two",
             (("    for epoch in range(2):", "    for epoch in range(1):"),),
         ),
     ),
@@ -259,7 +260,7 @@ OF_DATA = (
         check="collator.length",
         source="rasbt/LLMs-from-scratch, chapter 6: 2.46 minutes against 0.28",
         question=Question(
-            "every review is padded to the greatest length that a review may have",
+            "every example is padded to max_length",
             ((line.PAD, 'DataCollatorWithPadding(tokenizer, padding="max_length", max_length=config.max_length)'),),
             asked=True,
         ),
@@ -296,7 +297,7 @@ OF_DATA = (
         check="forward.no_mask",
         source="AES-NPCR #7 (2026)",
         question=Question(
-            "the attention mask stays behind, and padding counts as words",
+            "the attention mask is left out, so padding counts as words",
             (
                 (
                     "            loss = model(**batch).loss\n",
@@ -326,12 +327,13 @@ OF_DATA = (
     # Model
     Mistake(
         "random_body",
-        "the body is as random as the head",
+        "the pretrained weights are replaced by random ones",
         "model",
         whole=((BUILT, BUILT + "    model = type(model)(model.config)\n"),),
         compared=Compared("step 0: initial weights", "model.body"),
         question=Question(
-            "the body is as random as the head", ((BUILT, BUILT + "    model = type(model)(model.config)\n"),)
+            "the pretrained weights are replaced by random ones",
+            ((BUILT, BUILT + "    model = type(model)(model.config)\n"),),
         ),
     ),
     Mistake(
@@ -382,7 +384,7 @@ OF_DATA = (
         "device",
         ((line.PLACED, ""), (line.FORWARD, line.FORWARD.replace(".to(device)", ""))),
         question=Question(
-            "neither model nor batch is moved; without a GPU they are in one memory anyway",
+            "neither model nor batch is moved; without a GPU both are in the same memory anyway",
             ((line.PLACED, ""), ("            batch = batch.to(device)", "            pass")),
         ),
     ),

@@ -20,7 +20,7 @@ OF_GRADIENTS = (
         check="mode.eval",
         source="transformers PR #1703, its own README's example",
         question=Question(
-            "dropout is off from the first step on, for from_pretrained hands over a model in eval mode",
+            "dropout is off from the first step, because from_pretrained returns a model in eval mode",
             (("            model.train()", "            pass"),),
             asked=True,
         ),
@@ -162,14 +162,14 @@ OF_GRADIENTS = (
     ),
     Mistake(
         "kept_graphs",
-        "the losses are added up with their graphs",
+        "the losses are added up with their graphs, so memory grows with every step",
         "log",
         ((line.BEGIN, line.BEGIN + "    total = 0\n"), (line.BACKWARD, line.BACKWARD + "            total += loss\n")),
         check="loss.graphs",
         items=("loss",),
         source="PyTorch's FAQ, ray PR #40940",
         question=Question(
-            "the losses are added up with their graphs",
+            "the losses are added up with their graphs, so memory grows with every step",
             (
                 ("            total_loss += loss.detach()", "            total_loss = total_loss + loss"),
                 ("        total_loss.zero_()\n", "        total_loss = torch.tensor(0.0, device=device)\n"),
@@ -218,7 +218,7 @@ OF_GRADIENTS = (
         check="zero.missing",
         source="meta-pytorch/torchforge PR #71 (2025), StackOverflow 60335387",
         question=Question(
-            "each gradient is added to all earlier ones",
+            "each gradient is added to all earlier gradients",
             (("            optimizer.zero_grad()", "            pass"),),
             asked=True,
         ),
@@ -301,7 +301,7 @@ OF_GRADIENTS = (
         ((line.STEP, ""),),
         compared=Compared("step 8: eval_forward_logits", "step.none"),
         check="step.none",
-        question=Question("no weight is moved", (("            optimizer.step()", "            pass"),)),
+        question=Question("no weight changes", (("            optimizer.step()", "            pass"),)),
     ),
     # Clip
     Mistake(
@@ -313,7 +313,7 @@ OF_GRADIENTS = (
         check="clip.missing",
         source="the Hugging Face course, chapter 3",
         question=Question(
-            "gradients stay as long as they are",
+            "gradients are not scaled down",
             (("clip_grad_norm_(model.parameters(), 1.0)", 'clip_grad_norm_(model.parameters(), float("inf"))'),),
             asked=True,
         ),

@@ -173,10 +173,10 @@ OF_REPORTS = (
     ),
     Mistake(
         "no_bar",
-        "there is no bar",
+        "there is no progress bar",
         "progress",
         whole=(("            progress.update()", "            pass"),),
-        question=Question("there is no bar", (("            progress.update()", "            pass"),)),
+        question=Question("there is no progress bar", (("            progress.update()", "            pass"),)),
     ),
     # Save
     Mistake(
@@ -190,20 +190,20 @@ OF_REPORTS = (
     ),
     Mistake(
         "not_saved",
-        "nothing is left of the run",
+        "the trained model is lost",
         "save",
         whole=(("        model.save_pretrained(output_dir)\n", ""),),
         compared=Compared("", stopped="its train has left no model"),
         stops=True,
-        question=Question("nothing is left of the run", (("    model.save_pretrained(output_dir)\n", ""),)),
+        question=Question("the trained model is lost", (("    model.save_pretrained(output_dir)\n", ""),)),
     ),
     Mistake(
         "no_checkpoint",
-        "nothing is saved on the way",
+        "no checkpoint is saved",
         "checkpoint",
         compared=None,
         question=Question(
-            "nothing is saved on the way",
+            "no checkpoint is saved",
             (("            part.save_pretrained(folder)\n", "            pass\n"),),
             dials={"save_strategy": "epoch"},
         ),

@@ -25,7 +25,7 @@ OF_UPDATES = (
         compared=Compared("step 2: forward_losses", "optimizer.settings", dials=LEARNING_FAST),
         check="optimizer.settings",
         source="the Hugging Face course, chapter 3",
-        question=Question("weights decay by 0.01, torch's own default", ((", weight_decay=0,", ","),), asked=True),
+        question=Question("weight decay is 0.01, torch's own default", ((", weight_decay=0,", ","),), asked=True),
         rung=Rung(
             3, "weight_decay", "Trainer's AdamW does not decay weights by default; torch's AdamW does, by 0.01."
         ),
@@ -185,26 +185,26 @@ OF_UPDATES = (
     ),
     Mistake(
         "constant_rate",
-        "the learning rate stays what it is",
+        "the learning rate stays constant",
         "schedule",
         ((line.FALLING, "lambda step: 1.0"),),
         compared=Compared("step 2: learning_rate", "schedule.rate"),
         check="schedule.constant",
         items=("schedule step",),
         question=Question(
-            "the learning rate stays what it is",
+            "the learning rate stays constant",
             (("lambda step: (max_steps - step) / max_steps", "lambda step: 1.0"),),
         ),
     ),
     Mistake(
         "no_scheduler_step",
-        "the schedule is never told of a step",
+        "scheduler.step() is never called",
         "schedule step",
         ((line.RATE, ""),),
         compared=Compared("step 2: learning_rate", "schedule.rate"),
         check="schedule.constant",
         question=Question(
-            "the schedule is never told of a step", (("            scheduler.step()", "            pass"),), asked=True
+            "scheduler.step() is never called", (("            scheduler.step()", "            pass"),), asked=True
         ),
     ),
     Mistake(

@@ -333,7 +333,7 @@ class XRayed(Content):
         ]
         return html(
             first_line("equal" if self.equal else "different", self.equal, f"{self._sentence}; step {self['step']}:"),
-            table(("phase", "what happens", "by hand", "inside Trainer", ""), rows, is_wide=True),
+            table(("phase", "what happens", "manual", "inside Trainer", ""), rows, is_wide=True),
         )
 
 

@@ -133,8 +133,9 @@ def held_against(phase: str, pages: tuple[Page, Page], whole: tuple[Seen, Path],
     if wrong[0].error is None:
         quantity, step, values = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong))) or nothing
         same = len({digest_of_file(folder / WEIGHTS_FILE) for _, folder in (whole, wrong)}) == 1
-    asked = QUESTIONS[phase]
-    return WhatIf(phase, asked.without, asked.asked, changed(*pages), whole[0], wrong[0], quantity, step, values, same)
+    asked, size = QUESTIONS[phase], RunRecord.read(whole[1]).config.eval_size
+    without = phase, asked.without, asked.asked, changed(*pages)
+    return WhatIf(*without, whole[0], wrong[0], quantity, step, values, same, size)
 
 
 def first_seen(right: RunRecord, wrong: RunRecord) -> tuple[str, int, list[float | None]] | None:

@@ -59,7 +59,7 @@ def not_compared(manual: RunRecord, trainer: RunRecord) -> list[str]:
         None in (line.get("forward_losses") or ()) for line in trainer.steps
     ):
         found.append(
-            "not compared: the model's own loss and its labels, which the loop by hand keeps from it; what goes into "
+            "not compared: the model's own loss and its labels, which $loop keeps from it; what goes into "
             "backward() was"
         )
     if not is_lenient(manual):
@@ -82,7 +82,7 @@ def observations(manual: RunRecord, trainer: RunRecord) -> list[str]:
         line.get("graph") for line in trainer.evaluations
     ):
         return [
-            "the evaluation by hand builds graphs, which changes no number but costs memory: put it under "
+            "the evaluation in $loop builds graphs, which changes no number but costs memory: put it under "
             "torch.no_grad()"
         ]
     return []
@@ -98,7 +98,7 @@ def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
         return ["not compared: the saved models' config.json, one of which cannot be read"]
     names = [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
     values = (
-        f"{name} ({ours.get(name, 'not set')} by hand, {theirs.get(name, 'not set')} in $Trainer)" for name in names
+        f"{name} ({ours.get(name, 'not set')} in $loop, {theirs.get(name, 'not set')} in $Trainer)" for name in names
     )
     return [f"the saved config.json differ in {', '.join(values)}"] if names else []
 

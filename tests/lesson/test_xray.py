@@ -251,7 +251,7 @@ def test_the_command_prints_lines_stacks_and_the_verdict(capsys) -> None:
     assert f"transformers {transformers.__version__}" in flat
     for title in ("Before the first epoch", "Step 1", "Evaluation after step 2", "Epoch 2 begins", "At the end"):
         assert title in flat
-    assert "by hand train.py:" in flat and "training_step > :" in flat
+    assert "manual train.py:" in flat and "training_step > :" in flat
     # Markup in a line of code or in values stays text: `[...]` is no style of rich's.
     assert "DataLoader(train_dataset, batch_size," in flat
     assert "the same in the same order" in flat

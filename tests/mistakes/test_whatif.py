@@ -41,7 +41,7 @@ def test_every_phase_says_why_and_what_happens_without_it(quick_sources: dict[st
     assert len(phases) >= 20
     for phase in PHASES:
         if phase.name not in WITHOUT:
-            assert phase.why and measured.what_ifs[phase.name].sentence.startswith("Without it, ")
+            assert phase.why and measured.what_ifs[phase.name].sentence.startswith(f"Without *{phase.name}*: ")
     assert phases <= set(measured.what_ifs)
     assert sum(each.asked for each in measured.what_ifs.values()) == 8
     # A question whose answers are all the same teaches nothing, and each must be among the choices.
@@ -139,7 +139,7 @@ def test_a_page_without_comments_is_lined_up_by_what_its_lines_do(course_loop) -
     assert "model.train()" in code["train mode"] and "AdamW" in code["optimizer"]
     assert "model.eval()" in code["evaluate"] and "eval_loader" in code["evaluate"]
     instead = {row.phase.name: row.instead for row in rows if not row.manual}
-    assert instead["clip"] == "nothing by hand"
+    assert instead["clip"] == "nothing in the manual loop"
     assert "done for it" in instead["model"] and "another row" in instead["shuffle"]
 
 

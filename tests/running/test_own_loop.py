@@ -331,7 +331,7 @@ def test_any_page_has_its_xray_with_less_in_it_if_must_be(plain: Path) -> None:
 
 def test_the_xray_names_the_file(plain: Path, capsys) -> None:
     assert main(["xray", "--preset", "tiny", "--loop", str(plain)]) in (0, 1)
-    assert "by hand my_loop.py:" in " ".join(capsys.readouterr().out.split())
+    assert "manual my_loop.py:" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_page_that_raises_while_it_is_traced_is_one_line(plain: Path, refusal) -> None:

@@ -289,12 +289,12 @@ def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
     html = write_report(broken).read_text(encoding="utf-8")
     assert "The two loops part at step" in html and "Their events differ" in html
     row = html[html.index('id="row-zero"') :]
-    assert "nothing by hand" in row[: row.index('aria-label="zero, Trainer"')] and "manual_loop/train.py" in html
+    assert "nothing in the manual loop" in row[: row.index('aria-label="zero, Trainer"')] and "manual_loop/train.py" in html
 
 
 def test_the_xray_of_a_run_uses_its_pages_and_dials(broken: Path, refusal, capfd) -> None:
     assert main(["xray", str(broken)]) == 1
-    assert "not the same events, first: by hand nothing; Trainer zero" in " ".join(capfd.readouterr().out.split())
+    assert "not the same events, first: manual nothing; Trainer zero" in " ".join(capfd.readouterr().out.split())
     found = xray(CONFIG, pages=kept_pages(broken))
     frames = {page_frame(pair.manual, found.page) for pair in found.pairs if pair.manual}
     assert all(BROKEN.source.splitlines()[frame.line - 1].strip() == frame.code for frame in frames)

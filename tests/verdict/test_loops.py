@@ -42,7 +42,7 @@ ALL = {
         quantity="batch",
         cause="as shuffle=True does",
         also=(
-            *("weight_decay 0.01 by hand", "the clip: by hand", "was not called after the evaluation"),
+            *("weight_decay 0.01 in your loop", "the clip: in your loop", "was not called after the evaluation"),
             "the mean of the 4 batches' means",
         ),
     ),

@@ -165,7 +165,7 @@ function toggleReviews(rowElement, button, row) {
   const ours = data.reviews[row];
   const theirs = data.trainer_reviews === null ? ours : data.trainer_reviews[row];
   if (String(ours) === String(theirs)) cell.append(...listOf("Both loops learned from", ours));
-  else cell.append(...listOf("By hand", ours), ...listOf("Trainer", theirs));
+  else cell.append(...listOf("manual", ours), ...listOf("Trainer", theirs));
   made.append(cell);
   rowElement.after(made);
 }
@@ -201,7 +201,7 @@ function short(value) {
 function both(name, row, form = short) {
   const ours = data.columns[name][row];
   const theirs = data.trainer[name] ? data.trainer[name][row] : ours;
-  return ours === theirs ? form(ours) : `${form(ours)} by hand, ${form(theirs)} in Trainer`;
+  return ours === theirs ? form(ours) : `manual ${form(ours)}, Trainer ${form(theirs)}`;
 }
 
 function evaluationAfter(row, evaluations) {
@@ -224,7 +224,7 @@ const valueOf = {
   evaluate: (row) => {
     const [ours, theirs] = [data.evaluations, data.trainer_evaluations].map((each) => evaluationAfter(row, each));
     if (!ours && !theirs) return "";
-    return ours === theirs ? `next: ${ours}` : `next: ${ours ?? "none"} by hand; ${theirs ?? "none"} in Trainer`;
+    return ours === theirs ? `next: ${ours}` : `next: manual ${ours ?? "none"}, Trainer ${theirs ?? "none"}`;
   },
 };
 
@@ -235,7 +235,7 @@ function firstReviews(row) {
   const theirs = data.trainer_reviews === null ? reviews : data.trainer_reviews[row] || [];
   const text = (places) => `${numbers(places).join(", ")}${places.length > 4 ? ", …" : ""}`;
   return text(reviews) === text(theirs) ? `reviews ${text(reviews)}`
-    : `reviews ${text(reviews)} by hand, ${text(theirs)} in Trainer`;
+    : `reviews: manual ${text(reviews)}, Trainer ${text(theirs)}`;
 }
 
 function showStep() {
@@ -245,7 +245,7 @@ function showStep() {
   for (const output of outputs) {
     const make = valueOf[output.dataset.value];
     output.textContent = (make && make(row)) || "";
-    output.classList.toggle("wrong", / by hand[,;]/.test(output.textContent));
+    output.classList.toggle("wrong", /\bmanual .*, Trainer /.test(output.textContent));
   }
 }
 
