@@ -58,7 +58,9 @@ def test_intervals_are_the_published_ones(right: int, count: int, low: float, hi
 def test_256_reviews_say_some_five_points() -> None:
     rate = rated(210, 256)
     assert 4.5 < rate.points < 5
-    assert rate.sentence().startswith("82.0 % of 256 examples classified correctly; on other examples like these between 76.9 and 86.2 %")
+    assert rate.sentence().startswith(
+        "82.0 % of 256 examples classified correctly; on other examples like these between 76.9 and 86.2 %"
+    )
     assert rated(20, 20).high == 1 and rated(0, 20).low == 0
 
 

@@ -289,7 +289,10 @@ def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
     html = write_report(broken).read_text(encoding="utf-8")
     assert "The two loops part at step" in html and "Their events differ" in html
     row = html[html.index('id="row-zero"') :]
-    assert "nothing in the manual loop" in row[: row.index('aria-label="zero, Trainer"')] and "manual_loop/train.py" in html
+    assert (
+        "nothing in the manual loop" in row[: row.index('aria-label="zero, Trainer"')]
+        and "manual_loop/train.py" in html
+    )
 
 
 def test_the_xray_of_a_run_uses_its_pages_and_dials(broken: Path, refusal, capfd) -> None:
