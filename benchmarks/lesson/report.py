@@ -279,7 +279,7 @@ def answer(comparison: dict[str, Any]) -> tuple[str, str]:
         steps = f"{comparison['steps']:,} steps"
         return "Yes.", f"All {steps}, every evaluation and every weight are equal, with a difference of exactly 0.0."
     first = comparison["first_divergence"]
-    where = f"The two loops part at step {first['step']:,}: {first['quantity']} differs."
+    where = f"The two loops diverge at step {first['step']:,}: {first['quantity']} differs."
     return "Not quite.", f"{where} Likely cause: {first['likely_cause']}."
 
 

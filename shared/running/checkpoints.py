@@ -151,7 +151,7 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
         )
     if changed := what_changed(manifest.code.model_dump() if manifest.code else None, code):
         raise SameLoopError(
-            f"{flag}: {folder} was made by other code ({changed}); put the page back as it is in "
+            f"{flag}: {folder} was made by other code ({changed}); put the file back as it is in "
             f"{output_dir / CODE_FOLDER}, or start again with --overwrite-output-dir"
         )
     return Checkpoint(folder, step_of(folder))

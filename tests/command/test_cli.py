@@ -111,7 +111,7 @@ def test_it_prints_losses_costs_verdict_and_where_they_are_kept(compared, snapsh
 
 def test_progress_is_named_and_bars_stay_out_of_files(compared) -> None:
     finished, _ = compared
-    for phase in ("loading reviews", "tokenizing", "loading the model", "training and evaluating", "comparing"):
+    for phase in ("loading data", "tokenizing", "loading the model", "training and evaluating", "comparing"):
         assert phase in finished.stderr
     assert "\r" not in finished.stderr
     assert "it/s]" not in finished.stderr

@@ -79,9 +79,9 @@ def test_the_paired_test_takes_large_numbers() -> None:
 
 def test_what_is_said_of_a_difference_follows_from_the_test() -> None:
     better, worse, open_ = Paired(30, 9, mcnemar(30, 9)), Paired(9, 30, mcnemar(9, 30)), Paired(30, 26, 0.69)
-    assert better.sentence("bag of words").startswith("The model is better: only the model is right on 30 reviews")
+    assert better.sentence("bag of words").startswith("The model is better: only the model is right on 30 examples")
     assert worse.sentence("bag of words").startswith("The bag of words is better: ")
-    assert open_.sentence("bag of words").startswith("Whether it beats the bag of words, this slice cannot tell: ")
+    assert open_.sentence("bag of words").startswith("This validation set is too small to say whether it beats the bag of words: ")
     assert "in 69.0 % of all slices" in open_.sentence("bag of words")
     assert "less than 0.1 %" in Paired(50, 0, mcnemar(50, 0)).sentence("bag of words")
 
@@ -177,7 +177,7 @@ def test_the_models_answer_as_their_loops_have_reported(measured: Quality, tiny_
         assert [each.name for each in answers.classes] == ["neg", "pos"]
         assert 0 < len(answers.wrong) == min(5, measured.count - answers.rate.right)
     assert measured.is_one_model and measured.same_answers == config.eval_size and measured.precision == "float32"
-    assert "to the bit" in measured.agreement()
+    assert "bit for bit" in measured.agreement()
 
 
 def test_baselines_are_held_against_the_model_review_by_review(measured: Quality, tiny_comparison: Path) -> None:
@@ -280,7 +280,7 @@ def test_what_cannot_be_measured_is_one_line(run: Path) -> None:
     for loop in LOOPS:
         said = (run / loop / "record.jsonl").read_bytes()
         changed(run, loop, "record.jsonl", re.sub(rb'"eval": "\w{32}"', b'"eval": "' + b"0" * 32 + b'"', said))
-    assert "the reviews of --dataset embedded-rotten-tomatoes have changed since" in line()
+    assert "the data of --dataset embedded-rotten-tomatoes has changed since" in line()
     (run / "manual" / "model.safetensors").unlink()
     assert "has changed since" in line()
     (run / "comparison.json").unlink()

@@ -160,9 +160,9 @@ def test_what_is_true_of_equal_runs_alone_is_said_of_them_alone(
 ) -> None:
     first = {"step": 3, "quantity": "grad_norm", "manual": 1.0, "trainer": 2.0, "rank": 0, "likely_cause": "the clip"}
     parted = words(plain({**equal, "verdict": "diverged", "first_divergence": first}, records))
-    for sentence in ("but still the same ones", "Yes.", "are equal"):
+    for sentence in ("which are still equal", "Yes."):
         assert sentence in words(plain(equal, records)) and sentence not in parted
-    assert "Not quite. The two loops part at step 3" in parted and "may part at another place" in parted
+    assert "Not quite. The two loops diverge at step 3" in parted and "may diverge at another place" in parted
 
 
 def test_a_commit_is_named_only_where_it_holds_what_ran(equal: dict[str, Any], records: list[RunRecord]) -> None:
@@ -172,16 +172,16 @@ def test_a_commit_is_named_only_where_it_holds_what_ran(equal: dict[str, Any], r
     assert "In a checkout of SameLoop at abc123 , with the versions" in at(git="abc123")
     assert "In a checkout of SameLoop, with the versions" in at(git=None)
     dirty = at(git="abc123-dirty")
-    assert "changes that no commit holds, on top of abc123" in dirty and "In a checkout of SameLoop" not in dirty
+    assert "changes that were not committed, on top of abc123" in dirty and "In a checkout of SameLoop" not in dirty
     assert "manual/code and trainer/code" in dirty
-    assert "bit for bit as they did here" in at(device="cpu")
+    assert "the weights are equal to these, bit for bit" in at(device="cpu")
     on_gpu = at(device="a GPU")
-    assert "bit for bit as they did here" not in on_gpu and "--full-determinism" in on_gpu
+    assert "the weights are equal to these, bit for bit" not in on_gpu and "--full-determinism" in on_gpu
 
 
 def test_the_page_names_the_job_and_states_no_ratio_of_few_steps(html: str) -> None:
     said = words(html)
-    assert "2 layers, random (1.0 M) on Rotten Tomatoes : 61 reviews to learn from" in said
+    assert "2 layers, random (1.0 M) on Rotten Tomatoes : 61 training examples" in said
     assert "<title>Identical: 2 layers, random (1.0 M) on Rotten Tomatoes, SameLoop</title>" in html
     assert "too few steps to tell the loops apart; <code>sameloop speed</code>" in html
     assert "step, median" in said and "Trainer ratio" not in said

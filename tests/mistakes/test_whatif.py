@@ -85,7 +85,7 @@ def test_what_differs_first_is_measured(whole, tmp_path: Path, phase: str, quant
 def test_of_two_runs_that_are_the_same_nothing_differs(whole) -> None:
     found = held_against("progress", pages_of_question("progress", "tiny"), whole, whole)
     assert (found.quantity, found.step, found.same_weights) == ("nothing", None, True)
-    assert "Nothing differs." in found.sentence
+    assert "No loss, norm or weight differs." in found.sentence
 
 
 def test_a_page_that_leaves_nothing_is_said_to_leave_nothing(whole, tmp_path: Path) -> None:

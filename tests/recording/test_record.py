@@ -53,7 +53,7 @@ def test_a_half_written_last_line_is_left_out(tmp_path: Path) -> None:
         (lambda text: text.replace('"batch": []', '"batch": ' + "[" * 10**5 + "]" * 10**5), "line 2"),
         (lambda text: "\n".join(text.splitlines()[1:]), "no header"),
         (lambda text: text.replace(f'"schema": {SCHEMA}', '"schema": 99'), "format 99"),
-        (lambda text: text.replace('"config": {', '"config": {"nonsense": 1, '), "without the run's dials"),
+        (lambda text: text.replace('"config": {', '"config": {"nonsense": 1, '), "without the run's settings"),
         (lambda text: "", "no header"),
     ],
 )

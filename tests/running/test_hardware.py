@@ -162,7 +162,7 @@ def test_what_is_said_of_the_dial_is_the_same_everywhere(machine: bool) -> None:
 def test_doctor_says_what_fast_would_choose_and_why(machine: bool) -> None:
     found = doctor.fast_finding()
     why = "bf16 (the processor has avx512_bf16 and amx_bf16)"
-    assert found.detail == "length groups; " + (
+    assert found.detail == "grouped by length; " + (
         why if machine else "no bf16 (the processor has no avx512_bf16 or amx_bf16)"
     )
     assert found.fine is machine

@@ -137,7 +137,7 @@ def test_a_helper_takes_no_installed_modules_place(plain: Path, tmp_path: Path) 
 
 
 def test_the_trainer_is_started_without_it(plain: Path, tmp_path: Path, refusal) -> None:
-    assert "takes the place of the manual page" in refusal("trainer", "--preset", "tiny", "--loop", str(plain))
+    assert "takes the place of the manual loop" in refusal("trainer", "--preset", "tiny", "--loop", str(plain))
     # One run by hand and one through Trainer do not differ by it.
     assert config_of(plain).differences(CONFIG) == {}
     assert RunConfig.build(**config_of(plain).model_dump()).loop == str(plain)
@@ -154,7 +154,7 @@ WRONG = {
     "no Python": ("\0", "my_loop.py"),
     "no train": (
         "def fit(): ...\nclass A:\n    def train(self): ...\n",
-        "my_loop.py binds no function `train`: a page",
+        "my_loop.py binds no function `train`: a loop's file",
     ),
     "too few": ("def train(config): ...\n", f"train(config) cannot be called: {MUST}"),
     "too many": ("def train(a, b, c, d, e, f): ...\n", "cannot be called"),
@@ -250,7 +250,7 @@ def test_a_name_error_on_the_page_is_its_writers(tmp_path: Path) -> None:
     said = mistakes_of((clip, ""), tmp_path)
     text = page.edited(clip, "").source.splitlines()
     number, line = next((n, line) for n, line in enumerate(text, start=1) if "log_training(state, grad_norm" in line)
-    assert said == f"your page, line {number}: NameError: name 'grad_norm' is not defined ({line.strip()})"
+    assert said == f"your loop, line {number}: NameError: name 'grad_norm' is not defined ({line.strip()})"
 
 
 def test_an_exception_elsewhere_is_not_the_packages_pages(tmp_path: Path) -> None:
@@ -267,10 +267,10 @@ def test_an_exception_elsewhere_is_not_the_packages_pages(tmp_path: Path) -> Non
 def test_a_syntax_error_in_a_page_that_is_imported(loop: str, tmp_path: Path) -> None:
     page = package_page(loop)
     line = page.source.count("\n", 0, page.source.index("    set_seed(config.seed)\n")) + 1
-    page = page.edited("thrown.\n    set_seed(config.seed)\n", "thrown.\n    set_seed(config.seed))\n")
+    page = page.edited("weights are random.\n    set_seed(config.seed)\n", "weights are random.\n    set_seed(config.seed))\n")
     with pytest.raises(PageError) as caught:
         run_in_process(loop, CONFIG, tmp_path / "run", page=page)
-    name = {"manual": "your page", "trainer": "trainer_loop/train.py"}[loop]
+    name = {"manual": "your loop", "trainer": "trainer_loop/train.py"}[loop]
     assert str(caught.value) == f"{name}, line {line}: SyntaxError: unmatched ')' (set_seed(config.seed)))"
 
 
@@ -278,7 +278,7 @@ def test_an_import_that_fails_and_a_page_that_ends_the_process(tmp_path: Path) -
     said = mistakes_of(("import math\n", "import math\nimport no_such_module\n"), tmp_path)
     assert "ModuleNotFoundError: No module named 'no_such_module' (import no_such_module)" in said
     said = mistakes_of(("    # Data: load", "    raise SystemExit\n    # Data: load"), tmp_path)
-    assert said.startswith("your page, line ") and "it ends the process before the run is done" in said
+    assert said.startswith("your loop, line ") and "it ends the process before the run is done" in said
 
 
 def test_a_mistake_in_the_instruments_is_ours(plain: Path, tmp_path: Path, monkeypatch) -> None:

@@ -142,8 +142,8 @@ def test_two_versions_of_a_page_do_not_mix(tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({}, None),
-        ({"page": "my_loop.py"}, "it ran the page my_loop.py, not manual_loop/train.py"),
-        ({"digest": "0"}, "the page manual_loop/train.py has changed since"),
+        ({"page": "my_loop.py"}, "it ran the loop's file my_loop.py, not manual_loop/train.py"),
+        ({"digest": "0"}, "the file manual_loop/train.py has changed since"),
         ({"shared": "0"}, "SameLoop's own modules have changed since"),
     ],
 )
@@ -159,7 +159,7 @@ def test_what_has_changed_is_named(change: dict[str, str], says: str | None) -> 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_run_is_not_gone_on_with_by_another_page(loop: str, tmp_path: Path) -> None:
     interrupted(loop, tmp_path / "run")
-    with pytest.raises(SameLoopError, match=rf"the page {loop}_loop/train.py has changed since.*put the page back"):
+    with pytest.raises(SameLoopError, match=rf"the file {loop}_loop/train.py has changed since.*put the file back"):
         run_in_process(loop, CONFIG, tmp_path / "run", page=EDITED[loop], resume_from_checkpoint="last")
     manifest = tmp_path / "run/checkpoint-3" / MANIFEST
     content = json.loads(manifest.read_text())
@@ -183,7 +183,7 @@ def test_a_comparison_goes_on_but_with_no_page_that_has_changed(
     capfd.readouterr()
     comparison = compare(CONFIG, run)
     lines = said(capfd.readouterr().err)
-    assert f"the page {edited}_loop/train.py has changed since: starting it anew" in lines
+    assert f"the file {edited}_loop/train.py has changed since: starting it again" in lines
     assert (f"it is done already, in {run / 'manual'}" in lines) == (edited == "trainer")
     assert any(line.startswith("going on from") for line in lines) == (edited == "manual")
     assert comparison["verdict"] == "diverged"
@@ -198,7 +198,7 @@ def test_a_page_edited_after_ctrl_c_in_the_manual_loop(tmp_path: Path, monkeypat
     interrupted("manual", tmp_path / "run/manual")
     use_pages(monkeypatch, manual=BROKEN)
     compare(CONFIG, tmp_path / "run")
-    assert "the page manual_loop/train.py has changed since: starting it anew" in said(capfd.readouterr().err)
+    assert "the file manual_loop/train.py has changed since: starting it again" in said(capfd.readouterr().err)
     assert RunRecord.read(tmp_path / "run/manual").resumes == []
     assert kept_page(tmp_path / "run/manual").source == BROKEN.source
 
@@ -212,7 +212,7 @@ def test_reuse_keeps_the_half_that_nothing_has_changed_for(run: Path, monkeypatc
     assert compare(CONFIG, run, reuse=True)["verdict"] == "diverged"
     lines = said(capfd.readouterr().err)
     assert (
-        "--reuse: the manual loop's run here cannot be kept (the page manual_loop/train.py has changed since)" in lines
+        "--reuse: the manual loop's run here cannot be kept (the file manual_loop/train.py has changed since)" in lines
     )
     assert (run / "trainer/record.jsonl").read_bytes() == kept
     assert kept_page(run / "manual").source == BROKEN.source
@@ -241,7 +241,7 @@ def test_reuse_of_both_halves_runs_nothing(run: Path, monkeypatch) -> None:
 def test_a_new_run_that_fails_takes_nothing_away(run: Path, monkeypatch) -> None:
     before = tree(run)
     use_pages(monkeypatch, manual=package_page("manual").edited(ZERO, "            optimiser.zero_grad()\n"))
-    with pytest.raises(SameLoopError, match=r"your page, line \d+: NameError"):
+    with pytest.raises(SameLoopError, match=r"your loop, line \d+: NameError"):
         compare(CONFIG, run, reuse=True)
     assert tree(run) == before
 
@@ -342,11 +342,11 @@ def test_a_run_that_has_kept_no_code(broken: Path, tmp_path: Path, refusal) -> N
 
 def test_the_report_of_a_page_that_cannot_be_traced(broken: Path, monkeypatch) -> None:
     def raises(*_: object, **__: object) -> None:
-        raise SameLoopError("your page, line 3: ValueError: no (here)")
+        raise SameLoopError("your loop, line 3: ValueError: no (here)")
 
     monkeypatch.setattr("benchmarks.lesson.report.xray", raises)
     html = write_report(broken).read_text(encoding="utf-8")
-    assert "your page, line 3: ValueError: no (here)" in html and 'id="manual-40"' in html
+    assert "your loop, line 3: ValueError: no (here)" in html and 'id="manual-40"' in html
 
 
 # Where the modules come from ----------------------------------------------------------------------
