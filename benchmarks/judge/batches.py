@@ -24,7 +24,7 @@ def batch_cause(evidence: Evidence) -> Finding:
         of_whom = f" (batch size {sizes[0]} in $loop, {sizes[1]} in $Trainer)" if sizes[0] != sizes[1] else ""
         return evidence.finding(
             "batch.size",
-            f"the loader: {ours['samples']} $reviews against {theirs['samples']}{of_whom}; check the batch size and "
+            f"the loader: {ours['samples']} examples against {theirs['samples']}{of_whom}; check the batch size and "
             "what happens to a smaller last batch",
             manual=ours["samples"],
             trainer=theirs["samples"],
@@ -39,7 +39,7 @@ def batch_cause(evidence: Evidence) -> Finding:
         shown = ours["labels"][first][:8], theirs["labels"][first][:8]
         flipped = all(a == 1 - b for a, b in zip(ours["labels"][first], theirs["labels"][first], strict=True))
         how = "every 0 is a 1 and every 1 a 0" if flipped else f"{shown[0]} in $loop, {shown[1]} in $Trainer"
-        return evidence.finding("batch.labels", f"the labels: the same $reviews with other labels; {how}")
+        return evidence.finding("batch.labels", f"the labels: the same examples with other labels; {how}")
     if inputs == {"attention_mask"}:
         if not ours["masked"][first]:
             return evidence.finding(
@@ -80,7 +80,7 @@ def _number_of_batches(evidence: Evidence) -> Finding:
         return evidence.finding(
             "forward.repeated",
             f"the forward pass: in step {evidence.step} your loop calls the model {mine} times on the same "
-            f"{len(reviews[0])} $reviews, {how}; $Trainer calls it {counted(other, 'time')}",
+            f"{len(reviews[0])} examples, {how}; $Trainer calls it {counted(other, 'time')}",
             manual=mine,
             trainer=other,
             backward_passes=mine - idle,
@@ -100,19 +100,19 @@ def _reviews(evidence: Evidence, first: int) -> Finding:
     if reviews == their_reviews and ours["padded_tokens"] != theirs["padded_tokens"]:
         return evidence.finding(
             "collator.length",
-            "the collator: the same tokens were padded to another length; pad each batch to its longest $review",
+            "the collator: the same tokens were padded to another length; pad each batch to its longest example",
             manual=ours["padded_tokens"],
             trainer=theirs["padded_tokens"],
         )
     if reviews == their_reviews:
         return evidence.finding(
             "collator.padding",
-            "the collator: the same $reviews, padded in another way (on which side, or with which token?)",
+            "the collator: the same examples, padded in another way (on which side, or with which token?)",
         )
     if cut := _cut(evidence):
         return cut
     if sorted(chain(*reviews)) == sorted(chain(*their_reviews)):
-        return evidence.finding("batch.order", "the order within the batch: the same $reviews, in another order")
+        return evidence.finding("batch.order", "the order within the batch: the same examples, in another order")
     return _beginnings(evidence, first) or _tokens(evidence, first) or _order(evidence)
 
 
@@ -132,7 +132,7 @@ def _beginnings(evidence: Evidence, first: int) -> Finding | None:
         return None
     return evidence.finding(
         "batch.cut",
-        f"the tokens: $reviews with the same labels, the first with the same beginning, of {min(lengths[0])} to "
+        f"the tokens: examples with the same labels, the first with the same beginning, of {min(lengths[0])} to "
         f"{max(lengths[0])} tokens in $loop and {min(lengths[1])} to {max(lengths[1])} in $Trainer; they are cut",
         manual=lengths[0],
         trainer=lengths[1],
@@ -151,8 +151,8 @@ def _tokens(evidence: Evidence, first: int) -> Finding | None:
         return None
     return evidence.finding(
         "batch.tokens",
-        f"the tokens: $reviews of the same lengths and labels, some of whose token ids are other ones ({len(foreign)} "
-        "of the $reviews drawn in $loop are not in $Trainer's training set as they are); of the first "
+        f"the tokens: examples of the same lengths and labels, some of whose token ids are other ones ({len(foreign)} "
+        "of the examples drawn in $loop are not in $Trainer's training set as they are); of the first "
         f"{len(pair[0])} tokens of one of them, {len(other)} differ; leave input_ids as the data has them",
         reviews=len(foreign),
     )
@@ -176,7 +176,7 @@ def _cut(evidence: Evidence) -> Finding | None:
         return None
     return evidence.finding(
         "batch.cut",
-        f"max_length: the same $reviews, cut to {longest[0]} tokens in $loop and to {longest[1]} in $Trainer; "
+        f"max_length: the same examples, cut to {longest[0]} tokens in $loop and to {longest[1]} in $Trainer; "
         f"tokenize with truncation=True, max_length={evidence.trainer.config.max_length}",
         manual=longest[0],
         trainer=longest[1],
@@ -194,7 +194,7 @@ def _order(evidence: Evidence) -> Finding:
     if foreign := len(drawn[0] - drawn[1]):
         if cut := _cut_to_shortest(evidence, foreign):
             return cut
-        text = f"the data: {foreign} of the {len(drawn[0])} $reviews drawn in $loop are not in $Trainer's training set"
+        text = f"the data: {foreign} of the {len(drawn[0])} examples drawn in $loop are not in $Trainer's training set"
         if "job" not in evidence.trainer.header:
             text += "; take shuffle(seed=slice_seed).select(range(train_size)), and no review of the evaluation"
         return evidence.finding("batch.slice", text, foreign=foreign)
@@ -217,8 +217,8 @@ def _cut_to_shortest(evidence: Evidence, foreign: int) -> Finding | None:
         return None
     return evidence.finding(
         "batch.cut",
-        f"the tokens: in $loop all $reviews of a batch have the same length, in every batch, and {foreign} of those "
-        "drawn are not in $Trainer's training set as they are; each batch is cut to its shortest $review, as zip "
+        f"the tokens: in $loop all examples of a batch have the same length, in every batch, and {foreign} of those "
+        "drawn are not in $Trainer's training set as they are; each batch is cut to its shortest example, as zip "
         "does",
         reviews=foreign,
     )
@@ -246,15 +246,15 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
     if len(set(first_epoch)) < len(first_epoch) and len(first_epoch) >= len(drawn[1]):
         return evidence.finding(
             "shuffle.replacement",
-            f"the sampler: it draws some $reviews several times in an epoch and others not at all: {len(first_epoch)} "
-            f"draws in $loop are {len(set(first_epoch))} different $reviews, and {never} of $Trainer's "
+            f"the sampler: it draws some examples several times in an epoch and others not at all: {len(first_epoch)} "
+            f"draws in $loop are {len(set(first_epoch))} different examples, and {never} of $Trainer's "
             f"{len(drawn[1])} come in no step; draw without replacement",
             draws=len(first_epoch),
             different=len(set(first_epoch)),
         )
     return evidence.finding(
         "shuffle.subset",
-        f"the $reviews: in $loop {len(drawn[0])} of the {len(drawn[1])} $reviews of the training set are drawn, "
+        f"the examples: in $loop {len(drawn[0])} of the {len(drawn[1])} examples of the training set are drawn, "
         f"{never} of them in no step; $Trainer draws all in every epoch",
         manual=len(drawn[0]),
         trainer=len(drawn[1]),
@@ -264,7 +264,7 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
 def _sampler(evidence: Evidence) -> Finding:
     """The same reviews in another order, from the first batch of an epoch on."""
     where = (
-        "the sampler: other $reviews from the first batch on"
+        "the sampler: other examples from the first batch on"
         if evidence.step == 1
         else "the sampler: the order differs from this epoch on"
     )

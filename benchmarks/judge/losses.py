@@ -71,7 +71,7 @@ def _scale(evidence: Evidence, factor: float) -> Finding:
     """The right loss, times a number."""
     ours, theirs = evidence.lines
     size, batches = len((ours.get("reviews") or [[]])[0]), len(theirs["losses"])
-    why = f", the batch's {size} $reviews: a sum, not a mean" if size > 1 and math.isclose(factor, size) else ""
+    why = f", the batch's {size} examples: a sum, not a mean" if size > 1 and math.isclose(factor, size) else ""
     if not why and batches > 1 and math.isclose(factor, batches, rel_tol=SAME_FACTOR):
         why = f", the step's {batches} batches: divide each batch's loss by their number"
     # Groups of batches that are divided by the wrong number show in the short one only.

@@ -85,7 +85,7 @@ def _further_evaluation(evidence: Evidence) -> Finding | None:
     line = ours[-1]
     return evidence.finding(
         "evaluate.before" if after == 0 else "evaluate.more",
-        f"the evaluation's moment: your loop evaluates {when} ({line['samples']} $reviews in "
+        f"the evaluation's moment: your loop evaluates {when} ({line['samples']} examples in "
         f"{counted(len(line.get('batch_sizes', [])), 'batch')}), $Trainer does not; every pass over a loader draws a "
         "random number, and so dropout draws others after it",
         reviews=line["samples"],

@@ -50,14 +50,14 @@ def reported_evaluation(
             "evaluate.rounding",
             step,
             "the evaluation's mean: equal but for the last digits; $Trainer repeats each batch's loss once per "
-            "$review and takes numpy's mean of them in float32, and every other way to add them up rounds otherwise",
+            "example and takes numpy's mean of them in float32, and every other way to add them up rounds otherwise",
             values,
         )
     if found := _way(step, quantity, mine, evaluation, manual):
         return found._replace(values=values)
     text = (
         "the evaluation's mean: the batches' losses are equal, the reported mean is not; weigh every "
-        "$review alike and average with numpy"
+        "example alike and average with numpy"
         if quantity == "eval_loss"
         else "the evaluation's metric: the predictions are equal, the reported accuracy is not"
     )
@@ -92,8 +92,8 @@ def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manu
     return Finding(
         found[0],
         step,
-        f"{what}: {mine:.6g} in $loop is {found[1]}; $Trainer reports the mean over the {samples} $reviews: "
-        "weigh every $review alike",
+        f"{what}: {mine:.6g} in $loop is {found[1]}; $Trainer reports the mean over the {samples} examples: "
+        "weigh every example alike",
     )
 
 
@@ -150,11 +150,11 @@ def _ways(
     yield "evaluate.sum", "a sum and no mean", sum(means)
     yield "evaluate.sum", "a sum and no mean", sum(sums)
     others = {
-        "the number of training $reviews": training[0],
+        "the number of training examples": training[0],
         "the number of training batches": training[1],
         "the batch size": sizes[0],
         "the number of full batches times the batch size": sizes[0] * batches,
     }
     for what, count in others.items():
-        yield "evaluate.divided", f"the sum over the $reviews divided by {count}, {what}", sum(sums) / count
+        yield "evaluate.divided", f"the sum over the examples divided by {count}, {what}", sum(sums) / count
         yield "evaluate.divided", f"the sum of the batches' means divided by {count}, {what}", sum(means) / count

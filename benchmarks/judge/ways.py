@@ -413,7 +413,7 @@ def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"attention_mask"}:
         return found("evaluate.mask", "the evaluation's attention mask: the same tokens with another mask")
     if ours.get("samples") != theirs.get("samples"):
-        counts = f"{ours.get('samples')} $reviews in $loop, {theirs.get('samples')} in $Trainer"
+        counts = f"{ours.get('samples')} examples in $loop, {theirs.get('samples')} in $Trainer"
         mine, other = (line.get("batch_sizes") or [] for line in (ours, theirs))
         # Only where all but the last batch were seen, has it been left out.
         if mine == other[: len(mine)] and len(other) == len(mine) + 1:
@@ -427,22 +427,22 @@ def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
     if ours.get("reviews") != theirs.get("reviews"):
         return found(
             "evaluate.reviews",
-            "the evaluation's batches: other $reviews; check which slice is evaluated, and how it is cut",
+            "the evaluation's batches: other examples; check which slice is evaluated, and how it is cut",
         )
     if ours.get("batch_sizes") != theirs.get("batch_sizes"):
         sizes = ours["batch_sizes"][:1], theirs["batch_sizes"][:1]
         return found(
             "evaluate.batch_size",
-            f"the evaluation's batches: {sizes[0][0]} $reviews at a time in $loop, {sizes[1][0]} in $Trainer",
+            f"the evaluation's batches: {sizes[0][0]} examples at a time in $loop, {sizes[1][0]} in $Trainer",
         )
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"labels"}:
-        return found("evaluate.labels", "the evaluation's labels: the same $reviews with other labels")
+        return found("evaluate.labels", "the evaluation's labels: the same examples with other labels")
     if ours.get("padded_tokens") != theirs.get("padded_tokens"):
         return found(
-            "evaluate.order", "the evaluation's batches: the same $reviews in another order or with another padding"
+            "evaluate.order", "the evaluation's batches: the same examples in another order or with another padding"
         )
     return found(
-        "evaluate.order", "the evaluation's batches: the same $reviews in another order, or with another mask"
+        "evaluate.order", "the evaluation's batches: the same examples in another order, or with another mask"
     )
 
 

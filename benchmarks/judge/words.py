@@ -1,4 +1,4 @@
-"""What a job's own things are called: a sentence has `$reviews` or `$Trainer` for it, filled in where it is shown."""
+"""What a job's own things are called: a sentence has `$loop` or `$Trainer` for it, filled in where it is shown."""
 
 from __future__ import annotations
 
@@ -13,15 +13,12 @@ class Words(NamedTuple):
     """The words of one job; without arguments those of our own.
 
     Attributes:
-        review, reviews: what is learned from.
         dials: what sets the numbers.
         model: that is trained.
         Trainer: what stands on the other side: `Trainer`, or the name of a file where that is not clear from it.
         loop: what is held against it.
     """
 
-    review: str = "example"
-    reviews: str = "examples"
     dials: str = "settings"
     model: str = "DistilBERT"
     Trainer: str = "Trainer"
@@ -35,7 +32,7 @@ class Words(NamedTuple):
             # A script against its loop has one Trainer, and that is what it is called.
             is_the_only_one = ours["is_loop"] and not theirs["is_loop"]
             name = "Trainer" if is_the_only_one else theirs["side"]
-            return cls("example", "examples", "arguments", theirs["model"], name, ours["side"])
+            return cls("arguments", theirs["model"], name, ours["side"])
         # Two loops on our own job.
         return cls(Trainer=Path(trainer.config.loop).name) if trainer.config.loop else cls()
 

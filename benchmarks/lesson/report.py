@@ -67,7 +67,7 @@ CHARTS = {
     "learning-rate": "Learning rate",
     "time": "Time of a step",
     "memory": "Memory",
-    "batches": "Which $reviews each batch held",
+    "batches": "Which examples each batch held",
 }
 
 
@@ -205,7 +205,7 @@ def render(
         bookkeeping=found and found.bookkeeping_by_part(),
         xray_facts=found and xray_facts(found),
         why_not=why_not,
-        steps=step_table(records, reviews, words.reviews),
+        steps=step_table(records, reviews, is_own_job=own is not None),
     )
 
 

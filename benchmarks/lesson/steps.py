@@ -54,20 +54,21 @@ def load_reviews(config: RunConfig) -> Reviews:
     return Reviews(rows, texts, labels)
 
 
-def step_table(records: Sequence[RunRecord], reviews: Reviews, examples: str = "reviews") -> dict[str, Any]:
+def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool = False) -> dict[str, Any]:
     """Every step, column by column, for the page's script; of very many a part.
 
     Args:
         records: by hand, Trainer.
-        reviews: of the training slice, and `examples`, what the job calls them.
+        reviews: of the training set.
+        is_own_job: whether it is somebody's own job, whose examples cannot be read again.
 
     Returns:
-        `examples`, `has_tokens`: what they are called, and whether they are made of tokens; `count`: how many steps
-        there are; `steps`: of which step each row is, None if there is one of every step; `columns`: lists of a value
-        for each row, None where it is missing; `trainer`: the columns in which the Trainer's run differs; `differs`:
-        by step, the first quantity that does; `reviews` and `trainer_reviews` (None if they are the same): by row, the
-        places of its reviews in `texts` and `labels`; `places`: of those texts, their places in the slice, None if
-        these are the same.
+        `is_own_job`; `has_tokens`: whether the examples are made of tokens; `count`: how many steps there are;
+        `steps`: of which step each row is, None if there is one of every step; `columns`: lists of a value for each
+        row, None where it is missing; `trainer`: the columns in which the Trainer's run differs; `differs`: by step,
+        the first quantity that does; `reviews` and `trainer_reviews` (None if they are the same): by row, the places
+        of its reviews in `texts` and `labels`; `places`: of those texts, their places in the slice, None if these are
+        the same.
     """
     ours, theirs = (record.steps for record in records)
     count = max(len(ours), len(theirs))
@@ -93,7 +94,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, examples: str = "
     number = {place: new for new, place in enumerate(named)} | {-1: -1}
     drawn = [[each and [number[place] for place in each] for each in lines] for lines in drawn]
     return {
-        "examples": examples,
+        "is_own_job": is_own_job,
         "has_tokens": any(columns["tokens"]) or not shown,
         "count": count,
         "steps": shown if len(shown) < count else None,

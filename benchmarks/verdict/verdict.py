@@ -144,7 +144,7 @@ def _first_review(record: RunRecord, folder: Path, first: Divergence, words: Wor
     from tokenizers import Tokenizer
 
     text = Tokenizer.from_file(str(file)).decode(tokens)
-    counts = f"{line['samples']} $reviews, {line['tokens']} tokens, padded to {line['padded_tokens']}"
+    counts = f"{line['samples']} examples, {line['tokens']} tokens, padded to {line['padded_tokens']}"
     return f"{text!r}... ({words.fill(counts)})"
 
 

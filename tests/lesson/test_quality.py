@@ -81,8 +81,10 @@ def test_what_is_said_of_a_difference_follows_from_the_test() -> None:
     better, worse, open_ = Paired(30, 9, mcnemar(30, 9)), Paired(9, 30, mcnemar(9, 30)), Paired(30, 26, 0.69)
     assert better.sentence("bag of words").startswith("The model is better: only the model is right on 30 examples")
     assert worse.sentence("bag of words").startswith("The bag of words is better: ")
-    assert open_.sentence("bag of words").startswith("This validation set is too small to say whether it beats the bag of words: ")
-    assert "in 69.0 % of all slices" in open_.sentence("bag of words")
+    assert open_.sentence("bag of words").startswith(
+        "This validation set is too small to say whether it beats the bag of words: "
+    )
+    assert "in 69.0 % of all samples" in open_.sentence("bag of words")
     assert "less than 0.1 %" in Paired(50, 0, mcnemar(50, 0)).sentence("bag of words")
 
 

@@ -45,7 +45,7 @@ def read(page: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
 def test_the_report_has_what_the_job_has(script: Path, compared: Path) -> None:
     data, words, lines = read(compared / "report.html")
     assert [words[max(0, m.start() - 60) : m.end() + 60] for m in OURS.finditer(words)] == []
-    assert (data["count"], data["examples"], data["has_tokens"]) == (2, "examples", False)
+    assert (data["count"], data["is_own_job"], data["has_tokens"]) == (2, True, False)
     assert data["evaluations"][0][0] == 2
     shown = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
     html = unescape((compared / "report.html").read_text(encoding="utf-8"))

@@ -267,7 +267,9 @@ def test_an_exception_elsewhere_is_not_the_packages_pages(tmp_path: Path) -> Non
 def test_a_syntax_error_in_a_page_that_is_imported(loop: str, tmp_path: Path) -> None:
     page = package_page(loop)
     line = page.source.count("\n", 0, page.source.index("    set_seed(config.seed)\n")) + 1
-    page = page.edited("weights are random.\n    set_seed(config.seed)\n", "weights are random.\n    set_seed(config.seed))\n")
+    page = page.edited(
+        "weights are random.\n    set_seed(config.seed)\n", "weights are random.\n    set_seed(config.seed))\n"
+    )
     with pytest.raises(PageError) as caught:
         run_in_process(loop, CONFIG, tmp_path / "run", page=page)
     name = {"manual": "your loop", "trainer": "trainer_loop/train.py"}[loop]

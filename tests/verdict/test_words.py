@@ -39,26 +39,26 @@ def test_every_word_that_a_sentence_asks_for_is_one() -> None:
 @pytest.mark.parametrize(
     ("ours", "theirs", "words"),
     [
-        (record(), record(), ("review", "dials", "DistilBERT", "Trainer")),
-        (record("a.py"), record("x/b.py"), ("review", "dials", "DistilBERT", "b.py")),
+        (record(), record(), ("settings", "DistilBERT", "Trainer")),
+        (record("a.py"), record("x/b.py"), ("settings", "DistilBERT", "b.py")),
         (
             record(job=job("a.py", is_loop=True)),
             record(job=job("t.py", is_loop=False)),
-            ("example", "arguments", "Net", "Trainer"),
+            ("arguments", "Net", "Trainer"),
         ),
         (
             record(job=job("one.py", is_loop=False)),
             record(job=job("two.py", is_loop=False)),
-            ("example", "arguments", "Net", "two.py"),
+            ("arguments", "Net", "two.py"),
         ),
         (
             record(job=job("a.py", is_loop=True)),
             record(job=job("b.py", is_loop=True)),
-            ("example", "arguments", "Net", "b.py"),
+            ("arguments", "Net", "b.py"),
         ),
     ],
 )
 def test_the_words_of_a_job(ours: RunRecord, theirs: RunRecord, words: tuple[str, ...]) -> None:
-    told = Words.of(ours, theirs).fill("$review, $dials, $model, $Trainer")
+    told = Words.of(ours, theirs).fill("$dials, $model, $Trainer")
     assert told == ", ".join(words)
     assert Words().fill("costs $5 and $nothing") == "costs $5 and $nothing"

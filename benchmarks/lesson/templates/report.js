@@ -114,10 +114,10 @@ function showMore() {
 function rowOf(row) {
   const made = document.createElement("tr");
   const head = element("th", "", { scope: "row" });
-  if (data.examples === "reviews") {
+  if (!data.is_own_job) {
     const button = element("button", String(stepOf(row)), { type: "button", className: "open" });
     button.setAttribute("aria-expanded", "false");
-    button.setAttribute("aria-label", `Step ${stepOf(row)}: show its reviews`);
+    button.setAttribute("aria-label", `Step ${stepOf(row)}: show its examples`);
     button.addEventListener("click", () => toggleReviews(made, button, row));
     head.append(button);
   } else head.textContent = stepOf(row);  // of somebody's own job nothing is kept that could be read
@@ -206,14 +206,14 @@ function both(name, row, form = short) {
 
 function evaluationAfter(row, evaluations) {
   const found = evaluations.find(([step]) => step >= stepOf(row));
-  if (!found || data.examples !== "reviews") return found && `loss ${short(found[1])}`;
+  if (!found || data.is_own_job) return found && `loss ${short(found[1])}`;
   return `loss ${short(found[1])}, accuracy ${found[2] === null ? "none" : (100 * found[2]).toFixed(1)} %`;
 }
 
 const valueOf = {
   epoch: (row) => `step ${stepOf(row)} of ${data.count}, epoch ${data.columns.epoch[row]}`,
   shuffle: (row) => firstReviews(row),
-  batch: (row) => `${both("samples", row)} ${data.examples}`,
+  batch: (row) => `${both("samples", row)} examples`,
   collator: (row) => data.has_tokens && `${both("tokens", row)} tokens, padded to ${both("padded_tokens", row)}`,
   forward: (row) => `loss ${both("loss", row)}`,
   backward: (row) => `gradient norm ${both("unclipped_norm", row)}`,
