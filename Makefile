@@ -52,7 +52,7 @@ situations-table: $(INSTALLED) ## docs/situations.md, tried again: what people b
 ported-table: $(INSTALLED) ## docs/ported.md, tried again: Trainer scripts as people write them, each against its loop; about 10 minutes on 2 cores
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.ported
 
-parity-sweep: $(INSTALLED) ## search: 300 whole configurations, and 100 as ejected scripts; about 15 minutes on 2 cores
+parity-sweep: $(INSTALLED) ## search: 300 whole configurations in three loops, and 100 as ejected scripts; about 20 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep $(ARGS)
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep-ejected
 

@@ -240,6 +240,7 @@ def _eject(
     arguments: tuple[str, ...],
     output: Path | None,
     trainer: bool,
+    accelerate: bool,
     transformers: str | None,
     nproc_per_node: int,
     **parameters: Any,
@@ -251,8 +252,8 @@ def _eject(
     elif file is not None:
         from benchmarks.port.command import eject_own, refuse_beside
 
-        others = {"--trainer": trainer, "--transformers": transformers, "--nproc-per-node": nproc_per_node != 1}
-        refuse_beside(f"the script {file}", others)
+        others = {"--trainer": trainer, "--accelerate": accelerate, "--transformers": transformers}
+        refuse_beside(f"the script {file}", {**others, "--nproc-per-node": nproc_per_node != 1})
         eject_own(file, arguments, output, parameters)
         return
     source_of = click.get_current_context().get_parameter_source
@@ -267,12 +268,15 @@ def _eject(
         raise SameLoopError(
             "--transformers names the release whose `Trainer` is called: add --trainer, or leave it out"
         )
+    if trainer and accelerate:
+        raise SameLoopError("--trainer and --accelerate are two scripts: ask for one at a time")
 
     from benchmarks.pages.eject import eject, write_script
     from shared.releases import INSTALLED, release_of
 
     release = release_of(transformers) if transformers else INSTALLED
-    source = eject(config, "trainer" if trainer else "manual", nproc_per_node, output, release)
+    loop = "trainer" if trainer else "accelerate" if accelerate else "manual"
+    source = eject(config, loop, nproc_per_node, output, release)
     if output is None:
         click.echo(source, nl=False)
     else:
@@ -293,6 +297,11 @@ sameloop.add_command(
                 help="where the script goes; a file that is there is not overwritten  [default: the terminal]",
             ),
             click.Option(["--trainer"], is_flag=True, help="the other side: the Trainer script, no default arguments"),
+            click.Option(
+                ["--accelerate"],
+                is_flag=True,
+                help="the same loop with accelerate's Accelerator, for one process or many",
+            ),
             click.Option(
                 ["--transformers"],
                 metavar="RELEASE",

@@ -36,6 +36,16 @@ def run_here(loop: str, page: Page, config: RunConfig, folder: Path, **options: 
     finally:
         if "torch" in sys.modules:
             allow_any_algorithm()
+        forget_accelerator()
+
+
+def forget_accelerator() -> None:
+    """Let this process's next `Accelerator` have other settings, as `Trainer` does before it makes its own."""
+    if "accelerate" in sys.modules:
+        from accelerate.state import AcceleratorState, GradientState
+
+        AcceleratorState._reset_state(reset_partial_state=True)
+        GradientState._reset_state()
 
 
 def run_text_here(source: str, file: Path, config: RunConfig, folder: Path) -> None:

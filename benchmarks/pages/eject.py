@@ -11,6 +11,7 @@ import re
 import shlex
 import tempfile
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,12 @@ from benchmarks.pages.fold import Fold, formatted
 from benchmarks.pages.given import Given
 from benchmarks.pages.names import names_in
 from benchmarks.pages.statements import WIDTH, name_of, with_body
-from shared.config import RunConfig, job_name
+from shared.config import RunConfig, job_name, option
 from shared.data import Slices, load_slices
 from shared.errors import SameLoopError, shown
 from shared.presets import HUB_REVISIONS
 from shared.releases import CHANGED_DEFAULTS, INSTALLED, Release, check_release, in_release
-from shared.running.page import package_page
+from shared.running.page import Page, package_page
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.sources.labels import Classes, classes_of, ids_of
 from shared.sources.origin import SAVED, files_of, load_splits, text_folders
@@ -41,7 +42,10 @@ MEETING = (
     'distributed.init_process_group("nccl" if on_gpu else "gloo")\n',
 )
 PARTING = ("distributed.destroy_process_group()\n",)
+# The page with `accelerate`.
+ACCELERATED = Path(__file__).with_name("accelerated.py")
 SETUP = ("seed", "data", "model")
+SAVING = {"model", "tokenizer", "output_dir", "is_first_process", "PartialState"}
 PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset")
 # Arguments of `TrainingArguments` on the page that are no dials, and change no number of a single process.
 CHANGE_NOTHING = {"dataloader_pin_memory", "ddp_find_unused_parameters"}
@@ -70,6 +74,8 @@ def eject(
     if config.loop is not None:
         raise SameLoopError(f"--loop {config.loop}: eject writes a loop itself; leave it out")
     check_release(config.dials, release)
+    if loop == "accelerate" and (problem := beyond_accelerate(config, world_size)):
+        raise SameLoopError(problem)
     name = file.name if file is not None else "my_loop.py"
     given = Given.of(config, world_size)
     given.dials |= _data_values(config)
@@ -78,7 +84,9 @@ def eject(
     given.no_ops |= {"progress.update", "progress.close"}
     given.kept |= set(CHANGED_DEFAULTS)
     given.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
-    fold = Fold(package_page(loop), given)
+    if loop == "accelerate":
+        given.dials |= {"mixed_precision": "bf16" if config.bf16 else None, "bf16": False}
+    fold = Fold(_page(loop), given)
     functions = {each.name.value: each for each in fold.page.body if isinstance(each, cst.FunctionDef)}
     parted = _parted(functions.pop("train"), world_size)
     statements = {name_of(each): each for each in fold.module([*parted, *functions.values()])}
@@ -94,6 +102,32 @@ def eject(
         line = next(line.strip() for line in source.splitlines() if re.search(r"\bconfig\b", line))
         raise SameLoopError(f"eject cannot fold this line of the page, which is a mistake of SameLoop's: {line}")
     return source
+
+
+def _page(loop: str) -> Page:
+    """The page that is folded; with `accelerate`, in the manual page's place among its neighbours."""
+    if loop != "accelerate":
+        return package_page(loop)
+    page = package_page("manual")
+    return replace(page, files={**page.files, page.name: ACCELERATED.read_bytes()})
+
+
+def beyond_accelerate(config: RunConfig, world_size: int = 1) -> str | None:
+    """Why a script with `accelerate` does not do what these dials say, in one line; None if it does."""
+    per_step = config.gradient_accumulation_steps
+    if world_size > 1:
+        return "--nproc-per-node: a script with accelerate runs in any number of processes; leave it out"
+    for name in ("fp16", "torch_compile", "load_best_model_at_end"):
+        if getattr(config, name):
+            return f"{option(name)}: not with --accelerate, where it is not proven equal to Trainer; leave it out"
+    if config.save_strategy != "no":
+        return "--save-strategy: a script with accelerate saves the model once, at its end; leave it out"
+    if per_step & (per_step - 1):
+        return (
+            f"--gradient-accumulation-steps {per_step}: accelerate divides by it once more, which would round the "
+            "losses; with --accelerate take 2, 4, 8 or another power of two"
+        )
+    return None
 
 
 def write_script(source: str, file: Path) -> None:
@@ -118,7 +152,7 @@ def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, c
     loaded = phases.index("model")
     first = next(number for number in range(loaded, len(body)) if phases[number] not in SETUP[1:])
     is_saved = [
-        phase == "save" and names_in(statement).read.keys() <= {"model", "tokenizer", "output_dir", "is_first_process"}
+        phase == "save" and names_in(statement).read.keys() <= SAVING
         for phase, statement in zip(phases, body, strict=True)
     ]
     saving = [each for each, saves in zip(body, is_saved, strict=True) if saves]
@@ -242,22 +276,24 @@ def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
     # What a run leaves on the disk changes no number, and `compare` keeps what it needs.
     plain = config.model_copy(update={"save_strategy": RunConfig.build(config.preset).save_strategy})
     dials = " ".join(map(shlex.quote, (config if config.load_best_model_at_end else plain).flags()))
-    how = "by hand" if loop == "manual" else "through Hugging Face's `Trainer`"
+    how = {"manual": ", by hand", "accelerate": " with `accelerate`"}
     runs = f"python {name}" if world_size == 1 else f"torchrun --nproc-per-node {world_size} {name}"
     processes = f" --nproc-per-node {world_size}" if world_size > 1 else ""
-    if loop == "manual":
+    if loop == "trainer":
         lines = [
-            f"Fine-tune {job_name(config, None)}, {how}, to `Trainer`'s weights bit for bit.",
-            "",
-            *_wrapped("Edit it, and see what that changes:", f"sameloop compare --loop {name} {dials}{processes}"),
-        ]
-    else:
-        lines = [
-            f"Fine-tune {job_name(config, None)}, {how}.",
+            f"Fine-tune {job_name(config, None)}, through Hugging Face's `Trainer`.",
             "",
             "Only the arguments are given that differ from `TrainingArguments`' own, or have changed",
             "their default between releases of transformers.",
         ]
+    else:
+        lines = [
+            f"Fine-tune {job_name(config, None)}{how[loop]}, to `Trainer`'s weights bit for bit.",
+            "",
+            *_wrapped("Edit it, and see what that changes:", f"sameloop compare --loop {name} {dials}{processes}"),
+        ]
+    if loop == "accelerate":
+        lines += [f"It runs in one process, python {name}, or in many: accelerate launch {name}"]
     if world_size > 1:
         lines += [f"It runs in {world_size} processes: {runs}"]
     if config.dataset in REVIEW_SOURCES or config.model in MODEL_SHAPES:

@@ -22,7 +22,7 @@ import xxhash
 from safetensors.torch import load_file
 from tqdm import tqdm
 
-from benchmarks.pages.eject import eject
+from benchmarks.pages.eject import beyond_accelerate, eject
 from benchmarks.proofs.measuring import DOCS, quietly, where_measured, write_table
 from benchmarks.runs import run_here, run_in_fresh_process, run_text_here
 from benchmarks.verdict.verdict import compare_runs
@@ -345,19 +345,22 @@ def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
         yield RunConfig.build("tiny", **best), 1 - len(missing) / len(every)
 
 
-def ejected_differences(config: RunConfig, folder: Path, trainer: Path | None = None) -> list[str]:
+def ejected_differences(
+    config: RunConfig, folder: Path, trainer: Path | None = None, loop: str = "manual"
+) -> list[str]:
     """Eject the loop of these dials, run it against `Trainer` in this process, and compare in full.
 
     Args:
         config: the dials.
         folder: gets the script, `ejected/` and `trainer/`.
         trainer: a run of `Trainer` with these dials, if there is one already.
+        loop: `manual`, or `accelerate`.
 
     Returns:
         What differs; empty if every step, evaluation and weight is equal.
     """
     script = folder / "my_loop.py"
-    run_text_here(eject(config, file=script), script, config, folder / "ejected")
+    run_text_here(eject(config, loop, file=script), script, config, folder / "ejected")
     if trainer is None:
         trainer = kept_run("trainer", config, folder)
     comparison = compare_runs(folder / "ejected", trainer)
@@ -387,11 +390,14 @@ def table() -> None:
 @parity.command()
 @click.option("--configurations", type=click.IntRange(min=1), default=300, show_default=True)
 def sweep(configurations: int) -> None:
-    """Search: whole configurations, each compared in full; exit status 1 if any pair of runs differs."""
+    """Search: whole configurations, three loops each, compared in full; exit status 1 if any two runs differ."""
 
     def differences(config: RunConfig, folder: Path) -> list[str]:
         first = compare_in_process(config, folder)["first_divergence"]
-        return [] if first is None else [str(first)]
+        found = [] if first is None else [str(first)]
+        if beyond_accelerate(config):
+            return found
+        return found + ejected_differences(config, folder, folder / "trainer", "accelerate")
 
     _search("configurations", configurations, differences, "sameloop compare")
 

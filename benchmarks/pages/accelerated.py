@@ -1,0 +1,162 @@
+"""Fine-tune DistilBERT on reviews, by hand with `accelerate`: the page that `eject --accelerate` folds.
+
+It stands in the place of `manual_loop/train.py` among that page's neighbours, and is not run as it is: `config` has
+the dials, and `mixed_precision` besides, in the place of `bf16`, which is off here: no neighbour casts by hand. What
+it loads and saves comes to stand around `train`, so that what is saved is the model before `prepare`.
+"""
+
+import math
+
+import torch
+from accelerate import Accelerator, DataLoaderConfiguration, PartialState
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LambdaLR
+from torch.utils.data import DataLoader
+from transformers import DataCollatorWithPadding, set_seed
+
+from manual_loop.forward import forward, training_loss
+from manual_loop.log import is_due
+from manual_loop.optimizer import adamw_settings, make_optimizer, parameter_groups
+from manual_loop.sampling import make_samplers
+from manual_loop.schedule import make_schedule
+from manual_loop.state import TrainingState, follow
+from manual_loop.steps import batches_of_step, duration
+from manual_loop.wrapping import wrap
+from shared.config import METRIC_SCHEDULES
+from shared.data import load_data
+from shared.determinism import use_deterministic_algorithms
+from shared.model import load_model, load_tokenizer
+
+
+def train(config, output_dir) -> list:
+    """Fine-tune, evaluate, save; return the log."""
+    # Seed: the new head's weights are random, so fix the dice before they are thrown.
+    set_seed(config.seed)
+    # Data: load > shuffle > select > tokenize. No padding yet.
+    tokenizer = load_tokenizer(config)
+    train_dataset, eval_dataset, labels = load_data(config, tokenizer)
+    # Model: a pretrained body and a new classification head.
+    model = load_model(config, labels)
+    if config.freeze_body:
+        model.base_model.requires_grad_(False)
+
+    # Seed: once more, so that dropout starts from here, whatever was drawn before.
+    set_seed(config.seed)
+    # Determinism: slower, but the same bits every time on a GPU, too.
+    if config.full_determinism:
+        use_deterministic_algorithms()
+
+    shuffle = config.train_sampling_strategy == "random" or None
+    sampler, eval_sampler, order = None, None, None
+    if shuffle:
+        # Shuffle: by the seed and the epoch's number, whatever dropout draws.
+        order = DataLoaderConfiguration(use_seedable_sampler=True, data_seed=config.data_seed)
+    else:
+        sampler, eval_sampler = make_samplers(train_dataset, eval_dataset, config)
+    PartialState(cpu=config.use_cpu or not torch.accelerator.is_available())  # Device: GPU or CPU.
+    options = {"gradient_accumulation_steps": config.gradient_accumulation_steps}
+    options["mixed_precision"] = config.mixed_precision
+    accelerator = Accelerator(**options, dataloader_config=order)
+
+    collator = DataCollatorWithPadding(tokenizer)  # Collator: to a batch's longest.
+    # Batch: cut the order into batches.
+    options = {"collate_fn": collator, "num_workers": config.dataloader_num_workers}
+    options["drop_last"] = config.dataloader_drop_last
+    sizes = config.per_device_train_batch_size, config.per_device_eval_batch_size
+    train_loader = DataLoader(train_dataset, sizes[0], shuffle=shuffle, sampler=sampler, **options)
+    eval_loader = DataLoader(eval_dataset, sizes[1], sampler=eval_sampler, **options)
+
+    # Optimizer: AdamW. Biases and norms never decay; torch by itself lets all, by 0.01.
+    parameters = parameter_groups(model, config)
+    if config.optim == "adamw_torch_fused":
+        settings = adamw_settings(config)  # learning rate, betas, epsilon
+        optimizer = AdamW(parameters, **settings, fused=True)
+    else:
+        optimizer = make_optimizer(parameters, config)
+
+    # Wrapping: all on the device, and each process gets its share of the batches.
+    model = wrap(model, config)
+    model, optimizer, train_loader, eval_loader = accelerator.prepare(model, optimizer, train_loader, eval_loader)
+
+    per_step = config.gradient_accumulation_steps
+    steps_per_epoch = math.ceil(len(train_loader) / per_step)
+    max_steps, epochs, cut_short = duration(steps_per_epoch, config)  # Epoch: how long.
+    # Schedule: the learning rate falls in a straight line to 0.
+    if config.lr_scheduler_type == "linear" and config.warmup_steps == 0:
+        scheduler = LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)
+    else:
+        scheduler = make_schedule(optimizer, max_steps, config)
+
+    state = TrainingState(total_loss=torch.tensor(0.0, device=accelerator.device))  # Log: nothing yet.
+    for epoch in range(epochs):  # Epoch: one by one.
+        for number, batch in enumerate(train_loader, start=1):  # Batch: one by one.
+            model.train()  # Train mode: dropout on; the evaluation put it off.
+            if config.gradient_accumulation_steps > 1:
+                with accelerator.accumulate(model):
+                    # Forward: ids and mask (batch, tokens), labels (batch,); a mean loss.
+                    loss = training_loss(model, batch, accelerator.device, config)
+                    # Loss: each batch gives its share; an epoch's last step may have fewer.
+                    loss = loss / batches_of_step(number, train_loader, per_step)
+                    accelerator.backward(loss * per_step)  # Backward: it divides by it, again.
+            else:
+                # Forward: ids and mask (batch, tokens), labels (batch,); a mean loss.
+                loss = training_loss(model, batch, accelerator.device, config)
+                accelerator.backward(loss)  # Backward: add to every parameter's gradient.
+            state.total_loss += loss.detach()  # Log: the losses, added up.
+            del loss  # Backward: what it holds makes room for the next batch.
+            if config.gradient_accumulation_steps > 1 and not accelerator.sync_gradients:
+                continue  # Loss: the step goes on with the next batch.
+
+            # Clip: gradients that are longer than this, all together, are scaled down.
+            limit = config.max_grad_norm or math.inf
+            grad_norm = accelerator.clip_grad_norm_(model.parameters(), limit)
+            rate = optimizer.param_groups[0]["lr"]
+            optimizer.step()  # Step: move the weights.
+            if config.lr_scheduler_type not in METRIC_SCHEDULES:
+                scheduler.step()  # Schedule step: the learning rate of the next step.
+            optimizer.zero_grad()  # Zero: the next gradients would be added to these.
+
+            state.step += 1  # Epoch: how far it has come.
+            state.epochs_done = epoch + number / len(train_loader)
+            state.ends = state.step == max_steps
+            state.epoch_ends = number == len(train_loader) or (cut_short and state.ends)
+
+            # Log: the mean loss since the last line, and this step's norm and rate.
+            if is_due(config.logging_strategy, config.logging_steps, state):
+                mean = accelerator.gather(state.total_loss).mean().item() / (state.step - state.step_logged)
+                values = {"loss": mean, "grad_norm": grad_norm.item(), "learning_rate": rate}
+                state.log_history.append({**values, "epoch": state.epochs_done, "step": state.step})
+                accelerator.print(state.log_history[-1])
+                state.total_loss.zero_()
+                state.step_logged = state.step
+
+            # Evaluate: on reviews that are not trained on.
+            every = config.eval_steps or config.logging_steps
+            if is_due(config.eval_strategy, every, state, or_last=True):
+                metrics = evaluate(model, eval_loader, accelerator, config)
+                state.log_history.append({**metrics, "epoch": state.epochs_done, "step": state.step})
+                accelerator.print(state.log_history[-1])
+                follow(metrics, state, scheduler, config)
+
+            if cut_short and state.ends:
+                break  # Epoch: here the training ends.
+
+    # Save: weights, configuration and tokenizer, ready for `from_pretrained`.
+    if PartialState().is_main_process:
+        model.save_pretrained(output_dir)
+        tokenizer.save_pretrained(output_dir)
+    return state.log_history
+
+
+# Evaluate: no gradients, no dropout, and every review counts once.
+@torch.no_grad()
+def evaluate(model, eval_loader: DataLoader, accelerator: Accelerator, config) -> dict:
+    model.eval()
+    parts = []  # of all processes; a loss for each review, so a small batch weighs less
+    for batch in eval_loader:
+        loss, logits = forward(model, batch, accelerator.device, config)  # logits (batch, classes)
+        hits = logits.argmax(dim=-1) == batch["labels"]
+        parts.append(accelerator.gather_for_metrics((loss.repeat(len(hits)), hits)))
+    losses, right = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
+    # numpy's mean, as in Trainer: torch's adds up in another order, rounds otherwise.
+    return {"eval_loss": losses.mean().item(), "eval_accuracy": right.mean().item()}
