@@ -128,12 +128,13 @@ def _loop(loop: str, output_dir: str | Path | None, overwrite: bool, verbose: bo
 
 
 @own_imports()
-def eject(trainer: bool = False, transformers: str | None = None, **dials: Any) -> Script:
+def eject(trainer: bool = False, transformers: str | None = None, accelerate: bool = False, **dials: Any) -> Script:
     """The loop that these dials stand for, as the text of a script.
 
     Args:
         trainer: the other side: the script through `Trainer`.
         transformers: with `trainer`, the release whose names it has, such as "4.40"; None: the installed one.
+        accelerate: the same loop with accelerate's `Accelerator`.
         dials: `preset` and any dial. Checkpoints are in the script only with a `save_strategy`.
 
     Returns:
@@ -146,6 +147,7 @@ def eject(trainer: bool = False, transformers: str | None = None, **dials: Any) 
     saved = flag("save_strategy", config.save_strategy) if "save_strategy" in dials else []
     release = [] if transformers is None else ["--transformers", transformers]
     arguments = ["eject", *config.flags(), *saved, *["--trainer"] * trainer, *release]
+    arguments += ["--accelerate"] * accelerate
     return Script(_run(arguments, [Watched("eject")]).stdout)
 
 

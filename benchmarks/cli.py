@@ -159,6 +159,7 @@ def _diff(
     trainer: Path | None,
     phase: str | None,
     dial: tuple[str, ...],
+    accelerate: bool,
     **parameters: Any,
 ) -> None:
     from rich.console import Console
@@ -171,24 +172,32 @@ def _diff(
         from benchmarks.port.command import refuse_beside
         from benchmarks.port.compare import sources_of
 
-        refuse_beside("a script, which has no page of ours", {"--dial": dial})
+        refuse_beside("a script, which has no page of ours", {"--dial": dial, "--accelerate": accelerate})
         names = dict(zip(LOOPS, (side.name for side in sides), strict=True))
         print_diff(sources_of(sides), console, names=names, phase=phase, is_own_job=True)
         return
     if output_dir is None:
+        if accelerate:
+            _only_what_is_asked_for(parameters)
         config = config_from(parameters)
         pages = pages_of(config)
     else:
         config, pages = _dials_of_run(output_dir, parameters, "the diff")
     if dial:
-        if phase or pages["manual"].is_own:
+        if phase or accelerate or pages["manual"].is_own:
             raise SameLoopError(
-                "--dial shows SameLoop's own page without and with a dial: leave out --phase and --loop"
+                "--dial shows SameLoop's own page without and with a dial: leave out --phase, --loop and --accelerate"
             )
         other = RunConfig.build(config.preset, **{**config.dials, **_pairs(dial)})
         before, after = (folded_source(pages["manual"], each) for each in (config, other))
         shown = " ".join(f"{option(name)} {value}" for name, value in _pairs(dial).items())
         print_dial_diff(before, after, shown, console)
+        return
+    if accelerate:
+        from benchmarks.pages.diff import HEADINGS
+        from benchmarks.pages.eject import eject
+
+        print_diff({loop: eject(config, loop) for loop in HEADINGS}, console, names=HEADINGS, phase=phase)
         return
     sources = {loop: folded_source(page, config) for loop, page in pages.items()}
     print_diff(sources, console, names={loop: page.name for loop, page in pages.items()}, phase=phase)
@@ -224,6 +233,9 @@ sameloop.add_command(
                 metavar="NAME=VALUE",
                 help="instead: the page without this dial and with it; what one argument of Trainer is by hand",
             ),
+            click.Option(
+                ["--accelerate"], is_flag=True, help="three side by side, as eject writes them: with accelerate, too"
+            ),
             *dial_options(),
         ],
         callback=_diff,
@@ -233,6 +245,14 @@ sameloop.add_command(
         context_settings=CONTEXT,
     )
 )
+
+
+def _only_what_is_asked_for(parameters: dict[str, Any]) -> None:
+    """A script that only ends with a model needs no checkpoints on the way, unless it is asked for them."""
+    source_of = click.get_current_context().get_parameter_source
+    is_asked_for = source_of("save_strategy") is click.core.ParameterSource.COMMANDLINE
+    if not is_asked_for and not parameters.get("load_best_model_at_end"):
+        parameters["save_strategy"] = "no"
 
 
 def _eject(
@@ -256,12 +276,7 @@ def _eject(
         refuse_beside(f"the script {file}", {**others, "--nproc-per-node": nproc_per_node != 1})
         eject_own(file, arguments, output, parameters)
         return
-    source_of = click.get_current_context().get_parameter_source
-    if source_of("save_strategy") is not click.core.ParameterSource.COMMANDLINE and not parameters.get(
-        "load_best_model_at_end"
-    ):
-        # A script that only ends with a model needs no checkpoints on the way, unless it is asked for them.
-        parameters["save_strategy"] = "no"
+    _only_what_is_asked_for(parameters)
     config = config_from(parameters)
 
     if transformers and not trainer:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from benchmarks.lesson.trace import ACCELERATE
 from benchmarks.lesson.xray import Pair, XRay, page_frame, pair_values, stack_text, values_text
 from shared.running.folder import LOOPS
 
@@ -59,6 +60,9 @@ def events_table(title: str, pairs: list[Pair], found: XRay) -> Table:
         table.add_row("" if pair.equal else "DIFFERS", what)
         if pair.manual and (line := page_frame(pair.manual, found.page)):
             table.add_row("manual", Text(f"{page}:{line.line}  {line.code}"))
+            # What a loop with accelerate leaves to it.
+            if inside := tuple(frame for frame in pair.manual.frames if frame.file.startswith(ACCELERATE.name)):
+                table.add_row("", Text(f"> {stack_text(inside)}", "dim"))
         if pair.trainer:
             table.add_row("Trainer", Text(stack_text(pair.trainer.frames, found.common_stack)))
     return table

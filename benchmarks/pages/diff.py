@@ -17,10 +17,10 @@ from rich.text import Text
 from benchmarks.judge.phases import PHASES, Phase
 from benchmarks.pages.alignment import Stretch, by_phase, code_lines, stretches
 from shared.errors import SameLoopError
-from shared.running.folder import LOOPS
 
-# Side by side, code of 88 columns needs room; on less than this the pages stand one below the other.
-LEAST_FOR_TWO = 120
+# Side by side, code of 88 columns needs room; on less than this for each the pages stand one below the other.
+LEAST_WIDTH = 60
+HEADINGS = {"manual": "by hand", "accelerate": "accelerate", "trainer": "Trainer"}
 UNSHOWN = ("page", "imports")
 
 
@@ -35,7 +35,7 @@ def print_diff(
     """Print every phase with its lines on both pages, then what each costs by hand and what buys it.
 
     Args:
-        sources: both loops' pages, as they are to be shown.
+        sources: the loops' pages, as they are to be shown: `manual`, perhaps `accelerate`, `trainer`.
         console: coloured when it is a terminal, plain when it is not; as wide as it is.
         names: what the pages are called.
         phase: show this one only.
@@ -47,42 +47,42 @@ def print_diff(
     shown = [each for each in PHASES if phase in (None, each.name)]
     if not shown:
         raise SameLoopError(f"--phase {phase}: there is none; choose one of {', '.join(each.name for each in PHASES)}")
-    manual, trainer = (by_phase(sources[loop]) for loop in LOOPS)
-    wide = console.width >= LEAST_FOR_TWO
-    table = Table(expand=True, show_lines=True, title="The same job twice", title_justify="left", show_header=wide)
-    for loop in LOOPS if wide else LOOPS[:1]:
+    found = {loop: by_phase(source) for loop, source in sources.items()}
+    wide = console.width >= LEAST_WIDTH * len(found)
+    title = f"The same job {'twice' if len(found) == 2 else 'three times'}"
+    table = Table(expand=True, show_lines=True, title=title, title_justify="left", show_header=wide)
+    for loop in list(found) if wide else list(found)[:1]:
         table.add_column(names[loop], overflow="fold", ratio=1)
     for each in shown:
         if is_own_job:
             each = each._replace(does=each.name, bought="Trainer itself")
-        sides = _side(each, manual[each.name], None), _side(each, trainer[each.name], f"bought with: {each.bought}")
-        if not (manual[each.name] or trainer[each.name]):
+        if not any(found[loop][each.name] for loop in found):
             continue
+        bought = {"trainer": f"bought with: {each.bought}", "accelerate": "with accelerate: nothing"}
+        sides = {loop: _side(each, found[loop][each.name], bought.get(loop)) for loop in found}
         if wide:
-            table.add_row(*sides)
+            table.add_row(*sides.values())
         else:
-            rows = [Group(Text(names[loop], style="italic"), side) for loop, side in zip(LOOPS, sides, strict=True)]
+            rows = [Group(Text(names[loop], style="italic"), side) for loop, side in sides.items()]
             table.add_row(Group(*rows))
     console.print(table)
     if phase is None and not is_own_job:
-        console.print(summary(manual, trainer))
+        console.print(summary(found))
 
 
-def summary(manual: Mapping[str, list[Stretch]], trainer: Mapping[str, list[Stretch]]) -> Table:
-    """Lines of code by phase on both pages, and what buys the phase from `Trainer`."""
+def summary(found: Mapping[str, Mapping[str, list[Stretch]]]) -> Table:
+    """Lines of code by phase on each page, and what buys the phase from `Trainer`."""
     table = Table(title="What each phase costs, in lines of code", title_justify="left")
     table.add_column("phase")
-    table.add_column("by hand", justify="right")
-    table.add_column("Trainer", justify="right")
+    for loop in found:
+        table.add_column(HEADINGS[loop], justify="right")
     table.add_column("what buys it", overflow="fold")
-    totals = [0, 0]
-    for phase in PHASES:
-        counts = code_lines(manual[phase.name]), code_lines(trainer[phase.name])
+    rows = [(phase, [code_lines(page[phase.name]) for page in found.values()]) for phase in PHASES]
+    for phase, counts in rows:
         if any(counts):
-            totals = [total + count for total, count in zip(totals, counts, strict=True)]
-            table.add_row(phase.name, *(str(count) for count in counts), phase.bought)
+            table.add_row(phase.name, *map(str, counts), phase.bought)
     table.add_section()
-    table.add_row("all", *(str(total) for total in totals), "")
+    table.add_row("all", *(str(sum(column)) for column in zip(*(counts for _, counts in rows), strict=True)), "")
     return table
 
 

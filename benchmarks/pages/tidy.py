@@ -203,7 +203,8 @@ def with_locals(statements: list[cst.BaseStatement], classes: Mapping[str, cst.C
         plain = [pair for pair in first if pair not in computed]
         made = [line_of(assignment([pair])) for pair in computed] + [line_of(assignment(plain))] * bool(plain)
         if made:
-            made[0] = made[0].with_changes(leading_lines=statement.leading_lines)
+            around = {"leading_lines": statement.leading_lines, "trailing_whitespace": statement.trailing_whitespace}
+            made[0] = made[0].with_changes(**around)
         held = m.Attribute(m.Name(name))
         rest = [m.replace(each, held, lambda node, _: node.attr) for each in statements[number + 1 :]]
         return [*statements[:number], *made, *rest]

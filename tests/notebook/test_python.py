@@ -77,6 +77,7 @@ def test_all_that_runs_apart(tmp_path: Path) -> None:
     """Two minutes: each of the other commands once, from Python."""
     script = sameloop.eject(preset="tiny", gradient_accumulation_steps=4)
     assert "number % 4 == 0" in script and "Trainer(" in sameloop.eject(trainer=True, preset="tiny")
+    assert "accelerator.backward(loss)" in sameloop.eject(accelerate=True, preset="tiny")
     assert "save_pretrained" in sameloop.eject(preset="tiny", save_strategy="epoch")
     page = (DOCS.parent / "manual_loop/minimal.py").read_text(encoding="utf-8")
     train = _cell(page.replace("            loss.backward()\n", "            loss.backward()\n" * 2))["train"]

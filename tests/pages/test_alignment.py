@@ -6,6 +6,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import LOOPS
@@ -14,7 +15,8 @@ from rich.console import Console
 from benchmarks.cli import main
 from benchmarks.judge.phases import PHASES
 from benchmarks.pages.alignment import by_phase, code_lines, phase_of, stretches
-from benchmarks.pages.diff import LEAST_FOR_TWO, changed_lines, print_diff
+from benchmarks.pages.diff import LEAST_WIDTH, changed_lines, print_diff
+from benchmarks.pages.eject import eject
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
 from shared.running.page import package_page
@@ -138,7 +140,7 @@ def test_diff_shows_every_line_as_wide_as_the_terminal(
         # No line of code is broken where both fit, and the clip's line stands beside what buys it.
         row = next(line for line in shown.splitlines() if "clip_grad_norm_(model.parameters(), 1.0)" in line)
         assert row.count("│") == 3
-    assert ("┃ manual_loop/train.py" in shown) == (width >= LEAST_FOR_TWO)
+    assert ("┃ manual_loop/train.py" in shown) == (width >= 2 * LEAST_WIDTH)
 
 
 def test_diff_shows_one_phase(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,6 +161,30 @@ def test_diff_shows_what_a_dial_is_by_hand(capsys: pytest.CaptureFixture, monkey
         assert main(["diff", "--dial", wrong]) == 2
         assert f"--dial {wrong}: give a dial and its value" in capsys.readouterr().err
     assert main(["diff", "--dial", "gradient_accumulation_steps=0"]) == 2
+
+
+@pytest.mark.parametrize("width", [120, 290])
+def test_diff_shows_three_side_by_side(
+    width: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = shown_diff(width, "--accelerate", "--bf16", capsys=capsys, monkeypatch=monkeypatch)
+    config = RunConfig.build("quick", bf16=True, save_strategy="no")
+    for loop in ("manual", "accelerate", "trainer"):
+        for number, line in enumerate(eject(config, loop).splitlines(), start=1):
+            if line.strip():
+                assert re.search(rf"[│┃] +{number} ", shown), (loop, number)
+    assert ("┃ by hand" in shown.splitlines()[2]) == (width >= 3 * LEAST_WIDTH)
+    if width >= 3 * LEAST_WIDTH:
+        row = next(line for line in shown.splitlines() if "torch.nn.utils.clip_grad_norm_" in line)
+        assert "accelerator.clip_grad_norm_" in row and row.count("│") == 4
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--dial", "bf16=True"), ("--loop", "mine.py"), ("--fp16",), ("--save-strategy", "epoch")],
+)
+def test_what_diff_cannot_show_with_accelerate_is_said_in_one_line(arguments: tuple[str, ...], refusal: Any) -> None:
+    assert arguments[0] in refusal("diff", "--accelerate", *arguments)
 
 
 def test_what_changes_is_counted_in_lines_of_code() -> None:
