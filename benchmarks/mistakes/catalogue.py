@@ -52,6 +52,12 @@ UNSEEN = {
     "resumed without the state of schedule or optimizer (PolymathicAI/the_well #77)": (
         "a check does not resume; `sameloop compare` with a checkpoint does"
     ),
+    "`prepare` is given the schedule, and moves it once per process (huggingface/accelerate #2926, diffusers #3954)": (
+        "a check is one process; `sameloop compare --nproc-per-node 2` sees it in the learning rate"
+    ),
+    "`Accelerator()` in several processes without a GPU: each trains alone, until `cpu=True` (torchrun)": (
+        "a check is one process; `sameloop compare --nproc-per-node 2` sees it in the batches"
+    ),
     "the wrapped model is bypassed under several processes (x.com/jxmnop/status/1778520637193240892)": (
         "a check is one process; `sameloop compare --nproc-per-node 2` sees it"
     ),

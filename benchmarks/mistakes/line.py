@@ -73,6 +73,56 @@ WARMUP: Pieces = (
     ),
     (SCHEDULE, "get_linear_schedule_with_warmup(optimizer, int(config.warmup_steps), steps)"),
 )
+# The same loop with accelerate; it divides by the number of batches once more, hence the factor.
+SHARES = " / share * per_step"
+ACCELERATE: Pieces = (
+    (
+        "import numpy as np\nimport torch\n",
+        "import math\n\nimport numpy as np\nimport torch\nfrom accelerate import Accelerator, DataLoaderConfiguration\n",
+    ),
+    ("DataLoader, RandomSampler\n", "DataLoader\n"),
+    (
+        '    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")\n' + PLACED,
+        """    per_step = config.gradient_accumulation_steps
+    order = DataLoaderConfiguration(use_seedable_sampler=True)
+    accelerator = Accelerator(gradient_accumulation_steps=per_step, dataloader_config=order)
+""",
+    ),
+    (
+        "    order = torch.Generator()  # its own, or dropout's draws would change the order\n"
+        f"    shuffle = {SAMPLER}\n",
+        "",
+    ),
+    ("sampler=shuffle", "shuffle=True"),
+    (
+        OPTIMIZER + "\n",
+        OPTIMIZER
+        + """
+    model, optimizer, loader, eval_loader = accelerator.prepare(
+        model, optimizer, loader, eval_loader
+    )
+""",
+    ),
+    (STEPS, "    steps = epochs * math.ceil(len(loader) / per_step)\n"),
+    (ORDER, ""),
+    (
+        FOR,
+        "        for number, batch in enumerate(loader, start=1):\n"
+        "            first = (number - 1) // per_step * per_step  # of this step's batches\n"
+        "            share = min(per_step, len(loader) - first)  # the last step may have fewer\n",
+    ),
+    (
+        FORWARD + BACKWARD,
+        f"""            with accelerator.accumulate(model):
+                loss = model(**batch).loss
+                accelerator.backward(loss{SHARES})
+            if not accelerator.sync_gradients:
+                continue  # the step goes on with the next batch
+""",
+    ),
+    (CLIP, "            accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)\n"),
+    (EVAL_FORWARD, EVAL_FORWARD.replace("batch.to(device)", "batch")),
+)
 CONSTANT: Pieces = ((FALLING, "lambda step: 1.0"),)
 TWO: dict[str, Any] = {"gradient_accumulation_steps": 2}
 THREE: dict[str, Any] = {"gradient_accumulation_steps": 3}
