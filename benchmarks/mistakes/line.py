@@ -78,7 +78,8 @@ SHARES = " / share * per_step"
 ACCELERATE: Pieces = (
     (
         "import numpy as np\nimport torch\n",
-        "import math\n\nimport numpy as np\nimport torch\nfrom accelerate import Accelerator, DataLoaderConfiguration\n",
+        "import math\n\nimport numpy as np\nimport torch\n"
+        "from accelerate import Accelerator, DataLoaderConfiguration\n",
     ),
     ("DataLoader, RandomSampler\n", "DataLoader\n"),
     (
