@@ -90,11 +90,11 @@ ACCELERATE: Pieces = (
 """,
     ),
     (
-        "    order = torch.Generator()  # its own, or dropout's draws would change the order\n"
-        f"    shuffle = {SAMPLER}\n",
+        "    generator = torch.Generator()  # its own, or dropout's draws would change the order\n"
+        f"    sampler = {SAMPLER}\n",
         "",
     ),
-    ("sampler=shuffle", "shuffle=True"),
+    ("sampler=sampler", "shuffle=True"),
     (
         OPTIMIZER + "\n",
         OPTIMIZER

@@ -1,8 +1,8 @@
-"""Fine-tune DistilBERT on reviews, by hand with `accelerate`: the page that `eject --accelerate` folds.
+"""Fine-tune DistilBERT on movie reviews with `accelerate`: the loop that `eject --accelerate` folds.
 
-It stands in the place of `manual_loop/train.py` among that page's neighbours, and is not run as it is: `config` has
-the dials, and `mixed_precision` besides, in the place of `bf16`, which is off here: no neighbour casts by hand. What
-it loads and saves comes to stand around `train`, so that what is saved is the model before `prepare`.
+It stands in the place of `manual_loop/train.py`, among its helper modules, and is not run as it is: `config` has
+the arguments, and `mixed_precision` in the place of `bf16`, which is off: no helper casts by hand. What it loads and
+saves comes to stand around `train`, so that the model is saved as it was before `prepare`.
 """
 
 import math
@@ -30,9 +30,9 @@ from shared.model import load_model, load_tokenizer
 
 def train(config, output_dir) -> list:
     """Fine-tune, evaluate, save; return the log."""
-    # Seed: the new head's weights are random, so fix the dice before they are thrown.
+    # Seed: before the new head is initialized, because its weights are random.
     set_seed(config.seed)
-    # Data: load > shuffle > select > tokenize. No padding yet.
+    # Data: load both sets and tokenize them. No padding yet.
     tokenizer = load_tokenizer(config)
     train_dataset, eval_dataset, labels = load_data(config, tokenizer)
     # Model: a pretrained body and a new classification head.
@@ -40,16 +40,16 @@ def train(config, output_dir) -> list:
     if config.freeze_body:
         model.base_model.requires_grad_(False)
 
-    # Seed: once more, so that dropout starts from here, whatever was drawn before.
+    # Seed: again, so that dropout starts from here, whatever was drawn before.
     set_seed(config.seed)
-    # Determinism: slower, but the same bits every time on a GPU, too.
+    # Determinism: slower, but a GPU gives the same bits in every run.
     if config.full_determinism:
         use_deterministic_algorithms()
 
     shuffle = config.train_sampling_strategy == "random" or None
     sampler, eval_sampler, order = None, None, None
     if shuffle:
-        # Shuffle: by the seed and the epoch's number, whatever dropout draws.
+        # Shuffle: its own generator, seeded with the seed and the epoch's number.
         order = DataLoaderConfiguration(use_seedable_sampler=True, data_seed=config.data_seed)
     else:
         sampler, eval_sampler = make_samplers(train_dataset, eval_dataset, config)
@@ -58,15 +58,16 @@ def train(config, output_dir) -> list:
     options["mixed_precision"] = config.mixed_precision
     accelerator = Accelerator(**options, dataloader_config=order)
 
-    collator = DataCollatorWithPadding(tokenizer)  # Collator: to a batch's longest.
-    # Batch: cut the order into batches.
+    collator = DataCollatorWithPadding(tokenizer)  # Collator: pads each batch.
+    # Batch: the sampler's order, in batches.
     options = {"collate_fn": collator, "num_workers": config.dataloader_num_workers}
     options["drop_last"] = config.dataloader_drop_last
-    sizes = config.per_device_train_batch_size, config.per_device_eval_batch_size
-    train_loader = DataLoader(train_dataset, sizes[0], shuffle=shuffle, sampler=sampler, **options)
-    eval_loader = DataLoader(eval_dataset, sizes[1], sampler=eval_sampler, **options)
+    batch_size = config.per_device_train_batch_size
+    train_loader = DataLoader(train_dataset, batch_size, shuffle=shuffle, sampler=sampler, **options)
+    batch_size = config.per_device_eval_batch_size
+    eval_loader = DataLoader(eval_dataset, batch_size, sampler=eval_sampler, **options)
 
-    # Optimizer: AdamW. Biases and norms never decay; torch by itself lets all, by 0.01.
+    # Optimizer: biases and norms have no weight decay.
     parameters = parameter_groups(model, config)
     if config.optim == "adamw_torch_fused":
         settings = adamw_settings(config)  # learning rate, betas, epsilon
@@ -81,7 +82,7 @@ def train(config, output_dir) -> list:
     per_step = config.gradient_accumulation_steps
     steps_per_epoch = math.ceil(len(train_loader) / per_step)
     max_steps, epochs, cut_short = duration(steps_per_epoch, config)  # Epoch: how long.
-    # Schedule: the learning rate falls in a straight line to 0.
+    # Schedule: the learning rate of every step.
     if config.lr_scheduler_type == "linear" and config.warmup_steps == 0:
         scheduler = LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)
     else:
@@ -90,31 +91,31 @@ def train(config, output_dir) -> list:
     state = TrainingState(total_loss=torch.tensor(0.0, device=accelerator.device))  # Log: nothing yet.
     for epoch in range(epochs):  # Epoch: one by one.
         for number, batch in enumerate(train_loader, start=1):  # Batch: one by one.
-            model.train()  # Train mode: dropout on; the evaluation put it off.
+            model.train()  # Train mode: evaluate() has switched dropout off.
             if config.gradient_accumulation_steps > 1:
                 with accelerator.accumulate(model):
-                    # Forward: ids and mask (batch, tokens), labels (batch,); a mean loss.
+                    # Forward: ids and mask (batch, tokens), labels (batch,); the mean loss.
                     loss = training_loss(model, batch, accelerator.device, config)
-                    # Loss: each batch gives its share; an epoch's last step may have fewer.
+                    # Loss: the mean over the batches of a step; an epoch's last may have fewer.
                     loss = loss / batches_of_step(number, train_loader, per_step)
-                    accelerator.backward(loss * per_step)  # Backward: it divides by it, again.
+                    accelerator.backward(loss * per_step)  # Backward: divides by it again.
             else:
-                # Forward: ids and mask (batch, tokens), labels (batch,); a mean loss.
+                # Forward: ids and mask (batch, tokens), labels (batch,); the mean loss.
                 loss = training_loss(model, batch, accelerator.device, config)
-                accelerator.backward(loss)  # Backward: add to every parameter's gradient.
-            state.total_loss += loss.detach()  # Log: the losses, added up.
-            del loss  # Backward: what it holds makes room for the next batch.
+                accelerator.backward(loss)  # Backward: adds to every parameter's gradient.
+            state.total_loss += loss.detach()  # Log: the sum of the losses.
+            del loss  # Backward: frees the graph before the next batch.
             if config.gradient_accumulation_steps > 1 and not accelerator.sync_gradients:
                 continue  # Loss: the step goes on with the next batch.
 
-            # Clip: gradients that are longer than this, all together, are scaled down.
+            # Clip: scale all gradients down if their joint norm is above the limit.
             limit = config.max_grad_norm or math.inf
             grad_norm = accelerator.clip_grad_norm_(model.parameters(), limit)
             rate = optimizer.param_groups[0]["lr"]
-            optimizer.step()  # Step: move the weights.
+            optimizer.step()  # Step: update the weights.
             if config.lr_scheduler_type not in METRIC_SCHEDULES:
                 scheduler.step()  # Schedule step: the learning rate of the next step.
-            optimizer.zero_grad()  # Zero: the next gradients would be added to these.
+            optimizer.zero_grad()  # Zero: or the next gradients are added to these.
 
             state.step += 1  # Epoch: how far it has come.
             state.epochs_done = epoch + number / len(train_loader)
@@ -130,7 +131,7 @@ def train(config, output_dir) -> list:
                 state.total_loss.zero_()
                 state.step_logged = state.step
 
-            # Evaluate: on reviews that are not trained on.
+            # Evaluate: on the validation set.
             every = config.eval_steps or config.logging_steps
             if is_due(config.eval_strategy, every, state, or_last=True):
                 metrics = evaluate(model, eval_loader, accelerator, config)
@@ -139,7 +140,7 @@ def train(config, output_dir) -> list:
                 follow(metrics, state, scheduler, config)
 
             if cut_short and state.ends:
-                break  # Epoch: here the training ends.
+                break  # Epoch: the last step is done.
 
     # Save: weights, configuration and tokenizer, ready for `from_pretrained`.
     if PartialState().is_main_process:
@@ -148,15 +149,15 @@ def train(config, output_dir) -> list:
     return state.log_history
 
 
-# Evaluate: no gradients, no dropout, and every review counts once.
+# Evaluate: no gradients, no dropout; every example counts once.
 @torch.no_grad()
 def evaluate(model, eval_loader: DataLoader, accelerator: Accelerator, config) -> dict:
     model.eval()
-    parts = []  # of all processes; a loss for each review, so a small batch weighs less
+    parts = []  # of all processes; a loss per example: a smaller batch counts less
     for batch in eval_loader:
         loss, logits = forward(model, batch, accelerator.device, config)  # logits (batch, classes)
-        hits = logits.argmax(dim=-1) == batch["labels"]
-        parts.append(accelerator.gather_for_metrics((loss.repeat(len(hits)), hits)))
-    losses, right = (torch.cat(part).cpu().numpy() for part in zip(*parts, strict=True))
-    # numpy's mean, as in Trainer: torch's adds up in another order, rounds otherwise.
-    return {"eval_loss": losses.mean().item(), "eval_accuracy": right.mean().item()}
+        right = logits.argmax(dim=-1) == batch["labels"]
+        parts.append(accelerator.gather_for_metrics((loss.repeat(len(right)), right)))
+    losses, correct = (torch.cat(one).cpu().numpy() for one in zip(*parts, strict=True))
+    # numpy's mean, as in Trainer: torch's adds in another order and rounds differently.
+    return {"eval_loss": losses.mean().item(), "eval_accuracy": correct.mean().item()}
