@@ -96,7 +96,7 @@ def train(config, output_dir) -> list:
                 with accelerator.accumulate(model):
                     # Forward: ids and mask (batch, tokens), labels (batch,); the mean loss.
                     loss = training_loss(model, batch, accelerator.device, config)
-                    # Loss: the mean over the batches of a step; an epoch's last may have fewer.
+                    # Loss: the mean over a step's batches; an epoch's last may have fewer.
                     loss = loss / batches_of_step(number, train_loader, per_step)
                     accelerator.backward(loss * per_step)  # Backward: divides by it again.
             else:
