@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table hostile-table planted-faults situations-table ported-table check-table gallery-page whatif versions parity-sweep speed-lesson browser report-speed lint install docs notebook-page clean help
+.PHONY: compare test test-lowest test-slow gpu-test crash-test parity-table hostile-table planted-faults situations-table ported-table check-table gallery-page whatif versions parity-sweep accelerate-table speed-lesson browser report-speed lint install docs notebook-page clean help
 
 compare: $(INSTALLED) ## run both loops on the quick preset and compare them; options in ARGS="--preset tiny"
 	@# Status 1, diverged, is an answer and no failure.
@@ -51,6 +51,9 @@ situations-table: $(INSTALLED) ## docs/situations.md, tried again: what people b
 
 ported-table: $(INSTALLED) ## docs/ported.md, tried again: Trainer scripts as people write them, each against its loop; about 10 minutes on 2 cores
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.ported
+
+accelerate-table: $(INSTALLED) ## docs/accelerate.md, measured again: the loop with accelerate between the two others; a minute
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.accelerate
 
 parity-sweep: $(INSTALLED) ## search: 300 whole configurations in three loops, and 100 as ejected scripts; about 20 minutes on 2 cores
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.proofs.parity sweep $(ARGS)

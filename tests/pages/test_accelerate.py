@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from functools import cache
@@ -15,8 +16,20 @@ from conftest import run_in_process
 from ruff.__main__ import find_ruff_bin  # here in every release
 from safetensors.torch import load_file
 
+from benchmarks.check.check import check_page
+from benchmarks.cli import main
 from benchmarks.pages.costs import is_in_the_loop
 from benchmarks.pages.eject import beyond_accelerate, eject
+from benchmarks.proofs.accelerate import (
+    COURSE,
+    DOCUMENT,
+    FIXES,
+    TWO_PROCESSES,
+    changed_lines,
+    fixed,
+    same_weights,
+    with_two_processes,
+)
 from benchmarks.proofs.documents import PLAIN, examples
 from benchmarks.proofs.parity import UNEVEN, covering_configurations, ejected_differences
 from benchmarks.runs import run_in_fresh_process
@@ -128,6 +141,50 @@ def test_what_accelerate_does_is_not_done_by_hand(dials: dict[str, Any]) -> None
 )
 def test_what_it_does_not_support_is_said_in_one_line(arguments: list[str], said: str, refusal: Any) -> None:
     assert said in refusal("eject", "--accelerate", *arguments)
+
+
+def test_the_xray_shows_what_accelerate_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    script = tmp_path / "my_loop.py"
+    script.write_text(eject(RunConfig.build("tiny", **PLAIN), "accelerate"))
+    main(["xray", "--preset", "tiny", "--loop", str(script)])
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    backward = next(number for number, line in enumerate(lines) if "accelerator.backward(loss)" in line)
+    assert re.fullmatch(r"> accelerate/accelerator\.py:\d+ backward", lines[backward + 1])
+
+
+# The document -------------------------------------------------------------------------------------
+
+
+def test_the_document_has_the_lines_of_the_scripts() -> None:
+    lines, lengths = changed_lines()
+    text = DOCUMENT.read_text(encoding="utf-8")
+    assert "```diff\n{}\n```".format("\n".join(lines)) in text, "run `make accelerate-table`"
+    assert "{}, {} and {} lines".format(*lengths) in text
+    assert all(name in text for name in (*FIXES, *TWO_PROCESSES))
+
+
+def test_the_courses_loop_comes_nearer_with_every_fix_until_it_is_trainers(tmp_path: Path) -> None:
+    rows = list(fixed(tmp_path))
+    assert (rows[0][1], rows[1][1]) == ("step 1: batch", "step 1: rng")
+    # In which step the others show depends on how torch rounds here.
+    steps = [int(where.split()[1].rstrip(":")) for _, where in rows[:-1]]
+    assert steps == sorted(steps) and rows[-1][1] == "**identical**"
+
+
+def test_the_courses_two_loops_are_one(tmp_path: Path) -> None:
+    assert same_weights(tmp_path)
+    assert check_page(own_page(COURSE)).failures == ["train mode", "clip", "optimizer"]
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_with_two_processes_is_seen(tmp_path: Path) -> None:
+    """Half a minute: four runs of two processes."""
+    right, apart, prepared = (found for _, found in with_two_processes(tmp_path))
+    assert right.startswith("**identical**") and not apart.startswith("**identical**")
+    assert prepared.startswith("step 2: learning_rate, -")
 
 
 @pytest.mark.slow

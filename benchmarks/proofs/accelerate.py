@@ -1,0 +1,243 @@
+"""docs/accelerate.md: what changes between the loop by hand, the loop with accelerate and `Trainer`.
+
+`make accelerate-table` writes it. The lines are those of the scripts that `eject` writes for `quick`; the rest is
+measured on `tiny`, in this process but for what needs two.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import torch
+from safetensors.torch import load_file
+
+from benchmarks.check.check import check_page
+from benchmarks.judge.phases import PHASES
+from benchmarks.lesson.trace import ACCELERATE
+from benchmarks.lesson.xray import page_frame, shortened, trace
+from benchmarks.mistakes.ladder import ladder_config
+from benchmarks.mistakes.mistake import Pieces, edited
+from benchmarks.pages.alignment import by_phase
+from benchmarks.pages.eject import eject
+from benchmarks.proofs.measuring import DOCS, quietly, where_measured
+from benchmarks.proofs.parity import kept_run
+from benchmarks.runs import run_here, run_in_fresh_process
+from benchmarks.verdict.verdict import compare_runs
+from shared.config import RunConfig
+from shared.progress import announce
+from shared.recording.record import RunRecord
+from shared.running.folder import WEIGHTS_FILE
+from shared.running.page import Page, own_page
+from shared.starting.children import ROOT
+
+DOCUMENT = DOCS / "accelerate.md"
+LOOPS = ROOT / "tests" / "loops"
+COURSE, COURSE_BY_HAND = LOOPS / "course_accelerate.py", LOOPS / "course.py"
+CLIP = "            accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)\n"
+STEP = "            optimizer.step()\n"
+EPOCH = "    for _epoch in range(num_epochs):\n"
+# From the course's loop to `Trainer`'s: what is changed, one after the other.
+FIXES: dict[str, Pieces] = {
+    "`use_seedable_sampler=True`": (
+        ("import Accelerator\n", "import Accelerator, DataLoaderConfiguration\n"),
+        ("Accelerator()", "Accelerator(dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True))"),
+    ),
+    "`set_seed()`": (
+        ("get_scheduler\n", "get_scheduler, set_seed\n"),
+        ("    accelerator = ", "    set_seed(config.seed)\n    accelerator = "),
+    ),
+    "`weight_decay=0`": (("lr=config.learning_rate)", "lr=config.learning_rate, weight_decay=0)"),),
+    "`fused=True`": (("weight_decay=0)", "weight_decay=0, fused=True)"),),
+    "`clip_grad_norm_()`": ((STEP, CLIP + STEP),),
+    "numpy's mean": (
+        ("torch.cat(losses).mean()", "torch.cat(losses).numpy().mean()"),
+        ("right.float().mean()", "right.numpy().mean()"),
+    ),
+    "`train()` in every epoch": (("    model.train()\n" + EPOCH, EPOCH + "        model.train()\n"),),
+}
+# With two processes: what is changed in the ejected script.
+TWO_PROCESSES: dict[str, Pieces] = {
+    "no `PartialState(cpu=...)`": (
+        ("    PartialState(cpu=not torch.accelerator.is_available())  # Device: GPU or CPU.\n", ""),
+    ),
+    "`scheduler = accelerator.prepare(scheduler)`": (
+        ("    total_loss = ", "    scheduler = accelerator.prepare(scheduler)\n    total_loss = "),
+    ),
+}
+WIDTH = 118
+TINY = RunConfig.build("tiny", num_train_epochs=2, train_size=45, save_strategy="no")
+
+
+def changed_lines() -> tuple[list[str], list[int]]:
+    """In what the scripts by hand and with accelerate differ, phase by phase; and the lengths of all three."""
+    config = RunConfig.build("quick", save_strategy="no")
+    scripts = [eject(config, loop) for loop in ("manual", "accelerate", "trainer")]
+    lines = []
+    for phase in PHASES[1:]:
+        for sign, script, other in (("-", *scripts[:2]), ("+", *scripts[1::-1])):
+            there = _code(other.splitlines())
+            lines += [
+                sign + line
+                for stretch in by_phase(script)[phase.name]
+                for line in _code(stretch.lines)
+                if line not in there
+            ]
+    return lines, [len(script.splitlines()) for script in scripts]
+
+
+def _code(lines: Sequence[str]) -> list[str]:
+    found = (line.partition("  # ")[0].rstrip() for line in lines)
+    return [line for line in found if line.strip() and not line.strip().startswith("#")]
+
+
+def inside(folder: Path) -> Iterator[tuple[str, str]]:
+    """The script's lines that leave something to accelerate, each with the line of accelerate that does it."""
+    script = folder / "my_loop.py"
+    script.write_text(eject(TINY, "accelerate"), encoding="utf-8")
+    found = trace("manual", own_page(script), shortened(TINY.model_copy(update={"loop": str(script)})))
+    seen = set()
+    for event in found.events:
+        frames = [frame for frame in event.frames if frame.file.startswith(ACCELERATE.name)]
+        line = page_frame(event, script.name)
+        if frames and line and frames[-1] not in seen:
+            seen.add(frames[-1])
+            place = f"{frames[-1].file.partition('/')[2]}:{frames[-1].line}"
+            yield f"`{line.code.partition('  # ')[0]}`", f"`{frames[-1].code}` ({place})"
+
+
+def first_difference(page: Page, config: RunConfig, folder: Path) -> str:
+    """Where a loop and `Trainer` differ first, in this process."""
+    manual = folder / "manual"
+    if manual.exists():
+        shutil.rmtree(manual)
+    quietly(run_here, "manual", page, config.model_copy(update={"loop": str(COURSE)}), manual)
+    trainer = quietly(kept_run, "trainer", config, folder)
+    return _where(compare_runs(manual, trainer))
+
+
+def _where(comparison: Mapping[str, Any]) -> str:
+    first = comparison["first_divergence"]
+    return "**identical**" if first is None else f"step {first['step']}: {first['quantity']}"
+
+
+def fixed(folder: Path) -> Iterator[tuple[str, str]]:
+    """The course's loop, then with one fix after the other, each with its first difference."""
+    page, config = own_page(COURSE), ladder_config("tiny")
+    yield "none", first_difference(page, config, folder)
+    for name, pieces in FIXES.items():
+        page = edited(page, pieces)
+        yield name, first_difference(page, config, folder)
+
+
+def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
+    """Changes of the ejected script, and what two processes then do otherwise than `Trainer`."""
+    quietly(run_in_fresh_process, "trainer", TINY, folder / "trainer", 2)
+    source = eject(TINY, "accelerate")
+    for number, (name, pieces) in enumerate({"none": (), **TWO_PROCESSES}.items()):
+        script = folder / f"loop_{number}.py"
+        script.write_text(source, encoding="utf-8")
+        script.write_text(edited(own_page(script), pieces).source, encoding="utf-8")
+        own = TINY.model_copy(update={"loop": str(script)})
+        quietly(run_in_fresh_process, "manual", own, folder / f"manual_{number}", 2)
+        rate = RunRecord.read(folder / f"manual_{number}").steps[-1]["learning_rate"]
+        yield name, f"{_where(compare_runs(folder / f'manual_{number}', folder / 'trainer'))}, {rate:.2g}"
+
+
+def same_weights(folder: Path) -> bool:
+    """Whether the course's loops, by hand and with accelerate, end with one set of weights."""
+    for file in (COURSE, COURSE_BY_HAND):
+        quietly(run_here, "manual", own_page(file), TINY.model_copy(update={"loop": str(file)}), folder / file.stem)
+    one, other = (load_file(folder / file.stem / WEIGHTS_FILE) for file in (COURSE, COURSE_BY_HAND))
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def document(folder: Path) -> str:
+    """docs/accelerate.md, measured."""
+    lines, lengths = changed_lines()
+    course, by_hand = (check_page(own_page(file)).failures for file in (COURSE, COURSE_BY_HAND))
+    failures = ", ".join(f"`{each}`" for each in course)
+    announce("the course's loop, one fix after the other")
+    fixes = _table("fix", "first difference from `Trainer`", fixed(folder))
+    announce("two processes")
+    two = _table("change", "first difference from `Trainer`, last learning rate", with_two_processes(folder))
+    text = TEXT.format(
+        lengths="{}, {} and {}".format(*lengths),
+        diff="\n".join(lines),
+        version=accelerate.__version__,
+        inside=_table("line", "in accelerate", inside(folder)),
+        weights="the same weights" if same_weights(folder) else "**other weights**",
+        failures=failures + (", as the course's manual loop does" if course == by_hand else ""),
+        fixes=fixes,
+        two=two,
+        where=where_measured(),
+    )
+    return "\n\n".join(map(_wrapped, text.split("\n\n"))).rstrip() + "\n"
+
+
+def _wrapped(block: str) -> str:
+    """A paragraph in lines of a document's width; a table, code or a heading as it is."""
+    is_text = not block.startswith(("#", "|", "```"))
+    return textwrap.fill(block, WIDTH, break_long_words=False, break_on_hyphens=False) if is_text else block
+
+
+def _table(one: str, other: str, rows: Iterator[tuple[str, str]]) -> str:
+    return "\n".join(f"| {left} | {right} |" for left, right in [(one, other), ("---", "---"), *rows])
+
+
+TEXT = """# What changes with accelerate?
+
+```bash
+sameloop eject --accelerate -o my_loop.py   # the loop with `Accelerator`, for one process or several
+sameloop diff --accelerate                  # all three scripts side by side
+sameloop xray --loop my_loop.py             # down to accelerate's lines
+```
+
+The script ends with the weights of the manual loop and of `Trainer`, bit for bit: in one process and in two, in fp32
+and bf16, and where an epoch's last step has fewer batches (`make parity-sweep`: 300 configurations). Not supported:
+fp16, `torch.compile`, checkpoints, and accumulation over other numbers than 2, 4, 8, ..., where accelerate's own
+division would round the loss.
+
+## Which lines go, which come
+
+For `quick` the scripts have {lengths} lines (manual loop, accelerate, `Trainer`).
+
+```diff
+{diff}
+```
+
+## What accelerate {version} does in them
+
+{inside}
+
+## The course's loop
+
+[Written from its description](../tests/loops/course_accelerate.py), it ends with {weights} as without accelerate.
+`sameloop check` fails {failures}. One fix after the other:
+
+{fixes}
+
+## Where users go wrong
+
+`sameloop break NAME` shows [mistakes](gallery.md): `accumulate_short_group`, `divided_twice`, `step_on_first`,
+`schedule_per_batch`. Others need two processes (`sameloop compare --loop my_loop.py --nproc-per-node 2`):
+
+{two}
+
+Without `cpu=True`, processes on a machine without a GPU train alone, each for itself. A prepared scheduler moves once
+per process. `accelerate launch --cpu --num_processes 2` starts one process; `torchrun --nproc-per-node 2` starts two.
+The launcher sets `OMP_NUM_THREADS=1`, which changes the last digits.
+
+{where} Made by `make accelerate-table`.
+"""
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as work:
+        DOCUMENT.write_text(document(Path(work)), encoding="utf-8")
+    announce(f"written: {DOCUMENT.relative_to(ROOT)}")
