@@ -234,7 +234,9 @@ sameloop.add_command(
                 help="instead: the page without this dial and with it; what one argument of Trainer is by hand",
             ),
             click.Option(
-                ["--accelerate"], is_flag=True, help="three side by side, as eject writes them: with accelerate, too"
+                ["--accelerate"],
+                is_flag=True,
+                help="all three scripts as eject writes them, with accelerate in the middle",
             ),
             *dial_options(),
         ],

@@ -140,7 +140,7 @@ OF_GRADIENTS = (
         dials=line.THREE,
     ),
     Mistake(
-        "accumulate_short_group",
+        "accumulate_short",
         "accelerate's accumulate() divides an epoch's last batches, fewer than a step has, by the full number",
         "loss",
         ((line.SHARES, ""),),

@@ -224,7 +224,7 @@ For `quick` the scripts have {lengths} lines (manual loop, accelerate, `Trainer`
 
 ## Where users go wrong
 
-`sameloop break NAME` shows [mistakes](gallery.md): `accumulate_short_group`, `divided_twice`, `step_on_first`,
+`sameloop break NAME` shows [mistakes](gallery.md): `accumulate_short`, `divided_twice`, `step_on_first`,
 `schedule_per_batch`. Others need two processes (`sameloop compare --loop my_loop.py --nproc-per-node 2`):
 
 {two}
