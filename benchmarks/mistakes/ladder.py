@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.mistakes.catalogue import RUNGS
+from benchmarks.mistakes.line import ACCELERATE, CLIP_OF_ACCELERATE, SEEDABLE
 from benchmarks.mistakes.mistake import AS_MINIMAL, MINIMAL, differing_lines, edited
 from benchmarks.runs import run_here, run_text_here
 from shared.config import RunConfig, job_name
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 START = "course's loop"
 LADDER_FILE = "ladder.json"
 PAGES_FOLDER = "pages"
+# The repairs that are other lines with accelerate.
+WITH_ACCELERATE = {"shuffle": SEEDABLE, "clip": ((CLIP_OF_ACCELERATE, ""),)}
 # With batches of 8, no gradient of the tiny model is longer than 1: a clip that never acts cannot be missed.
 FOR_TINY = {"per_device_train_batch_size": 4}
 # The dials that `minimal.py` takes from its config or that decide before it begins.
@@ -117,13 +120,18 @@ class Ladder:
 LADDER = Kept(LADDER_FILE, Ladder, "sameloop ladder", schema=1)
 
 
-def page_without(rungs: Collection[str]) -> Page:
+def page_without(rungs: Collection[str], accelerate: bool = False) -> Page:
     """`minimal.py` without these repairs, whatever their order.
+
+    Args:
+        accelerate: the same loop with accelerate, without them.
 
     Raises:
         ValueError: the page no longer holds one of the pieces exactly once.
     """
-    return edited(own_page(MINIMAL), tuple(piece for name in rungs for piece in RUNGS[name].pieces))
+    other = WITH_ACCELERATE if accelerate else {}
+    pieces = (piece for name in rungs for piece in other.get(name, RUNGS[name].pieces))
+    return edited(own_page(MINIMAL), (*(ACCELERATE if accelerate else ()), *pieces))
 
 
 def order_from(text: str | None) -> tuple[str, ...]:
@@ -164,7 +172,9 @@ def ladder_config(preset: str | None = None, **dials: Any) -> RunConfig:
     return RunConfig.build(preset, **dials)
 
 
-def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False) -> Ladder:
+def ladder(
+    config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False, accelerate: bool = False
+) -> Ladder:
     """Climb, and leave what was found in `output_dir`.
 
     It is then the folder of a comparison, of the last page and `Trainer`, with `ladder.json` and every row's page in
@@ -175,6 +185,7 @@ def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite:
         order: every rung once.
         output_dir: made if absent.
         overwrite: replace a run with other dials too.
+        accelerate: climb from the course's loop with accelerate.
 
     Raises:
         SameLoopError: the folder holds something else, or a loop did not finish.
@@ -182,27 +193,28 @@ def ladder(config: RunConfig, order: Sequence[str], output_dir: Path, overwrite:
     """
     with output_folder(output_dir, config, overwrite):
         try:
-            found = climb(config, order, output_dir)
+            found = climb(config, order, output_dir, accelerate)
         except Interrupted as error:
             raise Interrupted("the ladder is cut off; start it again", error.exit_status - 128) from None
         LADDER.write(output_dir, found)
         return found
 
 
-def climb(config: RunConfig, order: Sequence[str], folder: Path) -> Ladder:
+def climb(config: RunConfig, order: Sequence[str], folder: Path, accelerate: bool = False) -> Ladder:
     """Run `Trainer` once and the page of every row, all in this process, and compare.
 
     Args:
         config: as `ladder_config` gives it.
         order: every rung once.
         folder: where both runs of the last row, their comparison, and all pages go.
+        accelerate: the pages are those with accelerate.
 
     Raises:
         SameLoopError: a loop did not finish.
         ValueError: `minimal.py` no longer holds what a rung replaces.
     """
     # Before anything runs: an edit that no longer applies must not cost a minute.
-    pages = [page_without(order[done:]) for done in range(len(order) + 1)]
+    pages = [page_without(order[done:], accelerate) for done in range(len(order) + 1)]
     # What is half done lies elsewhere: a folder that a kill leaves behind is then as good as empty.
     with tempfile.TemporaryDirectory() as work:
         trainer, manual = Path(work) / "trainer", Path(work) / "manual"

@@ -15,7 +15,12 @@ from shared.running.surroundings import settle
 
 
 def _ladder(
-    order: str | None, style: str, output_dir: Path | None, overwrite_output_dir: bool, **parameters: Any
+    order: str | None,
+    accelerate: bool,
+    style: str,
+    output_dir: Path | None,
+    overwrite_output_dir: bool,
+    **parameters: Any,
 ) -> int:
     from benchmarks.mistakes.ladder import ladder, ladder_config, order_from, print_ladder
 
@@ -23,7 +28,7 @@ def _ladder(
     given = {name: value for name, value in parameters.items() if value is not None}
     config = settle(ladder_config(**given))
     output_dir = output_dir or default_output_dir(config.preset, "ladder")
-    found = ladder(config, rungs, output_dir, overwrite_output_dir)
+    found = ladder(config, rungs, output_dir, overwrite_output_dir, accelerate)
 
     from rich.console import Console
 
@@ -44,6 +49,7 @@ ladder_command = DialCommand(
             metavar="NAME,NAME,...",
             help=f"which rung is repaired first, and so on; those left out come last  [default: {', '.join(RUNGS)}]",
         ),
+        click.Option(["--accelerate"], is_flag=True, help="from the course's loop with accelerate"),
         click.Option(
             ["--style"], type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="of the picture"
         ),

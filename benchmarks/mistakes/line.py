@@ -73,21 +73,21 @@ WARMUP: Pieces = (
     ),
     (SCHEDULE, "get_linear_schedule_with_warmup(optimizer, int(config.warmup_steps), steps)"),
 )
-# The same loop with accelerate; it divides by the number of batches once more, hence the factor.
-SHARES = " / share * per_step"
+# The same loop with accelerate.
+BACKWARD_OF_ACCELERATE = "            accelerator.backward(loss)\n"
+CLIP_OF_ACCELERATE = "            accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)\n"
+SEEDABLE: Pieces = (
+    ("import Accelerator, DataLoaderConfiguration\n", "import Accelerator\n"),
+    ("    order = DataLoaderConfiguration(use_seedable_sampler=True)\n", ""),
+    ("dataloader_config=order", ""),
+)
 ACCELERATE: Pieces = (
-    (
-        "import numpy as np\nimport torch\n",
-        "import math\n\nimport numpy as np\nimport torch\n"
-        "from accelerate import Accelerator, DataLoaderConfiguration\n",
-    ),
+    ("import torch\n", "import torch\nfrom accelerate import Accelerator, DataLoaderConfiguration\n"),
     ("DataLoader, RandomSampler\n", "DataLoader\n"),
     (
         '    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")\n' + PLACED,
-        """    per_step = config.gradient_accumulation_steps
-    order = DataLoaderConfiguration(use_seedable_sampler=True)
-    accelerator = Accelerator(gradient_accumulation_steps=per_step, dataloader_config=order)
-""",
+        "    order = DataLoaderConfiguration(use_seedable_sampler=True)\n"
+        "    accelerator = Accelerator(dataloader_config=order)\n",
     ),
     (
         "    generator = torch.Generator()  # its own, or dropout's draws would change the order\n"
@@ -96,24 +96,28 @@ ACCELERATE: Pieces = (
     ),
     ("sampler=sampler", "shuffle=True"),
     (
-        OPTIMIZER + "\n",
-        OPTIMIZER
-        + """
-    model, optimizer, loader, eval_loader = accelerator.prepare(
-        model, optimizer, loader, eval_loader
-    )
-""",
+        "    optimizer = " + OPTIMIZER + "\n",
+        f"    optimizer = {OPTIMIZER}\n"
+        "    prepared = accelerator.prepare(model, optimizer, loader, eval_loader)\n"
+        "    model, optimizer, loader, eval_loader = prepared\n",
     ),
-    (STEPS, "    steps = epochs * math.ceil(len(loader) / per_step)\n"),
     (ORDER, ""),
+    (FORWARD, FORWARD.replace("batch.to(device)", "batch")),
+    (BACKWARD, BACKWARD_OF_ACCELERATE),
+    (CLIP, CLIP_OF_ACCELERATE),
+    (EVAL_FORWARD, EVAL_FORWARD.replace("batch.to(device)", "batch")),
+)
+# It divides by the number of batches once more, hence the factor.
+SHARES = " / share * per_step"
+ACCELERATE_ACCUMULATES: Pieces = (
+    *ACCELERATE,
+    *ACCUMULATE[:1],
+    (STEPS, "    steps = epochs * math.ceil(len(loader) / per_step)\n"),
+    ("    order = ", "    per_step = config.gradient_accumulation_steps\n    order = "),
+    ("Accelerator(dataloader_config", "Accelerator(gradient_accumulation_steps=per_step, dataloader_config"),
+    ACCUMULATE[2],
     (
-        FOR,
-        "        for number, batch in enumerate(loader, start=1):\n"
-        "            first = (number - 1) // per_step * per_step  # of this step's batches\n"
-        "            share = min(per_step, len(loader) - first)  # the last step may have fewer\n",
-    ),
-    (
-        FORWARD + BACKWARD,
+        FORWARD.replace("batch.to(device)", "batch") + BACKWARD_OF_ACCELERATE,
         f"""            with accelerator.accumulate(model):
                 loss = model(**batch).loss
                 accelerator.backward(loss{SHARES})
@@ -121,8 +125,6 @@ ACCELERATE: Pieces = (
                 continue  # the step goes on with the next batch
 """,
     ),
-    (CLIP, "            accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)\n"),
-    (EVAL_FORWARD, EVAL_FORWARD.replace("batch.to(device)", "batch")),
 )
 CONSTANT: Pieces = ((FALLING, "lambda step: 1.0"),)
 TWO: dict[str, Any] = {"gradient_accumulation_steps": 2}

@@ -148,7 +148,7 @@ OF_GRADIENTS = (
         compared=Compared("step 2: losses", "loss.scale", dials={**line.FOUR, "train_size": 45}),
         check="loss.scale",
         source="huggingface/accelerate #1847",
-        setting=line.ACCELERATE,
+        setting=line.ACCELERATE_ACCUMULATES,
         dials=line.FOUR,
     ),
     Mistake(
@@ -159,7 +159,7 @@ OF_GRADIENTS = (
         compared=Compared("step 1: losses", "loss.scale"),
         check="loss.scale",
         source="huggingface/accelerate #1773, its own DeepSpeed example",
-        setting=line.ACCELERATE,
+        setting=line.ACCELERATE_ACCUMULATES,
         dials=line.FOUR,
     ),
     Mistake(

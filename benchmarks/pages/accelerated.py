@@ -67,7 +67,7 @@ def train(config, output_dir) -> list:
     batch_size = config.per_device_eval_batch_size
     eval_loader = DataLoader(eval_dataset, batch_size, sampler=eval_sampler, **options)
 
-    # Optimizer: biases and norms have no weight decay.
+    # Optimizer: with Trainer's weight decay; torch has defaults of its own.
     parameters = parameter_groups(model, config)
     if config.optim == "adamw_torch_fused":
         settings = adamw_settings(config)  # learning rate, betas, epsilon

@@ -6,7 +6,6 @@ measured on `tiny`, in this process but for what needs two.
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,46 +20,23 @@ from benchmarks.check.check import check_page
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.trace import ACCELERATE
 from benchmarks.lesson.xray import page_frame, shortened, trace
-from benchmarks.mistakes.ladder import ladder_config
+from benchmarks.mistakes.ladder import RUNGS, climb, ladder_config
 from benchmarks.mistakes.mistake import Pieces, edited
 from benchmarks.pages.alignment import by_phase
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.measuring import DOCS, quietly, where_measured
-from benchmarks.proofs.parity import kept_run
 from benchmarks.runs import run_here, run_in_fresh_process
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import WEIGHTS_FILE
-from shared.running.page import Page, own_page
+from shared.running.page import own_page
 from shared.starting.children import ROOT
 
 DOCUMENT = DOCS / "accelerate.md"
 LOOPS = ROOT / "tests" / "loops"
 COURSE, COURSE_BY_HAND = LOOPS / "course_accelerate.py", LOOPS / "course.py"
-CLIP = "            accelerator.clip_grad_norm_(model.parameters(), config.max_grad_norm)\n"
-STEP = "            optimizer.step()\n"
-EPOCH = "    for _epoch in range(num_epochs):\n"
-# From the course's loop to `Trainer`'s: what is changed, one after the other.
-FIXES: dict[str, Pieces] = {
-    "`use_seedable_sampler=True`": (
-        ("import Accelerator\n", "import Accelerator, DataLoaderConfiguration\n"),
-        ("Accelerator()", "Accelerator(dataloader_config=DataLoaderConfiguration(use_seedable_sampler=True))"),
-    ),
-    "`set_seed()`": (
-        ("get_scheduler\n", "get_scheduler, set_seed\n"),
-        ("    accelerator = ", "    set_seed(config.seed)\n    accelerator = "),
-    ),
-    "`weight_decay=0`": (("lr=config.learning_rate)", "lr=config.learning_rate, weight_decay=0)"),),
-    "`fused=True`": (("weight_decay=0)", "weight_decay=0, fused=True)"),),
-    "`clip_grad_norm_()`": ((STEP, CLIP + STEP),),
-    "numpy's mean": (
-        ("torch.cat(losses).mean()", "torch.cat(losses).numpy().mean()"),
-        ("right.float().mean()", "right.numpy().mean()"),
-    ),
-    "`train()` in every epoch": (("    model.train()\n" + EPOCH, EPOCH + "        model.train()\n"),),
-}
 # With two processes: what is changed in the ejected script.
 TWO_PROCESSES: dict[str, Pieces] = {
     "no `PartialState(cpu=...)`": (
@@ -111,28 +87,16 @@ def inside(folder: Path) -> Iterator[tuple[str, str]]:
             yield f"`{line.code.partition('  # ')[0]}`", f"`{frames[-1].code}` ({place})"
 
 
-def first_difference(page: Page, config: RunConfig, folder: Path) -> str:
-    """Where a loop and `Trainer` differ first, in this process."""
-    manual = folder / "manual"
-    if manual.exists():
-        shutil.rmtree(manual)
-    quietly(run_here, "manual", page, config.model_copy(update={"loop": str(COURSE)}), manual)
-    trainer = quietly(kept_run, "trainer", config, folder)
-    return _where(compare_runs(manual, trainer))
-
-
 def _where(comparison: Mapping[str, Any]) -> str:
     first = comparison["first_divergence"]
     return "**identical**" if first is None else f"step {first['step']}: {first['quantity']}"
 
 
 def fixed(folder: Path) -> Iterator[tuple[str, str]]:
-    """The course's loop, then with one fix after the other, each with its first difference."""
-    page, config = own_page(COURSE), ladder_config("tiny")
-    yield "none", first_difference(page, config, folder)
-    for name, pieces in FIXES.items():
-        page = edited(page, pieces)
-        yield name, first_difference(page, config, folder)
+    """`sameloop ladder --accelerate`: the course's loop, then with one fix after the other."""
+    for row in climb(ladder_config("tiny"), tuple(RUNGS), folder / "ladder", accelerate=True).rows:
+        come = [line[1:].partition("  # ")[0].strip() for line in row.diff if line[0] == "+"]
+        yield f"`{come[-1]}`" if come else "none", row.where
 
 
 def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
@@ -163,7 +127,7 @@ def document(folder: Path) -> str:
     course, by_hand = (check_page(own_page(file)).failures for file in (COURSE, COURSE_BY_HAND))
     failures = ", ".join(f"`{each}`" for each in course)
     announce("the course's loop, one fix after the other")
-    fixes = _table("fix", "first difference from `Trainer`", fixed(folder))
+    fixes = _table("last line that comes", "first difference from `Trainer`", fixed(folder))
     announce("two processes")
     two = _table("change", "first difference from `Trainer`, last learning rate", with_two_processes(folder))
     text = TEXT.format(
@@ -218,7 +182,7 @@ For `quick` the scripts have {lengths} lines (manual loop, accelerate, `Trainer`
 ## The course's loop
 
 [Written from its description](../tests/loops/course_accelerate.py), it ends with {weights} as without accelerate.
-`sameloop check` fails {failures}. One fix after the other:
+`sameloop check` fails {failures}. `sameloop ladder --preset tiny --accelerate` adds one fix after the other:
 
 {fixes}
 

@@ -42,11 +42,12 @@ def _rows(folder: Path) -> list[Row]:
 # The edits ----------------------------------------------------------------------------------------
 
 
-def test_any_rungs_can_be_left_out_in_any_order() -> None:
+@pytest.mark.parametrize("accelerate", [False, True])
+def test_any_rungs_can_be_left_out_in_any_order(accelerate: bool) -> None:
     for count in range(len(RUNGS) + 1):
         for rungs in itertools.combinations(RUNGS, count):
-            page = page_without(rungs)
-            assert page.source == page_without(rungs[::-1]).source
+            page = page_without(rungs, accelerate)
+            assert page.source == page_without(rungs[::-1], accelerate).source
             ast.parse(page.source)
 
 
@@ -169,6 +170,19 @@ def test_it_goes_in_another_order(tmp_path: Path) -> None:
     # The order of the reviews is last: until then it is the first to differ.
     assert {row.where for row in rows[:-1]} == {"step 1, batch"}
     assert rows[-1].is_exact and ",".join(row.name for row in rows[1:]) == order
+
+
+def test_it_goes_from_the_courses_loop_with_accelerate_to_trainer_too(tmp_path: Path) -> None:
+    status, _ = _ladder(tmp_path / "run", "--accelerate")
+    rows = _rows(tmp_path / "run")
+    assert status == 0 and rows[-1].is_exact
+    assert [row.where for row in rows[:2]] == ["step 1, batch", "step 1, rng"]
+    # In which step the others differ first depends on how torch rounds.
+    ends = [row.equal_steps for row in rows]
+    assert ends == sorted(ends)
+    pages = [page.read_text() for page in sorted((tmp_path / "run" / "pages").iterdir())]
+    assert all("accelerator.backward(loss)" in page and "loss.backward()" not in page for page in pages)
+    assert "use_seedable_sampler" not in pages[0] and "clip" not in pages[0] and "clip" in pages[-1]
 
 
 def test_other_files_are_left_alone(tmp_path: Path, capfd) -> None:
