@@ -134,8 +134,10 @@ def write_script(source: str, file: Path) -> None:
     """Write a script to a file that is not there yet.
 
     Raises:
-        SameLoopError: it is there, or it cannot be written.
+        SameLoopError: it is there, it cannot be written, or Python would import it in the place of a package.
     """
+    if re.search(rf"^(from|import) {re.escape(file.stem)}\b", source, re.MULTILINE):
+        raise SameLoopError(f"{file}: the script imports `{file.stem}`, and would import itself; give another name")
     try:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(source)

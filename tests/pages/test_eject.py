@@ -270,6 +270,8 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -
     assert file.read_text() == written
     assert main(["eject", "-o", str(tmp_path / "none" / "x.py")]) == 2
     assert "cannot write" in capsys.readouterr().err
+    assert main(["eject", "--accelerate", "-o", str(tmp_path / "accelerate.py")]) == 2
+    assert "would import itself" in capsys.readouterr().err and not (tmp_path / "accelerate.py").exists()
 
 
 @pytest.mark.parametrize(
