@@ -195,7 +195,7 @@ For `quick` the scripts have {lengths} lines (manual loop, accelerate, `Trainer`
 
 Without `cpu=True`, processes on a machine without a GPU train alone, each for itself. A prepared scheduler moves once
 per process. `accelerate launch --cpu --num_processes 2` starts one process; `torchrun --nproc-per-node 2` starts two.
-The launcher sets `OMP_NUM_THREADS=1`, which changes the last digits.
+The launcher sets `OMP_NUM_THREADS=1`, which changes the last digits, and the mixed precision of `accelerate config`.
 
 {where} Made by `make accelerate-table`.
 """
