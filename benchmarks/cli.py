@@ -34,6 +34,7 @@ from shared.running.command import (
     dial_options,
     run_command,
     run_options,
+    script_config_from,
 )
 from shared.running.folder import LOOPS
 from shared.running.page import CODE_FOLDER, Page, kept_pages, pages_of
@@ -177,9 +178,7 @@ def _diff(
         print_diff(sources_of(sides), console, names=names, phase=phase, is_own_job=True)
         return
     if output_dir is None:
-        if accelerate:
-            _only_what_is_asked_for(parameters)
-        config = config_from(parameters)
+        config = script_config_from(parameters) if accelerate else config_from(parameters)
         pages = pages_of(config)
     else:
         config, pages = _dials_of_run(output_dir, parameters, "the diff")
@@ -249,14 +248,6 @@ sameloop.add_command(
 )
 
 
-def _only_what_is_asked_for(parameters: dict[str, Any]) -> None:
-    """A script that only ends with a model needs no checkpoints on the way, unless it is asked for them."""
-    source_of = click.get_current_context().get_parameter_source
-    is_asked_for = source_of("save_strategy") is click.core.ParameterSource.COMMANDLINE
-    if not is_asked_for and not parameters.get("load_best_model_at_end"):
-        parameters["save_strategy"] = "no"
-
-
 def _eject(
     file: Path | None,
     arguments: tuple[str, ...],
@@ -278,8 +269,7 @@ def _eject(
         refuse_beside(f"the script {file}", {**others, "--nproc-per-node": nproc_per_node != 1})
         eject_own(file, arguments, output, parameters)
         return
-    _only_what_is_asked_for(parameters)
-    config = config_from(parameters)
+    config = script_config_from(parameters)
 
     if transformers and not trainer:
         raise SameLoopError(

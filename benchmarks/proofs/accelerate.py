@@ -24,7 +24,7 @@ from benchmarks.mistakes.ladder import RUNGS, climb, ladder_config
 from benchmarks.mistakes.mistake import Pieces, edited
 from benchmarks.pages.alignment import by_phase
 from benchmarks.pages.eject import eject
-from benchmarks.proofs.measuring import DOCS, quietly, where_measured
+from benchmarks.proofs.measuring import DOCS, quietly, write_table
 from benchmarks.runs import run_here, run_in_fresh_process
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
@@ -47,6 +47,8 @@ TWO_PROCESSES: dict[str, Pieces] = {
     ),
 }
 WIDTH = 118
+# What the document leaves out of the scripts.
+UNSHOWN = ("page", "imports", "function", "log", "checkpoint", "save")
 TINY = RunConfig.build("tiny", num_train_epochs=2, train_size=45, save_strategy="no")
 
 
@@ -55,14 +57,14 @@ def changed_lines() -> tuple[list[str], list[int]]:
     config = RunConfig.build("quick", save_strategy="no")
     scripts = [eject(config, loop) for loop in ("manual", "accelerate", "trainer")]
     lines = []
-    for phase in PHASES[1:]:
+    for phase in (each for each in PHASES if each.name not in UNSHOWN):
         for sign, script, other in (("-", *scripts[:2]), ("+", *scripts[1::-1])):
             there = _code(other.splitlines())
             lines += [
                 sign + line
                 for stretch in by_phase(script)[phase.name]
                 for line in _code(stretch.lines)
-                if line not in there
+                if line not in there and "print(" not in line
             ]
     return lines, [len(script.splitlines()) for script in scripts]
 
@@ -72,8 +74,8 @@ def _code(lines: Sequence[str]) -> list[str]:
     return [line for line in found if line.strip() and not line.strip().startswith("#")]
 
 
-def inside(folder: Path) -> Iterator[tuple[str, str]]:
-    """The script's lines that leave something to accelerate, each with the line of accelerate that does it."""
+def inside(folder: Path) -> Iterator[tuple[str, str, str, str]]:
+    """The script's lines that leave something to accelerate: what happens, accelerate's line, and where that is."""
     script = folder / "my_loop.py"
     script.write_text(eject(TINY, "accelerate"), encoding="utf-8")
     found = trace("manual", own_page(script), shortened(TINY.model_copy(update={"loop": str(script)})))
@@ -84,7 +86,7 @@ def inside(folder: Path) -> Iterator[tuple[str, str]]:
         if frames and line and frames[-1] not in seen:
             seen.add(frames[-1])
             place = f"{frames[-1].file.partition('/')[2]}:{frames[-1].line}"
-            yield f"`{line.code.partition('  # ')[0]}`", f"`{frames[-1].code}` ({place})"
+            yield line.code.partition("  # ")[0], event.what, frames[-1].code, place
 
 
 def _where(comparison: Mapping[str, Any]) -> str:
@@ -95,8 +97,7 @@ def _where(comparison: Mapping[str, Any]) -> str:
 def fixed(folder: Path) -> Iterator[tuple[str, str]]:
     """`sameloop ladder --accelerate`: the course's loop, then with one fix after the other."""
     for row in climb(ladder_config("tiny"), tuple(RUNGS), folder / "ladder", accelerate=True).rows:
-        come = [line[1:].partition("  # ")[0].strip() for line in row.diff if line[0] == "+"]
-        yield f"`{come[-1]}`" if come else "none", row.where
+        yield f"`{row.name}`" if row.name in RUNGS else "none", row.where
 
 
 def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
@@ -127,19 +128,18 @@ def document(folder: Path) -> str:
     course, by_hand = (check_page(own_page(file)).failures for file in (COURSE, COURSE_BY_HAND))
     failures = ", ".join(f"`{each}`" for each in course)
     announce("the course's loop, one fix after the other")
-    fixes = _table("last line that comes", "first difference from `Trainer`", fixed(folder))
+    fixes = _table("fix", "first difference from `Trainer`", fixed(folder))
     announce("two processes")
     two = _table("change", "first difference from `Trainer`, last learning rate", with_two_processes(folder))
+    write_table("accelerate", ("line of the script", "what happens", "line of accelerate", "where"), inside(folder))
     text = TEXT.format(
         lengths="{}, {} and {}".format(*lengths),
         diff="\n".join(lines),
         version=accelerate.__version__,
-        inside=_table("line", "in accelerate", inside(folder)),
         weights="the same weights" if same_weights(folder) else "**other weights**",
         failures=failures + (", as the course's manual loop does" if course == by_hand else ""),
         fixes=fixes,
         two=two,
-        where=where_measured(),
     )
     return "\n\n".join(map(_wrapped, text.split("\n\n"))).rstrip() + "\n"
 
@@ -157,47 +157,43 @@ def _table(one: str, other: str, rows: Iterator[tuple[str, str]]) -> str:
 TEXT = """# What changes with accelerate?
 
 ```bash
-sameloop eject --accelerate -o my_loop.py   # the loop with `Accelerator`, for one process or several
-sameloop diff --accelerate                  # all three scripts side by side
-sameloop xray --loop my_loop.py             # down to accelerate's lines
+sameloop eject --accelerate -o my_loop.py
+sameloop diff --accelerate   # three scripts side by side
 ```
 
 The script ends with the weights of the manual loop and of `Trainer`, bit for bit: in one process and in two, in fp32
-and bf16, and where an epoch's last step has fewer batches (`make parity-sweep`: 300 configurations). Not supported:
-fp16, `torch.compile`, checkpoints, and accumulation over other numbers than 2, 4, 8, ..., where accelerate's own
-division would round the loss.
+and bf16, and where an epoch's last step has fewer batches. Unsupported: fp16, `torch.compile`, checkpoints, and
+accumulation other than 2, 4, 8, ..., where accelerate's own division would round the loss.
 
 ## Which lines go, which come
 
-For `quick` the scripts have {lengths} lines (manual loop, accelerate, `Trainer`).
+For `quick` the scripts have {lengths} lines (manual, accelerate, `Trainer`). Without imports, log, saving:
 
 ```diff
 {diff}
 ```
 
-## What accelerate {version} does in them
-
-{inside}
+The x-ray shows [the lines of accelerate {version} that do it](data/accelerate.csv).
 
 ## The course's loop
 
 [Written from its description](../tests/loops/course_accelerate.py), it ends with {weights} as without accelerate.
-`sameloop check` fails {failures}. `sameloop ladder --preset tiny --accelerate` adds one fix after the other:
+`sameloop check` fails {failures}. `sameloop ladder --preset tiny --accelerate`, fix by fix:
 
 {fixes}
 
 ## Where users go wrong
 
-`sameloop break NAME` shows [mistakes](gallery.md): `accumulate_short`, `divided_twice`, `step_on_first`,
-`schedule_per_batch`. Others need two processes (`sameloop compare --loop my_loop.py --nproc-per-node 2`):
+`sameloop break NAME` shows [mistakes](gallery.md): `accumulate_short`, `divided_twice`, `step_on_first`. These need
+`sameloop compare --loop my_loop.py --nproc-per-node 2`:
 
 {two}
 
-Without `cpu=True`, processes on a machine without a GPU train alone, each for itself. A prepared scheduler moves once
-per process. `accelerate launch --cpu --num_processes 2` starts one process; `torchrun --nproc-per-node 2` starts two.
-The launcher sets `OMP_NUM_THREADS=1`, which changes the last digits, and the mixed precision of `accelerate config`.
+Without `cpu=True`, processes without a GPU train alone. A prepared scheduler steps once per process. `accelerate
+launch --cpu --num_processes 2` starts one process, `torchrun` two. `accelerate launch` sets `OMP_NUM_THREADS=1`, which
+changes the last digits, and the mixed precision of `accelerate config`.
 
-{where} Made by `make accelerate-table`.
+Made by `make accelerate-table`.
 """
 
 

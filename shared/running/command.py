@@ -143,6 +143,15 @@ def config_from(parameters: dict[str, Any]) -> RunConfig:
     return settle(RunConfig.build(**sized({name: value for name, value in dials.items() if value is not None})))
 
 
+def script_config_from(parameters: dict[str, Any]) -> RunConfig:
+    """The same of a script, which only ends with a model: it saves checkpoints only if it is asked to."""
+    source_of = click.get_current_context().get_parameter_source
+    is_asked_for = source_of("save_strategy") is click.core.ParameterSource.COMMANDLINE
+    if not is_asked_for and not parameters.get("load_best_model_at_end"):
+        parameters["save_strategy"] = "no"
+    return config_from(parameters)
+
+
 def loop_command(loop: str, summary: str) -> click.Command:
     """The command that runs one loop.
 
