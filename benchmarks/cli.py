@@ -108,7 +108,7 @@ processes = click.Option(
 reused = click.Option(
     ["--reuse"],
     is_flag=True,
-    help="of the comparison that DIR holds, keep a loop's run if its page and all else it depends on are unchanged",
+    help="of the comparison that DIR holds, keep a loop's run if its code and all else it depends on are unchanged",
 )
 reported = click.Option(
     ["--report/--no-report", "with_report"], default=True, help="whether report.html is written, too  [default: yes]"
@@ -150,7 +150,9 @@ def _dials_of_run(output_dir: Path, parameters: dict[str, Any], what: str) -> tu
     source_of = click.get_current_context().get_parameter_source
     given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
     if given:
-        raise SameLoopError(f"{option(given[0])}: {what} of {output_dir} has its dials; leave out one of the two")
+        raise SameLoopError(
+            f"{option(given[0])}: {what} of {output_dir} has its own settings; leave out one of the two"
+        )
     return RunRecord.read(output_dir / "manual").config, kept_pages(output_dir)
 
 
@@ -159,7 +161,7 @@ def _diff(
     arguments: tuple[str, ...],
     trainer: Path | None,
     phase: str | None,
-    dial: tuple[str, ...],
+    argument: tuple[str, ...],
     accelerate: bool,
     **parameters: Any,
 ) -> None:
@@ -173,7 +175,7 @@ def _diff(
         from benchmarks.port.command import refuse_beside
         from benchmarks.port.compare import sources_of
 
-        refuse_beside("a script, which has no page of ours", {"--dial": dial, "--accelerate": accelerate})
+        refuse_beside("a script, which is no loop of ours", {"--argument": argument, "--accelerate": accelerate})
         names = dict(zip(LOOPS, (side.name for side in sides), strict=True))
         print_diff(sources_of(sides), console, names=names, phase=phase, is_own_job=True)
         return
@@ -182,14 +184,14 @@ def _diff(
         pages = pages_of(config)
     else:
         config, pages = _dials_of_run(output_dir, parameters, "the diff")
-    if dial:
+    if argument:
         if phase or accelerate or pages["manual"].is_own:
             raise SameLoopError(
-                "--dial shows SameLoop's own page without and with a dial: leave out --phase, --loop and --accelerate"
+                "--argument shows SameLoop's own loop without and with an argument: leave out --phase, --loop and --accelerate"
             )
-        other = RunConfig.build(config.preset, **{**config.dials, **_pairs(dial)})
+        other = RunConfig.build(config.preset, **{**config.dials, **_pairs(argument)})
         before, after = (folded_source(pages["manual"], each) for each in (config, other))
-        shown = " ".join(f"{option(name)} {value}" for name, value in _pairs(dial).items())
+        shown = " ".join(f"{option(name)} {value}" for name, value in _pairs(argument).items())
         print_dial_diff(before, after, shown, console)
         return
     if accelerate:
@@ -213,7 +215,7 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
         name, equals, value = text.partition("=")
         name = name.lstrip("-").replace("-", "_")
         if not equals or name not in RunConfig.model_fields or name in ("preset", "loop"):
-            raise SameLoopError(f"--dial {text}: give a dial and its value, as gradient_accumulation_steps=4")
+            raise SameLoopError(f"--argument {text}: give an argument and its value, as gradient_accumulation_steps=4")
         found[name] = value
     return found
 
@@ -227,10 +229,10 @@ sameloop.add_command(
             *own_trainer(),
             click.Option(["--phase"], metavar="NAME", help="only this phase, for example clip"),
             click.Option(
-                ["--dial"],
+                ["--argument"],
                 multiple=True,
                 metavar="NAME=VALUE",
-                help="instead: the page without this dial and with it; what one argument of Trainer is by hand",
+                help="instead: the manual loop without this argument of Trainer and with it",
             ),
             click.Option(
                 ["--accelerate"],
@@ -240,8 +242,8 @@ sameloop.add_command(
             *dial_options(),
         ],
         callback=_diff,
-        help="Show the two pages of a run side by side, folded to its dials, aligned by what their lines do, and what "
-        "each phase costs by hand. With RUN, a comparison's folder, the pages and the dials that it ran. With "
+        help="Show both loops of a run side by side, specialized for its settings, with matching lines in one row, and "
+        "how many lines each phase costs. With RUN, a comparison's folder, the code and the settings that it ran. With "
         "--trainer, a script of yours and its loop.",
         context_settings=CONTEXT,
     )
@@ -318,8 +320,8 @@ sameloop.add_command(
             *dial_options(),
         ],
         callback=_eject,
-        help="Write the loop by hand that these dials stand for, as a script that runs on its own: no dial that is "
-        "off, no branch that cannot be taken. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of "
+        help="Write the manual loop for these settings as a script that runs on its own, without any unused setting or "
+        "branch. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of "
         "yours: the loop that its Trainer stands for, with the script's own lines around it. With a .json file, what "
         "TrainingArguments.to_json_string() writes: these arguments on our job.",
         context_settings=CONTEXT,
@@ -378,7 +380,7 @@ sameloop.add_command(
         ],
         callback=_xray,
         help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a "
-        "comparison's folder, the pages and the dials that it ran. With --trainer, a script of yours and its loop, up "
+        "comparison's folder, the code and the settings that it ran. With --trainer, a script of yours and its loop, up "
         "to the end of the step's epoch.",
         context_settings=CONTEXT,
     )
@@ -400,8 +402,8 @@ def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | 
     """Draw one run or many; RUN is a comparison's folder, a run's folder or a record.jsonl.
 
     Some kinds are of one folder: `ladder` of what `sameloop ladder` left, `break` of what `sameloop break` left,
-    `confusion` of a comparison's, `size` of what `sameloop gotcha size` left, and `dials`, the lines that each dial
-    costs by hand, of a run's or a comparison's.
+    `confusion` of a comparison's, `size` of what `sameloop gotcha size` left, and `dials`, the lines that each
+    setting costs in the manual loop, of a run's or a comparison's.
 
     The picture's text for those who cannot see it is written beside it, as NAME.alt.txt.
     """
@@ -410,7 +412,9 @@ def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | 
 
 @sameloop.command()
 @click.argument("output_dir", type=click.Path(path_type=Path), metavar="RUN")
-@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="the page  [default: RUN/report.html]")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="the report  [default: RUN/report.html]"
+)
 def report(output_dir: Path, output: Path | None) -> None:
     """Write one self-contained page about the comparison in RUN: charts, code side by side, x-ray, every step."""
     from benchmarks.lesson.report import write_report

@@ -8,7 +8,7 @@ from shared.config import RunConfig
 def forward(
     model: torch.nn.Module, batch: dict[str, torch.Tensor], device: torch.device, config: RunConfig
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Run the model on one batch; without special dials this is `model(**batch)` and nothing else.
+    """Run the model on one batch; without special settings this is `model(**batch)` and nothing else.
 
     Args:
         batch: `input_ids` and `attention_mask`, both (batch, tokens), and `labels` (batch,).

@@ -1,4 +1,4 @@
-"""The schedules besides a straight line to 0."""
+"""The schedules, apart from the linear one without warm-up."""
 
 import math
 from typing import Any
@@ -11,7 +11,7 @@ from shared.config import RunConfig
 
 
 def make_schedule(optimizer: torch.optim.Optimizer, max_steps: int, config: RunConfig) -> Any:
-    """A schedule with a warm-up: the learning rate climbs in a straight line first; below 1, a share of all steps."""
+    """A schedule with a warm-up: the learning rate first rises linearly; a warm-up below 1 is a share of all steps."""
     warmup = int(config.warmup_steps)
     if 0 < config.warmup_steps < 1:
         warmup = math.ceil(config.warmup_steps * max_steps)

@@ -1,4 +1,4 @@
-"""Where the training stands: what changes from step to step besides the weights."""
+"""Where the training stands: what changes from step to step, apart from the weights."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class ExactResume(TrainerCallback):
 
     Args:
         trainer: whose callback this is.
-        config: the run's dials.
+        config: the run's settings.
         output_dir: where the checkpoints are.
         checkpoint: the one that the run goes on from, if any.
 

@@ -47,7 +47,7 @@ ladder_command = DialCommand(
         click.Option(
             ["--order"],
             metavar="NAME,NAME,...",
-            help=f"which rung is repaired first, and so on; those left out come last  [default: {', '.join(RUNGS)}]",
+            help=f"the order of the fixes; those left out come last  [default: {', '.join(RUNGS)}]",
         ),
         click.Option(["--accelerate"], is_flag=True, help="from the course's loop with accelerate"),
         click.Option(
@@ -56,7 +56,7 @@ ladder_command = DialCommand(
         *(each for each in dial_options() if each.name in DIALS),
     ],
     callback=_ladder,
-    help="From the loop that courses teach to Trainer, one repair at a time: how far do the two go together? "
-    "Exit status: 0 identical with every repair, 1 diverged, 2 wrong input.",
+    help="From the loop that courses teach to Trainer, one fix at a time: up to which step are the two equal? "
+    "Exit status: 0 identical with every fix, 1 diverged, 2 wrong input.",
     context_settings=CONTEXT,
 )

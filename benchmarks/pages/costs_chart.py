@@ -13,7 +13,7 @@ from benchmarks.charts.texts import shorten
 from benchmarks.pages.costs import DialCost
 from benchmarks.pages.diff import count
 
-TITLE = "What each dial costs by hand"
+TITLE = "What each setting costs in the manual loop"
 LONGEST_NAME, LONGEST_JOB = 42, 90
 # Of a row's height, how much the bar takes.
 BAR = 0.58
@@ -28,14 +28,14 @@ def dials_chart(costs: Sequence[DialCost], job: str, style_name: str = "slide") 
         style_name: a key of `STYLES`.
     """
     style = STYLES[style_name]
-    said = "Lines of the manual page that go when a dial is switched off; some go with either of two."
+    said = "Lines of the manual loop that go away without a setting; some belong to two settings."
     lines = [(f"{shorten(job, LONGEST_JOB)}.", style.soft), (said, style.soft)]
     # Rows of a height at which the letters fit, and a picture that is as high as they need.
     height = max(style.size[1], style.font / 72 * (2.1 * len(costs) + 12))
     with canvas(style, TITLE, alt_text(costs, job), lines=lines, height=height) as chart:
         axes = chart.add_subplot()
         if not costs:
-            say_nothing_to_show(axes, "no dial of this run costs a line", style)
+            say_nothing_to_show(axes, "no setting of this run costs a line", style)
             axes.set_frame_on(False)
             return chart
         axes.grid(False, axis="y")
@@ -65,6 +65,6 @@ def _lines(cost: DialCost) -> str:
 
 def alt_text(costs: Sequence[DialCost], job: str) -> str:
     """The picture in words, for those who cannot see it."""
-    lines = [f"{TITLE}. {job}. A bar per dial: the lines of code of the manual page that go when it is switched off."]
+    lines = [f"{TITLE}. {job}. A bar per setting: the lines of code of the manual loop that go away without it."]
     lines += [f"{cost.shown} (off: {cost.without}): {_lines(cost)}." for cost in costs]
-    return "\n".join(lines if costs else [*lines, "No dial of this run costs a line."]) + "\n"
+    return "\n".join(lines if costs else [*lines, "No setting of this run costs a line."]) + "\n"

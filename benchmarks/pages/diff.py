@@ -20,7 +20,7 @@ from shared.errors import SameLoopError
 
 # Side by side, code of 88 columns needs room; on less than this for each the pages stand one below the other.
 LEAST_WIDTH = 60
-HEADINGS = {"manual": "by hand", "accelerate": "accelerate", "trainer": "Trainer"}
+HEADINGS = {"manual": "manual", "accelerate": "accelerate", "trainer": "Trainer"}
 UNSHOWN = ("page", "imports")
 
 
@@ -102,7 +102,7 @@ def print_dial_diff(before: str, after: str, option: str, console: Console) -> N
         console: as wide as it is.
     """
     new, gone = changed_lines(before, after)
-    console.print(Text.assemble((option, "bold"), f", by hand: {count(new)} more, {count(gone)} less"))
+    console.print(Text.assemble((option, "bold"), f", in the manual loop: {count(new)} more, {count(gone)} less"))
     for line in difflib.unified_diff(_shown(before), _shown(after), n=2, lineterm=""):
         if line.startswith(("---", "+++")):
             continue
@@ -134,7 +134,7 @@ def _side(phase: Phase, found: list[Stretch], nothing: str | None) -> Renderable
     side.add_column(overflow="fold", ratio=1)
     side.add_row("", Text(phase.does, style="bold"))
     if not found:
-        side.add_row("", Text(nothing or "by hand: nothing", style="italic"))
+        side.add_row("", Text(nothing or "manual: nothing", style="italic"))
     python = Syntax("", "python", theme="ansi_dark", background_color="default")
     for stretch in found:
         code = textwrap.dedent("\n".join(stretch.lines)).rstrip("\n")

@@ -98,7 +98,7 @@ def settings_page() -> str:
         "Any setting can be added to any preset. Names and defaults are those of `transformers.TrainingArguments` "
         "where it has them. The last column says how many lines of code one argument of `Trainer` adds to and "
         'removes from the manual loop of the `quick` preset; "its line" means that only a value changes. `sameloop '
-        "diff --dial gradient_accumulation_steps=4` shows these lines.",
+        "diff --argument gradient_accumulation_steps=4` shows these lines.",
     ]
     for section, names in sections().items():
         rows = ["| setting | meaning | default; presets that differ | manual loop |", "|---|---|---|---|"]

@@ -52,7 +52,7 @@ def test_help(command: str, tmp_path: Path, snapshot: SnapshotAssertion) -> None
         "break",
         "diff --preset tiny",
         "diff --phase clip",
-        "diff --dial gradient_accumulation_steps=4",
+        "diff --argument gradient_accumulation_steps=4",
         "eject",
         "eject --preset tiny --save-strategy epoch --bf16",
         "eject --trainer --lr-scheduler-type cosine --warmup-steps 10",

@@ -152,15 +152,15 @@ def test_diff_shows_one_phase(capsys: pytest.CaptureFixture, monkeypatch: pytest
 
 
 def test_diff_shows_what_a_dial_is_by_hand(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = shown_diff(100, "--dial", "gradient_accumulation_steps=4", capsys=capsys, monkeypatch=monkeypatch)
-    assert "--gradient-accumulation-steps 4, by hand: 7 lines more, 2 lines less" in shown
+    shown = shown_diff(100, "--argument", "gradient_accumulation_steps=4", capsys=capsys, monkeypatch=monkeypatch)
+    assert "--gradient-accumulation-steps 4, in the manual loop: 7 lines more, 2 lines less" in shown
     changed = [line[1:].strip() for line in shown.splitlines() if line.startswith(("+", "-"))]
     assert "loss = loss / min(4, len(train_loader) - (number - 1) // 4 * 4)" in changed
     assert not any("clip_grad_norm_" in line for line in changed)
     for wrong in ("gradient_accumulation_steps", "nothing=4", "loop=x.py"):
-        assert main(["diff", "--dial", wrong]) == 2
-        assert f"--dial {wrong}: give a dial and its value" in capsys.readouterr().err
-    assert main(["diff", "--dial", "gradient_accumulation_steps=0"]) == 2
+        assert main(["diff", "--argument", wrong]) == 2
+        assert f"--argument {wrong}: give an argument and its value" in capsys.readouterr().err
+    assert main(["diff", "--argument", "gradient_accumulation_steps=0"]) == 2
 
 
 @pytest.mark.parametrize("width", [120, 290])
@@ -181,7 +181,7 @@ def test_diff_shows_three_side_by_side(
 
 @pytest.mark.parametrize(
     "arguments",
-    [("--dial", "bf16=True"), ("--loop", "mine.py"), ("--fp16",), ("--save-strategy", "epoch")],
+    [("--argument", "bf16=True"), ("--loop", "mine.py"), ("--fp16",), ("--save-strategy", "epoch")],
 )
 def test_what_diff_cannot_show_with_accelerate_is_said_in_one_line(arguments: tuple[str, ...], refusal: Any) -> None:
     assert arguments[0] in refusal("diff", "--accelerate", *arguments)

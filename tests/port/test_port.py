@@ -159,7 +159,7 @@ def test_a_script_that_cannot_be_taken_is_one_line(
         ["compare", "--trainer", "mine.py", "--nproc-per-node", "2"],
         ["xray", "--trainer", "mine.py", "--learning-rate", "1"],
         ["xray", "--trainer", "none.py"],
-        ["diff", "--trainer", "mine.py", "--dial", "max_grad_norm=0"],
+        ["diff", "--trainer", "mine.py", "--argument", "max_grad_norm=0"],
         ["diff", "--trainer", "mine.py", "--loop", "none.py"],
         ["eject", "mine.py", "--trainer"],
         ["eject", "none.json"],

@@ -36,10 +36,10 @@ PLAIN = {
     r"put it off": "switched it off",
 }
 WORD = re.compile(rf"(?<![\w/-])(?:{'|'.join(PLAIN)})(?![\w-])", re.IGNORECASE)
-PLACES = ("README.md", "SECURITY.md", "docs/*.md", "docs/*.ipynb", "benchmarks/proofs/templates/*.md")
+LOOPS = ("manual_loop/*.py", "trainer_loop/*.py")
+PLACES = ("README.md", "SECURITY.md", "docs/*.md", "docs/*.ipynb", "benchmarks/proofs/templates/*.md", *LOOPS)
 # What stays as it is wherever it stands, and why.
 ALLOWED = {
-    "--dial ": "an option of `sameloop diff`",
     "--kind dials": "a kind of `sameloop plot`",
     "overview, confusion, dials": "the same",
     'picture("dials")': "the same",
