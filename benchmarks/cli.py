@@ -187,7 +187,7 @@ def _diff(
     if argument:
         if phase or accelerate or pages["manual"].is_own:
             raise SameLoopError(
-                "--argument shows SameLoop's own loop without and with an argument: leave out --phase, --loop and --accelerate"
+                "--argument shows SameLoop's own loop without and with it: leave out --phase, --loop and --accelerate"
             )
         other = RunConfig.build(config.preset, **{**config.dials, **_pairs(argument)})
         before, after = (folded_source(pages["manual"], each) for each in (config, other))
@@ -242,8 +242,8 @@ sameloop.add_command(
             *dial_options(),
         ],
         callback=_diff,
-        help="Show both loops of a run side by side, specialized for its settings, with matching lines in one row, and "
-        "how many lines each phase costs. With RUN, a comparison's folder, the code and the settings that it ran. With "
+        help="Show both loops of a run side by side, specialized for its settings, matching lines in one row, and "
+        "how many lines each phase costs. With RUN, a comparison's folder, its code and settings. With "
         "--trainer, a script of yours and its loop.",
         context_settings=CONTEXT,
     )
@@ -320,8 +320,8 @@ sameloop.add_command(
             *dial_options(),
         ],
         callback=_eject,
-        help="Write the manual loop for these settings as a script that runs on its own, without any unused setting or "
-        "branch. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of "
+        help="Write the manual loop for these settings as a script that runs on its own, without unused settings or "
+        "branches. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of "
         "yours: the loop that its Trainer stands for, with the script's own lines around it. With a .json file, what "
         "TrainingArguments.to_json_string() writes: these arguments on our job.",
         context_settings=CONTEXT,
@@ -380,7 +380,7 @@ sameloop.add_command(
         ],
         callback=_xray,
         help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a "
-        "comparison's folder, the code and the settings that it ran. With --trainer, a script of yours and its loop, up "
+        "comparison's folder, its code and settings. With --trainer, a script of yours and its loop, up "
         "to the end of the step's epoch.",
         context_settings=CONTEXT,
     )

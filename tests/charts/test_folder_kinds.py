@@ -192,7 +192,7 @@ def test_bars_are_as_long_as_the_lines() -> None:
     assert [text.get_text() for text in axes.texts] == ["7 lines, 1 other comes", "1 line"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["--eval-strategy epoch", "--bf16"]
     none = dials_chart([], "a job")
-    assert "No dial of this run costs a line." in none.alt
+    assert "No setting of this run costs a line." in none.alt
     assert "no dial of this run costs a line" in texts_of(none.content("svg"))
 
 
@@ -214,7 +214,10 @@ def test_two_models_and_many_classes_stand_side_by_side(tiny_comparison: Path) -
             assert shown == [str(each) for row in answers.confusion for each in row]
             boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
             assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes)), style
-    assert "Of 36 reviews that are a class with a long name, 0, the model says: 0 a class" in confusion_chart(two).alt
+    assert (
+        "Of 36 examples of class a class with a long name, 0, the model predicts: 0 a class"
+        in confusion_chart(two).alt
+    )
 
 
 # Files and errors --------------------------------------------------------------------------------------

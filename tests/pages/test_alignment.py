@@ -173,7 +173,7 @@ def test_diff_shows_three_side_by_side(
         for number, line in enumerate(eject(config, loop).splitlines(), start=1):
             if line.strip():
                 assert re.search(rf"[│┃] +{number} ", shown), (loop, number)
-    assert ("┃ by hand" in shown.splitlines()[2]) == (width >= 3 * LEAST_WIDTH)
+    assert ("┃ manual" in shown.splitlines()[2]) == (width >= 3 * LEAST_WIDTH)
     if width >= 3 * LEAST_WIDTH:
         row = next(line for line in shown.splitlines() if "torch.nn.utils.clip_grad_norm_" in line)
         assert "accelerator.clip_grad_norm_" in row and row.count("│") == 4
