@@ -237,14 +237,13 @@ sameloop.add_command(
             click.Option(
                 ["--accelerate"],
                 is_flag=True,
-                help="all three scripts as eject writes them, with accelerate in the middle",
+                help="all three scripts as eject writes them",
             ),
             *dial_options(),
         ],
         callback=_diff,
-        help="Show both loops of a run side by side, specialized for its settings, matching lines in one row, and "
-        "how many lines each phase costs. With RUN, a comparison's folder, its code and settings. With "
-        "--trainer, a script of yours and its loop.",
+        help="Show both loops side by side, specialized for the settings, and how many lines each phase costs. With "
+        "RUN, a comparison's folder, its code and settings. With --trainer, a script of yours and its loop.",
         context_settings=CONTEXT,
     )
 )

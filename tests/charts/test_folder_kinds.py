@@ -193,7 +193,7 @@ def test_bars_are_as_long_as_the_lines() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["--eval-strategy epoch", "--bf16"]
     none = dials_chart([], "a job")
     assert "No setting of this run costs a line." in none.alt
-    assert "no dial of this run costs a line" in texts_of(none.content("svg"))
+    assert "no setting of this run costs a line" in texts_of(none.content("svg"))
 
 
 def test_two_models_and_many_classes_stand_side_by_side(tiny_comparison: Path) -> None:
