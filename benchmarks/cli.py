@@ -234,11 +234,7 @@ sameloop.add_command(
                 metavar="NAME=VALUE",
                 help="instead: the manual loop without this argument of Trainer and with it",
             ),
-            click.Option(
-                ["--accelerate"],
-                is_flag=True,
-                help="all three scripts as eject writes them",
-            ),
+            click.Option(["--accelerate"], is_flag=True, help="all three scripts as eject writes them"),
             *dial_options(),
         ],
         callback=_diff,

@@ -5,8 +5,7 @@ from __future__ import annotations
 from itertools import chain
 
 from benchmarks.judge.evidence import Evidence, epoch_start
-from benchmarks.judge.finding import NOT_DECIDED, Finding, counted, line_of
-from benchmarks.judge.ways import differing_inputs
+from benchmarks.judge.finding import NOT_DECIDED, Finding, counted, differing_inputs, line_of
 from shared.recording.record import RunRecord
 
 

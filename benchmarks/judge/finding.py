@@ -87,3 +87,10 @@ def line_of(record: RunRecord, step: int) -> dict[str, Any]:
 def missing_of(record: RunRecord) -> list[str]:
     """The weights that could learn and are in none of the optimizer's groups."""
     return record.start.get("optimizer", {}).get("missing", [])
+
+
+def differing_inputs(ours: Any, theirs: Any) -> set[str]:
+    """The inputs in which two batches differ; one that only one of the models was given is not compared."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
+    return set() if ours == theirs else {"batch"}

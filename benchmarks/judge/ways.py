@@ -444,10 +444,3 @@ def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
     return found(
         "evaluate.order", "the evaluation's batches: the same examples in another order, or with another mask"
     )
-
-
-def differing_inputs(ours: Any, theirs: Any) -> set[str]:
-    """The inputs in which two batches differ; one that only one of the models was given is not compared."""
-    if isinstance(ours, dict) and isinstance(theirs, dict):
-        return {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
-    return set() if ours == theirs else {"batch"}

@@ -60,7 +60,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
     Args:
         records: by hand, Trainer.
         reviews: of the training set.
-        is_own_job: whether it is somebody's own job, whose examples cannot be read again.
+        is_own_job: whether it is a script's.
 
     Returns:
         `is_own_job`; `has_tokens`: whether the examples are made of tokens; `count`: how many steps there are;
@@ -87,7 +87,6 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
         return [_plain(value(lines[step - 1])) if step <= len(lines) else None for step in shown]
 
     both = {name: [column(lines, methodcaller("get", name)) for lines in (ours, theirs)] for name in numbers}
-    longer = records[0] if len(ours) == count else records[1]
     columns = {name: mine for name, (mine, _) in both.items()}
     drawn = [column(lines, lambda line: _places(line, reviews.rows)) for lines in (ours, theirs)]
     named = sorted({place for lines in drawn for each in lines for place in each or () if place >= 0})
@@ -99,7 +98,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
         "count": count,
         "steps": shown if len(shown) < count else None,
         "columns": {
-            "epoch": [longer.epoch_of(step) for step in shown],
+            "epoch": [records[len(ours) < count].epoch_of(step) for step in shown],
             **columns,
             "seconds_manual": column(ours, _milliseconds),
             "seconds_trainer": column(theirs, _milliseconds),

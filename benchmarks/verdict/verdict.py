@@ -21,7 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from benchmarks.judge.causes import explain
-from benchmarks.judge.ways import differing_inputs
+from benchmarks.judge.finding import differing_inputs
 from benchmarks.judge.words import Words
 from benchmarks.verdict.facts import own_job
 from benchmarks.verdict.remarks import (
