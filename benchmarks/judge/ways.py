@@ -11,7 +11,15 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
-from benchmarks.judge.finding import Finding, counted, follows_evaluation, line_of, missing_of, names_of
+from benchmarks.judge.finding import (
+    Finding,
+    counted,
+    differing_inputs,
+    follows_evaluation,
+    line_of,
+    missing_of,
+    names_of,
+)
 from benchmarks.judge.reported import wrongly_reported
 from shared.recording.record import RunRecord
 
