@@ -24,26 +24,26 @@ def never_acted(trainers: list[RunRecord]) -> list[str]:
     unclipped = [line["unclipped_norm"] for line in steps if line.get("unclipped_norm") is not None]
     if config.max_grad_norm and unclipped and max(unclipped) <= config.max_grad_norm:
         found.append(
-            f"the clip never acted: no gradient norm was above {max(unclipped):.3g}, max_grad_norm is "
+            f"the clip, because no gradient norm was above {max(unclipped):.3g}, and max_grad_norm is "
             f"{config.max_grad_norm:g}"
         )
     lengths = [n for line in steps for batch in line.get("lengths", ()) for n in batch]
     # Of a job of somebody's own the script has cut, or not.
     if lengths and max(lengths) < config.max_length and "job" not in record.header:
-        found.append(f"max_length {config.max_length} never cut: the longest review has {max(lengths)} tokens")
+        found.append(f"max_length {config.max_length}, because the longest text has {max(lengths)} tokens")
     if len(record.steps) <= record.steps_per_epoch:
-        found.append("one epoch only: a new order per epoch, and train mode after an evaluation")
+        found.append("a new order in every epoch, and train mode after an evaluation, because there was one epoch")
     evaluations = [sizes for line in record.evaluations if (sizes := line.get("batch_sizes"))]
     if evaluations and all(len(set(sizes)) == 1 for sizes in evaluations):
-        found.append("every evaluation batch was full: how a smaller last one is weighed")
+        found.append("a last evaluation batch that is smaller than the others, because every one was full")
     sizes = {line["samples"] for line in steps}
     if config.dataloader_drop_last and len(sizes) == 1 and config.train_size % config.per_device_train_batch_size == 0:
-        found.append("dataloader_drop_last never acted: every batch was full")
+        found.append("dataloader_drop_last, because every batch was full")
     if config.gradient_accumulation_steps > 1 and all(len(line["batch"]) == 1 for line in steps):
-        found.append("gradient_accumulation_steps never acted: every step had one batch")
+        found.append("gradient_accumulation_steps, because every step had one batch")
     rates = {line["learning_rate"] for line in steps}
     if not config.lr_scheduler_type.startswith("constant") and len(rates) == 1:
-        found.append(f"the schedule never acted: one learning rate, {rates.pop():g}, in every step")
+        found.append(f"the schedule, because every step had the same learning rate, {rates.pop():g}")
     return found
 
 
