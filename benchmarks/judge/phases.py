@@ -73,8 +73,9 @@ PHASES = (
         "shuffle",
         "the order of the examples in each epoch",
         "train_sampling_strategy=, data_seed=",
-        "In a fixed order each batch always follows the same batch, and the model learns that order, too. The sampler "
-        "has its own generator, seeded for each epoch; if it shared dropout's generator, it would change dropout.",
+        "With a fixed order, every epoch has the same batches in the same order; a new order gives the model new "
+        "batches. The sampler has its own generator, seeded for each epoch; if it shared dropout's generator, it "
+        "would change dropout.",
         hint="Who decides the order of an epoch's examples, and from which generator is the next epoch's order drawn?",
         gap=(
             "each epoch goes through all examples of train_dataset in a random order, each epoch in another one. "
@@ -113,8 +114,9 @@ PHASES = (
         "optimizer",
         "AdamW over the parameters",
         "optim=, learning_rate=, weight_decay=, adam_...",
-        "AdamW divides the mean gradient of each weight by how much that gradient varies. torch's AdamW has a weight "
-        "decay of 0.01 by default; `Trainer` has none.",
+        "AdamW divides the running mean of each weight's gradient by the square root of the running mean of its "
+        "square, so all weights move by steps of similar size. torch's AdamW has a weight decay of 0.01 by default; "
+        "`Trainer` has none.",
         hint="Print optimizer.param_groups without the parameters. Which of the values have you chosen?",
         gap=(
             "AdamW over all parameters, with config.learning_rate, betas 0.9 and 0.999, epsilon 1e-8 and "
@@ -130,9 +132,10 @@ PHASES = (
     ),
     Phase(
         "wrapping",
-        "16-bit gradients, compiler, processes",
+        "loss scaling, compiler, processes",
         "activation_checkpointing=, torch_compile=; else automatic",
-        "These change how fast the model trains and how much memory it takes, not what is computed.",
+        "These change how fast the model trains and how much memory it takes. The computation stays the same, apart "
+        "from rounding.",
     ),
     Phase(
         "epoch",
@@ -153,15 +156,15 @@ PHASES = (
         "forward",
         "forward pass",
         "trainer.train(); bf16=, fp16=, label_smoothing_factor=",
-        "From token ids and attention mask to a number for each class; from these numbers and the labels to the loss, "
-        "which says how wrong the model is.",
+        "The model turns token ids and attention mask into a number for each class. These numbers and the labels give "
+        "the loss, which says how wrong the model is.",
         hint="What does the model need in addition to the ids to tell a word from padding?",
         gap="call the model on the batch; it needs to know what is padding.",
     ),
     Phase(
         "loss",
-        "divide the loss by the accumulated batches",
-        "gradient_accumulation_steps=, and the workaround",
+        "divide the loss by the number of accumulated batches",
+        "gradient_accumulation_steps=, and a workaround for a bug (docs/upstream-fault.md)",
         "Gradients add up over the batches of a step. Each batch's loss is divided by the number of batches, so that "
         "the sum is the mean, as for one large batch.",
         hint=(
@@ -236,8 +239,8 @@ PHASES = (
         "evaluate",
         "evaluate: loss and accuracy, no gradients",
         "eval_strategy=, eval_steps=; compute_metrics=",
-        "On examples that the model has not learned from, without dropout and without gradients. Each example counts "
-        "once, so a smaller last batch counts less.",
+        "The evaluation uses examples that the model was not trained on. It runs without dropout and without "
+        "gradients. Each example counts once, so a smaller last batch counts less.",
         hint="Compute the mean with a pencil for batches of 8, 8 and 5 examples. And in which mode is the model?",
         gap=(
             "dropout off, no gradients. Over all examples of eval_dataset the mean loss, in which each example counts "
@@ -247,15 +250,16 @@ PHASES = (
     Phase(
         "checkpoint",
         "save and load checkpoints",
-        "save_strategy= and others; ExactResume",
+        "save_strategy= and others; SameLoop's callback ExactResume",
         "An interrupted run can continue from a checkpoint. That takes more than the weights: the optimizer's state, "
-        "the schedule, and the state of every random generator.",
+        "the schedule, and the state of every random generator. An ejected script saves only the model and the "
+        "tokenizer; manual_loop/checkpoint.py saves the rest.",
     ),
     Phase(
         "progress",
         "show the progress",
         "disable_tqdm=",
-        "It shows how far the training is, and changes nothing.",
+        "It shows how far the training has come, and changes nothing.",
     ),
     Phase(
         "save",

@@ -53,10 +53,10 @@ class Rate:
         return 50 * (self.high - self.low)
 
     def sentence(self) -> str:
-        """`82.0 % of 256 examples classified correctly; on other examples like these between 76.9 and ... %`."""
+        """`The model classifies 82.0 % of the 256 examples correctly; the 95 % confidence interval is ...`."""
         return (
-            f"{100 * self.accuracy:.1f} % of {self.count:,} examples classified correctly; on other examples like "
-            f"these between {100 * self.low:.1f} and {100 * self.high:.1f} %, with 95 % confidence"
+            f"The model classifies {100 * self.accuracy:.1f} % of the {self.count:,} examples correctly; the 95 % "
+            f"confidence interval is {100 * self.low:.1f} to {100 * self.high:.1f} %"
         )
 
 
@@ -143,17 +143,15 @@ class Paired:
 
     def sentence(self, baseline: str) -> str:
         """What of the two is better, if that can be told, and by what it is told."""
-        better = "the model" if self.only_model > self.only_baseline else f"the {baseline}"
-        verdict = (
-            f"{better} is better"
-            if self.is_sure
-            else f"this validation set is too small to say whether it beats the {baseline}"
-        )
+        better, worse = ("model", baseline) if self.only_model > self.only_baseline else (baseline, "model")
+        verdict = f"The {better} is better than the {worse}"
+        if not self.is_sure:
+            verdict = f"This validation set is too small to say whether the model is better than the {baseline}"
         chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
         return (
-            f"{verdict[0].upper()}{verdict[1:]}: only the model is right on {self.only_model:,} examples, only the "
-            f"{baseline} on {self.only_baseline:,}; between two that are equally good, chance makes such a difference "
-            f"or a larger one in {chance} of all samples (McNemar's exact test)"
+            f"{verdict}. Only the model is right on {self.only_model:,} examples, and only the {baseline} on "
+            f"{self.only_baseline:,}. If both were equally good, chance alone would give a difference this large or "
+            f"larger in {chance} of all samples (McNemar's exact test)"
         )
 
 
@@ -384,7 +382,7 @@ def _baselines(slices: Slices, said: dict[str, list[int]], names: Sequence[str])
     words = bag_of_words(train["text"], train["label"], slices.eval[:]["text"], len(slices.labels))
     for name, what, answers in (
         (
-            "commonest class",
+            "most frequent class",
             f"always {names[most]}, the most frequent class of the training set",
             [most] * len(labels),
         ),

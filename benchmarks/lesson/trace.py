@@ -245,12 +245,15 @@ class Tracer:
         if not self._evaluating:
             self._finish_step()
             self._enter("epoch", self._epoch + 1)
-        self._event("batch", f"a pass over {len(loader.dataset)} {self.examples} begins; it draws one number")
+        self._event(
+            "batch",
+            f"a pass over {len(loader.dataset)} {self.examples} begins; the DataLoader draws one number from the global random generator",
+        )
         return original(loader)
 
     def _on_order(self, original: Callable, sampler: Any) -> Any:
         generator, own_seed = getattr(sampler, "generator", None), getattr(sampler, "seed", None)
-        name = {RandomSampler: "random", SequentialSampler: "as they lie"}
+        name = {RandomSampler: "random", SequentialSampler: "in the dataset's order"}
         order = next((text for kind, text in name.items() if isinstance(sampler, kind)), "by length")
         seed = {} if own_seed is None else {"seed": own_seed}
         if isinstance(generator, torch.Generator):
@@ -324,7 +327,7 @@ class Tracer:
 
     def _on_divide(self, original: Callable, tensor: torch.Tensor, other: Any) -> torch.Tensor:
         if tensor.dim() == 0 and tensor.requires_grad and self._is_called_from_loop():
-            what = f"the loss, shared out over {other} batch{'es' if other != 1 else ''}"
+            what = f"the loss, divided by the number of batches in the step ({other})"
             self._event("loss", what, loss=tensor.item(), is_idle=other == 1)
         return original(tensor, other)
 
@@ -362,9 +365,9 @@ class Tracer:
     def _on_zero(self, original: Callable, owner: Any, *args: Any, **kwargs: Any) -> None:
         groups = owner.param_groups if isinstance(owner, Optimizer) else [{"params": owner.parameters()}]
         if any(parameter.grad is not None for group in groups for parameter in group["params"]):
-            self._event("zero", "the gradients forgotten")
+            self._event("zero", "the gradients set to None")
         else:
-            self._repetition("gradients are forgotten that are not there")
+            self._repetition("zero_grad() is called before there are any gradients")
         original(owner, *args, **kwargs)
         self._finish_step()
 
@@ -433,7 +436,7 @@ class Tracer:
         original(*args, **kwargs)
 
     def _saving(self, what: str) -> tuple[str, str]:
-        return ("save", f"{what}, for good") if self._part == "end" else ("checkpoint", f"{what}, in a checkpoint")
+        return ("save", f"{what} at the end") if self._part == "end" else ("checkpoint", f"{what}, in a checkpoint")
 
     # Keeping it -----------------------------------------------------------------------------------
 

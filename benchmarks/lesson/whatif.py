@@ -91,11 +91,13 @@ class WhatIf:
         else:
             right, wrong = _told_apart(self.values)
             parts = [f"The {self.quantity} differs first, at step {self.step}: {wrong} instead of {right}."]
+            if self.quantity == "number of steps":
+                parts = [f"The run has {wrong} steps instead of {right}."]
         if self.seen.accuracy and self.step is not None:
             parts.append(self._accuracy(self.seen.accuracy[-1], self.whole.accuracy[-1]))
         if self.seen.padded_tokens > 1.05 * self.whole.padded_tokens:
             times = self.seen.padded_tokens / self.whole.padded_tokens
-            parts.append(f"The model computes {times:.2f} times the tokens.")
+            parts.append(f"The model processes {times:.2f} times as many tokens.")
         return " ".join(parts)
 
     def _accuracy(self, ours: float, whole: float) -> str:
@@ -104,8 +106,8 @@ class WhatIf:
         if ours == whole:
             return f"The accuracy is the same, {whole:.1%}."
         if low <= highest and lowest <= high:
-            of_whom = f"{ours:.1%} and {whole:.1%} of {self.eval_size} examples"
-            return f"There is no measurable difference in accuracy ({of_whom})."
+            both = f"{ours:.1%} with this change, {whole:.1%} without it ({self.eval_size} examples)"
+            return f"There is no measurable difference in accuracy: {both}."
         return f"The accuracy is {ours:.1%}, not {whole:.1%}."
 
 

@@ -10,7 +10,7 @@ from benchmarks.charts.styles import STYLES, Look, Style
 from benchmarks.charts.texts import footnote
 from benchmarks.mistakes.ladder import Ladder, Row
 
-TITLE = "From the course's loop to Trainer, one repair at a time"
+TITLE = "From the course's loop to Trainer, one fix at a time"
 IN_POINTS: Look = {"textcoords": "offset points"}
 # Of a row's height, how much the bar takes; its sentence stands below.
 BAR = 0.46
@@ -75,7 +75,7 @@ def _name(row: Row, number: int) -> str:
 
 def subtitle(ladder: Ladder) -> str:
     """What was trained on what, for how long, and what a row is."""
-    return f"{ladder.job}, {ladder.rows[0].steps} steps. A row is a page; its bar ends at the first difference."
+    return f"{ladder.job}, {ladder.rows[0].steps} steps. Each row is one version of the loop; its bar ends at the first difference from Trainer."
 
 
 def alt_text(ladder: Ladder) -> str:
@@ -83,7 +83,7 @@ def alt_text(ladder: Ladder) -> str:
     lines = [
         f"{TITLE}.",
         f"{ladder.job}, {ladder.rows[0].steps} optimizer steps, an evaluation after every {ladder.steps_per_epoch}.",
-        "A row for the loop as courses teach it and one for each repair, each with a bar from the first step to the "
+        "A row for the loop as courses teach it and one for each fix, each with a bar from the first step to the "
         "first difference from Trainer.",
     ]
     for number, row in enumerate(ladder.rows):

@@ -35,7 +35,7 @@ def never_acted(trainers: list[RunRecord]) -> list[str]:
         found.append("a new order in every epoch, and train mode after an evaluation, because there was one epoch")
     evaluations = [sizes for line in record.evaluations if (sizes := line.get("batch_sizes"))]
     if evaluations and all(len(set(sizes)) == 1 for sizes in evaluations):
-        found.append("a last evaluation batch that is smaller than the others, because every one was full")
+        found.append("a smaller last evaluation batch, because every evaluation batch was full")
     sizes = {line["samples"] for line in steps}
     if config.dataloader_drop_last and len(sizes) == 1 and config.train_size % config.per_device_train_batch_size == 0:
         found.append("dataloader_drop_last, because every batch was full")

@@ -59,7 +59,7 @@ def test_256_reviews_say_some_five_points() -> None:
     rate = rated(210, 256)
     assert 4.5 < rate.points < 5
     assert rate.sentence().startswith(
-        "82.0 % of 256 examples classified correctly; on other examples like these between 76.9 and 86.2 %"
+        "The model classifies 82.0 % of the 256 examples correctly; the 95 % confidence interval is 76.9 to 86.2 %"
     )
     assert rated(20, 20).high == 1 and rated(0, 20).low == 0
 
@@ -79,10 +79,10 @@ def test_the_paired_test_takes_large_numbers() -> None:
 
 def test_what_is_said_of_a_difference_follows_from_the_test() -> None:
     better, worse, open_ = Paired(30, 9, mcnemar(30, 9)), Paired(9, 30, mcnemar(9, 30)), Paired(30, 26, 0.69)
-    assert better.sentence("bag of words").startswith("The model is better: only the model is right on 30 examples")
+    assert better.sentence("bag of words").startswith("The model is better than the bag of words. Only the model is right on 30 ")
     assert worse.sentence("bag of words").startswith("The bag of words is better: ")
     assert open_.sentence("bag of words").startswith(
-        "This validation set is too small to say whether it beats the bag of words: "
+        "This validation set is too small to say whether the model is better than the bag of words. "
     )
     assert "in 69.0 % of all samples" in open_.sentence("bag of words")
     assert "less than 0.1 %" in Paired(50, 0, mcnemar(50, 0)).sentence("bag of words")
@@ -184,7 +184,7 @@ def test_the_models_answer_as_their_loops_have_reported(measured: Quality, tiny_
 
 def test_baselines_are_held_against_the_model_review_by_review(measured: Quality, tiny_comparison: Path) -> None:
     commonest, words = measured.baselines
-    assert (commonest.name, words.name) == ("commonest class", "bag of words")
+    assert (commonest.name, words.name) == ("most frequent class", "bag of words")
     config = RunRecord.read(tiny_comparison / "manual").config
     slices = lesson.prepared_slices(config)
     most = max((0, 1), key=slices.train["label"].count)
