@@ -108,7 +108,7 @@ processes = click.Option(
 reused = click.Option(
     ["--reuse"],
     is_flag=True,
-    help="of the comparison that DIR holds, keep a loop's run if its code and all else it depends on are unchanged",
+    help="keep a loop's earlier run in DIR if its code and everything else it depends on are unchanged",
 )
 reported = click.Option(
     ["--report/--no-report", "with_report"], default=True, help="whether report.html is written, too  [default: yes]"

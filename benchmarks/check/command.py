@@ -34,13 +34,13 @@ def check_command() -> click.Command:
             click.Option(
                 ["--format", "file_format"],
                 type=click.Choice(FORMATS),
-                help="of one loop's result  [default: text]",
+                help="format of the result of one loop  [default: text]",
             ),
             click.Option(
                 ["--output"],
                 type=click.Path(path_type=Path),
                 metavar="PATH",
-                help="the file the result goes to, of submissions the folder  [default: the terminal; "
+                help="the file for the result; for many submissions, the folder  [default: the terminal; "
                 "runs/check-NAME]",
             ),
             *_judging_options(),
@@ -54,10 +54,10 @@ def check_command() -> click.Command:
             *_dials(),
         ],
         callback=_check,
-        help="Run the training loop in FILE, or in a notebook, apart and judge each of its steps: which phases are "
-        "right, which are not, and why. Of a folder or a zip file, every submission in it. Exit status: 0 right "
-        "(identical, or equivalent up to rounding), 1 not right or failed, 2 wrong input; of a folder 0 when all have "
-        "been judged.",
+        help="Run the training loop in FILE (a Python file or a notebook) in a process of its own, and say which "
+        "phases are right, which are not, and why. If FILE is a folder or a zip file, check every submission in it. "
+        "Exit status: 0 right (identical, or equivalent up to rounding), 1 not right or failed, 2 wrong input; for a "
+        "folder 0 when all have been checked.",
         context_settings=CONTEXT,
     )
 

@@ -75,7 +75,8 @@ def _name(row: Row, number: int) -> str:
 
 def subtitle(ladder: Ladder) -> str:
     """What was trained on what, for how long, and what a row is."""
-    return f"{ladder.job}, {ladder.rows[0].steps} steps. Each row is one version of the loop; its bar ends at the first difference from Trainer."
+    bars = "a row per version of the loop; its bar ends at the first difference from Trainer"
+    return f"{ladder.job}, {ladder.rows[0].steps} steps: {bars}"
 
 
 def alt_text(ladder: Ladder) -> str:

@@ -25,8 +25,8 @@ def own_trainer() -> list[click.Parameter]:
             ["--trainer"],
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="a Trainer script of yours, unchanged: is a loop that gets all that it builds the same? --loop FILE; "
-            "without, the loop that `eject` writes for it. The script's own arguments after --",
+            help="your own Trainer script, which runs unchanged. It is compared with the loop from --loop, or else "
+            "with the loop that `eject` writes for it. Put the script's own arguments after --",
         ),
     ]
 
