@@ -8,12 +8,12 @@ from transformers import DataCollatorWithPadding, set_seed
 
 
 def train(model, tokenizer, train_dataset, eval_dataset, config):
-    set_seed(config.seed)  # dropout draws from here on
+    set_seed(config.seed)  # dropout's random numbers start here
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(device)
-    generator = torch.Generator()  # its own, or dropout's draws would change the order
+    generator = torch.Generator()  # only for the order; dropout uses the global one
     sampler = RandomSampler(train_dataset, generator=generator)
-    collator = DataCollatorWithPadding(tokenizer)  # to the batch's longest review
+    collator = DataCollatorWithPadding(tokenizer)  # pads to the batch's longest review
     batch_size = config.per_device_train_batch_size
     loader = DataLoader(train_dataset, batch_size, sampler=sampler, collate_fn=collator)
     eval_batch_size = config.per_device_eval_batch_size
@@ -32,7 +32,7 @@ def train(model, tokenizer, train_dataset, eval_dataset, config):
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            scheduler.step()  # the learning rate, in a straight line to 0
+            scheduler.step()  # lowers the learning rate linearly to 0
             optimizer.zero_grad()  # backward() adds to what is there
         model.eval()
         losses, correct = [], []
@@ -41,7 +41,7 @@ def train(model, tokenizer, train_dataset, eval_dataset, config):
                 output = model(**batch.to(device))  # logits (batch, classes)
             losses += [output.loss.item()] * len(batch["labels"])  # one per review
             correct += (output.logits.argmax(-1) == batch["labels"]).tolist()
-        # Trainer's mean: in float32, added up by numpy. torch's rounds otherwise.
+        # Trainer uses numpy's float32 mean. torch's mean rounds differently.
         loss = np.mean(losses, dtype=np.float32).item()
         accuracy = np.mean(correct).item()
         evaluations.append({"eval_loss": loss, "eval_accuracy": accuracy})

@@ -1,4 +1,4 @@
-"""Fine-tune DistilBERT through Hugging Face's `Trainer`: the tutorial's five steps."""
+"""Fine-tune DistilBERT with `Trainer`: the five steps of Hugging Face's tutorial."""
 
 from transformers import DataCollatorWithPadding, Trainer, TrainingArguments
 
@@ -12,7 +12,7 @@ def train(model, tokenizer, train_dataset, eval_dataset, config):
         predicted = prediction.predictions.argmax(axis=-1)  # logits (reviews, classes)
         return {"accuracy": (predicted == prediction.label_ids).mean().item()}
 
-    # 3. The arguments that differ from Trainer's own defaults.
+    # 3. The arguments. All others keep Trainer's defaults.
     arguments = TrainingArguments(
         learning_rate=config.learning_rate,
         num_train_epochs=config.num_train_epochs,

@@ -245,10 +245,8 @@ class Tracer:
         if not self._evaluating:
             self._finish_step()
             self._enter("epoch", self._epoch + 1)
-        self._event(
-            "batch",
-            f"a pass over {len(loader.dataset)} {self.examples} begins; the DataLoader draws one number from the global random generator",
-        )
+        examples = f"{len(loader.dataset)} {self.examples}"
+        self._event("batch", f"a pass over {examples} begins; the DataLoader draws one random number")
         return original(loader)
 
     def _on_order(self, original: Callable, sampler: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.mistakes.mistake import Pieces
 
-SEED = "    set_seed(config.seed)  # dropout draws from here on\n"
+SEED = "    set_seed(config.seed)  # dropout's random numbers start here\n"
 PLACED = "    model.to(device)\n"
 SAMPLER = "RandomSampler(train_dataset, generator=generator)"
 SAMPLED = "DataLoader(train_dataset, batch_size, sampler=sampler, collate_fn=collator)"
@@ -20,7 +20,7 @@ FORWARD = "            loss = model(**batch.to(device)).loss  # the batch's mean
 BACKWARD = "            loss.backward()\n"
 CLIP = "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n"
 STEP = "            optimizer.step()\n"
-RATE = "            scheduler.step()  # the learning rate, in a straight line to 0\n"
+RATE = "            scheduler.step()  # lowers the learning rate linearly to 0\n"
 ZERO = "            optimizer.zero_grad()  # backward() adds to what is there\n"
 OPTIMIZER = "torch.optim.AdamW(model.parameters(), lr, weight_decay=0, fused=True)"
 STEPS = "    steps = epochs * len(loader)\n"
@@ -90,7 +90,7 @@ ACCELERATE: Pieces = (
         "    accelerator = Accelerator(dataloader_config=order)\n",
     ),
     (
-        "    generator = torch.Generator()  # its own, or dropout's draws would change the order\n"
+        "    generator = torch.Generator()  # only for the order; dropout uses the global one\n"
         f"    sampler = {SAMPLER}\n",
         "",
     ),

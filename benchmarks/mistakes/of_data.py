@@ -22,7 +22,7 @@ OF_DATA = (
         whole=((FIRST_SEED + "    set_seed(config.seed)\n", ""),),
         compared=Compared("step 0: initial weights: pre_classifier.weight", "model.head"),
         question=Question(
-            "the head is drawn from another seed, as in a run that has none",
+            "another seed is set, so the new head gets other random weights",
             ((FIRST_SEED + "    set_seed(42)\n", "    set_seed(7)\n"),),
         ),
     ),
@@ -35,7 +35,7 @@ OF_DATA = (
         rung=Rung(
             2,
             "seed",
-            "Trainer seeds before it trains; without, dropout draws from wherever loading the model has left off.",
+            "Trainer seeds again before training; else dropout's random numbers depend on what loading the model has drawn.",
         ),
     ),
     Mistake(
@@ -141,7 +141,7 @@ OF_DATA = (
         (
             ("from torch.utils.data import DataLoader, RandomSampler\n", "from torch.utils.data import DataLoader\n"),
             (
-                "    generator = torch.Generator()  # its own, or dropout's draws would change the order\n"
+                "    generator = torch.Generator()  # only for the order; dropout uses the global one\n"
                 f"    sampler = {line.SAMPLER}\n",
                 "",
             ),
@@ -252,7 +252,7 @@ OF_DATA = (
         "collator",
         (
             (
-                f"{line.PAD}  # to the batch's longest review",
+                f"{line.PAD}  # pads to the batch's longest review",
                 'DataCollatorWithPadding(tokenizer, "max_length", config.max_length)',
             ),
         ),

@@ -60,7 +60,7 @@ FUNCTIONAL = {
     "            with torch.no_grad():\n"
     "                adamw(weights, gradients, first, second, [], counts, **settings)\n"
     "            done += 1\n",
-    "            scheduler.step()  # the learning rate, in a straight line to 0\n": "",
+    "            scheduler.step()  # lowers the learning rate linearly to 0\n": "",
     "            optimizer.zero_grad()": "            model.zero_grad()",
 }
 EDITS = {
@@ -114,7 +114,7 @@ EDITS = {
             "    optimizer.register_step_post_hook(lambda *_: scheduler.step())\n"
             "    evaluations = []\n",
             "            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)\n": "",
-            "            scheduler.step()  # the learning rate, in a straight line to 0\n": "",
+            "            scheduler.step()  # lowers the learning rate linearly to 0\n": "",
         }
     ),
     "no optimizer of torch's": Edit(FUNCTIONAL),
@@ -257,7 +257,7 @@ EDITS = {
     ),
     "cut to the batch's shortest": Edit(
         {
-            "    collator = DataCollatorWithPadding(tokenizer)  # to the batch's longest review\n": ""
+            "    collator = DataCollatorWithPadding(tokenizer)  # pads to the batch's longest review\n": ""
             "    def collator(rows):\n"
             "        ids, masks = zip(*[r['input_ids'] for r in rows]), zip(*[r['attention_mask'] for r in rows])\n"
             "        batch = {'input_ids': list(zip(*ids)), 'attention_mask': list(zip(*masks))}\n"
