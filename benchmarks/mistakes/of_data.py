@@ -35,7 +35,7 @@ OF_DATA = (
         rung=Rung(
             2,
             "seed",
-            "Trainer seeds again before training; else dropout's random numbers depend on what loading the model has drawn.",
+            "Trainer seeds again before training; otherwise dropout depends on what loading the model has drawn.",
         ),
     ),
     Mistake(
