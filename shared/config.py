@@ -111,7 +111,7 @@ class RunConfig(BaseModel):
     shuffle: bool = _dial(
         True,
         "Data and model",
-        "shuffle the data before examples are selected; if not, the first ones are taken (this is not about batches)",
+        "shuffle the data before examples are selected (not the batches)",
     )
     slice_seed: int = _dial(
         0,
@@ -168,7 +168,7 @@ class RunConfig(BaseModel):
     trainer_defaults: bool = _dial(
         False,
         "Training",
-        "leave out the workaround for a bug in transformers (docs/upstream-fault.md), to see what the bug does",
+        "leave out the workaround for a bug in transformers (docs/upstream-fault.md)",
     )
 
     logging_strategy: Interval = _dial("epoch", "Logging and evaluation", "when the training loss is logged")
@@ -193,7 +193,7 @@ class RunConfig(BaseModel):
     early_stopping_patience: OptionalInt = _dial(
         None,
         "Checkpoints",
-        "stop after this many evaluations in a row that are not better than the best one before; none: never",
+        "stop after this many evaluations without a better one; none: never",
         ge=1,
     )
 

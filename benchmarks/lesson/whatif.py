@@ -106,8 +106,7 @@ class WhatIf:
         if ours == whole:
             return f"The accuracy is the same, {whole:.1%}."
         if low <= highest and lowest <= high:
-            both = f"{ours:.1%} with this change, {whole:.1%} without it ({self.eval_size} examples)"
-            return f"There is no measurable difference in accuracy: {both}."
+            return f"Accuracy: no measurable difference ({ours:.1%}, with it {whole:.1%})."
         return f"The accuracy is {ours:.1%}, not {whole:.1%}."
 
 

@@ -107,7 +107,7 @@ def test_what_a_user_can_get_wrong_is_one_line(
 
 def test_more_reviews_than_there_are_is_said_of_the_option_that_asks_for_them(tmp_path: Path, capfd) -> None:
     assert main(["gotcha", "size", "--sizes", "64,9000", "--output-dir", str(tmp_path / "x")]) == 2
-    assert "error: --sizes 9000: embedded-rotten-tomatoes has only 8530 reviews" in capfd.readouterr().err
+    assert "error: --sizes 9000: embedded-rotten-tomatoes has only 8530 examples" in capfd.readouterr().err
     assert not (tmp_path / "x").exists()
 
 

@@ -280,7 +280,7 @@ def test_it_prints_whole_and_on_white(browser: Any, run_dir: Path) -> None:
 
 def test_without_scripts_it_says_what_is_missing(browser: Any, run_dir: Path) -> None:
     with Watched(browser, run_dir / FILE_NAME, java_script_enabled=False) as page:
-        assert page.get_by_text("JavaScript makes this table, and it is switched off").is_visible()
+        assert page.get_by_text("This table needs JavaScript, which is switched off").is_visible()
         assert page.get_by_text("every evaluation and every weight are equal").is_visible()
         assert page.locator("#about-clip .measured").is_visible()
         assert not page.locator("#stepper").is_visible()

@@ -287,7 +287,7 @@ def test_a_half_trained_on_a_file_that_has_changed_is_not_reused(tmp_path: Path)
 def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
     """By now the page is whole again: "identical" above it would be a lie."""
     html = write_report(broken).read_text(encoding="utf-8")
-    assert "The two loops part at step" in html and "Their events differ" in html
+    assert "The two loops diverge at step" in html and "Their events differ" in html
     row = html[html.index('id="row-zero"') :]
     assert (
         "nothing in the manual loop" in row[: row.index('aria-label="zero, Trainer"')]
@@ -423,7 +423,7 @@ def test_a_verdict_written_into_the_file_by_hand_is_believed_by_nobody(
         raise SameLoopError("not traced")
 
     monkeypatch.setattr("benchmarks.lesson.report.xray", raises)
-    assert "The two loops part at step 2" in write_report(run).read_text(encoding="utf-8")
+    assert "The two loops diverge at step 2" in write_report(run).read_text(encoding="utf-8")
 
 
 def test_one_loop_run_anew_with_other_dials_is_not_certified(run: Path, refusal) -> None:

@@ -182,10 +182,10 @@ EDITS = {
             "        with torch.no_grad():\n"
             "            for name, p in model.named_parameters():\n"
             "                p.copy_(mean[name].lerp_(p, 0.5))\n" + EVALUATE,
-            "        # Trainer's mean": "        with torch.no_grad():\n"
+            "        # Trainer uses numpy's": "        with torch.no_grad():\n"
             "            for name, p in model.named_parameters():\n"
             "                p.copy_(raw[name])\n"
-            "        # Trainer's mean",
+            "        # Trainer uses numpy's",
         },
         ("evaluate.weights",),
     ),

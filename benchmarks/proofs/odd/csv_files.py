@@ -65,7 +65,7 @@ FIELDS = (
     read(
         "quotes that are part of a review between tabs",
         file("r.tsv", table(IN_TABS, ("text", "label"), delimiter="\t", quoting=csv.QUOTE_NONE, quotechar=None)),
-        "quotes are part of the reviews",
+        "quotes are part of the texts",
         rows=IN_TABS,
     ),
     read("bars between the fields", file("r.csv", table(delimiter="|"))),
