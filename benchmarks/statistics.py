@@ -84,17 +84,25 @@ def which_is_faster(manual: RunRecord, trainer: RunRecord) -> str:
     against each other step by step, the loops would more often look different when they are not: what slows a machine
     down lasts for many steps.
     """
+    told = ratio_of_steps(manual, trainer)
+    if isinstance(told, str):
+        return f"Time of a step: {told}; {HINT}."
+    steps = min(len(warm_steps(record)) for record in (manual, trainer))
+    return (
+        f"Time of a step, manual / Trainer: {told.median:.2f} (middle halves of {steps:,} steps: {told.low:.2f} to "
+        f"{told.high:.2f}). A machine that was busier during one of the runs looks the same; {HINT}."
+    )
+
+
+def ratio_of_steps(manual: RunRecord, trainer: RunRecord) -> Spread | str:
+    """The ratio of the loops' steps, manual / Trainer, and the least and most of their middle halves; else why not."""
     steps = min(len(warm_steps(record)) for record in (manual, trainer))
     ours, theirs = step_seconds(manual), step_seconds(trainer)
     if ours is None or theirs is None or steps < FEWEST_STEPS:
-        return f"Time of a step: too few steps to tell the loops apart; {HINT}."
+        return "too few steps to tell the loops apart"
     if ours.low <= theirs.high and theirs.low <= ours.high:
-        return f"Time of a step: no difference that these {steps:,} steps could tell; {HINT}."
-    return (
-        f"Time of a step, manual / Trainer: {ours.median / theirs.median:.2f} (middle halves of {steps:,} steps: "
-        f"{ours.low / theirs.high:.2f} to {ours.high / theirs.low:.2f}). A machine that was busier during one of the "
-        f"runs looks the same; {HINT}."
-    )
+        return f"no difference that these {steps:,} steps could tell"
+    return Spread(ours.median / theirs.median, ours.low / theirs.high, ours.high / theirs.low)
 
 
 def duration(seconds: float) -> str:

@@ -194,8 +194,8 @@ def load_slices(config: RunConfig) -> Slices:
             f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or "
             f"{'choose another --slice-seed' if config.shuffle else 'leave out --no-shuffle'}"
         )
-    seen = set(train_slice["text"])
-    if both := sum(text in seen for text in eval_slice["text"]):
+    seen = set(train_slice[:]["text"])
+    if both := sum(text in seen for text in eval_slice[:]["text"]):
         announce(f"note: {both} of the {len(eval_slice)} texts of the validation set are also in the training set")
     digests = _digest(train_slice), _digest(eval_slice)
     return Slices(train_slice, eval_slice, classes.names, train.columns, name, digests)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,9 +22,9 @@ from benchmarks.charts.data import (
     same,
     series,
 )
-from benchmarks.statistics import duration, range_text, step_seconds, which_is_faster
+from benchmarks.statistics import duration, range_text, ratio_of_steps, step_seconds, which_is_faster
 from shared.config import job_name, show
-from shared.recording.record import training_seconds
+from shared.recording.record import RunRecord, training_seconds
 
 LONGEST_NAME = 40
 # Kinds that draw one number of each step -> its name in the record, title, and unit.
@@ -92,15 +91,22 @@ def _verdict_on_many(groups: Sequence[Alike]) -> str:
 
 def time_note(runs: Sequence[Run]) -> str:
     """Which loop is faster, if that can be told; nothing if they are not one of each."""
-    by_loop = {run.record.loop: run.record for run in runs}
-    if len(runs) != 2 or len(by_loop) != 2:
-        return ""
-    return which_is_faster(by_loop["manual"], by_loop["trainer"]).replace("`", "")
+    pair = _one_of_each(runs)
+    return which_is_faster(*pair).replace("`", "") if pair else ""
 
 
 def short_time_note(runs: Sequence[Run]) -> str:
-    """The same without its beginning and its advice: `no difference that these 127 steps could tell`."""
-    return re.split(r"[;(]", time_note(runs).partition(": ")[2])[0].strip()
+    """The same in a few words: `no difference that these 127 steps could tell`, or `manual / Trainer: 0.84`."""
+    if not (pair := _one_of_each(runs)):
+        return ""
+    told = ratio_of_steps(*pair)
+    return told if isinstance(told, str) else f"manual / Trainer: {told.median:.2f}"
+
+
+def _one_of_each(runs: Sequence[Run]) -> list[RunRecord]:
+    """The records of the manual loop and of Trainer; empty if the runs are not one of each."""
+    by_loop = {run.record.loop: run.record for run in runs}
+    return [by_loop["manual"], by_loop["trainer"]] if len(runs) == len(by_loop) == 2 else []
 
 
 def is_own_job(runs: Sequence[Run]) -> bool:
