@@ -232,6 +232,7 @@ def test_the_time_chart_states_a_ratio_only_where_there_is_one(slower: float, sa
         line["seconds"] = {phase: value * slower for phase, value in line["seconds"].items()}
     drawn = chart_of([write_records(tmp_path, ours, theirs)], "time")
     assert said in drawn.alt and said in words_of(drawn)
+    assert said in words_of(chart_of([tmp_path / "manual", tmp_path / "trainer"]))
     assert "a step takes 560 ms (median; middle half 560 to 560 ms)" in drawn.alt
     few = chart_of([write_records(tmp_path / "few")], "time")
     assert "too few steps to tell" in few.alt and "too few steps to tell" in words_of(few)
