@@ -7,7 +7,7 @@
     comparison.steps["loss"]  # a pandas frame: a row per step, a column per loop
     comparison.figure("losses")  # a matplotlib figure
 
-Every dial of the command line is an argument, under its own name. A notebook shows what comes back: a verdict, a
+Every setting of the command line is an argument, under its own name. A notebook shows what comes back: a verdict, a
 chart, a table. What runs, runs in processes of its own, which import nothing from the folder you are in: a `shared`
 folder or a `datasets.py` of yours is no matter to them. A bar shows how far they are.
 """
@@ -44,7 +44,7 @@ try:
     from benchmarks.charts.data import NAMES
     from benchmarks.notebook.follow import Watched
     from benchmarks.notebook.follow import run as _run
-    from benchmarks.notebook.results import Checked, Climbed, Comparison, Run, Script, XRayed, plotted
+    from benchmarks.notebook.results import Checked, Comparison, LadderResult, Run, Script, XRayed, plotted
     from benchmarks.notebook.source import source_of
     from shared.config import RunConfig, flag, option
     from shared.data import sized
@@ -73,24 +73,24 @@ def compare(
     overwrite_output_dir: bool = False,
     reuse: bool = False,
     verbose: bool = False,
-    **dials: Any,
+    **settings: Any,
 ) -> Comparison:
     """Run both loops and compare them, as `sameloop compare` does; `report` writes the page about it.
 
     Args:
         output_dir: where the comparison is kept; None: `runs/<preset>`.
-        overwrite_output_dir: replace a run with other dials that is there.
+        overwrite_output_dir: replace a run with other settings that is there.
         reuse: of the comparison that is there, keep a loop's run that nothing has changed for.
         verbose: print everything that the processes print, in place of bars.
-        dials: `preset` and any dial, as `learning_rate=1e-3`, or `loop="my_loop.py"`.
+        settings: `preset` and any setting, as `learning_rate=1e-3`, or `loop="my_loop.py"`.
 
     Returns:
         The verdict, both runs, frames and figures; `comparison["verdict"]` is `identical` or `diverged`.
 
     Raises:
-        SameLoopError: a dial is wrong, or a loop did not finish; in one line.
+        SameLoopError: a setting is wrong, or a loop did not finish; in one line.
     """
-    config = RunConfig.build(**_as_text(dials))
+    config = RunConfig.build(**_as_text(settings))
     folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset)
     given = ["--overwrite-output-dir"] * overwrite_output_dir + ["--reuse"] * reuse
     names = (NAMES["manual"] if config.loop is None else Path(config.loop).name, NAMES["trainer"])
@@ -104,22 +104,22 @@ def compare(
 
 @own_imports()
 def manual(
-    output_dir: str | Path | None = None, *, overwrite_output_dir: bool = False, verbose: bool = False, **dials: Any
+    output_dir: str | Path | None = None, *, overwrite_output_dir: bool = False, verbose: bool = False, **settings: Any
 ) -> Run:
-    """Run the loop by hand, as `sameloop manual` does; arguments and errors as `compare`."""
-    return _loop("manual", output_dir, overwrite_output_dir, verbose, dials)
+    """Run the manual loop, as `sameloop manual` does; arguments and errors as `compare`."""
+    return _loop("manual", output_dir, overwrite_output_dir, verbose, settings)
 
 
 @own_imports()
 def trainer(
-    output_dir: str | Path | None = None, *, overwrite_output_dir: bool = False, verbose: bool = False, **dials: Any
+    output_dir: str | Path | None = None, *, overwrite_output_dir: bool = False, verbose: bool = False, **settings: Any
 ) -> Run:
     """Run `Trainer`'s loop, as `sameloop trainer` does; arguments and errors as `compare`."""
-    return _loop("trainer", output_dir, overwrite_output_dir, verbose, dials)
+    return _loop("trainer", output_dir, overwrite_output_dir, verbose, settings)
 
 
-def _loop(loop: str, output_dir: str | Path | None, overwrite: bool, verbose: bool, dials: dict[str, Any]) -> Run:
-    config = RunConfig.build(**_as_text(dials))
+def _loop(loop: str, output_dir: str | Path | None, overwrite: bool, verbose: bool, settings: dict[str, Any]) -> Run:
+    config = RunConfig.build(**_as_text(settings))
     folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset, loop)
     name = NAMES[loop] if config.loop is None else Path(config.loop).name
     arguments = [loop, *config.flags(), "--output-dir", str(folder), *["--overwrite-output-dir"] * overwrite]
@@ -128,23 +128,23 @@ def _loop(loop: str, output_dir: str | Path | None, overwrite: bool, verbose: bo
 
 
 @own_imports()
-def eject(trainer: bool = False, transformers: str | None = None, accelerate: bool = False, **dials: Any) -> Script:
-    """The loop that these dials stand for, as the text of a script.
+def eject(trainer: bool = False, transformers: str | None = None, accelerate: bool = False, **settings: Any) -> Script:
+    """The loop that these settings stand for, as the text of a script.
 
     Args:
         trainer: the other side: the script through `Trainer`.
         transformers: with `trainer`, the release whose names it has, such as "4.40"; None: the installed one.
         accelerate: the same loop with accelerate's `Accelerator`.
-        dials: `preset` and any dial. Checkpoints are in the script only with a `save_strategy`.
+        settings: `preset` and any setting. Checkpoints are in the script only with a `save_strategy`.
 
     Returns:
         A string that a notebook shows in colours; `.write("my_loop.py")` keeps it.
 
     Raises:
-        SameLoopError: a dial is wrong.
+        SameLoopError: a setting is wrong.
     """
-    config = RunConfig.build(**_as_text(dials))
-    saved = flag("save_strategy", config.save_strategy) if "save_strategy" in dials else []
+    config = RunConfig.build(**_as_text(settings))
+    saved = flag("save_strategy", config.save_strategy) if "save_strategy" in settings else []
     release = [] if transformers is None else ["--transformers", transformers]
     arguments = ["eject", *config.flags(), *saved, *["--trainer"] * trainer, *release]
     arguments += ["--accelerate"] * accelerate
@@ -178,24 +178,24 @@ def start(file: str | Path = "my_loop.py") -> Script:
 
 
 @own_imports()
-def check(loop: str | Path | Callable[..., Any], **dials: Any) -> Checked:
+def check(loop: str | Path | Callable[..., Any], **settings: Any) -> Checked:
     """Run a training loop apart and judge each of its phases, as `sameloop check` does.
 
     Args:
         loop: a file; or the text of one; or a function `train`. Of a function that a notebook defines comes along
             what it uses: functions of the notebook, imports, numbers and strings.
-        dials: those that a check has, as `gradient_accumulation_steps=4`.
+        settings: those that a check has, as `gradient_accumulation_steps=4`.
 
     Returns:
         The verdict and a row per phase; a notebook shows a question with each that is not right.
 
     Raises:
-        SameLoopError: a dial is wrong, there is no such file, or the function uses what cannot come along: a class,
+        SameLoopError: a setting is wrong, there is no such file, or the function uses what cannot come along: a class,
             a model or a data set of the notebook.
     """
     from benchmarks.check.job import job_config
 
-    job_config(**dials)
+    job_config(**settings)
     with tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder:
         source = source_of(loop) if callable(loop) else loop
         file, result = (
@@ -204,7 +204,7 @@ def check(loop: str | Path | Callable[..., Any], **dials: Any) -> Checked:
         )
         if "\n" in str(source):
             file.write_text(str(source), encoding="utf-8")
-        given = [argument for name, value in dials.items() for argument in flag(name, value)]
+        given = [argument for name, value in settings.items() for argument in flag(name, value)]
         _run(["check", str(file), "--format", "json", "--output", str(result), *given], [Watched("check")], (0, 1))
         return Checked(read_json(result))
 
@@ -219,7 +219,7 @@ def plot(
     Args:
         runs: a comparison, a run, the folder of one, or a list of these.
         kind: overview, losses, difference, accuracy, time, memory, learning-rate, gradient-norm or batches; of one
-            folder confusion, dials, ladder, break or size.
+            folder confusion, settings, ladder, break or size.
         style: slide, paper or dark.
 
     Returns:
@@ -232,20 +232,22 @@ def plot(
 
 
 @own_imports()
-def xray(run: Comparison | str | Path | None = None, step: int | None = None, **dials: Any) -> XRayed:
+def xray(run: Comparison | str | Path | None = None, step: int | None = None, **settings: Any) -> XRayed:
     """Trace a step of both loops event by event, down to `Trainer`'s own lines, as `sameloop xray` does.
 
     Args:
-        run: a comparison or its folder, with its pages and dials; None: the dials that are given.
+        run: a comparison or its folder, with its pages and settings; None: the settings that are given.
         step: look into this step of the run at its full length; None: step 1 of a run with a few of the reviews.
-        dials: `preset` and any dial; not with a run.
+        settings: `preset` and any setting; not with a run.
 
     Raises:
-        SameLoopError: a dial is wrong, there is no such run or step, or a page does what cannot be traced.
+        SameLoopError: a setting is wrong, there is no such run or step, or a page does what cannot be traced.
     """
-    if run is not None and dials:
-        raise SameLoopError(f"{option(next(iter(dials)))}: the x-ray of a run has its dials; leave out one of the two")
-    given = RunConfig.build(**_as_text(dials)).flags() if run is None else [str(getattr(run, "folder", run))]
+    if run is not None and settings:
+        raise SameLoopError(
+            f"{option(next(iter(settings)))}: the x-ray of a run has its settings; leave out one of the two"
+        )
+    given = RunConfig.build(**_as_text(settings)).flags() if run is None else [str(getattr(run, "folder", run))]
     arguments = ["xray", *given, "--json", *([] if step is None else ["--step", str(step)])]
     return XRayed(json.loads(_run(arguments, [Watched("x-ray")], (0, 1)).stdout))
 
@@ -275,36 +277,36 @@ def ladder(
     *,
     order: Sequence[str] = (),
     overwrite_output_dir: bool = False,
-    **dials: Any,
-) -> Climbed:
+    **settings: Any,
+) -> LadderResult:
     """From the loop that courses teach to `Trainer`, one repair at a time, as `sameloop ladder` does.
 
     Args:
         output_dir: where it is kept; None: `runs/<preset>-ladder`.
         order: which repair comes first, and so on; those left out come last.
-        overwrite_output_dir: replace a run with other dials that is there.
-        dials: `preset` and the dials that a ladder has.
+        overwrite_output_dir: replace a run with other settings that is there.
+        settings: `preset` and the settings that a ladder has.
 
     Raises:
-        SameLoopError: a dial or a repair is wrong, or a loop did not finish.
+        SameLoopError: a setting or a repair is wrong, or a loop did not finish.
     """
-    from benchmarks.mistakes.ladder import DIALS, ladder_config
+    from benchmarks.mistakes.ladder import SETTINGS, ladder_config
 
-    for name in dials:
-        if name not in DIALS:
-            raise SameLoopError(f"a ladder has no dial {option(name)}: it has {', '.join(map(option, DIALS))}")
-    config = ladder_config(**_as_text(dials))
+    for name in settings:
+        if name not in SETTINGS:
+            raise SameLoopError(f"a ladder has no setting {option(name)}: it has {', '.join(map(option, SETTINGS))}")
+    config = ladder_config(**_as_text(settings))
     folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset, "ladder")
-    given = [argument for name, value in _as_text(dials).items() for argument in flag(name, value)]
+    given = [argument for name, value in _as_text(settings).items() for argument in flag(name, value)]
     given += ["--order", ",".join(order)] if order else []
     given += ["--overwrite-output-dir"] * overwrite_output_dir
     _run(["ladder", *given, "--output-dir", str(folder)], [Watched("ladder")], (0, 1))
-    return Climbed(folder)
+    return LadderResult(folder)
 
 
-def _as_text(dials: dict[str, Any]) -> dict[str, Any]:
-    """The dials, a path among them as text, `all` as a number."""
-    return sized({name: str(value) if isinstance(value, Path) else value for name, value in dials.items()})
+def _as_text(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, a path among them as text, `all` as a number."""
+    return sized({name: str(value) if isinstance(value, Path) else value for name, value in settings.items()})
 
 
 def main() -> int:

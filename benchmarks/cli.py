@@ -28,17 +28,17 @@ from shared.recording.record import RunRecord
 from shared.running.command import (
     CONTEXT,
     DIVERGED,
-    DialCommand,
+    SettingCommand,
     config_from,
     debug_option,
-    dial_options,
     run_command,
     run_options,
     script_config_from,
+    setting_options,
 )
 from shared.running.folder import LOOPS
-from shared.running.page import CODE_FOLDER, Page, kept_pages, pages_of
 from shared.running.run import default_output_dir
+from shared.running.script import CODE_FOLDER, LoopScript, kept_scripts, scripts_of
 from trainer_loop.command import command as trainer_command
 
 
@@ -80,8 +80,8 @@ def _compare(
         from benchmarks.check.replayed import in_words, replayed
 
         announce("your loop once more, on a small job, each step held against the right one: a few seconds")
-        page = kept_pages(output_dir)["manual"]
-        for line in in_words(replayed(output_dir / "manual" / CODE_FOLDER / page.name, config)):
+        script = kept_scripts(output_dir)["manual"]
+        for line in in_words(replayed(output_dir / "manual" / CODE_FOLDER / script.name, config)):
             click.echo(f"· {line}")
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
     if with_report:
@@ -114,9 +114,9 @@ reported = click.Option(
     ["--report/--no-report", "with_report"], default=True, help="whether report.html is written, too  [default: yes]"
 )
 sameloop.add_command(
-    DialCommand(
+    SettingCommand(
         "compare",
-        params=[*run_options(), *own_sides(), processes, reused, reported, *dial_options()],
+        params=[*run_options(), *own_sides(), processes, reused, reported, *setting_options()],
         callback=_compare,
         help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
         context_settings=CONTEXT,
@@ -141,11 +141,13 @@ def locate(output_dir: Path) -> int:
     return 0 if located is None else DIVERGED
 
 
-def _dials_of_run(output_dir: Path, parameters: dict[str, Any], what: str) -> tuple[RunConfig, dict[str, Page]]:
-    """The dials and the pages of the comparison in a folder.
+def _settings_of_run(
+    output_dir: Path, parameters: dict[str, Any], what: str
+) -> tuple[RunConfig, dict[str, LoopScript]]:
+    """The settings and the pages of the comparison in a folder.
 
     Raises:
-        SameLoopError: other dials are given besides, or there is no such comparison.
+        SameLoopError: other settings are given besides, or there is no such comparison.
     """
     source_of = click.get_current_context().get_parameter_source
     given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
@@ -153,7 +155,7 @@ def _dials_of_run(output_dir: Path, parameters: dict[str, Any], what: str) -> tu
         raise SameLoopError(
             f"{option(given[0])}: {what} of {output_dir} has its own settings; leave out one of the two"
         )
-    return RunRecord.read(output_dir / "manual").config, kept_pages(output_dir)
+    return RunRecord.read(output_dir / "manual").config, kept_scripts(output_dir)
 
 
 def _diff(
@@ -167,7 +169,7 @@ def _diff(
 ) -> None:
     from rich.console import Console
 
-    from benchmarks.pages.diff import print_dial_diff, print_diff
+    from benchmarks.pages.diff import print_diff, print_setting_diff
     from benchmarks.pages.fold import folded_source
 
     console = Console(highlight=False)
@@ -181,18 +183,18 @@ def _diff(
         return
     if output_dir is None:
         config = script_config_from(parameters) if accelerate else config_from(parameters)
-        pages = pages_of(config)
+        scripts = scripts_of(config)
     else:
-        config, pages = _dials_of_run(output_dir, parameters, "the diff")
+        config, scripts = _settings_of_run(output_dir, parameters, "the diff")
     if argument:
-        if phase or accelerate or pages["manual"].is_own:
+        if phase or accelerate or scripts["manual"].is_own:
             raise SameLoopError(
                 "--argument shows SameLoop's own loop without and with it: leave out --phase, --loop and --accelerate"
             )
-        other = RunConfig.build(config.preset, **{**config.dials, **_pairs(argument)})
-        before, after = (folded_source(pages["manual"], each) for each in (config, other))
+        other = RunConfig.build(config.preset, **{**config.settings, **_pairs(argument)})
+        before, after = (folded_source(scripts["manual"], each) for each in (config, other))
         shown = " ".join(f"{option(name)} {value}" for name, value in _pairs(argument).items())
-        print_dial_diff(before, after, shown, console)
+        print_setting_diff(before, after, shown, console)
         return
     if accelerate:
         from benchmarks.pages.diff import HEADINGS
@@ -200,15 +202,15 @@ def _diff(
 
         print_diff({loop: eject(config, loop) for loop in HEADINGS}, console, names=HEADINGS, phase=phase)
         return
-    sources = {loop: folded_source(page, config) for loop, page in pages.items()}
-    print_diff(sources, console, names={loop: page.name for loop, page in pages.items()}, phase=phase)
+    sources = {loop: folded_source(script, config) for loop, script in scripts.items()}
+    print_diff(sources, console, names={loop: script.name for loop, script in scripts.items()}, phase=phase)
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` as a dial and its value.
+    """`NAME=VALUE` as a setting and its value.
 
     Raises:
-        SameLoopError: it has another form, or there is no such dial.
+        SameLoopError: it has another form, or there is no such setting.
     """
     found = {}
     for text in texts:
@@ -221,7 +223,7 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
 
 
 sameloop.add_command(
-    DialCommand(
+    SettingCommand(
         "diff",
         params=[
             click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]"),
@@ -235,7 +237,7 @@ sameloop.add_command(
                 help="instead: the manual loop without this argument of Trainer and with it",
             ),
             click.Option(["--accelerate"], is_flag=True, help="all three scripts as eject writes them"),
-            *dial_options(),
+            *setting_options(),
         ],
         callback=_diff,
         help="Show both loops side by side, specialized for the settings, and how many lines each phase costs. With "
@@ -289,7 +291,7 @@ def _eject(
 
 
 sameloop.add_command(
-    DialCommand(
+    SettingCommand(
         "eject",
         params=[
             debug_option(),
@@ -312,7 +314,7 @@ sameloop.add_command(
                 help="with --trainer: by the names of this release, such as 4.40  [default: the installed one]",
             ),
             processes,
-            *dial_options(),
+            *setting_options(),
         ],
         callback=_eject,
         help="Write the manual loop for these settings as a script that runs on its own, without unused settings or "
@@ -338,12 +340,12 @@ def _xray(
         found = xray_sides(sides, step or 1)
     else:
         if output_dir is None:
-            config, pages = config_from(parameters), None
+            config, scripts = config_from(parameters), None
         else:
-            config, pages = _dials_of_run(output_dir, parameters, "the x-ray")
+            config, scripts = _settings_of_run(output_dir, parameters, "the x-ray")
         from benchmarks.lesson.xray import xray
 
-        found = xray(config, step, pages)
+        found = xray(config, step, scripts)
 
     from rich.console import Console
 
@@ -363,7 +365,7 @@ steps = click.Option(
     help="look into this step of the run at its full length  [default: step 1 of a run with a few of the reviews]",
 )
 sameloop.add_command(
-    DialCommand(
+    SettingCommand(
         "xray",
         params=[
             click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]"),
@@ -371,7 +373,7 @@ sameloop.add_command(
             *own_trainer(),
             steps,
             click.Option(["--json", "as_json"], is_flag=True, help="every event of the whole run, as JSON"),
-            *dial_options(),
+            *setting_options(),
         ],
         callback=_xray,
         help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a "

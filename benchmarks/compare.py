@@ -1,4 +1,4 @@
-"""Run both loops on the same dials and compare them."""
+"""Run both loops on the same settings and compare them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.runs import ready_to_fork, run_in_fresh_process
 from shared.config import RunConfig, option, show
-from shared.data import load_slices
+from shared.data import load_subsets
 from shared.errors import SameLoopError
 from shared.files import sha256, write_json
 from shared.processes import launched_world_size
@@ -26,8 +26,8 @@ from shared.running.folder import (
     is_finished,
     output_folder,
 )
-from shared.running.page import CODE_FILE, Page, kept_code, pages_of, what_changed
 from shared.running.run import environment
+from shared.running.script import CODE_FILE, LoopScript, kept_code, scripts_of, what_changed
 from shared.sources.embedded import REVIEW_SOURCES
 from shared.sources.hub import check_paths, go_offline_if_unreachable, needs_hub
 
@@ -42,15 +42,15 @@ def compare(
 ) -> dict[str, Any]:
     """Run the two loops, each in processes of its own, one after the other, and compare what they left.
 
-    A comparison with the same dials that was cut off goes on where it was: a loop that is done is not run again, one
-    that has a checkpoint resumes from it, unless its page has changed since. Leaves `manual/` and `trainer/` (a model,
-    a record and the page's code each), `comparison.json`, `comparison.png`, `comparison.svg` and `comparison.alt.txt`
-    in `output_dir`.
+    A comparison with the same settings that was cut off goes on where it was: a loop that is done is not run again,
+    one that has a checkpoint resumes from it, unless its page has changed since. Leaves `manual/` and `trainer/` (a
+    model, a record and the page's code each), `comparison.json`, `comparison.png`, `comparison.svg` and
+    `comparison.alt.txt` in `output_dir`.
 
     Args:
-        config: the dials.
+        config: the settings.
         output_dir: made if absent.
-        overwrite: replace a comparison with other dials too.
+        overwrite: replace a comparison with other settings too.
         nproc_per_node: how many processes each loop has.
         reuse: of a finished comparison, keep a loop's run where nothing that it depends on has changed since.
         meanwhile: imports what this process needs after both loops, while theirs imports what they need; None: what
@@ -64,14 +64,14 @@ def compare(
         Interrupted: Ctrl-C or SIGTERM.
     """
     _check_in(config, nproc_per_node)
-    pages = pages_of(config)
+    scripts = scripts_of(config)
     goes_on = not overwrite and was_cut_off(output_dir, config, nproc_per_node)
-    taken_over = [] if goes_on else _reusable(output_dir, config, pages, nproc_per_node, reuse)
+    taken_over = [] if goes_on else _reusable(output_dir, config, scripts, nproc_per_node, reuse)
     with output_folder(output_dir, config, overwrite, resume=goes_on, taken_over=taken_over):
         changed, options = {}, {}
         for loop in LOOPS:
             folder = output_dir / loop
-            changed[loop] = earlier_config(folder) and _why_not_the_same(folder, config, pages[loop])
+            changed[loop] = earlier_config(folder) and _why_not_the_same(folder, config, scripts[loop])
             if changed[loop] or not is_finished(folder):
                 resumable = not changed[loop] and any(problem_with(each) is None for each in in_order(folder))
                 options[loop] = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
@@ -119,7 +119,7 @@ def was_cut_off(output_dir: Path, config: RunConfig, nproc_per_node: int) -> boo
 
 
 def _reusable(
-    output_dir: Path, config: RunConfig, pages: Mapping[str, Page], nproc_per_node: int, reuse: bool
+    output_dir: Path, config: RunConfig, scripts: Mapping[str, LoopScript], nproc_per_node: int, reuse: bool
 ) -> list[str]:
     """The loops whose runs in a finished comparison a new one takes over, if asked to; if not, offers it."""
     if not (output_dir / COMPARISON_FILE).is_file():
@@ -127,7 +127,7 @@ def _reusable(
     announce(f"looking at what {output_dir} holds")
     unchanged = []
     for loop in filter(lambda loop: is_finished(output_dir / loop), LOOPS):
-        changed = _why_not_reused(output_dir / loop, config, pages[loop], nproc_per_node)
+        changed = _why_not_reused(output_dir / loop, config, scripts[loop], nproc_per_node)
         if changed is None:
             unchanged.append(loop)
         elif reuse:
@@ -140,7 +140,7 @@ def _reusable(
     return unchanged if reuse else []
 
 
-def _why_not_reused(run_dir: Path, config: RunConfig, page: Page, nproc_per_node: int) -> str | None:
+def _why_not_reused(run_dir: Path, config: RunConfig, script: LoopScript, nproc_per_node: int) -> str | None:
     """What a finished run depends on that has changed since, in a few words; None if nothing has."""
     record = RunRecord.read(run_dir)
     if different := config.differences(record.config):
@@ -150,7 +150,7 @@ def _why_not_reused(run_dir: Path, config: RunConfig, page: Page, nproc_per_node
         return f"{run_dir / WEIGHTS_FILE} has changed since"
     if record.header["world_size"] != nproc_per_node:
         return f"{record.header['world_size']} processes, not {nproc_per_node}"
-    if changed := _why_not_the_same(run_dir, config, page):
+    if changed := _why_not_the_same(run_dir, config, script):
         return changed
     now, then = environment(), record.header["environment"]
     if nproc_per_node > 1:
@@ -169,13 +169,13 @@ def _is_as_compared(run_dir: Path) -> bool:
         return False
 
 
-def _why_not_the_same(run_dir: Path, config: RunConfig, page: Page) -> str | None:
+def _why_not_the_same(run_dir: Path, config: RunConfig, script: LoopScript) -> str | None:
     """Which of the files that a run was made from has changed since, in a few words; None if none has."""
-    if changed := what_changed(kept_code(run_dir), page.code):
+    if changed := what_changed(kept_code(run_dir), script.code):
         return changed
     # What is in the reviews' file counts, not its date.
     own = not needs_hub(config) and config.dataset not in REVIEW_SOURCES
-    if own and RunRecord.read(run_dir).header.get("data") != load_slices(config).described():
+    if own and RunRecord.read(run_dir).header.get("data") != load_subsets(config).described():
         return f"the data of --dataset {config.dataset} has changed since"
     begun, model = (run_dir / CODE_FILE).stat().st_mtime, Path(config.model)
     if any(path.stat().st_mtime > begun for path in (model, *model.rglob("*")) if path.exists()):
@@ -185,7 +185,7 @@ def _why_not_the_same(run_dir: Path, config: RunConfig, page: Page) -> str | Non
 
 def write_comparison(output_dir: Path) -> dict[str, Any]:
     """Compare the two runs in `output_dir` and write the verdict and the charts there."""
-    # Both import heavy libraries, which `--help` and a wrong dial must not wait for.
+    # Both import heavy libraries, which `--help` and a wrong setting must not wait for.
     from benchmarks.charts.charts import draw_comparison
     from benchmarks.verdict.verdict import compare_runs
 

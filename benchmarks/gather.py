@@ -122,7 +122,7 @@ def label(sources: Sequence[Source]) -> list[Run]:
 def find_pair(sources: Sequence[Source], runs: Sequence[Run]) -> Pair | None:
     """Choose the two runs that are held against each other, and find where they part; None for a lone run.
 
-    One by hand and one of the Trainer, of the same dials if there are such; else the first two.
+    One by hand and one of the Trainer, of the same settings if there are such; else the first two.
     """
     if len(runs) < 2:
         return None
@@ -154,7 +154,7 @@ def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[Alike, 
 
 
 def find_difference(ours: Source, theirs: Source) -> Difference | None:
-    """Where two runs part first; different dials, which are named elsewhere, do not count as such."""
+    """Where two runs part first; different settings, which are named elsewhere, do not count as such."""
     # It imports torch, which `--help` must not wait for.
     from benchmarks.verdict.verdict import divergences, first_divergence
 

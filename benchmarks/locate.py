@@ -11,7 +11,7 @@ from benchmarks.runs import read_comparison, ready_to_fork, run_in_fresh_process
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import LOOPS
-from shared.running.page import kept_pages
+from shared.running.script import kept_scripts
 from shared.sources.hub import go_offline_if_unreachable
 
 # The parts of a `detail` line in causal order, and how a difference in each is put into words.
@@ -57,7 +57,7 @@ def locate(output_dir: Path) -> Located | None:
     first = comparison["first_divergence"]
     if first is None:
         return None
-    kept_pages(output_dir)  # refused before anything runs
+    kept_scripts(output_dir)  # refused before anything runs
     config = RunRecord.read(output_dir / "manual").config
     go_offline_if_unreachable(config)
     step = max(1, first["step"])

@@ -40,13 +40,13 @@ def _confusion(folder: Path, style: str) -> Chart:
     return confusion_chart(measure(folder), style)
 
 
-def _dials(folder: Path, style: str) -> Chart:
-    from benchmarks.pages.costs import dial_costs
-    from benchmarks.pages.costs_chart import dials_chart
+def _settings(folder: Path, style: str) -> Chart:
+    from benchmarks.pages.costs import setting_costs
+    from benchmarks.pages.costs_chart import settings_chart
 
     record = find_runs(folder)[0].record
-    costs = dial_costs(record.config, record.header.get("world_size", 1))
-    return dials_chart(costs, job_name(record.config, record.start.get("parameters")), style)
+    costs = setting_costs(record.config, record.header.get("world_size", 1))
+    return settings_chart(costs, job_name(record.config, record.start.get("parameters")), style)
 
 
 def _size(folder: Path, style: str) -> Chart:
@@ -68,7 +68,7 @@ FOLDER_KINDS = {
     "ladder": _ladder,
     "break": _break,
     "confusion": _confusion,
-    "dials": _dials,
+    "dials": _settings,
     "size": _size,
     "speed": _speed,
 }

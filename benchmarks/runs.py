@@ -18,21 +18,21 @@ from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.folder import COMPARED, LOOPS, WEIGHTS_FILE, is_finished
 from shared.running.forkserver import ForkServer, can_fork
 from shared.running.imports import without_collector
-from shared.running.page import Page, own_page
 from shared.running.run import run_loop
+from shared.running.script import LoopScript, own_script
 from shared.starting.children import loop_argv
 from shared.starting.interrupt import signals_wait
 from shared.starting.launch import check_end, launch
 
 
-def run_here(loop: str, page: Page, config: RunConfig, folder: Path, **options: Any) -> None:
+def run_here(loop: str, script: LoopScript, config: RunConfig, folder: Path, **options: Any) -> None:
     """Run a page in this process, and leave nothing of it to the next run; the arguments are `run_loop`'s.
 
     Raises:
         SameLoopError: as `run_loop`.
     """
     try:
-        run_loop(loop, page, config, folder, **options)
+        run_loop(loop, script, config, folder, **options)
     finally:
         if "torch" in sys.modules:
             allow_any_algorithm()
@@ -54,7 +54,7 @@ def run_text_here(source: str, file: Path, config: RunConfig, folder: Path) -> N
     Args:
         source: the text.
         file: gets it.
-        config: the dials; without `loop` they get the file's name.
+        config: the settings; without `loop` they get the file's name.
         folder: gets the run.
 
     Raises:
@@ -62,7 +62,7 @@ def run_text_here(source: str, file: Path, config: RunConfig, folder: Path) -> N
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(source, encoding="utf-8")
-    run_here("manual", own_page(file), config.model_copy(update={"loop": config.loop or str(file)}), folder)
+    run_here("manual", own_script(file), config.model_copy(update={"loop": config.loop or str(file)}), folder)
 
 
 def read_comparison(output_dir: Path) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def _has_detail(run_dir: Path) -> bool:
 def ready_to_fork(nproc_per_node: int, meanwhile: Callable[[], object] = lambda: None) -> Iterator[ForkServer | None]:
     """A fork server for the loops, which has imported what they need; None where they cannot be forked.
 
-    Of a loop in several processes each is started anew: how many threads it has is set before torch is imported.
+    Of a loop in several processes each is started again: how many threads it has is set before torch is imported.
 
     Args:
         nproc_per_node: how many processes each loop has; 0 if none is to run.

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 FILE = Path(__file__).with_name("stacks.jsonl")
 # Where it is known that the loops differ.
 WITHOUT_REMEDY = "accumulation without the remedy"
-# What came of a set of dials besides `identical`, in words.
+# What came of a set of settings besides `identical`, in words.
 OTHERWISE = {
     "log": "every step, evaluation and weight identical, but not the log",
     "diverged": "diverged",
@@ -33,7 +33,7 @@ class Stack(BaseModel):
         how: `two scripts`, those that eject writes, or `both loops`, SameLoop itself.
         seconds: how long it took.
         versions: of Python and the libraries, by name.
-        outcomes: of each set of dials, `identical` or one of `OTHERWISE`.
+        outcomes: of each set of settings, `identical` or one of `OTHERWISE`.
         seen: of those that are not identical, the first difference or the one line that was said.
         scale: without our remedy, with two batches to a step, the first step's gradient norm by Trainer over that by
             hand; of `both loops`, the loss's.

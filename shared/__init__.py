@@ -1,1 +1,1 @@
-"""What both loops must agree on: dials, data, model, seeds, the flight recorder and its record."""
+"""What both loops must agree on: settings, data, model, seeds, the flight recorder and its record."""

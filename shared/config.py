@@ -1,7 +1,7 @@
-"""Every dial of a run, declared once.
+"""Every setting of a run, declared once.
 
-`RunConfig` is where a dial's name, type, default, bounds and meaning live. The command line, both
-loops, the record on disk and the table of dials in the README are all derived from it. Dials that
+`RunConfig` is where a setting's name, type, default, bounds and meaning live. The command line, both
+loops, the record on disk and the table of settings in the README are all derived from it. Settings that
 `transformers.TrainingArguments` has too carry the name and the default they have there.
 """
 
@@ -57,7 +57,7 @@ OptionalStr = Annotated[str | None, BeforeValidator(_none_from_text)]
 OptionalMetric = Annotated[Metric | None, BeforeValidator(_none_from_text)]
 
 
-def _dial(default: Any, section: str, meaning: str, **bounds: Any) -> Any:
+def _setting(default: Any, section: str, meaning: str, **bounds: Any) -> Any:
     return Field(default, description=meaning, json_schema_extra={"section": section}, **bounds)
 
 
@@ -65,132 +65,140 @@ class RunConfig(BaseModel):
     """One fine-tuning job, the same for both loops.
 
     Raises:
-        SameLoopError: from `RunConfig.build`, one line for the first dial that is wrong.
+        SameLoopError: from `RunConfig.build`, one line for the first setting that is wrong.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    preset: Preset = _dial("quick", "Data and model", "the named set of settings that this run starts from")
-    loop: OptionalSource = _dial(
+    preset: Preset = _setting("quick", "Data and model", "the named set of settings that this run starts from")
+    loop: OptionalSource = _setting(
         None, "Loop", "a file of yours whose `train` runs in place of the manual loop; `Trainer`'s side stays as it is"
     )
-    dataset: Source = _dial(
+    dataset: Source = _setting(
         "embedded",
         "Data and model",
         "where the examples come from: `embedded` (IMDB), `embedded-rotten-tomatoes`, a Hub id, or a local "
         "CSV, TSV, JSON or Parquet file, a folder with train.csv and test.csv, or a `save_to_disk` folder",
         min_length=1,
     )
-    dataset_config: OptionalStr = _dial(
+    dataset_config: OptionalStr = _setting(
         None, "Data and model", "which of a Hub dataset's configurations, where it has several"
     )
-    dataset_revision: OptionalStr = _dial(
+    dataset_revision: OptionalStr = _setting(
         None, "Data and model", "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
     )
-    text_column: OptionalStr = _dial(
+    text_column: OptionalStr = _setting(
         None, "Data and model", "the column with the texts; none: text, review, sentence or content, in any case"
     )
-    label_column: OptionalStr = _dial(
+    label_column: OptionalStr = _setting(
         None, "Data and model", "the column with their labels; none: label, labels or sentiment, in any case"
     )
-    model: Source = _dial(
+    model: Source = _setting(
         "embedded",
         "Data and model",
         "where the model comes from: `embedded` (MiniLM-L6, 22.7 M parameters), `embedded-tiny` (random, for "
         "tests), a Hub id, or a local model folder",
         min_length=1,
     )
-    model_revision: OptionalStr = _dial(
+    model_revision: OptionalStr = _setting(
         None, "Data and model", "commit, tag or branch of a Hub model; the presets' own ids are pinned"
     )
-    train_size: int = _dial(512, "Data and model", "how many examples to train on; `all`: as many as there are", ge=1)
-    eval_size: int = _dial(256, "Data and model", "how many other examples to evaluate on; `all`", ge=1)
-    max_length: int = _dial(
+    train_size: int = _setting(
+        512, "Data and model", "how many examples to train on; `all`: as many as there are", ge=1
+    )
+    eval_size: int = _setting(256, "Data and model", "how many other examples to evaluate on; `all`", ge=1)
+    max_length: int = _setting(
         128, "Data and model", "tokens that a text is cut to; 512 is the most DistilBERT takes", ge=2
     )
-    shuffle: bool = _dial(
+    shuffle: bool = _setting(
         True,
         "Data and model",
         "shuffle the data before examples are selected (not the batches)",
     )
-    slice_seed: int = _dial(
+    slice_seed: int = _setting(
         0,
         "Data and model",
         "seed of the shuffle before examples are selected (not of the batches)",
         ge=0,
         lt=2**32,
     )
-    freeze_body: bool = _dial(False, "Data and model", "train the new head only; the pretrained body does not change")
+    freeze_body: bool = _setting(
+        False, "Data and model", "train the new head only; the pretrained body does not change"
+    )
 
-    per_device_train_batch_size: int = _dial(8, "Batches", "examples per training batch and process", ge=1)
-    per_device_eval_batch_size: int = _dial(8, "Batches", "examples per evaluation batch and process", ge=1)
-    train_sampling_strategy: SamplingStrategy = _dial(
+    per_device_train_batch_size: int = _setting(8, "Batches", "examples per training batch and process", ge=1)
+    per_device_eval_batch_size: int = _setting(8, "Batches", "examples per evaluation batch and process", ge=1)
+    train_sampling_strategy: SamplingStrategy = _setting(
         "random",
         "Batches",
         "order of the examples (group_by_length: those of similar length together, with little padding)",
     )
-    data_seed: OptionalInt = _dial(
+    data_seed: OptionalInt = _setting(
         None, "Batches", "seed of the random order of the batches; none: the same as `seed`", ge=0, lt=2**32
     )
-    dataloader_drop_last: bool = _dial(False, "Batches", "leave out a last batch that is not full")
-    dataloader_num_workers: int = _dial(
+    dataloader_drop_last: bool = _setting(False, "Batches", "leave out a last batch that is not full")
+    dataloader_num_workers: int = _setting(
         0, "Batches", "processes that prepare batches in advance; 0: none", ge=0, le=64
     )
 
-    optim: Optim = _dial("adamw_torch_fused", "Optimizer", "the optimizer")
-    learning_rate: float = _dial(5e-5, "Optimizer", "peak learning rate", gt=0)
-    weight_decay: float = _dial(0.0, "Optimizer", "weight decay; biases and norms never decay", ge=0)
-    adam_beta1: float = _dial(0.9, "Optimizer", "AdamW's decay of the mean gradient", ge=0, lt=1)
-    adam_beta2: float = _dial(0.999, "Optimizer", "AdamW's decay of the mean squared gradient", ge=0, lt=1)
-    adam_epsilon: float = _dial(1e-8, "Optimizer", "AdamW's guard against division by zero", gt=0)
-    max_grad_norm: float = _dial(
+    optim: Optim = _setting("adamw_torch_fused", "Optimizer", "the optimizer")
+    learning_rate: float = _setting(5e-5, "Optimizer", "peak learning rate", gt=0)
+    weight_decay: float = _setting(0.0, "Optimizer", "weight decay; biases and norms never decay", ge=0)
+    adam_beta1: float = _setting(0.9, "Optimizer", "AdamW's decay of the mean gradient", ge=0, lt=1)
+    adam_beta2: float = _setting(0.999, "Optimizer", "AdamW's decay of the mean squared gradient", ge=0, lt=1)
+    adam_epsilon: float = _setting(1e-8, "Optimizer", "AdamW's guard against division by zero", gt=0)
+    max_grad_norm: float = _setting(
         1.0, "Optimizer", "gradients are scaled down to this norm if theirs is larger; 0: never", ge=0
     )
-    lr_scheduler_type: Schedule = _dial("linear", "Optimizer", "how the learning rate changes from step to step")
-    warmup_steps: float = _dial(0, "Optimizer", "steps of linear warm-up; below 1, the share of all steps", ge=0)
+    lr_scheduler_type: Schedule = _setting("linear", "Optimizer", "how the learning rate changes from step to step")
+    warmup_steps: float = _setting(0, "Optimizer", "steps of linear warm-up; below 1, the share of all steps", ge=0)
 
-    num_train_epochs: float = _dial(2.0, "Training", "passes over the training set", gt=0, le=10_000)
-    max_steps: int = _dial(-1, "Training", "optimizer steps in all, instead of `num_train_epochs`; -1: not set", ge=-1)
-    gradient_accumulation_steps: int = _dial(1, "Training", "batches whose gradients make up one step", ge=1)
-    label_smoothing_factor: float = _dial(
+    num_train_epochs: float = _setting(2.0, "Training", "passes over the training set", gt=0, le=10_000)
+    max_steps: int = _setting(
+        -1, "Training", "optimizer steps in all, instead of `num_train_epochs`; -1: not set", ge=-1
+    )
+    gradient_accumulation_steps: int = _setting(1, "Training", "batches whose gradients make up one step", ge=1)
+    label_smoothing_factor: float = _setting(
         0.0, "Training", "label smoothing: the share of each label that is spread over all labels", ge=0, lt=1
     )
-    bf16: bool = _dial(False, "Training", "matrix products in bfloat16 (autocast)")
-    fp16: bool = _dial(False, "Training", "matrix products in float16, the loss scaled; needs a GPU")
-    gradient_checkpointing: bool = _dial(False, "Training", "recompute activations in the backward pass: less memory")
-    torch_compile: bool = _dial(False, "Training", "compile the model with torch.compile; needs a C++ compiler")
-    seed: int = _dial(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
-    full_determinism: bool = _dial(False, "Training", "deterministic algorithms only; what equality on a GPU needs")
-    use_cpu: bool = _dial(False, "Training", "stay on the CPU even where there is a GPU")
-    use_mps: bool = _dial(
+    bf16: bool = _setting(False, "Training", "matrix products in bfloat16 (autocast)")
+    fp16: bool = _setting(False, "Training", "matrix products in float16, the loss scaled; needs a GPU")
+    gradient_checkpointing: bool = _setting(
+        False, "Training", "recompute activations in the backward pass: less memory"
+    )
+    torch_compile: bool = _setting(False, "Training", "compile the model with torch.compile; needs a C++ compiler")
+    seed: int = _setting(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
+    full_determinism: bool = _setting(False, "Training", "deterministic algorithms only; what equality on a GPU needs")
+    use_cpu: bool = _setting(False, "Training", "stay on the CPU even where there is a GPU")
+    use_mps: bool = _setting(
         False, "Training", "on a Mac, train on Apple's GPU, where no two runs are the same to the bit"
     )
-    trainer_defaults: bool = _dial(
+    trainer_defaults: bool = _setting(
         False,
         "Training",
         "leave out the workaround for a bug in transformers (docs/upstream-fault.md)",
     )
 
-    logging_strategy: Interval = _dial("epoch", "Logging and evaluation", "when the training loss is logged")
-    logging_steps: int = _dial(500, "Logging and evaluation", "log every so many steps, with `steps`", ge=1)
-    eval_strategy: Interval = _dial("epoch", "Logging and evaluation", "when to evaluate")
-    eval_steps: OptionalInt = _dial(
+    logging_strategy: Interval = _setting("epoch", "Logging and evaluation", "when the training loss is logged")
+    logging_steps: int = _setting(500, "Logging and evaluation", "log every so many steps, with `steps`", ge=1)
+    eval_strategy: Interval = _setting("epoch", "Logging and evaluation", "when to evaluate")
+    eval_steps: OptionalInt = _setting(
         None, "Logging and evaluation", "evaluate every so many steps, with `steps`; none: `logging_steps`", ge=1
     )
 
-    save_strategy: Interval = _dial("epoch", "Checkpoints", "when to save a checkpoint to resume from")
-    save_steps: int = _dial(500, "Checkpoints", "save every so many steps, with `steps`", ge=1)
-    save_total_limit: OptionalInt = _dial(
+    save_strategy: Interval = _setting("epoch", "Checkpoints", "when to save a checkpoint to resume from")
+    save_steps: int = _setting(500, "Checkpoints", "save every so many steps, with `steps`", ge=1)
+    save_total_limit: OptionalInt = _setting(
         1, "Checkpoints", "how many checkpoints to keep, the newest (and the best, if it is loaded); none: all", ge=1
     )
-    load_best_model_at_end: bool = _dial(
+    load_best_model_at_end: bool = _setting(
         False, "Checkpoints", "end with the weights of the best evaluation, not of the last step"
     )
-    metric_for_best_model: OptionalMetric = _dial(
+    metric_for_best_model: OptionalMetric = _setting(
         None, "Checkpoints", "what makes an evaluation the best: loss (lower), accuracy (higher); none: loss"
     )
 
-    early_stopping_patience: OptionalInt = _dial(
+    early_stopping_patience: OptionalInt = _setting(
         None,
         "Checkpoints",
         "stop after this many evaluations without a better one; none: never",
@@ -198,7 +206,7 @@ class RunConfig(BaseModel):
     )
 
     @model_validator(mode="after")
-    def _dials_fit_together(self) -> RunConfig:
+    def _settings_fit_together(self) -> RunConfig:
         """Refuse what contradicts itself.
 
         Raises:
@@ -254,13 +262,13 @@ class RunConfig(BaseModel):
 
     @classmethod
     def build(cls, preset: str | None = None, **overrides: Any) -> RunConfig:
-        """The preset's dials (`quick` if none is named) with `overrides` on top.
+        """The preset's settings (`quick` if none is named) with `overrides` on top.
 
         Values may be strings, as typed on a command line. What a preset leaves to the machine (`LEFT_TO_THE_MACHINE`)
-        is decided here, once: from here on it is a dial as any other, in the record and for every process.
+        is decided here, once: from here on it is a setting as any other, in the record and for every process.
 
         Raises:
-            SameLoopError: unknown preset or dial, wrong type, value out of bounds.
+            SameLoopError: unknown preset or setting, wrong type, value out of bounds.
         """
         preset = preset or "quick"
         if preset not in PRESETS:
@@ -274,12 +282,12 @@ class RunConfig(BaseModel):
         return config
 
     @property
-    def dials(self) -> dict[str, Any]:
-        """Every dial and its value, the preset's name left out: two runs with equal dials are the same job."""
+    def settings(self) -> dict[str, Any]:
+        """Every setting and its value, the preset's name left out: two runs with equal settings are the same job."""
         return self.model_dump(exclude={"preset"})
 
     def steps_per_epoch(self, world_size: int = 1) -> int:
-        """Optimizer steps in one pass over the training slice, shared by `world_size` processes.
+        """Optimizer steps in one pass over the training subset, shared by `world_size` processes.
 
         A smaller last batch, round of processes or group of batches counts, unless it is dropped.
         """
@@ -294,7 +302,7 @@ class RunConfig(BaseModel):
         return math.ceil(self.num_train_epochs * self.steps_per_epoch(world_size))
 
     def problem_with(self, world_size: int) -> str | None:
-        """Why these dials cannot work for so many processes, in one line; None if they can."""
+        """Why these settings cannot work for so many processes, in one line; None if they can."""
         if self.steps_per_epoch(world_size) == 0:
             return "--dataloader-drop-last leaves no batch to train on: raise --train-size or lower the batch size"
         steps = self.total_steps(world_size)
@@ -314,13 +322,13 @@ class RunConfig(BaseModel):
         own, said = RunConfig.build(self.preset), LEFT_TO_THE_MACHINE.get(self.preset, {})
         return ["--preset", self.preset] + [
             argument
-            for name, value in self.dials.items()
+            for name, value in self.settings.items()
             if name in said or value != getattr(own, name)
             for argument in flag(name, value)
         ]
 
     def differences(self, other: RunConfig) -> dict[str, tuple[Any, Any]]:
-        """The dials in which two runs differ, as `{name: (ours, theirs)}`.
+        """The settings in which two runs differ, as `{name: (ours, theirs)}`.
 
         `loop` is not among them: which page runs is one loop's business, and told by its code.
         """
@@ -328,7 +336,7 @@ class RunConfig(BaseModel):
         return {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]}
 
     def other_numbers(self, other: RunConfig) -> dict[str, tuple[Any, Any]]:
-        """As `differences`, without the dials that change no number of a run."""
+        """As `differences`, without the settings that change no number of a run."""
         # Which checkpoints there are decides which is the best of them.
         chooses = self.load_best_model_at_end or other.load_best_model_at_end
         harmless = CHANGE_NO_NUMBER[:1] if chooses else CHANGE_NO_NUMBER
@@ -339,17 +347,17 @@ class RunConfig(BaseModel):
 CHANGE_NO_NUMBER = ("dataloader_num_workers", "save_strategy", "save_steps", "save_total_limit")
 
 
-def source_name(dial: str, value: str) -> str:
+def source_name(setting: str, value: str) -> str:
     """What a reader calls a `dataset` or a `model`: its name where it is embedded or a Hub id, a path's last part."""
     is_path = value.startswith((".", "~", "/")) or value.count("/") > 1
-    return NAMES[dial].get(value) or (value.rstrip("/").rpartition("/")[2] or value if is_path else value)
+    return NAMES[setting].get(value) or (value.rstrip("/").rpartition("/")[2] or value if is_path else value)
 
 
 def job_name(config: RunConfig, parameters: int | None) -> str:
     """What is trained on what: `MiniLM-L6 (22.7 M) on IMDB`.
 
     Args:
-        config: the run's dials.
+        config: the run's settings.
         parameters: how many the model has, as a record's start line says; None: not known.
     """
     size = ""
@@ -364,14 +372,14 @@ def option(name: str) -> str:
 
 
 def flag(name: str, value: Any) -> list[str]:
-    """One dial as command-line arguments."""
+    """One setting as command-line arguments."""
     if isinstance(value, bool):
         return [option(name) if value else option("no_" + name)]
     return [option(name), "none" if value is None else str(value)]
 
 
 def sections() -> dict[str, list[str]]:
-    """The names of the dials by section, in the order of their declaration; `preset` is left out."""
+    """The names of the settings by section, in the order of their declaration; `preset` is left out."""
     found: dict[str, list[str]] = {}
     for name, field in RunConfig.model_fields.items():
         if name != "preset":
@@ -380,22 +388,22 @@ def sections() -> dict[str, list[str]]:
 
 
 def meaning(name: str) -> str:
-    """A dial's meaning, with the values it can take where these are names."""
+    """A setting's meaning, with the values it can take where these are names."""
     field = RunConfig.model_fields[name]
     names = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
     return f"{field.description}: {', '.join(names)}" if names else str(field.description)
 
 
 def values_by_preset(name: str) -> str:
-    """A dial's default and the presets that set another: `8; tiny 4`."""
+    """A setting's default and the presets that set another: `8; tiny 4`."""
     default = RunConfig.model_fields[name].default
-    others = [f"{preset} {show(dials[name])}" for preset, dials in PRESETS.items() if name in dials]
-    left = [f"{preset} {dials[name]}" for preset, dials in LEFT_TO_THE_MACHINE.items() if name in dials]
+    others = [f"{preset} {show(settings[name])}" for preset, settings in PRESETS.items() if name in settings]
+    left = [f"{preset} {settings[name]}" for preset, settings in LEFT_TO_THE_MACHINE.items() if name in settings]
     return "; ".join([show(default), *others, *left])
 
 
 def show(value: Any) -> str:
-    """A dial's value as a reader would write it: 5e-05, 512, yes, none."""
+    """A setting's value as a reader would write it: 5e-05, 512, yes, none."""
     if value is None:
         return "none"
     if isinstance(value, bool):

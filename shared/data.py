@@ -1,6 +1,6 @@
 """The tutorial's pipeline: load, shuffle, select, map.
 
-Both loops call `load_data` and get the same two tokenized slices, in the same order. Padding is left
+Both loops call `load_data` and get the same two tokenized subsets, in the same order. Padding is left
 to the collator, batch by batch.
 """
 
@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
 
 class Data(NamedTuple):
-    """The two tokenized slices and the names of the classes."""
+    """The two tokenized subsets and the names of the classes."""
 
     train_dataset: datasets.Dataset
     eval_dataset: datasets.Dataset
     labels: list[str]
 
 
-class Slices(NamedTuple):
-    """The two slices as text, columns `text` (string) and `label` (the number of its class), and what they are of.
+class Subsets(NamedTuple):
+    """The two subsets as text, columns `text` (string) and `label` (the number of its class), and what they are of.
 
     Attributes:
         train, eval: `train_size` and `eval_size` rows.
@@ -51,7 +51,7 @@ class Slices(NamedTuple):
     digests: tuple[str, str]
 
     def described(self) -> dict[str, Any]:
-        """What a record keeps of them: names, and a digest of each slice, which tells whether the data is the same."""
+        """What a record keeps of them: names, and a digest of each set, which tells whether the data is the same."""
         return {
             "text_column": self.columns.text,
             "label_column": self.columns.label,
@@ -63,7 +63,7 @@ class Slices(NamedTuple):
 
 
 def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
-    """Load the reviews, pick the two slices, and tokenize them.
+    """Load the reviews, pick the two subsets, and tokenize them.
 
     Returns:
         `train_dataset` and `eval_dataset` with columns `input_ids`, `attention_mask` (lists of at most
@@ -72,16 +72,16 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
     Raises:
         SameLoopError: as `load_slices`.
     """
-    slices = prepared_slices(config)
+    subsets = prepared_subsets(config)
     announce(f"tokenizing {config.train_size} + {config.eval_size} examples, at most {config.max_length} tokens each")
     train_dataset, eval_dataset = (
-        tokenized(part, tokenizer, config.max_length) for part in (slices.train, slices.eval)
+        tokenized(part, tokenizer, config.max_length) for part in (subsets.train, subsets.eval)
     )
-    return Data(train_dataset, eval_dataset, slices.labels)
+    return Data(train_dataset, eval_dataset, subsets.labels)
 
 
 def tokenized(part: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:
-    """A slice with columns `input_ids`, `attention_mask` (lists of at most `max_length` ints) and `labels` (int).
+    """A subset with columns `input_ids`, `attention_mask` (lists of at most `max_length` ints) and `labels` (int).
 
     Afresh every time, in memory: nothing stale is ever read, and no file is left behind.
     """
@@ -96,40 +96,40 @@ def tokenized(part: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
         desc="Tokenizing",
         keep_in_memory=True,
         load_from_cache_file=False,
-        # What datasets would name a file by; computing it would take longer than tokenizing a small slice.
+        # What datasets would name a file by; computing it would take longer than tokenizing a small subset.
         new_fingerprint=uuid4().hex,
     ).rename_column("label", "labels")
 
 
-_prepared: dict[tuple, Slices] = {}
-"""The slices of the run that is going on: its record and its checkpoints say which they are, its page learns from
+_prepared: dict[tuple, Subsets] = {}
+"""The subsets of the run that is going on: its record and its checkpoints say which they are, its page learns from
 them, and a file that changes meanwhile is no matter."""
 
 
-def prepare_slices(config: RunConfig) -> Slices:
-    """Load the slices anew, for all that asks `prepared_slices` for them from now on.
+def prepare_subsets(config: RunConfig) -> Subsets:
+    """Load the subsets again, for all that asks `prepared_slices` for them from now on.
 
     Raises:
         SameLoopError: as `load_slices`.
     """
     _prepared.clear()
-    return prepared_slices(config)
+    return prepared_subsets(config)
 
 
-def prepared_slices(config: RunConfig) -> Slices:
-    """The slices that have been prepared, or of another configuration those that there are now.
+def prepared_subsets(config: RunConfig) -> Subsets:
+    """The subsets that have been prepared, or of another configuration those that there are now.
 
     Raises:
         SameLoopError: as `load_slices`.
     """
-    key = tuple(getattr(config, name) for name in SLICE_DIALS)
+    key = tuple(getattr(config, name) for name in SUBSET_SETTINGS)
     if key not in _prepared:
-        _prepared[key] = load_slices(config)
+        _prepared[key] = load_subsets(config)
     return _prepared[key]
 
 
-# What the slices depend on.
-SLICE_DIALS = (
+# What the subsets depend on.
+SUBSET_SETTINGS = (
     "dataset",
     "dataset_config",
     "dataset_revision",
@@ -144,12 +144,12 @@ SLICE_DIALS = (
 ALL = "all"
 
 
-def load_slices(config: RunConfig) -> Slices:
+def load_subsets(config: RunConfig) -> Subsets:
     """Pick the training and the evaluation reviews, as text.
 
-    The training slice is `shuffle(seed=slice_seed).select(range(train_size))`, or without `shuffle` the first
+    The training subset is `shuffle(seed=slice_seed).select(range(train_size))`, or without `shuffle` the first
     rows. A dataset with a split of
-    its own to evaluate on gives the evaluation slice from there, in the same way; from a dataset with a
+    its own to evaluate on gives the evaluation subset from there, in the same way; from a dataset with a
     single split it is taken from the far end of the same shuffle, so that the two never overlap.
 
     Raises:
@@ -179,38 +179,38 @@ def load_slices(config: RunConfig) -> Slices:
                 f"--eval-size {config.eval_size}: {config.dataset} has only {len(evaluation.rows)} examples in its "
                 f"split {name}, which is evaluated on"
             )
-        eval_slice = _slice(evaluation, classes, _shuffled(evaluation, config)[: config.eval_size], where)
+        eval_subset = _subset(evaluation, classes, _shuffled(evaluation, config)[: config.eval_size], where)
     else:
         if config.train_size + config.eval_size > len(order):
             raise SameLoopError(
                 f"--train-size {config.train_size} and --eval-size {config.eval_size} add up to more than the "
                 f"{len(order)} examples of {config.dataset}: no example may be in both"
             )
-        eval_slice = _slice(train, classes, order[-config.eval_size :], where)
-    train_slice = _slice(train, classes, order[: config.train_size], where)
-    if config.train_size > 1 and len(set(train_slice[:]["label"])) == 1:
+        eval_subset = _subset(train, classes, order[-config.eval_size :], where)
+    train_subset = _subset(train, classes, order[: config.train_size], where)
+    if config.train_size > 1 and len(set(train_subset[:]["label"])) == 1:
         raise SameLoopError(
             f"--train-size {config.train_size}: all selected examples have the label "
-            f"{shown(classes.names[train_slice['label'][0]])}, there is nothing to tell apart; raise it, or "
+            f"{shown(classes.names[train_subset['label'][0]])}, there is nothing to tell apart; raise it, or "
             f"{'choose another --slice-seed' if config.shuffle else 'leave out --no-shuffle'}"
         )
-    seen = set(train_slice[:]["text"])
-    if both := sum(text in seen for text in eval_slice[:]["text"]):
-        announce(f"note: {both} of the {len(eval_slice)} texts of the validation set are also in the training set")
-    digests = _digest(train_slice), _digest(eval_slice)
-    return Slices(train_slice, eval_slice, classes.names, train.columns, name, digests)
+    seen = set(train_subset[:]["text"])
+    if both := sum(text in seen for text in eval_subset[:]["text"]):
+        announce(f"note: {both} of the {len(eval_subset)} texts of the validation set are also in the training set")
+    digests = _digest(train_subset), _digest(eval_subset)
+    return Subsets(train_subset, eval_subset, classes.names, train.columns, name, digests)
 
 
-def sized(dials: Mapping[str, Any]) -> dict[str, Any]:
-    """The dials with a number where a size is `all`, for which the dataset is read.
+def sized(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings with a number where a size is `all`, for which the dataset is read.
 
     Raises:
-        SameLoopError: both sizes of a dataset with a single split are `all`; as `load_splits`; a dial is wrong.
+        SameLoopError: both sizes of a dataset with a single split are `all`; as `load_splits`; a setting is wrong.
     """
-    whole = [name for name in ("train_size", "eval_size") if dials.get(name) == ALL]
+    whole = [name for name in ("train_size", "eval_size") if settings.get(name) == ALL]
     if not whole:
-        return dict(dials)
-    config = RunConfig.build(**{**dials, **dict.fromkeys(whole, 1)})
+        return dict(settings)
+    config = RunConfig.build(**{**settings, **dict.fromkeys(whole, 1)})
     splits = load_splits(config)
     _, evaluation = _evaluation(splits)
     rows = {"train_size": len(splits["train"]().rows)}
@@ -224,7 +224,7 @@ def sized(dials: Mapping[str, Any]) -> dict[str, Any]:
     else:
         other = config.eval_size if whole == ["train_size"] else config.train_size
         rows = {whole[0]: max(1, rows["train_size"] - other)}
-    return {**dials, **{name: rows[name] for name in whole}}
+    return {**settings, **{name: rows[name] for name in whole}}
 
 
 def _shuffled(split: Split, config: RunConfig) -> list[int]:
@@ -236,7 +236,7 @@ def _shuffled(split: Split, config: RunConfig) -> list[int]:
     return np.random.default_rng(config.slice_seed).permutation(len(split.rows)).tolist()
 
 
-def _slice(split: Split, classes: Classes, rows: Sequence[int], where: str) -> datasets.Dataset:
+def _subset(split: Split, classes: Classes, rows: Sequence[int], where: str) -> datasets.Dataset:
     """These rows, their labels as numbers of classes, in memory."""
     import datasets
 

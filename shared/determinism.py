@@ -1,4 +1,4 @@
-"""Making sure that the same dials give the same run."""
+"""Making sure that the same settings give the same run."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def allow_any_algorithm() -> None:
 
 
 def check_device(config: RunConfig) -> None:
-    """Refuse dials that this machine's device cannot follow.
+    """Refuse settings that this machine's device cannot follow.
 
     Raises:
         SameLoopError: `fp16` without a GPU, `torch_compile` without a compiler.

@@ -19,7 +19,7 @@ class SameLoopError(Exception):
     exit_status = 2
 
 
-class PageError(SameLoopError):
+class ScriptError(SameLoopError):
     """A page is at fault, which is its writer's business: the line, and what is wrong there."""
 
 

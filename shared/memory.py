@@ -74,7 +74,7 @@ def check_memory(model: PreTrainedModel, config: RunConfig) -> None:
 def keep_freed_memory() -> None:
     """Let the next step have the memory that a step has freed.
 
-    glibc gives large blocks back to the system and fetches them anew, a page at a time, each filled with zeros first:
+    glibc gives large blocks back to the system and fetches them again, a page at a time, each filled with zeros first:
     some 10,000 to 40,000 page faults a step of `quick`, 730,000 at 512 tokens. How many depends on what happens to lie
     at the heap's end, so the same loop, or the other one, is some percent faster or slower by chance. The price is
     memory where batches differ in length, as blocks of many sizes leave gaps between them: none at 128 tokens, a

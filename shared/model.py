@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
-    """The tokenizer that belongs to the `model` dial.
+    """The tokenizer that belongs to the `model` setting.
 
     Raises:
         SameLoopError: it cannot be had.

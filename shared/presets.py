@@ -23,7 +23,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     "tiny": {
         "dataset": "embedded-rotten-tomatoes",
         "model": "embedded-tiny",
-        # Under these every dial acts: nothing divides evenly, reviews are cut, the clip bites, the order changes.
+        # Under these every setting acts: nothing divides evenly, reviews are cut, the clip bites, the order changes.
         "train_size": 61,
         "eval_size": 29,
         "max_length": 24,
@@ -59,5 +59,5 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
-# What a preset leaves to the machine, and when it is on. A run's dials hold what was decided.
+# What a preset leaves to the machine, and when it is on. A run's settings hold what was decided.
 LEFT_TO_THE_MACHINE = {"fast": {"bf16": "yes where the hardware has it"}}

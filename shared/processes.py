@@ -138,7 +138,7 @@ def made_up_pass() -> Iterator[None]:
 def settle_buckets(training_model: torch.nn.Module) -> None:
     """Have `DistributedDataParallel` sort the gradients as it does after its first backward pass; no number changes.
 
-    It adds up the processes' gradients in buckets, and sorts these anew once it has seen in which order gradients
+    It adds up the processes' gradients in buckets, and sorts these again once it has seen in which order gradients
     come (torch's `reducer.cpp`, `rebuild_buckets`). Where a gradient lies in its bucket decides in which order three
     processes or more are added up. A run that goes on must therefore begin with the order it had: a pass over two
     made-up tokens shows it.

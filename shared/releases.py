@@ -1,8 +1,8 @@
 """What releases of transformers call by another name, or do otherwise; the one place that knows.
 
 SameLoop runs on 5.6 and newer. The pages speak as today's release does: on the first ones of that range
-`TrainingArguments`, imported from here, takes today's names all the same, and the neighbours of the manual page follow
-what the installed release does by the constants below. What is older is known for the scripts alone that
+`TrainingArguments`, imported from here, takes today's names all the same, and the helper modules of the manual loop
+follow what the installed release does by the constants below. What is older is known for the scripts alone that
 `sameloop eject --trainer --transformers 4.46` writes by the names of that release.
 
 Each fact was read in transformers' source (`trainer.py`, `training_args.py`) of the release it names and the one
@@ -96,7 +96,7 @@ RENAMINGS = (
     Renaming("from_pretrained", "dtype", (4, 56), "torch_dtype"),
 )
 
-# Values of dials that came later.
+# Values of settings that came later.
 NEWER_VALUES = (("train_sampling_strategy", "sequential", (5, 2)), ("lr_scheduler_type", "greedy", (5, 4)))
 
 # A default that was another: a script that is to mean the same under every release has to give these.
@@ -146,24 +146,24 @@ def check_installed(release: Release = INSTALLED) -> None:
         )
 
 
-def check_release(dials: Mapping[str, Any], release: Release) -> None:
-    """Refuse to write a script for a release that does not have what the dials ask for yet, or does it wrong.
+def check_release(settings: Mapping[str, Any], release: Release) -> None:
+    """Refuse to write a script for a release that does not have what the settings ask for yet, or does it wrong.
 
     Args:
-        dials: of the script.
+        settings: of the script.
         release: of transformers.
 
     Raises:
         SameLoopError: one line.
     """
     first, fixed = LOSES_WEIGHTS
-    if first <= release < fixed and dials["load_best_model_at_end"]:
+    if first <= release < fixed and settings["load_best_model_at_end"]:
         raise SameLoopError(
             f"--load-best-model-at-end: transformers {shown(release)} loads a checkpoint without its LayerNorm "
             f"weights; take one before {shown(first)}, or from {shown(fixed)} on"
         )
     for name, value, since in NEWER_VALUES:
-        if dials[name] == value and release < since:
+        if settings[name] == value and release < since:
             raise SameLoopError(
                 f"{option(name)} {value}: transformers has it since {shown(since)}, and this is {shown(release)}"
             )

@@ -67,13 +67,13 @@ def whole_line(line: dict[str, Any]) -> dict[str, Any]:
     return {**WHOLE.get(line["kind"], {}), **line}
 
 
-def header(loop: str = "manual", per_epoch: int = 4, /, **dials: Any) -> dict[str, Any]:
-    """The header of a record of the tiny preset with these dials."""
+def header(loop: str = "manual", per_epoch: int = 4, /, **settings: Any) -> dict[str, Any]:
+    """The header of a record of the tiny preset with these settings."""
     return {
         "kind": "header",
         "schema": SCHEMA,
         "loop": loop,
-        "config": RunConfig.build("tiny", **dials).model_dump(),
+        "config": RunConfig.build("tiny", **settings).model_dump(),
         "steps_per_epoch": per_epoch,
         "environment": ENVIRONMENT,
     }
@@ -85,9 +85,10 @@ def steps_of(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def record_lines(
-    losses: Sequence[float | None] = LOSSES, loop: str = "manual", per_epoch: int = 4, **dials: Any
+    losses: Sequence[float | None] = LOSSES, loop: str = "manual", per_epoch: int = 4, **settings: Any
 ) -> list[dict]:
-    """A record's lines with these losses, and all else that charts show; dials: those of the tiny preset, with a clip.
+    """A record's lines with these losses, and all else that charts show; settings: those of the tiny preset, with a
+    clip.
 
     Each step draws two reviews; the second epoch draws the same ones in turned order.
     """
@@ -120,7 +121,7 @@ def record_lines(
         for n in range(1, len(losses) // per_epoch + 1)
     ]
     return [
-        header(loop, per_epoch, **{"max_grad_norm": 1.0, **dials}),
+        header(loop, per_epoch, **{"max_grad_norm": 1.0, **settings}),
         {"kind": "start", "parameters": 1_011_362},
         *steps,
         {"kind": "footer", "log_history": log, "peak_memory_mb": 640.0},

@@ -47,12 +47,12 @@ QUANTITIES = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy"
 def run_in_process(loop: str, config: RunConfig, folder: Path, **options: Any) -> Path:
     """Run one loop in this process, as `python -m` would, and return its folder.
 
-    The page is imported once for all tests, unless `page` is another one.
+    The page is imported once for all tests, unless `script` is another one.
     """
-    from benchmarks.proofs.parity import imported_page
+    from benchmarks.proofs.parity import imported_script
     from benchmarks.runs import run_here
 
-    run_here(loop, options.pop("page", None) or imported_page(loop), config, folder, **options)
+    run_here(loop, options.pop("script", None) or imported_script(loop), config, folder, **options)
     return folder
 
 

@@ -8,7 +8,7 @@ status, and the test is written as if it had been started.
 A real start have, by `started_again` or because their environment decides while something is imported:
 
 - what is imported when, and from where: test_cli.py (help, a path that leads nowhere, shadowing folders and
-  packages, the first command), test_hardware.py, test_install.py, test_page.py, test_python.py;
+  packages, the first command), test_hardware.py, test_install.py, test_script.py, test_python.py;
 - another home, locale or Hub cache: test_hub.py, test_surroundings.py, test_fetch.py;
 - the walls of a check: test_check.py;
 - the fork server itself, and a loop that is stopped as a child of this process: test_forkserver.py, test_speed.py;

@@ -21,12 +21,12 @@ read_reviews = cache(embedded.load_reviews)
 
 @contextmanager
 def reading_once() -> Iterator[None]:
-    """Inside, the embedded reviews are read once, and so is each slice of them, which is tokenized once per length;
+    """Inside, the embedded reviews are read once, and so is each subset of them, which is tokenized once per length;
     the embedded models and their tokenizers, too, a model once per random state that its head is drawn in. What a
     tokenizer writes it writes again as it is."""
     with ExitStack() as patches:
         patches.enter_context(patch.object(embedded, "load_reviews", read_reviews))
-        patches.enter_context(patch.object(data, "load_slices", _slices_once(data.load_slices)))
+        patches.enter_context(patch.object(data, "load_subsets", _subsets_once(data.load_subsets)))
         # Not for a few tests that need no library.
         if "torch" in sys.modules:
             from accelerate.utils import imports, memory
@@ -47,18 +47,18 @@ def reading_once() -> Iterator[None]:
         yield
 
 
-def _slices_once(load_slices: Callable[[RunConfig], data.Slices]) -> Callable[[RunConfig], data.Slices]:
-    known: dict[tuple, data.Slices] = {}
+def _subsets_once(load_subsets: Callable[[RunConfig], data.Subsets]) -> Callable[[RunConfig], data.Subsets]:
+    known: dict[tuple, data.Subsets] = {}
 
-    def read_slices(config: RunConfig) -> data.Slices:
+    def read_subsets(config: RunConfig) -> data.Subsets:
         if config.dataset not in embedded.REVIEW_SOURCES:
-            return load_slices(config)
-        key = tuple(getattr(config, name) for name in data.SLICE_DIALS)
+            return load_subsets(config)
+        key = tuple(getattr(config, name) for name in data.SUBSET_SETTINGS)
         if key not in known:
-            known[key] = load_slices(config)
+            known[key] = load_subsets(config)
         return known[key]
 
-    return read_slices
+    return read_subsets
 
 
 def _is_embedded(arguments: tuple[Any, ...], options: dict[str, Any]) -> bool:

@@ -15,14 +15,14 @@ from shared.sources import embedded
 
 
 def name_of(cell: Cell) -> str:
-    return " ".join(f"{name}={value}" for name, value in cell.dials.items()) or "preset"
+    return " ".join(f"{name}={value}" for name, value in cell.settings.items()) or "preset"
 
 
-# By what they come to: a dial at its default is the preset.
+# By what they come to: a setting at its default is the preset.
 IN_PROCESS = {
     cell_config(cell).model_dump_json(): cell
     for cell in reversed(cells())
-    if cell.nproc_per_node == 1 and not cell.dials.get("torch_compile")
+    if cell.nproc_per_node == 1 and not cell.settings.get("torch_compile")
 }
 IDENTICAL = [cell for cell in reversed(IN_PROCESS.values()) if cell.expected == "identical"]
 
@@ -32,7 +32,7 @@ FEW = {"train_size": 37, "eval_size": 11}
 
 
 @pytest.mark.parametrize("cell", IDENTICAL, ids=name_of)
-def test_both_loops_are_identical_under_every_dial(cell: Cell, tmp_path: Path) -> None:
+def test_both_loops_are_identical_under_every_setting(cell: Cell, tmp_path: Path) -> None:
     assert_identical(compare_in_process(cell_config(cell).model_copy(update=FEW), tmp_path))
 
 
@@ -65,7 +65,7 @@ def test_ones_own_file_with_three_classes(cell: Cell, own_file: Path, tmp_path: 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cell", IDENTICAL, ids=name_of)
-def test_ones_own_file_under_every_dial(cell: Cell, own_file: Path, tmp_path: Path) -> None:
+def test_ones_own_file_under_every_setting(cell: Cell, own_file: Path, tmp_path: Path) -> None:
     """All of them about two minutes."""
     assert_identical(compare_in_process(own_config(cell, own_file), tmp_path))
 
@@ -74,7 +74,7 @@ def test_ones_own_file_under_every_dial(cell: Cell, own_file: Path, tmp_path: Pa
 
 
 def test_the_upstream_fault_is_still_there_and_is_shown(tmp_path: Path) -> None:
-    """When this fails, huggingface/transformers#47688 is fixed: drop remedy, dial and docs/upstream-fault.md."""
+    """When this fails, huggingface/transformers#47688 is fixed: drop remedy, setting and docs/upstream-fault.md."""
     config = RunConfig.build("tiny", gradient_accumulation_steps=4, trainer_defaults=True)
     first = compare_in_process(config, tmp_path)["first_divergence"]
     assert (first["step"], first["quantity"]) == (1, "losses")

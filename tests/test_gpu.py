@@ -19,17 +19,17 @@ PRECISIONS = {"fp32": {}, "bf16": {"bf16": True}, "fp16": {"fp16": True}}
 
 
 @pytest.mark.parametrize("preset", ["tiny", "quick"])
-@pytest.mark.parametrize("dials", PRECISIONS.values(), ids=PRECISIONS)
-def test_identical_on_a_gpu_with_full_determinism(preset: str, dials: dict, tmp_path: Path) -> None:
-    config = RunConfig.build(preset, full_determinism=True, gradient_accumulation_steps=2, **dials)
+@pytest.mark.parametrize("settings", PRECISIONS.values(), ids=PRECISIONS)
+def test_identical_on_a_gpu_with_full_determinism(preset: str, settings: dict, tmp_path: Path) -> None:
+    config = RunConfig.build(preset, full_determinism=True, gradient_accumulation_steps=2, **settings)
     comparison = compare(config, tmp_path / "run")
     assert comparison["environment"]["device"] != "cpu"
     assert comparison["first_divergence"] is None
 
 
-@pytest.mark.parametrize("dials", PRECISIONS.values(), ids=PRECISIONS)
-def test_without_full_determinism_any_difference_is_explained(dials: dict, tmp_path: Path) -> None:
-    comparison = compare(RunConfig.build("quick", **dials), tmp_path / "run")
-    print(dials, comparison["verdict"], comparison["max_abs_diff"], comparison["first_divergence"])
+@pytest.mark.parametrize("settings", PRECISIONS.values(), ids=PRECISIONS)
+def test_without_full_determinism_any_difference_is_explained(settings: dict, tmp_path: Path) -> None:
+    comparison = compare(RunConfig.build("quick", **settings), tmp_path / "run")
+    print(settings, comparison["verdict"], comparison["max_abs_diff"], comparison["first_divergence"])
     if comparison["verdict"] != "identical":
         assert "--full-determinism" in comparison["first_divergence"]["likely_cause"]

@@ -29,6 +29,6 @@ def test_the_quick_preset_is_identical_learns_and_costs_little_to_watch(tmp_path
 
 
 def test_the_compiled_model_is_identical_with_full_determinism() -> None:
-    """Takes about 2 minutes on 2 cores: TorchInductor compiles the model's graphs anew in each of two processes."""
-    dials = {"torch_compile": True, "full_determinism": True, "num_train_epochs": 1}
-    assert run_cell(Cell(dials))["first_divergence"] is None
+    """Takes about 2 minutes on 2 cores: TorchInductor compiles the model's graphs again in each of two processes."""
+    settings = {"torch_compile": True, "full_determinism": True, "num_train_epochs": 1}
+    assert run_cell(Cell(settings))["first_divergence"] is None

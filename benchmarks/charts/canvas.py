@@ -46,7 +46,7 @@ class Chart(Figure):
     alt: str = ""
 
     def lay_out(self) -> None:
-        """Find the panels' places, if that is still to be done: when it is drawn, and not anew for every file."""
+        """Find the panels' places, if that is still to be done: when it is drawn, and not again for every file."""
         layout = self.get_layout_engine()
         if layout is None:
             return

@@ -56,7 +56,7 @@ def runs_chart(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: st
             colour = style.exact if pair.first is None else style.wrong
     if kind == "batches" and (fits := _steps_that_fit(runs)) < max(len(run.record.steps) for run in runs):
         title += f" (steps 1 to {fits:,})"
-    lines = [(line, style.soft) for line in (texts.subtitle(runs), texts.dials_that_differ(runs)) if line]
+    lines = [(line, style.soft) for line in (texts.subtitle(runs), texts.settings_that_differ(runs)) if line]
     lines += _verdicts(kind, runs, pair, style)
     with canvas(style, title, alt, lines=lines, footnote=footnote, colour=colour) as chart:
         if kind in texts.SERIES:

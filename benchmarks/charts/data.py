@@ -60,7 +60,7 @@ class Pair(NamedTuple):
     """Two runs held against each other, and whatever other runs are shown beside them.
 
     Attributes:
-        one, other: the runs; where there is one of each loop, `one` is the loop by hand.
+        one, other: the runs; where there is one of each loop, `one` is the manual loop.
         first: where the runs part first, all that are shown; None if they do not.
         groups: of more than two runs, which of them are equal; empty for two.
     """
@@ -177,11 +177,11 @@ def padding_share(record: RunRecord) -> float:
     return 1 - sum(line["tokens"] for line in record.steps) / places if places else 0.0
 
 
-def different_dials(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
-    """The dials that are not the same in all records, each with its values in the records' order."""
-    dials = [record.config.dials for record in records]
+def different_settings(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
+    """The settings that are not the same in all records, each with its values in the records' order."""
+    settings = [record.config.settings for record in records]
     return {
-        name: [each.get(name) for each in dials]
-        for name in dials[0]
-        if any(each.get(name) != dials[0][name] for each in dials)
+        name: [each.get(name) for each in settings]
+        for name in settings[0]
+        if any(each.get(name) != settings[0][name] for each in settings)
     }

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2)), (0, (5, 1.5, 1, 1.5)), (0, (2, 3)), (0, (9, 2, 2, 2)))
 MARKERS = ("o", "s", "D", "^", "v", "P")
-# Of one colour family for all styles, from light to dark to middle: neighbours differ in grey, too.
+# Of one colour family for all styles, from light to dark to middle: helper modules differ in grey, too.
 # What matplotlib is told of a line, a bar or a text.
 Look = dict[str, Any]
 # What one can ask for; `page` is the report's.

@@ -12,7 +12,7 @@ from benchmarks.charts.data import (
     Run,
     clips,
     differences,
-    different_dials,
+    different_settings,
     drawn,
     evaluations,
     first_other_reviews,
@@ -120,7 +120,7 @@ def in_words_of(runs: Sequence[Run], text: str) -> str:
 
 
 def subtitle(runs: Sequence[Run]) -> str:
-    """Model, data, slice, steps and seeds in one line; where runs differ, all values."""
+    """Model, data, subset, steps and seeds in one line; where runs differ, all values."""
     configs = [run.record.config for run in runs]
 
     def each(name: str, show: Callable[[Any], str] = str) -> str:
@@ -134,16 +134,16 @@ def subtitle(runs: Sequence[Run]) -> str:
         return f"{jobs}: {sizes} examples, {steps} steps, seed {each('seed')}"
     return (
         f"{jobs}: {sizes} reviews of at most {each('max_length')} tokens, {steps} steps, seed {each('seed')}, "
-        f"slice seed {each('slice_seed')}" + (f", the first of {world} processes" if world != "1" else "")
+        f"subset seed {each('slice_seed')}" + (f", the first of {world} processes" if world != "1" else "")
     )
 
 
-def dials_that_differ(runs: Sequence[Run]) -> str:
+def settings_that_differ(runs: Sequence[Run]) -> str:
     """`different settings: seed 42 (by hand), 7 (Trainer)`; nothing if all runs have the same."""
-    found = different_dials([run.record for run in runs])
+    found = different_settings([run.record for run in runs])
     pages = {value for run, value in zip(runs, found.get("loop", ()), strict=False) if run.record.loop == "manual"}
     if len(pages) < 2:
-        found.pop("loop", None)  # a page of the user's beside Trainer, which has none: no dial differs
+        found.pop("loop", None)  # a page of the user's beside Trainer, which has none: no setting differs
     if is_own_job(runs):
         # What the scripts are, is named elsewhere.
         found = {name: values for name, values in found.items() if name not in ("dataset", "model")}
@@ -231,8 +231,8 @@ def alt_text(kind: str, runs: Sequence[Run], pair: Pair | None, pairs: Sequence[
         if pair.first is not None and pair.first.cause:
             sentences.append(f"Likely cause: {pair.first.cause}.")
     sentences.append(f"The runs: {subtitle(runs)}." if len(runs) > 1 else f"The run: {subtitle(runs)}.")
-    if dials := dials_that_differ(runs):
-        sentences.append(f"D{dials[1:]}.")
+    if settings := settings_that_differ(runs):
+        sentences.append(f"D{settings[1:]}.")
     return "\n".join(sentences) + "\n"
 
 

@@ -24,7 +24,7 @@ class JudgeBroken(Exception):  # noqa: N818 - says what happened
 
 
 def judged_apart(workshop: Workshop, given: Mapping[str, Any], folder: Path) -> dict[str, Any] | str:
-    """Judge a tape; the fields of the result, or why it cannot be judged.
+    """Judge a recording; the fields of the result, or why it cannot be judged.
 
     Args:
         workshop: starts the process.

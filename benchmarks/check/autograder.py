@@ -38,7 +38,7 @@ LONG_AGO = (2000, 1, 1, 0, 0, 0)
 class Settings(NamedTuple):
     """How submissions are judged; as `benchmarks.check.check.check` takes them, and whether students get hints."""
 
-    dials: dict[str, Any]
+    settings: dict[str, Any]
     points: dict[str, float] | None = None
     seconds: float = SECONDS
     megabytes: int = MEGABYTES
@@ -101,7 +101,7 @@ def grade(root: Path) -> dict[str, Any]:
         options = {"points": settings.points, "seconds": settings.seconds, "megabytes": settings.megabytes}
         with tempfile.TemporaryDirectory() as scratch:
             found = find_loop(root / "submission", Path(scratch) / "found")
-            return gradescope(judged(found, settings.dials, options), settings.hints)
+            return gradescope(judged(found, settings.settings, options), settings.hints)
     except Exception:
         return broken(NOT_YOUR_FAULT, settings.most, traceback.format_exc())
 

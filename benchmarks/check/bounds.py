@@ -1,11 +1,11 @@
-"""How much a tape may hold: looked at before anything is read that a loop's process may have written itself."""
+"""How much a recording may hold: looked at before anything is read that a loop's process may have written itself."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
-from benchmarks.check.tape import LENGTHS
+from benchmarks.check.recording import LENGTHS
 
 # A right loop's events are 107; the longest has 2,400 characters and 8 MB of tensors.
 MOST_EVENTS, LONGEST_HEAD, ALL_HEADS, LARGEST_BODY = 100_000, 200_000, 50_000_000, 100_000_000
@@ -15,7 +15,7 @@ BEYOND = "what was recorded of it is more than a training leaves"
 
 
 class _TooLong(ValueError):  # noqa: N818 - says what happened
-    """A number in a tape has more digits than any number of a training."""
+    """A number in a recording has more digits than any number of a training."""
 
 
 def _whole_number(text: str) -> int:
@@ -25,7 +25,7 @@ def _whole_number(text: str) -> int:
 
 
 def beyond(path: Path) -> str | None:
-    """What on a tape is beyond any bound, in a sentence; None: nothing, whatever else may be wrong with it."""
+    """What on a recording is beyond any bound, in a sentence; None: nothing, whatever else may be wrong with it."""
     with path.open("rb") as file:
         number = heads = 0
         while len(lengths := file.read(LENGTHS.size)) == LENGTHS.size:

@@ -1,4 +1,4 @@
-"""`sameloop check`: run a loop apart, go through its tape, and say what is right and what is not."""
+"""`sameloop check`: run a loop apart, go through its recording, and say what is right and what is not."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from benchmarks.check.bounds import beyond
 from benchmarks.check.child import record
 from benchmarks.check.formats import fit
 from benchmarks.check.job import job_config, make_job
+from benchmarks.check.recording import Event, RecordingDamaged, RecordingWriter, read_recording
 from benchmarks.check.rubric import (
     DIFFERENT,
     EQUIVALENT,
@@ -32,11 +33,10 @@ from benchmarks.check.rubric import (
 )
 from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
 from benchmarks.check.sandbox import limit_memory
-from benchmarks.check.tape import Event, TapeDamaged, TapeWriter, read_tape
 from benchmarks.check.workshop import Workshop, opened
 from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
-from shared.running.page import PACKAGES, Page
+from shared.running.script import PACKAGES, LoopScript
 from shared.starting.children import ROOT
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ if TYPE_CHECKING:
 # How torch and Python say that a number or a tensor is beyond what they, or the judge's memory, can hold.
 TOO_MUCH = (RuntimeError, OverflowError, MemoryError)
 LONGEST_WHY = 1000
-# What a tape holds besides the training.
+# What a recording holds besides the training.
 NOT_JUDGED = ("begin", "refused", "returned", "raised", "gaps", "used")
 
 
 def check(
     file: Path | None,
-    dials: Mapping[str, Any] | None = None,
+    settings: Mapping[str, Any] | None = None,
     *,
     points: Mapping[str, float] | None = None,
     seconds: float = SECONDS,
@@ -61,29 +61,29 @@ def check(
     """Run a loop and judge it, each in a process of its own.
 
     Args:
-        file: the loop's; None: the package's page by hand.
-        dials: of the job, as `job_config` takes them.
+        file: the loop's; None: the package's manual loop.
+        settings: of the job, as `job_config` takes them.
         points: what an item is worth; 1 if it is not named.
         seconds, megabytes: what its process may take.
         workshop: starts the processes; None: one for this check.
 
     Raises:
-        SameLoopError: the file is not there, or a dial is wrong.
+        SameLoopError: the file is not there, or a setting is wrong.
     """
-    dials = dict(dials or {})
-    job_config(**dials)
+    settings = dict(settings or {})
+    job_config(**settings)
     if file is not None and not file.is_file():
         raise SameLoopError(f"{file}: there is no such file; `sameloop start` writes one to begin with")
-    with opened(workshop) as workshop, running(file, dials, seconds, megabytes, workshop) as outcome:
+    with opened(workshop) as workshop, running(file, settings, seconds, megabytes, workshop) as outcome:
         name = "manual_loop/train.py" if file is None else file.name
         given = {
             "name": name,
-            "outcome": {**outcome._asdict(), "tape": str(outcome.tape)},
-            "dials": dials,
+            "outcome": {**outcome._asdict(), "tape": str(outcome.recording)},
+            "dials": settings,
             "points": dict(points) if points else None,
             "own": None if file is None else str(file.resolve()),
         }
-        found = judged_apart(workshop, given, outcome.tape.parent)
+        found = judged_apart(workshop, given, outcome.recording.parent)
         if isinstance(found, str):
             return without_a_loop(name, found, points)
         return Result(**found)
@@ -96,19 +96,19 @@ def without_a_loop(name: str, why: str, points: Mapping[str, float] | None) -> R
 
 
 def judge_here(arguments: Sequence[str]) -> int:
-    """What the judge's process does: go through a tape, and leave the result in an open file, as JSON.
+    """What the judge's process does: go through a recording, and leave the result in an open file, as JSON.
 
     Args:
         arguments: one, JSON: what `check` gives to `judged_apart`, with `number`, the file's, and `memory_mb`.
     """
     import benchmarks.check.judge
-    import benchmarks.check.warm  # noqa: F401 - what they take is not of what the tape may make it take
+    import benchmarks.check.warm  # noqa: F401 - what they take is not of what the recording may make it take
 
     given = json.loads(arguments[0])
     limit_memory(given["memory_mb"])
     outcome = Outcome(**{**given["outcome"], "tape": Path(given["outcome"]["tape"])})
     own = None if given["own"] is None else Path(given["own"])
-    if too_much := beyond(outcome.tape):
+    if too_much := beyond(outcome.recording):
         result = without_a_loop(given["name"], outcome.stopped or too_much, given["points"])
     else:
         result = judged(given["name"], outcome, job_config(**given["dials"]), given["points"], own)
@@ -120,28 +120,28 @@ def judge_here(arguments: Sequence[str]) -> int:
     return 0
 
 
-def check_page(page: Page, dials: Mapping[str, Any] | None = None) -> Result:
+def check_script(script: LoopScript, settings: Mapping[str, Any] | None = None) -> Result:
     """Run a page of ours, perhaps with a mistake planted, in this process, and judge it as `check` does.
 
     For the gallery and for tests: what is trusted needs no process of its own, whose imports take most of a check.
 
     Raises:
-        SameLoopError: a dial is wrong.
+        SameLoopError: a setting is wrong.
     """
     import torch
 
-    config = job_config(**(dials or {}))
+    config = job_config(**(settings or {}))
     threads, started = torch.get_num_threads(), time.monotonic()
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder, torch.random.fork_rng(devices=[]):
-            tape = Path(folder) / "tape"
-            with tape.open("wb") as file:
-                writer = TapeWriter(file)
+            recording = Path(folder) / "tape"
+            with recording.open("wb") as file:
+                writer = RecordingWriter(file)
                 writer.write("begin", {})
-                record(page, make_job(config), writer, Path(folder))
-            outcome = Outcome(tape, None, 0, "", time.monotonic() - started, 0.0)
-            return judged(page.name, outcome, config, None, None)
+                record(script, make_job(config), writer, Path(folder))
+            outcome = Outcome(recording, None, 0, "", time.monotonic() - started, 0.0)
+            return judged(script.name, outcome, config, None, None)
     finally:
         torch.set_num_threads(threads)
 
@@ -149,7 +149,7 @@ def check_page(page: Page, dials: Mapping[str, Any] | None = None) -> Result:
 def judged(
     name: str, outcome: Outcome, config: RunConfig, points: Mapping[str, float] | None, own: Path | None
 ) -> Result:
-    """Go through the tape; `own`: the loop's file, None if the package's pages may have called the model."""
+    """Go through the recording; `own`: the loop's file, None if the package's pages may have called the model."""
     import torch
 
     from benchmarks.check.judge import judge
@@ -164,11 +164,11 @@ def judged(
         with torch.random.fork_rng(devices=[]):
             notes, job = Notes(), make_job(config)
             try:
-                events = list(read_tape(outcome.tape))
+                events = list(read_recording(outcome.recording))
                 log = events[-1]["log"] if events and events[-1].kind == "returned" else None
                 why = _why_failed(outcome, events, own)
                 judge(job, [each for each in events if each.kind not in NOT_JUDGED], log, notes)
-            except (TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, *TOO_MUCH) as error:
+            except (RecordingDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, *TOO_MUCH) as error:
                 # What the watch writes fits together; if it does not, another hand has written.
                 what = f"{type(error).__name__}: {shown(error, 80)}"
                 why = why or f"what was recorded of it does not fit together ({what}): it has tampered with the record"
@@ -185,7 +185,7 @@ def judged(
 def _result(
     name: str, outcome: Outcome, events: Sequence[Event], notes: Notes, why: str, points: Mapping[str, float] | None
 ) -> Result:
-    """The result of a tape that was gone through; `why`: it failed, empty if it did not."""
+    """The result of a recording that was gone through; `why`: it failed, empty if it did not."""
     raised = next((each for each in events if each.kind == "raised"), None)
     unwritten = _unwritten(events, notes.reached)
     is_unfinished = bool(unwritten) and not why

@@ -12,23 +12,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.check import gaps
-from benchmarks.check.job import Job, for_a_page, job_config
+from benchmarks.check.job import Job, for_a_script, job_config
+from benchmarks.check.recording import RecordingWriter
 from benchmarks.check.sandbox import limit_memory, lock
-from benchmarks.check.tape import TapeWriter
 from benchmarks.check.walls import WORLD_MB, Walls, begin, enter, readable
 from shared.errors import SameLoopError, shown
-from shared.running.page import Page, checked_log, own_page, package_page, train_of
+from shared.running.script import LoopScript, checked_log, own_script, package_script, train_of
 
 # So much of a traceback is kept.
 LONGEST_TRACEBACK = 6000
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a loop and leave its tape.
+    """Run a loop and leave its recording.
 
     Args:
-        arguments: one, JSON: `file` (None: the package's page by hand), `dials`, `number` (of the tape, an open file),
-            `memory_mb`, `walls` (which can be had) and `root` (an empty folder to make a world in).
+        arguments: one, JSON: `file` (None: the package's manual loop), `dials`, `number` (of the recording, an open
+            file), `memory_mb`, `walls` (which can be had) and `root` (an empty folder to make a world in).
     """
     given = json.loads(arguments[0])
     walls = Walls(*given["walls"])
@@ -45,64 +45,64 @@ def main(arguments: Sequence[str]) -> int:
     from benchmarks.check.job import make_job
 
     torch.set_num_threads(1)
-    tape = TapeWriter(os.fdopen(given["number"], "wb", buffering=0))
+    recording = RecordingWriter(os.fdopen(given["number"], "wb", buffering=0))
     job = make_job(job_config(**given["dials"]))
     folder = Path.cwd()
     try:
-        page = package_page("manual") if given["file"] is None else own_page(Path(given["file"]))
+        script = package_script("manual") if given["file"] is None else own_script(Path(given["file"]))
     except SameLoopError as error:
-        tape.write("raised", {"line": str(error), "traceback": "", "type": type(error).__name__})
+        recording.write("raised", {"line": str(error), "traceback": "", "type": type(error).__name__})
         return 0
     gc.collect()
-    may_read = readable(page.paths.values())
+    may_read = readable(script.paths.values())
     enter(walls, writing, Path(given["root"]), folder, may_read)
-    tape.write("begin", {"walls": walls._asdict()})
+    recording.write("begin", {"walls": walls._asdict()})
     limit_memory(given["memory_mb"])
     # What is written from here on is what the loop has done.
-    lock(folder, may_read, page.paths.values(), lambda what: tape.write("refused", {"what": shown(what, 160)}))
+    lock(folder, may_read, script.paths.values(), lambda what: recording.write("refused", {"what": shown(what, 160)}))
     gc.freeze()  # What is there by now is nobody's garbage: a collection looks through the loop's own only.
-    record(page, job, tape, folder)
+    record(script, job, recording, folder)
     if not walls.namespaces and os.statvfs(folder).f_bavail == 0:
-        tape.write("refused", {"what": f"it tried to write more than {WORLD_MB} MB"})
+        recording.write("refused", {"what": f"it tried to write more than {WORLD_MB} MB"})
     return 0
 
 
-def record(page: Page, job: Job, tape: TapeWriter, folder: Path) -> None:
-    """Call a page's `train` with the job, watched, and leave on the tape what it returned or raised.
+def record(script: LoopScript, job: Job, recording: RecordingWriter, folder: Path) -> None:
+    """Call a page's `train` with the job, watched, and leave on the recording what it returned or raised.
 
     Args:
         page: the loop.
         job: what it is called with.
-        tape: takes the events.
+        recording: takes the events.
         folder: where a page that loads its model by itself finds it.
     """
     from benchmarks.check.watch import Watch
 
-    tape.write("gaps", {"open": gaps.open_gaps(page.source)})
-    page = gaps.filled(page)
+    recording.write("gaps", {"open": gaps.open_gaps(script.source)})
+    script = gaps.filled(script)
     try:
-        with page.loaded() as module:
-            train, is_plain = train_of(module, page)
+        with script.loaded() as module:
+            train, is_plain = train_of(module, script)
             if is_plain:
-                with Watch(tape.write, job.model) as watch:
+                with Watch(recording.write, job.model) as watch:
                     returned = train(*job)
                     watch.finish()
-            elif page.is_own:
+            elif script.is_own:
                 raise SameLoopError(
                     "a loop that is checked is called with the model and the data: "
                     "train(model, tokenizer, train_dataset, eval_dataset, config)"
                 )
             else:
-                config = for_a_page(job, folder / "model")
-                with Watch(tape.write) as watch:
+                config = for_a_script(job, folder / "model")
+                with Watch(recording.write) as watch:
                     returned = train(config, folder / "run", None)
                     watch.finish()
-            log = checked_log(returned, page)
+            log = checked_log(returned, script)
     except BaseException as error:
         text = "".join(traceback.format_exception(error))[-LONGEST_TRACEBACK:]
-        mine = str(error) if isinstance(error, SameLoopError) else page.mistake(error)
+        mine = str(error) if isinstance(error, SameLoopError) else script.mistake(error)
         line = str(mine or f"{type(error).__name__}: {shown(error, 200)}")
-        tape.write("raised", {"line": line, "traceback": text, "type": type(error).__name__})
+        recording.write("raised", {"line": line, "traceback": text, "type": type(error).__name__})
     else:
-        tape.write("used", {"phases": sorted(gaps.used)})
-        tape.write("returned", {"log": log})
+        recording.write("used", {"phases": sorted(gaps.used)})
+        recording.write("returned", {"log": log})

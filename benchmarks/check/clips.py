@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.check.notes import Notes, norm_of
+from benchmarks.check.recording import Event
 from benchmarks.check.replay import Tensors
-from benchmarks.check.tape import Event
 
 
 def judge_clip(

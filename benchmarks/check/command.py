@@ -12,20 +12,20 @@ from typing import Any
 import click
 
 from benchmarks.check.formats import FORMATS, print_result, written
-from benchmarks.check.job import OWN_DIALS, job_config
+from benchmarks.check.job import OWN_SETTINGS, job_config
 from benchmarks.check.points import read_points
 from benchmarks.check.rubric import GOOD
 from benchmarks.check.runner import MEGABYTES, SECONDS
 from shared.config import RunConfig, meaning, show
 from shared.errors import SameLoopError
-from shared.running.command import CONTEXT, DialCommand, debug_option, dial_options
+from shared.running.command import CONTEXT, SettingCommand, debug_option, setting_options
 
 NOT_RIGHT = 1
 
 
 def check_command() -> click.Command:
     """`sameloop check FILE` and `sameloop check FOLDER`."""
-    return DialCommand(
+    return SettingCommand(
         "check",
         params=[
             click.Argument(["file"], type=click.Path(path_type=Path), metavar="FILE"),
@@ -51,7 +51,7 @@ def check_command() -> click.Command:
                 metavar="INT",
                 help="how many submissions are judged at a time, 1 or 2  [default: 1]",
             ),
-            *_dials(),
+            *_settings(),
         ],
         callback=_check,
         help="Run the training loop in FILE (a Python file or a notebook) in a process of its own, and say which "
@@ -73,7 +73,7 @@ def _check(
     jobs: int,
     **parameters: Any,
 ) -> int:
-    dials = _dials_from(parameters)
+    settings = _settings_from(parameters)
     worth = read_points(points) if points else None
     if file.is_dir() or (file.is_file() and file.suffix.lower() == ".zip"):
         if file_format:
@@ -82,7 +82,7 @@ def _check(
             )
         from benchmarks.check.submissions import check_folder
 
-        check_folder(file, output, dials, points=worth, seconds=time_limit, megabytes=memory_limit, jobs=jobs)
+        check_folder(file, output, settings, points=worth, seconds=time_limit, megabytes=memory_limit, jobs=jobs)
         return 0
     from rich.console import Console
 
@@ -96,7 +96,7 @@ def _check(
             if found.file is None:
                 raise SameLoopError(found.why)
             loop = found.file
-        result = check(loop, dials, points=worth, seconds=time_limit, megabytes=memory_limit)
+        result = check(loop, settings, points=worth, seconds=time_limit, megabytes=memory_limit)
         result = replace(result, name=file.name)
     file_format = file_format or FORMATS[0]
     if output is not None:
@@ -110,14 +110,14 @@ def _check(
 
 def autograder_command() -> click.Command:
     """`sameloop autograder ZIP`."""
-    return DialCommand(
+    return SettingCommand(
         "autograder",
         params=[
             click.Argument(["file"], type=click.Path(path_type=Path), metavar="ZIP"),
             debug_option(),
             click.Option(["--hints"], is_flag=True, help="students see a question for each phase that is not right"),
             *_judging_options(),
-            *_dials(),
+            *_settings(),
         ],
         callback=_autograder,
         help="Write the zip that Gradescope takes as an autograder: it installs SameLoop and checks what a student "
@@ -132,7 +132,7 @@ def _autograder(
     from benchmarks.check.autograder import Settings, write_autograder
 
     worth = read_points(points) if points else None
-    write_autograder(file, Settings(_dials_from(parameters), worth, time_limit, memory_limit, hints))
+    write_autograder(file, Settings(_settings_from(parameters), worth, time_limit, memory_limit, hints))
     click.echo(f"written: {file}", err=True)
 
 
@@ -203,17 +203,17 @@ def _judging_options() -> Sequence[click.Option]:
     ]
 
 
-def _dials() -> list[click.Option]:
-    """Those dials that a check has, with the values that they have in it."""
-    options = [each for each in dial_options() if each.name in OWN_DIALS]
+def _settings() -> list[click.Option]:
+    """Those settings that a check has, with the values that they have in it."""
+    options = [each for each in setting_options() if each.name in OWN_SETTINGS]
     defaults = job_config()
     for each in options:
         each.help = f"{meaning(each.name)}  [default: {show(getattr(defaults, each.name))}]"
     return options
 
 
-def _dials_from(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The dials that were given, as numbers and names that JSON can hold.
+def _settings_from(parameters: dict[str, Any]) -> dict[str, Any]:
+    """The settings that were given, as numbers and names that JSON can hold.
 
     Raises:
         SameLoopError: a value is wrong.

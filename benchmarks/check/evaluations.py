@@ -11,8 +11,8 @@ import torch
 
 from benchmarks.check.notes import BOUND, Notes
 from benchmarks.check.passes import Evaluation, Passes, known
+from benchmarks.check.recording import RecordingDamaged
 from benchmarks.check.replay import Reference
-from benchmarks.check.tape import TapeDamaged
 from benchmarks.judge.finding import counted
 from benchmarks.judge.reported import way_of
 from benchmarks.judge.words import Words
@@ -22,7 +22,7 @@ class EvaluationJudge:
     """Judges the evaluations of a run.
 
     Args:
-        passes: which pass of the tape is what.
+        passes: which pass of the recording is what.
         reference: answers again, without dropout.
         notes: takes what is found.
     """
@@ -32,24 +32,24 @@ class EvaluationJudge:
 
     def judge(self, log: Sequence[dict[str, Any]] | None) -> None:
         """Judge all of them; `log`: what the loop returned, None if it did not come to its end."""
-        of_slice = [each for each in self._passes.evaluations if each.is_of_slice]
-        for each in of_slice:
+        of_subset = [each for each in self._passes.evaluations if each.is_of_subset]
+        for each in of_subset:
             each.forwards = [(event, reviews) for event, reviews in each.forwards if known(reviews)]
         if log is not None:
             self._notes.reached.add("evaluate")
         for number, after in enumerate(self._passes.ends, start=1):
-            found = next((each for each in of_slice if each.after == after), None)
+            found = next((each for each in of_subset if each.after == after), None)
             if found is None:
                 if log is not None:
-                    self._missing(number, after, len(of_slice))
+                    self._missing(number, after, len(of_subset))
                 return
             if not self._judge_pass(found, self._steps_of(number)):
                 return
-        if log is not None and of_slice and self._passes.batches:
-            self._judge_reported(of_slice, log)
+        if log is not None and of_subset and self._passes.batches:
+            self._judge_reported(of_subset, log)
 
     def _missing(self, number: int, after: int, count: int) -> None:
-        """No evaluation of the slice follows an epoch."""
+        """No evaluation of the subset follows an epoch."""
         on_training = any(each.after == after for each in self._passes.evaluations)
         self._notes.find(
             "evaluate.reviews" if on_training else "evaluate.moment",
@@ -98,7 +98,7 @@ class EvaluationJudge:
             notes.find(
                 "evaluate.samples",
                 "the evaluation does not come to every review once",
-                f"{counted(held.total(), 'review')}, {size - missing} of the slice",
+                f"{counted(held.total(), 'review')}, {size - missing} of the subset",
                 f"{counted(size, 'review')}, each once",
                 step,
             )
@@ -135,11 +135,11 @@ class EvaluationJudge:
                 return False
         return True
 
-    def _judge_reported(self, of_slice: list[Evaluation], log: Sequence[dict[str, Any]]) -> None:
+    def _judge_reported(self, of_subset: list[Evaluation], log: Sequence[dict[str, Any]]) -> None:
         """The numbers that the loop returns against the true ones."""
         ends = self._passes.ends
         lines = [line for line in log if "eval_loss" in line or "eval_accuracy" in line]
-        if len(lines) not in (len(of_slice), len(ends)):
+        if len(lines) not in (len(of_subset), len(ends)):
             self._notes.find(
                 "evaluate.not_reported",
                 "it returns not one line with eval_loss and eval_accuracy per evaluation",
@@ -147,7 +147,7 @@ class EvaluationJudge:
                 counted(len(ends), "line"),
             )
             return
-        reported = of_slice if len(lines) == len(of_slice) else [each for each in of_slice if each.after in ends]
+        reported = of_subset if len(lines) == len(of_subset) else [each for each in of_subset if each.after in ends]
         for line, evaluation in zip(lines, reported, strict=False):
             step = self._steps_of(ends.index(evaluation.after) + 1) if evaluation.after in ends else 0
             if not self._judge_line(line, evaluation, step):
@@ -187,7 +187,7 @@ class EvaluationJudge:
         for event, reviews in evaluation.forwards:
             inputs, _ = self._passes.eval.right_inputs(event.tensors(), reviews)
             if inputs is None:
-                raise TapeDamaged("an evaluation of reviews that are not there")
+                raise RecordingDamaged("an evaluation of reviews that are not there")
             logits, labels = self._reference.answers(evaluation.weights, inputs), inputs["labels"]
             means.append(torch.nn.functional.cross_entropy(logits.double(), labels).item())
             counts.append(int((logits.argmax(dim=-1) == labels).sum()))

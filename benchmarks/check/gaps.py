@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.judge.phases import BY_NAME
-from shared.running.page import Page
+from shared.running.script import LoopScript
 
 # What the `raise` of a gap says, after the phase's name.
 STILL_OPEN = "this gap is still to be filled"
@@ -34,12 +34,12 @@ def open_gaps(source: str) -> list[str]:
     return [phase for _, phase in _places(source)]
 
 
-def filled(page: Page) -> Page:
+def filled(script: LoopScript) -> LoopScript:
     """The same page with every open gap filled, line by line as before."""
     global _output, _optimizer
     _output = _optimizer = None
     used.clear()
-    source = page.source
+    source = script.source
     lines = source.splitlines(keepends=True)
     places = _places(source)
     for number, phase in places:
@@ -47,7 +47,7 @@ def filled(page: Page) -> Page:
         space = line[: len(line) - len(line.lstrip())]
         instead = FILLED.get(phase, "pass")
         lines[number - 1] = f"{space}from benchmarks.check import gaps as _gaps; {instead}\n"
-    return page.edited(source, "".join(lines)) if places else page
+    return script.edited(source, "".join(lines)) if places else script
 
 
 def _places(source: str) -> list[tuple[int, str]]:

@@ -42,7 +42,7 @@ def find_submissions(folder: Path, scratch: Path) -> list[Submission]:
 
     Args:
         folder: nothing is written into it.
-        scratch: an empty folder, for what has to be unpacked or written anew.
+        scratch: an empty folder, for what has to be unpacked or written again.
     """
     if folder.is_file():
         unpack(folder, scratch / "class")
@@ -79,7 +79,7 @@ def find_loop(place: Path, scratch: Path) -> Submission:
 
     Args:
         place: a file or a folder.
-        scratch: a folder that is not there yet, for what has to be unpacked or written anew.
+        scratch: a folder that is not there yet, for what has to be unpacked or written again.
     """
     name, suffix = place.name, place.suffix.lower()
     try:

@@ -1,4 +1,4 @@
-"""The job that a checked loop is given: a small slice of real reviews and a small model under which mistakes show."""
+"""The job that a checked loop is given: a small subset of real reviews and a small model under which mistakes show."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # 45 reviews in batches of 7 and 29 in batches of 6 for the evaluation: nothing divides evenly, no review is cut but
 # the longest. Epochs, sizes and rate are none that a loop has in it by chance: one that does not ask its config
 # for them is noticed. Only the clip's limit is the usual one, which the shortest loop of all has written in.
-DIALS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "seed": 1729,
     "train_size": 45,
     "num_train_epochs": 4,
@@ -32,7 +32,7 @@ DIALS: dict[str, Any] = {
     "use_cpu": True,
 }
 # What a check takes besides. Everything else is fixed, or a loop could be asked for what no mistake shows under.
-OWN_DIALS = (
+OWN_SETTINGS = (
     "gradient_accumulation_steps",
     "weight_decay",
     "warmup_steps",
@@ -46,7 +46,7 @@ SPREAD = 12.0
 
 
 class Job(NamedTuple):
-    """What a loop is called with; two calls with equal dials give equal ones.
+    """What a loop is called with; two calls with equal settings give equal ones.
 
     Attributes:
         model: on the CPU, in float32.
@@ -60,16 +60,16 @@ class Job(NamedTuple):
     config: RunConfig
 
 
-def job_config(**dials: Any) -> RunConfig:
-    """The dials of a check; `dials` as `OWN_DIALS` has them.
+def job_config(**settings: Any) -> RunConfig:
+    """The settings of a check; `dials` as `OWN_DIALS` has them.
 
     Raises:
         SameLoopError: one is not among them, or its value is wrong.
     """
-    for name in dials:
-        if name not in OWN_DIALS:
-            raise SameLoopError(f"a check has no option {option(name)}: it has {', '.join(OWN_DIALS)}")
-    return RunConfig.build("tiny", **{**DIALS, **dials})
+    for name in settings:
+        if name not in OWN_SETTINGS:
+            raise SameLoopError(f"a check has no option {option(name)}: it has {', '.join(OWN_SETTINGS)}")
+    return RunConfig.build("tiny", **{**SETTINGS, **settings})
 
 
 def make_job(config: RunConfig) -> Job:
@@ -95,8 +95,8 @@ def make_job(config: RunConfig) -> Job:
     return Job(model, tokenizer, train_dataset, eval_dataset, config)
 
 
-def for_a_page(job: Job, folder: Path) -> RunConfig:
-    """The dials under which a page that loads its model by itself, `train(config, output_dir)`, has the same job."""
+def for_a_script(job: Job, folder: Path) -> RunConfig:
+    """The settings of the same job for a script that loads its model by itself: `train(config, output_dir)`."""
     job.model.save_pretrained(folder)
     job.tokenizer.save_pretrained(folder)
     return job.config.model_copy(update={"model": str(folder)})

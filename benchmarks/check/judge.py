@@ -1,4 +1,4 @@
-"""Going through a loop's tape: each step is held against the right one, the run against what a run must be."""
+"""Going through a loop's recording: each step is held against the right one, the run against what a run must be."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from benchmarks.check.notes import Notes
 from benchmarks.check.order import judge_order, judge_seeds
 from benchmarks.check.passes import Passes
 from benchmarks.check.rates import judge_rates
+from benchmarks.check.recording import Event
 from benchmarks.check.replay import Reference
 from benchmarks.check.steps import StepJudge
-from benchmarks.check.tape import Event
 from benchmarks.judge.finding import counted
 
 
@@ -22,9 +22,9 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
 
     Args:
         job: what the loop was called with; its model is moved about.
-        events: of the tape.
+        events: of the recording.
         log: what the loop returned; None if it did not come to its end.
-        notes: takes what is found, also if a tape that does not fit together ends this.
+        notes: takes what is found, also if a recording that does not fit together ends this.
 
     Raises:
         TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError: it does not.

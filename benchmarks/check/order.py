@@ -11,9 +11,9 @@ from benchmarks.check.passes import Batch, Passes
 from benchmarks.judge.finding import counted
 from shared.recording.evidence import as_bytes, digest
 
-# Of two shuffled orders of n reviews some two pairs of neighbours are the same, however large n is (each of the n - 1
-# pairs has a chance of 2/n); half of 60 pairs by chance has a probability below 1e-30.
-SAME_NEIGHBOURS = 0.5
+# Two shuffled orders of n reviews have some pairs of consecutive reviews in common, however large n is (each of the n
+# - 1 pairs has a chance of 2/n); half of 60 pairs by chance has a probability below 1e-30.
+SAME_PAIRS = 0.5
 
 
 def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
@@ -66,10 +66,10 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
 
 def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]) -> bool:
     """Whether an epoch's batches are not what they must be; `number` is the epoch's, from 1."""
-    size, slice_size = passes.size, len(passes.train)
+    size, subset_size = passes.size, len(passes.train)
     sizes = [len(batch.reviews) for batch in batches]
     held = Counter(review for batch in batches for review in batch.reviews)
-    missing = slice_size - len([review for review in held if review is not None])
+    missing = subset_size - len([review for review in held if review is not None])
     twice = sum(count - 1 for count in held.values())
     step = passes.step_of(batches[-1])
     again = next((later for batch, later in pairwise(batches) if batch.reviews == later.reviews), None)
@@ -90,7 +90,7 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
             counted(size, "review"),
             passes.step_of(wrong),
         )
-    elif missing and twice and abs(sum(sizes) - slice_size) < size:
+    elif missing and twice and abs(sum(sizes) - subset_size) < size:
         notes.find(
             "shuffle.replacement",
             "reviews are drawn with replacement: in an epoch some come twice and others never",
@@ -99,14 +99,14 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
             step,
         )
     elif missing:
-        is_last_batch = slice_size % size and missing == slice_size % size
+        is_last_batch = subset_size % size and missing == subset_size % size
         notes.find(
             "batch.last" if is_last_batch else "batch.missing",
             "an epoch's last batch, which is not full, is left out (drop_last)"
             if is_last_batch
             else "an epoch does not come to all reviews",
-            f"{counted(slice_size - missing, 'review')} in epoch {number}",
-            f"{counted(slice_size, 'review')}",
+            f"{counted(subset_size - missing, 'review')} in epoch {number}",
+            f"{counted(subset_size, 'review')}",
             step,
         )
     elif twice:
@@ -143,25 +143,25 @@ def _no_shuffle(order: list[int], number: int, earlier: list[list[int]], passes:
         return "shuffle.sorted", "the reviews come sorted, not in a random order"
     if order in earlier:
         return "shuffle.same", f"epoch {number} has the order of an epoch before it: shuffle again in every epoch"
-    if share := _same_neighbours(order, list(range(len(passes.train)))):
+    if share := _same_pairs(order, list(range(len(passes.train)))):
         return "shuffle.moved", (
-            f"the order is no random one: {share} of the pairs of neighbours are neighbours in the dataset, too, "
-            "forwards or backwards; it is only turned round, or moved, or shuffled batch by batch"
+            f"the order is no random one: {share} of the pairs of consecutive reviews are consecutive in the dataset, "
+            "too, forwards or backwards; it is only turned round, or moved, or shuffled batch by batch"
         )
     for before, other in enumerate(earlier, start=1):
-        if share := _same_neighbours(order, other):
+        if share := _same_pairs(order, other):
             return "shuffle.moved", (
                 f"the order of epoch {number} is made of epoch {before}'s, not a new one: {share} of the pairs of "
-                "neighbours are the same, forwards or backwards"
+                "consecutive reviews are the same, forwards or backwards"
             )
     return "", ""
 
 
-def _same_neighbours(order: Sequence[int], other: Sequence[int]) -> str:
-    """`59 of 60`, the pairs that are neighbours in both; empty if chance may have made them."""
+def _same_pairs(order: Sequence[int], other: Sequence[int]) -> str:
+    """`59 of 60`, the pairs of consecutive reviews that both orders have; empty if chance may have made them."""
     pairs = [frozenset(pair) for pair in pairwise(order)]
     same = len(set(pairs) & {frozenset(pair) for pair in pairwise(other)})
-    return f"{same} of {len(pairs)}" if same > SAME_NEIGHBOURS * len(pairs) else ""
+    return f"{same} of {len(pairs)}" if same > SAME_PAIRS * len(pairs) else ""
 
 
 def judge_seeds(passes: Passes, notes: Notes) -> None:

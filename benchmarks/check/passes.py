@@ -1,4 +1,4 @@
-"""Which forward pass of a tape is what: of which batch of which epoch, or of which evaluation."""
+"""Which forward pass of a recording is what: of which batch of which epoch, or of which evaluation."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.check.job import Job
+from benchmarks.check.recording import Event
 from benchmarks.check.replay import Tensors, all_equal
-from benchmarks.check.slices import Slice
-from benchmarks.check.tape import Event
+from benchmarks.check.subsets import Subset
 
 
 @dataclass
@@ -19,7 +19,7 @@ class Batch:
 
     Attributes:
         forward: its event.
-        reviews: which of the training slice's reviews it holds, in order; None for one that is not among them.
+        reviews: which of the training subset's reviews it holds, in order; None for one that is not among them.
         epoch, place: of how many batches of which epoch it is, both from 0.
         share: of how many batches its step is to be made.
         ends: whether a step is to follow it.
@@ -43,7 +43,7 @@ class Evaluation:
 
     Attributes:
         after: how many batches had been trained on.
-        forwards: its forward passes, each with the reviews of the evaluation slice that it holds.
+        forwards: its forward passes, each with the reviews of the evaluation subset that it holds.
         weights: of the model that was called, at that time.
         is_current: whether they are those that the last step has left.
     """
@@ -54,7 +54,7 @@ class Evaluation:
     is_current: bool = True
 
     @property
-    def is_of_slice(self) -> bool:
+    def is_of_subset(self) -> bool:
         return any(known(reviews) for _, reviews in self.forwards)
 
 
@@ -70,7 +70,7 @@ class Passes:
         batches, evaluations: in order.
         without_backward: whether there were forward passes in train mode that no backward pass followed.
         trained: the number of the model that was trained; 0: the one that the loop was given.
-        train, eval: the slices of reviews.
+        train, eval: the subsets of reviews.
         size: of how many reviews most batches are.
         per_epoch: how many batches of that size an epoch must have.
     """
@@ -78,7 +78,7 @@ class Passes:
     def __init__(self, job: Job, events: Sequence[Event], ended: bool) -> None:
         pad = job.tokenizer.pad_token_id
         self.config = job.config
-        self.train, self.eval = (Slice(rows, pad) for rows in (job.train_dataset, job.eval_dataset))
+        self.train, self.eval = (Subset(rows, pad) for rows in (job.train_dataset, job.eval_dataset))
         self.epochs = int(self.config.num_train_epochs)
         self.batches: list[Batch] = []
         self.evaluations: list[Evaluation] = []
@@ -194,13 +194,13 @@ class Passes:
     def _starts(self) -> set[int]:
         """The batches with which an epoch begins.
 
-        An epoch ends after as many batches as there must be; if there are others in all, where the evaluation slice
+        An epoch ends after as many batches as there must be; if there are others in all, where the evaluation subset
         is evaluated, or else where a review comes back.
         """
         count = len(self.batches)
         if count == self.per_epoch * self.epochs:
             return set(range(0, count, self.per_epoch))
-        inner = {each.after for each in self.evaluations if each.is_of_slice and 0 < each.after < count}
+        inner = {each.after for each in self.evaluations if each.is_of_subset and 0 < each.after < count}
         if inner and len(inner) <= 2 * self.epochs:
             return {0, *inner}
         starts: set[int] = set()
@@ -215,5 +215,5 @@ class Passes:
 
 
 def known(reviews: Iterable[int | None]) -> bool:
-    """Whether a batch holds a review of the slice."""
+    """Whether a batch holds a review of the subset."""
     return any(review is not None for review in reviews)

@@ -21,7 +21,7 @@ def judge_rates(rates: Sequence[float], passes: Passes, reference: Reference, no
 
     Args:
         rates: of every step.
-        passes: which pass of the tape is what.
+        passes: which pass of the recording is what.
         reference: knows the right ones.
         notes: takes what is found.
         ended: whether the loop came to its end.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.check.check import check
 from benchmarks.check.formats import evidence
-from benchmarks.check.job import OWN_DIALS
+from benchmarks.check.job import OWN_SETTINGS
 from benchmarks.check.rubric import FAIL, GOOD, Result
 from shared.config import RunConfig
 
@@ -25,7 +25,7 @@ def replayed(loop: Path, config: RunConfig) -> Result:
         loop: the file that ran.
         config: what it ran with. Of its arguments the check's small job has those that a check takes.
     """
-    return check(loop, {name: getattr(config, name) for name in OWN_DIALS if name not in KEPT})
+    return check(loop, {name: getattr(config, name) for name in OWN_SETTINGS if name not in KEPT})
 
 
 def in_words(result: Result) -> list[str]:

@@ -1,4 +1,4 @@
-"""Running a loop apart, with limits: what the judge has of it is its tape and what it printed."""
+"""Running a loop apart, with limits: what the judge has of it is its recording and what it printed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Outcome(NamedTuple):
     """How a loop's process ended.
 
     Attributes:
-        tape: the file; it lies in a folder that is gone when `running` ends.
+        recording: the file; it lies in a folder that is gone when `running` ends.
         stopped: why it was stopped, in words; None: it ended by itself.
         status: its exit status.
         output: what it printed, the middle left out.
@@ -40,7 +40,7 @@ class Outcome(NamedTuple):
         peak_mb: the most memory it had, in MB (10^6 bytes), with the processes it started.
     """
 
-    tape: Path
+    recording: Path
     stopped: str | None
     status: int
     output: str
@@ -51,16 +51,17 @@ class Outcome(NamedTuple):
 @contextmanager
 def running(
     file: Path | None,
-    dials: Mapping[str, Any],
+    settings: Mapping[str, Any],
     seconds: float = SECONDS,
     megabytes: int = MEGABYTES,
     workshop: Workshop | None = None,
 ) -> Iterator[Outcome]:
-    """Run a loop in a process of its own, in an empty folder of its own; gives how it ended, and its tape meanwhile.
+    """Run a loop in a process of its own, in an empty folder of its own; gives how it ended, and its recording
+    meanwhile.
 
     Args:
-        file: the loop's; None: the package's page by hand.
-        dials: of the job, as `job_config` takes them.
+        file: the loop's; None: the package's manual loop.
+        settings: of the job, as `job_config` takes them.
         seconds, megabytes: more than this it may not have.
         workshop: starts the process; None: one for this loop.
     """
@@ -69,18 +70,18 @@ def running(
         tempfile.TemporaryDirectory(prefix="sameloop-check-", ignore_cleanup_errors=True) as folder,
     ):
         # Apart from each other: the loop knows of its own folder only.
-        own, root, tape = (Path(folder).resolve() / name for name in ("loop", "root", "tape"))
+        own, root, recording = (Path(folder).resolve() / name for name in ("loop", "root", "tape"))
         own.mkdir()
         root.mkdir()
-        with tape.open("wb") as file_of_tape:
+        with recording.open("wb") as recording_file:
             given = {
                 "file": None if file is None else str(file.resolve()),
-                "dials": dict(dials),
+                "dials": dict(settings),
                 "memory_mb": megabytes,
                 "walls": list(workshop.walls),
                 "root": str(root),
             }
-            outcome = _run(workshop, given, own, tape, file_of_tape.fileno(), seconds, megabytes)
+            outcome = _run(workshop, given, own, recording, recording_file.fileno(), seconds, megabytes)
         yield outcome
 
 
@@ -88,7 +89,7 @@ def _run(
     workshop: Workshop,
     given: Mapping[str, Any],
     own: Path,
-    tape: Path,
+    recording: Path,
     number: int,
     seconds: float,
     megabytes: int,
@@ -130,7 +131,7 @@ def _run(
     if stopped is None and status == -signal.SIGSYS:
         stopped = "it asked the system for what no training needs (nodes, mounts, other processes), and was ended"
     output.join()
-    return Outcome(tape, stopped, status, output.text(), time.monotonic() - started, peak)
+    return Outcome(recording, stopped, status, output.text(), time.monotonic() - started, peak)
 
 
 def _below(process: psutil.Process, above: int) -> list[psutil.Process]:

@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-# No file may grow beyond this: a tape of two epochs has some 200 MB.
+# No file may grow beyond this: a recording of two epochs has some 200 MB.
 LARGEST_FILE = 4 * 1024**3
 STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 INSTALLED = tuple({sysconfig.get_path(name) for name in ("purelib", "platlib")})

@@ -33,7 +33,7 @@ def train(model, tokenizer, train_dataset, eval_dataset, config):
         it makes logits (batch x classes) and the loss.
     tokenizer: the model's.
     train_dataset, eval_dataset: of each row input_ids and attention_mask, two lists, and labels, a number.
-    config: the dials, called as in TrainingArguments: config.num_train_epochs, config.learning_rate, ...
+    config: the settings, called as in TrainingArguments: config.num_train_epochs, config.learning_rate, ...
 
     Returns a list with a dict for each epoch: eval_loss and eval_accuracy, two floats.
     """

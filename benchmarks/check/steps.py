@@ -11,8 +11,8 @@ from benchmarks.check.clips import clip_places, judge_clip, times
 from benchmarks.check.job import Job
 from benchmarks.check.notes import Notes, norm_of
 from benchmarks.check.passes import Batch, Passes
+from benchmarks.check.recording import Event
 from benchmarks.check.replay import Pass, Reference, Tensors
-from benchmarks.check.tape import Event
 from benchmarks.check.updates import Step, UpdateJudge, tensors_named
 from benchmarks.judge.finding import counted
 
@@ -22,7 +22,7 @@ class StepJudge:
 
     Args:
         job: what the loop was called with.
-        passes: which pass of the tape is what.
+        passes: which pass of the recording is what.
         reference: does each step again.
         notes: takes what is found.
 

@@ -30,7 +30,7 @@ TABLE, CHART = "submissions.csv", "submissions.png"
 def check_folder(
     folder: Path,
     output: Path | None,
-    dials: Mapping[str, Any],
+    settings: Mapping[str, Any],
     *,
     points: Mapping[str, float] | None,
     seconds: float,
@@ -42,7 +42,7 @@ def check_folder(
     Args:
         folder: holds a file or a folder per submission, or is a zip file of such; nothing is written into it.
         output: where table, chart and a JSON file per submission go; None: `runs/check-<name>`.
-        dials, points, seconds, megabytes: as `check` takes them.
+        settings, points, seconds, megabytes: as `check` takes them.
         jobs: how many are judged at a time.
 
     Returns:
@@ -59,20 +59,20 @@ def check_folder(
         if not submissions:
             raise SameLoopError(f"{folder}: there is no Python file in it, no notebook, no zip file and no folder")
         options = {"points": points, "seconds": seconds, "megabytes": megabytes}
-        results = _written(submissions, output, dict(dials), options, jobs)
+        results = _written(submissions, output, dict(settings), options, jobs)
     Console(highlight=False).print(table(results))
     announce(f"table, chart and every result in {output}")
     return results
 
 
 def _written(
-    submissions: Sequence[Submission], output: Path, dials: dict[str, Any], options: dict[str, Any], jobs: int
+    submissions: Sequence[Submission], output: Path, settings: dict[str, Any], options: dict[str, Any], jobs: int
 ) -> dict[str, Result]:
     """Judge them, and write each result as it comes, and all together at the end."""
     try:
         output.mkdir(parents=True, exist_ok=True)
         found: dict[str, Result] = {}
-        for submission, result in _judged(submissions, dials, options, jobs):
+        for submission, result in _judged(submissions, settings, options, jobs):
             found[submission.name] = result
             kept = {"submission": submission.name, **result.as_dict(), **_for_the_teacher(result)}
             # As ASCII: a student's text may hold what UTF-8 cannot.
@@ -90,12 +90,12 @@ def _written(
 
 
 def _judged(
-    submissions: Sequence[Submission], dials: dict[str, Any], options: dict[str, Any], jobs: int
+    submissions: Sequence[Submission], settings: dict[str, Any], options: dict[str, Any], jobs: int
 ) -> Iterator[tuple[Submission, Result]]:
     """Each submission with its result, as they are done."""
     with Workshop() as workshop, ThreadPoolExecutor(jobs) as workers:
         options = {**options, "workshop": workshop}
-        running = {workers.submit(judged, each, dials, options): each for each in submissions}
+        running = {workers.submit(judged, each, settings, options): each for each in submissions}
         try:
             for future in as_completed(running):
                 yield running[future], future.result()
@@ -104,12 +104,12 @@ def _judged(
             raise
 
 
-def judged(submission: Submission, dials: dict[str, Any], options: dict[str, Any]) -> Result:
+def judged(submission: Submission, settings: dict[str, Any], options: dict[str, Any]) -> Result:
     """A submission's result; whatever goes wrong with it is one, too."""
     if submission.file is None:
         return checks.without_a_loop(submission.name, submission.why, options["points"])
     try:
-        result = checks.check(submission.file, dials, **options)
+        result = checks.check(submission.file, settings, **options)
         return replace(result, name=submission.shown) if submission.shown else result
     except Exception as error:
         why = f"the check itself broke ({type(error).__name__}: {shown(error, 200)}); please report it"

@@ -12,8 +12,8 @@ import torch
 from benchmarks.check.job import Job
 from benchmarks.check.notes import BOUND, Notes
 from benchmarks.check.passes import Passes
+from benchmarks.check.recording import Event
 from benchmarks.check.replay import Reference, Tensors, all_equal
-from benchmarks.check.tape import Event
 
 # A weight is a float32 itself: written down it is off by u. Four of them: the decay, the update, their order.
 WEIGHT_BOUND = 4 * 2.0**-24
@@ -246,7 +246,7 @@ class UpdateJudge:
 
 
 def tensors_named(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
-    """Those of a tape's event whose names begin so, by the rest of their names."""
+    """Those of a recording's event whose names begin so, by the rest of their names."""
     return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
 
 

@@ -30,7 +30,7 @@ OURS = ("benchmarks.check.child", "benchmarks.check.watch", "benchmarks.check.ju
 class Workshop:
     """Context manager that starts the processes of checks; all of them end with it.
 
-    On macOS, where a process that has imported torch may not be forked, each imports it anew.
+    On macOS, where a process that has imported torch may not be forked, each imports it again.
 
     Attributes:
         walls: the kernel's, as they can be had here.

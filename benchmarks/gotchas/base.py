@@ -135,8 +135,8 @@ def make_arguments(**arguments: Any) -> Any:
     )
 
 
-def tiny_job(**dials: Any) -> tuple[Any, Any, Any]:
-    """The tiny model, its tokenizer, and its training slice of Rotten Tomatoes snippets.
+def tiny_job(**settings: Any) -> tuple[Any, Any, Any]:
+    """The tiny model, its tokenizer, and its training subset of Rotten Tomatoes snippets.
 
     Returns:
         model, tokenizer, dataset with `input_ids`, `attention_mask` and `labels`.
@@ -146,7 +146,7 @@ def tiny_job(**dials: Any) -> tuple[Any, Any, Any]:
     from shared.data import load_data
     from shared.model import load_model, load_tokenizer
 
-    config = RunConfig.build("tiny", **dials)
+    config = RunConfig.build("tiny", **settings)
     tokenizer = load_tokenizer(config)
     data = load_data(config, tokenizer)
     torch.manual_seed(config.seed)

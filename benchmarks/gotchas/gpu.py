@@ -96,7 +96,7 @@ def find(preset: str = "quick", steps: int = 3) -> Found:
 
 
 def _batches(dataset: Any, tokenizer: Any, config: RunConfig, count: int) -> list[Any]:
-    """The first batches of a slice, padded."""
+    """The first batches of a subset, padded."""
     from transformers import DataCollatorWithPadding
 
     pad, size = DataCollatorWithPadding(tokenizer), config.per_device_train_batch_size

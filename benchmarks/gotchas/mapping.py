@@ -57,14 +57,14 @@ def find(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> Found:
         pairs: how often each way.
         max_length: tokens that a review is cut to.
     """
-    from shared.data import load_slices
+    from shared.data import load_subsets
     from shared.model import load_tokenizer
 
     config = RunConfig.build("quick", train_size=reviews, eval_size=1, max_length=max_length)
     announce(f"tokenizing {reviews:,} IMDB reviews, {pairs} times each way")
     with quiet():
         tokenizer = load_tokenizer(config)
-        rows = load_slices(config).train
+        rows = load_subsets(config).train
         seconds: dict[bool, list[float]] = {True: [], False: []}
         work: dict[bool, list[float]] = {True: [], False: []}
         equal = True

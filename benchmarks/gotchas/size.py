@@ -1,4 +1,4 @@
-"""The size dial: what more training reviews cost in time, and what they bring in accuracy."""
+"""The size setting: what more training reviews cost in time, and what they bring in accuracy."""
 
 from __future__ import annotations
 
@@ -54,14 +54,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Size:
-    """The dial, turned.
+    """The setting, turned.
 
     Attributes:
         job: what was trained on what.
         points: smallest first.
         epochs: of each training; each ends with an evaluation.
         eval_size: how many reviews the accuracy is counted on, the same ones for every point.
-        config: the dials of the largest, its seed 0.
+        config: the settings of the largest, its seed 0.
         environment: versions and device, as a record's header has them.
     """
 
@@ -85,7 +85,7 @@ SIZE_KEPT = Kept(SIZE_FILE, Size, "sameloop gotcha size", schema=1)
 
 
 def size_config(preset: str, sizes: Sequence[int]) -> RunConfig:
-    """The dials of the largest training.
+    """The settings of the largest training.
 
     Raises:
         SameLoopError: as `RunConfig.build`.
@@ -93,8 +93,8 @@ def size_config(preset: str, sizes: Sequence[int]) -> RunConfig:
     from benchmarks.mistakes.costs import FOR_TINY
     from benchmarks.mistakes.mistake import AS_MINIMAL
 
-    dials = {**AS_MINIMAL, **({**FOR_TINY, **LONGER} if preset == "tiny" else {})}
-    return RunConfig.build(preset, **{**dials, "train_size": max(sizes), "seed": 0})
+    settings = {**AS_MINIMAL, **({**FOR_TINY, **LONGER} if preset == "tiny" else {})}
+    return RunConfig.build(preset, **{**settings, "train_size": max(sizes), "seed": 0})
 
 
 def sizes_from(text: str) -> tuple[int, ...]:
@@ -110,19 +110,19 @@ def sizes_from(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS, **dials: Any) -> Size:
-    """Train the minimal page's loop with every size and every seed.
+def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS, **settings: Any) -> Size:
+    """Train the minimal loop with every size and every seed.
 
-    A smaller slice is the beginning of a larger one; all are evaluated on the same reviews.
+    A smaller subset is the beginning of a larger one; all are evaluated on the same reviews.
 
     Args:
         preset: whose model and reviews.
         sizes: training reviews.
         seeds: how many trainings of each size, seeded from 0.
-        dials: others than the preset's.
+        settings: others than the preset's.
 
     Raises:
-        SameLoopError: a dial is wrong, or there are not so many reviews.
+        SameLoopError: a setting is wrong, or there are not so many reviews.
     """
     from manual_loop.minimal import train
     from shared.data import load_data
@@ -130,7 +130,7 @@ def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS,
     from shared.running.plain import train_fresh
     from shared.running.run import environment
 
-    config = size_config(preset, sizes).model_copy(update=dials)
+    config = size_config(preset, sizes).model_copy(update=settings)
     announce(f"training with {', '.join(map(str, sizes))} reviews, {_counted(seeds, 'seed')} each")
     # Before anything is timed: what is loaded or tokenized on the way would count for the first.
     try:

@@ -1,4 +1,4 @@
-"""The size dial as a picture: accuracy and seconds against the number of training reviews."""
+"""The size setting as a picture: accuracy and seconds against the number of training reviews."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHANCE = 50
 
 
 def size_chart(found: Size, style_name: str = "slide") -> Chart:
-    """Draw the dial.
+    """Draw the setting.
 
     Args:
         found: as `benchmarks.gotchas.size.find` returns it.

@@ -1,4 +1,4 @@
-"""A slice of a set that is sorted by label: one class, and an accuracy that means nothing."""
+"""A subset of a set that is sorted by label: one class, and an accuracy that means nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 # The tiny model learns something from 2,000 of them in a few seconds.
-DIALS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "dataset": "embedded",
     "max_length": 64,
     "per_device_train_batch_size": 32,
@@ -27,7 +27,7 @@ DIALS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Found:
-    """One loop, trained on a slice of the sorted set and on a slice of the shuffled one.
+    """One loop, trained on a subset of the sorted set and on a subset of the shuffled one.
 
     Attributes:
         size, evaluated: how many reviews are trained on, and how many each evaluation has.
@@ -58,7 +58,7 @@ def find(size: int = 2000, evaluated: int = 500) -> Found:
     from shared.model import load_tokenizer
     from shared.sources.origin import load_splits
 
-    config = RunConfig.build("tiny", **DIALS, train_size=size, eval_size=evaluated)
+    config = RunConfig.build("tiny", **SETTINGS, train_size=size, eval_size=evaluated)
     announce(f"training on {size:,} IMDB reviews as they come, and on {size:,} shuffled ones")
     with quiet(), one_thread():
         tokenizer = load_tokenizer(config)
@@ -69,7 +69,7 @@ def find(size: int = 2000, evaluated: int = 500) -> Found:
         # Neither model has seen them: behind the shuffled subset, and not in the sorted one.
         unseen = [row for row in order[size:].tolist() if row >= size]
         balanced = [row for number in (0, 1) for row in _of_class(unseen, labels, number, evaluated // 2)]
-        slices = {
+        subsets = {
             "sliced": range(size),
             "after": range(size, size + len(balanced)),
             "shuffled": order[:size].tolist(),
@@ -79,7 +79,7 @@ def find(size: int = 2000, evaluated: int = 500) -> Found:
             name: tokenized(rows.select(chosen, keep_in_memory=True), tokenizer, config.max_length).rename_column(
                 "label", "labels"
             )
-            for name, chosen in slices.items()
+            for name, chosen in subsets.items()
         }
         on_sliced, on_balanced = _train(config, tokenizer, names, datasets["sliced"], datasets, ("after", "balanced"))
         (of_shuffled,) = _train(config, tokenizer, names, datasets["shuffled"], datasets, ("balanced",))
@@ -90,8 +90,8 @@ def find(size: int = 2000, evaluated: int = 500) -> Found:
     return Found(
         size,
         len(balanced),
-        counted(slices["sliced"]),
-        counted(slices["shuffled"]),
+        counted(subsets["sliced"]),
+        counted(subsets["shuffled"]),
         on_sliced,
         on_balanced,
         of_shuffled,
@@ -110,7 +110,7 @@ def _train(
     datasets: dict[str, Any],
     evaluated_on: Sequence[str],
 ) -> list[float]:
-    """Train the minimal page's loop on a slice, and return the accuracy on each of the others."""
+    """Train the minimal loop on a subset, and return the accuracy on each of the others."""
     from benchmarks.mistakes.costs import worth
     from manual_loop.minimal import train
     from shared.running.plain import train_fresh
@@ -120,7 +120,7 @@ def _train(
 
 
 def show(found: Found, console: Console) -> None:
-    """The classes of both slices, and what the models are worth."""
+    """The classes of both subsets, and what the models are worth."""
     from rich.table import Table
     from rich.text import Text
 

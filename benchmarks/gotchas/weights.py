@@ -59,7 +59,7 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
     import transformers
 
     from benchmarks.mistakes.costs import worth
-    from shared.data import load_slices
+    from shared.data import load_subsets
     from shared.model import load_tokenizer
     from shared.sources import embedded
 
@@ -67,7 +67,7 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
     announce(f"loading the model, and asking it about {reviews} IMDB reviews")
     with quiet(), one_thread():
         tokenizer = load_tokenizer(config)
-        dataset = tokenized(load_slices(config).eval, tokenizer, max_length).rename_column("label", "labels")
+        dataset = tokenized(load_subsets(config).eval, tokenizer, max_length).rename_column("label", "labels")
         torch.manual_seed(config.seed)
         with _notices() as lines:
             loaded, info = transformers.AutoModelForSequenceClassification.from_pretrained(

@@ -188,7 +188,7 @@ def _drawn(record: RunRecord) -> set[str]:
 
 
 def _order(evidence: Evidence) -> Finding:
-    """Other reviews in a batch: another slice, or another order of the same one."""
+    """Other reviews in a batch: another subset, or another order of the same one."""
     drawn = [_drawn(record) for record in (evidence.manual, evidence.trainer)]
     if foreign := len(drawn[0] - drawn[1]):
         if cut := _cut_to_shortest(evidence, foreign):

@@ -56,7 +56,7 @@ TELL_THE_STEPS = ("batch.size", "batch.count", "step.number", "step.none")
 
 
 def _others(cause: Finding, evidence: Evidence) -> list[Finding]:
-    """What else the loop by hand does otherwise, besides the cause of the first divergence."""
+    """What else the manual loop does otherwise, besides the cause of the first divergence."""
     manual, trainer = evidence.manual, evidence.trainer
     if cause.code in STANDS_ALONE or not manual.steps:
         return []
@@ -93,7 +93,7 @@ def _not_reproducible(evidence: Evidence) -> Finding | None:
 
 
 def _config(evidence: Evidence) -> Finding:
-    return evidence.finding("environment.config", "the two runs have different $dials")
+    return evidence.finding("environment.config", "the two runs have different $settings")
 
 
 def _number_of_processes(evidence: Evidence) -> Finding:

@@ -36,7 +36,7 @@ PHASE_OF_TOPIC = {
 
 
 class Finding(NamedTuple):
-    """One way in which the loop by hand works otherwise than `Trainer`.
+    """One way in which the manual loop works otherwise than `Trainer`.
 
     Attributes:
         code: what was found, as `topic.what`; the topic is a key of `PHASE_OF_TOPIC`.

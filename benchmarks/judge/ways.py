@@ -435,7 +435,7 @@ def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
     if ours.get("reviews") != theirs.get("reviews"):
         return found(
             "evaluate.reviews",
-            "the evaluation's batches: other examples; check which slice is evaluated, and how it is cut",
+            "the evaluation's batches: other examples; check which subset is evaluated, and how it is cut",
         )
     if ours.get("batch_sizes") != theirs.get("batch_sizes"):
         sizes = ours["batch_sizes"][:1], theirs["batch_sizes"][:1]

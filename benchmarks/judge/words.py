@@ -13,13 +13,13 @@ class Words(NamedTuple):
     """The words of one job; without arguments those of our own.
 
     Attributes:
-        dials: what sets the numbers.
+        settings: what sets the numbers.
         model: that is trained.
         Trainer: what stands on the other side: `Trainer`, or the name of a file where that is not clear from it.
         loop: what is held against it.
     """
 
-    dials: str = "settings"
+    settings: str = "settings"
     model: str = "DistilBERT"
     Trainer: str = "Trainer"
     loop: str = "your loop"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.config import RunConfig
-from shared.data import Slices
+from shared.data import Subsets
 from shared.errors import SameLoopError, shown
 from shared.model import load_tokenizer
 
@@ -48,8 +48,8 @@ def load_model(folder: Path) -> PreTrainedModel:
     return model.eval()
 
 
-def answer(model: PreTrainedModel, folder: Path, slices: Slices, config: RunConfig) -> tuple[torch.Tensor, float]:
-    """A model's logits for every review, in the slice's order, and their mean loss.
+def answer(model: PreTrainedModel, folder: Path, subsets: Subsets, config: RunConfig) -> tuple[torch.Tensor, float]:
+    """A model's logits for every review, in the subset's order, and their mean loss.
 
     Batches, order, padding, device, precision and loss are those of an evaluation of the run: `manual_loop.train`.
     """
@@ -62,7 +62,7 @@ def answer(model: PreTrainedModel, folder: Path, slices: Slices, config: RunConf
 
     own = config.model_copy(update={"model": str(folder)})
     tokenizer = load_tokenizer(own if (folder / "tokenizer_config.json").is_file() else config)
-    texts, labels = slices.eval[:]["text"], slices.eval[:]["label"]
+    texts, labels = subsets.eval[:]["text"], subsets.eval[:]["label"]
     tokens = tokenizer(texts, truncation=True, max_length=config.max_length)["input_ids"]
     order = list(range(len(texts)))
     if config.train_sampling_strategy != "random":

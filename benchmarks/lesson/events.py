@@ -76,7 +76,7 @@ class Trace:
 
     Attributes:
         events: what happened, in order.
-        calls: what `Trainer` called besides; empty for the loop by hand.
+        calls: what `Trainer` called besides; empty for the manual loop.
         repetitions: what was done once more although it was done: a sentence and the frames, each kind once.
         batches_ahead: how many batches, at most, had been padded before the one in use.
         seconds: how long each part took, by (part, epoch, step).

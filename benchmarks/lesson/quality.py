@@ -1,4 +1,4 @@
-"""Is the model any good? Both saved models answer the evaluation slice, and are held against what costs nothing.
+"""Is the model any good? Both saved models answer the evaluation subset, and are held against what costs nothing.
 
 A lower loss is not a better model, and 82 % of 256 reviews are not 82 %: an accuracy comes with the interval in which
 it lies, with where the model errs, and with what a bag of words gets from the same reviews.
@@ -17,7 +17,7 @@ from benchmarks.lesson.answers import answer, equal_rows, load_model
 from benchmarks.lesson.bag import NAME, WHAT, bag_of_words
 from benchmarks.runs import read_comparison
 from benchmarks.statistics import LEVEL, mcnemar, wilson
-from shared.data import Slices, prepared_slices
+from shared.data import Subsets, prepared_subsets
 from shared.determinism import use_one_device
 from shared.errors import SameLoopError
 from shared.progress import announce
@@ -66,7 +66,7 @@ class ClassScore:
 
     Attributes:
         name: as the model calls it.
-        reviews: of the slice, how many are of it.
+        reviews: of the subset, how many are of it.
         precision: of those that the model takes for it, the share that is; None: it takes none for it.
         recall: of those that are of it, the share that the model takes for it; None: none is.
         f1: the harmonic mean of the two; None: the class neither occurs nor is named.
@@ -84,7 +84,7 @@ class WrongAnswer:
     """A review that the model takes for another class, and with which probability.
 
     Attributes:
-        place: in the evaluation slice, from 0.
+        place: in the evaluation subset, from 0.
         text: cut to some 300 characters.
         truth, said: the names of the true class, and of the model's.
         probability: that the model gives to its answer.
@@ -99,7 +99,7 @@ class WrongAnswer:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one loop's model makes of the slice.
+    """What one loop's model makes of the subset.
 
     Attributes:
         rate: its accuracy.
@@ -157,7 +157,7 @@ class Paired:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What costs next to nothing, on the same slice.
+    """What costs next to nothing, on the same subset.
 
     Attributes:
         name: in a word or two.
@@ -225,7 +225,7 @@ def measure(output_dir: Path) -> Quality:
     """How good the two models of the comparison in `output_dir` are; kept there in `quality.json`.
 
     What is kept there already is taken if it is about the same weights and records. Each model answers the evaluation
-    slice once, in the run's own batches, order, device and precision, so that its accuracy is the one that its loop
+    subset once, in the run's own batches, order, device and precision, so that its accuracy is the one that its loop
     has reported.
 
     Raises:
@@ -254,22 +254,22 @@ def read_quality(folder: Path) -> Quality | None:
 
 
 def _measure(output_dir: Path, of: dict[str, list[str]]) -> Quality:
-    """As `measure`, anew."""
+    """As `measure`, again."""
     records = {loop: RunRecord.read(output_dir / loop) for loop in LOOPS}
     config = records["manual"].config
     go_offline_if_unreachable(config)
-    slices = prepared_slices(config)
+    subsets = prepared_subsets(config)
     data = records["manual"].header.get("data")
-    if data is not None and data != slices.described():
+    if data is not None and data != subsets.described():
         raise SameLoopError(f"the data of --dataset {config.dataset} has changed since: run `sameloop compare` again")
-    announce(f"both models classify {len(slices.eval)} examples")
-    texts, labels = slices.eval[:]["text"], slices.eval[:]["label"]
+    announce(f"both models classify {len(subsets.eval)} examples")
+    texts, labels = subsets.eval[:]["text"], subsets.eval[:]["label"]
     loops, logits, names = {}, {}, []
     for loop in LOOPS:
         folder = output_dir / loop
         model = load_model(folder)
-        logits[loop], loss = answer(model, folder, slices, config)
-        count = max(len(slices.labels), logits[loop].shape[1])
+        logits[loop], loss = answer(model, folder, subsets, config)
+        count = max(len(subsets.labels), logits[loop].shape[1])
         names = [str(model.config.id2label.get(number, number)) for number in range(count)]
         loops[loop] = scored(logits[loop], labels, texts, names, loss=loss, record=records[loop])
     ours, theirs = (logits[loop] for loop in LOOPS)
@@ -280,7 +280,7 @@ def _measure(output_dir: Path, of: dict[str, list[str]]) -> Quality:
         loops=loops,
         same_answers=sum(one == other for one, other in zip(*said.values(), strict=True)),
         same_logits=equal_rows(ours, theirs),
-        baselines=list(_baselines(slices, said, names)),
+        baselines=list(_baselines(subsets, said, names)),
     )
 
 
@@ -368,18 +368,18 @@ def _note(rate: Rate, record: RunRecord) -> str:
     return f"The loop itself has reported {100 * reported[-1]:.1f} % at last: {why}"
 
 
-def _baselines(slices: Slices, said: dict[str, list[int]], names: Sequence[str]) -> Iterator[Baseline]:
-    """What is to be beaten, learned from the same training slice.
+def _baselines(subsets: Subsets, said: dict[str, list[int]], names: Sequence[str]) -> Iterator[Baseline]:
+    """What is to be beaten, learned from the same training subset.
 
     Args:
-        slices: the reviews.
+        subsets: the reviews.
         said: what each loop's model answers.
         names: of the classes.
     """
-    train, labels = slices.train[:], slices.eval[:]["label"]
+    train, labels = subsets.train[:], subsets.eval[:]["label"]
     # Of classes that are equally common, the first.
     most = max(range(len(names)), key=Counter(train["label"]).__getitem__)
-    words = bag_of_words(train["text"], train["label"], slices.eval[:]["text"], len(slices.labels))
+    words = bag_of_words(train["text"], train["label"], subsets.eval[:]["text"], len(subsets.labels))
     for name, what, answers in (
         (
             "most frequent class",

@@ -1,8 +1,8 @@
 """`sameloop report`: the whole lesson of one comparison on one page, in one file that needs nothing else.
 
-The page holds the verdict, the charts, both pages of code with their lines linked, the x-ray, every step with its
-reviews, the dials, and how to reproduce it. Its script and its style are plain files next to the template; its content
-security policy lets it load nothing from anywhere.
+The page holds the verdict, the charts, both loops of code with their lines linked, the x-ray, every step with its
+reviews, the settings, and how to reproduce it. Its script and its style are plain files next to the template; its
+content security policy lets it load nothing from anywhere.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ from benchmarks.lesson.whatif import ANSWERS, MEASURED, WhatIf, read_measured
 from benchmarks.lesson.xray import (
     Pair,
     XRay,
-    page_frame,
     pair_values,
+    script_frame,
     stack_text,
     xray,
 )
 from benchmarks.lesson.xray_table import verdict_text
 from benchmarks.mistakes.ladder import LADDER, Ladder
 from benchmarks.mistakes.ladder_chart import ladder_chart
-from benchmarks.pages.costs import dial_costs
+from benchmarks.pages.costs import setting_costs
 from benchmarks.pages.fold import folded_source
 from benchmarks.runs import read_comparison
 from benchmarks.statistics import which_is_faster
@@ -52,7 +52,7 @@ from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import LOOPS
-from shared.running.page import Page, kept_pages
+from shared.running.script import LoopScript, kept_scripts
 from shared.sources.hub import go_offline_if_unreachable
 
 Part = TypeVar("Part")
@@ -100,9 +100,9 @@ def write_report(output_dir: Path, output: Path | None = None, inside: Callable[
         announce("report: the reviews of every step")
         reviews = load_reviews(config)
     # Page, data or model may not allow it.
-    pages, why_not = _tried(lambda: kept_pages(output_dir))
-    if pages is not None:
-        found, why_not = _tried(inside or (lambda: xray(config, pages=pages)))
+    scripts, why_not = _tried(lambda: kept_scripts(output_dir))
+    if scripts is not None:
+        found, why_not = _tried(inside or (lambda: xray(config, scripts=scripts)))
     else:
         found = None
     first = comparison["first_divergence"]
@@ -120,7 +120,7 @@ def write_report(output_dir: Path, output: Path | None = None, inside: Callable[
         found=found,
         why_not=why_not,
         pictures=charts(output_dir),
-        pages=pages,
+        scripts=scripts,
         ladder=ladder_of(output_dir) if inside is None else None,
         quality=quality,
         why_no_quality=why_no_quality,
@@ -141,7 +141,7 @@ def _tried(make: Callable[[], Part]) -> tuple[Part | None, str]:
 
 
 def ladder_of(output_dir: Path) -> Ladder | None:
-    """The ladder that the comparison is the last rung of; of none, the one that was measured for the lesson.
+    """The ladder that the comparison is the last step of; of none, the one that was measured for the lesson.
 
     None: what is there is damaged.
     """
@@ -161,7 +161,7 @@ def render(
     found: XRay | None,
     why_not: str,
     pictures: dict[str, Markup],
-    pages: Mapping[str, Page] | None = None,
+    scripts: Mapping[str, LoopScript] | None = None,
     ladder: Ladder | None = None,
     quality: Quality | None = None,
     why_no_quality: str = "left out",
@@ -171,7 +171,7 @@ def render(
     Args:
         comparison: the content of `comparison.json`.
         records: by hand, Trainer.
-        reviews: of the training slice.
+        reviews: of the training subset.
         found: the x-ray; None: there is none, and `why_not` says why.
         pictures: SVG elements by kind.
         pages: the code of both loops, as the run has kept it; None: it has kept none, and none is shown.
@@ -186,7 +186,7 @@ def render(
     environment.globals["small_chart"] = small_chart
     config, own = records[0].config, OwnJob.of(comparison, records)
     world_size = records[0].header.get("world_size", 1)
-    sources = {loop: folded_source(page, config, world_size) for loop, page in (pages or {}).items()}
+    sources = {loop: folded_source(script, config, world_size) for loop, script in (scripts or {}).items()}
     rows = rows_of(sources, found, is_own_job=own is not None)
     words = Words.of(records[0], records[1])
     return environment.get_template("report.html").render(
@@ -196,11 +196,11 @@ def render(
         own=own,
         words=words,
         charts={kind: (words.fill(title), pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
-        pages={loop: page.name for loop, page in (pages or {}).items()},
+        scripts={loop: script.name for loop, script in (scripts or {}).items()},
         ladder=ladder and drawn_ladder(ladder),
         quality=quality,
         why_no_quality=why_no_quality,
-        dial_costs=dial_costs(config, world_size) if own is None else (),
+        setting_costs=setting_costs(config, world_size) if own is None else (),
         xray=found and xray_parts(found, rows),
         bookkeeping=found and found.bookkeeping_by_part(),
         xray_facts=found and xray_facts(found),
@@ -210,7 +210,7 @@ def render(
 
 
 def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict[str, Any]:
-    """What the template is told of the run: its dials, its verdict, its costs, and how it is made again."""
+    """What the template is told of the run: its settings, its verdict, its costs, and how it is made again."""
     config, machine = records[0].config, comparison["environment"]
     commit = machine["git"] or ""
     return {
@@ -218,7 +218,7 @@ def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict
         "answer": answer(comparison),
         "notes": notes(comparison),
         "config": config,
-        "dials": list(dials(config)),
+        "dials": list(settings(config)),
         "command": shlex.join(["sameloop", "compare", *config.flags()]),
         "job": job_name(config, records[0].start.get("parameters")),
         "names": NAMES,
@@ -390,7 +390,7 @@ def _event(pair: Pair, found: XRay, shown: Mapping[str, str]) -> dict[str, Any]:
         "what": event.what,
         "numbers": pair_values(pair),
         "equal": pair.equal,
-        "manual": pair.manual and page_frame(pair.manual, found.page),
+        "manual": pair.manual and script_frame(pair.manual, found.script),
         "trainer": pair.trainer and _stack(pair.trainer, found.common_stack),
     }
 
@@ -415,11 +415,11 @@ def xray_facts(found: XRay) -> dict[str, Any]:
     }
 
 
-# The dials ----------------------------------------------------------------------------------------
+# The settings ----------------------------------------------------------------------------------------
 
 
-def dials(config: RunConfig) -> Iterable[tuple[str, list[dict[str, str]]]]:
-    """By section, every dial: option, value, meaning, and whether it is not the preset's own."""
+def settings(config: RunConfig) -> Iterable[tuple[str, list[dict[str, str]]]]:
+    """By section, every setting: option, value, meaning, and whether it is not the preset's own."""
     own = RunConfig.build(config.preset)
     for section, names in sections().items():
         yield (

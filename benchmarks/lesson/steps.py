@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.verdict.verdict import STEP_QUANTITIES, equal
 from shared.config import RunConfig
-from shared.data import prepared_slices
+from shared.data import prepared_subsets
 from shared.errors import SameLoopError
 from shared.model import load_tokenizer
 from shared.recording.evidence import review_digest
@@ -26,10 +26,10 @@ OLD_RECORD = "This record was written by an older version, which did not keep ea
 
 
 class Reviews(NamedTuple):
-    """The reviews of the training slice.
+    """The reviews of the training subset.
 
     Attributes:
-        rows: the place in the slice of each review, by the digest of its tokens.
+        rows: the place in the subset of each review, by the digest of its tokens.
         texts, labels: what they say, cut to a length that all of them fit in, and their classes; by place.
         note: why there are none, if there are none.
     """
@@ -41,9 +41,9 @@ class Reviews(NamedTuple):
 
 
 def load_reviews(config: RunConfig) -> Reviews:
-    """The training slice again, to say which review a digest stands for; empty, with a note, where it is gone."""
+    """The training subset again, to say which review a digest stands for; empty, with a note, where it is gone."""
     try:
-        train = prepared_slices(config).train
+        train = prepared_subsets(config).train
         texts, labels = train[:]["text"], train[:]["label"]
         tokens = load_tokenizer(config)(texts, truncation=True, max_length=config.max_length)["input_ids"]
     except SameLoopError as error:
@@ -67,7 +67,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
         `steps`: of which step each row is, None if there is one of every step; `columns`: lists of a value for each
         row, None where it is missing; `trainer`: the columns in which the Trainer's run differs; `differs`: by step,
         the first quantity that does; `reviews` and `trainer_reviews` (None if they are the same): by row, the places
-        of its reviews in `texts` and `labels`; `places`: of those texts, their places in the slice, None if these are
+        of its reviews in `texts` and `labels`; `places`: of those texts, their places in the subset, None if these are
         the same.
     """
     ours, theirs = (record.steps for record in records)

@@ -37,7 +37,7 @@ from transformers.trainer_pt_utils import LengthGroupedSampler
 from benchmarks.lesson.events import Call, Event, Frame, Trace
 from shared import data, model
 from shared.running import checkpoints, plain
-from shared.running.page import Page
+from shared.running.script import LoopScript
 
 TRANSFORMERS, ACCELERATE = Path(transformers.__file__).parent, Path(accelerate.__file__).parent
 TRAINER_FILE = str(TRANSFORMERS / "trainer.py")
@@ -80,14 +80,14 @@ class Tracer:
     # What is learned from, in words.
     examples = "reviews"
 
-    def __init__(self, loop: str, page: Page, module: ModuleType, until_step: int | None = None) -> None:
+    def __init__(self, loop: str, script: LoopScript, module: ModuleType, until_step: int | None = None) -> None:
         self.seen = Trace()
-        self._is_manual, self._page, self._page_file = loop == "manual", page, page.paths[page.name]
-        # The page and its neighbours as they are imported now.
+        self._is_manual, self._script, self._script_file = loop == "manual", script, script.paths[script.name]
+        # The page and its helper modules as they are imported now.
         self._modules = [module] + [
             each
             for each in list(sys.modules.values())
-            if each is not module and page.shown_name(str(getattr(each, "__file__", None)))
+            if each is not module and script.shown_name(str(getattr(each, "__file__", None)))
         ]
         self._until_step = until_step
         self._undo: list[Callable[[], None]] = []
@@ -476,13 +476,13 @@ class Tracer:
         """Whether the wrapped call, three frames up, stands in the page or `trainer.py`."""
         code = sys._getframe(3).f_code
         # A loss of the user's own may divide and add what it likes.
-        return code.co_filename in (self._page_file, TRAINER_FILE) and code.co_name != "compute_loss"
+        return code.co_filename in (self._script_file, TRAINER_FILE) and code.co_name != "compute_loss"
 
     def _frames(self) -> tuple[Frame, ...]:
         found, frame = [], sys._getframe(1)
         while frame is not None:
             file = frame.f_code.co_filename
-            shown = self._page.shown_name(file) or shown_name(file)
+            shown = self._script.shown_name(file) or shown_name(file)
             if shown and not frame.f_code.co_name.startswith("<"):
                 found.append(_frame(frame, shown))
             frame = frame.f_back

@@ -1,6 +1,6 @@
-"""Both pages as one table: a row per piece of the page by hand, with what `Trainer` is given for it beside it.
+"""Both loops as one table: a row per piece of the manual loop, with what `Trainer` is given for it beside it.
 
-The page by hand is the spine, from its top to its bottom. What the Trainer page says of the same phase stands in the
+The manual loop is the spine, from its top to its bottom. What the Trainer loop says of the same phase stands in the
 first row of that phase; what only one of them has makes a row with one side empty.
 """
 
@@ -18,7 +18,7 @@ from pygments.lexers import PythonLexer
 from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.phases import BY_NAME, PHASES, Phase
 from benchmarks.lesson.events import Event
-from benchmarks.lesson.xray import Pair, XRay, page_frame, stack_text
+from benchmarks.lesson.xray import Pair, XRay, script_frame, stack_text
 from benchmarks.pages.alignment import Stretch, stretches
 
 # What begins a page and is not part of the job.
@@ -45,10 +45,10 @@ class Row:
 
     Attributes:
         phase: what its lines do.
-        manual, trainer: the lines of both pages, each with its number; empty: this page has none here.
+        manual, trainer: the lines of both loops, each with its number; empty: this page has none here.
         is_first: whether it is the first row of its phase, which says why it is there.
         inside: where the installed `Trainer` does it, as the x-ray saw it, and the line's code.
-        instead: what is said where the page by hand has no lines.
+        instead: what is said where the manual loop has no lines.
     """
 
     phase: Phase
@@ -69,10 +69,10 @@ class Row:
 
 
 def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = False) -> list[Row]:
-    """The rows, in the order of the page by hand.
+    """The rows, in the order of the manual loop.
 
     Args:
-        sources: both pages as they are shown; empty: there is no code to show.
+        sources: both loops as they are shown; empty: there is no code to show.
         found: the x-ray. It says which line does what on a page whose comments do not, and where `Trainer` does it.
         is_own_job: whether the job is the user's. A script's lines then stand beside those that the loop's file has of
             it, which are the last ones of both.
@@ -127,7 +127,7 @@ def _lines(piece: Stretch, coloured: Sequence[Markup]) -> list[Line]:
 
 
 def _pieces(source: str, found: XRay | None) -> list[Stretch]:
-    """The page by hand cut into its pieces: where its comments say so; else where the x-ray saw things happen."""
+    """The manual loop cut into its pieces: where its comments say so; else where the x-ray saw things happen."""
     told = stretches(source)
     if found is None or any(piece.phase not in HEAD for piece in told):
         return told
@@ -136,7 +136,7 @@ def _pieces(source: str, found: XRay | None) -> list[Stretch]:
     for event in (pair.manual for pair in found.pairs if pair.manual):
         if event.phase == "train mode":
             evaluates = event.what == "dropout off"
-        frame = page_frame(event, found.page)
+        frame = script_frame(event, found.script)
         if frame and (frame.line not in begins or begins[frame.line] in LESS_TELLING):
             begins[frame.line] = "evaluate" if evaluates else event.phase
     lines, starts = source.splitlines(), sorted(begins)
@@ -156,7 +156,7 @@ def _joined(pieces: Sequence[Stretch]) -> list[Stretch]:
 
 
 def _missing_place(phase: str, rows: Sequence[Row], found: XRay | None) -> int:
-    """Where a row goes that the page by hand has no lines for: after what happens before it in `Trainer`."""
+    """Where a row goes that the manual loop has no lines for: after what happens before it in `Trainer`."""
     names = [row.phase.name for row in rows]
     for name in _before(phase, found.pairs) if found else ():
         if name in names:
@@ -178,7 +178,7 @@ def _before(phase: str, pairs: Sequence[Pair]) -> list[str]:
 def _instead(phase: str, found: XRay) -> str:
     """What is said of a phase that a file of the user's has no lines for, so that nothing false is."""
     ours = [pair.manual for pair in found.pairs if pair.manual and pair.manual.phase == phase]
-    if any(page_frame(event, found.page) for event in ours):
+    if any(script_frame(event, found.script) for event in ours):
         return "among the lines of another row"
     if ours:
         return "not in this file: it is done for it"

@@ -1,4 +1,4 @@
-"""What happens without a line: what is taken out of the manual page for every phase, and what was seen then.
+"""What happens without a line: what is taken out of the manual loop for every phase, and what was seen then.
 
 `make whatif` measures it and keeps it in `whatif.json`; the report and the lesson show it.
 """
@@ -53,7 +53,7 @@ class WhatIf:
     Attributes:
         phase, without, asked: as `Edit`.
         diff: what was changed in the page, a line each, beginning with `-` or `+`.
-        whole: the page as it is, under the same dials.
+        whole: the page as it is, under the same settings.
         seen: the page without the line.
         quantity: what differs first of what one can see, one of `ANSWERS`.
         step: where; None if nothing differs.

@@ -1,7 +1,7 @@
 """`sameloop xray`: both loops opened up, event by event, with the line by hand and the calls inside `Trainer`.
 
 Each loop runs for real, watched by a `Tracer`; the two sequences of events, with their values, must be equal. For a
-look at everything in seconds, the run is shortened: a few of the slice's reviews, two epochs of a few steps.
+look at everything in seconds, the run is shortened: a few of the subset's reviews, two epochs of a few steps.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.running.folder import LOOPS
-from shared.running.page import Page, pages_of
 from shared.running.run import run_loop
+from shared.running.script import LoopScript, scripts_of
 
-# A slice this large has reviews of both classes, as the data's own check asks for.
+# A subset this large has reviews of both classes, as the data's own check asks for.
 LEAST_REVIEWS = 16
 # Calls of Trainer's that took less in all are counted together.
 WORTH_A_LINE = 100e-6
@@ -44,12 +44,12 @@ UNSEEN = {
     "page": "text",
     "imports": "done before the run begins",
     "function": "the frame that every stack begins with",
-    "arguments": "the lines of the trainer page that most stacks go through",
+    "arguments": "the lines of the Trainer loop that most stacks go through",
     "wrapping": "scaler, autocast and processes do nothing unless a setting asks for them",
     "epoch": "counting: in Trainer `_inner_training_loop`, which every stack of a step goes through",
     "progress": "a bar, on a terminal only",
 }
-# What Trainer calls besides and the manual page does in plain lines, where there is nothing to hook.
+# What Trainer calls besides and the manual loop does in plain lines, where there is nothing to hook.
 BY_HAND = {
     "Trainer._prepare_inputs": "the batch is moved once only",
     "Trainer.get_train_dataloader": "the loader is built once only",
@@ -85,7 +85,7 @@ class Pair(NamedTuple):
 
     @property
     def either(self) -> Event:
-        """The event, that of the loop by hand where both have it."""
+        """The event, that of the manual loop where both have it."""
         return next(event for event in self if event is not None)
 
     @property
@@ -118,16 +118,16 @@ class XRay(NamedTuple):
     """What the x-ray shows.
 
     Attributes:
-        config: the dials of the run that was watched.
+        config: the settings of the run that was watched.
         step: the optimizer step that is looked into, counted from 1.
-        page: the name of the manual page, or of the file in its place.
+        page: the name of the manual loop, or of the file in its place.
         traces: of both loops, by name.
         pairs: every event of the whole run.
     """
 
     config: RunConfig
     step: int
-    page: str
+    script: str
     traces: dict[str, Trace]
     pairs: list[Pair]
 
@@ -177,7 +177,7 @@ class XRay(NamedTuple):
         """What `Trainer` called without any event happening inside, by part of the run, the longest first.
 
         Each with how often it happens in one such part (a step, an evaluation, ...), and the median of the seconds
-        that it takes there in all; what the manual page does instead, where it does; and where it is called.
+        that it takes there in all; what the manual loop does instead, where it does; and where it is called.
         """
         trainer = self.traces["trainer"]
         rows = []
@@ -248,12 +248,12 @@ def shortened(config: RunConfig) -> RunConfig:
     return RunConfig(**{**config.model_dump(), **sizes, **whole})
 
 
-def xray(config: RunConfig, step: int | None = None, pages: Mapping[str, Page] | None = None) -> XRay:
+def xray(config: RunConfig, step: int | None = None, scripts: Mapping[str, LoopScript] | None = None) -> XRay:
     """Run both loops and trace them.
 
     Args:
-        config: the dials.
-        pages: both loops'; None: those that these dials have today.
+        config: the settings.
+        pages: both loops'; None: those that these settings have today.
         step: look into this optimizer step of the run at its full length, and stop after the epoch boundary that
             follows it. None: the first step of the shortened run.
 
@@ -266,12 +266,12 @@ def xray(config: RunConfig, step: int | None = None, pages: Mapping[str, Page] |
         raise SameLoopError(f"--step {step}: this run has the steps 1 to {last}")
     if config.dataloader_num_workers or config.torch_compile:
         raise SameLoopError("the x-ray cannot look into workers or compiled code; leave out --step, or those settings")
-    pages = pages or pages_of(config)
-    traces = {loop: trace(loop, pages[loop], config, step) for loop in LOOPS}
-    return XRay(config, step or 1, pages["manual"].name, traces, paired(*(traces[loop].events for loop in LOOPS)))
+    scripts = scripts or scripts_of(config)
+    traces = {loop: trace(loop, scripts[loop], config, step) for loop in LOOPS}
+    return XRay(config, step or 1, scripts["manual"].name, traces, paired(*(traces[loop].events for loop in LOOPS)))
 
 
-def trace(loop: str, page: Page, config: RunConfig, until_step: int | None = None) -> Trace:
+def trace(loop: str, script: LoopScript, config: RunConfig, until_step: int | None = None) -> Trace:
     """Run a page in a folder of its own, unrecorded and unheard, and trace it.
 
     Raises:
@@ -284,17 +284,17 @@ def trace(loop: str, page: Page, config: RunConfig, until_step: int | None = Non
             tempfile.TemporaryDirectory() as folder,
             redirect_stdout(quiet),
             redirect_stderr(quiet),
-            page.loaded() as module,
-            Tracer(loop, page, module, until_step) as tracer,
+            script.loaded() as module,
+            Tracer(loop, script, module, until_step) as tracer,
             suppress(Traced),
         ):
-            run_loop(loop, replace(page, module=module), config, Path(folder) / "run", record=False)
+            run_loop(loop, replace(script, module=module), config, Path(folder) / "run", record=False)
     except SameLoopError:
         raise
     except Exception as error:
-        problem = page.mistake(error)
+        problem = script.mistake(error)
         what = f"{type(error).__name__}: {error}"[:300]
-        raise problem or SameLoopError(f"{page.name} cannot be x-rayed ({what})") from error
+        raise problem or SameLoopError(f"{script.name} cannot be x-rayed ({what})") from error
     return tracer.seen
 
 
@@ -362,9 +362,9 @@ def stack_text(frames: tuple[Frame, ...], without: tuple[Frame, ...] = ()) -> st
     return " > ".join(texts)
 
 
-def page_frame(event: Event, page: str) -> Frame | None:
+def script_frame(event: Event, script: str) -> Frame | None:
     """The innermost line of the page of this name that led to the event; None if it happened outside the page."""
-    return next((frame for frame in reversed(event.frames) if frame.file == page), None)
+    return next((frame for frame in reversed(event.frames) if frame.file == script), None)
 
 
 def values_text(values: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.lesson.trace import ACCELERATE
-from benchmarks.lesson.xray import Pair, XRay, page_frame, pair_values, stack_text, values_text
+from benchmarks.lesson.xray import Pair, XRay, pair_values, script_frame, stack_text, values_text
 from shared.running.folder import LOOPS
 
 
@@ -50,7 +50,7 @@ def _with_prefix(found: XRay, console: Console) -> list[tuple[str, list[Pair]]]:
 
 def events_table(title: str, pairs: list[Pair], found: XRay) -> Table:
     """One part of the run: of each event what happened, the line by hand, and the stack without what all have."""
-    page = Path(found.page).name
+    script = Path(found.script).name
     table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_header=False, box=None)
     table.add_column(width=8, style="dim", justify="right")
     table.add_column(ratio=1, overflow="fold")
@@ -58,8 +58,8 @@ def events_table(title: str, pairs: list[Pair], found: XRay) -> Table:
         event = pair.either
         what = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (pair_values(pair), "green"))
         table.add_row("" if pair.equal else "DIFFERS", what)
-        if pair.manual and (line := page_frame(pair.manual, found.page)):
-            table.add_row("manual", Text(f"{page}:{line.line}  {line.code}"))
+        if pair.manual and (line := script_frame(pair.manual, found.script)):
+            table.add_row("manual", Text(f"{script}:{line.line}  {line.code}"))
             # What a loop with accelerate leaves to it.
             if inside := tuple(frame for frame in pair.manual.frames if frame.file.startswith(ACCELERATE.name)):
                 table.add_row("", Text(f"> {stack_text(inside)}", "dim"))

@@ -19,10 +19,10 @@ MISTAKES: dict[str, Mistake] = {
 GALLERY = {name: mistake for name, mistake in MISTAKES.items() if mistake.source}
 # By the names of the repairs, in the order in which the first difference never moves to the left. The pieces of two of
 # them do not overlap, so that any can be left out in any order.
-RUNGS: dict[str, Mistake] = {
-    mistake.rung.name: mistake
-    for mistake in sorted(MISTAKES.values(), key=lambda each: each.rung.place if each.rung else 0)
-    if mistake.rung
+LADDER_STEPS: dict[str, Mistake] = {
+    mistake.step.name: mistake
+    for mistake in sorted(MISTAKES.values(), key=lambda each: each.step.place if each.step else 0)
+    if mistake.step
 }
 # By the phase whose line is left out.
 QUESTIONS: dict[str, Question] = {

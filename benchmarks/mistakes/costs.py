@@ -1,6 +1,6 @@
 """What a mistake costs: accuracy and loss over several seeds on real reviews, seconds, memory.
 
-Every mistake is held against the right loop with the same dials and the same seed. Two numbers are told apart: what
+Every mistake is held against the right loop with the same settings and the same seed. Two numbers are told apart: what
 the loop reports, and what its model is worth in truth, on the same reviews, evaluated rightly.
 """
 
@@ -20,11 +20,11 @@ from typing import Any
 import psutil
 
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES
-from benchmarks.mistakes.mistake import AS_MINIMAL, Mistake, Pieces, right_page, wrong_page
+from benchmarks.mistakes.mistake import AS_MINIMAL, Mistake, Pieces, right_script, wrong_script
 from shared.config import RunConfig, job_name
 from shared.recording.kept import Kept
-from shared.recording.schema import Dials, Some
-from shared.running.page import Page, train_of
+from shared.recording.schema import Settings, Some
+from shared.running.script import LoopScript, train_of
 from shared.starting.launch import pool, settle_worker
 
 SEEDS = 5
@@ -166,11 +166,11 @@ class Gallery:
     """What is kept of costs.
 
     Attributes:
-        config: the dials of what was trained.
+        config: the settings of what was trained.
         mistakes: in the order in which they are shown.
     """
 
-    config: Dials
+    config: Settings
     mistakes: Some[Cost]
 
     @property
@@ -187,16 +187,16 @@ class Gallery:
 GALLERY_KEPT = Kept("gallery.json", Gallery, "sameloop break --all", schema=1, check=Gallery.check)
 
 
-def cost_config(preset: str, seed: int, dials: Mapping[str, Any]) -> RunConfig:
-    """The dials of a run whose cost counts.
+def cost_config(preset: str, seed: int, settings: Mapping[str, Any]) -> RunConfig:
+    """The settings of a run whose cost counts.
 
     Raises:
         SameLoopError: there is no such preset.
     """
-    dials = {**AS_MINIMAL, **(FOR_TINY if preset == "tiny" else {}), **dials, "seed": seed}
-    if "gradient_accumulation_steps" in dials:
-        dials["gradient_accumulation_steps"] = ACCUMULATED
-    config = RunConfig.build(preset, **dials)
+    settings = {**AS_MINIMAL, **(FOR_TINY if preset == "tiny" else {}), **settings, "seed": seed}
+    if "gradient_accumulation_steps" in settings:
+        settings["gradient_accumulation_steps"] = ACCUMULATED
+    config = RunConfig.build(preset, **settings)
     if config.gradient_accumulation_steps == 1:
         return config
     # The step stays as large as it is without accumulation, or there would be a fraction of the steps.
@@ -255,13 +255,13 @@ def by_cost(costs: Iterable[Cost]) -> list[Cost]:
 def train_once(name: str, is_wrong: bool, seed: int, preset: str) -> Run:
     """Train one loop, of a mistake or the right one that it is held against, in this process."""
     mistake = MISTAKES[name]
-    page = wrong_page(mistake) if is_wrong else right_page(mistake)
-    return _train(page, cost_config(preset, seed, mistake.dials))
+    script = wrong_script(mistake) if is_wrong else right_script(mistake)
+    return _train(script, cost_config(preset, seed, mistake.settings))
 
 
 def _right_key(mistake: Mistake) -> tuple[Pieces, tuple]:
-    dials = cost_config("tiny", 0, mistake.dials).dials
-    return mistake.setting, tuple(sorted((name, str(value)) for name, value in dials.items()))
+    settings = cost_config("tiny", 0, mistake.settings).settings
+    return mistake.setting, tuple(sorted((name, str(value)) for name, value in settings.items()))
 
 
 @cache
@@ -274,7 +274,7 @@ def _data(preset: str) -> tuple[Any, Any, Any, Any]:
     return tokenizer, *load_data(config, tokenizer)
 
 
-def _train(page: Page, config: RunConfig) -> Run:
+def _train(script: LoopScript, config: RunConfig) -> Run:
     from shared.running.plain import train_fresh
 
     growth = [0.0]
@@ -285,8 +285,8 @@ def _train(page: Page, config: RunConfig) -> Run:
 
     with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
         tokenizer, train_dataset, eval_dataset, labels = _data(config.preset)
-        with page.loaded() as module:
-            train, _ = train_of(module, page)
+        with script.loaded() as module:
+            train, _ = train_of(module, script)
             model, returned, seconds = train_fresh(watched, config, tokenizer, train_dataset, eval_dataset, labels)
     accuracy, loss = worth(model, tokenizer, eval_dataset)
     last = returned[-1]
@@ -294,7 +294,7 @@ def _train(page: Page, config: RunConfig) -> Run:
 
 
 def worth(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
-    """A model's accuracy and mean loss over a slice, evaluated rightly, on the CPU wherever it was trained."""
+    """A model's accuracy and mean loss over a subset, evaluated rightly, on the CPU wherever it was trained."""
     import torch
     from torch.utils.data import DataLoader
     from transformers import DataCollatorWithPadding

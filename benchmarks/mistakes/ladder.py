@@ -1,7 +1,7 @@
 """`sameloop ladder`: from the loop that courses teach to `Trainer`, one repair at a time.
 
-The start is `manual_loop/minimal.py` with every rung taken out of it, by declared edits; no copy of the page is kept.
-Each rung is put back in turn, and after each the page runs and is held against one run of `Trainer`'s: how far do the
+The start is `manual_loop/minimal.py` with every step taken out of it, by declared edits; no copy of the page is kept.
+Each step is put back in turn, and after each the page runs and is held against one run of `Trainer`'s: how far do the
 two go together?
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.mistakes.catalogue import RUNGS
+from benchmarks.mistakes.catalogue import LADDER_STEPS
 from benchmarks.mistakes.line import ACCELERATE, CLIP_OF_ACCELERATE, SEEDABLE
 from benchmarks.mistakes.mistake import AS_MINIMAL, MINIMAL, differing_lines, edited
 from benchmarks.runs import run_here, run_text_here
@@ -28,7 +28,7 @@ from shared.recording.kept import Kept
 from shared.recording.record import RunRecord
 from shared.recording.schema import Environment, Some
 from shared.running.folder import COMPARISON_FILE, output_folder
-from shared.running.page import Page, own_page, package_page
+from shared.running.script import LoopScript, own_script, package_script
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -40,8 +40,8 @@ PAGES_FOLDER = "pages"
 WITH_ACCELERATE = {"shuffle": SEEDABLE, "clip": ((CLIP_OF_ACCELERATE, ""),)}
 # With batches of 8, no gradient of the tiny model is longer than 1: a clip that never acts cannot be missed.
 FOR_TINY = {"per_device_train_batch_size": 4}
-# The dials that `minimal.py` takes from its config or that decide before it begins.
-DIALS = (
+# The settings that `minimal.py` takes from its config or that decide before it begins.
+SETTINGS = (
     *("preset", "dataset", "dataset_config", "dataset_revision", "text_column", "label_column"),
     *("model", "model_revision", "train_size", "eval_size", "max_length", "slice_seed"),
     *("per_device_train_batch_size", "per_device_eval_batch_size", "learning_rate", "seed", "full_determinism"),
@@ -59,8 +59,8 @@ class Row:
     """One page of the ladder and how far it goes with `Trainer`.
 
     Attributes:
-        name: the rung that is repaired here; `START` where none is yet.
-        why: the rung's sentence.
+        name: the step that is repaired here; `START` where none is yet.
+        why: the step's sentence.
         diff: what the repair changed in the page, a line each, beginning with `-` or `+`.
         step, quantity: the first difference; None if there is none.
         cause: its likely cause.
@@ -106,7 +106,7 @@ class Ladder:
         job: what was trained on what.
         steps_per_epoch: after so many steps comes an evaluation.
         rows: the first without a repair, the last with all of them.
-        config: the dials.
+        config: the settings.
         environment: versions and device, as a record's header has them.
     """
 
@@ -120,7 +120,7 @@ class Ladder:
 LADDER = Kept(LADDER_FILE, Ladder, "sameloop ladder", schema=1)
 
 
-def page_without(rungs: Collection[str], accelerate: bool = False) -> Page:
+def script_without(steps: Collection[str], accelerate: bool = False) -> LoopScript:
     """`minimal.py` without these repairs, whatever their order.
 
     Args:
@@ -130,46 +130,46 @@ def page_without(rungs: Collection[str], accelerate: bool = False) -> Page:
         ValueError: the page no longer holds one of the pieces exactly once.
     """
     other = WITH_ACCELERATE if accelerate else {}
-    pieces = (piece for name in rungs for piece in other.get(name, RUNGS[name].pieces))
-    return edited(own_page(MINIMAL), (*(ACCELERATE if accelerate else ()), *pieces))
+    pieces = (piece for name in steps for piece in other.get(name, LADDER_STEPS[name].pieces))
+    return edited(own_script(MINIMAL), (*(ACCELERATE if accelerate else ()), *pieces))
 
 
 def order_from(text: str | None) -> tuple[str, ...]:
-    """The order of the rungs that `--order` asks for; those that it leaves out come last.
+    """The order of the steps that `--order` asks for; those that it leaves out come last.
 
     Args:
         text: names with commas between; None: the default order.
 
     Raises:
-        SameLoopError: there is no such rung, or it is named twice.
+        SameLoopError: there is no such step, or it is named twice.
     """
     named = [name.strip().replace("-", "_") for name in (text or "").split(",") if name.strip()]
     for name in named:
-        if name not in RUNGS:
-            raise SameLoopError(f"--order: there is no rung {name!r}; choose among {', '.join(RUNGS)}")
+        if name not in LADDER_STEPS:
+            raise SameLoopError(f"--order: there is no step {name!r}; choose among {', '.join(LADDER_STEPS)}")
         if named.count(name) > 1:
             raise SameLoopError(f"--order: {name} is named {named.count(name)} times; it can be repaired once")
-    return (*named, *(name for name in RUNGS if name not in named))
+    return (*named, *(name for name in LADDER_STEPS if name not in named))
 
 
-def ladder_config(preset: str | None = None, **dials: Any) -> RunConfig:
-    """The dials of a ladder: the preset's, but as `minimal.py` has them, and no last batch is full.
+def ladder_config(preset: str | None = None, **settings: Any) -> RunConfig:
+    """The settings of a ladder: the preset's, but as `minimal.py` has them, and no last batch is full.
 
     Args:
-        dials: what the user asks for; it stays as it is.
+        settings: what the user asks for; it stays as it is.
 
     Raises:
         SameLoopError: as `RunConfig.build`.
     """
-    dials = {**AS_MINIMAL, **(FOR_TINY if preset == "tiny" else {}), **dials}
-    config = RunConfig.build(preset, **dials)
-    for slice_ in ("train", "eval"):
-        size = getattr(config, f"{slice_}_size")
-        batch = getattr(config, f"per_device_{slice_}_batch_size")
-        if f"{slice_}_size" not in dials and size % batch == 0:
+    settings = {**AS_MINIMAL, **(FOR_TINY if preset == "tiny" else {}), **settings}
+    config = RunConfig.build(preset, **settings)
+    for subset in ("train", "eval"):
+        size = getattr(config, f"{subset}_size")
+        batch = getattr(config, f"per_device_{subset}_batch_size")
+        if f"{subset}_size" not in settings and size % batch == 0:
             # Of batches of one size, the mean of their means is the mean, and no mistake.
-            dials[f"{slice_}_size"] = max(size - batch // 2, 1)
-    return RunConfig.build(preset, **dials)
+            settings[f"{subset}_size"] = max(size - batch // 2, 1)
+    return RunConfig.build(preset, **settings)
 
 
 def ladder(
@@ -182,9 +182,9 @@ def ladder(
 
     Args:
         config: as `ladder_config` gives it.
-        order: every rung once.
+        order: every step once.
         output_dir: made if absent.
-        overwrite: replace a run with other dials too.
+        overwrite: replace a run with other settings too.
         accelerate: climb from the course's loop with accelerate.
 
     Raises:
@@ -193,48 +193,48 @@ def ladder(
     """
     with output_folder(output_dir, config, overwrite):
         try:
-            found = climb(config, order, output_dir, accelerate)
+            found = run_ladder(config, order, output_dir, accelerate)
         except Interrupted as error:
             raise Interrupted("the ladder is cut off; start it again", error.exit_status - 128) from None
         LADDER.write(output_dir, found)
         return found
 
 
-def climb(config: RunConfig, order: Sequence[str], folder: Path, accelerate: bool = False) -> Ladder:
+def run_ladder(config: RunConfig, order: Sequence[str], folder: Path, accelerate: bool = False) -> Ladder:
     """Run `Trainer` once and the page of every row, all in this process, and compare.
 
     Args:
         config: as `ladder_config` gives it.
-        order: every rung once.
+        order: every step once.
         folder: where both runs of the last row, their comparison, and all pages go.
         accelerate: the pages are those with accelerate.
 
     Raises:
         SameLoopError: a loop did not finish.
-        ValueError: `minimal.py` no longer holds what a rung replaces.
+        ValueError: `minimal.py` no longer holds what a step replaces.
     """
     # Before anything runs: an edit that no longer applies must not cost a minute.
-    pages = [page_without(order[done:], accelerate) for done in range(len(order) + 1)]
+    scripts = [script_without(order[done:], accelerate) for done in range(len(order) + 1)]
     # What is half done lies elsewhere: a folder that a kill leaves behind is then as good as empty.
     with tempfile.TemporaryDirectory() as work:
         trainer, manual = Path(work) / "trainer", Path(work) / "manual"
-        announce("Trainer, once for all rungs")
+        announce("Trainer, once for all steps")
         with redirect_stdout(sys.stderr):  # `Trainer` prints its log lines; stdout is for the ladder
-            run_here("trainer", package_page("trainer"), config, trainer)
+            run_here("trainer", package_script("trainer"), config, trainer)
         rows = []
-        for done, page in enumerate(pages):
+        for done, script in enumerate(scripts):
             name = order[done - 1] if done else START
-            announce(f"rung {done} of {len(order)}: {name}")
+            announce(f"step {done} of {len(order)}: {name}")
             file = Path(work) / PAGES_FOLDER / f"{done}-{name.replace(' ', '-').replace(chr(39), '')}.py"
             if manual.exists():
                 shutil.rmtree(manual)
             own = config.model_copy(update={"loop": str(folder / PAGES_FOLDER / file.name)})
-            run_text_here(page.source, file, own, manual)
+            run_text_here(script.source, file, own, manual)
             # It imports torch, which must not be imported before `run_loop` has chosen the device.
             from benchmarks.verdict.verdict import compare_runs
 
             comparison = compare_runs(manual, trainer)
-            rows.append(_row(name, pages[max(done - 1, 0)], page, comparison))
+            rows.append(_row(name, scripts[max(done - 1, 0)], script, comparison))
         record = RunRecord.read(trainer)
         folder.mkdir(parents=True, exist_ok=True)
         for each in (trainer, manual, Path(work) / PAGES_FOLDER):
@@ -249,13 +249,13 @@ def climb(config: RunConfig, order: Sequence[str], folder: Path, accelerate: boo
     )
 
 
-def _row(name: str, before: Page, page: Page, comparison: dict[str, Any]) -> Row:
+def _row(name: str, before: LoopScript, script: LoopScript, comparison: dict[str, Any]) -> Row:
     first = comparison["first_divergence"] or {}
-    repair = RUNGS[name].rung if name in RUNGS else None
+    repair = LADDER_STEPS[name].step if name in LADDER_STEPS else None
     return Row(
         name=name,
         why=repair.why if repair else "AdamW, shuffle=True, model.train() once, nothing else.",
-        diff=[f"{sign} {line.strip()}" for sign, line in differing_lines(before, page)],
+        diff=[f"{sign} {line.strip()}" for sign, line in differing_lines(before, script)],
         step=first.get("step"),
         quantity=first.get("quantity"),
         cause=first.get("likely_cause"),

@@ -1,4 +1,4 @@
-"""The ladder as a picture: a row per rung, a bar as far as the two loops go together."""
+"""The ladder as a picture: a row per step, a bar as far as the two loops go together."""
 
 from __future__ import annotations
 

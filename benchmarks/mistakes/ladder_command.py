@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from benchmarks.charts.styles import STYLE_NAMES
-from benchmarks.mistakes.ladder import DIALS, RUNGS
-from shared.running.command import CONTEXT, DIVERGED, DialCommand, dial_options, run_options
+from benchmarks.mistakes.ladder import LADDER_STEPS, SETTINGS
+from shared.running.command import CONTEXT, DIVERGED, SettingCommand, run_options, setting_options
 from shared.running.run import default_output_dir
 from shared.running.surroundings import settle
 
@@ -24,11 +24,11 @@ def _ladder(
 ) -> int:
     from benchmarks.mistakes.ladder import ladder, ladder_config, order_from, print_ladder
 
-    rungs = order_from(order)
+    steps = order_from(order)
     given = {name: value for name, value in parameters.items() if value is not None}
     config = settle(ladder_config(**given))
     output_dir = output_dir or default_output_dir(config.preset, "ladder")
-    found = ladder(config, rungs, output_dir, overwrite_output_dir, accelerate)
+    found = ladder(config, steps, output_dir, overwrite_output_dir, accelerate)
 
     from rich.console import Console
 
@@ -40,20 +40,20 @@ def _ladder(
     return 0 if found.rows[-1].is_exact else DIVERGED
 
 
-ladder_command = DialCommand(
+ladder_command = SettingCommand(
     "ladder",
     params=[
         *run_options(),
         click.Option(
             ["--order"],
             metavar="NAME,NAME,...",
-            help=f"the order of the fixes; those left out come last  [default: {', '.join(RUNGS)}]",
+            help=f"the order of the fixes; those left out come last  [default: {', '.join(LADDER_STEPS)}]",
         ),
         click.Option(["--accelerate"], is_flag=True, help="from the course's loop with accelerate"),
         click.Option(
             ["--style"], type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="of the picture"
         ),
-        *(each for each in dial_options() if each.name in DIALS),
+        *(each for each in setting_options() if each.name in SETTINGS),
     ],
     callback=_ladder,
     help="From the loop that courses teach to Trainer, one fix at a time: up to which step are the two equal? "

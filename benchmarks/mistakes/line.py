@@ -1,4 +1,4 @@
-"""Lines of the minimal page that mistakes are made in, and what it is given first where a mistake needs more."""
+"""Lines of the minimal loop that mistakes are made in, and what it is given first where a mistake needs more."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOSSES = '            losses += [output.loss.item()] * len(batch["labels"])  # o
 BEGIN = "    evaluations = []\n"
 RETURN = "    return evaluations\n"
 
-# Right additions to the minimal page that a mistake may need to be possible at all.
+# Right additions to the minimal loop that a mistake may need to be possible at all.
 SHARED = " / share"
 ENDS = """            if number % per_step and number < len(loader):
                 continue  # the step goes on with the next batch

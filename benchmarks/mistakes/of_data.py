@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.mistakes import line
-from benchmarks.mistakes.mistake import Compared, Mistake, Question, Rung
+from benchmarks.mistakes.mistake import Compared, LadderStep, Mistake, Question
 
 LOADED = "    train_dataset, eval_dataset, labels = load_data(config, tokenizer)\n"
 BUILT = "    model = load_model(config, labels)\n"
@@ -32,7 +32,7 @@ OF_DATA = (
         "seed",
         (("import DataCollatorWithPadding, set_seed\n", "import DataCollatorWithPadding\n"), (line.SEED, "")),
         compared=Compared("step 1: rng", "seed.state"),
-        rung=Rung(
+        step=LadderStep(
             2,
             "seed",
             "Trainer seeds again before training; otherwise dropout depends on what loading the model has drawn.",
@@ -63,7 +63,7 @@ OF_DATA = (
     # Data
     Mistake(
         "other_slice",
-        "another slice",
+        "another subset",
         "data",
         whole=((LOADED, LOADED.replace("config,", "config.model_copy(update={'slice_seed': 1}),")),),
         compared=Compared("step 1: batch", "batch.slice"),
@@ -149,7 +149,7 @@ OF_DATA = (
             (line.ORDER, ""),
         ),
         compared=Compared("step 1: batch", "shuffle.global_state"),
-        rung=Rung(
+        step=LadderStep(
             1,
             "shuffle",
             "Trainer's order has a generator of its own, seeded for each epoch; shuffle=True draws from dropout's.",
@@ -205,7 +205,7 @@ OF_DATA = (
         compared=Compared("step 8: batch", "batch.size"),
         check="batch.last",
         setting=line.CONSTANT,
-        dials={"lr_scheduler_type": "constant"},
+        settings={"lr_scheduler_type": "constant"},
     ),
     Mistake(
         "batch_skipped",
@@ -243,7 +243,7 @@ OF_DATA = (
         "epoch",
         whole=(("            if cut_short and state.ends:\n", "            if state.step == max_steps - 1:\n"),),
         compared=Compared("step 16: number of steps", "step.number"),
-        dials={"eval_strategy": "no", "logging_strategy": "no"},
+        settings={"eval_strategy": "no", "logging_strategy": "no"},
     ),
     # Collator
     Mistake(
@@ -360,7 +360,7 @@ OF_DATA = (
         "model",
         whole=(("        model.base_model.requires_grad_(False)\n", "        pass\n"),),
         compared=Compared("step 1: grad_norm", "model.not_frozen"),
-        dials={"freeze_body": True},
+        settings={"freeze_body": True},
     ),
     Mistake(
         "parts_called",

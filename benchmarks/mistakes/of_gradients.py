@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.mistakes import line
-from benchmarks.mistakes.mistake import Compared, Mistake, Question, Rung
+from benchmarks.mistakes.mistake import Compared, LadderStep, Mistake, Question
 
 UNCLIPPED = "the clip: by hand the gradients reach the optimizer at norm"
 NORM = "torch.nn.utils.get_total_norm([each.grad for each in model.parameters()])"
@@ -33,7 +33,7 @@ OF_GRADIENTS = (
         compared=Compared("step 9: mode", "mode.eval"),
         check="mode.eval",
         source="huggingface/lerobot #3668 (2026)",
-        rung=Rung(
+        step=LadderStep(
             7,
             "train_mode",
             "Trainer calls model.train() at every step; called once, dropout stays off after the first evaluation.",
@@ -121,11 +121,11 @@ OF_GRADIENTS = (
         check="loss.scale",
         source="transformers #47688",
         setting=line.ACCUMULATE,
-        dials=line.FOUR,
+        settings=line.FOUR,
         question=Question(
             "with two batches to a step, their losses are added up, not averaged",
             (("            loss = loss / min(2, ", "            loss = loss / min(1, "),),
-            dials=line.TWO,
+            settings=line.TWO,
         ),
     ),
     Mistake(
@@ -137,7 +137,7 @@ OF_GRADIENTS = (
         check="loss.scale",
         source="Lightning #19987",
         setting=line.ACCUMULATE,
-        dials=line.THREE,
+        settings=line.THREE,
     ),
     Mistake(
         "accumulate_short",
@@ -145,11 +145,11 @@ OF_GRADIENTS = (
         "loss",
         ((line.SHARES, ""),),
         # 45 reviews are 6 batches: the second step has two of its four.
-        compared=Compared("step 2: losses", "loss.scale", dials={**line.FOUR, "train_size": 45}),
+        compared=Compared("step 2: losses", "loss.scale", settings={**line.FOUR, "train_size": 45}),
         check="loss.scale",
         source="huggingface/accelerate #1847",
         setting=line.ACCELERATE_ACCUMULATES,
-        dials=line.FOUR,
+        settings=line.FOUR,
     ),
     Mistake(
         "divided_twice",
@@ -160,7 +160,7 @@ OF_GRADIENTS = (
         check="loss.scale",
         source="huggingface/accelerate #1773, its own DeepSpeed example",
         setting=line.ACCELERATE_ACCUMULATES,
-        dials=line.FOUR,
+        settings=line.FOUR,
     ),
     Mistake(
         "loss_summed",
@@ -264,7 +264,7 @@ OF_GRADIENTS = (
         check="zero.inside",
         source="huggingface/accelerate #616, the official documentation",
         setting=line.ACCUMULATE,
-        dials=line.FOUR,
+        settings=line.FOUR,
     ),
     Mistake(
         "zero_before_step",
@@ -289,7 +289,7 @@ OF_GRADIENTS = (
         check="step.number",
         source="ten files of huggingface/accelerate/examples, rasbt/LLMs-from-scratch #299",
         setting=line.ACCUMULATE,
-        dials=line.FOUR,
+        settings=line.FOUR,
     ),
     Mistake(
         "tail_never_stepped",
@@ -300,7 +300,7 @@ OF_GRADIENTS = (
         check="step.missing",
         source="torchtune PR #2745, timoschick/pet #36",
         setting=line.ACCUMULATE,
-        dials=line.THREE,
+        settings=line.THREE,
     ),
     Mistake(
         "step_outside",
@@ -315,7 +315,7 @@ OF_GRADIENTS = (
         check="step.number",
         source="thunlp/OpenPrompt #106",
         setting=line.ACCUMULATE,
-        dials=line.FOUR,
+        settings=line.FOUR,
     ),
     Mistake(
         "no_step",
@@ -340,7 +340,7 @@ OF_GRADIENTS = (
             (("clip_grad_norm_(model.parameters(), 1.0)", 'clip_grad_norm_(model.parameters(), float("inf"))'),),
             asked=True,
         ),
-        rung=Rung(
+        step=LadderStep(
             5, "clip", "Trainer scales gradients down to norm 1 before every step, though nobody has asked it to."
         ),
     ),
@@ -408,7 +408,7 @@ OF_GRADIENTS = (
         check="clip.inside",
         source="transformers #1563",
         setting=line.ACCUMULATE,
-        dials=line.FOUR,
+        settings=line.FOUR,
     ),
     Mistake(
         "weights_in_bf16",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.mistakes import line
-from benchmarks.mistakes.mistake import Compared, Mistake, Pieces, Question, Rung
+from benchmarks.mistakes.mistake import Compared, LadderStep, Mistake, Pieces, Question
 
-# Lines of the page of all dials.
+# Lines of the full loop.
 WHOLE_CLIP = "grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)"
 WHOLE_ZERO = "            optimizer.zero_grad()  # Zero: or the next gradients are added to these.\n"
 WHOLE_RETURN = "    return state.log_history\n"
@@ -13,7 +13,7 @@ LOGGED = "log_training(state, grad_norm, rate)"
 
 
 def _returned(what: str) -> Pieces:
-    """The page of all dials, returning something else than its log."""
+    """The full loop, returning something else than its log."""
     return ((WHOLE_RETURN, f"    return {what}\n"),)
 
 
@@ -36,7 +36,7 @@ OF_REPORTS = (
         compared=Compared("step 8: eval_loss", "evaluate.mean_of_means"),
         check="evaluate.mean_of_means",
         source="mlcommons/training #89, MLPerf's IMDB reference",
-        rung=Rung(
+        step=LadderStep(
             6,
             "mean",
             "Trainer's evaluation loss is the mean over reviews; a mean of batches weighs a small last one too much.",
@@ -205,7 +205,7 @@ OF_REPORTS = (
         question=Question(
             "no checkpoint is saved",
             (("            part.save_pretrained(folder)\n", "            pass\n"),),
-            dials={"save_strategy": "epoch"},
+            settings={"save_strategy": "epoch"},
         ),
     ),
     # What stops the run, and is the page's

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.mistakes import line
-from benchmarks.mistakes.mistake import Compared, Mistake, Question, Rung
+from benchmarks.mistakes.mistake import Compared, LadderStep, Mistake, Question
 
 # At a smaller rate it depends on torch's rounding whether losses or gradients differ first, and in which step.
 LEARNING_FAST = {"learning_rate": 0.01}
@@ -22,11 +22,11 @@ OF_UPDATES = (
         "torch's own weight decay of 0.01, where Trainer has none",
         "optimizer",
         ((", weight_decay=0", ""),),
-        compared=Compared("step 2: forward_losses", "optimizer.settings", dials=LEARNING_FAST),
+        compared=Compared("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
         check="optimizer.settings",
         source="the Hugging Face course, chapter 3",
         question=Question("weight decay is 0.01, torch's own default", ((", weight_decay=0,", ","),), asked=True),
-        rung=Rung(
+        step=LadderStep(
             3, "weight_decay", "Trainer's AdamW does not decay weights by default; torch's AdamW does, by 0.01."
         ),
     ),
@@ -38,12 +38,12 @@ OF_UPDATES = (
         compared=Compared(
             "step 2: forward_losses",
             "optimizer.settings",
-            dials={"weight_decay": 0.1, **LEARNING_FAST},
+            settings={"weight_decay": 0.1, **LEARNING_FAST},
         ),
         check="optimizer.settings",
         source="karpathy/minGPT #23, transformers #42754 (2025)",
         setting=line.DECAY,
-        dials={"weight_decay": 0.1},
+        settings={"weight_decay": 0.1},
     ),
     Mistake(
         "norms_decay",
@@ -56,11 +56,11 @@ OF_UPDATES = (
         compared=Compared(
             "step 2: forward_losses",
             "optimizer.settings",
-            dials={"weight_decay": 0.1, **LEARNING_FAST},
+            settings={"weight_decay": 0.1, **LEARNING_FAST},
         ),
         check="optimizer.settings",
         setting=line.DECAY,
-        dials={"weight_decay": 0.1},
+        settings={"weight_decay": 0.1},
     ),
     Mistake(
         "mistyped_key",
@@ -72,7 +72,7 @@ OF_UPDATES = (
                 'torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay_rate": 0}], lr, fused=True)',
             ),
         ),
-        compared=Compared("step 2: forward_losses", "optimizer.settings", dials=LEARNING_FAST),
+        compared=Compared("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
         check="optimizer.settings",
         source="transformers #8396",
     ),
@@ -82,14 +82,16 @@ OF_UPDATES = (
         "optimizer",
         ((", fused=True", ""),),
         compared=Compared("grad_norm", "optimizer.settings"),
-        rung=Rung(4, "fused", "Trainer takes the fused AdamW: the same formula, rounded otherwise in the last bit."),
+        step=LadderStep(
+            4, "fused", "Trainer takes the fused AdamW: the same formula, rounded otherwise in the last bit."
+        ),
     ),
     Mistake(
         "adamw_default",
         "AdamW(model.parameters(), lr=...), as every tutorial has it",
         "optimizer",
         ((line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), lr=lr)"),),
-        compared=Compared("step 2: forward_losses", "optimizer.settings", dials=LEARNING_FAST),
+        compared=Compared("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
         check="optimizer.settings",
     ),
     Mistake(
@@ -151,21 +153,21 @@ OF_UPDATES = (
         "schedule step",
         ((line.RATE, ""), (line.BACKWARD, line.BACKWARD + line.RATE)),
         # With four, the rate is at 0 before it can be seen how fast it moves.
-        compared=Compared("step 1: learning_rate", "schedule.rate", dials=line.TWO),
+        compared=Compared("step 1: learning_rate", "schedule.rate", settings=line.TWO),
         check="schedule.per_batch",
         source="accelerate #963, starVLA PR #210 (2026)",
         setting=line.ACCUMULATE,
-        dials=line.FOUR,
+        settings=line.FOUR,
     ),
     Mistake(
         "schedule_of_batches",
         "the schedule's length in batches, not in steps",
         "schedule step",
         (("math.ceil(len(loader) / per_step)", "len(loader)"),),
-        compared=Compared("step 2: learning_rate", "schedule.rate", dials=line.TWO),
+        compared=Compared("step 2: learning_rate", "schedule.rate", settings=line.TWO),
         check="schedule.batch_total",
         setting=line.ACCUMULATE,
-        dials=line.FOUR,
+        settings=line.FOUR,
     ),
     Mistake(
         "schedule_of_one_epoch",
@@ -216,7 +218,7 @@ OF_UPDATES = (
         check="schedule.shape",
         source="cross-doc-misinfo-detection #1",
         setting=line.WARMUP,
-        dials={"warmup_steps": 4},
+        settings={"warmup_steps": 4},
     ),
     Mistake(
         "schedule_first",

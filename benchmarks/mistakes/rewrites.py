@@ -1,4 +1,4 @@
-"""Right rewrites of the page of all dials, as its readers make them: each must be identical with `Trainer`."""
+"""Right rewrites of the full loop, as its readers make them: each must be identical with `Trainer`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Rewrite(NamedTuple):
 
     Attributes:
         what: in words.
-        pieces: of the page of all dials what is replaced by what, one after the other.
+        pieces: of the full loop what is replaced by what, one after the other.
     """
 
     what: str

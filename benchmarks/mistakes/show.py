@@ -15,7 +15,7 @@ import click
 
 from benchmarks.check.rubric import ITEMS
 from benchmarks.mistakes.catalogue import GALLERY, UNSEEN
-from benchmarks.mistakes.mistake import Mistake, differing_lines, right_page, wrong_page
+from benchmarks.mistakes.mistake import Mistake, differing_lines, right_script, wrong_script
 from shared.errors import SameLoopError
 from shared.progress import announce, is_interactive
 from shared.running.command import CONTEXT, debug_option
@@ -49,7 +49,7 @@ def mistake_named(name: str) -> Mistake:
 
 def changed_lines(mistake: Mistake) -> list[str]:
     """What the mistake changes in the page, a line each, beginning with `-` or `+`."""
-    return [sign + line for sign, line in differing_lines(right_page(mistake), wrong_page(mistake))]
+    return [sign + line for sign, line in differing_lines(right_script(mistake), wrong_script(mistake))]
 
 
 def look_at(mistake: Mistake) -> dict[str, Any]:
@@ -58,9 +58,9 @@ def look_at(mistake: Mistake) -> dict[str, Any]:
     Raises:
         RuntimeError: a check does not see the mistake.
     """
-    from benchmarks.check.check import check_page
+    from benchmarks.check.check import check_script
 
-    result = check_page(wrong_page(mistake), mistake.dials)
+    result = check_script(wrong_script(mistake), mistake.settings)
     rows = [row for row in result.rubric if row["status"] == "fail"]
     if not rows:
         raise RuntimeError(f"a check does not see {mistake.name}: {result.verdict} {result.why}")
@@ -98,8 +98,8 @@ def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | 
     folder = _folder(output_dir or Path("runs") / f"break-{mistake.name}")
     console.print(Text(mistake.what, "bold"))
     console.print(f"where it happened: {mistake.source}")
-    if mistake.dials:
-        console.print("with " + ", ".join(f"{dial}={value}" for dial, value in mistake.dials.items()))
+    if mistake.settings:
+        console.print("with " + ", ".join(f"{setting}={value}" for setting, value in mistake.settings.items()))
     for line in changed_lines(mistake):
         console.print(Text(f"  {line}", "green" if line[0] == "+" else "red"))
     said = ask("What will one notice without a check?", SIGNS, console)
@@ -181,7 +181,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         }
         for cost in costs
     ]
-    page = template.render(
+    script = template.render(
         shown=shown,
         unseen=UNSEEN,
         job=job,
@@ -190,7 +190,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         chart=base64.b64encode(picture.read_bytes()).decode(),
         alt=chart.alt,
     )
-    (folder / "gallery.html").write_text(page, encoding="utf-8")
+    (folder / "gallery.html").write_text(script, encoding="utf-8")
 
 
 def _folder(folder: Path) -> Path:
@@ -249,7 +249,7 @@ def ask(question: str, answers: Iterable[str], console: Console) -> str:
 
 
 def exercise(name: str | None, output: Path, guess: str | None, console: Console) -> None:
-    """Plant a mistake in a copy of the minimal page; or, where the copy is there, answer a guess.
+    """Plant a mistake in a copy of the minimal loop; or, where the copy is there, answer a guess.
 
     Raises:
         SameLoopError: there is no such mistake or phase, or the file is no exercise.
@@ -261,7 +261,7 @@ def exercise(name: str | None, output: Path, guess: str | None, console: Console
         raise SameLoopError(f"{output} is there already: guess with --guess PHASE, or name another file with --output")
     mistake = mistake_named(name) if name else random.Random(os.urandom(8)).choice(list(GALLERY.values()))
     output.write_text(exercise_source(mistake), encoding="utf-8")
-    dials = "".join(f" --{dial.replace('_', '-')} {value}" for dial, value in mistake.dials.items())
+    settings = "".join(f" --{setting.replace('_', '-')} {value}" for setting, value in mistake.settings.items())
     console.print(f"written: {output}, a loop with one mistake")
     row = look_at(mistake)
     where = f"at step {row['step']}" if row["step"] else "over the whole run"
@@ -271,12 +271,12 @@ def exercise(name: str | None, output: Path, guess: str | None, console: Console
         answer(output, said, console)
     else:
         console.print(f"guess: sameloop exercise --output {output} --guess PHASE", soft_wrap=True)
-    console.print(f"mend it, then: sameloop check {output}{dials}", soft_wrap=True)
+    console.print(f"mend it, then: sameloop check {output}{settings}", soft_wrap=True)
 
 
 def exercise_source(mistake: Mistake) -> str:
     """The text of an exercise: the page with the mistake and without a first line that tells."""
-    _, _, rest = wrong_page(mistake).source.partition("\n")
+    _, _, rest = wrong_script(mistake).source.partition("\n")
     return f"{EXERCISE}\n{rest}"
 
 
@@ -336,7 +336,7 @@ def break_command(
 )
 @click.option("--guess", metavar="PHASE", help="the phase that is wrong in the file")
 def exercise_command(name: str | None, output: Path, guess: str | None) -> None:
-    """Plant a mistake, NAME or any, in a copy of the minimal page, for you to find."""
+    """Plant a mistake, NAME or any, in a copy of the minimal loop, for you to find."""
     from rich.console import Console
 
     exercise(name, output, guess, Console(highlight=False))

@@ -20,7 +20,7 @@ from shared.errors import SameLoopError
 from shared.starting.children import sameloop_argv
 from shared.starting.launch import Family, ending
 
-# How often the records are looked at, and how often a bar is drawn anew though nothing has moved.
+# How often the records are looked at, and how often a bar is drawn again though nothing has moved.
 SECONDS = 0.2
 SECONDS_TO_DRAW = 1.0
 # How long a process may take to end after a Ctrl-C, with a checkpoint.

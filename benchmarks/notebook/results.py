@@ -337,7 +337,7 @@ class XRayed(Content):
         )
 
 
-class Climbed(Content):
+class LadderResult(Content):
     """The ladder; the keys are those of `ladder.json`.
 
     Attributes:

@@ -1,1 +1,1 @@
-"""The two pages as text: what their lines do, folded to some dials, side by side, and as scripts of their own."""
+"""The two loops as text: what their lines do, specialized for some settings, side by side, and as scripts."""

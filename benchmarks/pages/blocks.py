@@ -1,4 +1,4 @@
-"""The blocks of a function folded: what is known stands in the place of its names, and neighbours are written out."""
+"""A function specialized block by block: known values replace their names, and helper functions are written out."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import libcst.matchers as m
 
 from benchmarks.pages.expressions import NOTHING, code_of, is_pure, value_of
 from benchmarks.pages.given import Given
+from benchmarks.pages.helpers import HelperModules
 from benchmarks.pages.names import Names, holds, names_in, targets_of
-from benchmarks.pages.neighbours import Neighbours
 from benchmarks.pages.simplify import Simplify
 from benchmarks.pages.statements import (
     assigned,
@@ -39,14 +39,14 @@ class Blocks:
 
     Args:
         given: what is known of the run.
-        neighbours: the page's.
+        helper modules: the page's.
         used: the names that the function reads and writes.
     """
 
-    def __init__(self, given: Given, neighbours: Neighbours, used: Names) -> None:
-        self._given, self._neighbours, self._used = given, neighbours, used
+    def __init__(self, given: Given, helpers: HelperModules, used: Names) -> None:
+        self._given, self._helpers, self._used = given, helpers, used
         self._underway: list[str] = []
-        # What the neighbours do, by their call.
+        # What the helper modules do, by their call.
         self._done_by: dict[tuple[str, ...], list[cst.BaseStatement] | None] = {}
 
     def body(
@@ -173,13 +173,13 @@ class Blocks:
     def _simplified(self, node: cst.BaseExpression, known: Mapping[str, cst.BaseExpression]) -> cst.BaseExpression:
         """An expression with values in it, computed; the very same one if there is nothing to compute."""
         while True:
-            simplify = Simplify(self._given, self._neighbours, known, self._used.written, self._as_expression)
+            simplify = Simplify(self._given, self._helpers, known, self._used.written, self._as_expression)
             new = node.visit(simplify)
             if not simplify.has_changed or new.deep_equals(node):
                 return node
             node = new
 
-    # Calls of neighbours ---------------------------------------------------------------------------
+    # Calls of helper modules ---------------------------------------------------------------------------
 
     def _as_expression(self, name: str, call: cst.Call) -> cst.BaseExpression | None:
         """A call of a neighbour as the expression that it returns, if it does nothing else."""
@@ -196,7 +196,7 @@ class Blocks:
         return self._done_by[way]
 
     def _folded_call(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
-        found = self._neighbours.library.get(name)
+        found = self._helpers.library.get(name)
         if found is None or not isinstance(found.node, cst.FunctionDef) or name in self._underway:
             return None
         params = found.node.params
@@ -234,9 +234,9 @@ class Blocks:
         if any(holds(each, cst.Return) for each in body):
             return None
         lines = sum(len(code_of(each).splitlines()) for each in body)
-        is_long = lines > MOST_LINES and not self._neighbours.library[name].is_instead
+        is_long = lines > MOST_LINES and not self._helpers.library[name].is_instead
         # As a function it would take as many lines, its head, and an empty line or two.
-        if is_long or lines * self._neighbours.places(name) > lines + 4:
+        if is_long or lines * self._helpers.places(name) > lines + 4:
             return None
         return None if set(names_in(body).written) & taken else (body, returned)
 

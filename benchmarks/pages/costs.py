@@ -1,4 +1,4 @@
-"""What each dial of a run costs by hand: the lines of the manual page that go when it is switched off."""
+"""What each setting of a run costs by hand: the lines of the manual loop that go when it is switched off."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from benchmarks.pages.diff import changed_lines
 from benchmarks.pages.fold import folded_source
 from shared.config import Interval, RunConfig, option, sections, show
 from shared.errors import SameLoopError
-from shared.running.page import package_page
+from shared.running.script import package_script
 
-# Dials that say what the loop is given, or what Trainer alone does: no line of the loop comes or goes with them.
+# Settings that say what the loop is given, or what Trainer alone does: no line of the loop comes or goes with them.
 NOT_IN_THE_LOOP = ("Loop", "Data and model")
 EXCEPT = "freeze_body"
 TRAINERS_OWN = "trainer_defaults"
-# Off, where the declaration does not tell: a dial is then neither a switch nor an interval, nor can it be none.
+# Off, where the declaration does not tell: a setting is then neither a switch nor an interval, nor can it be none.
 OFF: dict[str, Any] = {
     "train_sampling_strategy": "sequential",
     "dataloader_num_workers": 0,
@@ -30,20 +30,20 @@ OFF: dict[str, Any] = {
     "gradient_accumulation_steps": 1,
     "label_smoothing_factor": 0.0,
 }
-# What may have to be switched off along with another dial, because it makes no sense without.
+# What may have to be switched off along with another setting, because it makes no sense without.
 DEPENDENT = ("load_best_model_at_end", "metric_for_best_model", "eval_steps", "lr_scheduler_type")
 
 
 @dataclass(frozen=True)
-class DialCost:
-    """One dial.
+class SettingCost:
+    """One setting.
 
     Attributes:
-        name: the dial's.
+        name: the setting's.
         value: in this run.
         off: its value when it is switched off.
-        also: what cannot stay without it, switched off too, by dial.
-        more: the lines of code that only the page with the dial has.
+        also: what cannot stay without it, switched off too, by setting.
+        more: the lines of code that only the page with the setting has.
         less: those that only the page without it has.
     """
 
@@ -56,7 +56,7 @@ class DialCost:
 
     @property
     def lines(self) -> int:
-        """By how many lines the page is longer with the dial."""
+        """By how many lines the page is longer with the setting."""
         return len(self.more) - len(self.less)
 
     @property
@@ -71,17 +71,17 @@ class DialCost:
         return f"{show(self.off)}{others}"
 
 
-def dial_costs(config: RunConfig, world_size: int = 1) -> list[DialCost]:
-    """What each dial of a run costs by hand, the dearest first; dials that make the page no longer are left out.
+def setting_costs(config: RunConfig, world_size: int = 1) -> list[SettingCost]:
+    """What each setting of a run costs by hand, the dearest first; settings that make the page no longer are left out.
 
-    The page is SameLoop's own, folded to the run's dials, whichever page the run itself had.
+    The page is SameLoop's own, specialized for the run's settings, whichever page the run itself had.
 
     Args:
-        config: the run's dials.
+        config: the run's settings.
         world_size: how many processes it has.
     """
-    page = package_page("manual")
-    before, found = folded_source(page, config, world_size), []
+    script = package_script("manual")
+    before, found = folded_source(script, config, world_size), []
     for name in RunConfig.model_fields:
         off = off_value(name)
         if off == () or getattr(config, name) == off[0]:
@@ -89,15 +89,15 @@ def dial_costs(config: RunConfig, world_size: int = 1) -> list[DialCost]:
         without, also = switched_off(config, name, off[0])
         if without is None:
             continue
-        more, less = changed_lines(folded_source(page, without, world_size), before)
-        cost = DialCost(name, getattr(config, name), off[0], also, more, less)
+        more, less = changed_lines(folded_source(script, without, world_size), before)
+        cost = SettingCost(name, getattr(config, name), off[0], also, more, less)
         if cost.lines > 0:
             found.append(cost)
     return sorted(found, key=lambda cost: -cost.lines)
 
 
 def is_in_the_loop(name: str) -> bool:
-    """Whether lines of the loop by hand can come and go with a dial."""
+    """Whether lines of the manual loop can come and go with a setting."""
     if name == TRAINERS_OWN or name not in RunConfig.model_fields or name == "preset":
         return False
     section = next(section for section, names in sections().items() if name in names)
@@ -105,7 +105,7 @@ def is_in_the_loop(name: str) -> bool:
 
 
 def off_value(name: str) -> tuple[Any, ...]:
-    """A dial's value when it is switched off, alone in a tuple; empty if it cannot be, as a learning rate."""
+    """A setting's value when it is switched off, alone in a tuple; empty if it cannot be, as a learning rate."""
     if not is_in_the_loop(name):
         return ()
     if name in OFF:
@@ -119,17 +119,17 @@ def off_value(name: str) -> tuple[Any, ...]:
 
 
 def switched_off(config: RunConfig, name: str, off: Any) -> tuple[RunConfig | None, dict[str, Any]]:
-    """The run without a dial, and what else had to be switched off for that; None if there is no such run."""
+    """The run without a setting, and what else had to be switched off for that; None if there is no such run."""
     for also in _companions(config, name):
         try:
-            return RunConfig.build(config.preset, **{**config.dials, name: off, **also}), dict(also)
+            return RunConfig.build(config.preset, **{**config.settings, name: off, **also}), dict(also)
         except SameLoopError:
             continue
     return None, {}
 
 
 def _companions(config: RunConfig, name: str) -> Iterator[Mapping[str, Any]]:
-    """Nothing, then one of the dependent dials that are on, switched off, then two, and so on."""
+    """Nothing, then one of the dependent settings that are on, switched off, then two, and so on."""
     on = {each: off_value(each)[0] for each in DEPENDENT if each != name}
     on = {each: off for each, off in on.items() if getattr(config, each) != off}
     for count in range(len(on) + 1):

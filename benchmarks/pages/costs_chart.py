@@ -1,4 +1,4 @@
-"""What the dials of a run cost by hand, as a picture: a bar per dial, as long as the lines that go without it."""
+"""How many lines of the manual loop each setting of a run needs, as a picture: a bar per setting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.charts.canvas import Chart, canvas
 from benchmarks.charts.panels import say_nothing_to_show
 from benchmarks.charts.styles import STYLES, Look
 from benchmarks.charts.texts import shorten
-from benchmarks.pages.costs import DialCost
+from benchmarks.pages.costs import SettingCost
 from benchmarks.pages.diff import count
 
 TITLE = "What each setting costs in the manual loop"
@@ -19,8 +19,8 @@ LONGEST_NAME, LONGEST_JOB = 42, 90
 BAR = 0.58
 
 
-def dials_chart(costs: Sequence[DialCost], job: str, style_name: str = "slide") -> Chart:
-    """Draw what the dials of a run cost.
+def settings_chart(costs: Sequence[SettingCost], job: str, style_name: str = "slide") -> Chart:
+    """Draw what the settings of a run cost.
 
     Args:
         costs: in the order of the rows.
@@ -57,13 +57,13 @@ def dials_chart(costs: Sequence[DialCost], job: str, style_name: str = "slide") 
     return chart
 
 
-def _lines(cost: DialCost) -> str:
+def _lines(cost: SettingCost) -> str:
     """`7 lines, 2 others come`."""
     others = {0: "", 1: ", 1 other comes"}.get(len(cost.less), f", {len(cost.less)} others come")
     return f"{count(cost.more)}{others}"
 
 
-def alt_text(costs: Sequence[DialCost], job: str) -> str:
+def alt_text(costs: Sequence[SettingCost], job: str) -> str:
     """The picture in words, for those who cannot see it."""
     lines = [f"{TITLE}. {job}. A bar per setting: the lines of code of the manual loop that go away without it."]
     lines += [f"{cost.shown} (off: {cost.without}): {_lines(cost)}." for cost in costs]

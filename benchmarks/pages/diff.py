@@ -1,6 +1,6 @@
-"""`sameloop diff`: the two pages of a run side by side, and what one dial is by hand.
+"""`sameloop diff`: the two pages of a run side by side, and what one setting is by hand.
 
-Both pages are folded to the dials of the run, so that what is shown is what runs; twins stand on one row.
+Both loops are specialized for the settings of the run, so that what is shown is what runs; twins stand on one row.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def print_diff(
     phase: str | None = None,
     is_own_job: bool = False,
 ) -> None:
-    """Print every phase with its lines on both pages, then what each costs by hand and what buys it.
+    """Print every phase with its lines on both loops, then what each costs by hand and what buys it.
 
     Args:
         sources: the loops' pages, as they are to be shown: `manual`, perhaps `accelerate`, `trainer`.
@@ -77,7 +77,7 @@ def summary(found: Mapping[str, Mapping[str, list[Stretch]]]) -> Table:
     for loop in found:
         table.add_column(HEADINGS[loop], justify="right")
     table.add_column("what buys it", overflow="fold")
-    rows = [(phase, [code_lines(page[phase.name]) for page in found.values()]) for phase in PHASES]
+    rows = [(phase, [code_lines(script[phase.name]) for script in found.values()]) for phase in PHASES]
     for phase, counts in rows:
         if any(counts):
             table.add_row(phase.name, *map(str, counts), phase.bought)
@@ -93,12 +93,12 @@ def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
     return [line[1:] for line in changes if line[0] == "+"], [line[1:] for line in changes if line[0] == "-"]
 
 
-def print_dial_diff(before: str, after: str, option: str, console: Console) -> None:
-    """Print what a dial changes on the manual page: the lines that go and come, each with a few around it.
+def print_setting_diff(before: str, after: str, option: str, console: Console) -> None:
+    """Print what a setting changes on the manual loop: the lines that go and come, each with a few around it.
 
     Args:
-        before, after: the page folded without the dial and with it.
-        option: the dial and its value, as on the command line.
+        before, after: the page folded without the setting and with it.
+        option: the setting and its value, as on the command line.
         console: as wide as it is.
     """
     new, gone = changed_lines(before, after)

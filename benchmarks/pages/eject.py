@@ -1,6 +1,6 @@
-"""`sameloop eject`: the loop that a set of dials stands for, as a script to keep, to read and to change.
+"""`sameloop eject`: the loop that a set of settings stands for, as a script to keep, to read and to change.
 
-The page of all dials is folded (`fold`), what it loads is spelled out (`standalone`), and what is left is a plain
+The full loop is folded (`fold`), what it loads is spelled out (`standalone`), and what is left is a plain
 script: `train(model, tokenizer, train_dataset, eval_dataset)`, which `sameloop compare --loop` takes as it is, and a
 `main` that loads, trains and saves.
 """
@@ -24,11 +24,11 @@ from benchmarks.pages.given import Given
 from benchmarks.pages.names import names_in
 from benchmarks.pages.statements import WIDTH, name_of, with_body
 from shared.config import RunConfig, job_name, option
-from shared.data import Slices, load_slices
+from shared.data import Subsets, load_subsets
 from shared.errors import SameLoopError, shown
 from shared.presets import HUB_REVISIONS
 from shared.releases import CHANGED_DEFAULTS, INSTALLED, Release, check_release, in_release
-from shared.running.page import Page, package_page
+from shared.running.script import LoopScript, package_script
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.sources.labels import Classes, classes_of, ids_of
 from shared.sources.origin import SAVED, files_of, load_splits, text_folders
@@ -47,7 +47,7 @@ ACCELERATED = Path(__file__).with_name("accelerated.py")
 SETUP = ("seed", "data", "model")
 SAVING = {"model", "tokenizer", "output_dir", "is_first_process", "PartialState"}
 PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset")
-# Arguments of `TrainingArguments` on the page that are no dials, and change no number of a single process.
+# Arguments of `TrainingArguments` on the page that are no settings, and change no number of a single process.
 CHANGE_NOTHING = {"dataloader_pin_memory", "ddp_find_unused_parameters"}
 
 
@@ -58,39 +58,39 @@ def eject(
     file: Path | None = None,
     release: Release = INSTALLED,
 ) -> str:
-    """The script of these dials.
+    """The script of these settings.
 
     Args:
-        config: the dials.
+        config: the settings.
         loop: `manual`, by hand, or `trainer`, through `Trainer` with the arguments that are no defaults.
         world_size: how many processes `torchrun` will start.
         file: where the script will be; its name is the output folder's, too.
         release: of transformers, whose names the script has, and what it does by hand.
 
     Raises:
-        SameLoopError: the dials name a file of the user's as the loop, data that cannot be had, or what that release
-            does not have yet.
+        SameLoopError: the settings name a file of the user's as the loop, data that cannot be had, or what that
+            release does not have yet.
     """
     if config.loop is not None:
         raise SameLoopError(f"--loop {config.loop}: eject writes a loop itself; leave it out")
-    check_release(config.dials, release)
+    check_release(config.settings, release)
     if loop == "accelerate" and (problem := beyond_accelerate(config, world_size)):
         raise SameLoopError(problem)
     name = file.name if file is not None else "my_loop.py"
     given = Given.of(config, world_size)
-    given.dials |= _data_values(config)
+    given.settings |= _data_values(config)
     given.release = release
     given.names["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
     given.no_ops |= {"progress.update", "progress.close"}
     given.kept |= set(CHANGED_DEFAULTS)
     given.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
     if loop == "accelerate":
-        given.dials |= {"mixed_precision": "bf16" if config.bf16 else None, "bf16": False}
-    fold = Fold(_page(loop), given)
-    functions = {each.name.value: each for each in fold.page.body if isinstance(each, cst.FunctionDef)}
+        given.settings |= {"mixed_precision": "bf16" if config.bf16 else None, "bf16": False}
+    fold = Fold(_script(loop), given)
+    functions = {each.name.value: each for each in fold.script.body if isinstance(each, cst.FunctionDef)}
     parted = _parted(functions.pop("train"), world_size)
     statements = {name_of(each): each for each in fold.module([*parted, *functions.values()])}
-    imports = fold.neighbours.imports(statements.values())
+    imports = fold.helpers.imports(statements.values())
     main = statements.pop("main")
     script = cst.Module([*statements.values()])
     head = f'"""{_docstring(config, loop, world_size, name)}"""'
@@ -104,16 +104,16 @@ def eject(
     return source
 
 
-def _page(loop: str) -> Page:
-    """The page that is folded; with `accelerate`, in the manual page's place among its neighbours."""
+def _script(loop: str) -> LoopScript:
+    """The page that is folded; with `accelerate`, in the manual loop's place among its helper modules."""
     if loop != "accelerate":
-        return package_page(loop)
-    page = package_page("manual")
-    return replace(page, files={**page.files, page.name: ACCELERATED.read_bytes()})
+        return package_script(loop)
+    script = package_script("manual")
+    return replace(script, files={**script.files, script.name: ACCELERATED.read_bytes()})
 
 
 def beyond_accelerate(config: RunConfig, world_size: int = 1) -> str | None:
-    """Why a script with `accelerate` does not do what these dials say, in one line; None if it does."""
+    """Why a script with `accelerate` does not do what these settings say, in one line; None if it does."""
     per_step = config.gradient_accumulation_steps
     if world_size > 1:
         return "--nproc-per-node: a script with accelerate runs in any number of processes; leave it out"
@@ -200,23 +200,23 @@ def _data_values(config: RunConfig) -> dict[str, Any]:
         is_hub = config.dataset in HUB_REVISIONS
         splits = {"dataset_format": "hub", "train_split": "train", "eval_split": "test"} if is_hub else {}
         return {**values, **splits, "num_labels": 2}
-    slices = load_slices(config)
+    subsets = load_subsets(config)
     path = Path(config.dataset).expanduser()
     if path.is_dir() and text_folders(path):
         raise _reads_otherwise(config, "each text is a file")
-    values |= {"train_split": "train", "eval_split": slices.eval_split, "num_labels": len(slices.labels)}
-    values |= {"is_named": True, "id2label": dict(enumerate(slices.labels))}
+    values |= {"train_split": "train", "eval_split": subsets.eval_split, "num_labels": len(subsets.labels)}
+    values |= {"is_named": True, "id2label": dict(enumerate(subsets.labels))}
     values["label2id"] = {label: number for number, label in values["id2label"].items()}
     if path.is_dir() and any((path / name).is_file() for name in SAVED):
         values["dataset_format"] = "folder"
         values["train_split"] = "train" if (path / "dataset_dict.json").exists() else None
     elif path.exists():
-        values |= _file_values(path, slices)
+        values |= _file_values(path, subsets)
     else:
         values["dataset_format"] = "hub"
     with tempfile.TemporaryDirectory() as cache:
         loaded = _loaded(config, values, cache)
-        columns = renaming(slices.columns)
+        columns = renaming(subsets.columns)
         if columns:
             values["renamed"] = columns
             loaded = loaded.rename_columns(columns)
@@ -229,15 +229,15 @@ def _data_values(config: RunConfig) -> dict[str, Any]:
     return {**values, "is_renamed": bool(values["renamed"]), "is_mapped": values["classes"] is not None}
 
 
-def _file_values(path: Path, slices: Slices) -> dict[str, Any]:
+def _file_values(path: Path, subsets: Subsets) -> dict[str, Any]:
     """How `datasets` is asked for a file, or for a folder of files."""
     files = {name: [str(each) for each in found] for name, found in files_of(path).items()} if path.is_dir() else {}
-    used = {name: files[name] for name in ("train", slices.eval_split) if name in files}
+    used = {name: files[name] for name in ("train", subsets.eval_split) if name in files}
     first = Path(used["train"][0]) if used else path
     values: dict[str, Any] = {"dataset_format": file_format(first)}
     values["data_files"] = {name: found[0] if len(found) == 1 else found for name, found in used.items()} or str(path)
     if values["dataset_format"] == "csv":
-        separator = separator_of(first, slices.columns)
+        separator = separator_of(first, subsets.columns)
         values["separator"] = None if separator == "," else separator
     return values
 
@@ -277,7 +277,7 @@ def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
     """What the script is, how it runs, and how it is compared."""
     # What a run leaves on the disk changes no number, and `compare` keeps what it needs.
     plain = config.model_copy(update={"save_strategy": RunConfig.build(config.preset).save_strategy})
-    dials = " ".join(map(shlex.quote, (config if config.load_best_model_at_end else plain).flags()))
+    settings = " ".join(map(shlex.quote, (config if config.load_best_model_at_end else plain).flags()))
     how = {"manual": ", by hand", "accelerate": " with `accelerate`"}
     runs = f"python {name}" if world_size == 1 else f"torchrun --nproc-per-node {world_size} {name}"
     processes = f" --nproc-per-node {world_size}" if world_size > 1 else ""
@@ -292,7 +292,7 @@ def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
         lines = [
             f"Fine-tune {job_name(config, None)}{how[loop]}, to `Trainer`'s weights bit for bit.",
             "",
-            *_wrapped("Edit it, and see what that changes:", f"sameloop compare --loop {name} {dials}{processes}"),
+            *_wrapped("Edit it, and see what that changes:", f"sameloop compare --loop {name} {settings}{processes}"),
         ]
     if loop == "accelerate":
         lines += [f"It runs in one process, python {name}, or in many: accelerate launch {name}"]

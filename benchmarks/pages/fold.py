@@ -1,6 +1,6 @@
-"""A page folded down to the dials of one run: what they switch off is gone, their values stand in their place.
+"""A page folded down to the settings of one run: what they switch off is gone, their values stand in their place.
 
-The page of all dials is read as it is written (libcst keeps comments and layout), and rewritten until nothing changes:
+The full loop is read as it is written (libcst keeps comments and layout), and rewritten until nothing changes:
 
 - `config.NAME` becomes its value, and what can be computed from values is; an `if` whose test is known becomes the
   branch that is taken, with its comment;
@@ -27,13 +27,13 @@ from ruff.__main__ import find_ruff_bin  # here in every release
 from benchmarks.pages.blocks import Blocks
 from benchmarks.pages.expressions import code_of
 from benchmarks.pages.given import Given
+from benchmarks.pages.helpers import HelperModules
 from benchmarks.pages.names import names_in, parsed
-from benchmarks.pages.neighbours import Neighbours
 from benchmarks.pages.simplify import FoldError
 from benchmarks.pages.statements import WIDTH, is_docstring, line_of, name_of, with_body, without_docstring
 from benchmarks.pages.tidy import after_loops, with_locals, with_short, without_dead, without_parameters
 from shared.config import RunConfig
-from shared.running.page import Page
+from shared.running.script import LoopScript
 
 LOADING = {"load_data", "load_model", "load_tokenizer", "use_deterministic_algorithms"}
 
@@ -42,20 +42,20 @@ class Fold:
     """Folds one page to one run.
 
     Args:
-        page: with the neighbours that it has.
+        page: with the helper modules that it has.
         given: what is known of the run.
 
     Attributes:
         page: as it is written.
-        neighbours: what it has around it.
+        helper modules: what it has around it.
 
     Raises:
         FoldError: from `module`, something on the page is beyond the fold.
     """
 
-    def __init__(self, page: Page, given: Given) -> None:
-        self.page = parsed(page.files[page.name])
-        self.neighbours = Neighbours(page, given.called, given.release)
+    def __init__(self, script: LoopScript, given: Given) -> None:
+        self.script = parsed(script.files[script.name])
+        self.helpers = HelperModules(script, given.called, given.release)
         self._given = given
 
     def function(self, node: cst.FunctionDef) -> cst.FunctionDef:
@@ -67,21 +67,21 @@ class Fold:
             known["checkpoint"] = cst.Name("None")
         while True:
             before, used = "".join(map(code_of, body)), names_in(body)
-            body = Blocks(self._given, self.neighbours, used).body(body, known)
-            body = without_dead(with_locals(body, self.neighbours.classes))
+            body = Blocks(self._given, self.helpers, used).body(body, known)
+            body = without_dead(with_locals(body, self.helpers.classes))
             body = with_short(after_loops(body))
             if "".join(map(code_of, body)) == before:
                 return with_body(node, [*docstring, *body])
 
     def module(self, functions: Sequence[cst.FunctionDef] | None = None) -> list[cst.BaseStatement]:
-        """The page's functions, folded, and what of the neighbours they still call, without imports.
+        """The page's functions, folded, and what of the helper modules they still call, without imports.
 
         Args:
             functions: take these for the page's.
         """
         done: dict[str, cst.BaseStatement] = {}
         if functions is None:
-            functions = [each for each in self.page.body if isinstance(each, cst.FunctionDef)]
+            functions = [each for each in self.script.body if isinstance(each, cst.FunctionDef)]
         waiting: list[cst.BaseStatement] = list(functions)
         while waiting:
             node = waiting.pop(0)
@@ -90,8 +90,8 @@ class Fold:
                 continue
             done[name] = self.function(node) if isinstance(node, cst.FunctionDef) else node
             for used in names_in(done[name]).read:
-                if used in self.neighbours.library and used not in done:
-                    waiting.append(_brief(self.neighbours.library[used].node))
+                if used in self.helpers.library and used not in done:
+                    waiting.append(_brief(self.helpers.library[used].node))
         # What is used by others stands before them, if it is no function.
         return without_parameters(sorted(done.values(), key=lambda node: isinstance(node, cst.FunctionDef)))
 
@@ -121,34 +121,34 @@ def formatted(source: str) -> str:
     return source
 
 
-def folded_source(page: Page, config: RunConfig, world_size: int = 1) -> str:
-    """A page as these dials leave it, for whoever shows it; a file of the user's stays as it is.
+def folded_source(script: LoopScript, config: RunConfig, world_size: int = 1) -> str:
+    """A page as these settings leave it, for whoever shows it; a file of the user's stays as it is.
 
     Args:
         page: either loop's.
-        config: the dials.
+        config: the settings.
         world_size: how many processes the run has.
     """
-    if page.is_own:
-        return page.source
+    if script.is_own:
+        return script.source
     try:
-        return _folded_source(page.name, tuple(page.files.items()), config, world_size)
+        return _folded_source(script.name, tuple(script.files.items()), config, world_size)
     except (FoldError, cst.ParserSyntaxError):  # somebody tries things out on the page
-        return page.source
+        return script.source
 
 
 @lru_cache(maxsize=100)
 def _folded_source(name: str, files: tuple[tuple[str, bytes], ...], config: RunConfig, world_size: int) -> str:
     """As `folded_source`, of the page's name and its files: kept, for a report shows a page and counts its lines."""
-    page = Page(name, dict(files), {}, "")
+    script = LoopScript(name, dict(files), {}, "")
     given = Given.of(config, world_size)
     # What it loads stays a call, what it saves is told in short.
     given.called |= LOADING
     given.shown.add("TrainingArguments")
     steps = {"logging_steps": config.logging_strategy, "save_steps": config.save_strategy}
     given.left_out |= {name for name, strategy in steps.items() if strategy != "steps"}
-    fold = Fold(page, given)
+    fold = Fold(script, given)
     statements = fold.module()
-    docstring = cst.Module([each for each in fold.page.body[:1] if is_docstring(each)]).code
-    imports = fold.neighbours.imports(statements)
+    docstring = cst.Module([each for each in fold.script.body[:1] if is_docstring(each)]).code
+    imports = fold.helpers.imports(statements)
     return formatted(f"{docstring}\n{imports}\n\n\n{cst.Module(statements).code}")

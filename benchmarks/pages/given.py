@@ -16,7 +16,7 @@ class Given:
     """What is known.
 
     Attributes:
-        dials: each dial's value by its name, and what else `config` has.
+        settings: each setting's value by its name, and what else `config` has.
         calls: what calls without arguments return.
         left_out: arguments that are given in any case and change no number.
         no_ops: calls of which nothing is left.
@@ -27,7 +27,7 @@ class Given:
         release: of transformers, as far as it matters by hand.
     """
 
-    dials: dict[str, Any]
+    settings: dict[str, Any]
     calls: dict[str, Any]
     left_out: set[str]
     no_ops: set[str] = field(default_factory=lambda: {"stop_after_checkpoint", "trainer.add_callback"})
@@ -40,17 +40,17 @@ class Given:
 
     @classmethod
     def of(cls, config: RunConfig, world_size: int = 1) -> Given:
-        """What the dials say, and how many processes there are."""
-        dials, left_out = dict(config.dials), set[str]()
+        """What the settings say, and how many processes there are."""
+        settings, left_out = dict(config.settings), set[str]()
         # A terminal is assumed, and that nobody asks a folded page to stop.
         calls: dict[str, Any] = {"stop_requested": None, "sys.stderr.isatty": True}
         calls |= {"world_size": world_size, "launched_world_size": world_size}
         if world_size > 1:
-            return cls(dials, {**calls, "distributed.is_initialized": True}, left_out)
-        # What a single process needs on Trainer's page only under some dials, though no `if` there says so.
+            return cls(settings, {**calls, "distributed.is_initialized": True}, left_out)
+        # What a single process needs on Trainer's page only under some settings, though no `if` there says so.
         if config.gradient_accumulation_steps == 1:
             # Where a step learns from one batch, the remedy has nothing to mend.
-            dials["trainer_defaults"] = True
+            settings["trainer_defaults"] = True
         if not config.bf16 and not config.use_cpu:
             left_out.add("use_cpu")
-        return cls(dials, {**calls, "rank": 0}, left_out)
+        return cls(settings, {**calls, "rank": 0}, left_out)

@@ -1,4 +1,4 @@
-"""What an expression comes to once the dials are known."""
+"""What an expression comes to once the settings are known."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import libcst.matchers as m
 
 from benchmarks.pages.expressions import NOTHING, code_of, in_parentheses, in_place_of, is_pure, literal, value_of
 from benchmarks.pages.given import Given
+from benchmarks.pages.helpers import HelperModules
 from benchmarks.pages.names import is_name, names_of_loops
-from benchmarks.pages.neighbours import Neighbours
 
 BINARY = {
     cst.Add: operator.add,
@@ -47,7 +47,7 @@ class Simplify(cst.CSTTransformer):
 
     Args:
         given: what is known of the run.
-        neighbours: the page's, for constants and defaults.
+        helper modules: the page's, for constants and defaults.
         known: what names stand for: literals, or other names.
         written: how often the function gives each name a value.
         as_expression: a call of a neighbour as the expression that it returns; None if it does more, or is none.
@@ -56,13 +56,13 @@ class Simplify(cst.CSTTransformer):
     def __init__(
         self,
         given: Given,
-        neighbours: Neighbours,
+        helpers: HelperModules,
         known: Mapping[str, cst.BaseExpression],
         written: Counter[str],
         as_expression: Callable[[str, cst.Call], cst.BaseExpression | None],
     ) -> None:
         super().__init__()
-        self.given, self.neighbours, self.known = given, neighbours, dict(known)
+        self.given, self.helpers, self.known = given, helpers, dict(known)
         self.written, self.as_expression = written, as_expression
         self.hidden: Counter[str] = Counter()
         self.has_changed = False
@@ -115,7 +115,7 @@ class Simplify(cst.CSTTransformer):
 
     def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
         held = self.known.get(old.value)
-        if held is None and (fact := self.neighbours.fact(old.value)) is not NOTHING:
+        if held is None and (fact := self.helpers.fact(old.value)) is not NOTHING:
             return literal(fact)
         if held is None or self.hidden[old.value] > 0 or isinstance(held, cst.Dict):
             return new
@@ -124,15 +124,15 @@ class Simplify(cst.CSTTransformer):
     def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
         if is_name(new.value, "config"):
             name = new.attr.value
-            if name not in self.given.dials:
-                raise FoldError(f"the page reads config.{name}, which is no dial")
-            return literal(self.given.dials[name])
+            if name not in self.given.settings:
+                raise FoldError(f"the page reads config.{name}, which is no setting")
+            return literal(self.given.settings[name])
         return new
 
     def leave_Comparison(self, old: cst.Comparison, new: cst.Comparison) -> cst.BaseExpression:
         left, truth = value_of(new.left), True
         for target in new.comparisons:
-            right = self.neighbours.constant(target.comparator)
+            right = self.helpers.constant(target.comparator)
             if left is NOTHING or right is NOTHING:
                 return new
             truth = truth and _result(COMPARISONS[type(target.operator)], left, right)
@@ -244,7 +244,7 @@ class Simplify(cst.CSTTransformer):
         """Without keyword arguments that the function that is called would take by itself."""
         if not any(arg.keyword for arg in call.args):
             return call
-        defaults = self.neighbours.defaults(name)
+        defaults = self.helpers.defaults(name)
 
         def is_needed(arg: cst.Arg) -> bool:
             keyword, value = arg.keyword and arg.keyword.value, value_of(arg.value)

@@ -1,8 +1,8 @@
 """What an ejected script does in the place of SameLoop's own modules, where it must stand alone.
 
-`eject` folds these functions like the page's neighbours, and they take the place of those of the same names: they load
-with `transformers` and `datasets` alone, and save what a run leaves behind without what it takes to resume it.
-`config` has the dials, and besides what `eject` knows of the data: it is folded away.
+`eject` folds these functions like the page's helper modules, and they take the place of those of the same names: they
+load with `transformers` and `datasets` alone, and save what a run leaves behind without what it takes to resume it.
+`config` has the settings, and besides what `eject` knows of the data: it is folded away.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def load_model(config: Any, labels: list) -> Any:
 
 
 def load_data(config: Any, tokenizer: Any) -> tuple[Any, Any, int]:
-    """The two slices, tokenized, and the classes' names."""
+    """The two subsets, tokenized, and the classes' names."""
     if config.dataset in REVIEW_SOURCES:
         examples = load_reviews(config.dataset)
     elif config.dataset_format == "folder":

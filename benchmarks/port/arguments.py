@@ -1,4 +1,4 @@
-"""`TrainingArguments` as JSON, what their `to_json_string()` writes, in the places of our dials."""
+"""`TrainingArguments` as JSON, what their `to_json_string()` writes, in the places of our settings."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SILENT = (
 READ_BIN = "import torch; print(torch.load('training_args.bin', weights_only=False).to_json_string())"
 
 
-def dials_of(file: Path, preset: str) -> tuple[dict[str, Any], list[str]]:
-    """The dials that a file of arguments sets, and what of it they cannot say, a line each.
+def settings_of(file: Path, preset: str) -> tuple[dict[str, Any], list[str]]:
+    """The settings that a file of arguments sets, and what of it they cannot say, a line each.
 
     Args:
         file: JSON.
@@ -45,16 +45,16 @@ def dials_of(file: Path, preset: str) -> tuple[dict[str, Any], list[str]]:
     from transformers import TrainingArguments
 
     default = TrainingArguments(given["output_dir"]).to_dict()
-    dials, left = {}, []
+    settings, left = {}, []
     for name, value in given.items():
         if name in RunConfig.model_fields:
             if value is None:
                 continue
             try:
                 RunConfig.build(preset, **{name: value})
-                dials[name] = value
+                settings[name] = value
             except SameLoopError:
                 left.append(f"{name}={value!r}")
         elif value not in (None, default.get(name, False), [], {}) and not name.startswith(SILENT):
             left.append(f"{name}={value!r}" if name in default else f"{name}={value!r}, which this release has not")
-    return dials, left
+    return settings, left

@@ -18,12 +18,12 @@ import click
 
 from benchmarks.port.door import Captured, failed, run_to_the_door
 from benchmarks.port.side import Script
-from shared.errors import PageError, SameLoopError
+from shared.errors import SameLoopError, ScriptError
 from shared.files import write_json
 from shared.progress import announce
 from shared.running.binding import PLAIN_PARAMETERS
 from shared.running.folder import WEIGHTS_FILE
-from shared.running.page import Page, checked_log, own_page
+from shared.running.script import LoopScript, checked_log, own_script
 
 if TYPE_CHECKING:
     from benchmarks.port.job import Training, Watch
@@ -45,7 +45,7 @@ def port_side(told: str, debug: bool) -> None:
             what = (
                 "has no train_dataset" if captured.trainer.train_dataset is None else "trains on a stream of examples"
             )
-            raise PageError(
+            raise ScriptError(
                 f"{script.file.name}, line {captured.trained_at}: its Trainer {what}; give it one with a length"
             )
         announce(f"its Trainer.train is called in line {captured.trained_at}; what comes after that is not run")
@@ -60,8 +60,8 @@ def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any])
     from benchmarks.port.job import Training
 
     trainer, folder = captured.trainer, Path(given["folder"])
-    page = own_page(Path(captured.file), is_loop=False)
-    page.keep(folder)
+    loop_script = own_script(Path(captured.file), is_loop=False)
+    loop_script.keep(folder)
 
     def train(watch: Watch) -> list[dict[str, Any]]:
         if trainer.model_init is None:
@@ -75,7 +75,7 @@ def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any])
     def explained(error: BaseException) -> SameLoopError:
         return failed(script, captured.file, error, "fails while its Trainer trains")
 
-    _watched(captured, given, Training(page, sys.modules["__main__"], train, explained))
+    _watched(captured, given, Training(loop_script, sys.modules["__main__"], train, explained))
 
 
 def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) -> None:
@@ -97,21 +97,21 @@ def _train_by_loop(captured: Captured, script: Script, given: dict[str, Any]) ->
         file = folder / f"{script.file.stem}_loop.py"
         file.write_text(written(loop, script, file.name)[0], encoding="utf-8")
         announce(f"the loop that equals it: {file}")
-        page = own_page(file)
+        loop_script = own_script(file)
     else:
-        page = own_page(Path(given["loop"]))
-    page.keep(folder)
-    with page.loaded() as module:
+        loop_script = own_script(Path(given["loop"]))
+    loop_script.keep(folder)
+    with loop_script.loaded() as module:
         _complete(module, captured.namespace)
         function = getattr(module, "train", None)
         if not callable(function):
-            raise PageError(f"{page.name} binds no function `train`")
+            raise ScriptError(f"{loop_script.name} binds no function `train`")
 
         def train(watch: Watch) -> list[dict[str, Any]]:
             watch(trainer.model)
-            return _plain(checked_log(function(**_bound(function, loop.call(), captured, page)), page))
+            return _plain(checked_log(function(**_bound(function, loop.call(), captured, loop_script)), loop_script))
 
-        _watched(captured, given, Training(page, module, train, page.mistake, loop.settings))
+        _watched(captured, given, Training(loop_script, module, train, loop_script.mistake, loop.settings))
 
 
 def _eject(captured: Captured, script: Script, given: dict[str, Any]) -> None:
@@ -171,7 +171,7 @@ def _plain(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _bound(function: Any, values: dict[str, Any], captured: Captured, page: Page) -> dict[str, Any]:
+def _bound(function: Any, values: dict[str, Any], captured: Captured, loop_script: LoopScript) -> dict[str, Any]:
     """What `train` is called with: by its parameters' names, or the five plain ones by their places.
 
     Raises:
@@ -180,7 +180,7 @@ def _bound(function: Any, values: dict[str, Any], captured: Captured, page: Page
     trainer, order = captured.trainer, PLAIN_PARAMETERS
     known = {**values, "config": trainer.args, "processing_class": trainer.processing_class}
     known |= {"data_collator": trainer.data_collator, "compute_metrics": trainer.compute_metrics}
-    if "remove_columns" not in page.source:
+    if "remove_columns" not in loop_script.source:
         # A loop that knows nothing of Trainer's ways gets the columns that the model takes.
         for name in ("train_dataset", "eval_dataset"):
             known[name] = _without_unused(trainer, known[name])
@@ -191,8 +191,8 @@ def _bound(function: Any, values: dict[str, Any], captured: Captured, page: Page
         elif place < len(order) and parameter.default is parameter.empty:
             bound[name] = known[order[place]]
         elif parameter.default is parameter.empty and parameter.kind is not parameter.VAR_KEYWORD:
-            raise PageError(
-                f"{page.name}: train wants {name}, which the script has not built; it can have {', '.join(known)}"
+            raise ScriptError(
+                f"{loop_script.name}: train wants {name}, which the script has not built; it has {', '.join(known)}"
             )
     return bound
 

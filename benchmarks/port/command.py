@@ -64,12 +64,12 @@ def compare_own(
     """Compare two sides of which at least one is the user's; returns the exit status.
 
     Raises:
-        SameLoopError: as `compare_sides`; or a dial is given where a script decides.
+        SameLoopError: as `compare_sides`; or a setting is given where a script decides.
     """
     loop = parameters.get("loop")
     sides = sides_of(trainer, Path(loop) if loop else None, against, arguments)
     if sides[0].script is not None:
-        _refuse_dials(parameters)
+        _refuse_settings(parameters)
         config = RunConfig.build("tiny")
     else:
         from shared.running.command import config_from
@@ -109,7 +109,7 @@ def eject_own(file: Path, arguments: tuple[str, ...], output: Path | None, param
     Raises:
         SameLoopError: the script does not come to its Trainer, or the file is there.
     """
-    _refuse_dials(parameters)
+    _refuse_settings(parameters)
     if output is not None and output.exists():
         raise SameLoopError(f"{output} is there already; it stays as it is: give another name with -o")
 
@@ -127,19 +127,20 @@ def eject_own(file: Path, arguments: tuple[str, ...], output: Path | None, param
 
 
 def set_by_file(file: Path, arguments: tuple[str, ...], parameters: dict[str, Any]) -> None:
-    """Have a file of `TrainingArguments` set the dials that the command line does not; what they cannot say is named.
+    """Have a file of `TrainingArguments` set the settings that the command line does not; what they cannot say is
+    named.
 
     Raises:
         SameLoopError: as `dials_of`, or there are arguments of a script besides.
     """
-    from benchmarks.port.arguments import dials_of
+    from benchmarks.port.arguments import settings_of
 
     refuse_beside(f"{file}", dict.fromkeys(arguments, True))
     source_of = click.get_current_context().get_parameter_source
-    dials, left = dials_of(file, parameters["preset"])
+    settings, left = settings_of(file, parameters["preset"])
     for each in left:
         click.echo(f"note: not carried over: {each}", err=True)
-    for name, value in dials.items():
+    for name, value in settings.items():
         if source_of(name) is not click.core.ParameterSource.COMMANDLINE:
             parameters[name] = value
 
@@ -176,10 +177,10 @@ def own_job(
             raise click.UsageError(f"Got unexpected extra argument ({arguments[0]})")
         if output_dir is None or not is_own(output_dir):
             return None
-        _refuse_dials(parameters)
+        _refuse_settings(parameters)
         refuse_beside(f"{output_dir}, which has its own", {"--loop": parameters["loop"]})
         return kept_sides(output_dir)
-    _refuse_dials(parameters)
+    _refuse_settings(parameters)
     given = arguments if output_dir is None else (str(output_dir), *arguments)
     return sides_of(trainer, Path(parameters["loop"]) if parameters["loop"] else None, None, given)
 
@@ -195,8 +196,8 @@ def look_inside(output_dir: Path) -> Callable[[], XRay] | None:
     return lambda: xray_sides(kept_sides(output_dir))
 
 
-def _refuse_dials(parameters: dict[str, Any]) -> None:
-    """The script decides: a dial besides would be passed over without a word."""
+def _refuse_settings(parameters: dict[str, Any]) -> None:
+    """The script decides: a setting besides would be passed over without a word."""
     source_of = click.get_current_context().get_parameter_source
     for name in parameters:
         is_given = source_of(name) is click.core.ParameterSource.COMMANDLINE

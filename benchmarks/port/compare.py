@@ -19,7 +19,7 @@ from shared.files import read_json
 from shared.progress import announce
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.folder import COMPARISON_FILE, LOOPS, is_finished
-from shared.running.page import CODE_FOLDER, kept_code, kept_page, own_page, shared_digest, what_changed
+from shared.running.script import CODE_FOLDER, kept_code, kept_script, own_script, shared_digest, what_changed
 from shared.starting.children import child_environment, ending_with_parent, loop_argv, sameloop_argv
 from shared.starting.launch import Family, check_end
 
@@ -36,10 +36,10 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
     A comparison on a script's job that was cut off goes on with the side that is done, if nothing has changed since.
 
     Args:
-        sides: on a script's job, or both on that of the dials.
+        sides: on a script's job, or both on that of the settings.
         output_dir: gets `manual/` and `trainer/`, a side each, and the comparison.
         overwrite: replace what is there.
-        config: the dials, where no script decides.
+        config: the settings, where no script decides.
 
     Raises:
         SameLoopError: the input is at fault, or a side did not finish.
@@ -47,7 +47,7 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
     """
     for side in sides:
         # Refused before anything runs.
-        _ = side.script and side.script.source, side.loop and own_page(side.loop)
+        _ = side.script and side.script.source, side.loop and own_script(side.loop)
     with _folder_for(output_dir, sides, overwrite):
         for number, (role, side) in enumerate(zip(LOOPS, sides, strict=True), start=1):
             announce(f"{number} of {len(sides)}: {side.name}")
@@ -107,7 +107,7 @@ def _run(command: list[str], what: str) -> None:
 
 
 def _run_on_our_job(role: str, side: Side, config: RunConfig, folder: Path) -> None:
-    """A loop of the user's on the job of our dials, in either place."""
+    """A loop of the user's on the job of our settings, in either place."""
     flags = config.model_copy(update={"loop": str(side.loop)}).flags()
     _run(loop_argv("manual", *flags, "--output-dir", str(folder), "--overwrite-output-dir"), side.name)
 
@@ -159,7 +159,9 @@ def _is_done(run_dir: Path, side: Side) -> bool:
     if kept is None or any(job.get(name) != value for name, value in told.items()):
         return False
     # A loop that is written for the script follows from the script.
-    is_same = what_changed(kept, own_page(side.loop).code) is None if side.loop else kept["shared"] == shared_digest()
+    is_same = (
+        what_changed(kept, own_script(side.loop).code) is None if side.loop else kept["shared"] == shared_digest()
+    )
     return is_same and job.get("code") == side.script.digest
 
 
@@ -198,8 +200,8 @@ def kept_sides(output_dir: Path) -> tuple[Side, Side]:
 
     def side(role: str) -> Side:
         job = RunRecord.read(output_dir / role).header["job"]
-        page = kept_page(output_dir / role) if job["is_loop"] else None
-        loop = output_dir / role / CODE_FOLDER / page.name if page else None
+        loop_script = kept_script(output_dir / role) if job["is_loop"] else None
+        loop = output_dir / role / CODE_FOLDER / loop_script.name if loop_script else None
         return Side(Script(Path(job["script"]), tuple(job["arguments"])), loop)
 
     ours, theirs = map(side, LOOPS)
@@ -242,7 +244,7 @@ def sources_of(sides: tuple[Side, Side]) -> dict[str, str]:
 
     def source(side: Side) -> str:
         if side.loop is not None:
-            return own_page(side.loop).source
+            return own_script(side.loop).source
         assert side.script is not None
         return ejected(side.script, f"{side.script.file.stem}_loop.py")[0] if side.is_ejected else side.script.source
 
@@ -250,7 +252,7 @@ def sources_of(sides: tuple[Side, Side]) -> dict[str, str]:
 
 
 def ejected(script: Script, name: str) -> tuple[str, list[str]]:
-    """The script with its loop by hand, and what a reader must know of it.
+    """The script with its manual loop, and what a reader must know of it.
 
     Raises:
         SameLoopError: the script does not come to its Trainer.

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.port.side import Script
-from shared.errors import PageError
+from shared.errors import ScriptError
 
 # What a script draws before it seeds anything, both sides must draw alike: a new head, a split of its data.
 SEED = 0
@@ -78,7 +78,7 @@ def run_to_the_door(script: Script, behind: Callable[[Captured], None]) -> None:
         if at_the_door and at_the_door[0] is not None:
             raise at_the_door[0]
         if not at_the_door:
-            raise PageError(f"{script.file.name} has come to its end without a call of Trainer.train{_hint(script)}")
+            raise ScriptError(f"{script.file.name} has come to its end without a call of Trainer.train{_hint(script)}")
 
 
 def _as_file(script: Script, folder: Path) -> str:
@@ -149,17 +149,17 @@ def _line_in(file: str, trainer: Any) -> int:
     return 0
 
 
-def failed(script: Script, file: str, error: BaseException, when: str = "fails before it trains") -> PageError:
+def failed(script: Script, file: str, error: BaseException, when: str = "fails before it trains") -> ScriptError:
     """One line for what the script raises, with its own line."""
     lines = [line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == file]
     where, code = (f", line {lines[-1]}", linecache.getline(file, lines[-1]).strip()) if lines else ("", "")
     what = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-    return PageError(f"{script.file.name}{where} {when}: {what}" + (f" ({code})" if code else ""))
+    return ScriptError(f"{script.file.name}{where} {when}: {what}" + (f" ({code})" if code else ""))
 
 
-def _ended(script: Script, error: SystemExit) -> PageError:
+def _ended(script: Script, error: SystemExit) -> ScriptError:
     shown = " ".join(map(str, script.arguments)) or "none"
-    return PageError(
+    return ScriptError(
         f"{script.file.name} ends (exit status {error.code if error.code is not None else 0}) before it trains; it "
         f"was given these arguments: {shown}. Give it its own after `--`, as in -- --output_dir out"
     )

@@ -1,4 +1,4 @@
-"""A script's job as a record has it: its arguments in the places of our dials, and what there is besides."""
+"""A script's job as a record has it: its arguments in the places of our settings, and what there is besides."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from benchmarks.port.probe import Probe
 from benchmarks.port.settings import Settings
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.running.page import Page
 from shared.running.run import header
+from shared.running.script import LoopScript
 
 # No review is cut here: the script has made its tokens.
 LONGEST = 1_000_000
@@ -29,7 +29,7 @@ class Training(NamedTuple):
         settings: of the script with what one batch has shown, where one was looked at.
     """
 
-    page: Page
+    loop_script: LoopScript
     module: ModuleType
     train: Callable[[Watch], list[dict[str, Any]]]
     explained: Callable[[BaseException], SameLoopError | None]
@@ -63,9 +63,9 @@ def header_of(captured: Captured, given: dict[str, Any], probed: Settings | None
 
 
 def config_of(settings: Settings, given: dict[str, Any]) -> RunConfig:
-    """The script's arguments as dials, as far as there are such; a value that a dial cannot have is left out."""
+    """The script's arguments as settings, as far as there are such; a value that a setting cannot have is left out."""
     args, trainer = settings.args, settings.captured.trainer
-    dials: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "dataset": given["script"],
         "model": type(trainer.model).__name__,
         "train_size": len(trainer.train_dataset),
@@ -74,9 +74,9 @@ def config_of(settings: Settings, given: dict[str, Any]) -> RunConfig:
         # What is written for the script reports all that its Trainer does; a loop of the user's may report less.
         "loop": given["loop"],
     }
-    config = RunConfig.build("tiny", **dials)
+    config = RunConfig.build("tiny", **arguments)
     for name in RunConfig.model_fields:
-        if name in dials or name == "preset" or not hasattr(args, name):
+        if name in arguments or name == "preset" or not hasattr(args, name):
             continue
         value = getattr(args, name)
         value = getattr(value, "value", value)

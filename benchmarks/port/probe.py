@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from shared.determinism import random_states, restore_random_states
-from shared.errors import PageError, shown
+from shared.errors import ScriptError, shown
 from shared.recording.evidence import rng_digests
 
 
@@ -65,7 +65,7 @@ def probe(trainer: Any) -> Probe:
                 _look_at_output(trainer, found, batch)
         except Exception as error:
             what = f"{type(error).__name__}: {shown(error, 200)}"
-            raise PageError(f"the first batch cannot be trained on, in Trainer neither: {what}") from error
+            raise ScriptError(f"the first batch cannot be trained on, in Trainer neither: {what}") from error
     return found
 
 

@@ -21,7 +21,7 @@ PLACE = (*FUNCTION, ast.Module)
 
 
 def written(loop: Loop, script: Script, name: str) -> tuple[str, list[str]]:
-    """The script with its loop by hand, and what its reader must know, a sentence each.
+    """The script with its manual loop, and what its reader must know, a sentence each.
 
     Args:
         loop: of the script.

@@ -1,7 +1,7 @@
 """What a script's Trainer stands for: which of its arguments, methods and callbacks act on the numbers, and how.
 
 Everything is read from the `Trainer` that the script has built, and from one batch that its model is shown without
-learning from it. What a loop by hand cannot have from here is named (`Refusal`), with its line and what to do.
+learning from it. What a manual loop cannot have from here is named (`Refusal`), with its line and what to do.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ import importlib.util
 from pathlib import Path
 from typing import NamedTuple
 
-from shared.errors import PageError, SameLoopError
+from shared.errors import SameLoopError, ScriptError
 from shared.running.notebooks import code_of_notebook
-from shared.running.page import digest, own_page
+from shared.running.script import digest, own_script
 
 
 class Script(NamedTuple):
@@ -42,9 +42,9 @@ class Script(NamedTuple):
             )
             ast.parse(text, self.file.name)
         except SyntaxError as error:
-            raise PageError(f"{self.file.name}, line {error.lineno}: it is not Python: {error.msg}") from None
+            raise ScriptError(f"{self.file.name}, line {error.lineno}: it is not Python: {error.msg}") from None
         except ValueError:
-            raise PageError(f"{self.file.name} is no text in UTF-8") from None
+            raise ScriptError(f"{self.file.name} is no text in UTF-8") from None
         return text
 
     @property
@@ -52,7 +52,7 @@ class Script(NamedTuple):
         """Of its text, and of the modules of its own that it imports; of a notebook its code's alone."""
         is_notebook = self.file.suffix == ".ipynb"
         return digest(
-            {self.file.name: self.source.encode()} if is_notebook else own_page(self.file, is_loop=False).files
+            {self.file.name: self.source.encode()} if is_notebook else own_script(self.file, is_loop=False).files
         )
 
 
@@ -61,7 +61,7 @@ class Side(NamedTuple):
 
     Attributes:
         script: whose job it is: the script is run up to its `Trainer.train`, and gives all that it has built; None:
-            the job of our dials.
+            the job of our settings.
         loop: a file with a `train` that gets this job; None: the script's own Trainer trains, or, with `is_ejected`,
             the loop that `eject` writes for it.
         is_ejected: see there.
@@ -117,5 +117,5 @@ def is_loop(file: Path) -> bool:
     source = Script(file).source
     if file.suffix == ".ipynb" or "Trainer(" in source:
         return False
-    own_page(file)
+    own_script(file)
     return True

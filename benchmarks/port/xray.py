@@ -30,7 +30,7 @@ from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.recording.record import MEASURED
 from shared.running.folder import LOOPS
-from shared.running.page import Page
+from shared.running.script import LoopScript
 
 if TYPE_CHECKING:
     from benchmarks.port.job import Training
@@ -48,8 +48,8 @@ class JobTracer(Tracer):
 
     examples = "examples"
 
-    def __init__(self, loop: str, page: Page, module: ModuleType, until_step: int, kind: type) -> None:
-        super().__init__(loop, page, module, until_step)
+    def __init__(self, loop: str, loop_script: LoopScript, module: ModuleType, until_step: int, kind: type) -> None:
+        super().__init__(loop, loop_script, module, until_step)
         self._kind = kind
         # By Trainer, when it was made.
         self._model_is_placed = True
@@ -121,10 +121,10 @@ def traced(given: dict[str, Any], header: dict[str, Any], training: Training, ki
     loop = "manual" if given["does"] == "loop" else "trainer"
     announce(f"x-ray: {given['name']}")
     quiet = StringIO()
-    tracer = JobTracer(loop, training.page, training.module, given["until_step"], kind)
+    tracer = JobTracer(loop, training.loop_script, training.module, given["until_step"], kind)
     with redirect_stdout(quiet), redirect_stderr(quiet), tracer, suppress(Traced):
         training.train(lambda model: None)
-    seen = RunConfig(**{**header["config"], "loop": training.page.name}), tracer.seen
+    seen = RunConfig(**{**header["config"], "loop": training.loop_script.name}), tracer.seen
     (Path(given["folder"]) / FILE_NAME).write_bytes(pickle.dumps(seen))
 
 

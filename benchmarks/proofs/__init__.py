@@ -1,1 +1,1 @@
-"""What is measured about SameLoop itself: every dial, planted mistakes, kills, speed."""
+"""What is measured about SameLoop itself: every setting, planted mistakes, kills, speed."""

@@ -1,4 +1,4 @@
-"""docs/accelerate.md: what changes between the loop by hand, the loop with accelerate and `Trainer`.
+"""docs/accelerate.md: what changes between the manual loop, the loop with accelerate and `Trainer`.
 
 `make accelerate-table` writes it. The lines are those of the scripts that `eject` writes for `quick`; the rest is
 measured on `tiny`, in this process but for what needs two.
@@ -16,11 +16,11 @@ import accelerate
 import torch
 from safetensors.torch import load_file
 
-from benchmarks.check.check import check_page
+from benchmarks.check.check import check_script
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.trace import ACCELERATE
-from benchmarks.lesson.xray import page_frame, shortened, trace
-from benchmarks.mistakes.ladder import RUNGS, climb, ladder_config
+from benchmarks.lesson.xray import script_frame, shortened, trace
+from benchmarks.mistakes.ladder import LADDER_STEPS, ladder_config, run_ladder
 from benchmarks.mistakes.mistake import Pieces, edited
 from benchmarks.pages.alignment import by_phase
 from benchmarks.pages.eject import eject
@@ -31,7 +31,7 @@ from shared.config import RunConfig
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import WEIGHTS_FILE
-from shared.running.page import own_page
+from shared.running.script import own_script
 from shared.starting.children import ROOT
 
 DOCUMENT = DOCS / "accelerate.md"
@@ -78,11 +78,11 @@ def inside(folder: Path) -> Iterator[tuple[str, str, str, str]]:
     """The script's lines that leave something to accelerate: what happens, accelerate's line, and where that is."""
     script = folder / "my_loop.py"
     script.write_text(eject(TINY, "accelerate"), encoding="utf-8")
-    found = trace("manual", own_page(script), shortened(TINY.model_copy(update={"loop": str(script)})))
+    found = trace("manual", own_script(script), shortened(TINY.model_copy(update={"loop": str(script)})))
     seen = set()
     for event in found.events:
         frames = [frame for frame in event.frames if frame.file.startswith(ACCELERATE.name)]
-        line = page_frame(event, script.name)
+        line = script_frame(event, script.name)
         if frames and line and frames[-1] not in seen:
             seen.add(frames[-1])
             place = f"{frames[-1].file.partition('/')[2]}:{frames[-1].line}"
@@ -96,8 +96,8 @@ def _where(comparison: Mapping[str, Any]) -> str:
 
 def fixed(folder: Path) -> Iterator[tuple[str, str]]:
     """`sameloop ladder --accelerate`: the course's loop, then with one fix after the other."""
-    for row in climb(ladder_config("tiny"), tuple(RUNGS), folder / "ladder", accelerate=True).rows:
-        yield f"`{row.name}`" if row.name in RUNGS else "none", row.where
+    for row in run_ladder(ladder_config("tiny"), tuple(LADDER_STEPS), folder / "ladder", accelerate=True).rows:
+        yield f"`{row.name}`" if row.name in LADDER_STEPS else "none", row.where
 
 
 def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
@@ -107,7 +107,7 @@ def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
     for number, (name, pieces) in enumerate({"none": (), **TWO_PROCESSES}.items()):
         script = folder / f"loop_{number}.py"
         script.write_text(source, encoding="utf-8")
-        script.write_text(edited(own_page(script), pieces).source, encoding="utf-8")
+        script.write_text(edited(own_script(script), pieces).source, encoding="utf-8")
         own = TINY.model_copy(update={"loop": str(script)})
         quietly(run_in_fresh_process, "manual", own, folder / f"manual_{number}", 2)
         rate = RunRecord.read(folder / f"manual_{number}").steps[-1]["learning_rate"]
@@ -117,7 +117,7 @@ def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
 def same_weights(folder: Path) -> bool:
     """Whether the course's loops, by hand and with accelerate, end with one set of weights."""
     for file in (COURSE, COURSE_BY_HAND):
-        quietly(run_here, "manual", own_page(file), TINY.model_copy(update={"loop": str(file)}), folder / file.stem)
+        quietly(run_here, "manual", own_script(file), TINY.model_copy(update={"loop": str(file)}), folder / file.stem)
     one, other = (load_file(folder / file.stem / WEIGHTS_FILE) for file in (COURSE, COURSE_BY_HAND))
     return all(torch.equal(one[name], other[name]) for name in one)
 
@@ -125,7 +125,7 @@ def same_weights(folder: Path) -> bool:
 def document(folder: Path) -> str:
     """docs/accelerate.md, measured."""
     lines, lengths = changed_lines()
-    course, by_hand = (check_page(own_page(file)).failures for file in (COURSE, COURSE_BY_HAND))
+    course, by_hand = (check_script(own_script(file)).failures for file in (COURSE, COURSE_BY_HAND))
     failures = ", ".join(f"`{each}`" for each in course)
     announce("the course's loop, one fix after the other")
     fixes = _table("fix", "first difference from `Trainer`", fixed(folder))

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.check.check import check, check_page
+from benchmarks.check.check import check, check_script
 from benchmarks.check.notes import BOUND
 from benchmarks.check.rubric import GOOD, Result
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES
-from benchmarks.mistakes.mistake import MINIMAL, Mistake, right_page, wrong_page
+from benchmarks.mistakes.mistake import MINIMAL, Mistake, right_script, wrong_script
 from benchmarks.proofs.measuring import write_table
 from shared.progress import announce
-from shared.running.page import own_page
+from shared.running.script import own_script
 from shared.starting.children import ROOT
 
 LOOPS = ROOT / "tests" / "loops"
@@ -79,7 +79,7 @@ def right_settings() -> Iterator[Mistake]:
     """A mistake of each setting: what its page is before the mistake is right, too."""
     seen = set()
     for mistake in GALLERY.values():
-        key = (mistake.setting, tuple(mistake.dials.items()))
+        key = (mistake.setting, tuple(mistake.settings.items()))
         if mistake.setting and key not in seen:
             seen.add(key)
             yield mistake
@@ -87,7 +87,7 @@ def right_settings() -> Iterator[Mistake]:
 
 def judge_mistake(mistake: Mistake) -> Judged:
     """What a check says of a mistake of the gallery."""
-    result = check_page(wrong_page(mistake), mistake.dials)
+    result = check_script(wrong_script(mistake), mistake.settings)
     return Judged(mistake.name, list(mistake.fails), result, mistake.check)
 
 
@@ -95,23 +95,23 @@ def judge_wrong(name: str) -> Judged:
     """What a check says of a wrong loop of tests/loops/wrong; its first line says what is wrong."""
     file = LOOPS / "wrong" / f"{name}.py"
     wanted = [item for mistake in WRONG[name] for item in MISTAKES[mistake].fails]
-    return Judged(name, wanted, check_page(own_page(file)), "")
+    return Judged(name, wanted, check_script(own_script(file)), "")
 
 
 def write_document() -> None:
     """Measure everything and write docs/check.md."""
     started = time.monotonic()
     announce("right loops")
-    rights = [(file.name, check_page(own_page(file))) for file in right_loops()]
+    rights = [(file.name, check_script(own_script(file))) for file in right_loops()]
     rights += [
         (
-            f"minimal.py, {', '.join(f'{k}={v}' for k, v in each.dials.items())}",
-            check_page(right_page(each), each.dials),
+            f"minimal.py, {', '.join(f'{k}={v}' for k, v in each.settings.items())}",
+            check_script(right_script(each), each.settings),
         )
         for each in right_settings()
     ]
     announce("the course's loop, and mistakes")
-    course = check_page(own_page(COURSE))
+    course = check_script(own_script(COURSE))
     gallery = [judge_mistake(mistake) for mistake in GALLERY.values()]
     wrong = [judge_wrong(name) for name in WRONG]
     announce("hostile loops, each apart")

@@ -35,7 +35,7 @@ from shared.starting.launch import Family
 DOCS = Path(__file__).parents[2] / "docs"
 # Three epochs of 30 steps, a checkpoint after every third, and what makes resuming hard: an order drawn from the
 # global random state, accumulated batches, log lines that do not fall together with checkpoints.
-DIALS: dict[str, Any] = {
+SETTINGS: dict[str, Any] = {
     "train_size": 235,
     "num_train_epochs": 3,
     "per_device_train_batch_size": 4,
@@ -104,7 +104,7 @@ def kill_and_resume(family: Family, loop: str, whole: Path, seconds: float, fold
 
 
 def _start(family: Family, loop: str, folder: Path, *options: str) -> subprocess.Popen:
-    command = command_line(loop, RunConfig.build("tiny", **DIALS), folder, *options)
+    command = command_line(loop, RunConfig.build("tiny", **SETTINGS), folder, *options)
     return family.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 

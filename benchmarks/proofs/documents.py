@@ -28,9 +28,9 @@ README, DOCS = ROOT / "README.md", ROOT / "docs"
 SHOWN_PAGES = ("manual_loop/minimal.py", "trainer_loop/minimal.py")
 RUN = Path("runs") / "quick"
 SIZE = {"width": 1280, "height": 860}
-# What a dial's cost is measured against: the quick preset without checkpoints, which a script does not need.
+# What a setting's cost is measured against: the quick preset without checkpoints, which a script does not need.
 PLAIN = {"save_strategy": "no"}
-# Values that show what a dial is by hand, where the next best number would not, or not alone.
+# Values that show what a setting is by hand, where the next best number would not, or not alone.
 EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "weight_decay": ({"weight_decay": 0.01},),
     "max_grad_norm": ({"max_grad_norm": 0},),
@@ -55,7 +55,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
 
 
 def examples(name: str) -> Iterator[dict[str, Any]]:
-    """Other values of a dial, with what they need besides."""
+    """Other values of a setting, with what they need besides."""
     field = RunConfig.model_fields[name]
     default = getattr(RunConfig.build("quick", **PLAIN), name)
     if name in EXAMPLES:
@@ -72,18 +72,18 @@ def cost(name: str) -> str:
     """What a setting's other values cost by hand, in lines of code of the loop specialized for it."""
     from benchmarks.pages.diff import changed_lines
     from benchmarks.pages.fold import folded_source
-    from shared.running.page import package_page
+    from shared.running.script import package_script
 
-    page = package_page("manual")
-    before = folded_source(page, RunConfig.build("quick", **PLAIN))
+    script = package_script("manual")
+    before = folded_source(script, RunConfig.build("quick", **PLAIN))
     costs: dict[str, list[str]] = {}
-    for dials in examples(name):
-        new, gone = changed_lines(before, folded_source(page, RunConfig.build("quick", **{**PLAIN, **dials})))
+    for settings in examples(name):
+        new, gone = changed_lines(before, folded_source(script, RunConfig.build("quick", **{**PLAIN, **settings})))
         text = "its line" if len(new) == len(gone) == 1 else f"+{len(new)} -{len(gone)}"
         if not new and not gone:
             text = "nothing"
-        others = [f"{option(other)} {show(value)}" for other, value in dials.items() if other != name]
-        value = f"`{show(dials[name])}`" + (f" (with `{' '.join(others)}`)" if others else "")
+        others = [f"{option(other)} {show(value)}" for other, value in settings.items() if other != name]
+        value = f"`{show(settings[name])}`" + (f" (with `{' '.join(others)}`)" if others else "")
         costs.setdefault(text, []).append(value)
     return "; ".join(f"{', '.join(values)}: {text}" for text, values in costs.items())
 
@@ -137,14 +137,14 @@ def take_screenshots(report: Path, folder: Path) -> None:
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-        page = browser.new_page(viewport=SIZE, color_scheme="light")
-        page.goto(report.resolve().as_uri())
-        page.screenshot(path=folder / "report.png")
-        page.emulate_media(color_scheme="dark")
-        page.locator("#row-clip .opener").click()
-        page.locator('#row-clip input[value="gradient norm"]').check()
-        page.evaluate("document.getElementById('row-forward').scrollIntoView()")
-        page.screenshot(path=folder / "report-code.png")
+        script = browser.new_page(viewport=SIZE, color_scheme="light")
+        script.goto(report.resolve().as_uri())
+        script.screenshot(path=folder / "report.png")
+        script.emulate_media(color_scheme="dark")
+        script.locator("#row-clip .opener").click()
+        script.locator('#row-clip input[value="gradient norm"]').check()
+        script.evaluate("document.getElementById('row-forward').scrollIntoView()")
+        script.screenshot(path=folder / "report-code.png")
         browser.close()
 
 

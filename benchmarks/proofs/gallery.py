@@ -1,6 +1,6 @@
 """docs/gallery.md: every mistake of the catalogue, what it costs, and what a comparison and a check say of it.
 
-`make gallery-page` measures all of it anew, with the chart and the ladder's picture; with `--kept-costs` the costs
+`make gallery-page` measures all of it again, with the chart and the ladder's picture; with `--kept-costs` the costs
 stay what they were when they were measured last.
 """
 
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks.check.check import check_page
+from benchmarks.check.check import check_script
 from benchmarks.check.rubric import GOOD, Result
 from benchmarks.mistakes import line
 from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
-from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Compared, Mistake, edited, wrong_page
+from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Compared, Mistake, edited, wrong_script
 from benchmarks.mistakes.rewrites import REWRITES, Rewrite
 from benchmarks.proofs.measuring import DOCS, quietly, where_measured, write_table
 from benchmarks.proofs.parity import kept_run
@@ -31,14 +31,14 @@ from shared.config import RunConfig, option, show
 from shared.errors import SameLoopError
 from shared.files import read_json
 from shared.progress import announce
-from shared.running.page import Page, package_page
+from shared.running.script import LoopScript, package_script
 
 PAGE, TABLE = DOCS / "gallery.md", "mistakes"
 COLUMNS = ("mistake", "what", "settings", "first difference", "sameloop compare finds", "sameloop check finds")
 COSTS = Path(__file__).with_name("measured") / "costs.json"
 # Under these, every mistake shows: no review is cut but the longest, so that batches are of different lengths. The
-# gradients of `tiny` are shorter than the limit that the minimal page has written into it: it is given a shorter one.
-MINIMAL_DIALS: dict[str, Any] = {"max_length": 48}
+# gradients of `tiny` are shorter than the limit that the minimal loop has written into it: it is given a shorter one.
+MINIMAL_SETTINGS: dict[str, Any] = {"max_length": 48}
 LIMIT = RunConfig.build("tiny").max_grad_norm
 
 
@@ -64,14 +64,14 @@ class Said(NamedTuple):
         return IDENTICAL if self.first is None else f"step {self.first['step']}: {self.first['quantity']}"
 
 
-def page_and_dials(mistake: Mistake) -> tuple[Page, RunConfig]:
-    """The page with a mistake as it is compared, and the dials of its run; `Trainer`'s are these without `loop`."""
-    page = wrong_page(mistake)
+def page_and_settings(mistake: Mistake) -> tuple[LoopScript, RunConfig]:
+    """The page with a mistake as it is compared, and the settings of its run; `Trainer`'s are these without `loop`."""
+    script = wrong_script(mistake)
     if mistake.whole:
-        return page, RunConfig.build("tiny", **mistake.compared_dials)
-    if line.CLIP in page.source:
-        page = page.edited(line.CLIP, line.CLIP.replace("1.0", str(LIMIT)))
-    return page, RunConfig.build("tiny", **{**MINIMAL_DIALS, **mistake.compared_dials, "loop": str(MINIMAL)})
+        return script, RunConfig.build("tiny", **mistake.compared_settings)
+    if line.CLIP in script.source:
+        script = script.edited(line.CLIP, line.CLIP.replace("1.0", str(LIMIT)))
+    return script, RunConfig.build("tiny", **{**MINIMAL_SETTINGS, **mistake.compared_settings, "loop": str(MINIMAL)})
 
 
 def compare_mistake(mistake: Mistake, kept: Path) -> Said:
@@ -81,18 +81,18 @@ def compare_mistake(mistake: Mistake, kept: Path) -> Said:
         mistake: one that is compared.
         kept: keeps `Trainer`'s runs, as `kept_run`.
     """
-    return _compare(*page_and_dials(mistake), kept)
+    return _compare(*page_and_settings(mistake), kept)
 
 
 def compare_rewrite(rewrite: Rewrite, kept: Path) -> Said:
-    """The same of a right rewrite of the page of all dials."""
-    return _compare(edited(package_page("manual"), rewrite.pieces), RunConfig.build("tiny"), kept)
+    """The same of a right rewrite of the full loop."""
+    return _compare(edited(package_script("manual"), rewrite.pieces), RunConfig.build("tiny"), kept)
 
 
-def _compare(page: Page, config: RunConfig, kept: Path) -> Said:
+def _compare(script: LoopScript, config: RunConfig, kept: Path) -> Said:
     with tempfile.TemporaryDirectory() as folder:
         try:
-            run_here("manual", page, config, Path(folder) / "manual")
+            run_here("manual", script, config, Path(folder) / "manual")
         except SameLoopError as error:
             return Said(None, str(error))
         trainer = kept_run("trainer", config.model_copy(update={"loop": None}), kept)
@@ -113,8 +113,8 @@ def is_compared_rightly(expected: Compared, said: Said, stops: bool = False) -> 
 
 
 def check_mistake(mistake: Mistake) -> Result | None:
-    """What a check says of the minimal page with a mistake; None of what only the page of all dials has."""
-    return check_page(wrong_page(mistake), mistake.dials) if mistake.pieces else None
+    """What a check says of the minimal loop with a mistake; None of what only the full loop has."""
+    return check_script(wrong_script(mistake), mistake.settings) if mistake.pieces else None
 
 
 def is_checked_rightly(mistake: Mistake, result: Result) -> bool:
@@ -181,7 +181,7 @@ class Judged(NamedTuple):
     result: Result | None
 
 
-def page(costs: Mapping[str, Any], judged: Sequence[Judged], rewrites: Sequence[tuple[Rewrite, Said]]) -> str:
+def document(costs: Mapping[str, Any], judged: Sequence[Judged], rewrites: Sequence[tuple[Rewrite, Said]]) -> str:
     """The text of docs/gallery.md.
 
     Args:
@@ -246,7 +246,9 @@ def table_rows(judged: Sequence[Judged], rewrites: Sequence[tuple[Rewrite, Said]
     for each in judged:
         if each.said:
             is_right = is_compared_rightly(each.mistake.compared or NO_DIFFERENCE, each.said, each.mistake.stops)
-            settings = " ".join(f"{option(name)} {show(value)}" for name, value in each.mistake.compared_dials.items())
+            settings = " ".join(
+                f"{option(name)} {show(value)}" for name, value in each.mistake.compared_settings.items()
+            )
             row = (each.mistake.name, each.mistake.what, settings, f"{_mark(is_right)}{each.said.where}")
             yield (*row, _codes(each.said), _checked(each))
     for rewrite, said in rewrites:
@@ -303,7 +305,7 @@ def main() -> int:
             (rewrite, quietly(compare_rewrite, rewrite, kept))
             for rewrite in tqdm(REWRITES.values(), desc="rewrites", disable=None)
         ]
-    PAGE.write_text(page(costs, judged, rewrites), encoding="utf-8")
+    PAGE.write_text(document(costs, judged, rewrites), encoding="utf-8")
     write_table(TABLE, COLUMNS, table_rows(judged, rewrites))
     announce(f"docs/{PAGE.name}: {len(judged)} mistakes, {len(rewrites)} rewrites")
     right = [is_compared_rightly(NO_DIFFERENCE, said) for _, said in rewrites]

@@ -65,7 +65,7 @@ def run_notebook(notebook: NotebookNode, folder: Path, until: str | None = None)
     return client.execute()
 
 
-def page_of(notebook: NotebookNode) -> str:
+def document_of(notebook: NotebookNode) -> str:
     """A notebook that has been run as one page that needs nothing else: no script, nothing from elsewhere."""
     import jinja2
     from nbconvert.exporters import HTMLExporter
@@ -89,7 +89,7 @@ def main() -> int:
     announce(f"running {NOTEBOOK.name}, from top to bottom")
     with tempfile.TemporaryDirectory() as folder:
         notebook = run_notebook(read_notebook(), Path(folder))
-    PAGE.write_text(page_of(notebook), encoding="utf-8")
+    PAGE.write_text(document_of(notebook), encoding="utf-8")
     announce(f"written: {PAGE.relative_to(ROOT)}, {PAGE.stat().st_size / 1e6:.1f} MB")
     return 0
 

@@ -1,4 +1,4 @@
-"""Identity under every dial: a table of dial values and pairs, and a search through whole configurations.
+"""Identity under every setting: a table of setting values and pairs, and a search through whole configurations.
 
 `make parity-table` writes docs/parity.md, `make parity-sweep` runs the search. Both compare every run in full, with
 the verdict of `sameloop compare`; only the processes are spared, because importing torch takes longer than the run.
@@ -30,7 +30,7 @@ from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, 
 from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.running.folder import LOOPS, WEIGHTS_FILE, is_finished
-from shared.running.page import Page, package_page
+from shared.running.script import LoopScript, package_script
 
 # One pair of runs ---------------------------------------------------------------------------------
 
@@ -39,34 +39,34 @@ def compare_in_process(config: RunConfig, folder: Path) -> dict[str, Any]:
     """Run both loops in this process, as `python -m` would, and compare them.
 
     Args:
-        config: the dials.
+        config: the settings.
         folder: gets `manual/` and `trainer/`.
 
     Returns:
         The content of `comparison.json`.
     """
     for loop in LOOPS:
-        run_here(loop, imported_page(loop), config, folder / loop)
+        run_here(loop, imported_script(loop), config, folder / loop)
     return compare_runs(*(folder / loop for loop in LOOPS))
 
 
 @cache
-def imported_page(loop: str) -> Page:
+def imported_script(loop: str) -> LoopScript:
     """The package's own page of a loop, imported once for all runs."""
-    return package_page(loop, importlib.import_module(f"{loop}_loop.train"))
+    return package_script(loop, importlib.import_module(f"{loop}_loop.train"))
 
 
 def kept_run(loop: str, config: RunConfig, kept: Path) -> Path:
-    """The run of the package's own page under some dials, made once for all that look at it; copy it to change it.
+    """The run of the package's own page under some settings, made once for all that look at it; copy it to change it.
 
     Args:
         loop: `manual` or `trainer`.
-        config: the dials.
+        config: the settings.
         kept: the folder of all such runs.
     """
     folder = kept / f"{loop}-{xxhash.xxh3_128_hexdigest(config.model_dump_json().encode())}"
     if not is_finished(folder):
-        run_here(loop, imported_page(loop), config, folder)
+        run_here(loop, imported_script(loop), config, folder)
     return folder
 
 
@@ -87,20 +87,20 @@ class Cell(NamedTuple):
     """One line of the table.
 
     Attributes:
-        dials: what is set, on top of `tiny` and `UNEVEN`.
+        settings: what is set, on top of `tiny` and `UNEVEN`.
         nproc_per_node: processes per loop.
         expected: the verdict it must get.
         note: why, where it is not `identical`, or what else to know.
     """
 
-    dials: dict[str, Any]
+    settings: dict[str, Any]
     nproc_per_node: int = 1
     expected: str = "identical"
     note: str = ""
 
 
 def cells() -> list[Cell]:
-    """Every dial with its values, then the pairs of dials that touch the same lines, then several processes."""
+    """Every setting with its values, then the pairs of settings that touch the same lines, then several processes."""
     singles: list[dict[str, Any]] = [
         {},
         *({"train_sampling_strategy": name} for name in get_args(SamplingStrategy)),
@@ -189,22 +189,22 @@ def cells() -> list[Cell]:
     ]
     upstream = "the upstream fault, on purpose"
     return [
-        *(Cell(dials) for dials in (*singles, *pairs)),
+        *(Cell(settings) for settings in (*singles, *pairs)),
         Cell({"torch_compile": True, "full_determinism": True, "num_train_epochs": 1}),
-        *(Cell(dials, nproc_per_node=2) for dials in processes),
+        *(Cell(settings, nproc_per_node=2) for settings in processes),
         Cell({"trainer_defaults": True, **accumulation}, expected="diverged", note=upstream),
         Cell({"trainer_defaults": True}, nproc_per_node=2, expected="diverged", note=upstream),
     ]
 
 
 def cell_config(cell: Cell) -> RunConfig:
-    """The cell's dials on the tiny preset."""
-    return RunConfig.build("tiny", **{**UNEVEN, **cell.dials})
+    """The cell's settings on the tiny preset."""
+    return RunConfig.build("tiny", **{**UNEVEN, **cell.settings})
 
 
 def run_cell(cell: Cell) -> dict[str, Any]:
     """Run one cell, in this process unless it needs its own, and return its comparison."""
-    own_process = cell.nproc_per_node > 1 or cell.dials.get("torch_compile")
+    own_process = cell.nproc_per_node > 1 or cell.settings.get("torch_compile")
     with tempfile.TemporaryDirectory() as folder:
         if own_process:
             return compare_in_processes(cell_config(cell), Path(folder), cell.nproc_per_node)
@@ -233,7 +233,7 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
     for cell, comparison in results:
         first = comparison["first_divergence"]
         where = f"step {first['step']}: {first['quantity']}" if first else ""
-        settings = " ".join(f"{option(name)} {show(value)}" for name, value in cell.dials.items()) or "the preset"
+        settings = " ".join(f"{option(name)} {show(value)}" for name, value in cell.settings.items()) or "the preset"
         table.append((settings, cell.nproc_per_node, comparison["steps"], comparison["verdict"], where, cell.note))
     write_table("parity", ("settings", "processes", "steps", "verdict", "first difference", "note"), table)
     lines += [
@@ -252,7 +252,7 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
 
 # The search ---------------------------------------------------------------------------------------
 
-# What the search draws from. Every pair of values of two different dials is to meet in some configuration.
+# What the search draws from. Every pair of values of two different settings is to meet in some configuration.
 SEARCH_SPACE: dict[str, tuple[Any, ...]] = {
     "train_size": (45, 64, 9),
     "eval_size": (19, 32),
@@ -289,22 +289,22 @@ CANDIDATES = 60
 Pair = tuple[tuple[str, Any], tuple[str, Any]]
 
 
-def is_possible(dials: dict[str, Any]) -> bool:
-    """Whether `RunConfig` takes these dials together."""
+def is_possible(settings: dict[str, Any]) -> bool:
+    """Whether `RunConfig` takes these settings together."""
     try:
-        RunConfig.build("tiny", **dials)
+        RunConfig.build("tiny", **settings)
     except SameLoopError:
         return False
     return True
 
 
-def pairs_of(dials: dict[str, Any]) -> set[Pair]:
-    """All pairs of (dial, value) in one configuration."""
-    return set(itertools.combinations(sorted(dials.items(), key=lambda item: item[0]), 2))
+def pairs_of(settings: dict[str, Any]) -> set[Pair]:
+    """All pairs of (setting, value) in one configuration."""
+    return set(itertools.combinations(sorted(settings.items(), key=lambda item: item[0]), 2))
 
 
 def all_pairs() -> set[Pair]:
-    """Every pair of values of two different dials that some configuration can have."""
+    """Every pair of values of two different settings that some configuration can have."""
     impossible = {
         # eval_steps goes with `steps` only; some schedules follow the evaluation.
         *((("eval_steps", 2), ("eval_strategy", other)) for other in ("epoch", "no")),
@@ -334,13 +334,13 @@ def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
     for _ in range(count):
         drawn: list[dict[str, Any]] = []
         while len(drawn) < CANDIDATES:
-            dials = {name: dice.choice(values) for name, values in SEARCH_SPACE.items()}
+            settings = {name: dice.choice(values) for name, values in SEARCH_SPACE.items()}
             if missing:
                 # Start from a pair that is still missing, so that the last ones are found too.
-                dials.update(dice.choice(sorted(missing, key=repr)))
-            if is_possible(dials):
-                drawn.append(dials)
-        best = max(drawn, key=lambda dials: len(pairs_of(dials) & missing))
+                settings.update(dice.choice(sorted(missing, key=repr)))
+            if is_possible(settings):
+                drawn.append(settings)
+        best = max(drawn, key=lambda settings: len(pairs_of(settings) & missing))
         missing -= pairs_of(best)
         yield RunConfig.build("tiny", **best), 1 - len(missing) / len(every)
 
@@ -348,12 +348,12 @@ def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
 def ejected_differences(
     config: RunConfig, folder: Path, trainer: Path | None = None, loop: str = "manual"
 ) -> list[str]:
-    """Eject the loop of these dials, run it against `Trainer` in this process, and compare in full.
+    """Eject the loop of these settings, run it against `Trainer` in this process, and compare in full.
 
     Args:
-        config: the dials.
+        config: the settings.
         folder: gets the script, `ejected/` and `trainer/`.
-        trainer: a run of `Trainer` with these dials, if there is one already.
+        trainer: a run of `Trainer` with these settings, if there is one already.
         loop: `manual`, or `accelerate`.
 
     Returns:
@@ -375,7 +375,7 @@ def ejected_differences(
 
 @click.group()
 def parity() -> None:
-    """Identity under every dial: tables and search."""
+    """Identity under every setting: tables and search."""
 
 
 @parity.command()
@@ -419,7 +419,7 @@ def _search(what: str, count: int, differences: Callable[[RunConfig, Path], list
             click.echo(f"{found[:3]}\n  {command} {' '.join(config.flags())}")
     minutes = (time.perf_counter() - started) / 60
     click.echo(
-        f"{count} {what}, {different} different; {covered:.1%} of all pairs of dial values met; {minutes:.1f} minutes"
+        f"{count} {what}, {different} different; {covered:.1%} of all pairs of values met; {minutes:.1f} minutes"
     )
     raise SystemExit(min(different, 1))
 

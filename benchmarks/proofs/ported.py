@@ -55,7 +55,7 @@ CASES = (
     Case("ner_style.py", "token classification, f1", '"weight_decay": 0.0', '"weight_decay": 0.3', "optimizer"),
     Case(
         "mlm_style.py",
-        "masked language modelling, words masked anew",
+        "masked language modelling, words masked again",
         "one_ahead(train_loader)",
         "train_loader",
         "rng",
@@ -207,7 +207,7 @@ def alone(loop: Path, script: Script, trainer: Path) -> bool:
     return ran.returncode == 0 and numbers(own) == numbers(record.log_history)
 
 
-def page(outcomes: list[Outcome]) -> str:
+def document(outcomes: list[Outcome]) -> str:
     """docs/ported.md."""
     pairs = list(zip(CASES, outcomes, strict=True))
     written = [(case, each) for case, each in pairs if case.right]
@@ -249,7 +249,7 @@ def main() -> int:
                 outcome = Outcome(str(error) or "did not finish", 0, False, "", False)
             print(case.file, outcome, flush=True)
             outcomes.append(outcome)
-    (ROOT / "docs" / "ported.md").write_text(page(outcomes), encoding="utf-8")
+    (ROOT / "docs" / "ported.md").write_text(document(outcomes), encoding="utf-8")
     return 0 if all(each.is_right for each in outcomes) else 1
 
 

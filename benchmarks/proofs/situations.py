@@ -29,7 +29,7 @@ TABLE = (*REVIEWS, *CSV_FILES, *OTHER_FILES, *MODELS, *SETTINGS)
 SITUATIONS = tuple(odd for odd in TABLE if odd.origin)
 
 
-def page(outcomes: Sequence[Outcome], seconds: float) -> str:
+def document(outcomes: Sequence[Outcome], seconds: float) -> str:
     """docs/situations.md; each situation is written to docs/data/situations.csv.
 
     Args:
@@ -70,5 +70,5 @@ if __name__ == "__main__":
         sys.exit("set HF_HUB_OFFLINE=1, as `make situations-table` does: the table is of a machine without a network")
     started = time.perf_counter()
     found = everything()
-    (DOCS / "situations.md").write_text(page(found, time.perf_counter() - started), encoding="utf-8")
+    (DOCS / "situations.md").write_text(document(found, time.perf_counter() - started), encoding="utf-8")
     sys.exit(any(outcome.what != EXPECTED[odd.status] for odd, outcome in zip(SITUATIONS, found, strict=True)))

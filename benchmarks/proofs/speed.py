@@ -19,7 +19,7 @@ PAGE = ROOT / "docs" / "speed.md"
 MEASURED = Path(lesson.__file__).with_name("measured") / LESSON.name
 
 
-def page(found: Lesson) -> str:
+def document(found: Lesson) -> str:
     """`docs/speed.md`."""
     parts = [
         "# A lesson in speed",
@@ -38,8 +38,8 @@ def page(found: Lesson) -> str:
     parts.append("## Why")
     lines, noted = [], remarks(found)
     for change in CHANGES:
-        dials = next(row.dials for row in found.rows if row.name == change.name)
-        how = f" (`{dials}`)" if dials else ""
+        settings = next(row.settings for row in found.rows if row.name == change.name)
+        how = f" (`{settings}`)" if settings else ""
         said = "".join(f" Here: {line}." for line in noted.get(change.label, []))
         lines.append(f"- **{_sentence(change.label)}**{how}. {change.why}{said}")
     parts.append("\n".join(lines))
@@ -62,7 +62,7 @@ def main() -> None:
     """Make `docs/speed.md` and its picture of what was measured in the lesson's folder."""
     found = LESSON.read(Path(sys.argv[1]) if len(sys.argv) > 1 else default_output_dir("quick", "speed-lesson"))
     LESSON.write(MEASURED.parent, found)
-    PAGE.write_text(page(found), encoding="utf-8")
+    PAGE.write_text(document(found), encoding="utf-8")
     speed_chart(found).save(PAGE.with_name(PICTURE))
     announce(f"written: {PAGE.name} and {PICTURE}")
 

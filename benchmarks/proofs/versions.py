@@ -1,11 +1,11 @@
 """Identity under other releases: `make versions` builds an environment for each of `STACKS`, runs there the two
-scripts that `sameloop eject` writes for it under the dials of `CASES`, and writes docs/versions.md.
+scripts that `sameloop eject` writes for it under the settings of `CASES`, and writes docs/versions.md.
 
 The scripts are plain files, one by hand and one through `Trainer` by that release's names, and import nothing of ours:
 an environment below our range has no SameLoop. They run by themselves, and their final weights are compared. In our
 range SameLoop's own tests of identity and of resuming run in that environment as well.
 
-What was found is kept in `benchmarks/stacks.jsonl`, so that a stack can be measured anew alone.
+What was found is kept in `benchmarks/stacks.jsonl`, so that a stack can be measured again alone.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ for folder in folders:
 
 
 def run_scripts(python: Path, release: Release) -> tuple[dict[str, str], dict[str, str], float | None]:
-    """Write both scripts for a release under every set of dials, run them, and compare what they leave.
+    """Write both scripts for a release under every set of settings, run them, and compare what they leave.
 
     Args:
         python: of the environment.
@@ -176,10 +176,10 @@ def run_scripts(python: Path, release: Release) -> tuple[dict[str, str], dict[st
         brought = _bring(Path(scratch))
         folders: dict[str, Path] = {}
         outcomes, seen = {}, {}
-        for number, (name, dials) in enumerate(CASES.items()):
+        for number, (name, settings) in enumerate(CASES.items()):
             folder = Path(scratch, str(number))
             folder.mkdir()
-            config = RunConfig.build("tiny", **{**brought, **dials})
+            config = RunConfig.build("tiny", **{**brought, **settings})
             try:
                 for loop, file in SCRIPTS.items():
                     (folder / file).write_text(eject(config, loop, file=folder / file, release=release), "utf-8")
@@ -199,7 +199,7 @@ def run_scripts(python: Path, release: Release) -> tuple[dict[str, str], dict[st
 
 
 def _bring(folder: Path) -> dict[str, Any]:
-    """Reviews and a model as a user has them, in files; returns the dials that name them."""
+    """Reviews and a model as a user has them, in files; returns the settings that name them."""
     model, reviews = folder / "model", folder / "reviews.csv"
     shutil.copytree(embedded.checkpoint("embedded-tiny"), model)
     embedded.load_reviews("embedded").shuffle(seed=0).select(range(200)).to_csv(reviews, index=False)
@@ -319,7 +319,7 @@ def keep(stack: Stack) -> None:
     ordered = sorted(found.values(), key=_order)
     lines = [json.dumps(each.model_dump(exclude_defaults=True)) for each in ordered]
     FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    PAGE.write_text(page(tried()), encoding="utf-8")
+    PAGE.write_text(document(tried()), encoding="utf-8")
 
 
 def _order(stack: Stack) -> list[list[int]]:
@@ -329,7 +329,7 @@ def _order(stack: Stack) -> list[list[int]]:
 # What is said of it ------------------------------------------------------------------------------------
 
 
-def page(stacks: Sequence[Stack]) -> str:
+def document(stacks: Sequence[Stack]) -> str:
     """docs/versions.md."""
     loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
     text = jinja2.Environment(
@@ -363,9 +363,9 @@ def _here() -> None:
 
 
 @versions.command("page")
-def _page() -> None:
+def _document() -> None:
     """Write docs/versions.md from what has been measured."""
-    PAGE.write_text(page(tried()), encoding="utf-8")
+    PAGE.write_text(document(tried()), encoding="utf-8")
 
 
 @versions.command("measure")

@@ -1,7 +1,7 @@
-"""Measuring what happens without a line: `make whatif`, for every phase of the manual page.
+"""Measuring what happens without a line: `make whatif`, for every phase of the manual loop.
 
-The page is folded to the dials of a preset, each phase's line is taken out of it or replaced by what people write
-instead, and the page is run and held against the whole one.
+The page is specialized for the settings of a preset, each phase's line is taken out of it or replaced by what people
+write instead, and the page is run and held against the whole one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.whatif import FILE, IN_A_STEP, MEASURED, Measured, Seen, WhatIf
-from benchmarks.mistakes.catalogue import QUESTIONS, RUNGS
+from benchmarks.mistakes.catalogue import LADDER_STEPS, QUESTIONS
 from benchmarks.mistakes.ladder import LADDER_FILE, ladder, ladder_config
 from benchmarks.mistakes.mistake import differing_lines, edited
 from benchmarks.pages.fold import folded_source
@@ -32,29 +32,29 @@ from shared.files import digest_of_file
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import WEIGHTS_FILE
-from shared.running.page import Page, own_page, package_page
+from shared.running.script import LoopScript, own_script, package_script
 from shared.starting.launch import pool, settle_worker
 
 PRESET = "small"
 
 
-def measured_config(dials: Mapping[str, Any], preset: str = PRESET) -> RunConfig:
-    """The dials of such a run: the preset's, without checkpoints on the way."""
-    return RunConfig.build(preset, **{"save_strategy": "no", **dials})
+def measured_config(settings: Mapping[str, Any], preset: str = PRESET) -> RunConfig:
+    """The settings of such a run: the preset's, without checkpoints on the way."""
+    return RunConfig.build(preset, **{"save_strategy": "no", **settings})
 
 
-def pages_of_question(phase: str, preset: str = PRESET) -> tuple[Page, Page]:
-    """The page folded to the dials of a phase's question, and the same without the line.
+def scripts_of_question(phase: str, preset: str = PRESET) -> tuple[LoopScript, LoopScript]:
+    """The page specialized for the settings of a phase's question, and the same without the line.
 
     Raises:
         ValueError: the page no longer holds one of the pieces exactly once.
     """
     question = QUESTIONS[phase]
-    folded = folded_source(package_page("manual"), measured_config(question.dials, preset))
+    folded = folded_source(package_script("manual"), measured_config(question.settings, preset))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.py"
         file.write_text(folded, encoding="utf-8")
-        whole = own_page(file)
+        whole = own_script(file)
         return whole, edited(whole, question.pieces)
 
 
@@ -68,20 +68,24 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
         ValueError: the page no longer holds what a question replaces.
     """
     questions = {phase.name: QUESTIONS[phase.name] for phase in PHASES if phase.name in QUESTIONS}
-    pages = {phase: pages_of_question(phase, preset) for phase in questions}
-    # Questions under the same dials are held against the same run of the whole page.
-    firsts = {pages[phase][0].source: phase for phase in reversed(questions)}
+    scripts = {phase: scripts_of_question(phase, preset) for phase in questions}
+    # Questions under the same settings are held against the same run of the whole page.
+    firsts = {scripts[phase][0].source: phase for phase in reversed(questions)}
     with (
         tempfile.TemporaryDirectory() as work,
         pool(processes, settle_worker) as workers,
     ):
         folders = {source: Path(work) / f"whole-{number}" / "run" for number, source in enumerate(firsts)}
         wholes = {
-            source: workers.submit(run_page, pages[phase][0], dict(questions[phase].dials), preset, folders[source])
+            source: workers.submit(
+                run_script, scripts[phase][0], dict(questions[phase].settings), preset, folders[source]
+            )
             for source, phase in firsts.items()
         }
         others = {
-            phase: workers.submit(run_page, pages[phase][1], dict(question.dials), preset, Path(work) / phase / "run")
+            phase: workers.submit(
+                run_script, scripts[phase][1], dict(question.settings), preset, Path(work) / phase / "run"
+            )
             for phase, question in questions.items()
         }
         for number, future in enumerate(as_completed([*wholes.values(), *others.values()]), start=1):
@@ -90,8 +94,8 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
         what_ifs = {
             phase: held_against(
                 phase,
-                pages[phase],
-                (wholes[source := pages[phase][0].source].result(), folders[source]),
+                scripts[phase],
+                (wholes[source := scripts[phase][0].source].result(), folders[source]),
                 (others[phase].result(), Path(work) / phase / "run"),
             )
             for phase in questions
@@ -105,11 +109,11 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
     )
 
 
-def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) -> Seen:
+def run_script(script: LoopScript, settings: Mapping[str, Any], preset: str, folder: Path) -> Seen:
     """Run one page, in this process, and leave its record and its model in a folder."""
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            run_text_here(page.source, folder.parent / "page.py", measured_config(dials, preset), folder)
+            run_text_here(script.source, folder.parent / "page.py", measured_config(settings, preset), folder)
     except SameLoopError as error:
         return Seen(error=str(error).replace(f"{folder.parent}/", ""))
     record = RunRecord.read(folder)
@@ -121,12 +125,14 @@ def run_page(page: Page, dials: Mapping[str, Any], preset: str, folder: Path) ->
     )
 
 
-def changed(whole: Page, wrong: Page) -> list[str]:
+def changed(whole: LoopScript, wrong: LoopScript) -> list[str]:
     """What was changed in a page, a line each, beginning with `-` or `+`."""
     return [f"{sign} {line.strip()}" for sign, line in differing_lines(whole, wrong) if line.strip()]
 
 
-def held_against(phase: str, pages: tuple[Page, Page], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]) -> WhatIf:
+def held_against(
+    phase: str, scripts: tuple[LoopScript, LoopScript], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]
+) -> WhatIf:
     """What differs first between two runs, each with its folder."""
     nothing: tuple[str, int | None, list[float | None]] = ("nothing", None, [])
     (quantity, step, values), same = nothing, False
@@ -134,7 +140,7 @@ def held_against(phase: str, pages: tuple[Page, Page], whole: tuple[Seen, Path],
         quantity, step, values = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong))) or nothing
         same = len({digest_of_file(folder / WEIGHTS_FILE) for _, folder in (whole, wrong)}) == 1
     asked, size = QUESTIONS[phase], RunRecord.read(whole[1]).config.eval_size
-    without = phase, asked.without, asked.asked, changed(*pages)
+    without = phase, asked.without, asked.asked, changed(*scripts)
     return WhatIf(*without, whole[0], wrong[0], quantity, step, values, same, size)
 
 
@@ -170,7 +176,7 @@ def main() -> None:
     write_measured(measure())
     announce(f"written: {FILE.name}")
     with tempfile.TemporaryDirectory() as folder:
-        ladder(ladder_config(PRESET), tuple(RUNGS), Path(folder) / "ladder")
+        ladder(ladder_config(PRESET), tuple(LADDER_STEPS), Path(folder) / "ladder")
         shutil.copy(Path(folder) / "ladder" / LADDER_FILE, MEASURED)
     announce(f"written: {LADDER_FILE}")
 

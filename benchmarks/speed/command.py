@@ -1,4 +1,4 @@
-"""`sameloop speed`: both loops in lock-step, or the lesson in what each dial buys."""
+"""`sameloop speed`: both loops in lock-step, or the lesson in what each setting buys."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import click
 
 from benchmarks.statistics import FEWEST_STEPS
 from shared.errors import SameLoopError
-from shared.running.command import CONTEXT, DialCommand, config_from, debug_option, dial_options
+from shared.running.command import CONTEXT, SettingCommand, config_from, debug_option, setting_options
 from shared.running.run import default_output_dir
 
 
@@ -39,7 +39,7 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
     click.echo(f"picture and speed.json: {picture}", err=True)
 
 
-speed_command = DialCommand(
+speed_command = SettingCommand(
     "speed",
     params=[
         debug_option(),
@@ -64,7 +64,7 @@ speed_command = DialCommand(
             metavar="INT",
             help="with --lesson: rounds in which every run comes once; medians are shown  [default: 1]",
         ),
-        *dial_options(),
+        *setting_options(),
     ],
     callback=_speed,
     help="Time both loops in lock-step, one step of each in turn: the ratio with its 95 % interval, peak memory, "

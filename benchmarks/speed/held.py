@@ -23,8 +23,8 @@ from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.recording import recorder
 from shared.recording.recorder import FlightRecorder
-from shared.running.page import page_of
 from shared.running.run import run_loop
+from shared.running.script import script_of
 
 
 def run_in_turn(arguments: Sequence[str]) -> int:
@@ -32,14 +32,14 @@ def run_in_turn(arguments: Sequence[str]) -> int:
 
     Args:
         arguments: the loop; its folder; the numbers of the pipes where it is told to go on, and where it says that it
-            has; its dials as JSON.
+            has; its settings as JSON.
     """
-    loop, folder, to_hear, to_say, dials = arguments
-    config = RunConfig.model_validate_json(dials)
+    loop, folder, to_hear, to_say, settings = arguments
+    config = RunConfig.model_validate_json(settings)
     held = partial(HeldRecorder, to_hear=int(to_hear), to_say=int(to_say), cut_layers=not config.torch_compile)
     recorder.FlightRecorder = held  # type: ignore[misc, assignment]  # run_loop asks the module for its recorder
     try:
-        run_loop(loop, page_of(loop, config), config, Path(folder), overwrite=True)
+        run_loop(loop, script_of(loop, config), config, Path(folder), overwrite=True)
     except SameLoopError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_status

@@ -1,4 +1,4 @@
-"""A lesson in speed: what each dial buys at the same work, by the loop by hand, on the machine that it runs on.
+"""A lesson in speed: what each setting buys at the same work, by the manual loop, on the machine that it runs on.
 
 The same reviews once with the plain loop and once with each change alone, every run in a process of its own, and all
 figures from what the flight recorder writes. `sameloop speed --lesson` shows them; `make speed-lesson` makes
@@ -19,18 +19,19 @@ from shared.config import RunConfig, show
 from shared.errors import SameLoopError
 from shared.recording.kept import Kept
 from shared.recording.record import RunRecord, training_seconds
-from shared.recording.schema import Dials, Environment, Some
+from shared.recording.schema import Environment, Settings, Some
 from shared.running.surroundings import settle
 
 LESSON_FILE, PICTURE = "speed.json", "speed.png"
 LENGTHS = (128, 512)
 # One pass and one evaluation: in two, a slow machine would be at it for an hour.
-DIALS: dict[str, Any] = {"num_train_epochs": 1, "save_strategy": "no", "logging_strategy": "no"}
-# The steps in which a model that is compiled may be compiled anew: for its first batch, and for one of another length.
+SETTINGS: dict[str, Any] = {"num_train_epochs": 1, "save_strategy": "no", "logging_strategy": "no"}
+# The steps in which a model that is compiled may be compiled again: for its first batch, and for one of another
+# length.
 FIRST_STEPS = 3
 PLAIN = "plain"
-# What of the dials of `fast` makes it fast.
-FAST_DIALS = ("train_sampling_strategy", "bf16")
+# What of the settings of `fast` makes it fast.
+FAST_SETTINGS = ("train_sampling_strategy", "bf16")
 
 COLLATORS = "https://huggingface.co/docs/transformers/data_collators"
 COMPILING = "https://docs.pytorch.org/docs/stable/compile/programming_model.recompilation.html"
@@ -45,21 +46,21 @@ class Change:
         name: short, for a command line or a file.
         label: for a table.
         why: what it does to the time, in sentences.
-        dials: the dials that it sets, given those of the plain loop.
-        pieces: of the page what it replaces, where no dial does it.
+        settings: the settings that it sets, given those of the plain loop.
+        pieces: of the page what it replaces, where no setting does it.
     """
 
     name: str
     label: str
     why: str
-    dials: Callable[[RunConfig], Mapping[str, Any]] = lambda config: {}
+    settings: Callable[[RunConfig], Mapping[str, Any]] = lambda config: {}
     pieces: Pieces = ()
 
 
-def fast_dials(config: RunConfig) -> dict[str, Any]:
+def fast_settings(config: RunConfig) -> dict[str, Any]:
     """What the preset `fast` would set here, of what has to do with speed."""
     fast = RunConfig.build("fast", use_cpu=config.use_cpu, fp16=config.fp16)
-    return {name: getattr(fast, name) for name in FAST_DIALS}
+    return {name: getattr(fast, name) for name in FAST_SETTINGS}
 
 
 CHANGES = (
@@ -134,7 +135,7 @@ CHANGES = (
         "fast",
         "preset fast",
         "What `--preset fast` chooses on this machine.",
-        fast_dials,
+        fast_settings,
     ),
 )
 
@@ -173,14 +174,14 @@ class Row:
     Attributes:
         name: the change's.
         max_length: tokens.
-        dials: the options that it sets, as one types them; empty for the plain loop.
+        settings: the options that it sets, as one types them; empty for the plain loop.
         runs: one a round.
         remark: what one must know beside the numbers, or why there are none; often empty.
     """
 
     name: str
     max_length: int
-    dials: str
+    settings: str
     runs: list[Figures]
     remark: str
 
@@ -195,13 +196,13 @@ class Lesson:
 
     Attributes:
         job: what was trained on what.
-        config: the plain loop's dials; each length takes the place of `max_length`.
+        config: the plain loop's settings; each length takes the place of `max_length`.
         rows: by length, in the order of `CHANGES`.
         environment: versions and device, as a record's header has them, with the processor and its cores.
     """
 
     job: str
-    config: Dials
+    config: Settings
     rows: Some[Row]
     environment: Environment
 
@@ -254,15 +255,15 @@ def change_of(name: str) -> Change:
 
 
 def lesson_config(given: Mapping[str, Any]) -> tuple[RunConfig, tuple[int, ...]]:
-    """The plain loop's dials, and the lengths at which all is run.
+    """The plain loop's settings, and the lengths at which all is run.
 
     Args:
-        given: the dials that the user has set.
+        given: the settings that the user has set.
 
     Raises:
-        SameLoopError: as `RunConfig.build`, or a dial that the lesson has no use for.
+        SameLoopError: as `RunConfig.build`, or a setting that the lesson has no use for.
     """
-    config = settle(RunConfig.build(**{**DIALS, **given}))
+    config = settle(RunConfig.build(**{**SETTINGS, **given}))
     if config.loop:
         raise SameLoopError(f"--loop {config.loop}: the lesson changes SameLoop's own loop; leave it out")
     return config, ((config.max_length,) if "max_length" in given else LENGTHS)

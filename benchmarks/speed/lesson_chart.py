@@ -1,4 +1,4 @@
-"""The lesson in speed as a picture: what each dial buys, and the accuracy that comes out with it."""
+"""The lesson in speed as a picture: what each setting buys, and the accuracy that comes out with it."""
 
 from __future__ import annotations
 

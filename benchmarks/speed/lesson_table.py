@@ -68,7 +68,7 @@ def remarks(found: Lesson) -> dict[str, list[str]]:
 def fast_here(found: Lesson) -> str:
     """What `fast` stands for where this was measured."""
     row = next(row for row in found.rows if row.name == "fast")
-    return row.dials or "nothing else than the plain loop"
+    return row.settings or "nothing else than the plain loop"
 
 
 def print_lesson(found: Lesson, console: Console) -> None:

@@ -23,7 +23,7 @@ from shared.progress import announce
 from shared.recording.kept import Kept
 from shared.recording.record import RunRecord
 from shared.running.folder import is_finished
-from shared.running.page import own_page, package_page
+from shared.running.script import own_script, package_script
 from shared.starting.children import child_environment, loop_argv
 from shared.starting.launch import Family, ending
 
@@ -33,8 +33,8 @@ CUT_OFF = "the lesson is cut off; the same command goes on with the run it was a
 def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Path) -> Lesson:
     """Run what has not been run yet, round by round, and keep each run's figures in `folder`.
 
-    Each figure is kept with all that it depends on: dials, code, machine, versions. The same call goes on where it was
-    cut off.
+    Each figure is kept with all that it depends on: settings, code, machine, versions. The same call goes on where it
+    was cut off.
 
     Raises:
         SameLoopError: the plain loop does not run.
@@ -78,32 +78,32 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
             and (twin := next((each for (at, each), (its, _) in jobs.items() if its == own), name)) != name
         ):
             remark = "; ".join(filter(None, (f"the same run as {change_of(twin).label}", remark)))
-        rows.append(Row(name, length, _shown_dials(own, config, length), runs[length, name], remark))
+        rows.append(Row(name, length, _shown_settings(own, config, length), runs[length, name], remark))
     return Lesson(job_name(config, parameters), config.model_dump(), rows, environment)
 
 
 def _jobs(
     config: RunConfig, lengths: Sequence[int], folder: Path
 ) -> dict[tuple[int, str], tuple[RunConfig, dict[str, str]]]:
-    """By length and change: the dials, and the code that runs under them."""
-    pages = {"": package_page("manual")}
+    """By length and change: the settings, and the code that runs under them."""
+    scripts = {"": package_script("manual")}
     jobs = {}
     for length in lengths:
         for change in CHANGES:
-            dials, file = {**config.model_dump(), "max_length": length, **change.dials(config)}, ""
+            settings, file = {**config.model_dump(), "max_length": length, **change.settings(config)}, ""
             if change.pieces:
                 file = str(folder / f"{change.name}.py")
-                dials["loop"] = file
-            if file not in pages:
+                settings["loop"] = file
+            if file not in scripts:
                 folder.mkdir(parents=True, exist_ok=True)
-                Path(file).write_text(edited(pages[""], change.pieces).source, encoding="utf-8")
-                pages[file] = own_page(Path(file))
-            jobs[length, change.name] = RunConfig.build(**dials), dict(pages[file].code)
+                Path(file).write_text(edited(scripts[""], change.pieces).source, encoding="utf-8")
+                scripts[file] = own_script(Path(file))
+            jobs[length, change.name] = RunConfig.build(**settings), dict(scripts[file].code)
     return jobs
 
 
 def _environment() -> dict[str, Any]:
-    """What a time depends on besides the dials and the code; the commit says nothing that the code does not."""
+    """What a time depends on besides the settings and the code; the commit says nothing that the code does not."""
     from shared.running.run import environment
 
     found = {name: value for name, value in environment().items() if name != "git"}
@@ -111,8 +111,8 @@ def _environment() -> dict[str, Any]:
 
 
 def _depends_on(config: RunConfig, code: Mapping[str, str], environment: Mapping[str, Any], turn: int) -> dict:
-    dials = {name: value for name, value in config.dials.items() if name != "loop"}
-    return {"dials": dials, "code": dict(code), "environment": dict(environment), "round": turn}
+    settings = {name: value for name, value in config.settings.items() if name != "loop"}
+    return {"dials": settings, "code": dict(code), "environment": dict(environment), "round": turn}
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ def _read_kept(kept: Kept[KeptRun], folder: Path, of: Mapping[str, Any]) -> Kept
 
 
 def _obstacle(config: RunConfig) -> str:
-    """Why this machine cannot run these dials; empty if it can."""
+    """Why this machine cannot run these settings; empty if it can."""
     from shared.determinism import check_device
 
     try:
@@ -152,7 +152,7 @@ def _remark(config: RunConfig) -> str:
     return ""
 
 
-def _shown_dials(config: RunConfig, plain: RunConfig, length: int) -> str:
+def _shown_settings(config: RunConfig, plain: RunConfig, length: int) -> str:
     different = plain.model_copy(update={"max_length": length}).differences(config)
     return " ".join(part for name, (_, value) in different.items() for part in flag(name, value))
 
@@ -162,7 +162,7 @@ class NotRunError(Exception):
 
 
 def _run(config: RunConfig, folder: Path) -> tuple[Figures, int]:
-    """Run the loop by hand in a process of its own; the figures of it, and how many parameters the model has.
+    """Run the manual loop in a process of its own; the figures of it, and how many parameters the model has.
 
     Raises:
         NotRunError: it did not come to its end.

@@ -14,7 +14,7 @@ REPORTED_TRAINING = ("loss", "grad_norm", "learning_rate", "epoch")
 
 
 def never_acted(trainers: list[RunRecord]) -> list[str]:
-    """What these dials and this slice did not put to the test: a loop that lacks it would be identical, too.
+    """What these settings and this subset did not put to the test: a loop that lacks it would be identical, too.
 
     A sentence each, with the evidence.
     """
@@ -48,7 +48,7 @@ def never_acted(trainers: list[RunRecord]) -> list[str]:
 
 
 def not_compared(manual: RunRecord, trainer: RunRecord) -> list[str]:
-    """What the loop by hand does not show, and so was not compared; a sentence each."""
+    """What the manual loop does not show, and so was not compared; a sentence each."""
     found = []
     if has_no_steps(manual):
         found.append(

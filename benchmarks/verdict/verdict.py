@@ -7,7 +7,7 @@ What only one of the loops shows is not compared: the labels and the loss where 
 has a criterion of its own, the loss where gradients are not taken by `backward()`, and a random generator from which
 neither loop draws. Of a loop given with `--loop`, further evaluations and log lines that it does not return are not
 compared either, nor its steps where no optimizer of torch.optim makes them. The verdict says what that was, and which
-dials never acted.
+settings never acted.
 """
 
 from __future__ import annotations

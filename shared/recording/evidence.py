@@ -188,7 +188,7 @@ def common_factor(before: np.ndarray, after: np.ndarray) -> float | None:
 class WeightSample:
     """At most `SAMPLED` numbers of every weight, evenly spread: enough to see that it has moved.
 
-    Where they lie is worked out anew only when a weight lies elsewhere than at the last call.
+    Where they lie is worked out again only when a weight lies elsewhere than at the last call.
     """
 
     def __init__(self) -> None:
@@ -316,7 +316,7 @@ def torch_rng_digest() -> str:
 
 @lru_cache(maxsize=1)
 def _as_text(state: tuple) -> bytes:
-    """Python's random state, 625 numbers, spelled out; anew only when something was drawn since the last call."""
+    """Python's random state, 625 numbers, spelled out; again only when something was drawn since the last call."""
     return repr(state).encode()
 
 

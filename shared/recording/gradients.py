@@ -39,7 +39,7 @@ class Gradients:
         """Called after torch's clip, with the `versions` before it, the norm that it found, and its limit.
 
         A clip that was not needed multiplies every gradient by 1.0, which raises the version and changes no bit. If
-        nothing else has changed them since the last look, the norms need not be taken anew. On a GPU they are: asking
+        nothing else has changed them since the last look, the norms need not be taken again. On a GPU they are: asking
         there whether the clip was needed would take longer.
         """
         if not isinstance(norm, torch.Tensor) or norm.device.type != "cpu" or not self._looked_at:
@@ -107,7 +107,7 @@ class Gradients:
             self._look(trained)
 
     def _look(self, trained: list[torch.nn.Parameter]) -> None:
-        """Take the norms anew if any gradient is another one, or changed, since they were taken."""
+        """Take the norms again if any gradient is another one, or changed, since they were taken."""
         gradients = [p.grad for p in trained if p.grad is not None]
         state = [(id(gradient), gradient._version) for gradient in gradients]
         if state != self._state:

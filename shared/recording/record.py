@@ -2,11 +2,11 @@
 
 The lines, told apart by `kind`:
 
-- `header`: what was to be done and where: dials, versions, device, threads, git state. First line.
+- `header`: what was to be done and where: settings, versions, device, threads, git state. First line.
 - `start`: the model and the optimizer as the first optimizer step finds them.
 - `step`: one optimizer step.
 - `resume`: the run was cut off and goes on from a checkpoint after this step, perhaps on another machine.
-- `evaluation`: one pass over the evaluation slice.
+- `evaluation`: one pass over the evaluation subset.
 - `detail`: digests of every weight, activation and gradient of one step, when asked for.
 - `footer`: totals, and what the loop itself reported. Absent when the run did not finish.
 
@@ -100,7 +100,7 @@ class RunRecord:
 
     Attributes:
         loop: `manual` or `trainer`.
-        config: the run's dials.
+        config: the run's settings.
         lines: all of them, in order.
         header, start, detail, footer: those lines; each but the header is empty where the run has none.
         steps, evaluations, resumes: those lines in order.
@@ -248,7 +248,7 @@ class RunRecord:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in one pass over the training slice."""
+        """Optimizer steps in one pass over the training subset."""
         return self.header["steps_per_epoch"]
 
     def epoch_of(self, step: int) -> int:

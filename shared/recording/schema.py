@@ -30,14 +30,14 @@ def _with_versions(environment: dict[str, Any]) -> dict[str, Any]:
     return environment
 
 
-def _with_dials(config: dict[str, Any]) -> dict[str, Any]:
+def _with_settings(config: dict[str, Any]) -> dict[str, Any]:
     RunConfig(**config)
     return config
 
 
-# Versions and device, which are written below every chart; and dials, as `RunConfig` has them.
+# Versions and device, which are written below every chart; and settings, as `RunConfig` has them.
 Environment = Annotated[dict[str, Any], AfterValidator(_with_versions)]
-Dials = Annotated[dict[str, Any], AfterValidator(_with_dials)]
+Settings = Annotated[dict[str, Any], AfterValidator(_with_settings)]
 
 
 class _Line(BaseModel):
@@ -252,7 +252,7 @@ class Comparison(_Line):
     remarks: list[str]
     manual: Summary
     trainer: Summary
-    config: Dials
+    config: Settings
     environment: Environment
 
 
@@ -262,7 +262,7 @@ class SealedFile(_Line):
 
 
 class Manifest(_Line):
-    """Of a checkpoint. Dials of another version are that, and no damage."""
+    """Of a checkpoint. Settings of another version are that, and no damage."""
 
     config: dict[str, Any]
     code: Code | None = None

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-from shared.errors import PageError
+from shared.errors import ScriptError
 
 OWN_PARAMETERS = ("config", "output_dir", "checkpoint")
 PLAIN_PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
@@ -33,7 +33,7 @@ def check_binding(tree: ast.Module, name: str) -> None:
             bound.update({node.id: statement for node in ast.walk(statement) if isinstance(node, ast.Name)})
     train = bound.get("train")
     if train is None and "*" not in bound:
-        raise PageError(f"{name} binds no function `train`: {MUST}")
+        raise ScriptError(f"{name} binds no function `train`: {MUST}")
     if isinstance(train, ast.FunctionDef) and not train.decorator_list:
         parameters_of(_signature(train), name)
 
@@ -64,7 +64,7 @@ def _signature(function: ast.FunctionDef) -> inspect.Signature:
 
 
 def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
-    """What a `train` is called with: the model and the data, or the dials and the folder.
+    """What a `train` is called with: the model and the data, or the settings and the folder.
 
     Raises:
         SameLoopError: it can be called in neither way.
@@ -76,7 +76,7 @@ def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
     given = [each.name for each in signature.parameters.values() if each.kind not in variable]
     for expected, mine in zip(PLAIN_PARAMETERS, given, strict=False):
         if mine not in known and any(word in mine.lower() for word in OTHER_OBJECTS):
-            raise PageError(
+            raise ScriptError(
                 f"{name}: the parameters of train are ({', '.join(PLAIN_PARAMETERS)}); yours has {mine} in the place "
                 f"of {expected}, which is another object: build it inside train"
             )
@@ -87,4 +87,4 @@ def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
             signature.bind(*parameters)
             if at_their_places:
                 return parameters
-    raise PageError(f"{name}: train{signature} cannot be called: {MUST}")
+    raise ScriptError(f"{name}: train{signature} cannot be called: {MUST}")

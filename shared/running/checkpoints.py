@@ -1,8 +1,8 @@
 """Checkpoints that are whole or not there, whichever loop wrote them.
 
-A checkpoint is a folder `checkpoint-<step>` in the run's output folder. Its last file is `manifest.json`: the dials,
-the code that ran, and a digest of every other file. A folder without it, or with a file that is not as the manifest
-says, was cut short or damaged, and is passed over.
+A checkpoint is a folder `checkpoint-<step>` in the run's output folder. Its last file is `manifest.json`: the
+settings, the code that ran, and a digest of every other file. A folder without it, or with a file that is not as the
+manifest says, was cut short or damaged, and is passed over.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from shared.config import METRIC_SCHEDULES, RunConfig, option, show
-from shared.data import prepared_slices
+from shared.data import prepared_subsets
 from shared.early_stopping import stops_early
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, flush_to_disk, read_json, write_json
 from shared.processes import launched_world_size
 from shared.progress import announce
 from shared.recording.schema import Manifest
-from shared.running.page import CODE_FOLDER, kept_code, what_changed
+from shared.running.script import CODE_FOLDER, kept_code, what_changed
 
 MANIFEST = "manifest.json"
 STATE = "trainer_state.json"
@@ -42,7 +42,7 @@ def seal(folder: Path, config: RunConfig, world_size: int) -> None:
 
     Args:
         folder: the checkpoint, with every other file in it, in the run's folder, which says what code runs.
-        config: the run's dials.
+        config: the run's settings.
         world_size: how many processes the run has.
     """
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
@@ -53,7 +53,7 @@ def seal(folder: Path, config: RunConfig, world_size: int) -> None:
         {
             "config": config.model_dump(),
             "code": kept_code(folder.parent),
-            "data": prepared_slices(config).described(),
+            "data": prepared_subsets(config).described(),
             "world_size": world_size,
             "files": {path.name: {"bytes": path.stat().st_size, "xxh3_128": digest_of_file(path)} for path in files},
         },
@@ -108,12 +108,12 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
     Args:
         output_dir: the run's folder.
         wanted: `last`, or the path of a checkpoint in `output_dir`.
-        config: the dials of the run that is to go on.
+        config: the settings of the run that is to go on.
         world_size: how many processes it has.
         code: that of its page, `Page.code`.
 
     Raises:
-        SameLoopError: there is none, it is not whole, or it was made under other dials or by other code.
+        SameLoopError: there is none, it is not whole, or it was made under other settings or by other code.
     """
     flag = f"--resume-from-checkpoint {wanted}"
     if wanted == LAST:
@@ -162,8 +162,8 @@ def check_data(checkpoint: Checkpoint, config: RunConfig, data: Mapping[str, Any
 
     Args:
         checkpoint: the one to go on from.
-        config: the run's dials.
-        data: what the slices are now, `Slices.described`.
+        config: the run's settings.
+        data: what the subsets are now, `Subsets.described`.
 
     Raises:
         SameLoopError: they are others.

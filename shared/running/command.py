@@ -1,4 +1,4 @@
-"""The command line that both loops share: one option per dial, made from `RunConfig`.
+"""The command line that both loops share: one option per setting, made from `RunConfig`.
 
 click and pydantic only: `--help` must answer without importing torch.
 """
@@ -28,8 +28,8 @@ from shared.processes import launched_rank, launched_world_size
 from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.checkpoints import LAST
-from shared.running.page import kept_page, page_of
 from shared.running.run import default_output_dir, run_loop
+from shared.running.script import kept_script, script_of
 from shared.running.surroundings import settle
 from shared.starting.interrupt import in_main_thread
 
@@ -37,7 +37,7 @@ from shared.starting.interrupt import in_main_thread
 DIVERGED = 1
 INTERRUPTED = 130
 OUR_MISTAKE = 70
-# What people call a dial that has another name here: `TrainingArguments` of transformers 4, the example scripts'
+# What people call a setting that has another name here: `TrainingArguments` of transformers 4, the example scripts'
 # arguments, torch's. None: there is no such thing here.
 OTHER_NAMES = {
     "batch-size": "--per-device-train-batch-size",
@@ -83,22 +83,22 @@ CONTEXT = {
 ALIKE = 0.8
 
 
-class DialCommand(click.Command):
-    """A command whose `--help` lists the dials by section."""
+class SettingCommand(click.Command):
+    """A command whose `--help` lists the settings by section."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        dials = {name: section for section, names in sections().items() for name in names}
+        settings = {name: section for section, names in sections().items() for name in names}
         grouped: dict[str, list[tuple[str, str]]] = {"Options": []}
         for parameter in self.get_params(ctx):
             if record := parameter.get_help_record(ctx):
-                grouped.setdefault(dials.get(parameter.name, "Options"), []).append(record)
+                grouped.setdefault(settings.get(parameter.name, "Options"), []).append(record)
         for section, records in grouped.items():
             with formatter.section(section):
                 formatter.write_dl(records)
 
 
-def dial_options() -> list[click.Option]:
-    """`--preset` and one option per dial; its help gives meaning, default and the presets' other values."""
+def setting_options() -> list[click.Option]:
+    """`--preset` and one option per setting; its help gives meaning, default and the presets' other values."""
     options = [
         click.Option(["--preset"], default="quick", metavar="NAME", help=f"{', '.join(PRESETS)}  [default: quick]")
     ]
@@ -123,7 +123,7 @@ def debug_option() -> click.Option:
 
 
 def run_options() -> list[click.Option]:
-    """Where the run goes: options that are not dials, because they do not change the result."""
+    """Where the run goes: options that are not settings, because they do not change the result."""
     return [
         debug_option(),
         click.Option(["--output-dir"], type=click.Path(path_type=Path), metavar="DIR", help="where the run is kept"),
@@ -134,13 +134,13 @@ def run_options() -> list[click.Option]:
 
 
 def config_from(parameters: dict[str, Any]) -> RunConfig:
-    """Take the dials out of a command's parameters; those not given keep the preset's value.
+    """Take the settings out of a command's parameters; those not given keep the preset's value.
 
     Raises:
         SameLoopError: as `RunConfig.build`, and as `settle`.
     """
-    dials = {name: parameters.pop(name) for name in RunConfig.model_fields if name in parameters}
-    return settle(RunConfig.build(**sized({name: value for name, value in dials.items() if value is not None})))
+    settings = {name: parameters.pop(name) for name in RunConfig.model_fields if name in parameters}
+    return settle(RunConfig.build(**sized({name: value for name, value in settings.items() if value is not None})))
 
 
 def script_config_from(parameters: dict[str, Any]) -> RunConfig:
@@ -173,13 +173,13 @@ def loop_command(loop: str, summary: str) -> click.Command:
         config = config_from(parameters)
         if config.loop and loop != "manual":
             raise SameLoopError(f"--loop {config.loop}: it takes the place of the manual loop, not of {loop}'s")
-        page = kept_page(code) if code else page_of(loop, config)
+        script = kept_script(code) if code else script_of(loop, config)
         if output_dir is None and resume_from_checkpoint not in (None, LAST):
             output_dir = Path(resume_from_checkpoint).parent
         named, output_dir = output_dir, output_dir or default_output_dir(config.preset, loop)
         run_loop(
             loop,
-            page,
+            script,
             config,
             output_dir,
             overwrite=overwrite_output_dir,
@@ -193,9 +193,9 @@ def loop_command(loop: str, summary: str) -> click.Command:
         if named is None:
             announce(f"model and record in {output_dir}")
 
-    return DialCommand(
+    return SettingCommand(
         loop,
-        params=[*run_options(), *_instrument_options(), *dial_options()],
+        params=[*run_options(), *_instrument_options(), *setting_options()],
         callback=run,
         help=summary,
         context_settings=CONTEXT,
@@ -203,7 +203,7 @@ def loop_command(loop: str, summary: str) -> click.Command:
 
 
 def _instrument_options() -> list[click.Option]:
-    """What one loop alone can be asked for besides its dials."""
+    """What one loop alone can be asked for besides its settings."""
     return [
         click.Option(
             ["--resume-from-checkpoint"],

@@ -19,7 +19,7 @@ from shared.recording.kept import Kept
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.recording.schema import Comparison
 from shared.running.checkpoints import MANIFEST, in_order
-from shared.running.page import CODE_FOLDER
+from shared.running.script import CODE_FOLDER
 
 WEIGHTS_FILE = "model.safetensors"
 COMPARISON_FILE = "comparison.json"
@@ -45,14 +45,14 @@ def output_folder(
 ) -> Iterator[None]:
     """Give what happens inside `output_dir` for itself: empty, or with `resume` as an unfinished run left it.
 
-    A run with the same dials in it, or with `overwrite` any run, is set aside until the new one is complete. If the
+    A run with the same settings in it, or with `overwrite` any run, is set aside until the new one is complete. If the
     new one does not get that far and leaves nothing to resume from, the old one is put back: at once, or, after a
     kill, by the next run.
 
     Args:
         output_dir: the folder; made if absent.
-        config: the dials of the run that is to go there.
-        overwrite: whether it may take the place of a run with other dials.
+        config: the settings of the run that is to go there.
+        overwrite: whether it may take the place of a run with other settings.
         resume: whether it goes on with the run that is there.
         taken_over: of a comparison that is set aside, the loops whose runs the new one has, too.
 
@@ -182,7 +182,7 @@ def _refuse_unless_same(output_dir: Path, config: RunConfig, overwrite: bool) ->
 
 
 def earlier_config(output_dir: Path) -> RunConfig | None:
-    """The dials of the run that `output_dir` holds: one loop's, or a comparison's; None if it holds none."""
+    """The settings of the run that `output_dir` holds: one loop's, or a comparison's; None if it holds none."""
     for folder in (output_dir, *(output_dir / loop for loop in LOOPS)):
         if (folder / FILE_NAME).is_file():
             try:

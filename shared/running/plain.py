@@ -1,6 +1,6 @@
 """What surrounds a plain loop, `train(model, tokenizer, train_dataset, eval_dataset, config)`.
 
-It is what the manual page does before its own loop and after it, so that a loop from a tutorial can be compared as it
+It is what the manual loop does before its own loop and after it, so that a loop from a tutorial can be compared as it
 is.
 """
 

@@ -1,8 +1,8 @@
 """One loop, one run: the command behind `python -m manual_loop` and `python -m trainer_loop`.
 
-Checks the dials and the output folder, finds the checkpoint to go on from, keeps the page's code, turns the flight
-recorder on, calls the page's `train`, and completes the record. Nothing heavy is imported before the dials have been
-checked.
+Checks the settings and the output folder, finds the checkpoint to go on from, keeps the page's code, turns the flight
+recorder on, calls the page's `train`, and completes the record. Nothing heavy is imported before the settings have
+been checked.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from types import ModuleType
 from typing import Any
 
 from shared.config import RunConfig
-from shared.data import prepare_slices
+from shared.data import prepare_subsets
 from shared.determinism import check_device, use_one_device
-from shared.errors import PageError, SameLoopError, TrainingStopped
+from shared.errors import SameLoopError, ScriptError, TrainingStopped
 from shared.files import refused_write
 from shared.memory import keep_freed_memory
 from shared.processes import launched_rank, launched_world_size, meeting, share_the_cores, wait_for_all
@@ -34,7 +34,7 @@ from shared.running import checkpoints
 from shared.running.checkpoints import Checkpoint
 from shared.running.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
 from shared.running.imports import without_collector
-from shared.running.page import Page, checked_log, train_of
+from shared.running.script import LoopScript, checked_log, train_of
 from shared.sources.hub import check_paths, go_offline_if_unreachable
 from shared.starting.interrupt import stopping_after_the_step
 
@@ -50,7 +50,7 @@ def default_output_dir(preset: str, loop: str | None = None) -> Path:
 
 def run_loop(
     loop: str,
-    page: Page,
+    script: LoopScript,
     config: RunConfig,
     output_dir: Path,
     *,
@@ -64,9 +64,9 @@ def run_loop(
     Args:
         loop: `manual` or `trainer`, for the record.
         page: whose `train` runs; imported after the checks, because importing torch takes seconds.
-        config: the run's dials.
-        output_dir: made if absent. A run with the same dials in it is replaced.
-        overwrite: replace a run with other dials too.
+        config: the run's settings.
+        output_dir: made if absent. A run with the same settings in it is replaced.
+        overwrite: replace a run with other settings too.
         record: whether the flight recorder is on.
         detail_step: look into this optimizer step, write its `detail` line, and stop there.
         resume_from_checkpoint: `last` or a checkpoint of the run in `output_dir`: go on from there, also with its
@@ -78,7 +78,7 @@ def run_loop(
     _check_in(config)
     checkpoint = None
     if resume_from_checkpoint is not None:
-        checkpoint = checkpoints.find(output_dir, resume_from_checkpoint, config, launched_world_size(), page.code)
+        checkpoint = checkpoints.find(output_dir, resume_from_checkpoint, config, launched_world_size(), script.code)
         if is_finished(output_dir):
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
@@ -91,16 +91,16 @@ def run_loop(
         meeting(config),
         nullcontext() if rank else output_folder(output_dir, config, overwrite, resume=checkpoint is not None),
         stopping_after_the_step(),
-        _explaining(page, output_dir),
+        _explaining(script, output_dir),
     ):
         if rank == 0 and checkpoint is None:
-            page.keep(output_dir)
-        with page.loaded() as module:
+            script.keep(output_dir)
+        with script.loaded() as module:
             # Of several processes the first has prepared the folder when the others come here.
             wait_for_all()
             _train(
                 module,
-                page,
+                script,
                 loop,
                 config,
                 output_dir,
@@ -126,7 +126,7 @@ def _checked_data(config: RunConfig, checkpoint: Checkpoint | None) -> dict[str,
     """The reviews, as the record describes them; whatever else can be wrong before a folder is made is found, too."""
     if "torch" not in sys.modules:
         announce("importing torch and transformers")
-    data = prepare_slices(config).described()
+    data = prepare_subsets(config).described()
     if checkpoint is not None:
         checkpoints.check_data(checkpoint, config, data)
     check_device(config)
@@ -135,14 +135,14 @@ def _checked_data(config: RunConfig, checkpoint: Checkpoint | None) -> dict[str,
 
 
 @contextmanager
-def _explaining(page: Page, output_dir: Path) -> Iterator[None]:
+def _explaining(script: LoopScript, output_dir: Path) -> Iterator[None]:
     """Turn what the system refuses, and a mistake of the page's, into one line."""
     try:
         yield
     except SameLoopError:
         raise
     except (Exception, SystemExit) as error:
-        explained = _explained(error, output_dir) or page.mistake(error)
+        explained = _explained(error, output_dir) or script.mistake(error)
         if explained is None:
             raise
         raise explained from error
@@ -150,7 +150,7 @@ def _explaining(page: Page, output_dir: Path) -> Iterator[None]:
 
 def _train(
     module: ModuleType,
-    page: Page,
+    script: LoopScript,
     loop: str,
     config: RunConfig,
     output_dir: Path,
@@ -169,7 +169,7 @@ def _train(
             if rank == 0:
                 checkpoints.finish_from(checkpoint.path, output_dir, config)
             return checkpoints.read_state(checkpoint.path)["log_history"]
-        train, is_plain = train_of(module, page)
+        train, is_plain = train_of(module, script)
         if is_plain:
             from shared.running.plain import run_plain
 
@@ -177,8 +177,10 @@ def _train(
         else:
             returned = train(config, output_dir, checkpoint and checkpoint.path)
         if rank == 0 and not (output_dir / WEIGHTS_FILE).is_file():
-            raise PageError(f"{page.name}: its train has left no model: end it with model.save_pretrained(output_dir)")
-        return checked_log(returned, page)
+            raise ScriptError(
+                f"{script.name}: its train has left no model: end it with model.save_pretrained(output_dir)"
+            )
+        return checked_log(returned, script)
 
     if not record:
         log_history()
@@ -188,7 +190,7 @@ def _train(
 
     started = time.perf_counter()
     step = checkpoint.step if checkpoint else 0
-    first_line = header(loop, config, page.code, data)
+    first_line = header(loop, config, script.code, data)
     with (
         suppress(DetailTaken),
         FlightRecorder(output_dir, first_line, rank, detail_step, resume_step=step) as recorder,
@@ -196,9 +198,9 @@ def _train(
         try:
             returned = log_history()
         except (AttributeError, TypeError) as error:
-            if recorder.without_loss and (mistake := page.mistake(error)):
+            if recorder.without_loss and (mistake := script.mistake(error)):
                 names = ", ".join(recorder.without_loss)
-                raise PageError(
+                raise ScriptError(
                     f"{mistake}; the model gives a loss only where `labels` come, and got {names}"
                 ) from error
             raise
@@ -239,7 +241,7 @@ def header(
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine, device, threads and git state: what a result may depend on besides the dials."""
+    """Versions, machine, device, threads and git state: what a result may depend on besides the settings."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

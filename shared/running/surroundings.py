@@ -1,6 +1,6 @@
-"""What surrounds a run and might decide in the dials' place: variables of accelerate and launchers, the machine.
+"""What surrounds a run and might decide in the settings' place: variables of accelerate and launchers, the machine.
 
-The dials alone decide. What contradicts them is refused by name, before any time is spent.
+The settings alone decide. What contradicts them is refused by name, before any time is spent.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ ACCELERATE = (
 
 
 def settle(config: RunConfig) -> RunConfig:
-    """The dials that run here: on a Mac's own GPU only if it is asked for.
+    """The settings that run here: on a Mac's own GPU only if it is asked for.
 
-    Call it where a user's dials come in, before torch is imported.
+    Call it where a user's settings come in, before torch is imported.
 
     Raises:
-        SameLoopError: a variable of the environment asks for something else than the dials, or this machine cannot
+        SameLoopError: a variable of the environment asks for something else than the settings, or this machine cannot
             follow them.
     """
     _check_accelerate(config, os.environ)

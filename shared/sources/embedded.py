@@ -60,9 +60,9 @@ VOCABULARY = Asset(
 )
 ASSETS = (REVIEWS, WEIGHTS, VOCABULARY)
 
-# `dataset` dial -> the value of the CSV's `source` column.
+# `dataset` setting -> the value of the CSV's `source` column.
 REVIEW_SOURCES = {"embedded": "imdb", "embedded-rotten-tomatoes": "rotten_tomatoes"}
-# `model` dial -> DistilBertConfig arguments. `embedded-tiny` has random weights, for tests.
+# `model` setting -> DistilBertConfig arguments. `embedded-tiny` has random weights, for tests.
 MODEL_SHAPES = {
     "embedded": {"dim": 384, "n_layers": 6, "n_heads": 12, "hidden_dim": 1536},
     "embedded-tiny": {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64},

@@ -79,7 +79,7 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
     """Turn every failure to get `name` from the Hub or its cache into one line.
 
     Args:
-        flag: the dial that named it, `--dataset` or `--model`.
+        flag: the setting that named it, `--dataset` or `--model`.
         name: the Hub id.
 
     Raises:

@@ -145,7 +145,7 @@ def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) 
     """The two columns that matter: those that were asked for, or those with the usual names.
 
     Args:
-        config: the run's dials.
+        config: the run's settings.
         names: all that there are.
         nested: those that hold lists or objects, and which.
 
@@ -153,8 +153,8 @@ def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) 
         SameLoopError: they cannot be told.
     """
     found = []
-    for dial, usual in USUAL_NAMES.items():
-        asked = getattr(config, dial)
+    for setting, usual in USUAL_NAMES.items():
+        asked = getattr(config, setting)
         wanted = (asked,) if asked else usual
         for exactly in (True, False):
             fitting = [name for want in wanted for name in names if _same(name, want, exactly)]
@@ -162,11 +162,11 @@ def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) 
             if usable:
                 break
         if not usable:
-            raise _no_column(config, dial, names, nested, fitting)
+            raise _no_column(config, setting, names, nested, fitting)
         if not exactly and len({name for name in usable if name.casefold() == usable[0].casefold()}) > 1:
             raise SameLoopError(
                 f"--dataset {config.dataset}: its columns {shown(', '.join(usable), 80)} differ in their case only; "
-                f"name one with {option(dial)}"
+                f"name one with {option(setting)}"
             )
         found.append(usable[0])
     if found[0] == found[1]:
@@ -179,20 +179,20 @@ def _same(name: str, wanted: str, exactly: bool) -> bool:
 
 
 def _no_column(
-    config: RunConfig, dial: str, names: Sequence[str], nested: Mapping[str, str], fitting: Sequence[str]
+    config: RunConfig, setting: str, names: Sequence[str], nested: Mapping[str, str], fitting: Sequence[str]
 ) -> SameLoopError:
     there = ", ".join(shown(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
-    what, usual = ("text", "reviews") if dial == "text_column" else ("label", "labels")
+    what, usual = ("text", "reviews") if setting == "text_column" else ("label", "labels")
     if fitting:
         return SameLoopError(
             f"--dataset {config.dataset}: its column `{shown(fitting[0])}` holds {shown(nested[fitting[0]])}, no "
-            f"plain values; name the one with the {usual} with {option(dial)}, of {there}; {OTHER_TASKS}"
+            f"plain values; name the one with the {usual} with {option(setting)}, of {there}; {OTHER_TASKS}"
         )
-    is_pair = dial == "text_column" and any(name.endswith("1") and f"{name[:-1]}2" in names for name in names)
-    missing = f"`{shown(getattr(config, dial))}`" if getattr(config, dial) else f"`{what}`"
+    is_pair = setting == "text_column" and any(name.endswith("1") and f"{name[:-1]}2" in names for name in names)
+    missing = f"`{shown(getattr(config, setting))}`" if getattr(config, setting) else f"`{what}`"
     return SameLoopError(
         f"--dataset {config.dataset}: it has no column {missing}, only {there}; name the one with the {usual}: "
-        f"{option(dial)} NAME{f'; {OTHER_TASKS}' if is_pair else ''}"
+        f"{option(setting)} NAME{f'; {OTHER_TASKS}' if is_pair else ''}"
     )
 
 

@@ -193,7 +193,7 @@ def ending(returncode: int) -> str:
 
 
 def pool(processes: int, begin: Callable[[], None] | None = None) -> ProcessPoolExecutor:
-    """Workers that are started anew and not forked: what this process has imported and computed is not in them.
+    """Workers that are started again and not forked: what this process has imported and computed is not in them.
 
     Args:
         processes: how many at most.

@@ -137,7 +137,7 @@ def test_a_diverged_overview_says_where_and_why(tmp_path: Path) -> None:
     assert "Identical" in words_of(equal) and "0.0 at all 8 steps" in equal.alt
 
 
-def test_different_dials_are_named_and_the_difference_after_them_is_marked(tmp_path: Path) -> None:
+def test_different_settings_are_named_and_the_difference_after_them_is_marked(tmp_path: Path) -> None:
     write_record(tmp_path / "one", record_lines(seed=1))
     other = diverged()
     other[0]["config"]["seed"] = 2
@@ -147,7 +147,7 @@ def test_different_dials_are_named_and_the_difference_after_them_is_marked(tmp_p
     assert "first difference: step 3, grad_norm" in words
 
 
-def test_a_page_of_the_users_beside_trainer_is_no_other_dial(tmp_path: Path) -> None:
+def test_a_page_of_the_users_beside_trainer_is_no_other_setting(tmp_path: Path) -> None:
     own = record_lines()
     own[0]["config"]["loop"] = "mine.py"
     write_records(tmp_path, own)
@@ -172,8 +172,8 @@ def test_weights_that_only_the_comparison_saw_differ(tmp_path: Path) -> None:
 # The gradient norm, before and after the clip -------------------------------------------------------
 
 
-def with_unclipped(content: list[dict], norms: Sequence[float | None], **dials: Any) -> list[dict]:
-    content[0]["config"].update(dials)
+def with_unclipped(content: list[dict], norms: Sequence[float | None], **settings: Any) -> list[dict]:
+    content[0]["config"].update(settings)
     for line, norm in zip(content[2:-1], norms, strict=True):
         line["unclipped_norm"] = norm
     return content
@@ -298,7 +298,7 @@ def test_more_runs_than_can_be_told_apart_are_refused(tmp_path: Path, capsys) ->
     assert error.count("\n") == 1 and "9 runs in one chart: 8 can be told apart" in error
 
 
-def test_the_pair_is_chosen_among_runs_with_the_same_dials(tmp_path: Path) -> None:
+def test_the_pair_is_chosen_among_runs_with_the_same_settings(tmp_path: Path) -> None:
     lone = write_record(tmp_path / "lone", record_lines(seed=1))
     run = write_records(tmp_path / "both")
     runs, pair = chosen(lone, run)

@@ -32,9 +32,9 @@ from benchmarks.mistakes.catalogue import GALLERY
 from benchmarks.mistakes.costs import GALLERY_KEPT, Cost, Run
 from benchmarks.mistakes.ladder import LADDER, LADDER_FILE, Ladder, Row
 from benchmarks.mistakes.show import write
-from benchmarks.pages import costs as page
-from benchmarks.pages.costs import DialCost
-from benchmarks.pages.costs_chart import dials_chart
+from benchmarks.pages import costs as script
+from benchmarks.pages.costs import SettingCost
+from benchmarks.pages.costs_chart import settings_chart
 from benchmarks.plot import FOLDER_KINDS, FORMATS, chart_of
 from benchmarks.speed.lesson import CHANGES, Figures, Lesson
 from benchmarks.speed.lesson import Row as SpeedRow
@@ -95,8 +95,8 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 # Costs as `dial_costs` gives them, which tests/pages/test_costs.py sees to: to fold a page takes a second.
 COSTS = [
-    DialCost("eval_strategy", "epoch", "no", {}, ["a"] * 7, ["b"]),
-    DialCost("bf16", True, False, {}, ["a"], []),
+    SettingCost("eval_strategy", "epoch", "no", {}, ["a"] * 7, ["b"]),
+    SettingCost("bf16", True, False, {}, ["a"], []),
 ]
 
 
@@ -109,7 +109,7 @@ def charts(folders: dict[str, Path]) -> Callable[[str, str], Chart]:
     def drawn(kind: str, style: str = "slide") -> Chart:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                page, "dial_costs", lambda *given: COSTS if given == (config, 1) else pytest.fail(str(given))
+                script, "setting_costs", lambda *given: COSTS if given == (config, 1) else pytest.fail(str(given))
             )
             return chart_of([folders[kind]], kind, style)
 
@@ -133,11 +133,11 @@ def test_no_word_is_cut_off(kind: str, charts: Callable[..., Chart]) -> None:
         assert_nothing_is_cut_off(charts(kind, style))
 
 
-def test_long_names_and_many_dials_are_not_cut_off_either() -> None:
-    long = [DialCost("train_sampling_strategy", "group_by_length", "random", {}, ["a"] * 36, ["b"] * 12)] * 16
+def test_long_names_and_many_settings_are_not_cut_off_either() -> None:
+    long = [SettingCost("train_sampling_strategy", "group_by_length", "random", {}, ["a"] * 36, ["b"] * 12)] * 16
     job = "a-model-of-a-name-that-is-very-long-indeed (22.7 M) on a-dataset-of-a-name-that-is-very-long-indeed"
     for style in STYLE_NAMES:
-        assert_nothing_is_cut_off(dials_chart(long, job, style))
+        assert_nothing_is_cut_off(settings_chart(long, job, style))
 
 
 def assert_nothing_is_cut_off(chart: Chart) -> None:
@@ -187,11 +187,11 @@ def test_one_mistake_has_a_chart_of_its_own(tmp_path: Path) -> None:
 
 
 def test_bars_are_as_long_as_the_lines() -> None:
-    (axes,) = dials_chart(COSTS, "a job").axes
+    (axes,) = settings_chart(COSTS, "a job").axes
     assert [bar.get_width() for bar in axes.patches] == [7, 1]
     assert [text.get_text() for text in axes.texts] == ["7 lines, 1 other comes", "1 line"]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["--eval-strategy epoch", "--bf16"]
-    none = dials_chart([], "a job")
+    none = settings_chart([], "a job")
     assert "No setting of this run costs a line." in none.alt
     assert "no setting of this run costs a line" in texts_of(none.content("svg"))
 
@@ -300,6 +300,8 @@ def test_what_is_json_and_no_such_file_is_damage_too(
     assert "is damaged, or of another version" in error and error.count("\n") == 1
 
 
-def test_dials_are_those_of_a_run_alone_too(tiny_runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "dial_costs", lambda config, world_size: COSTS[1:] if config.preset == "tiny" else [])
+def test_settings_are_those_of_a_run_alone_too(tiny_runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        script, "setting_costs", lambda config, world_size: COSTS[1:] if config.preset == "tiny" else []
+    )
     assert "--bf16 (off: no): 1 line." in chart_of([tiny_runs["trainer"]], "dials").alt

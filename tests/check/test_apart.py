@@ -12,9 +12,9 @@ import pytest
 from benchmarks.check import apart
 from benchmarks.check.bounds import beyond
 from benchmarks.check.check import check
+from benchmarks.check.recording import LENGTHS
 from benchmarks.check.rubric import FAILED, IDENTICAL
 from benchmarks.check.runner import Outcome
-from benchmarks.check.tape import LENGTHS
 from benchmarks.check.workshop import Workshop
 from benchmarks.mistakes.mistake import MINIMAL
 

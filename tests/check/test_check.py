@@ -7,23 +7,23 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.check.check import check, check_page
+from benchmarks.check.check import check, check_script
 from benchmarks.check.job import job_config, make_job
 from benchmarks.check.notes import BOUND
+from benchmarks.check.recording import RecordingDamaged, RecordingWriter, read_recording
 from benchmarks.check.replayed import in_words, replayed
 from benchmarks.check.rubric import FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
-from benchmarks.check.slices import Slice
-from benchmarks.check.tape import TapeDamaged, TapeWriter, read_tape
+from benchmarks.check.subsets import Subset
 from benchmarks.judge.finding import Finding
 from benchmarks.judge.phases import PHASES
 from benchmarks.mistakes.catalogue import MISTAKES
-from benchmarks.mistakes.mistake import MINIMAL, right_page
+from benchmarks.mistakes.mistake import MINIMAL, right_script
 from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_wrong, right_loops
 from benchmarks.proofs.checks import right_settings as settings
 from benchmarks.proofs.gallery import check_mistake, is_checked_rightly
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.running.page import own_page, package_page
+from shared.running.script import own_script, package_script
 
 RIGHT = [file.stem for file in right_loops()]
 IN_MINIMAL = [name for name, mistake in MISTAKES.items() if mistake.pieces]
@@ -37,12 +37,12 @@ SOME_MISTAKES = (
 )
 
 
-def page_named(name: str):
-    return own_page(next(file for file in right_loops() if file.stem == name))
+def script_named(name: str):
+    return own_script(next(file for file in right_loops() if file.stem == name))
 
 
 def assert_right(name: str) -> None:
-    result = check_page(page_named(name))
+    result = check_script(script_named(name))
     assert result.failures == [] and result.verdict in GOOD, (result.why, result.rubric)
     # The bound is far from what rounding does.
     assert result.rounding < BOUND / 50
@@ -53,9 +53,9 @@ def assert_found(name: str) -> None:
     assert is_checked_rightly(MISTAKES[name], result), (result.why, result.rubric)
 
 
-def test_the_page_of_all_dials_and_the_minimal_page_are_identical() -> None:
-    for page in (package_page("manual"), own_page(MINIMAL)):
-        result = check_page(page)
+def test_the_page_of_all_settings_and_the_minimal_page_are_identical() -> None:
+    for script in (package_script("manual"), own_script(MINIMAL)):
+        result = check_script(script)
         assert (result.verdict, result.score, result.most) == (IDENTICAL, len(ITEMS), len(ITEMS))
 
 
@@ -75,7 +75,7 @@ def test_every_right_loop_passes(name: str) -> None:
 @pytest.mark.parametrize("mistake", list(settings()), ids=lambda each: each.name)
 def test_what_a_mistake_is_planted_in_is_right(mistake) -> None:
     """The pages of the gallery before their mistakes: 8 seconds."""
-    assert check_page(right_page(mistake), mistake.dials).verdict in GOOD
+    assert check_script(right_script(mistake), mistake.settings).verdict in GOOD
 
 
 @pytest.mark.parametrize("name", SOME_MISTAKES)
@@ -88,7 +88,7 @@ def test_a_mistake_fails_its_phase_and_no_other(name: str) -> None:
     "name", [name for name, each in MISTAKES.items() if each.pieces and name not in SOME_MISTAKES]
 )
 def test_every_mistake_fails_its_phase_and_no_other(name: str) -> None:
-    """The rest of those in the minimal page: two minutes."""
+    """The rest of those in the minimal loop: two minutes."""
     assert_found(name)
 
 
@@ -102,7 +102,7 @@ def test_a_wrong_loop_of_another_author_fails_where_it_is_wrong(name: str) -> No
 
 
 def test_the_courses_loop_fails_three_phases_and_nothing_else() -> None:
-    result = check_page(own_page(COURSE))
+    result = check_script(own_script(COURSE))
     assert sorted(result.failures) == sorted(COURSE_ITEMS)
     causes = {row["item"]: row["cause"] for row in result.rubric}
     assert "0.01 is torch's own default" in causes["optimizer"] and "unclipped" in causes["clip"]
@@ -145,18 +145,18 @@ AROUND_THE_STEPS = {
 @pytest.mark.parametrize("name", AROUND_THE_STEPS)
 def test_what_is_wrong_around_right_steps_is_found(name: str) -> None:
     pieces, codes = AROUND_THE_STEPS[name]
-    page = own_page(MINIMAL)
+    script = own_script(MINIMAL)
     for right, wrong in pieces.items():
-        page = page.edited(right, wrong)
-    assert [row["code"] for row in check_page(page).rubric if row["code"]] == codes
+        script = script.edited(right, wrong)
+    assert [row["code"] for row in check_script(script).rubric if row["code"]] == codes
 
 
 def test_the_best_weights_may_be_put_back() -> None:
-    page = own_page(MINIMAL).edited(
+    script = own_script(MINIMAL).edited(
         EVALUATE,
         "        kept = kept if epoch else {n: p.clone() for n, p in model.state_dict().items()}\n" + EVALUATE,
     )
-    assert check_page(page.edited(RETURN, "    model.load_state_dict(kept)\n" + RETURN)).verdict == IDENTICAL
+    assert check_script(script.edited(RETURN, "    model.load_state_dict(kept)\n" + RETURN)).verdict == IDENTICAL
 
 
 def test_whoever_trains_under_another_files_name_is_told(tmp_path: Path) -> None:
@@ -177,18 +177,18 @@ def test_whoever_trains_under_another_files_name_is_told(tmp_path: Path) -> None
 
 
 def test_a_loop_that_crashes_has_failed_and_says_where() -> None:
-    page = own_page(MINIMAL).edited("    return evaluations", "    return evaluations[99]")
-    result = check_page(page)
+    script = own_script(MINIMAL).edited("    return evaluations", "    return evaluations[99]")
+    result = check_script(script)
     assert result.verdict == FAILED and result.score == len(ITEMS) - 1
     assert "IndexError" in result.why and "evaluations[99]" in result.why
     assert next(row["status"] for row in result.rubric if row["item"] == "clip") == "pass"
 
 
 def test_an_empty_loop_has_failed() -> None:
-    page = own_page(MINIMAL).edited(
+    script = own_script(MINIMAL).edited(
         "    set_seed(config.seed)", "    return [{'eval_loss': 0.1, 'eval_accuracy': 1.0}] * 2"
     )
-    result = check_page(page)
+    result = check_script(script)
     assert result.verdict == FAILED and "no training was seen" in result.why
 
 
@@ -208,7 +208,7 @@ def test_a_check_in_a_process_of_its_own_gives_the_same() -> None:
 
 
 def test_a_loop_that_diverges_is_checked_with_the_comparisons_arguments() -> None:
-    """The minimal page is right, but for accumulated batches, which it does not know."""
+    """The minimal loop is right, but for accumulated batches, which it does not know."""
     result = replayed(MINIMAL, RunConfig.build("tiny", gradient_accumulation_steps=2))
     assert [row["code"] for row in result.rubric if row["code"]] == ["loss.scale", "step.number"]
     assert len(in_words(result)) == 2
@@ -239,27 +239,27 @@ def test_a_file_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -
 def test_a_damaged_tape_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / "tape"
     with path.open("wb") as file:
-        writer = TapeWriter(file)
+        writer = RecordingWriter(file)
         writer.write("weights", {}, {"a": torch.ones(3)})
         writer.write("step", {"graphs": 1})
     whole = path.read_bytes()
-    events = list(read_tape(path))
+    events = list(read_recording(path))
     assert [event.kind for event in events] == ["weights", "step"]
     assert torch.equal(events[0].tensors()["a"], torch.ones(3))
     path.write_bytes(whole[:-5])
-    assert [event.kind for event in read_tape(path)] == ["weights"]
+    assert [event.kind for event in read_recording(path)] == ["weights"]
     path.write_bytes(whole.replace(b'"kind"', b'"kinx"'))
-    with pytest.raises(TapeDamaged):
-        list(read_tape(path))
-    with pytest.raises(TapeDamaged):
+    with pytest.raises(RecordingDamaged):
+        list(read_recording(path))
+    with pytest.raises(RecordingDamaged):
         events[1]["optimizer"]
 
 
 def test_the_job_is_one_under_which_mistakes_show() -> None:
     job = make_job(job_config())
-    slices = [Slice(rows, job.tokenizer.pad_token_id) for rows in (job.train_dataset, job.eval_dataset)]
+    subsets = [Subset(rows, job.tokenizer.pad_token_id) for rows in (job.train_dataset, job.eval_dataset)]
     sizes = job.config.per_device_train_batch_size, job.config.per_device_eval_batch_size
-    assert all(len(each) % size for each, size in zip(slices, sizes, strict=True))
+    assert all(len(each) % size for each, size in zip(subsets, sizes, strict=True))
     written = {"seed": 42, "num_train_epochs": 3, "learning_rate": 1e-3}
     assert all(getattr(job.config, name) != value for name, value in written.items())
     assert 8 not in sizes and 16 not in sizes and job.config.max_grad_norm == 1.0

@@ -169,8 +169,8 @@ def run_check(found: Result, *arguments: str) -> tuple[int, dict]:
     """`sameloop check` of a loop of which this was found; what `check` was called with."""
     called = {}
 
-    def check(file, dials, **options) -> Result:
-        called.update(file=file, dials=dials, **options)
+    def check(file, settings, **options) -> Result:
+        called.update(file=file, settings=settings, **options)
         return found
 
     with patch.object(checks, "check", check):
@@ -191,8 +191,8 @@ def test_options_reach_the_check_and_the_result_goes_to_the_file(tmp_path: Path,
     (tmp_path / "points.toml").write_text("clip = 2\nschedule_step = 0.5\n")
     output = tmp_path / "result.xml"
     given = ["--points", str(tmp_path / "points.toml"), "--time-limit", "9", "--memory-limit", "800"]
-    dials = ["--gradient-accumulation-steps", "4", "--weight-decay", "0.1", "--lr-scheduler-type", "cosine"]
-    status, called = run_check(result(), "a.py", "--format", "junit", "--output", str(output), *given, *dials)
+    settings = ["--gradient-accumulation-steps", "4", "--weight-decay", "0.1", "--lr-scheduler-type", "cosine"]
+    status, called = run_check(result(), "a.py", "--format", "junit", "--output", str(output), *given, *settings)
     assert (status, capsys.readouterr().out) == (0, "")
     assert ElementTree.parse(output).getroot().tag == "testsuite"
     assert called == {
@@ -204,7 +204,7 @@ def test_options_reach_the_check_and_the_result_goes_to_the_file(tmp_path: Path,
     }
 
 
-def test_without_points_and_dials_the_check_has_its_own(capsys) -> None:
+def test_without_points_and_settings_the_check_has_its_own(capsys) -> None:
     _, called = run_check(result(), "a.py")
     assert called["dials"] == {} and called["points"] is None
 
@@ -271,7 +271,7 @@ def test_a_class_is_judged_to_its_end(tmp_path: Path, capsys) -> None:
     (submissions / "eve" / "b.py").touch()
     found = {"ann": result(), "cid": crashed(), "=dan()": result(CLIP)}
 
-    def check(file: Path, dials, **options) -> Result:
+    def check(file: Path, settings, **options) -> Result:
         if file.stem == "bob":
             raise RuntimeError("the judge has a bug")
         return found[file.stem]
@@ -419,8 +419,8 @@ def test_the_scripts_are_bash(script: str, unpacked: Path) -> None:
 def test_a_submission_is_graded_as_the_zip_says(unpacked: Path) -> None:
     called = {}
 
-    def check(file: Path, dials, **options) -> Result:
-        called.update(name=file.name, dials=dials, **options)
+    def check(file: Path, settings, **options) -> Result:
+        called.update(name=file.name, settings=settings, **options)
         return result(CLIP, points={"clip": 2})
 
     submission = unpacked / "submission" / "mine.py"
@@ -450,7 +450,7 @@ def test_a_loop_in_a_folder_is_found(unpacked: Path) -> None:
     folder = unpacked / "submission" / "hw3"
     folder.mkdir()
     (folder / "mine.py").write_text(LOOP)
-    with patch.object(checks, "check", lambda file, dials, **options: result(name=str(file.name))):
+    with patch.object(checks, "check", lambda file, settings, **options: result(name=str(file.name))):
         assert grade(unpacked)["score"] == 15
     (folder / "mine.py").unlink()
     folder.rmdir()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.check.check import check_page
+from benchmarks.check.check import check_script
 from benchmarks.check.gaps import open_gaps
 from benchmarks.check.rubric import FAIL, NOT_REACHED, OPEN, PASS, UNFINISHED, Result
 from benchmarks.check.start import AFTER, BEFORE, INSIDE, skeleton
-from shared.running.page import own_page
+from shared.running.script import own_script
 
 GAPS = (*BEFORE, *INSIDE, *AFTER)
-# What a student writes, who knows nothing of the minimal page.
+# What a student writes, who knows nothing of the minimal loop.
 SOLUTION = {
     "seed": "import torch\nfrom transformers import set_seed\nset_seed(config.seed)",
     "shuffle": "generator = torch.Generator().manual_seed(config.seed)\n"
@@ -67,7 +67,7 @@ def written(phases: set[str], folder: Path, solution: dict[str, str] = SOLUTION)
 def checked(phases: set[str], folder: Path, solution: dict[str, str] = SOLUTION) -> tuple[Result, dict[str, str]]:
     file = written(phases, folder, solution)
     assert open_gaps(file.read_text(encoding="utf-8")) == [each for each in GAPS if each not in phases]
-    result = check_page(own_page(file))
+    result = check_script(own_script(file))
     return result, {row["item"]: row["status"] for row in result.rubric}
 
 
@@ -164,5 +164,5 @@ def test_what_is_written_in_is_told_and_nothing_else(phase, right, written_in, c
 
 
 def test_epochs_that_are_written_in_are_told(tmp_path: Path) -> None:
-    page = own_page(written(set(GAPS), tmp_path)).edited("range(int(config.num_train_epochs))", "range(2)")
-    assert [row["code"] for row in check_page(page).rubric if row["code"]] == ["batch.epochs"]
+    script = own_script(written(set(GAPS), tmp_path)).edited("range(int(config.num_train_epochs))", "range(2)")
+    assert [row["code"] for row in check_script(script).rubric if row["code"]] == ["batch.epochs"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.check import handed_in
-from benchmarks.check.check import check_page
+from benchmarks.check.check import check_script
 from benchmarks.check.handed_in import find_loop, find_submissions
 from benchmarks.check.rubric import IDENTICAL
 from benchmarks.check.start import notebook_text
@@ -20,7 +20,7 @@ from benchmarks.cli import main
 from benchmarks.mistakes.mistake import MINIMAL
 from shared.errors import SameLoopError
 from shared.running.notebooks import loop_of_notebook
-from shared.running.page import own_page
+from shared.running.script import own_script
 
 LOOP = "def train(model, tokenizer, train_dataset, eval_dataset, config):\n    return []\n"
 IMPORTS, BODY = MINIMAL.read_text(encoding="utf-8").split("\n\n\ndef train")
@@ -52,7 +52,7 @@ def zipped(**files: str) -> bytes:
 
 @pytest.fixture
 def found(tmp_path: Path):
-    """Finds the loop of one submission, each with a folder of its own for what is written anew."""
+    """Finds the loop of one submission, each with a folder of its own for what is written again."""
     numbers = count()
     return lambda place: find_loop(place, tmp_path / f"scratch-{next(numbers)}")
 
@@ -87,7 +87,7 @@ def test_a_notebook_is_its_loop_and_what_that_uses(tmp_path: Path, found) -> Non
     # A line's number is its number among the lines of the code cells.
     before = sum(each.count("\n") + 1 for each in CELLS[:-2])
     assert text.split("\n")[before + 1].startswith("def train(")
-    assert check_page(own_page(submission.file)).verdict == IDENTICAL
+    assert check_script(own_script(submission.file)).verdict == IDENTICAL
 
 
 def test_what_a_loop_uses_comes_along_however_far_away_it_is(tmp_path: Path) -> None:

@@ -23,8 +23,8 @@ import pytest
 
 from benchmarks.check.bounds import MOST_EVENTS, beyond
 from benchmarks.check.check import check
+from benchmarks.check.recording import LENGTHS
 from benchmarks.check.rubric import IDENTICAL
-from benchmarks.check.tape import LENGTHS
 from benchmarks.check.walls import WORLD_MB, Walls, available, begin, enter, readable
 from benchmarks.mistakes.mistake import MINIMAL
 from benchmarks.proofs.hostile import BECOME_SUBREAPER, SECRET, acts, arena, tree

@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from benchmarks.cli import main
 from shared.config import RunConfig
-from shared.running.page import kept_page, package_page
+from shared.running.script import kept_script, package_script
 from shared.sources import embedded
 from shared.starting.children import sameloop_argv
 
@@ -45,7 +45,7 @@ sys.exit(f"imported {heavy}" if heavy else status)
 
 @pytest.mark.usefixtures("started_again")
 @pytest.mark.parametrize("arguments", [["--help"], ["compare", "--help"], ["manual", "--help"], ["trainer", "-h"]])
-def test_help_lists_every_dial_without_importing_torch(arguments: list[str]) -> None:
+def test_help_lists_every_setting_without_importing_torch(arguments: list[str]) -> None:
     finished = ran(sys.executable, "-c", LIGHTLY, *arguments)
     assert finished.returncode == 0, finished.stderr
     if len(arguments) > 1:
@@ -100,7 +100,7 @@ def test_compare_leaves_verdict_chart_records_and_models(compared) -> None:
         model = AutoModelForSequenceClassification.from_pretrained(run / loop)
         assert model.config.num_labels == 2
         assert AutoTokenizer.from_pretrained(run / loop)("good")["input_ids"] == [101, 2204, 102]
-        assert kept_page(run / loop).code == package_page(loop).code
+        assert kept_script(run / loop).code == package_script(loop).code
 
 
 @pinned
@@ -161,7 +161,7 @@ def test_what_a_killed_replacement_left_is_undone_by_the_next_run(compared, tmp_
     (tmp_path / "run").mkdir()
     half = (run / "manual/record.jsonl").read_text().splitlines(keepends=True)[:4]
     (tmp_path / "run/record.jsonl").write_text("".join(half))
-    # Refused, because the dials are other ones: but the whole run is back in its place.
+    # Refused, because the settings are other ones: but the whole run is back in its place.
     line = refusal("manual", "--preset", "tiny", "--seed", "1", "--output-dir", str(tmp_path / "run"))
     assert "it holds another run" in line
     assert tree(tmp_path / "run") == tree(run / "manual")

@@ -20,10 +20,10 @@ from conftest import ran
 from rich.console import Console
 from syrupy.assertion import SnapshotAssertion
 
-from benchmarks.check.check import check_page
+from benchmarks.check.check import check_script
 from benchmarks.check.formats import print_result
 from benchmarks.proofs.checks import COURSE
-from shared.running.page import own_page
+from shared.running.script import own_script
 
 CONSTRAINTS = (Path(__file__).resolve().parents[2] / "constraints.txt").read_text()
 # Their own words or layout are on the pages.
@@ -77,7 +77,7 @@ def test_command_of_a_run(arguments: str, tiny_comparison: Path, tmp_path: Path,
 
 def test_a_result_of_check(snapshot: SnapshotAssertion) -> None:
     shown = io.StringIO()
-    print_result(check_page(own_page(COURSE)), Console(file=shown, width=119, highlight=False))
+    print_result(check_script(own_script(COURSE)), Console(file=shown, width=119, highlight=False))
     assert masked(shown.getvalue()) == snapshot
 
 

@@ -332,25 +332,25 @@ def test_a_refusal_is_what_python_prints() -> None:
     assert attempt(lambda: None) is None
 
 
-# The size dial ------------------------------------------------------------------------------------
+# The size setting ------------------------------------------------------------------------------------
 
 
-def test_the_size_dial_leaves_its_numbers_and_its_chart(sized: tuple[Path, str]) -> None:
+def test_the_size_setting_leaves_its_numbers_and_its_chart(sized: tuple[Path, str]) -> None:
     folder, printed = sized
     assert sorted(path.name for path in folder.iterdir()) == ["size.alt.txt", "size.json", "size.png"]
-    dial = SIZE_KEPT.read(folder)
-    assert [point.size for point in dial.points] == list(SIZES)
-    assert dial.seeds == 2 and dial.eval_size == 1000 and dial.epochs == 4
-    for point in dial.points:
+    setting = SIZE_KEPT.read(folder)
+    assert [point.size for point in setting.points] == list(SIZES)
+    assert setting.seeds == 2 and setting.eval_size == 1000 and setting.epochs == 4
+    for point in setting.points:
         assert all(seconds > 0 for seconds in point.seconds)
-        low, high = dial.interval(point)
+        low, high = setting.interval(point)
         assert low < point.accuracy < high
         row = next(line for line in printed.splitlines() if f" {point.size} │" in line)
         assert f"{point.accuracy:.1%}" in row and f"± {100 * point.spread:.1f}" in row
         assert f"{100 * low:.1f} to {100 * high:.1f} %" in row
     assert json.loads((folder / "size.json").read_text())["schema"] == SIZE_KEPT.schema
     assert (folder / "size.png").stat().st_size > 20_000
-    assert (folder / "size.alt.txt").read_text() == alt_text(dial)
+    assert (folder / "size.alt.txt").read_text() == alt_text(setting)
 
 
 def test_the_chart_can_be_drawn_again_in_another_style(sized: tuple[Path, str], tmp_path: Path, capfd) -> None:
@@ -397,18 +397,18 @@ def test_a_smaller_slice_is_the_beginning_of_a_larger_and_all_are_evaluated_alik
         return [{"eval_accuracy": 0.1}, {"eval_accuracy": 0.5 + 0.1 * config.seed}]
 
     monkeypatch.setattr(minimal, "train", train)
-    dial = size.find("tiny", (8, 24), 2, eval_size=12)
+    setting = size.find("tiny", (8, 24), 2, eval_size=12)
     assert [(seed, len(trained)) for seed, trained, _, _ in calls] == [(0, 8), (1, 8), (0, 24), (1, 24)]
     assert calls[2][1][:8] == calls[0][1]
     assert all(evaluated == calls[0][2] and len(evaluated) == 12 for _, _, evaluated, _ in calls)
     # A seed is a head of its own, the same one for every size.
     assert calls[0][3] == calls[2][3] != calls[1][3]
-    assert [point.accuracies for point in dial.points] == [[0.5, 0.6], [0.5, 0.6]]
+    assert [point.accuracies for point in setting.points] == [[0.5, 0.6], [0.5, 0.6]]
 
 
 def test_a_single_seed_has_no_spread() -> None:
-    dial = Size("a model on reviews", [Point(64, [1.0], [0.5])], 1, 100, {}, {})
-    printed = _printed("size", dial)
+    setting = Size("a model on reviews", [Point(64, [1.0], [0.5])], 1, 100, {}, {})
+    printed = _printed("size", setting)
     assert "1 epoch, 1 seed each" in printed
     assert next(line for line in printed.splitlines() if " 64 │" in line).split("│")[4].strip() == "-"
 
@@ -426,8 +426,8 @@ def test_no_words_of_the_chart_leave_it_or_lie_on_another(style: str, sizes: Any
 
     environment = dict.fromkeys(("torch", "transformers", "accelerate", "python", "device"), "1.0")
     points = [Point(each, [each / 100, each / 90], [0.5, 0.6]) for each in sizes]
-    dial = Size("2 layers, random (1.0 M) on Rotten Tomatoes", points, 4, 1000, {}, {**environment, "threads": 1})
-    figure = size_chart(dial, style)
+    setting = Size("2 layers, random (1.0 M) on Rotten Tomatoes", points, 4, 1000, {}, {**environment, "threads": 1})
+    figure = size_chart(setting, style)
     figure.lay_out()
     with matplotlib.rc_context(STYLES[style].settings()):
         canvas = FigureCanvasAgg(figure)

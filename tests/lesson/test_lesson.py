@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from benchmarks.proofs.documents import SHOWN_PAGES
-from benchmarks.proofs.notebook import NOTEBOOK, PAGE, page_of, read_notebook, run_notebook
+from benchmarks.proofs.notebook import NOTEBOOK, PAGE, document_of, read_notebook, run_notebook
 from shared.starting.children import ROOT
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_without_sameloop_it_says_what_to_do_in_a_sentence(monkeypatch: pytest.M
 
 
 def test_the_page_shows_the_notebook_as_it_is() -> None:
-    """The page is made by `make notebook-page`; this finds one that was not made anew."""
+    """The page is made by `make notebook-page`; this finds one that was not made again."""
     page = _read(PAGE.read_text(encoding="utf-8"))
     for cell_id, source in CODE.items():
         assert source.strip() in page, f"{cell_id}: run `make notebook-page`"
@@ -127,7 +127,7 @@ def test_the_whole_runs_and_its_page_needs_nothing_else(tmp_path: Path) -> None:
     assert "NotImplementedError: Seed: this gap is still to be filled" in _said(notebook, "check-gaps")
     assert "identical; 15 of 15 points" in _said(notebook, "check-solution")
     assert "different; 14 of 15 points" in _said(notebook, "check-mistake")
-    page = page_of(notebook)
+    page = document_of(notebook)
     assert len(page.encode()) < 3_000_000
     assert not re.search(r'<script|@import|(src|href)="(?!data:|#)', page)
     assert page.count("<details>") >= 7 and page.count("<img ") == page.count(" alt=")

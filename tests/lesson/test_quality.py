@@ -35,10 +35,10 @@ def measured(tiny_comparison: Path) -> Quality:
     return measure(tiny_comparison)
 
 
-def record(accuracies: tuple[float, ...] = (), **dials: Any) -> RunRecord:
+def record(accuracies: tuple[float, ...] = (), **settings: Any) -> RunRecord:
     """A record that says what its loop has reported."""
     log = [{"eval_loss": 0.5, "eval_accuracy": each, "epoch": n, "step": n} for n, each in enumerate(accuracies, 1)]
-    return record_of(header(**dials), {"kind": "footer", "log_history": log})
+    return record_of(header(**settings), {"kind": "footer", "log_history": log})
 
 
 # The figures -----------------------------------------------------------------------------------------
@@ -121,9 +121,9 @@ def test_answers_are_counted_by_class_and_the_surest_errors_come_first() -> None
 
 
 def test_another_accuracy_than_the_loop_has_reported_is_said() -> None:
-    def note(*accuracies: float, **dials: Any) -> str:
+    def note(*accuracies: float, **settings: Any) -> str:
         logits = torch.tensor([[1.0, 0.0]] * 4)
-        run = record(accuracies=accuracies, **dials)
+        run = record(accuracies=accuracies, **settings)
         return scored(logits, [0, 0, 0, 1], ["t"] * 4, ["x", "y"], loss=0.5, record=run).note
 
     assert note(0.5, 0.75) == note() == ""
@@ -188,10 +188,10 @@ def test_baselines_are_held_against_the_model_review_by_review(measured: Quality
     commonest, words = measured.baselines
     assert (commonest.name, words.name) == ("most frequent class", "bag of words")
     config = RunRecord.read(tiny_comparison / "manual").config
-    slices = lesson.prepared_slices(config)
-    most = max((0, 1), key=slices.train["label"].count)
-    assert commonest.rate.right == slices.eval["label"].count(most)
-    assert slices.labels[most] in commonest.what
+    subsets = lesson.prepared_subsets(config)
+    most = max((0, 1), key=subsets.train["label"].count)
+    assert commonest.rate.right == subsets.eval["label"].count(most)
+    assert subsets.labels[most] in commonest.what
     for baseline in measured.baselines:
         for loop, paired in baseline.against.items():
             gained = paired.only_model - paired.only_baseline
@@ -221,13 +221,13 @@ def test_a_damaged_file_is_as_good_as_none(damage: str, tmp_path: Path) -> None:
     assert read_quality(tmp_path) is None
 
 
-def test_dials_of_the_evaluation_are_kept_to(tmp_path: Path) -> None:
+def test_settings_of_the_evaluation_are_kept_to(tmp_path: Path) -> None:
     """16 bits, smoothed labels, another order, and the weights of the best evaluation: the loss tells them all."""
-    dials = {"bf16": True, "label_smoothing_factor": 0.2}
+    settings = {"bf16": True, "label_smoothing_factor": 0.2}
     if SEEDS_EVALUATION_ORDER:  # in older releases the groups of an evaluation cannot be drawn a second time
-        dials["train_sampling_strategy"] = "group_by_length"
+        settings["train_sampling_strategy"] = "group_by_length"
     best = {"load_best_model_at_end": True, "save_strategy": "epoch"}
-    config = RunConfig.build("tiny", **dials, **best)
+    config = RunConfig.build("tiny", **settings, **best)
     runs = {loop: run_in_process(loop, config, tmp_path / loop) for loop in LOOPS}
     found = measure(compared(runs, tmp_path / "run"))
     log = [line for line in RunRecord.read(runs["manual"]).log_history if "eval_loss" in line]
@@ -242,9 +242,9 @@ def test_logits_are_in_the_slices_order_whatever_the_batches(tiny_comparison: Pa
     folder = tiny_comparison / "manual"
     config = RunRecord.read(folder).config
     grouped = config.model_copy(update={"train_sampling_strategy": "group_by_length"})
-    model, slices = load_model(folder), lesson.prepared_slices(config)
+    model, subsets = load_model(folder), lesson.prepared_subsets(config)
     model.classifier.weight.data *= 1e4  # the tiny model's answers are too much alike
-    one, other = (answer(model, folder, slices, each)[0] for each in (config, grouped))
+    one, other = (answer(model, folder, subsets, each)[0] for each in (config, grouped))
     torch.testing.assert_close(one, other, atol=0.01, rtol=0)
     assert (one.std(dim=0) > 0.1).all(), "all logits are alike: nothing is tested"
 

@@ -23,9 +23,9 @@ from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.pages.fold import folded_source
 from benchmarks.runs import read_comparison
 from shared.config import RunConfig
-from shared.data import load_slices
+from shared.data import load_subsets
 from shared.recording.record import SCHEMA, RunRecord
-from shared.running.page import pages_of
+from shared.running.script import scripts_of
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def comparison_dir(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def records(comparison_dir: Path) -> list[RunRecord]:
-    """By hand and Trainer's; read anew for each test."""
+    """By hand and Trainer's; read again for each test."""
     return [RunRecord.read(comparison_dir / loop) for loop in LOOPS]
 
 
@@ -81,7 +81,7 @@ def test_the_page_shows_everything(html: str) -> None:
 def test_every_line_of_both_pages_is_there_and_every_event_leads_to_its_row(html: str) -> None:
     page = Page(html)
     config = RunConfig.build("tiny", num_train_epochs=2)
-    for loop, source in pages_of(config).items():
+    for loop, source in scripts_of(config).items():
         shown = folded_source(source, config).splitlines()
         for number, line in enumerate(shown, start=1):
             if line.strip():
@@ -118,7 +118,7 @@ def test_the_table_of_steps_says_what_the_record_says(html: str, records: list[R
 
 def test_every_step_shows_the_reviews_it_learned_from(html: str, records: list[RunRecord]) -> None:
     data, config = data_of(html), records[0].config
-    train = load_slices(config).train
+    train = load_subsets(config).train
     texts, labels = list(train["text"]), list(train["label"])
     for epoch in (data["reviews"][:8], data["reviews"][8:]):
         drawn = [place for step in epoch for place in step]

@@ -50,8 +50,8 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for number in range(24):
             text = ATTACK if number % 3 == 0 else f"review {number}: a film about {number} geese"
             writer.writerow([text, number % 2])
-    dials = {"dataset": str(folder / "reviews.csv"), "train_size": 16, "eval_size": 8, "num_train_epochs": 2}
-    config = RunConfig.build("tiny", save_strategy="epoch", **dials)
+    settings = {"dataset": str(folder / "reviews.csv"), "train_size": 16, "eval_size": 8, "num_train_epochs": 2}
+    config = RunConfig.build("tiny", save_strategy="epoch", **settings)
     for loop in LOOPS:
         run_in_process(loop, config, folder / "run" / loop)
     write_comparison(folder / "run")
@@ -247,7 +247,7 @@ def test_nothing_overflows(browser: Any, run_dir: Path, width: int, theme: str) 
             """() => [...document.querySelectorAll("main *")].filter((each) =>
                 !each.closest(".scroll, svg, .hidden, .cell pre, nav")
                 && each.getBoundingClientRect().right > innerWidth + 1
-            ).map((each) => each.outerHTML.slice(0, 80))"""
+            ).map((each) => each.outerHTML.subset(0, 80))"""
         )
         assert outside == []
 

@@ -28,8 +28,8 @@ from benchmarks.lesson.xray import (
     UNSEEN,
     XRay,
     common_frames,
-    page_frame,
     paired,
+    script_frame,
     shortened,
     stack_text,
     trace,
@@ -38,8 +38,8 @@ from benchmarks.lesson.xray import (
 from benchmarks.mistakes.mistake import edited
 from benchmarks.pages.alignment import stretches
 from shared.config import RunConfig
-from shared.running.page import package_page
 from shared.running.run import run_loop
+from shared.running.script import package_script
 
 # What the innermost line of `trainer.py` must say for each phase, in whatever release is installed: one of these.
 TRAINER_SAYS = {
@@ -85,11 +85,11 @@ def test_every_phase_has_its_line_in_both_loops(quick: XRay) -> None:
 def test_the_line_by_hand_is_in_the_segment_of_its_phase(quick: XRay) -> None:
     phases = {
         number: stretch.phase
-        for stretch in stretches(package_page("manual").source)
+        for stretch in stretches(package_script("manual").source)
         for number in range(stretch.first, stretch.first + len(stretch.lines))
     }
     for pair in quick.pairs:
-        frame = page_frame(pair.manual, quick.page)
+        frame = script_frame(pair.manual, quick.script)
         # Batches are cut, ordered and padded in the moment in which they are fetched: by the loader's line.
         expected = {"batch"} if pair.manual.phase in ("shuffle", "collator") else {pair.manual.phase}
         assert phases[frame.line] in expected, (pair.manual.what, frame)
@@ -123,7 +123,7 @@ def test_every_line_of_trainer_is_the_installed_ones(quick: XRay) -> None:
 
 
 @pytest.mark.parametrize(
-    "dials",
+    "settings",
     [
         {"gradient_accumulation_steps": 3, "per_device_train_batch_size": 4, "train_size": 20},
         {"bf16": True, "label_smoothing_factor": 0.1, "max_grad_norm": 0},
@@ -133,25 +133,25 @@ def test_every_line_of_trainer_is_the_installed_ones(quick: XRay) -> None:
         {"full_determinism": True, "gradient_checkpointing": True, "eval_strategy": "no"},
         {"train_sampling_strategy": "sequential", "freeze_body": True, "optim": "sgd"},
     ],
-    ids=lambda dials: next(iter(dials)),
+    ids=lambda settings: next(iter(settings)),
 )
-def test_both_loops_do_the_same_under_other_dials(dials: dict[str, Any]) -> None:
+def test_both_loops_do_the_same_under_other_settings(settings: dict[str, Any]) -> None:
     before = torch.are_deterministic_algorithms_enabled()
     try:
-        found = xray(RunConfig.build("tiny", **dials))
+        found = xray(RunConfig.build("tiny", **settings))
     finally:
         torch.use_deterministic_algorithms(before)
     assert found.first_difference is None
     phases = [pair.manual.phase for pair in found.pairs]
-    assert ("determinism" in phases) == dials.get("full_determinism", False)
-    assert ("evaluate" in phases) == (dials.get("eval_strategy") != "no")
-    assert ("checkpoint" in phases) == ("save_strategy" in dials)
+    assert ("determinism" in phases) == settings.get("full_determinism", False)
+    assert ("evaluate" in phases) == (settings.get("eval_strategy") != "no")
+    assert ("checkpoint" in phases) == ("save_strategy" in settings)
 
 
 @pytest.fixture(scope="module")
 def tiny_trainer() -> list[Event]:
     """What `Trainer` does on the tiny preset."""
-    return trace("trainer", package_page("trainer"), shortened(RunConfig.build("tiny"))).events
+    return trace("trainer", package_script("trainer"), shortened(RunConfig.build("tiny"))).events
 
 
 @pytest.mark.parametrize(
@@ -175,8 +175,8 @@ def tiny_trainer() -> list[Event]:
 )
 def test_another_sequence_is_noticed_and_named(right: str, wrong: str, phase: str, tiny_trainer: list[Event]) -> None:
     config = shortened(RunConfig.build("tiny"))
-    page = package_page("manual").edited(right, wrong)
-    ours = trace("manual", page, config).events
+    script = package_script("manual").edited(right, wrong)
+    ours = trace("manual", script, config).events
     theirs = tiny_trainer
     assert {event.step for event in ours} == {event.step for event in theirs} == {0, 1, 2, 3, 4}
     first = next(pair for pair in paired(ours, theirs) if not pair.equal)
@@ -201,9 +201,9 @@ def test_the_tracer_disturbs_nothing_and_leaves_nothing_behind(tmp_path: Path) -
     config = shortened(RunConfig.build("tiny"))
     for loop in LOOPS:
         module = importlib.import_module(f"{loop}_loop.train")
-        page, names = package_page(loop, module), dict(vars(module))
-        with Tracer(loop, page, module):
-            run_loop(loop, page, config, tmp_path / "traced" / loop, record=False)
+        script, names = package_script(loop, module), dict(vars(module))
+        with Tracer(loop, script, module):
+            run_loop(loop, script, config, tmp_path / "traced" / loop, record=False)
         assert vars(module) == names
         alone = run_in_process(loop, config, tmp_path / "alone" / loop, record=False)
         weights = load_file(alone / "model.safetensors")
@@ -291,15 +291,15 @@ def test_what_cannot_be_x_rayed_is_one_line(arguments: list[str], says: str, cap
 
 def test_a_move_that_moves_nothing_is_no_difference() -> None:
     """A loop without `.to(device)` is right on a CPU; what it does otherwise is what differs first."""
-    trainer = package_page("trainer")
+    trainer = package_script("trainer")
     moves = (
         ("    model.to(device)\n", ""),
         ("            batch = batch.to(device)  # Device: the data goes to where the model is.\n", ""),
         ("        batch = batch.to(device)\n        loss, logits", "        loss, logits"),
     )
-    page = edited(package_page("manual"), moves)
+    script = edited(package_script("manual"), moves)
     config = shortened(RunConfig.build("tiny"))
-    assert xray(config, pages={"manual": page, "trainer": trainer}).first_difference is None
-    late = edited(page, (("optimizer.zero_grad()", "optimizer.zero_grad(); model.train()"),))
-    first = xray(config, pages={"manual": late, "trainer": trainer}).first_difference
+    assert xray(config, scripts={"manual": script, "trainer": trainer}).first_difference is None
+    late = edited(script, (("optimizer.zero_grad()", "optimizer.zero_grad(); model.train()"),))
+    first = xray(config, scripts={"manual": late, "trainer": trainer}).first_difference
     assert first.manual.phase == "train mode"

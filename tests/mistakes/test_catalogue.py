@@ -14,11 +14,11 @@ from benchmarks.check.rubric import ITEMS
 from benchmarks.judge import batches, causes, losses, randomness, reported, ways
 from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.judge.phases import PHASES
-from benchmarks.mistakes.catalogue import GALLERY, MISTAKES, QUESTIONS, RUNGS
-from benchmarks.mistakes.mistake import MINIMAL, Mistake, edited, right_page, wrong_page
+from benchmarks.mistakes.catalogue import GALLERY, LADDER_STEPS, MISTAKES, QUESTIONS
+from benchmarks.mistakes.mistake import MINIMAL, Mistake, edited, right_script, wrong_script
 from benchmarks.mistakes.rewrites import REWRITES
-from benchmarks.proofs.gallery import COLUMNS, COSTS, PAGE, TABLE, page
-from shared.running.page import own_page, package_page
+from benchmarks.proofs.gallery import COLUMNS, COSTS, PAGE, TABLE, document
+from shared.running.script import own_script, package_script
 
 DOCUMENT = PAGE.read_text(encoding="utf-8")
 with (PAGE.parent / "data" / f"{TABLE}.csv").open(encoding="utf-8", newline="") as file:
@@ -42,7 +42,7 @@ NOT_A_PAGES = {
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
 def test_an_edit_applies_to_its_page_and_changes_it(mistake: Mistake) -> None:
-    before, after = right_page(mistake), wrong_page(mistake)
+    before, after = right_script(mistake), wrong_script(mistake)
     assert not (mistake.pieces and mistake.whole)
     if mistake.pieces or mistake.whole:
         assert after.source != before.source
@@ -54,25 +54,25 @@ def test_an_edit_applies_to_its_page_and_changes_it(mistake: Mistake) -> None:
 
 @pytest.mark.parametrize("rewrite", REWRITES.values(), ids=REWRITES)
 def test_a_rewrite_applies(rewrite) -> None:
-    page = package_page("manual")
-    assert edited(page, rewrite.pieces).source != page.source
+    script = package_script("manual")
+    assert edited(script, rewrite.pieces).source != script.source
 
 
 def test_an_edit_that_no_longer_applies_is_an_error() -> None:
     with pytest.raises(ValueError, match="0 times, not once"):
-        own_page(MINIMAL).edited("a line that is not there", "")
+        own_script(MINIMAL).edited("a line that is not there", "")
 
 
 def test_every_mistake_is_there_once() -> None:
     every = list(MISTAKES.values())
     assert all(name == mistake.name for name, mistake in MISTAKES.items())
     assert len({mistake.what for mistake in every}) == len(every)
-    edits = [(mistake.setting, mistake.pieces, mistake.whole, mistake.compared_dials.items()) for mistake in every]
+    edits = [(mistake.setting, mistake.pieces, mistake.whole, mistake.compared_settings.items()) for mistake in every]
     assert all(edits.count(edit) == 1 for edit in edits)
     asked = [mistake.phase for mistake in every if mistake.question]
     assert len(asked) == len(set(asked)) == len(QUESTIONS)
-    places = [repair.rung.place for repair in RUNGS.values() if repair.rung]
-    assert places == list(range(1, len(RUNGS) + 1))
+    places = [repair.step.place for repair in LADDER_STEPS.values() if repair.step]
+    assert places == list(range(1, len(LADDER_STEPS) + 1))
 
 
 def test_what_people_have_made_is_seen_by_a_check_in_one_phase() -> None:
@@ -123,4 +123,4 @@ def test_the_table_has_every_mistake_and_what_was_found_is_what_must_be() -> Non
 def test_the_page_has_the_costs_that_were_measured_last() -> None:
     costs = json.loads(COSTS.read_text(encoding="utf-8"))
     assert set(costs["mistakes"]) == set(GALLERY)
-    assert DOCUMENT.startswith(page(costs, [], []).split("## What finds them")[0]), "run `make gallery-page`"
+    assert DOCUMENT.startswith(document(costs, [], []).split("## What finds them")[0]), "run `make gallery-page`"

@@ -79,11 +79,13 @@ def test_chart_and_page_show_each_mistake(tmp_path: Path) -> None:
         each.name: {"item": "forward", "step": 1, "cause": "a <cause>", "student": "1", "right": "0"} for each in costs
     }
     write(tmp_path / "gallery", costs, "tiny", rows)
-    page = (tmp_path / "gallery" / "gallery.html").read_text()
+    script = (tmp_path / "gallery" / "gallery.html").read_text()
     assert (
-        "a &lt;cause&gt;" in page and GALLERY["no_mask"].what in page and "http" not in page.replace("http-equiv", "")
+        "a &lt;cause&gt;" in script
+        and GALLERY["no_mask"].what in script
+        and "http" not in script.replace("http-equiv", "")
     )
-    shown = html.unescape(page)
+    shown = html.unescape(script)
     assert all(line[1:].strip() in shown for line in changed_lines(GALLERY["no_mask"]))
     assert costs_chart(costs, "a job").save(tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     assert "no_mask" not in (tmp_path / "chart.alt.txt").read_text()

@@ -16,13 +16,13 @@ from packaging.version import Version
 
 from benchmarks.cli import main
 from benchmarks.mistakes import ladder as lesson
-from benchmarks.mistakes.ladder import LADDER, MINIMAL, RUNGS, START, Ladder, Row, order_from, page_without
+from benchmarks.mistakes.ladder import LADDER, LADDER_STEPS, MINIMAL, START, Ladder, Row, order_from, script_without
 from benchmarks.mistakes.ladder_chart import alt_text
 from shared.errors import SameLoopError
 
 
 @pytest.fixture(scope="module")
-def climbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
+def ladder_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int, str]:
     """One `sameloop ladder --preset tiny` in this process: its folder, its exit status and what it printed."""
     folder = tmp_path_factory.mktemp("ladder") / "tiny-ladder"
     return folder, *_ladder(folder)
@@ -44,15 +44,15 @@ def _rows(folder: Path) -> list[Row]:
 
 @pytest.mark.parametrize("accelerate", [False, True])
 def test_any_rungs_can_be_left_out_in_any_order(accelerate: bool) -> None:
-    for count in range(len(RUNGS) + 1):
-        for rungs in itertools.combinations(RUNGS, count):
-            page = page_without(rungs, accelerate)
-            assert page.source == page_without(rungs[::-1], accelerate).source
-            ast.parse(page.source)
+    for count in range(len(LADDER_STEPS) + 1):
+        for steps in itertools.combinations(LADDER_STEPS, count):
+            script = script_without(steps, accelerate)
+            assert script.source == script_without(steps[::-1], accelerate).source
+            ast.parse(script.source)
 
 
 def test_the_start_is_the_loop_that_courses_teach() -> None:
-    source = page_without(RUNGS).source
+    source = script_without(LADDER_STEPS).source
     assert "AdamW(model.parameters(), lr)\n" in source
     assert "shuffle=True" in source and "RandomSampler" not in source and "Generator" not in source
     assert "seed" not in source and "clip" not in source
@@ -61,41 +61,41 @@ def test_the_start_is_the_loop_that_courses_teach() -> None:
 
 
 def test_no_repair_is_left_out_and_each_changes_the_page() -> None:
-    assert page_without(()).source == MINIMAL.read_text()
-    for name in RUNGS:
-        assert page_without([name]).source != MINIMAL.read_text()
+    assert script_without(()).source == MINIMAL.read_text()
+    for name in LADDER_STEPS:
+        assert script_without([name]).source != MINIMAL.read_text()
 
 
-@pytest.mark.parametrize("name", RUNGS)
+@pytest.mark.parametrize("name", LADDER_STEPS)
 def test_an_edit_that_no_longer_applies_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for each piece: as if the page held it with another word in it."""
-    pieces = RUNGS[name].pieces
+    pieces = LADDER_STEPS[name].pieces
     for number, (right, wrong) in enumerate(pieces):
         changed = (*pieces[:number], (right.replace("e", "E", 1), wrong), *pieces[number + 1 :])
-        monkeypatch.setitem(RUNGS, name, replace(RUNGS[name], pieces=changed))
+        monkeypatch.setitem(LADDER_STEPS, name, replace(LADDER_STEPS[name], pieces=changed))
         with pytest.raises(ValueError, match="0 times, not once"):
-            page_without([name])
+            script_without([name])
 
 
 def test_an_edit_that_fits_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(RUNGS, "clip", replace(RUNGS["clip"], pieces=(("model", "network"),)))
+    monkeypatch.setitem(LADDER_STEPS, "clip", replace(LADDER_STEPS["clip"], pieces=(("model", "network"),)))
     with pytest.raises(ValueError, match="not once"):
-        page_without(["clip"])
+        script_without(["clip"])
 
 
 # The order ----------------------------------------------------------------------------------------
 
 
 def test_rungs_that_the_order_leaves_out_come_last() -> None:
-    assert order_from(None) == tuple(RUNGS)
+    assert order_from(None) == tuple(LADDER_STEPS)
     assert order_from("mean, train-mode") == (
         *("mean", "train_mode"),
-        *(name for name in RUNGS if name not in ("mean", "train_mode")),
+        *(name for name in LADDER_STEPS if name not in ("mean", "train_mode")),
     )
 
 
 @pytest.mark.parametrize(
-    ("order", "said"), [("mean,warmup", "there is no rung 'warmup'"), ("clip,clip", "clip is named 2 times")]
+    ("order", "said"), [("mean,warmup", "there is no step 'warmup'"), ("clip,clip", "clip is named 2 times")]
 )
 def test_a_wrong_order_is_one_line(order: str, said: str, tmp_path: Path, capfd) -> None:
     with pytest.raises(SameLoopError, match=said):
@@ -113,11 +113,11 @@ def test_a_wrong_order_is_one_line(order: str, said: str, tmp_path: Path, capfd)
     Version(torch.__version__) < Version("2.13"),
     reason="in which step `tiny` first needs its clip depends on how torch rounds: with 2.6 as late as the evaluation",
 )
-def test_every_repair_moves_the_first_difference_to_the_right_until_it_is_gone(climbed) -> None:
-    folder, status, _ = climbed
+def test_every_repair_moves_the_first_difference_to_the_right_until_it_is_gone(ladder_run) -> None:
+    folder, status, _ = ladder_run
     rows = _rows(folder)
     assert status == 0
-    assert [row.name for row in rows] == [START, *RUNGS]
+    assert [row.name for row in rows] == [START, *LADDER_STEPS]
     ends = [row.equal_steps for row in rows]
     assert ends == sorted(ends) and len(set(ends)) == len(ends), [row.where for row in rows]
     assert rows[-1].is_exact and not any(row.is_exact for row in rows[:-1])
@@ -129,18 +129,18 @@ def test_every_repair_moves_the_first_difference_to_the_right_until_it_is_gone(c
     Version(torch.__version__) < Version("2.13"),
     reason="in which step `tiny` first needs its clip depends on how torch rounds: with 2.6 as late as the evaluation",
 )
-def test_what_differs_first_is_what_the_next_rung_repairs(climbed) -> None:
-    folder, _, _ = climbed
+def test_what_differs_first_is_what_the_next_rung_repairs(ladder_run) -> None:
+    folder, _, _ = ladder_run
     rows = _rows(folder)
     for row, repaired in itertools.pairwise(rows):
-        assert RUNGS[repaired.name].compared.code == row.code, repaired.name
+        assert LADDER_STEPS[repaired.name].compared.code == row.code, repaired.name
         assert repaired.diff
 
 
-def test_it_prints_a_bar_per_row_and_leaves_pages_and_picture(climbed) -> None:
-    folder, _, printed = climbed
+def test_it_prints_a_bar_per_row_and_leaves_pages_and_picture(ladder_run) -> None:
+    folder, _, printed = ladder_run
     lines = printed.splitlines()
-    bars = [next(line for line in lines if f" {name} " in line and "│" in line).count("█") for name in RUNGS]
+    bars = [next(line for line in lines if f" {name} " in line and "│" in line).count("█") for name in LADDER_STEPS]
     assert bars == sorted(bars) and bars[-1] > 20
     assert "identical with all 7 repairs" in printed
     assert "{'eval_loss'" not in printed
@@ -152,12 +152,12 @@ def test_it_prints_a_bar_per_row_and_leaves_pages_and_picture(climbed) -> None:
         assert row.name in alt and (row.is_exact or row.where in alt)
 
 
-def test_the_report_of_its_folder_shows_the_ladder(climbed) -> None:
+def test_the_report_of_its_folder_shows_the_ladder(ladder_run) -> None:
     from benchmarks.lesson.report import write_report
 
-    folder, *_ = climbed
-    page = write_report(folder).read_text(encoding="utf-8")
-    shown = page[page.index('<section id="ladder"') : page.index('<section id="costs"')]
+    folder, *_ = ladder_run
+    script = write_report(folder).read_text(encoding="utf-8")
+    shown = script[script.index('<section id="ladder"') : script.index('<section id="costs"')]
     for row in LADDER.read(folder).rows:
         assert row.is_exact or row.where in shown
 
@@ -180,9 +180,9 @@ def test_it_goes_from_the_courses_loop_with_accelerate_to_trainer_too(tmp_path: 
     # In which step the others differ first depends on how torch rounds.
     ends = [row.equal_steps for row in rows]
     assert ends == sorted(ends)
-    pages = [page.read_text() for page in sorted((tmp_path / "run" / "pages").iterdir())]
-    assert all("accelerator.backward(loss)" in page and "loss.backward()" not in page for page in pages)
-    assert "use_seedable_sampler" not in pages[0] and "clip" not in pages[0] and "clip" in pages[-1]
+    scripts = [script.read_text() for script in sorted((tmp_path / "run" / "pages").iterdir())]
+    assert all("accelerator.backward(loss)" in script and "loss.backward()" not in script for script in scripts)
+    assert "use_seedable_sampler" not in scripts[0] and "clip" not in scripts[0] and "clip" in scripts[-1]
 
 
 def test_other_files_are_left_alone(tmp_path: Path, capfd) -> None:

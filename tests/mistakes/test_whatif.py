@@ -14,19 +14,19 @@ from benchmarks.lesson.twins import phase_at_fault, rows_of
 from benchmarks.lesson.whatif import ANSWERS, FILE, read_measured
 from benchmarks.lesson.xray import xray
 from benchmarks.mistakes.catalogue import QUESTIONS
-from benchmarks.mistakes.ladder import page_without
+from benchmarks.mistakes.ladder import script_without
 from benchmarks.pages.fold import folded_source
-from benchmarks.proofs.whatif import changed, first_seen, held_against, pages_of_question, run_page, write_measured
+from benchmarks.proofs.whatif import changed, first_seen, held_against, run_script, scripts_of_question, write_measured
 from shared.config import RunConfig
 from shared.running.folder import LOOPS
-from shared.running.page import own_page, pages_of
+from shared.running.script import own_script, scripts_of
 
-# Not part of the training, or nothing without a dial that is off by default.
+# Not part of the training, or nothing without a setting that is off by default.
 WITHOUT = ("page", "imports", "function", "arguments", "wrapping", "determinism")
 
 
 def sources_of(config: RunConfig) -> dict[str, str]:
-    return {loop: folded_source(page, config) for loop, page in pages_of(config).items()}
+    return {loop: folded_source(script, config) for loop, script in scripts_of(config).items()}
 
 
 @pytest.fixture(scope="module")
@@ -58,16 +58,16 @@ def test_what_was_measured_is_kept_a_line_for_each_phase(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("phase", QUESTIONS)
 def test_what_was_measured_is_what_the_page_is_today(phase: str) -> None:
-    """`make whatif` measures anew."""
+    """`make whatif` measures again."""
     kept, question = read_measured().what_ifs[phase], QUESTIONS[phase]
-    assert kept.diff == changed(*pages_of_question(phase))
+    assert kept.diff == changed(*scripts_of_question(phase))
     assert (kept.without, kept.asked) == (question.without, question.asked)
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory):
     folder = tmp_path_factory.mktemp("whole") / "page" / "run"
-    return run_page(pages_of_question("zero", "tiny")[0], {}, "tiny", folder), folder
+    return run_script(scripts_of_question("zero", "tiny")[0], {}, "tiny", folder), folder
 
 
 @pytest.mark.parametrize(
@@ -75,22 +75,22 @@ def whole(tmp_path_factory: pytest.TempPathFactory):
     [("zero", "gradient norm", 2), ("train mode", "loss", 1), ("schedule step", "learning rate", 2)],
 )
 def test_what_differs_first_is_measured(whole, tmp_path: Path, phase: str, quantity: str, step: int) -> None:
-    pages, folder = pages_of_question(phase, "tiny"), tmp_path / "page" / "run"
-    found = held_against(phase, pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
+    scripts, folder = scripts_of_question(phase, "tiny"), tmp_path / "page" / "run"
+    found = held_against(phase, scripts, whole, (run_script(scripts[1], {}, "tiny", folder), folder))
     assert (found.quantity, found.step) == (quantity, step) and not found.same_weights
     assert f"The {quantity} differs first, at step {step}" in found.sentence
     assert len(found.seen.loss) == 16 and small_chart(found)
 
 
 def test_of_two_runs_that_are_the_same_nothing_differs(whole) -> None:
-    found = held_against("progress", pages_of_question("progress", "tiny"), whole, whole)
+    found = held_against("progress", scripts_of_question("progress", "tiny"), whole, whole)
     assert (found.quantity, found.step, found.same_weights) == ("nothing", None, True)
     assert "No loss, norm or weight differs." in found.sentence
 
 
 def test_a_page_that_leaves_nothing_is_said_to_leave_nothing(whole, tmp_path: Path) -> None:
-    pages, folder = pages_of_question("save", "tiny"), tmp_path / "page" / "run"
-    found = held_against("save", pages, whole, (run_page(pages[1], {}, "tiny", folder), folder))
+    scripts, folder = scripts_of_question("save", "tiny"), tmp_path / "page" / "run"
+    found = held_against("save", scripts, whole, (run_script(scripts[1], {}, "tiny", folder), folder))
     assert "its train has left no model" in found.sentence and str(tmp_path) not in found.sentence
     assert small_chart(found) is None
 
@@ -125,11 +125,11 @@ def test_twins_share_a_row_and_the_page_by_hand_keeps_its_order(quick_sources: d
 def course_loop(tmp_path_factory: pytest.TempPathFactory):
     """The x-ray of a page without comments that name phases, which does not clip."""
     file = tmp_path_factory.mktemp("course") / "loop.py"
-    file.write_text(page_without(["clip"]).source, encoding="utf-8")
+    file.write_text(script_without(["clip"]).source, encoding="utf-8")
     config = RunConfig.build("tiny", max_grad_norm=1.0, loop=str(file))
-    pages = {**pages_of(RunConfig.build("tiny")), "manual": own_page(file)}
-    found = xray(config, pages=pages)
-    return found, rows_of({loop: folded_source(page, config) for loop, page in pages.items()}, found)
+    scripts = {**scripts_of(RunConfig.build("tiny")), "manual": own_script(file)}
+    found = xray(config, scripts=scripts)
+    return found, rows_of({loop: folded_source(script, config) for loop, script in scripts.items()}, found)
 
 
 def test_a_page_without_comments_is_lined_up_by_what_its_lines_do(course_loop) -> None:

@@ -74,10 +74,10 @@ def test_a_bar_counts_the_seconds_from_where_its_loop_begins(tmp_path: Path) -> 
 
 
 def test_without_a_record_what_is_counted_moves_the_bar(child, capfd: pytest.CaptureFixture[str]) -> None:
-    child("import sys\nprint('· rung 3 of 7: clip', file=sys.stderr)\nprint('done')")
+    child("import sys\nprint('· step 3 of 7: clip', file=sys.stderr)\nprint('done')")
     assert follow.run([], [Watched("ladder")]).stdout == "done\n"
     drawn = capfd.readouterr().err
-    assert "3/7" in drawn and "rung 3 of 7: clip" in drawn and drawn.rstrip().endswith("7/7 [00:00]")
+    assert "3/7" in drawn and "step 3 of 7: clip" in drawn and drawn.rstrip().endswith("7/7 [00:00]")
 
 
 def test_verbose_prints_all_and_draws_nothing(child, capfd: pytest.CaptureFixture[str]) -> None:
@@ -99,8 +99,8 @@ def test_a_note_is_printed_above_the_bar(child, capfd: pytest.CaptureFixture[str
     ("text", "said"),
     [
         (
-            "import sys\nprint('sameloop: error: no such dial', file=sys.stderr)\nprint('x')\nsys.exit(2)",
-            "no such dial",
+            "import sys\nprint('sameloop: error: no such setting', file=sys.stderr)\nprint('x')\nsys.exit(2)",
+            "no such setting",
         ),
         ("import sys\nprint('the last line')\nsys.exit(70)", "the last line"),
         ("import sys\nsys.exit(3)", "the process ended with exit status 3"),

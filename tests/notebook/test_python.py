@@ -89,9 +89,9 @@ def test_all_that_runs_apart(tmp_path: Path) -> None:
     assert trained.loop == "trainer" and len(trained.steps) == 4
     xrayed = sameloop.xray(preset="tiny", train_size=9, eval_size=9)
     assert xrayed.equal and "optimizer.step()" in xrayed._repr_html_()
-    climbed = sameloop.ladder(tmp_path / "ladder", preset="tiny", train_size=9, eval_size=9, order=["clip"])
-    assert climbed.rows.index[1] == "clip" and climbed.rows["where"].iloc[-1] == "identical"
-    assert "torch.nn.utils.clip_grad_norm_" in climbed._repr_html_()
+    ladder_run = sameloop.ladder(tmp_path / "ladder", preset="tiny", train_size=9, eval_size=9, order=["clip"])
+    assert ladder_run.rows.index[1] == "clip" and ladder_run.rows["where"].iloc[-1] == "identical"
+    assert "torch.nn.utils.clip_grad_norm_" in ladder_run._repr_html_()
     assert sameloop.report(tmp_path / "ladder").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 

@@ -16,7 +16,7 @@ from conftest import run_in_process
 from ruff.__main__ import find_ruff_bin  # here in every release
 from safetensors.torch import load_file
 
-from benchmarks.check.check import check_page
+from benchmarks.check.check import check_script
 from benchmarks.cli import main
 from benchmarks.pages.costs import is_in_the_loop
 from benchmarks.pages.eject import beyond_accelerate, eject
@@ -32,7 +32,7 @@ from benchmarks.proofs.documents import PLAIN, examples
 from benchmarks.proofs.parity import UNEVEN, covering_configurations, ejected_differences
 from benchmarks.runs import run_in_fresh_process
 from shared.config import RunConfig
-from shared.running.page import own_page
+from shared.running.script import own_script
 
 FEW: tuple[dict[str, Any], ...] = (
     {},
@@ -59,7 +59,7 @@ def test_three_loops_end_with_one_set_of_weights(number: int, tmp_path: Path) ->
     runs = (
         run_in_process("manual", config, tmp_path / "manual", record=False),
         run_in_process("trainer", config, tmp_path / "trainer", record=False),
-        run_in_process("manual", own, tmp_path / "accelerate", record=False, page=own_page(script)),
+        run_in_process("manual", own, tmp_path / "accelerate", record=False, script=own_script(script)),
     )
     first, *others = (load_file(run / "model.safetensors") for run in runs)
     for other in others:
@@ -68,15 +68,15 @@ def test_three_loops_end_with_one_set_of_weights(number: int, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "dials",
+    "settings",
     [
         # 45 reviews make 6 batches: the last step of an epoch has two.
         {"gradient_accumulation_steps": 4, "bf16": True, "logging_strategy": "steps", "logging_steps": 1},
         {"num_train_epochs": 1.3, "eval_strategy": "steps", "eval_steps": 1, "gradient_accumulation_steps": 4},
     ],
 )
-def test_every_loss_norm_and_evaluation_is_trainers(dials: dict[str, Any], tmp_path: Path) -> None:
-    config = RunConfig.build("tiny", **{**UNEVEN, **PLAIN, **dials})
+def test_every_loss_norm_and_evaluation_is_trainers(settings: dict[str, Any], tmp_path: Path) -> None:
+    config = RunConfig.build("tiny", **{**UNEVEN, **PLAIN, **settings})
     assert ejected_differences(config, tmp_path, loop="accelerate") == []
 
 
@@ -98,37 +98,37 @@ def lines_of(source: str) -> list[str]:
 
 
 @pytest.mark.slow
-def test_under_every_dial_it_is_no_longer_and_passes_ruff() -> None:
-    """A minute: every dial of the loop with each of its other values. None is passed over in silence."""
+def test_under_every_setting_it_is_no_longer_and_passes_ruff() -> None:
+    """A minute: every setting of the loop with each of its other values. None is passed over in silence."""
     plain = {loop: lines_of(ejected(loop, 0)) for loop in ("manual", "accelerate")}
     supported = 0
     for name in filter(is_in_the_loop, RunConfig.model_fields):
-        for dials in examples(name):
-            config = RunConfig.build("quick", **{**PLAIN, **dials})
+        for settings in examples(name):
+            config = RunConfig.build("quick", **{**PLAIN, **settings})
             if beyond_accelerate(config):
                 continue
             by_hand, source = (eject(config, loop) for loop in ("manual", "accelerate"))
-            assert len(lines_of(source)) <= len(lines_of(by_hand)), dials
-            assert max(map(len, source.splitlines())) <= 88, dials
-            assert (lines_of(source) == plain["accelerate"]) == (lines_of(by_hand) == plain["manual"]), dials
+            assert len(lines_of(source)) <= len(lines_of(by_hand)), settings
+            assert max(map(len, source.splitlines())) <= 88, settings
+            assert (lines_of(source) == plain["accelerate"]) == (lines_of(by_hand) == plain["manual"]), settings
             command = [find_ruff_bin(), "check", "--isolated", "--stdin-filename", "my_loop.py", "-"]
             checked = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
-            assert checked.returncode == 0, (dials, checked.stdout)
+            assert checked.returncode == 0, (settings, checked.stdout)
             supported += 1
     assert supported > 30
 
 
 @pytest.mark.parametrize("number", range(len(FEW)))
 def test_what_accelerate_does_is_not_done_by_hand(number: int) -> None:
-    source, dials = ejected("accelerate", number), FEW[number]
+    source, settings = ejected("accelerate", number), FEW[number]
     tree = ast.parse(source)
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     called = {node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and hasattr(node.func, "attr")}
     assert not {"config", "device", "rank", "DistributedDataParallel"} & names
     assert not {"autocast", "to"} & called and "manual_seed" not in source.partition("class ")[0]
     assert {"prepare", "backward", "clip_grad_norm_", "gather_for_metrics"} <= called
-    assert ("accumulate" in called) == (dials.get("gradient_accumulation_steps", 1) > 1)
-    assert ('mixed_precision="bf16"' in source) == dials.get("bf16", False)
+    assert ("accumulate" in called) == (settings.get("gradient_accumulation_steps", 1) > 1)
+    assert ('mixed_precision="bf16"' in source) == settings.get("bf16", False)
 
 
 @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ def test_the_document_has_the_lines_of_the_scripts() -> None:
 
 def test_the_courses_two_loops_are_one(tmp_path: Path) -> None:
     assert same_weights(tmp_path)
-    assert check_page(own_page(COURSE)).failures == ["train mode", "clip", "optimizer"]
+    assert check_script(own_script(COURSE)).failures == ["train mode", "clip", "optimizer"]
 
 
 @pytest.mark.slow
@@ -186,7 +186,7 @@ def test_what_goes_wrong_with_two_processes_is_seen(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "dials",
+    "settings",
     [
         {},
         {"bf16": True, "gradient_accumulation_steps": 4},
@@ -194,9 +194,9 @@ def test_what_goes_wrong_with_two_processes_is_seen(tmp_path: Path) -> None:
         {"train_size": 5, "eval_size": 3},
     ],
 )
-def test_two_processes_end_with_the_weights_of_the_other_two_loops(dials: dict[str, Any], tmp_path: Path) -> None:
+def test_two_processes_end_with_the_weights_of_the_other_two_loops(settings: dict[str, Any], tmp_path: Path) -> None:
     """Half a minute each: three loops in two processes each, the script alone, as a user starts it."""
-    config = RunConfig.build("tiny", **{**UNEVEN, **PLAIN, **dials})
+    config = RunConfig.build("tiny", **{**UNEVEN, **PLAIN, **settings})
     (tmp_path / "my_loop.py").write_text(eject(config, "accelerate"))
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "my_loop.py"]
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)

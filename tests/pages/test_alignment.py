@@ -19,18 +19,18 @@ from benchmarks.pages.diff import LEAST_WIDTH, changed_lines, print_diff
 from benchmarks.pages.eject import eject
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
-from shared.running.page import package_page
+from shared.running.script import package_script
 
-PAGES = {loop: package_page(loop).source for loop in LOOPS}
+PAGES = {loop: package_script(loop).source for loop in LOOPS}
 
 
 def folded(loop: str) -> str:
-    """The page of all dials has a line for every dial; at the quick preset's the folded ones are what is shown."""
-    return folded_source(package_page(loop), RunConfig.build("quick"))
+    """The full loop has a line for every setting; at the quick preset's the folded ones are what is shown."""
+    return folded_source(package_script(loop), RunConfig.build("quick"))
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("source_of", [PAGES.get, folded], ids=["all dials", "folded"])
+@pytest.mark.parametrize("source_of", [PAGES.get, folded], ids=["all settings", "folded"])
 def test_every_line_of_the_page_belongs_to_one_phase(source_of: Callable[[str], str], loop: str) -> None:
     source = source_of(loop)
     lines = source.splitlines()
@@ -132,10 +132,10 @@ def test_diff_shows_every_line_as_wide_as_the_terminal(
     width: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = shown_diff(width, capsys=capsys, monkeypatch=monkeypatch)
-    for page in LOOPS:
-        for number, line in enumerate(folded(page).splitlines(), start=1):
+    for script in LOOPS:
+        for number, line in enumerate(folded(script).splitlines(), start=1):
             if line.strip():
-                assert re.search(rf"[│┃] +{number} ", shown), (page, number)
+                assert re.search(rf"[│┃] +{number} ", shown), (script, number)
     if width >= 200:
         # No line of code is broken where both fit, and the clip's line stands beside what buys it.
         row = next(line for line in shown.splitlines() if "clip_grad_norm_(model.parameters(), 1.0)" in line)
@@ -151,7 +151,7 @@ def test_diff_shows_one_phase(capsys: pytest.CaptureFixture, monkeypatch: pytest
     assert "--phase clipping: there is none; choose one of page, imports" in capsys.readouterr().err
 
 
-def test_diff_shows_what_a_dial_is_by_hand(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diff_shows_what_a_setting_is_by_hand(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     shown = shown_diff(100, "--argument", "gradient_accumulation_steps=4", capsys=capsys, monkeypatch=monkeypatch)
     assert "--gradient-accumulation-steps 4, in the manual loop: 7 lines more, 2 lines less" in shown
     changed = [line[1:].strip() for line in shown.splitlines() if line.startswith(("+", "-"))]

@@ -28,8 +28,8 @@ from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.model import load_model, load_tokenizer
 from shared.releases import CHANGED_DEFAULTS
-from shared.running.page import own_page
 from shared.running.run import run_loop
+from shared.running.script import own_script
 
 WORDS = ("bad", "fair", "good")
 FIVE: dict[str, tuple[dict[str, Any], int]] = {
@@ -52,7 +52,7 @@ FIVE: dict[str, tuple[dict[str, Any], int]] = {
 
 @pytest.fixture(scope="module")
 def scripts() -> dict[str, str]:
-    return {name: eject(RunConfig.build("quick", **dials), "manual", n) for name, (dials, n) in FIVE.items()}
+    return {name: eject(RunConfig.build("quick", **settings), "manual", n) for name, (settings, n) in FIVE.items()}
 
 
 # What is in them ----------------------------------------------------------------------------------
@@ -69,7 +69,7 @@ def test_it_passes_ruff_and_reads_no_config(name: str, scripts: dict[str, str]) 
     assert not re.search(r"\bif (True|False|None|not)\b(?! step_ends)", scripts[name])
 
 
-def test_at_the_quick_presets_dials_it_is_short(scripts: dict[str, str]) -> None:
+def test_at_the_quick_presets_settings_it_is_short(scripts: dict[str, str]) -> None:
     assert len(scripts["defaults"].splitlines()) <= 112
 
 
@@ -89,14 +89,14 @@ def test_at_the_quick_presets_dials_it_is_short(scripts: dict[str, str]) -> None
         ("two processes", "autocast|Scaler|smooth|LengthGroup|checkpoint-|warmup|decayed|compile|no_sync"),
     ],
 )
-def test_nothing_of_a_dial_that_is_off_is_in_it(off: str, words: str, scripts: dict[str, str]) -> None:
+def test_nothing_of_a_setting_that_is_off_is_in_it(off: str, words: str, scripts: dict[str, str]) -> None:
     code = "\n".join(
         line.partition("  # ")[0] for line in scripts[off].splitlines() if not line.strip().startswith("#")
     )
     assert not re.findall(rf"\w*(?:{words})\w*", code.partition('"""\n\n')[2])
 
 
-def test_of_a_dial_that_is_on_everything_is_in_it(scripts: dict[str, str]) -> None:
+def test_of_a_setting_that_is_on_everything_is_in_it(scripts: dict[str, str]) -> None:
     for name, pieces in {
         "accumulation and bf16": ("number % 4 == 0", "torch.autocast(device.type, torch.bfloat16)"),
         "cosine": ('get_scheduler("cosine", optimizer, warmup, max_steps)', "math.ceil(0.1 * max_steps)", "0.01"),
@@ -181,7 +181,7 @@ def test_the_other_sides_script_ends_with_the_trainers_weights(
     config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, bf16=True, weight_decay=0.1, **PLAIN)
     (tmp_path / "my_trainer.py").write_text(eject(config, "trainer", file=tmp_path / "my_trainer.py"))
     own = config.model_copy(update={"loop": str(tmp_path / "my_trainer.py")})
-    run_loop("manual", own_page(tmp_path / "my_trainer.py"), own, tmp_path / "ejected")
+    run_loop("manual", own_script(tmp_path / "my_trainer.py"), own, tmp_path / "ejected")
     run_in_process("trainer", config, tmp_path / "trainer")
     found, expected = (load_file(tmp_path / each / "model.safetensors") for each in ("ejected", "trainer"))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -231,15 +231,15 @@ def test_a_script_of_two_processes_ends_with_the_trainers_weights(tmp_path: Path
 
 @pytest.mark.slow
 @pytest.mark.parametrize("loop", ["manual", "trainer"])
-def test_the_script_of_every_dial_passes_ruff_in_88_columns(loop: str) -> None:
-    """A minute: every dial of the loop with each of its other values."""
+def test_the_script_of_every_setting_passes_ruff_in_88_columns(loop: str) -> None:
+    """A minute: every setting of the loop with each of its other values."""
     for name in filter(is_in_the_loop, RunConfig.model_fields):
-        for dials in examples(name):
-            source = eject(RunConfig.build("quick", **{**PLAIN, **dials}), loop)
+        for settings in examples(name):
+            source = eject(RunConfig.build("quick", **{**PLAIN, **settings}), loop)
             command = [find_ruff_bin(), "check", "--isolated", "--stdin-filename", "my_loop.py", "-"]
             checked = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
-            assert checked.returncode == 0, (dials, checked.stdout)
-            assert max(map(len, source.splitlines())) <= 88, dials
+            assert checked.returncode == 0, (settings, checked.stdout)
+            assert max(map(len, source.splitlines())) <= 88, settings
 
 
 def test_an_edited_script_is_a_loop_that_is_judged(tmp_path: Path) -> None:
@@ -248,9 +248,9 @@ def test_an_edited_script_is_a_loop_that_is_judged(tmp_path: Path) -> None:
     line = "            optimizer.zero_grad()  # Zero: or the next gradients are added to these.\n"
     assert source.count(line) == 1
     (tmp_path / "my_loop.py").write_text(source.replace(line, ""))
-    assert own_page(tmp_path / "my_loop.py").is_own
+    assert own_script(tmp_path / "my_loop.py").is_own
     own = config.model_copy(update={"loop": str(tmp_path / "my_loop.py")})
-    run_loop("manual", own_page(tmp_path / "my_loop.py"), own, tmp_path / "manual")
+    run_loop("manual", own_script(tmp_path / "my_loop.py"), own, tmp_path / "manual")
     first = compare_runs(tmp_path / "manual", run_in_process("trainer", config, tmp_path / "trainer"))[
         "first_divergence"
     ]
@@ -294,8 +294,8 @@ def test_what_cannot_be_ejected_is_said_in_one_line(
 def test_a_line_that_cannot_be_folded_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     from benchmarks.pages import eject as module
 
-    page = module.package_page("manual")
-    edited = page.edited("    set_seed(config.seed)\n    data_seed", "    set_seed(config)\n    data_seed")
-    monkeypatch.setattr(module, "package_page", lambda loop: edited)
+    script = module.package_script("manual")
+    edited = script.edited("    set_seed(config.seed)\n    data_seed", "    set_seed(config)\n    data_seed")
+    monkeypatch.setattr(module, "package_script", lambda loop: edited)
     with pytest.raises(SameLoopError, match=r"eject cannot fold this line of the page.*set_seed\(config\)"):
         eject(RunConfig.build("tiny", **PLAIN))

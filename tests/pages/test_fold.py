@@ -13,7 +13,7 @@ from benchmarks.mistakes.mistake import Pieces, edited
 from benchmarks.mistakes.rewrites import REWRITES
 from benchmarks.pages.fold import folded_source
 from shared.config import RunConfig
-from shared.running.page import package_page
+from shared.running.script import package_script
 
 PIECES = {
     "a swap": "a, b = 1, 2\na, b = b, a\nreturn a, b",
@@ -63,15 +63,15 @@ def run(source: str) -> Any:
     return names["train"](RunConfig.build("tiny"))
 
 
-def page_with(source: str) -> Any:
-    page = package_page("manual")
-    return replace(page, files={**page.files, page.name: source.encode()})
+def script_with(source: str) -> Any:
+    script = package_script("manual")
+    return replace(script, files={**script.files, script.name: source.encode()})
 
 
 @pytest.mark.parametrize("piece", PIECES.values(), ids=PIECES)
 def test_what_is_folded_computes_the_same(piece: str) -> None:
     source = f"def train(config):\n{textwrap.indent(piece, '    ')}\n"
-    folded = folded_source(page_with(source), RunConfig.build("tiny"))
+    folded = folded_source(script_with(source), RunConfig.build("tiny"))
     assert run(folded) == run(source), folded
 
 
@@ -82,11 +82,11 @@ EDITS += [each.whole for each in MISTAKES.values() if each.whole and not each.st
 @pytest.mark.parametrize("pieces", EDITS[::4])
 def test_a_page_that_somebody_has_edited_is_folded_too(pieces: Pieces) -> None:
     """Every fourth edit; all of them were tried."""
-    source = folded_source(edited(package_page("manual"), pieces), RunConfig.build("tiny"))
+    source = folded_source(edited(package_script("manual"), pieces), RunConfig.build("tiny"))
     compile(source, "<page>", "exec")
     assert "config.gradient_accumulation_steps" not in source
 
 
 @pytest.mark.parametrize("source", ["def train(config:\n", "def train(config):\n    return config.no_such_dial\n"])
 def test_what_cannot_be_folded_is_shown_as_it_is(source: str) -> None:
-    assert folded_source(page_with(source), RunConfig.build("tiny")) == source
+    assert folded_source(script_with(source), RunConfig.build("tiny")) == source

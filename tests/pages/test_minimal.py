@@ -1,4 +1,4 @@
-"""The two shortest loops: equal to each other, and to the pages of all dials."""
+"""The two shortest loops: equal to each other, and to the full loops."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def train_minimal(loop: str, config: RunConfig, folder: Path, monkeypatch: pytes
     data: Data = load_data(config, tokenizer)
     torch.manual_seed(config.seed)
     model = load_model(config, data.labels)
-    page = importlib.import_module(f"{loop}_loop.minimal")
+    script = importlib.import_module(f"{loop}_loop.minimal")
     # `Trainer` makes its default folder where it runs.
     monkeypatch.chdir(folder)
-    evaluations = page.train(model, tokenizer, data.train_dataset, data.eval_dataset, config)
+    evaluations = script.train(model, tokenizer, data.train_dataset, data.eval_dataset, config)
     return model.state_dict(), evaluations
 
 
@@ -44,7 +44,7 @@ def assert_equal(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor])
     Version(torch.__version__) < Version("2.8"),
     reason="with a torch before 2.8 `Trainer` takes by default an AdamW that rounds otherwise, the unfused one",
 )
-def test_both_end_with_the_weights_and_evaluations_of_the_pages_of_all_dials(
+def test_both_end_with_the_weights_and_evaluations_of_the_pages_of_all_settings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert PLAIN.train_size % PLAIN.per_device_train_batch_size and PLAIN.eval_size % PLAIN.per_device_eval_batch_size
@@ -64,13 +64,13 @@ def test_both_end_with_the_weights_and_evaluations_of_the_pages_of_all_dials(
         assert runs["manual"][1] == [{name: line[name] for name in runs["manual"][1][0]} for line in evaluations]
 
 
-@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_it_fits_on_a_slide_and_can_be_pasted_anywhere(page: Path) -> None:
-    lines = page.read_text().splitlines()
+@pytest.mark.parametrize("script", PAGES.values(), ids=PAGES)
+def test_it_fits_on_a_slide_and_can_be_pasted_anywhere(script: Path) -> None:
+    lines = script.read_text().splitlines()
     assert len(lines) <= 48 and max(map(len, lines)) <= 88
     imported = {
         name.split(".")[0]
-        for node in ast.walk(ast.parse(page.read_text()))
+        for node in ast.walk(ast.parse(script.read_text()))
         if isinstance(node, (ast.Import, ast.ImportFrom))
         for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
     }

@@ -14,14 +14,14 @@ from shared import releases
 PAGES = {"manual": Path("manual_loop/train.py"), "trainer": Path("trainer_loop/train.py")}
 
 
-def phases(page: Path) -> list[str]:
+def phases(script: Path) -> list[str]:
     """The phases that the page's comments name, each once, in the order of their first appearance."""
-    return list(dict.fromkeys(stretch.phase for stretch in stretches(page.read_text())))
+    return list(dict.fromkeys(stretch.phase for stretch in stretches(script.read_text())))
 
 
-def imports(page: Path) -> set[str]:
+def imports(script: Path) -> set[str]:
     found = set()
-    for node in ast.walk(ast.parse(page.read_text())):
+    for node in ast.walk(ast.parse(script.read_text())):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -38,18 +38,18 @@ def test_both_pages_name_the_same_phases() -> None:
     assert both[:6] == ["page", "imports", "function", "seed", "data", "model"] and len(both) >= 17
 
 
-@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_two_pages_fit_side_by_side(page: Path) -> None:
-    lines = page.read_text().splitlines()
+@pytest.mark.parametrize("script", PAGES.values(), ids=PAGES)
+def test_two_pages_fit_side_by_side(script: Path) -> None:
+    lines = script.read_text().splitlines()
     assert len(lines) <= 200 and max(map(len, lines)) <= 88
 
 
-@pytest.mark.parametrize("page", PAGES.values(), ids=PAGES)
-def test_no_page_records_or_measures(page: Path) -> None:
-    names = {node.id for node in ast.walk(ast.parse(page.read_text())) if isinstance(node, ast.Name)}
-    names |= {node.attr for node in ast.walk(ast.parse(page.read_text())) if isinstance(node, ast.Attribute)}
+@pytest.mark.parametrize("script", PAGES.values(), ids=PAGES)
+def test_no_page_records_or_measures(script: Path) -> None:
+    names = {node.id for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.Name)}
+    names |= {node.attr for node in ast.walk(ast.parse(script.read_text())) if isinstance(node, ast.Attribute)}
     assert not {name for name in names if "record" in name.lower() or "hook" in name or "perf_counter" in name}
-    assert not any("record" in name or name.startswith("benchmarks") for name in imports(page))
+    assert not any("record" in name or name.startswith("benchmarks") for name in imports(script))
 
 
 def test_the_manual_page_uses_no_trainer_and_no_accelerate() -> None:

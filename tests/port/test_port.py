@@ -251,7 +251,7 @@ def test_what_comes_after_the_training_finds_the_folder_that_trainer_makes(
     assert [each for each in ("out", "here") if (tmp_path / each).exists()] == [folder] * bool(folder)
 
 
-def test_arguments_as_json_are_dials(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_arguments_as_json_are_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from transformers import TrainingArguments
 
     set_here = {"learning_rate": 3e-4, "gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine", "seed": 5}
@@ -265,9 +265,9 @@ def test_arguments_as_json_are_dials(tmp_path: Path, capsys: pytest.CaptureFixtu
     notes = [line for line in found.err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 2 and all(any(name in line for line in notes) for name in left)
     all_of_them = json.loads(TrainingArguments("out", **set_here).to_json_string())
-    dials = {name: all_of_them[name] for name in RunConfig.model_fields if all_of_them.get(name) is not None}
-    del dials["save_strategy"]
-    flags = RunConfig.build("tiny", **{**dials, "seed": 7}).flags()
+    settings = {name: all_of_them[name] for name in RunConfig.model_fields if all_of_them.get(name) is not None}
+    del settings["save_strategy"]
+    flags = RunConfig.build("tiny", **{**settings, "seed": 7}).flags()
     assert main(["eject", *flags]) == 0
     assert capsys.readouterr().out == found.out
 

@@ -16,7 +16,7 @@ from benchmarks.cli import main
 
 ARGUMENTS = ", gradient_accumulation_steps=2, eval_strategy='epoch', logging_steps=1, max_grad_norm=0.5"
 # What no job but ours has.
-OURS = re.compile(r"\b(reviews?|IMDB|DistilBERT|dials?|slice|class(es)?|accuracy|Any good)\b")
+OURS = re.compile(r"\b(reviews?|IMDB|DistilBERT|settings?|subset|class(es)?|accuracy|Any good)\b")
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +33,9 @@ def compared(script: Path) -> Path:
     return folder
 
 
-def read(page: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
+def read(script: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
     """Of a report the steps' data, its words (no code, no script), and the lines of code by their ids."""
-    html = page.read_text(encoding="utf-8")
+    html = script.read_text(encoding="utf-8")
     data = json.loads(re.search(r'id="step-data">(.*?)</script>', html, re.DOTALL)[1])
     words = re.sub(r"<(script|style|pre|code|metadata)\b.*?</\1>", " ", html, flags=re.DOTALL)
     lines = dict(re.findall(r'id="((?:manual|trainer)-\d+)">(.*?)\n</span>', html))
@@ -66,11 +66,11 @@ def test_the_report_has_what_the_job_has(script: Path, compared: Path) -> None:
 
 def test_a_report_that_is_asked_for_looks_inside(compared: Path) -> None:
     """Only then is the script run once more for each side."""
-    before, page = (compared / "report.html").read_text(encoding="utf-8"), compared / "again.html"
-    assert main(["report", str(compared), "--output", str(page)]) == 0
-    events = page.read_text(encoding="utf-8").count('<li class="event')
+    before, script = (compared / "report.html").read_text(encoding="utf-8"), compared / "again.html"
+    assert main(["report", str(compared), "--output", str(script)]) == 0
+    events = script.read_text(encoding="utf-8").count('<li class="event')
     assert (before.count('<li class="event'), events > 30) == (0, True)
-    assert OURS.findall(read(page)[1]) == []
+    assert OURS.findall(read(script)[1]) == []
 
 
 def test_the_report_marks_where_they_part(script: Path, compared: Path, tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import pytest
 from benchmarks.cli import sameloop
 from benchmarks.lesson.whatif import read_measured
 from benchmarks.proofs.documents import DOCS, README, SHOWN_CHARTS, SHOWN_PAGES, cost, with_pages
-from benchmarks.proofs.speed import MEASURED, page
+from benchmarks.proofs.speed import MEASURED
+from benchmarks.proofs.speed import document as speed_document
 from benchmarks.speed.lesson import LESSON
 from shared.config import meaning, option, sections, values_by_preset
 
@@ -89,7 +90,9 @@ def test_the_lesson_has_every_line_that_was_measured() -> None:
 
 
 def test_the_lesson_in_speed_is_the_page_of_what_was_measured() -> None:
-    assert (DOCS / "speed.md").read_text(encoding="utf-8") == page(LESSON.read(MEASURED)), "run `make speed-lesson`"
+    assert (DOCS / "speed.md").read_text(encoding="utf-8") == speed_document(LESSON.read(MEASURED)), (
+        "run `make speed-lesson`"
+    )
 
 
 def test_commands_and_their_options_exist() -> None:

@@ -1,4 +1,4 @@
-"""Whole configurations, drawn so that every pair of dial values meets, each compared in full."""
+"""Whole configurations, drawn so that every pair of setting values meets, each compared in full."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def test_the_search_can_meet_every_pair_and_never_repeats_itself() -> None:
     met: set = set()
     found = list(covering_configurations(60))
     for config, _ in found:
-        dials = {name: getattr(config, name) for name in SEARCH_SPACE}
-        assert is_possible(dials)
-        met |= pairs_of(dials)
+        settings = {name: getattr(config, name) for name in SEARCH_SPACE}
+        assert is_possible(settings)
+        met |= pairs_of(settings)
     assert met <= pairs
     assert found[-1][1] == len(met) / len(pairs) > 0.85
     assert [config for config, _ in found[:25]] == drawn()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.cli import main
 from shared.config import RunConfig
-from shared.data import load_slices
+from shared.data import load_subsets
 from shared.errors import SameLoopError
 from shared.model import load_model
 from shared.recording.record import FILE_NAME, RunRecord
@@ -59,14 +59,14 @@ def test_any_lines_as_a_record(header: dict | None, lines: list) -> None:
 
 @MANY
 @given(st.dictionaries(st.sampled_from([*RunConfig.model_fields, "unknown"]), st.text() | json_values, max_size=5))
-def test_any_values_as_dials(dials: dict) -> None:
-    preset = dials.pop("preset", "tiny")
+def test_any_values_as_settings(settings: dict) -> None:
+    preset = settings.pop("preset", "tiny")
     try:
-        config = RunConfig.build(preset if isinstance(preset, str) else "tiny", **dials)
+        config = RunConfig.build(preset if isinstance(preset, str) else "tiny", **settings)
     except SameLoopError as error:
         assert "\n" not in str(error).strip() or len(str(error)) < 1000
     else:
-        assert RunConfig.build(config.preset, **config.dials) == config
+        assert RunConfig.build(config.preset, **config.settings) == config
 
 
 def load(name: str, content: bytes) -> None:
@@ -74,7 +74,7 @@ def load(name: str, content: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(SameLoopError):
         path = Path(folder) / name
         path.write_bytes(content)
-        load_slices(RunConfig.build("tiny", dataset=str(path), train_size=2, eval_size=1))
+        load_subsets(RunConfig.build("tiny", dataset=str(path), train_size=2, eval_size=1))
 
 
 @FEW

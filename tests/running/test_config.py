@@ -1,4 +1,4 @@
-"""The dials: declared once, checked in one line, the same names and defaults as TrainingArguments."""
+"""The settings: declared once, checked in one line, the same names and defaults as TrainingArguments."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from transformers import TrainingArguments
 from shared.config import RunConfig, job_name, meaning, sections, values_by_preset
 from shared.errors import SameLoopError
 from shared.presets import PRESETS
-from shared.running.command import dial_options
+from shared.running.command import setting_options
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
 
-# What TrainingArguments knows nothing of: the slice, the model, and the page.
+# What TrainingArguments knows nothing of: the subset, the model, and the page.
 OWN = {
     "preset",
     "loop",
@@ -36,7 +36,7 @@ OWN = {
     "trainer_defaults",
     "use_mps",
 }
-# Dials whose default is the tutorial's and not TrainingArguments' (None there is a deprecated name's False).
+# Settings whose default is the tutorial's and not TrainingArguments' (None there is a deprecated name's False).
 OTHER_DEFAULTS = {
     "num_train_epochs": 2.0,
     "logging_strategy": "epoch",
@@ -47,7 +47,7 @@ OTHER_DEFAULTS = {
 }
 
 
-def test_dials_have_the_names_and_defaults_of_training_arguments() -> None:
+def test_settings_have_the_names_and_defaults_of_training_arguments() -> None:
     theirs = {field.name: field.default for field in dataclasses.fields(TrainingArguments)}
     if Version(torch.__version__) < Version("2.8"):  # with which transformers takes another default
         theirs["optim"] = "adamw_torch_fused"
@@ -57,8 +57,8 @@ def test_dials_have_the_names_and_defaults_of_training_arguments() -> None:
             assert field.default == OTHER_DEFAULTS.get(name, theirs[name]), name
 
 
-def test_every_dial_has_a_meaning_a_section_and_an_option() -> None:
-    options = {option.name: option for option in dial_options()}
+def test_every_setting_has_a_meaning_a_section_and_an_option() -> None:
+    options = {option.name: option for option in setting_options()}
     assert options.keys() == RunConfig.model_fields.keys()
     for names in sections().values():
         for name in names:
@@ -80,7 +80,7 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dials", "said"),
+    ("settings", "said"),
     [
         ({"lerning_rate": 1}, "no option --lerning-rate"),
         ({"learning_rate": "fast"}, "--learning-rate fast: input should be a valid number"),
@@ -88,10 +88,10 @@ def test_flags_give_the_same_run_back(preset: str) -> None:
         ({"use_cpu": "perhaps"}, "--use-cpu perhaps"),
     ],
 )
-def test_a_wrong_dial_is_one_line(dials: dict, said: str) -> None:
+def test_a_wrong_setting_is_one_line(settings: dict, said: str) -> None:
     """From Python; those of the command line are in the table of odd inputs."""
     with pytest.raises(SameLoopError) as caught:
-        RunConfig.build(**dials)
+        RunConfig.build(**settings)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -101,13 +101,13 @@ def test_a_config_cannot_be_changed() -> None:
         RunConfig.build().seed = 1
 
 
-def test_differences_name_the_dials() -> None:
+def test_differences_name_the_settings() -> None:
     assert RunConfig.build(seed=1).differences(RunConfig.build()) == {"seed": (1, 42)}
     assert not RunConfig.build().differences(RunConfig.build())
 
 
 @pytest.mark.parametrize(
-    ("dials", "world_size", "steps"),
+    ("settings", "world_size", "steps"),
     [
         ({"train_size": 64}, 1, 8),
         ({"train_size": 61}, 1, 8),
@@ -119,8 +119,8 @@ def test_differences_name_the_dials() -> None:
         ({"train_size": 61, "gradient_accumulation_steps": 3}, 2, 2),
     ],
 )
-def test_steps_per_epoch(dials: dict, world_size: int, steps: int) -> None:
-    assert RunConfig.build("tiny", **dials).steps_per_epoch(world_size) == steps
+def test_steps_per_epoch(settings: dict, world_size: int, steps: int) -> None:
+    assert RunConfig.build("tiny", **settings).steps_per_epoch(world_size) == steps
 
 
 def test_what_works_for_one_process_may_not_for_several() -> None:
@@ -133,7 +133,7 @@ def test_what_works_for_one_process_may_not_for_several() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dials", "parameters", "name"),
+    ("settings", "parameters", "name"),
     [
         ({"preset": "quick"}, 22_713_986, "MiniLM-L6 (22.7 M) on IMDB"),
         ({"preset": "quick"}, None, "MiniLM-L6 on IMDB"),
@@ -144,8 +144,8 @@ def test_what_works_for_one_process_may_not_for_several() -> None:
         ({"model": "..", "dataset": "mine/reviews.csv"}, None, ".. on mine/reviews.csv"),
     ],
 )
-def test_a_job_is_named_as_a_reader_would(dials: dict, parameters: int | None, name: str) -> None:
-    assert job_name(RunConfig.build(**dials), parameters) == name
+def test_a_job_is_named_as_a_reader_would(settings: dict, parameters: int | None, name: str) -> None:
+    assert job_name(RunConfig.build(**settings), parameters) == name
 
 
 def test_every_embedded_source_has_a_name_that_is_true() -> None:

@@ -1,4 +1,4 @@
-"""What the machine has, told without torch, and what the preset `fast` makes of it: plain dials, decided once."""
+"""What the machine has, told without torch, and what the preset `fast` makes of it: plain settings, decided once."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_what_is_asked_for_counts(machine: bool) -> None:
 def test_a_process_that_is_started_does_as_it_is_told_whatever_it_finds(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Both loops, a resumed run and a machine that reads a record agree: what was decided is a dial as any other."""
+    """Both loops, a resumed run and a machine that reads a record agree: what was decided is a setting."""
     for here, there in ((WITH, WITHOUT), (WITHOUT, WITH)):
         on(monkeypatch, tmp_path, here)
         bf16.cache_clear()
@@ -152,11 +152,11 @@ def test_a_process_that_is_started_does_as_it_is_told_whatever_it_finds(
         assert config.differences(RunConfig.build("fast", seed=3)).keys() == {"bf16"}
 
 
-def test_what_is_said_of_the_dial_is_the_same_everywhere(machine: bool) -> None:
+def test_what_is_said_of_the_setting_is_the_same_everywhere(machine: bool) -> None:
     assert values_by_preset("bf16") == "no; fast yes where the hardware has it"
     assert values_by_preset("fp16") == "no"
-    for preset, dials in LEFT_TO_THE_MACHINE.items():
-        assert not dials.keys() & PRESETS[preset].keys(), "declared twice"
+    for preset, settings in LEFT_TO_THE_MACHINE.items():
+        assert not settings.keys() & PRESETS[preset].keys(), "declared twice"
 
 
 def test_doctor_says_what_fast_would_choose_and_why(machine: bool) -> None:

@@ -22,13 +22,13 @@ from shared.running.checkpoints import in_order, problem_with
 from shared.starting import interrupt
 
 # Three epochs of 8 steps, the last batch short.
-DIALS = {"train_size": 61, "eval_size": 19, "num_train_epochs": 3}
+SETTINGS = {"train_size": 61, "eval_size": 19, "num_train_epochs": 3}
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(loop: str, trained: Trained, tmp_path: Path) -> None:
     """Interrupted twice, in mid-epoch and at an epoch's end, although no checkpoints were asked for."""
-    config = RunConfig.build("tiny", **DIALS, train_sampling_strategy="group_by_length")
+    config = RunConfig.build("tiny", **SETTINGS, train_sampling_strategy="group_by_length")
     assert config.save_strategy == "no"
     whole = trained(loop, config)
     resume = {}
@@ -50,7 +50,9 @@ def test_a_stop_at_the_best_step_changes_nothing(loop: str, trained: Trained, tm
     best = {"load_best_model_at_end": True, "eval_strategy": "steps", "eval_steps": 1, "learning_rate": 0.003}
     for seed in range(3, 9):  # which step is the best depends on the dice, and on how torch rounds
         best["seed"] = seed
-        config = RunConfig.build("tiny", **DIALS, **best, save_strategy="steps", save_steps=5, save_total_limit=None)
+        config = RunConfig.build(
+            "tiny", **SETTINGS, **best, save_strategy="steps", save_steps=5, save_total_limit=None
+        )
         whole = trained(loop, config)
         state = checkpoints.read_state(in_order(whole)[-1])
         best_step = state["best_global_step"]

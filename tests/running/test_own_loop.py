@@ -10,16 +10,16 @@ from conftest import lines_said, run_in_process
 from safetensors.torch import load_file
 
 from benchmarks.cli import main
-from benchmarks.lesson.xray import page_frame, xray
+from benchmarks.lesson.xray import script_frame, xray
 from benchmarks.runs import run_in_fresh_process
 from shared.config import RunConfig
-from shared.errors import PageError, SameLoopError
+from shared.errors import SameLoopError, ScriptError
 from shared.recording.record import RunRecord
 from shared.running.binding import MUST
-from shared.running.page import kept_page, own_page, package_page, page_of, train_of
+from shared.running.script import kept_script, own_script, package_script, script_of, train_of
 
 CONFIG = RunConfig.build("tiny")
-# What stands in a tutorial. Right but for its style: it equals the page of all dials, bit for bit.
+# What stands in a tutorial. Right but for its style: it equals the full loop, bit for bit.
 PLAIN = """
 import math
 import torch
@@ -72,13 +72,13 @@ def plain(tmp_path: Path) -> Path:
     return tmp_path / "my_loop.py"
 
 
-def config_of(file: Path, **dials: object) -> RunConfig:
-    return RunConfig.build("tiny", loop=str(file), **dials)
+def config_of(file: Path, **settings: object) -> RunConfig:
+    return RunConfig.build("tiny", loop=str(file), **settings)
 
 
-def run(file: Path, folder: Path, **dials: object) -> Path:
-    config = config_of(file, **dials)
-    return run_in_process("manual", config, folder, page=page_of("manual", config))
+def run(file: Path, folder: Path, **settings: object) -> Path:
+    config = config_of(file, **settings)
+    return run_in_process("manual", config, folder, script=script_of("manual", config))
 
 
 # What runs ----------------------------------------------------------------------------------------
@@ -89,13 +89,13 @@ def test_a_plain_loop_in_two_files_equals_the_page_and_is_kept_whole(plain: Path
     ours, theirs = (load_file(each / "model.safetensors") for each in (folder, tiny_runs["trainer"]))
     assert ours.keys() == theirs.keys() and all(ours[name].equal(theirs[name]) for name in ours)
     record = RunRecord.read(folder)
-    page = kept_page(folder)
-    assert record.header["code"] == page.code == own_page(plain).code
-    assert page.code["page"] == "my_loop.py" and sorted(page.files) == ["batches.py", "my_loop.py"]
+    script = kept_script(folder)
+    assert record.header["code"] == script.code == own_script(plain).code
+    assert script.code["page"] == "my_loop.py" and sorted(script.files) == ["batches.py", "my_loop.py"]
     assert record.config.loop == str(plain)
     # The helper counts: with another one it is another page.
     (plain.parent / "batches.py").write_text(HELPER + "\n# changed")
-    assert own_page(plain).code["digest"] != page.code["digest"]
+    assert own_script(plain).code["digest"] != script.code["digest"]
     assert "batches" not in sys.modules and str(plain.parent) not in sys.path
 
 
@@ -112,11 +112,11 @@ def test_log_lines_without_a_step_get_that_of_the_evaluation_seen(plain: Path, t
 def test_the_pages_own_signature_and_nothing_returned(tmp_path: Path, capsys) -> None:
     """A copy of the package's page, its log kept to itself."""
     file = tmp_path / "my_loop.py"
-    file.write_text(package_page("manual").edited("    return state.log_history\n", "").source)
+    file.write_text(package_script("manual").edited("    return state.log_history\n", "").source)
     assert main(["manual", "--preset", "tiny", "--loop", str(file), "--output-dir", str(tmp_path / "run")]) == 0
     assert RunRecord.read(tmp_path / "run").log_history == []
-    # The neighbours that it imports from the package are part of the page.
-    assert {"my_loop.py", "manual_loop/checkpoint.py"} <= kept_page(tmp_path / "run").files.keys()
+    # The helper modules that it imports from the package are part of the page.
+    assert {"my_loop.py", "manual_loop/checkpoint.py"} <= kept_script(tmp_path / "run").files.keys()
     assert "Training Loss" in capsys.readouterr().out
 
 
@@ -124,7 +124,7 @@ def test_a_folder_that_is_called_like_a_file_is_none(plain: Path) -> None:
     (plain.parent / "helpers" / "bad.py").mkdir(parents=True)
     (plain.parent / "helpers" / "good.py").write_text("")
     plain.write_text("import helpers.good\n" + PLAIN)
-    assert sorted(own_page(plain).files) == ["batches.py", "helpers/good.py", "my_loop.py"]
+    assert sorted(own_script(plain).files) == ["batches.py", "helpers/good.py", "my_loop.py"]
 
 
 def test_a_helper_takes_no_installed_modules_place(plain: Path, tmp_path: Path) -> None:
@@ -132,7 +132,7 @@ def test_a_helper_takes_no_installed_modules_place(plain: Path, tmp_path: Path) 
         (tmp_path / f"{name}.py").write_text("raise RuntimeError('in its place')")
     file = plain
     file.write_text("import datasets, json, shared\n" + PLAIN)
-    assert sorted(own_page(file).files) == ["batches.py", "my_loop.py"]
+    assert sorted(own_script(file).files) == ["batches.py", "my_loop.py"]
     run(file, tmp_path / "run")
 
 
@@ -198,14 +198,14 @@ def test_both_signatures_are_told_by_names_and_number(signature: str, is_plain: 
     (tmp_path / "my_loop.py").write_text(
         f"def made():\n    def train({signature}): ...\n    return train\ntrain = made()"
     )
-    page = own_page(tmp_path / "my_loop.py")
-    with page.loaded() as module:
-        assert train_of(module, page)[1] is is_plain
+    script = own_script(tmp_path / "my_loop.py")
+    with script.loaded() as module:
+        assert train_of(module, script)[1] is is_plain
 
 
 def test_a_wrong_signature_that_only_shows_when_it_is_imported(tmp_path: Path) -> None:
     (tmp_path / "my_loop.py").write_text("train = lambda config: None\n")
-    with pytest.raises(PageError, match="cannot be called"):
+    with pytest.raises(ScriptError, match="cannot be called"):
         run(tmp_path / "my_loop.py", tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -222,14 +222,14 @@ def test_what_it_returns_is_checked(last: str, says: str, tmp_path: Path) -> Non
     (tmp_path / "my_loop.py").write_text(
         f"def train(model, tokenizer, train_dataset, eval_dataset, config):\n    {last}"
     )
-    with pytest.raises(PageError) as caught:
+    with pytest.raises(ScriptError) as caught:
         run(tmp_path / "my_loop.py", tmp_path / "run")
     assert says in str(caught.value) and str(caught.value).startswith("my_loop.py: ")
 
 
 def test_a_loop_that_saves_no_model(tmp_path: Path) -> None:
     (tmp_path / "my_loop.py").write_text("def train(config, output_dir, checkpoint=None): ...\n")
-    with pytest.raises(PageError, match=r"my_loop.py: its train has left no model.*save_pretrained"):
+    with pytest.raises(ScriptError, match=r"my_loop.py: its train has left no model.*save_pretrained"):
         run(tmp_path / "my_loop.py", tmp_path / "run")
 
 
@@ -238,17 +238,17 @@ def test_a_loop_that_saves_no_model(tmp_path: Path) -> None:
 
 def mistakes_of(change: tuple[str, str], tmp_path: Path) -> str:
     """What is said of the package's page with something replaced in it."""
-    with pytest.raises(PageError) as caught:
-        run_in_process("manual", CONFIG, tmp_path / "run", page=package_page("manual").edited(*change))
+    with pytest.raises(ScriptError) as caught:
+        run_in_process("manual", CONFIG, tmp_path / "run", script=package_script("manual").edited(*change))
     assert not (tmp_path / "run").exists()
     return str(caught.value)
 
 
 def test_a_name_error_on_the_page_is_its_writers(tmp_path: Path) -> None:
-    page = package_page("manual")
-    clip = next(line for line in page.source.splitlines(keepends=True) if "clip_grad_norm_(" in line)
+    script = package_script("manual")
+    clip = next(line for line in script.source.splitlines(keepends=True) if "clip_grad_norm_(" in line)
     said = mistakes_of((clip, ""), tmp_path)
-    text = page.edited(clip, "").source.splitlines()
+    text = script.edited(clip, "").source.splitlines()
     number, line = next((n, line) for n, line in enumerate(text, start=1) if "log_training(state, grad_norm" in line)
     assert said == f"your loop, line {number}: NameError: name 'grad_norm' is not defined ({line.strip()})"
 
@@ -257,21 +257,23 @@ def test_an_exception_elsewhere_is_not_the_packages_pages(tmp_path: Path) -> Non
     """But of a file's, if it passed through the file."""
     right, wrong = "model.to(device)\n", "model.to('nowhere')\n"
     with pytest.raises(RuntimeError, match="nowhere"):
-        run_in_process("manual", CONFIG, tmp_path / "a", page=package_page("manual").edited(right, wrong))
-    (tmp_path / "my_loop.py").write_text(package_page("manual").edited(right, wrong).source)
-    with pytest.raises(PageError, match=r"my_loop.py, line \d+: RuntimeError: .*nowhere.* \(model.to\('nowhere'\)\)"):
+        run_in_process("manual", CONFIG, tmp_path / "a", script=package_script("manual").edited(right, wrong))
+    (tmp_path / "my_loop.py").write_text(package_script("manual").edited(right, wrong).source)
+    with pytest.raises(
+        ScriptError, match=r"my_loop.py, line \d+: RuntimeError: .*nowhere.* \(model.to\('nowhere'\)\)"
+    ):
         run(tmp_path / "my_loop.py", tmp_path / "b")
 
 
 @pytest.mark.parametrize("loop", ["manual", "trainer"])
 def test_a_syntax_error_in_a_page_that_is_imported(loop: str, tmp_path: Path) -> None:
-    page = package_page(loop)
-    line = page.source.count("\n", 0, page.source.index("    set_seed(config.seed)\n")) + 1
-    page = page.edited(
+    script = package_script(loop)
+    line = script.source.count("\n", 0, script.source.index("    set_seed(config.seed)\n")) + 1
+    script = script.edited(
         "weights are random.\n    set_seed(config.seed)\n", "weights are random.\n    set_seed(config.seed))\n"
     )
-    with pytest.raises(PageError) as caught:
-        run_in_process(loop, CONFIG, tmp_path / "run", page=page)
+    with pytest.raises(ScriptError) as caught:
+        run_in_process(loop, CONFIG, tmp_path / "run", script=script)
     name = {"manual": "your loop", "trainer": "trainer_loop/train.py"}[loop]
     assert str(caught.value) == f"{name}, line {line}: SyntaxError: unmatched ')' (set_seed(config.seed)))"
 
@@ -287,7 +289,7 @@ def test_a_mistake_in_the_instruments_is_ours(plain: Path, tmp_path: Path, monke
     def broken(*args: object) -> None:
         raise KeyError("input_ids")
 
-    monkeypatch.setattr("shared.running.page.INSTRUMENTS", (broken.__code__.co_filename,))
+    monkeypatch.setattr("shared.running.script.INSTRUMENTS", (broken.__code__.co_filename,))
     monkeypatch.setattr("shared.recording.recorder.rng_digests", broken)
     with pytest.raises(KeyError):
         run(plain, tmp_path / "run")
@@ -317,17 +319,17 @@ def test_a_process_that_ends_without_a_word(tmp_path: Path, capfd) -> None:
 
 def test_any_page_has_its_xray_with_less_in_it_if_must_be(plain: Path) -> None:
     found = xray(config_of(plain))
-    assert found.page == "my_loop.py"
+    assert found.script == "my_loop.py"
     phases = {pair.manual.phase for pair in found.pairs if pair.manual}
     # A clip that was imported by its name is seen, and what is done around a plain loop.
     assert {"data", "model", "seed", "forward", "backward", "clip", "step", "zero", "schedule step", "save"} <= phases
     clip = next(pair for pair in found.pairs if pair.manual and pair.manual.phase == "clip")
-    frame = page_frame(clip.manual, found.page)
+    frame = script_frame(clip.manual, found.script)
     assert frame.file == "my_loop.py" and frame.code == PLAIN.splitlines()[frame.line - 1].strip()
     assert clip.trainer is not None
     # What happens before the loop is called is on no line of it.
     load = next(pair for pair in found.pairs if pair.manual and pair.manual.phase == "model")
-    assert page_frame(load.manual, found.page) is None
+    assert script_frame(load.manual, found.script) is None
     assert [frame.file for frame in load.manual.frames] == ["shared/running/plain.py"]
 
 

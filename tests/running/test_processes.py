@@ -35,13 +35,13 @@ import importlib, json, sys
 from pathlib import Path
 import torch
 from shared.config import RunConfig
-from shared.running.page import package_page
+from shared.running.script import package_script
 from shared.running.run import run_loop
 torch.distributed.init_process_group("gloo")
-for name, dials in json.loads(sys.argv[1]).items():
+for name, settings in json.loads(sys.argv[1]).items():
     for loop in ("manual", "trainer"):
-        page = package_page(loop, importlib.import_module(f"{loop}_loop.train"))
-        run_loop(loop, page, RunConfig.build("tiny", **dials), Path(sys.argv[2]) / name / loop)
+        script = package_script(loop, importlib.import_module(f"{loop}_loop.train"))
+        run_loop(loop, script, RunConfig.build("tiny", **settings), Path(sys.argv[2]) / name / loop)
 """
 
 
@@ -49,7 +49,7 @@ for name, dials in json.loads(sys.argv[1]).items():
 def two_process_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All of `TWO_PROCESSES` run by one pair of processes, one after the other."""
     folder = tmp_path_factory.mktemp("two")
-    configurations = json.dumps({name: {**FEW, **dials} for name, dials in TWO_PROCESSES.items()})
+    configurations = json.dumps({name: {**FEW, **settings} for name, settings in TWO_PROCESSES.items()})
     assert launch([sys.executable, "-c", WORKER, configurations, str(folder)], nproc_per_node=2) == 0
     return folder
 
@@ -65,7 +65,7 @@ def test_two_processes_are_identical(name: str, two_process_runs: Path) -> None:
 @pytest.mark.slow
 def test_torchrun_starts_the_manual_loop(tmp_path: Path) -> None:
     """The plain command of docs/gpu.md, against the Trainer loop under accelerate's launcher: half a minute."""
-    dials = ["--preset", "tiny", "--train-size", "29", "--eval-size", "19"]
+    settings = ["--preset", "tiny", "--train-size", "29", "--eval-size", "19"]
     with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
         ports = [str(server.getsockname()[1]) for server in (first, second)]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", ports[0]]
@@ -73,7 +73,7 @@ def test_torchrun_starts_the_manual_loop(tmp_path: Path) -> None:
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     accelerate += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", "--main_process_port"]
     for loop, launcher in (("manual", torchrun), ("trainer", [*accelerate, ports[1]])):
-        command = [*launcher, "-m", f"{loop}_loop", *dials, "--output-dir", str(tmp_path / loop)]
+        command = [*launcher, "-m", f"{loop}_loop", *settings, "--output-dir", str(tmp_path / loop)]
         finished = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
         assert finished.returncode == 0, finished.stderr[-3000:]
     assert_identical(compare_runs(tmp_path / "manual", tmp_path / "trainer"))
@@ -89,12 +89,12 @@ def test_with_two_processes_the_upstream_fault_doubles_the_loss(two_process_runs
 # One that is gone ---------------------------------------------------------------------------------
 
 
-def started(folder: Path, *dials: str) -> list[subprocess.Popen]:
+def started(folder: Path, *settings: str) -> list[subprocess.Popen]:
     """Two processes of the manual loop, started as a launcher does and left to themselves."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     shared = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-m", "manual_loop", "--preset", "tiny", *dials, "--output-dir", str(folder)]
+    command = [sys.executable, "-m", "manual_loop", "--preset", "tiny", *settings, "--output-dir", str(folder)]
     return [
         subprocess.Popen(
             command,
@@ -138,8 +138,8 @@ def test_if_one_is_killed_the_other_ends_with_one_line(tmp_path: Path) -> None:
 def test_torchrun_starts_anew_and_does_not_hang(tmp_path: Path) -> None:
     """Half a minute: one of two is killed, both are started once more, and are told how to go on."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
-    dials = ["--preset", "tiny", "--train-size", "6000", "--save-strategy", "steps", "--save-steps", "5"]
-    command += ["-m", "manual_loop", *dials, "--output-dir", str(tmp_path / "run")]
+    settings = ["--preset", "tiny", "--train-size", "6000", "--save-strategy", "steps", "--save-steps", "5"]
+    command += ["-m", "manual_loop", *settings, "--output-dir", str(tmp_path / "run")]
     launcher = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / "run/checkpoint-5").is_dir():
         assert launcher.poll() is None

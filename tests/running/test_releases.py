@@ -38,14 +38,14 @@ from shared.releases import (
 NEWEST, OLD = (5, 24), (4, 40)
 
 
-def eject_for(release: tuple[int, int], **dials: object) -> list[str]:
-    config = RunConfig.build("tiny", **{"save_strategy": "no", **dials})
+def eject_for(release: tuple[int, int], **settings: object) -> list[str]:
+    config = RunConfig.build("tiny", **{"save_strategy": "no", **settings})
     return eject(config, "trainer", release=release).splitlines()
 
 
-def renamed_lines(**dials: object) -> list[tuple[str, str]]:
+def renamed_lines(**settings: object) -> list[tuple[str, str]]:
     """The lines in which the Trainer script for an old release is not that for a new one, in pairs."""
-    old, new = eject_for(OLD, **dials), eject_for(NEWEST, **dials)
+    old, new = eject_for(OLD, **settings), eject_for(NEWEST, **settings)
     changed = [line for line in difflib.ndiff(old, new) if line[0] in "-+"]
     pairs = zip(changed[::2], changed[1::2], strict=True)
     return [(first[2:].strip(), second[2:].strip()) for first, second in pairs]
@@ -59,8 +59,8 @@ def test_the_tutorials_script_in_its_two_spellings_differs_in_the_renamed_argume
 
 
 def test_every_other_argument_that_was_renamed() -> None:
-    dials = {"train_sampling_strategy": "group_by_length", "gradient_checkpointing": True, "warmup_steps": 0.1}
-    assert set(renamed_lines(**dials)) - set(renamed_lines()) == {
+    settings = {"train_sampling_strategy": "group_by_length", "gradient_checkpointing": True, "warmup_steps": 0.1}
+    assert set(renamed_lines(**settings)) - set(renamed_lines()) == {
         ("group_by_length=True,", 'train_sampling_strategy="group_by_length",'),
         ("gradient_checkpointing=True,", "activation_checkpointing=True,"),
         ("warmup_ratio=0.1,", "warmup_steps=0.1,"),
@@ -94,7 +94,7 @@ def test_todays_release_is_used_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dials", "release", "said"),
+    ("settings", "release", "said"),
     [
         (
             {"train_sampling_strategy": "sequential"},
@@ -109,11 +109,11 @@ def test_todays_release_is_used_as_it_is() -> None:
         ),
     ],
 )
-def test_what_a_release_does_not_have_yet_is_one_line(dials: dict, release: tuple[int, int], said: str) -> None:
-    config = RunConfig.build("tiny", **dials)
-    check_release(config.dials, NEWEST)
+def test_what_a_release_does_not_have_yet_is_one_line(settings: dict, release: tuple[int, int], said: str) -> None:
+    config = RunConfig.build("tiny", **settings)
+    check_release(config.settings, NEWEST)
     with pytest.raises(SameLoopError, match=said):
-        check_release(config.dials, release)
+        check_release(config.settings, release)
 
 
 def test_a_release_below_our_range_is_refused_before_anything_is_trained(
@@ -130,8 +130,8 @@ def test_a_release_below_our_range_is_refused_before_anything_is_trained(
 
 
 def test_the_loop_by_hand_follows_what_a_release_does() -> None:
-    dials = {"train_sampling_strategy": "group_by_length", "gradient_checkpointing": True, "save_strategy": "no"}
-    config = RunConfig.build("tiny", **dials)
+    settings = {"train_sampling_strategy": "group_by_length", "gradient_checkpointing": True, "save_strategy": "no"}
+    config = RunConfig.build("tiny", **settings)
     scripts = {release: eject(config, release=release) for release in (NEWEST, (5, 22), (5, 15))}
     seeded = "eval_sampler = LengthGroupedSampler(eval_dataset, 8, 42)"
     assert [seeded in source for source in scripts.values()] == [True, True, False]
@@ -160,7 +160,7 @@ def our_ranges() -> dict[str, SpecifierSet]:
 
 
 def test_the_page_is_what_was_measured() -> None:
-    assert versions.PAGE.read_text(encoding="utf-8") == versions.page(stacks.tried())
+    assert versions.PAGE.read_text(encoding="utf-8") == versions.document(stacks.tried())
 
 
 def test_enough_stacks_were_run() -> None:

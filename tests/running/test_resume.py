@@ -24,11 +24,11 @@ from shared.recording.record import RunRecord
 from shared.running import checkpoints
 from shared.running.checkpoints import MANIFEST, in_order, problem_with
 from shared.running.folder import is_finished
-from shared.running.page import package_page
+from shared.running.script import package_script
 from shared.starting.launch import launch
 
 # Three epochs of 4 steps, the last batch short; a checkpoint after every step, all of them kept.
-DIALS = {"train_size": 29, "eval_size": 11, "num_train_epochs": 3}
+SETTINGS = {"train_size": 29, "eval_size": 11, "num_train_epochs": 3}
 KEEPING_ALL = {"save_strategy": "steps", "save_total_limit": None}
 COMBINATIONS = {
     "plain": {},
@@ -78,10 +78,10 @@ def cut_off(whole: Path, copy: Path, untouched: int = 0) -> Path:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-@pytest.mark.parametrize("dials", COMBINATIONS.values(), ids=COMBINATIONS)
-def test_resumed_equals_never_stopped(dials: dict, loop: str, trained: Trained, tmp_path: Path) -> None:
+@pytest.mark.parametrize("settings", COMBINATIONS.values(), ids=COMBINATIONS)
+def test_resumed_equals_never_stopped(settings: dict, loop: str, trained: Trained, tmp_path: Path) -> None:
     """From the middle of an epoch, from its end, and from the very last step."""
-    config = RunConfig.build("tiny", **{**DIALS, **KEEPING_ALL, "save_steps": 2, **dials})
+    config = RunConfig.build("tiny", **{**SETTINGS, **KEEPING_ALL, "save_steps": 2, **settings})
     per_epoch = config.steps_per_epoch()
     config = config.model_copy(update={"save_steps": per_epoch // 2})
     whole = trained(loop, config)
@@ -100,8 +100,8 @@ def test_resumed_equals_never_stopped(dials: dict, loop: str, trained: Trained, 
 
 def test_both_loops_with_checkpoints_are_one(trained: Trained) -> None:
     """Saving disturbs nothing: with and without, by hand and through Trainer, the run is the same."""
-    plain = RunConfig.build("tiny", **DIALS)
-    saving = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=2)
+    plain = RunConfig.build("tiny", **SETTINGS)
+    saving = RunConfig.build("tiny", **SETTINGS, **KEEPING_ALL, save_steps=2)
     runs = {
         (loop, name): trained(loop, config)
         for loop in LOOPS
@@ -121,13 +121,13 @@ import importlib, shutil, sys
 from pathlib import Path
 import torch
 from shared.config import RunConfig
-from shared.running.page import package_page
+from shared.running.script import package_script
 from shared.running.run import run_loop
 folder, config = Path(sys.argv[1]), RunConfig.build("tiny", **eval(sys.argv[2]))
 torch.distributed.init_process_group("gloo")
 for loop in ("manual", "trainer"):
-    page = package_page(loop, importlib.import_module(f"{loop}_loop.train"))
-    run_loop(loop, page, config, folder / loop)
+    script = package_script(loop, importlib.import_module(f"{loop}_loop.train"))
+    run_loop(loop, script, config, folder / loop)
     for step in (2, 3):
         resumed = folder / f"{loop}-{step}"
         if torch.distributed.get_rank() == 0:
@@ -135,7 +135,7 @@ for loop in ("manual", "trainer"):
             (resumed / "model.safetensors").unlink()
         torch.distributed.barrier()
         checkpoint = str(resumed / f"checkpoint-{step}")
-        run_loop(loop, page, config, resumed, resume_from_checkpoint=checkpoint)
+        run_loop(loop, script, config, resumed, resume_from_checkpoint=checkpoint)
         torch.distributed.barrier()
 """
 
@@ -146,8 +146,8 @@ def test_three_processes_resume(tmp_path: Path) -> None:
 
     Of two processes the order in which their gradients are added makes no difference, of three it does.
     """
-    dials = {**DIALS, **KEEPING_ALL, "train_size": 61, "gradient_accumulation_steps": 2, "save_steps": 1}
-    assert launch([sys.executable, "-c", SEVERAL_PROCESSES, str(tmp_path), repr(dials)], nproc_per_node=3) == 0
+    settings = {**SETTINGS, **KEEPING_ALL, "train_size": 61, "gradient_accumulation_steps": 2, "save_steps": 1}
+    assert launch([sys.executable, "-c", SEVERAL_PROCESSES, str(tmp_path), repr(settings)], nproc_per_node=3) == 0
     for loop in LOOPS:
         for step in (2, 3):
             comparison = compare_runs(tmp_path / loop, tmp_path / f"{loop}-{step}")
@@ -156,9 +156,9 @@ def test_three_processes_resume(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_dials_that_change_no_number_may_change(loop: str, trained: Trained, tmp_path: Path, capfd) -> None:
+def test_settings_that_change_no_number_may_change(loop: str, trained: Trained, tmp_path: Path, capfd) -> None:
     """After an out-of-memory in the evaluation one goes on with smaller batches there."""
-    config = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=2)
+    config = RunConfig.build("tiny", **SETTINGS, **KEEPING_ALL, save_steps=2)
     whole = trained(loop, config)
     folder = cut_off(whole, tmp_path / "other")
     others = {"dataloader_num_workers": 2, "save_strategy": "epoch", "save_total_limit": 1}
@@ -168,10 +168,10 @@ def test_dials_that_change_no_number_may_change(loop: str, trained: Trained, tmp
     first = compare_runs(whole, folder)["first_divergence"]
     assert first is None or first["quantity"].startswith("eval"), first
     assert digest_of_file(folder / "model.safetensors") == digest_of_file(whole / "model.safetensors")
-    numbers = RunConfig.build("tiny", **DIALS, **KEEPING_ALL, save_steps=2, learning_rate=0.1)
+    numbers = RunConfig.build("tiny", **SETTINGS, **KEEPING_ALL, save_steps=2, learning_rate=0.1)
     with pytest.raises(SameLoopError, match=r"made with other settings .--learning-rate"):
         run_in_process(loop, numbers, cut_off(whole, tmp_path / "no"), resume_from_checkpoint="last")
-    best = RunConfig.build("tiny", **DIALS, save_strategy="epoch", load_best_model_at_end=True)
+    best = RunConfig.build("tiny", **SETTINGS, save_strategy="epoch", load_best_model_at_end=True)
     assert best.other_numbers(best.model_copy(update={"save_steps": 7})) == {"save_steps": (500, 7)}
 
 
@@ -221,14 +221,14 @@ def test_a_damaged_checkpoint_is_passed_over(
     assert problem_with(folder / "checkpoint-8") is None
 
 
-def test_other_dials_are_refused_with_what_differs(checkpointed, tmp_path: Path, refusal) -> None:
+def test_other_settings_are_refused_with_what_differs(checkpointed, tmp_path: Path, refusal) -> None:
     folder = cut_off(checkpointed["manual"], tmp_path / "run")
     before = tree(folder)
     options = [*EVERY_THIRD_STEP, "--save-total-limit", "none"]
     wrong = ["--learning-rate", "0.5", "--seed", "1", "--resume-from-checkpoint", str(folder / "checkpoint-6")]
     line = refusal("manual", *options, *wrong)
     assert "made with other settings (--learning-rate 0.001, not 0.5; --seed 42, not 1)" in line
-    code = package_page("manual").code
+    code = package_script("manual").code
     with pytest.raises(SameLoopError, match="1 processes, not 2"):
         checkpoints.find(folder, "last", CONFIG, 2, code)
     with pytest.raises(SameLoopError, match="belongs to another run; give --output-dir"):
@@ -400,9 +400,9 @@ def test_killed_and_resumed(loop: str, trained: Trained, tmp_path: Path) -> None
     """One real SIGKILL per loop, about 12 seconds; `make crash-test` does 20 of each."""
     import random
 
-    from benchmarks.proofs.crash import DIALS as CRASH_DIALS
+    from benchmarks.proofs.crash import SETTINGS as CRASH_SETTINGS
 
-    config = RunConfig.build("tiny", **CRASH_DIALS)
+    config = RunConfig.build("tiny", **CRASH_SETTINGS)
     whole = trained(loop, config)
     kill = kill_and_resume(loop, whole, 1.0, tmp_path / "run", random.Random(3))
     assert kill.difference is None

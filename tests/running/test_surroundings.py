@@ -1,4 +1,4 @@
-"""What surrounds a run does not decide in the dials' place: accelerate, launchers, Apple's GPU."""
+"""What surrounds a run does not decide in the settings' place: accelerate, launchers, Apple's GPU."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_accelerates_environment_is_refused_by_name(name: str, value: str, monke
         assert f"the environment sets {name}={value.lower()}" in refusal(command, "--preset", "tiny")
 
 
-def test_what_agrees_with_the_dials_or_asks_for_nothing_is_let_through(monkeypatch) -> None:
+def test_what_agrees_with_the_settings_or_asks_for_nothing_is_let_through(monkeypatch) -> None:
     for name in surroundings.ACCELERATE:
         monkeypatch.setenv(name, "no")
     settle(RunConfig.build("tiny"))  # as accelerate launch sets them by default
@@ -146,8 +146,8 @@ def test_a_c_locale_and_a_home_that_cannot_be_written(tmp_path: Path) -> None:
     """About 6 seconds."""
     (tmp_path / "reviews.csv").write_text("text,label\n" + "schön 😀,1\nnicht schön,0\n" * 15, encoding="utf-8")
     environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "HF_HOME": "/proc/hf"}
-    dials = ["--preset", "tiny", "--dataset", "reviews.csv", "--train-size", "12", "--eval-size", "8"]
-    command = [sys.executable, "-m", "manual_loop", *dials, "--output-dir", "run"]
+    settings = ["--preset", "tiny", "--dataset", "reviews.csv", "--train-size", "12", "--eval-size", "8"]
+    command = [sys.executable, "-m", "manual_loop", *settings, "--output-dir", "run"]
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     ran = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, check=False)
     assert ran.returncode == 0, ran.stderr[-2000:]

@@ -23,7 +23,7 @@ from benchmarks.proofs.odd.running import prepared
 from benchmarks.proofs.situations import TABLE
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
-from shared.data import load_slices
+from shared.data import load_subsets
 from shared.errors import SameLoopError
 from shared.recording.record import RunRecord
 from shared.sources import embedded
@@ -31,13 +31,13 @@ from shared.sources.labels import classes_of, ids_of
 from shared.sources.origin import load_splits
 
 
-def config(path: Path | str, **dials: Any) -> RunConfig:
-    return RunConfig.build("tiny", dataset=str(path), **{"train_size": 12, "eval_size": 8, **dials})
+def config(path: Path | str, **settings: Any) -> RunConfig:
+    return RunConfig.build("tiny", dataset=str(path), **{"train_size": 12, "eval_size": 8, **settings})
 
 
-def read(path: Path | str, **dials: Any) -> list[tuple[str, Any]]:
+def read(path: Path | str, **settings: Any) -> list[tuple[str, Any]]:
     """Every review of a source, and its label as the name of its class."""
-    split = load_splits(config(path, **dials))["train"]()
+    split = load_splits(config(path, **settings))["train"]()
     classes = classes_of(split, "")
     names = dict(enumerate(classes.names))
     return list(zip(split.rows["text"], [names[label] for label in ids_of(split, classes, "")], strict=True))
@@ -47,7 +47,7 @@ def read(path: Path | str, **dials: Any) -> list[tuple[str, Any]]:
 def test_reviews_are_read_as_they_are_and_it_is_said_how(odd: Odd, tmp_path: Path, capfd) -> None:
     with prepared(odd, tmp_path) as (_, path):
         assert read(path) == odd.rows
-        load_slices(config(path))
+        load_subsets(config(path))
     said = capfd.readouterr().err
     assert all(part in said for part in odd.pieces), said
 
@@ -84,10 +84,10 @@ def test_classes(labels: list, names: list[str], kind: str, tmp_path: Path) -> N
     rows = [(f"text {number}", labels[number % len(labels)]) for number in range(24)]
     path = tmp_path / f"reviews.{kind}"
     path.write_text(table(rows) if kind == "csv" else lines(rows))
-    slices = load_slices(config(path, train_size=16))
-    assert slices.labels == names
+    subsets = load_subsets(config(path, train_size=16))
+    assert subsets.labels == names
     by_text = dict(rows)
-    for part in (slices.train, slices.eval):
+    for part in (subsets.train, subsets.eval):
         for text, label in zip(part["text"], part["label"], strict=True):
             assert names[label] == str(by_text[text]).strip().removesuffix(".0")
 
@@ -95,7 +95,7 @@ def test_classes(labels: list, names: list[str], kind: str, tmp_path: Path) -> N
 def test_the_classes_are_counted_and_numbered_in_a_line(tmp_path: Path, capfd) -> None:
     rows = [("a", "neg")] * 20 + [("b", "pos")] * 19 + [("c", "2")]
     (tmp_path / "reviews.csv").write_text(table(rows))
-    load_slices(config(tmp_path / "reviews.csv"))
+    load_subsets(config(tmp_path / "reviews.csv"))
     said = capfd.readouterr().err
     assert "· text from `review`, label from `sentiment`; 3 classes: neg (20), pos (19), 2 (1)\n" in said
     assert "· labels: 2 = 0, neg = 1, pos = 2\n" in said
@@ -114,7 +114,7 @@ def test_columns_by_name(tmp_path: Path) -> None:
 def test_a_column_that_cannot_be_used_is_named(tmp_path: Path, capfd) -> None:
     rows = [{"text": text, "label": word, "meta": {"a": 1}, "tags": []} for text, word in ROWS]
     (tmp_path / "reviews.json").write_text(json.dumps(rows))
-    load_slices(config(tmp_path / "reviews.json"))
+    load_subsets(config(tmp_path / "reviews.json"))
     said = capfd.readouterr().err
     assert "`meta` holds objects: not used" in said and "`tags` holds lists: not used" in said
 
@@ -127,9 +127,9 @@ def test_a_folder_of_files(name: str, tmp_path: Path, capfd) -> None:
     (tmp_path / "train.csv").write_text(table())
     (tmp_path / f"{name}.csv").write_text(table([(f"held out: {text}", word) for text, word in ROWS]))
     (tmp_path / "train.pkl").write_bytes(b"\x80\x04.")
-    slices = load_slices(config(tmp_path, train_size=24))
-    assert slices.eval_split == name
-    assert all(text.startswith("held out") for text in slices.eval["text"])
+    subsets = load_subsets(config(tmp_path, train_size=24))
+    assert subsets.eval_split == name
+    assert all(text.startswith("held out") for text in subsets.eval["text"])
     assert f"evaluating on its split {name}" in capfd.readouterr().err
 
 
@@ -151,7 +151,7 @@ def test_names_of_classes_are_kept(tmp_path: Path) -> None:
     rows.to_parquet(tmp_path / "reviews.parquet")
     rows.save_to_disk(tmp_path / "saved")
     for path in (tmp_path / "reviews.parquet", tmp_path / "saved"):
-        assert load_slices(config(path)).labels == ["zzz", "aaa"]
+        assert load_subsets(config(path)).labels == ["zzz", "aaa"]
 
 
 # Round trips ----------------------------------------------------------------------------------------
@@ -246,10 +246,10 @@ def test_nothing_of_a_file_is_left_behind_and_an_edit_with_the_old_date_is_seen(
     path = tmp_path / "reviews.csv"
     path.write_text(table(ROWS))
     before = path.stat()
-    first = load_slices(config(path))
+    first = load_subsets(config(path))
     path.write_text(table([(text.replace("review", "opinio"), word) for text, word in ROWS]))
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    second = load_slices(config(path))
+    second = load_subsets(config(path))
     assert first.described()["train"] != second.described()["train"]
     assert all(text.startswith("opinio") for text in second.train["text"])
     assert [each.name for each in tmp_path.iterdir()] == ["reviews.csv"]

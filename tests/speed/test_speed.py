@@ -20,7 +20,7 @@ from conftest import run_in_process
 from rich.console import Console
 
 from benchmarks.cli import main
-from benchmarks.proofs.speed import page
+from benchmarks.proofs.speed import document
 from benchmarks.speed import measure as speed
 from benchmarks.speed.lesson import (
     CHANGES,
@@ -39,7 +39,7 @@ from shared import hardware
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
 from shared.recording.record import RunRecord
-from shared.running.page import page_of
+from shared.running.script import script_of
 
 NAMES = [change.name for change in CHANGES]
 GIVEN = {"preset": "tiny", "train_size": 24, "eval_size": 8, "max_length": 40}
@@ -50,7 +50,7 @@ RUNS = [name for name in NAMES if name not in ("compiled", "fast")]
 def run_here(config: RunConfig, folder: Path) -> tuple[Figures, int]:
     """As `speed._run`, in this process, which spares seconds."""
     run = folder / "run"
-    record = RunRecord.read(run_in_process("manual", config, run, page=page_of("manual", config)))
+    record = RunRecord.read(run_in_process("manual", config, run, script=script_of("manual", config)))
     shutil.rmtree(run)
     return figures(record), record.start["parameters"]
 
@@ -133,7 +133,7 @@ def test_what_cannot_run_says_why_and_what_has_no_hardware_is_marked(
     rows = rows_of(measured[0])
     assert rows["compiled"].runs == [] and rows["compiled"].remark.startswith("not here: --torch-compile needs a C++")
     assert rows["bf16"].runs and rows["bf16"].remark == "without hardware for it (no instruction for it)"
-    assert rows["fast"].dials == "--train-sampling-strategy group_by_length"
+    assert rows["fast"].settings == "--train-sampling-strategy group_by_length"
     assert rows["fast"].remark == "the same run as grouped by length"
     assert {name: row.remark for name, row in rows.items() if name in ("plain", "padded", "frozen")} == {
         **dict.fromkeys(("plain", "padded", "frozen"), "")
@@ -166,10 +166,10 @@ def test_compiling_is_told_apart_from_the_steps_after_it() -> None:
 
 
 def measured_with(
-    watched: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, repeats: int = 1, **dials: Any
+    watched: Watched, folder: Path, monkeypatch: pytest.MonkeyPatch, repeats: int = 1, **settings: Any
 ) -> Lesson:
     monkeypatch.setattr(speed, "_run", watched)
-    return measure(*lesson_config({**GIVEN, **dials}), repeats, folder)
+    return measure(*lesson_config({**GIVEN, **settings}), repeats, folder)
 
 
 def test_it_goes_on_where_it_was_cut_off(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -186,8 +186,8 @@ def test_a_run_is_made_again_where_what_it_depends_on_has_changed(
 ) -> None:
     measured_with(Watched(made_up), tmp_path, monkeypatch)
     again = []
-    for dials in ({"seed": 7}, {"train_size": 23}):
-        measured_with(watched := Watched(made_up), tmp_path, monkeypatch, **dials)
+    for settings in ({"seed": 7}, {"train_size": 23}):
+        measured_with(watched := Watched(made_up), tmp_path, monkeypatch, **settings)
         again.append(len(watched.configs))
     with monkeypatch.context() as patch:
         patch.setattr(hardware, "processor_name", lambda: "another")
@@ -295,8 +295,8 @@ def a_lesson(rounds: int = 2) -> Lesson:
             ]
             cannot = change.name == "compiled"
             remark = "not here: --torch-compile needs a C++ compiler" if cannot else ""
-            dials = "--train-sampling-strategy group_by_length" if change.name == "fast" else ""
-            rows.append(Row(change.name, length, dials, [] if cannot else runs, remark))
+            settings = "--train-sampling-strategy group_by_length" if change.name == "fast" else ""
+            rows.append(Row(change.name, length, settings, [] if cannot else runs, remark))
     versions = {"torch": "2.13.0", "transformers": "5.24.0", "python": "3.11.7", "device": "cpu", "threads": 2}
     environment = {**versions, "accelerate": "1.15.0", "processor": "A Processor @ 2.50GHz", "cores": 2}
     return Lesson("MiniLM-L6 (22.7 M) on IMDB", RunConfig.build("quick").model_dump(), rows, environment)
@@ -326,7 +326,7 @@ def test_the_table_fits_into_a_terminal(rounds: int) -> None:
 
 def test_the_page_has_every_row_and_why() -> None:
     found = a_lesson()
-    text = page(found)
+    text = document(found)
     for length in (128, 512):
         assert f"## At {length} tokens" in text
     for change in CHANGES:

@@ -24,7 +24,7 @@ def some() -> Iterator[str]:
     seen: Counter[tuple] = Counter()
     for name, mistake in COMPARED.items():
         kind = (mistake.phase, mistake.compared.where.partition(": ")[2], mistake.stops)
-        if not seen[kind] or (seen[kind] == 1 and not mistake.compared_dials and not mistake.stops):
+        if not seen[kind] or (seen[kind] == 1 and not mistake.compared_settings and not mistake.stops):
             seen[kind] += 1
             yield name
 

@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 import pytest
 from conftest import Trained, run_in_process
 
-from benchmarks.check.check import check_page
+from benchmarks.check.check import check_script
 from benchmarks.check.rubric import GOOD
 from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
-from shared.errors import PageError, SameLoopError
-from shared.running.page import own_page
+from shared.errors import SameLoopError, ScriptError
+from shared.running.script import own_script
 
 MINIMAL = Path(__file__).parents[2] / "manual_loop" / "minimal.py"
 LOSS = "            loss = model(**batch.to(device)).loss  # the batch's mean, a scalar\n"
@@ -417,7 +417,7 @@ def edited(edit: Edit, folder: Path) -> Path:
 def judged(edit: Edit, trainer_run: Path, folder: Path) -> dict[str, Any]:
     file = edited(edit, folder)
     config = JOB.model_copy(update={"loop": str(file)})
-    return compare_runs(run_in_process("manual", config, folder / "run", page=own_page(file)), trainer_run)
+    return compare_runs(run_in_process("manual", config, folder / "run", script=own_script(file)), trainer_run)
 
 
 @pytest.mark.parametrize("name", EDITS)
@@ -468,7 +468,7 @@ SOME = (
 
 def assert_checked(name: str, folder: Path) -> None:
     """A check makes these findings and no other."""
-    result = check_page(own_page(edited(EDITS[name], folder)))
+    result = check_script(own_script(edited(EDITS[name], folder)))
     codes = [row["code"] for row in result.rubric if row["code"]]
     assert codes == list(CHECKED.get(name, EDITS[name].codes)), result.rubric
     assert (result.verdict in GOOD) == (not codes), result.why
@@ -499,8 +499,8 @@ def test_a_mistake_of_the_file_is_told_with_its_remedy(pieces: dict[str, str], s
     file = edited(Edit(pieces), tmp_path)
     file.write_text(file.read_text(encoding="utf-8"), encoding="cp1252")
     config = RunConfig.build("tiny", loop=str(file))
-    with pytest.raises(PageError, match=said):
-        run_in_process("manual", config, tmp_path / "run", page=own_page(file))
+    with pytest.raises(ScriptError, match=said):
+        run_in_process("manual", config, tmp_path / "run", script=own_script(file))
 
 
 def test_a_loop_in_a_notebook_is_compared(trainer_run: Path, tmp_path: Path) -> None:
@@ -511,8 +511,8 @@ def test_a_loop_in_a_notebook_is_compared(trainer_run: Path, tmp_path: Path) -> 
     whole = {"cells": [{"cell_type": "code", "source": each} for each in cells], "nbformat": 4}
     file.write_text(json.dumps(whole), encoding="utf-8")
     config = JOB.model_copy(update={"loop": str(file)})
-    run = run_in_process("manual", config, tmp_path / "run", page=own_page(file))
+    run = run_in_process("manual", config, tmp_path / "run", script=own_script(file))
     assert compare_runs(run, trainer_run)["verdict"] == "identical"
     file.write_text("[]", encoding="utf-8")
     with pytest.raises(SameLoopError, match="is no notebook"):
-        own_page(file)
+        own_script(file)

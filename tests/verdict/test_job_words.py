@@ -59,6 +59,6 @@ def test_every_word_that_a_sentence_asks_for_is_one() -> None:
     ],
 )
 def test_the_words_of_a_job(ours: RunRecord, theirs: RunRecord, words: tuple[str, ...]) -> None:
-    told = Words.of(ours, theirs).fill("$dials, $model, $Trainer")
+    told = Words.of(ours, theirs).fill("$settings, $model, $Trainer")
     assert told == ", ".join(words)
     assert Words().fill("costs $5 and $nothing") == "costs $5 and $nothing"

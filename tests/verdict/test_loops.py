@@ -14,7 +14,7 @@ from conftest import Trained, run_in_process
 
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
-from shared.running.page import own_page
+from shared.running.script import own_script
 
 LOOPS = Path(__file__).parents[1] / "loops"
 WHILE, CRITERION, CLASS = "while_with_iterator.py", "own_criterion.py", "class_with_methods.py"
@@ -66,7 +66,7 @@ def judged(loop: Loop, trainer_run: Path, folder: Path) -> dict[str, Any]:
     file = folder / loop.file
     file.write_text(source.replace(loop.right, loop.wrong) if loop.right else source, encoding="utf-8")
     config = RunConfig.build("tiny", loop=str(file))
-    return compare_runs(run_in_process("manual", config, folder / "run", page=own_page(file)), trainer_run)
+    return compare_runs(run_in_process("manual", config, folder / "run", script=own_script(file)), trainer_run)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -195,7 +195,7 @@ FOLDERS = (
         "not a folder that `datasets.save_to_disk` wrote … train.csv",
     ),
     refused(
-        "slices that overlap",
+        "subsets that overlap",
         parquet(pyarrow.Table.from_pylist(NUMBERED[:15])),
         "add up to more than the 15 … no example may be in both",
     ),

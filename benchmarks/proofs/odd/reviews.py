@@ -92,7 +92,7 @@ LABELS = (
         rows=labelled(("Good", "good", "bad")),
     ),
     read(
-        "a text that is in both slices",
+        "a text that is in both subsets",
         file("r.csv", table(ROWS * 4)),
         "texts of the validation set are also in the training set",
         rows=ROWS * 4,
@@ -155,7 +155,7 @@ LABELS = (
     ),
     refused("one class", file("r.csv", "text,label\na,x\nb,x\n"), "all labels are x … two classes at least"),
     refused(
-        "one class in the slice",
+        "one class in the subset",
         parquet(pyarrow.Table.from_pylist([{"text": "a", "label": int(n == LAST_OF_THE_SHUFFLE)} for n in range(24)])),
         "all selected examples have the label 0 … --slice-seed",
     ),

@@ -127,9 +127,9 @@ HABITS = (
     ),
 )
 
-DIALS = (
+WRONG_SETTINGS = (
     wrong("unknown preset", "--preset huge", "no preset 'huge': choose one of tiny, small, quick, fast, lesson, full"),
-    wrong("unknown dial", "--learning-rat 1", "--learning-rat"),
+    wrong("unknown setting", "--learning-rat 1", "--learning-rat"),
     wrong("no value", "--learning-rate", "--learning-rate"),
     wrong("an argument too many", "please", "please"),
     wrong("not a number", "--learning-rate fast", "--learning-rate fast: input should be a valid number"),
@@ -221,4 +221,4 @@ OUTPUT_FOLDERS = (
     ),
 )
 
-SETTINGS = (*HABITS, *DIALS, *OUTPUT_FOLDERS)
+SETTINGS = (*HABITS, *WRONG_SETTINGS, *OUTPUT_FOLDERS)

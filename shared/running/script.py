@@ -1,8 +1,8 @@
 """Which page runs, and the code that a run keeps: decided here and nowhere else.
 
 A page is a file that binds `train`, together with the modules of its own that it imports: the package's page of a loop
-with its neighbours, a file of the user's (`--loop`), or what a run has kept of either. Its files are read once. What
-is executed is what was read, whatever happens to the files meanwhile, and what was read is what the run keeps.
+with its helper modules, a file of the user's (`--loop`), or what a run has kept of either. Its files are read once.
+What is executed is what was read, whatever happens to the files meanwhile, and what was read is what the run keeps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from typing import Any
 import xxhash
 
 from shared.config import RunConfig
-from shared.errors import PageError, SameLoopError
+from shared.errors import SameLoopError, ScriptError
 from shared.files import read_json, write_json
 from shared.progress import announce
 from shared.recording.schema import LOG_LINE, problem
@@ -38,7 +38,7 @@ from shared.running.notebooks import loop_of_notebook
 from shared.starting.children import ROOT
 
 PACKAGES = ("manual_loop", "trainer_loop")
-MANUAL_PAGE = "manual_loop/train.py"
+MANUAL_SCRIPT = "manual_loop/train.py"
 # What a run keeps: the files in a folder, what they were in a file beside it.
 CODE_FOLDER, CODE_FILE = "code", "code.json"
 # The name of a user's file as a module. No import statement can mean it, so it takes no other module's place.
@@ -48,7 +48,7 @@ INSTRUMENTS = tuple(f"{ROOT / name}{os.sep}" for name in ("shared/recording", "b
 
 
 @dataclass(frozen=True)
-class Page:
+class LoopScript:
     """One page, read.
 
     Attributes:
@@ -125,7 +125,7 @@ class Page:
             _take_out(own)
             sys.modules.update(aside)
 
-    def edited(self, right: str, wrong: str) -> Page:
+    def edited(self, right: str, wrong: str) -> LoopScript:
         """The same page with one piece of its text replaced.
 
         Raises:
@@ -134,9 +134,9 @@ class Page:
         if self.source.count(right) != 1:
             raise ValueError(f"the page holds this piece {self.source.count(right)} times, not once: {right!r}")
         files = {**self.files, self.name: self.source.replace(right, wrong).encode()}
-        return Page(self.name, files, self.paths, self.shared)
+        return LoopScript(self.name, files, self.paths, self.shared)
 
-    def mistake(self, error: BaseException) -> PageError | None:
+    def mistake(self, error: BaseException) -> ScriptError | None:
         """One line for an exception that is the page's mistake; None for one that is not.
 
         It is the page's if its last frame is there; of a user's file, if it passed through the file at all.
@@ -156,7 +156,7 @@ class Page:
             what = "it ends the process before the run is done"
         else:
             what = f"{type(error).__name__}: {error}"[:300].rstrip(": ")
-        return PageError(f"{_called(self.shown_name(file) or file)}, line {line}: {what} ({code})")
+        return ScriptError(f"{_called(self.shown_name(file) or file)}, line {line}: {what} ({code})")
 
 
 def digest(files: Mapping[str, bytes]) -> str:
@@ -170,21 +170,21 @@ def digest(files: Mapping[str, bytes]) -> str:
 # Where pages come from ----------------------------------------------------------------------------
 
 
-def page_of(loop: str, config: RunConfig) -> Page:
-    """The page that a run of `loop` under these dials has: the package's, or by hand the user's file.
+def script_of(loop: str, config: RunConfig) -> LoopScript:
+    """The page that a run of `loop` under these settings has: the package's, or by hand the user's file.
 
     Raises:
         SameLoopError: `--loop` names no file that can be a page.
     """
-    return own_page(Path(config.loop)) if loop == "manual" and config.loop else package_page(loop)
+    return own_script(Path(config.loop)) if loop == "manual" and config.loop else package_script(loop)
 
 
-def pages_of(config: RunConfig) -> dict[str, Page]:
-    """Both loops' pages under these dials, as `page_of`."""
-    return {loop: page_of(loop, config) for loop in ("manual", "trainer")}
+def scripts_of(config: RunConfig) -> dict[str, LoopScript]:
+    """Both loops' pages under these settings, as `page_of`."""
+    return {loop: script_of(loop, config) for loop in ("manual", "trainer")}
 
 
-def package_page(loop: str, module: ModuleType | None = None) -> Page:
+def package_script(loop: str, module: ModuleType | None = None) -> LoopScript:
     """The package's own page of a loop.
 
     Args:
@@ -198,10 +198,10 @@ def package_page(loop: str, module: ModuleType | None = None) -> Page:
     if module is None:
         trees = {each: _parsed(each, content) for each, content in files.items()}
         check_binding(trees[name], name)
-    return Page(name, files, _paths(files, ROOT), shared_digest(), module)
+    return LoopScript(name, files, _paths(files, ROOT), shared_digest(), module)
 
 
-def own_page(file: Path, is_loop: bool = True) -> Page:
+def own_script(file: Path, is_loop: bool = True) -> LoopScript:
     """A user's file, or the loop in a user's notebook, as a page, with the modules of its own that it imports.
 
     Those lie in its folder and can be imported from nowhere else: it can shadow nothing. A script binds no `train`.
@@ -213,14 +213,14 @@ def own_page(file: Path, is_loop: bool = True) -> Page:
         content = file.read_bytes()
     except OSError as error:
         raise SameLoopError(f"--loop {file}: it cannot be read ({error.strerror}); give a Python file") from None
-    folder, page = file.resolve().parent, file.name
+    folder, script = file.resolve().parent, file.name
     if file.suffix == ".ipynb":
-        content, page = loop_of_notebook(content, file.name).encode(), f"{file.stem}.py"
-    files, paths, unread = {page: content}, {page: str(file.resolve())}, [page]
+        content, script = loop_of_notebook(content, file.name).encode(), f"{file.stem}.py"
+    files, paths, unread = {script: content}, {script: str(file.resolve())}, [script]
     while unread:
         name = unread.pop()
         tree = _parsed(name, files[name])
-        if name == page and is_loop:
+        if name == script and is_loop:
             check_binding(tree, name)
         for module in _imported(tree):
             if module in PACKAGES:
@@ -231,10 +231,10 @@ def own_page(file: Path, is_loop: bool = True) -> Page:
             files.update(new)
             paths.update(_paths(new, root))
             unread += [] if module in PACKAGES else new
-    return Page(page, files, paths, shared_digest())
+    return LoopScript(script, files, paths, shared_digest())
 
 
-def kept_page(run_dir: Path) -> Page:
+def kept_script(run_dir: Path) -> LoopScript:
     """The page that the run in `run_dir` had, from what it has kept.
 
     Raises:
@@ -254,12 +254,12 @@ def kept_page(run_dir: Path) -> Page:
         raise SameLoopError(f"the code in {run_dir / CODE_FOLDER} is not what ran, it has been changed: run it again")
     if code["shared"] != shared_digest():
         announce(f"note: SameLoop's own modules have changed since the run in {run_dir}; only its page is as it was")
-    return Page(code["page"], files, _paths(files, folder), code["shared"])
+    return LoopScript(code["page"], files, _paths(files, folder), code["shared"])
 
 
-def kept_pages(output_dir: Path) -> dict[str, Page]:
-    """Both pages of the comparison in `output_dir`, as `kept_page`."""
-    return {loop: kept_page(output_dir / loop) for loop in ("manual", "trainer")}
+def kept_scripts(output_dir: Path) -> dict[str, LoopScript]:
+    """Both loops of the comparison in `output_dir`, as `kept_page`."""
+    return {loop: kept_script(output_dir / loop) for loop in ("manual", "trainer")}
 
 
 def kept_code(run_dir: Path) -> dict[str, str] | None:
@@ -326,11 +326,11 @@ def _own_module(module: str, folder: Path) -> dict[str, bytes]:
 class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports a page's modules from the files that were read."""
 
-    def __init__(self, page: Page) -> None:
-        self._page = page
-        self._names = {_module_name(name): name for name in page.files}
-        if page.is_own:
-            self._names[OWN_MODULE] = page.name
+    def __init__(self, script: LoopScript) -> None:
+        self._script = script
+        self._names = {_module_name(name): name for name in script.files}
+        if script.is_own:
+            self._names[OWN_MODULE] = script.name
 
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
         if fullname not in self._names:
@@ -338,14 +338,14 @@ class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         name = self._names[fullname]
         return importlib.util.spec_from_file_location(
             fullname,
-            self._page.paths[name],
+            self._script.paths[name],
             loader=self,
             submodule_search_locations=[] if Path(name).name == "__init__.py" else None,
         )
 
     def exec_module(self, module: ModuleType) -> None:
         name = self._names[module.__name__]
-        path, content = self._page.paths[name], self._page.files[name]
+        path, content = self._script.paths[name], self._script.files[name]
         # For tracebacks and stacks: the lines that ran, not those that the file may hold by then.
         lines = importlib.util.decode_source(content).splitlines(keepends=True)
         linecache.cache[path] = (len(content), None, lines, path)
@@ -365,7 +365,7 @@ def _take_out(packages: set[str]) -> dict[str, ModuleType]:
 # What a page must be ------------------------------------------------------------------------------
 
 
-def train_of(module: ModuleType, page: Page) -> tuple[Callable, bool]:
+def train_of(module: ModuleType, script: LoopScript) -> tuple[Callable, bool]:
     """A page's `train`, and whether it is a plain one.
 
     Raises:
@@ -373,37 +373,39 @@ def train_of(module: ModuleType, page: Page) -> tuple[Callable, bool]:
     """
     train = getattr(module, "train", None)
     if not callable(train):
-        raise PageError(f"{page.name} binds no function `train`: {MUST}")
-    parameters = parameters_of(inspect.signature(train), page.name)
+        raise ScriptError(f"{script.name} binds no function `train`: {MUST}")
+    parameters = parameters_of(inspect.signature(train), script.name)
     if parameters == PLAIN_PARAMETERS[:-1]:
-        # An ejected script has its dials in it.
+        # An ejected script has its settings in it.
         return lambda *given: train(*given[:-1]), True
     return train, parameters == PLAIN_PARAMETERS
 
 
-def checked_log(returned: Any, page: Page) -> list[dict[str, Any]]:
+def checked_log(returned: Any, script: LoopScript) -> list[dict[str, Any]]:
     """What a page's `train` returned, as a list of log lines in types that JSON knows.
 
     Raises:
         SameLoopError: it is neither a list of dictionaries of numbers nor nothing.
     """
-    wrong = f"{page.name}: its train must return a list of log lines, as [{{'eval_loss': 0.6}}], or nothing, not "
+    wrong = f"{script.name}: its train must return a list of log lines, as [{{'eval_loss': 0.6}}], or nothing, not "
     if returned is None:
         return []
     if inspect.isgenerator(returned):
-        raise PageError(f"{page.name}: its train has a `yield`, so it is a generator and nothing ran; return a list")
+        raise ScriptError(
+            f"{script.name}: its train has a `yield`, so it is a generator and nothing ran; return a list"
+        )
     if not isinstance(returned, list) or not all(isinstance(line, dict) for line in returned):
-        raise PageError(wrong + f"{type(returned).__name__} {str(returned)[:80]!r}")
+        raise ScriptError(wrong + f"{type(returned).__name__} {str(returned)[:80]!r}")
     log = []
     for line in returned:
         # A tensor or a number of numpy's is as good as a float.
         plain = {str(name): value.item() if _is_scalar(value) else value for name, value in line.items()}
         for name, value in plain.items():
             if not isinstance(value, (int, float, str, type(None))):
-                raise PageError(wrong + f"a line in which {name} is of type {type(value).__name__}")
+                raise ScriptError(wrong + f"a line in which {name} is of type {type(value).__name__}")
         if problem(LOG_LINE, plain):
             name = next(name for name in plain if problem(LOG_LINE, {name: plain[name]}))
-            raise PageError(wrong + f"a line in which {name} is {plain[name]!r}")
+            raise ScriptError(wrong + f"a line in which {name} is {plain[name]!r}")
         log.append(plain)
     return log
 
@@ -420,23 +422,23 @@ def _parsed(name: str, content: bytes) -> ast.Module:
     try:
         importlib.util.decode_source(content)
     except (UnicodeDecodeError, SyntaxError):
-        raise PageError(f"{name} is not text in UTF-8, nor in an encoding that it names: save it as UTF-8") from None
+        raise ScriptError(f"{name} is not text in UTF-8, nor in an encoding that it names: save it as UTF-8") from None
     try:
         return ast.parse(content, name)
     except SyntaxError as error:
         raise _syntax_error(name, error) from None
     except ValueError as error:  # a byte that no source can hold
-        raise PageError(f"{name} is not Python: {error}") from None
+        raise ScriptError(f"{name} is not Python: {error}") from None
 
 
 def _called(name: str) -> str:
-    return "your loop" if name == MANUAL_PAGE else name
+    return "your loop" if name == MANUAL_SCRIPT else name
 
 
-def _syntax_error(name: str, error: SyntaxError) -> PageError:
+def _syntax_error(name: str, error: SyntaxError) -> ScriptError:
     line = f" ({error.text.strip()})" if error.text else ""
     where = f", line {error.lineno}" if error.lineno else ""
-    return PageError(f"{_called(name)}{where}: {type(error).__name__}: {error.msg}{line}")
+    return ScriptError(f"{_called(name)}{where}: {type(error).__name__}: {error.msg}{line}")
 
 
 def _imported(tree: ast.Module) -> list[str]:

@@ -1,4 +1,4 @@
-"""The tape: what a watched run leaves for the judge, a file of frames, each an event with its tensors.
+"""The recording: what a watched run leaves for the judge, a file of frames, each an event with its tensors.
 
 A frame is two lengths (8 bytes each, little endian), the event as JSON, and its tensors as safetensors: data, never
 code, whoever has written it.
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 LENGTHS = struct.Struct("<QQ")
 
 
-class TapeDamaged(Exception):  # noqa: N818 - says what happened
+class RecordingDamaged(Exception):  # noqa: N818 - says what happened
     """The file is not what the watch writes."""
 
 
-class TapeWriter:
+class RecordingWriter:
     """Appends frames to an open file.
 
     Args:
@@ -43,7 +43,7 @@ class TapeWriter:
 
 
 class Event:
-    """One event of a tape.
+    """One event of a recording.
 
     Attributes:
         kind: `forward`, `backward`, `step` and so on, see `watch`.
@@ -59,7 +59,7 @@ class Event:
         try:
             return self.fields[name]
         except KeyError:
-            raise TapeDamaged(f"an event of kind {self.kind} has no {name}") from None
+            raise RecordingDamaged(f"an event of kind {self.kind} has no {name}") from None
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Its tensors, read when they are asked for.
@@ -75,11 +75,11 @@ class Event:
             try:
                 return load(file.read(self._place[1]))
             except (SafetensorError, ValueError, KeyError, TypeError) as error:
-                raise TapeDamaged(str(error)) from None
+                raise RecordingDamaged(str(error)) from None
 
 
-def read_tape(path: Path) -> Iterator[Event]:
-    """The events of a tape in order; a last one that was cut off is left out.
+def read_recording(path: Path) -> Iterator[Event]:
+    """The events of a recording in order; a last one that was cut off is left out.
 
     Raises:
         TapeDamaged: it holds what no watch writes.
@@ -94,8 +94,8 @@ def read_tape(path: Path) -> Iterator[Event]:
             try:
                 fields = json.loads(file.read(head))
             except (ValueError, RecursionError):
-                raise TapeDamaged("an event is not JSON") from None
+                raise RecordingDamaged("an event is not JSON") from None
             if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
-                raise TapeDamaged("an event has no kind")
+                raise RecordingDamaged("an event has no kind")
             yield Event(fields, path, (place, body))
             file.seek(place + body)

@@ -21,8 +21,8 @@ class Difference(NamedTuple):
     right: str
 
 
-class Slice:
-    """A slice of reviews, known by their tokens.
+class Subset:
+    """A subset of reviews, known by their tokens.
 
     Args:
         rows: each with `input_ids` and `labels`.
@@ -47,7 +47,7 @@ class Slice:
         return len(self._tokens)
 
     def reviews(self, tensors: Mapping[str, torch.Tensor]) -> list[int | None]:
-        """The number of each review of a batch in the slice; None for one that is not in it."""
+        """The number of each review of a batch in the subset; None for one that is not in it."""
         ids = tensors.get("inputs.input_ids")
         if ids is None or ids.dim() != 2:
             return []
@@ -55,7 +55,7 @@ class Slice:
         return [self._numbers.get(row, self._cut(row)) for row in rows]
 
     def holds(self, tensors: Mapping[str, torch.Tensor]) -> bool:
-        """Whether a batch holds a review of the slice."""
+        """Whether a batch holds a review of the subset."""
         return any(review is not None for review in self.reviews(tensors))
 
     def is_sorted(self, order: Sequence[int]) -> bool:

@@ -16,21 +16,21 @@ from benchmarks import compare as compare_module
 from benchmarks.cli import main
 from benchmarks.compare import compare
 from benchmarks.lesson.report import write_report
-from benchmarks.lesson.xray import page_frame, xray
+from benchmarks.lesson.xray import script_frame, xray
 from benchmarks.runs import command_line, read_comparison
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.recording.record import RunRecord
 from shared.running.checkpoints import MANIFEST, in_order
-from shared.running.page import ROOT, Page, kept_code, kept_page, kept_pages, package_page, what_changed
+from shared.running.script import ROOT, LoopScript, kept_code, kept_script, kept_scripts, package_script, what_changed
 
 CONFIG = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=3)
 OPTIONS = ["--preset", "tiny", "--num-train-epochs", "1", "--save-strategy", "steps", "--save-steps", "3"]
 ZERO = "            optimizer.zero_grad()  # Zero: or the next gradients are added to these.\n"
-BROKEN = package_page("manual").edited(ZERO, "")
+BROKEN = package_script("manual").edited(ZERO, "")
 EDITED = {
     "manual": BROKEN,
-    "trainer": package_page("trainer").edited("max_grad_norm=config.max_grad_norm", "max_grad_norm=0.05"),
+    "trainer": package_script("trainer").edited("max_grad_norm=config.max_grad_norm", "max_grad_norm=0.05"),
 }
 
 
@@ -38,15 +38,15 @@ def said(captured: str) -> list[str]:
     return [line.removeprefix("· ") for line in captured.splitlines() if line.strip()]
 
 
-def use_pages(monkeypatch: pytest.MonkeyPatch, **pages: Page) -> None:
+def use_scripts(monkeypatch: pytest.MonkeyPatch, **scripts: LoopScript) -> None:
     """From here on these are today's pages, in this process and for the loops that `compare` starts."""
-    today = {loop: package_page(loop) for loop in LOOPS} | pages
-    monkeypatch.setattr(compare_module, "pages_of", lambda config: today)
+    today = {loop: package_script(loop) for loop in LOOPS} | scripts
+    monkeypatch.setattr(compare_module, "scripts_of", lambda config: today)
 
     def in_process(loop: str, config: RunConfig, folder: Path, nproc: int = 1, *options: str, server: None) -> None:
         resume = "last" if "--resume-from-checkpoint" in options else None
         overwrite = "--overwrite-output-dir" in options
-        run_in_process(loop, config, folder, page=today[loop], overwrite=overwrite, resume_from_checkpoint=resume)
+        run_in_process(loop, config, folder, script=today[loop], overwrite=overwrite, resume_from_checkpoint=resume)
 
     monkeypatch.setattr(compare_module, "run_in_fresh_process", in_process)
     monkeypatch.setattr(compare_module, "ready_to_fork", lambda *arguments: nullcontext())
@@ -67,9 +67,9 @@ def finished(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @pytest.fixture(scope="module")
 def broken(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A comparison of a broken manual page, which is whole again by now."""
+    """A comparison of a broken manual loop, which is whole again by now."""
     folder = tmp_path_factory.mktemp("broken")
-    run_in_process("manual", CONFIG, folder / "ran", page=BROKEN)
+    run_in_process("manual", CONFIG, folder / "ran", script=BROKEN)
     return compared({"manual": folder / "ran", "trainer": finished / "trainer"}, folder / "run")
 
 
@@ -88,13 +88,13 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_run_keeps_its_page_and_says_which_in_header_and_manifest(loop: str, finished: Path) -> None:
-    page = package_page(loop)
-    assert RunRecord.read(finished / loop).header["code"] == page.code == kept_code(finished / loop)
+    script = package_script(loop)
+    assert RunRecord.read(finished / loop).header["code"] == script.code == kept_code(finished / loop)
     for checkpoint in in_order(finished / loop):
-        assert json.loads((checkpoint / MANIFEST).read_text())["code"] == page.code
-    kept = kept_page(finished / loop)
-    assert kept.files == page.files and len(kept.files) >= 5
-    for name, content in page.files.items():
+        assert json.loads((checkpoint / MANIFEST).read_text())["code"] == script.code
+    kept = kept_script(finished / loop)
+    assert kept.files == script.files and len(kept.files) >= 5
+    for name, content in script.files.items():
         assert (finished / loop / "code" / name).read_bytes() == content == (ROOT / name).read_bytes()
 
 
@@ -109,26 +109,26 @@ def test_a_divergence_is_an_answer_with_a_status_of_its_own(
 
 
 def test_what_is_kept_is_what_ran(broken: Path) -> None:
-    assert kept_page(broken / "manual").source == BROKEN.source != package_page("manual").source
+    assert kept_script(broken / "manual").source == BROKEN.source != package_script("manual").source
 
 
 def test_what_was_changed_in_the_folder_is_refused(run: Path) -> None:
     (run / "manual/code/manual_loop/forward.py").write_text("")
     with pytest.raises(SameLoopError, match="is not what ran, it has been changed"):
-        kept_page(run / "manual")
+        kept_script(run / "manual")
 
 
 def test_two_versions_of_a_page_do_not_mix(tmp_path: Path) -> None:
-    """Each with its own neighbours, one inside the other; afterwards the process has what it had."""
+    """Each with its own helper modules, one inside the other; afterwards the process has what it had."""
     before = {name: module for name, module in sys.modules.items() if name.startswith("manual_loop")}
     loaded = []
     for mark in ("one", "two"):
-        page = package_page("manual").edited("import math\n", f"import math\nMARK = '{mark}'\n")
-        forward = page.files["manual_loop/forward.py"] + f"\nMARK = '{mark}'\n".encode()
-        Page(page.name, {**page.files, "manual_loop/forward.py": forward}, page.paths, page.shared).keep(
+        script = package_script("manual").edited("import math\n", f"import math\nMARK = '{mark}'\n")
+        forward = script.files["manual_loop/forward.py"] + f"\nMARK = '{mark}'\n".encode()
+        LoopScript(script.name, {**script.files, "manual_loop/forward.py": forward}, script.paths, script.shared).keep(
             tmp_path / mark
         )
-        loaded.append(kept_page(tmp_path / mark))
+        loaded.append(kept_script(tmp_path / mark))
     with loaded[0].loaded() as one:
         with loaded[1].loaded() as two:
             assert (one.MARK, two.MARK) == ("one", "two")
@@ -148,7 +148,7 @@ def test_two_versions_of_a_page_do_not_mix(tmp_path: Path) -> None:
     ],
 )
 def test_what_has_changed_is_named(change: dict[str, str], says: str | None) -> None:
-    code = package_page("manual").code
+    code = package_script("manual").code
     assert what_changed(code | change, code) == says
     assert "older version" in what_changed(None, code)
 
@@ -160,7 +160,7 @@ def test_what_has_changed_is_named(change: dict[str, str], says: str | None) -> 
 def test_a_run_is_not_gone_on_with_by_another_page(loop: str, tmp_path: Path) -> None:
     interrupted(loop, tmp_path / "run")
     with pytest.raises(SameLoopError, match=rf"the file {loop}_loop/train.py has changed since.*put the file back"):
-        run_in_process(loop, CONFIG, tmp_path / "run", page=EDITED[loop], resume_from_checkpoint="last")
+        run_in_process(loop, CONFIG, tmp_path / "run", script=EDITED[loop], resume_from_checkpoint="last")
     manifest = tmp_path / "run/checkpoint-3" / MANIFEST
     content = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(content | {"code": content["code"] | {"shared": "0"}}))
@@ -179,7 +179,7 @@ def test_a_comparison_goes_on_but_with_no_page_that_has_changed(
     run = tmp_path / "run"
     run_in_process("manual", CONFIG, run / "manual")
     interrupted("trainer", run / "trainer")
-    use_pages(monkeypatch, **{edited: EDITED[edited]})
+    use_scripts(monkeypatch, **{edited: EDITED[edited]})
     capfd.readouterr()
     comparison = compare(CONFIG, run)
     lines = said(capfd.readouterr().err)
@@ -188,19 +188,19 @@ def test_a_comparison_goes_on_but_with_no_page_that_has_changed(
     assert any(line.startswith("going on from") for line in lines) == (edited == "manual")
     assert comparison["verdict"] == "diverged"
     for loop in LOOPS:
-        page = EDITED[loop] if loop == edited else package_page(loop)
-        assert kept_code(run / loop) == page.code
+        script = EDITED[loop] if loop == edited else package_script(loop)
+        assert kept_code(run / loop) == script.code
         assert [line["step"] for line in RunRecord.read(run / loop).steps] == list(range(1, 9))
 
 
 def test_a_page_edited_after_ctrl_c_in_the_manual_loop(tmp_path: Path, monkeypatch, capfd) -> None:
-    """Never half old, half new: it starts anew, and says so."""
+    """Never half old, half new: it starts again, and says so."""
     interrupted("manual", tmp_path / "run/manual")
-    use_pages(monkeypatch, manual=BROKEN)
+    use_scripts(monkeypatch, manual=BROKEN)
     compare(CONFIG, tmp_path / "run")
     assert "the file manual_loop/train.py has changed since: starting it again" in said(capfd.readouterr().err)
     assert RunRecord.read(tmp_path / "run/manual").resumes == []
-    assert kept_page(tmp_path / "run/manual").source == BROKEN.source
+    assert kept_script(tmp_path / "run/manual").source == BROKEN.source
 
 
 # Reusing a half -----------------------------------------------------------------------------------
@@ -208,20 +208,20 @@ def test_a_page_edited_after_ctrl_c_in_the_manual_loop(tmp_path: Path, monkeypat
 
 def test_reuse_keeps_the_half_that_nothing_has_changed_for(run: Path, monkeypatch, capfd) -> None:
     kept = (run / "trainer/record.jsonl").read_bytes()
-    use_pages(monkeypatch, manual=BROKEN)
+    use_scripts(monkeypatch, manual=BROKEN)
     assert compare(CONFIG, run, reuse=True)["verdict"] == "diverged"
     lines = said(capfd.readouterr().err)
     assert (
         "--reuse: the manual loop's run here cannot be kept (the file manual_loop/train.py has changed since)" in lines
     )
     assert (run / "trainer/record.jsonl").read_bytes() == kept
-    assert kept_page(run / "manual").source == BROKEN.source
+    assert kept_script(run / "manual").source == BROKEN.source
     assert not run.with_name("run.previous").exists()
 
 
 def test_reuse_is_offered_where_it_is_possible(run: Path, monkeypatch, capfd) -> None:
     before = (run / "trainer/record.jsonl").read_bytes()
-    use_pages(monkeypatch, manual=BROKEN)
+    use_scripts(monkeypatch, manual=BROKEN)
     compare(CONFIG, run)
     offer = "the trainer loop's run here is unchanged: --reuse keeps it and saves half the time"
     assert offer in said(capfd.readouterr().err)
@@ -232,7 +232,7 @@ def test_reuse_is_offered_where_it_is_possible(run: Path, monkeypatch, capfd) ->
 
 def test_reuse_of_both_halves_runs_nothing(run: Path, monkeypatch) -> None:
     before = {loop: (run / loop / "record.jsonl").read_bytes() for loop in LOOPS}
-    use_pages(monkeypatch)
+    use_scripts(monkeypatch)
     monkeypatch.setattr(compare_module, "run_in_fresh_process", None)
     assert compare(CONFIG, run, reuse=True)["verdict"] == "identical"
     assert {loop: (run / loop / "record.jsonl").read_bytes() for loop in LOOPS} == before
@@ -240,7 +240,7 @@ def test_reuse_of_both_halves_runs_nothing(run: Path, monkeypatch) -> None:
 
 def test_a_new_run_that_fails_takes_nothing_away(run: Path, monkeypatch) -> None:
     before = tree(run)
-    use_pages(monkeypatch, manual=package_page("manual").edited(ZERO, "            optimiser.zero_grad()\n"))
+    use_scripts(monkeypatch, manual=package_script("manual").edited(ZERO, "            optimiser.zero_grad()\n"))
     with pytest.raises(SameLoopError, match=r"your loop, line \d+: NameError"):
         compare(CONFIG, run, reuse=True)
     assert tree(run) == before
@@ -262,10 +262,10 @@ def test_a_half_made_under_other_conditions_is_not_reused(
         header = json.loads(first)
         header["environment"].update(environment)
         (run / loop / "record.jsonl").write_text(json.dumps(header) + "\n" + "".join(rest))
-    pages = {loop: package_page(loop) for loop in LOOPS}
-    assert compare_module._reusable(run, config, pages, 1, reuse=True) == []
+    scripts = {loop: package_script(loop) for loop in LOOPS}
+    assert compare_module._reusable(run, config, scripts, 1, reuse=True) == []
     assert capfd.readouterr().err.count(f"cannot be kept ({says}") == 2
-    assert compare_module._reusable(run, config, pages, 1, reuse=False) == []
+    assert compare_module._reusable(run, config, scripts, 1, reuse=False) == []
     assert "--reuse" not in capfd.readouterr().err
 
 
@@ -273,12 +273,12 @@ def test_a_half_trained_on_a_file_that_has_changed_is_not_reused(tmp_path: Path)
     (tmp_path / "reviews.csv").write_text("text,label\n" + "good,1\nbad,0\n" * 20)
     config = RunConfig.build("tiny", dataset=str(tmp_path / "reviews.csv"), train_size=16, eval_size=8)
     run_in_process("manual", config, tmp_path / "run")
-    page = package_page("manual")
-    assert compare_module._why_not_the_same(tmp_path / "run", config, page) is None
+    script = package_script("manual")
+    assert compare_module._why_not_the_same(tmp_path / "run", config, script) is None
     before = (tmp_path / "reviews.csv").stat()
     (tmp_path / "reviews.csv").write_text("text,label\n" + "fine,1\nbad,0\n" * 20)
     os.utime(tmp_path / "reviews.csv", ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert "reviews.csv has changed since" in compare_module._why_not_the_same(tmp_path / "run", config, page)
+    assert "reviews.csv has changed since" in compare_module._why_not_the_same(tmp_path / "run", config, script)
 
 
 # Looking at a run later ---------------------------------------------------------------------------
@@ -295,11 +295,11 @@ def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
     )
 
 
-def test_the_xray_of_a_run_uses_its_pages_and_dials(broken: Path, refusal, capfd) -> None:
+def test_the_xray_of_a_run_uses_its_pages_and_settings(broken: Path, refusal, capfd) -> None:
     assert main(["xray", str(broken)]) == 1
     assert "not the same events, first: manual nothing; Trainer zero" in " ".join(capfd.readouterr().out.split())
-    found = xray(CONFIG, pages=kept_pages(broken))
-    frames = {page_frame(pair.manual, found.page) for pair in found.pairs if pair.manual}
+    found = xray(CONFIG, scripts=kept_scripts(broken))
+    frames = {script_frame(pair.manual, found.script) for pair in found.pairs if pair.manual}
     assert all(BROKEN.source.splitlines()[frame.line - 1].strip() == frame.code for frame in frames)
     assert "--preset: the x-ray of" in refusal("xray", str(broken), "--preset", "tiny")
 
@@ -358,8 +358,8 @@ def test_an_installed_package_inside_a_checkout_runs_its_own_page(tmp_path: Path
     site, checkout = tmp_path / "site", tmp_path / "checkout"
     for package in ("benchmarks", "manual_loop", "shared", "trainer_loop"):
         shutil.copytree(ROOT / package, site / package, ignore=shutil.ignore_patterns("__pycache__"))
-    page = site / "manual_loop/train.py"
-    page.write_text(page.read_text() + "# the installed one\n")
+    script = site / "manual_loop/train.py"
+    script.write_text(script.read_text() + "# the installed one\n")
     for package in ("manual_loop", "shared"):
         shutil.copytree(ROOT / package, checkout / package, ignore=shutil.ignore_patterns("__pycache__"))
     (checkout / "manual_loop/train.py").write_text("raise RuntimeError('the checkout')\n")
@@ -373,7 +373,7 @@ run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
 """
     finished = ran(sys.executable, "-c", code, cwd=checkout)
     assert finished.returncode == 0, finished.stderr
-    assert kept_page(checkout / "run").source.endswith("# the installed one\n")
+    assert kept_script(checkout / "run").source.endswith("# the installed one\n")
 
 
 # What is there now is not what was compared ------------------------------------------------------
@@ -426,7 +426,7 @@ def test_a_verdict_written_into_the_file_by_hand_is_believed_by_nobody(
     assert "The two loops diverge at step 2" in write_report(run).read_text(encoding="utf-8")
 
 
-def test_one_loop_run_anew_with_other_dials_is_not_certified(run: Path, refusal) -> None:
+def test_one_loop_run_anew_with_other_settings_is_not_certified(run: Path, refusal) -> None:
     config = RunRecord.read(run / "manual").config
     run_in_process("manual", config.model_copy(update={"seed": 7}), run / "manual", overwrite=True)
     assert "manual/model.safetensors is not what was compared" in refusal("report", str(run))

@@ -1,4 +1,4 @@
-"""What a page stands on: the functions of its neighbours, what it imports, and the defaults of what it calls."""
+"""What a page stands on: the functions of its helper modules, what it imports, and the defaults of what it calls."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from benchmarks.pages.expressions import NOTHING, code_of, value_of
 from benchmarks.pages.names import names_in, parsed, walk
 from benchmarks.pages.statements import name_given, name_of
 from shared.releases import RENAMINGS, SINCE, Release
-from shared.running.page import Page
+from shared.running.script import LoopScript
 
 # Whose functions stand in the place of SameLoop's own where a page is shown or stands alone.
 SHARED = Path(__file__).parents[2] / "shared"
@@ -35,27 +35,27 @@ class Definition(NamedTuple):
     is_instead: bool
 
 
-class Neighbours:
+class HelperModules:
     """The modules that a page has around it.
 
     Args:
-        page: with the neighbours that it has.
+        page: with the helper modules that it has.
         called: of whose functions nothing is known, so that they stay calls.
         release: of transformers, as far as it matters by hand.
 
     Attributes:
-        library: what the neighbours define, and what stands in the place of what the page imports, by name.
+        library: what the helper modules define, and what stands in the place of what the page imports, by name.
     """
 
-    def __init__(self, page: Page, called: Collection[str], release: Release) -> None:
+    def __init__(self, script: LoopScript, called: Collection[str], release: Release) -> None:
         self._release = release
         self.library: dict[str, Definition] = {}
         self._imports: dict[str, tuple[str, str | None]] = {}
         self._calls_of: dict[str, Counter[str]] = {}
-        self._read(parsed(page.files[page.name]))
-        package = page.name.rpartition("/")[0]
-        for name, content in page.files.items():
-            if name != page.name and name.startswith(package):
+        self._read(parsed(script.files[script.name]))
+        package = script.name.rpartition("/")[0]
+        for name, content in script.files.items():
+            if name != script.name and name.startswith(package):
                 self._read(parsed(content), is_instead=False)
         for path in INSTEAD:
             self._read(parsed(path.read_bytes()), is_instead=True)
@@ -64,11 +64,11 @@ class Neighbours:
 
     @property
     def classes(self) -> dict[str, cst.ClassDef]:
-        """Those that the neighbours define, by name."""
+        """Those that the helper modules define, by name."""
         return {name: each.node for name, each in self.library.items() if isinstance(each.node, cst.ClassDef)}
 
     def _read(self, module: cst.Module, is_instead: bool | None = None) -> None:
-        """Take in what a module has; `is_instead` is None for the page itself, whose functions are no neighbours."""
+        """Take in what a module has; `is_instead` is None for the script itself, whose functions are no helpers."""
         for statement in module.body:
             for imported, origin in _imported_by(statement):
                 if origin == TRANSFORMERS_OWN:
