@@ -412,12 +412,13 @@ def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | 
 @click.option(
     "--output", type=click.Path(path_type=Path), metavar="FILE", help="the report  [default: RUN/report.html]"
 )
-def report(output_dir: Path, output: Path | None) -> None:
+@click.option("--accelerate", is_flag=True, help="the same loop with accelerate, too, as a third column")
+def report(output_dir: Path, output: Path | None, accelerate: bool) -> None:
     """Write one self-contained page about the comparison in RUN: charts, code side by side, x-ray, every step."""
     from benchmarks.lesson.report import write_report
     from benchmarks.port.command import look_inside
 
-    click.echo(write_report(output_dir, output, look_inside(output_dir)))
+    click.echo(write_report(output_dir, output, look_inside(output_dir), accelerate))
 
 
 @sameloop.command()

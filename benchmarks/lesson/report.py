@@ -43,6 +43,7 @@ from benchmarks.lesson.xray_table import verdict_text
 from benchmarks.mistakes.ladder import LADDER, Ladder
 from benchmarks.mistakes.ladder_chart import ladder_chart
 from benchmarks.pages.costs import setting_costs
+from benchmarks.pages.eject import ACCELERATED, accelerated_script, beyond_accelerate
 from benchmarks.pages.fold import folded_source
 from benchmarks.runs import read_comparison
 from benchmarks.statistics import which_is_faster
@@ -58,6 +59,8 @@ from shared.sources.hub import go_offline_if_unreachable
 Part = TypeVar("Part")
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE_SHEETS = ("report.css", "quality.css")
+# Of a page with three columns besides.
+WIDE_STYLE_SHEET = "three.css"
 FILE_NAME = "report.html"
 CHARTS = {
     "losses": "Training loss",
@@ -71,19 +74,26 @@ CHARTS = {
 }
 
 
-def write_report(output_dir: Path, output: Path | None = None, inside: Callable[[], XRay] | None = None) -> Path:
+def write_report(
+    output_dir: Path,
+    output: Path | None = None,
+    inside: Callable[[], XRay] | None = None,
+    accelerate: bool = False,
+) -> Path:
     """Write the report of the comparison in `output_dir`.
 
     Args:
         output_dir: what `sameloop compare` left.
         output: the file; None: `report.html` in that folder.
         inside: makes the x-ray of a job of somebody's own; None: it is ours.
+        accelerate: show the loop with `accelerate`, too.
 
     Returns:
         The file's path.
 
     Raises:
-        SameLoopError: there is no comparison, it is of two loops on our job, or the file cannot be written.
+        SameLoopError: there is no comparison, it is of two loops on our job, the file cannot be written, or there is
+            no loop with `accelerate` for this run.
     """
     comparison = read_comparison(output_dir)
     if inside is None and "job" in comparison:
@@ -94,6 +104,8 @@ def write_report(output_dir: Path, output: Path | None = None, inside: Callable[
         raise SameLoopError(f"cannot write {output}: {what}; name another place with --output")
     records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
     config = records[0].config
+    if accelerate and (problem := _beyond_accelerate(comparison, config)):
+        raise SameLoopError(problem)
     reviews, quality, why_no_quality = Reviews({}, [], []), None, ""
     if inside is None:
         go_offline_if_unreachable(config)
@@ -124,12 +136,23 @@ def write_report(output_dir: Path, output: Path | None = None, inside: Callable[
         ladder=ladder_of(output_dir) if inside is None else None,
         quality=quality,
         why_no_quality=why_no_quality,
+        accelerate=accelerate,
     )
     try:
         output.write_text(html, encoding="utf-8")
     except OSError as error:
         raise SameLoopError(f"cannot write {output}: {error.strerror}; name another place with --output") from None
     return output
+
+
+def _beyond_accelerate(comparison: dict[str, Any], config: RunConfig) -> str | None:
+    """Why the loop with `accelerate` cannot stand beside these two, in one line; None if it can."""
+    if "job" in comparison:
+        return "--accelerate: not with a script or two loops of yours, for which there is no such loop; leave it out"
+    if config.save_strategy == RunConfig.build(config.preset).save_strategy and not config.load_best_model_at_end:
+        # Nobody has asked for these checkpoints: as `eject`, which then writes a script without.
+        config = config.model_copy(update={"save_strategy": "no"})
+    return beyond_accelerate(config)
 
 
 def _tried(make: Callable[[], Part]) -> tuple[Part | None, str]:
@@ -165,6 +188,7 @@ def render(
     ladder: Ladder | None = None,
     quality: Quality | None = None,
     why_no_quality: str = "left out",
+    accelerate: bool = False,
 ) -> str:
     """The page.
 
@@ -177,6 +201,7 @@ def render(
         pages: the code of both loops, as the run has kept it; None: it has kept none, and none is shown.
         ladder: what is shown as the way from the loop that courses teach; None: nothing.
         quality: how good the models are; None: it cannot be told, and `why_no_quality` says why.
+        accelerate: whether the loop with `accelerate` is shown between the two.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
@@ -187,16 +212,20 @@ def render(
     config, own = records[0].config, OwnJob.of(comparison, records)
     world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(script, config, world_size) for loop, script in (scripts or {}).items()}
+    shown = {loop: script.name for loop, script in (scripts or {}).items()}
+    if accelerate and sources:
+        sources["accelerate"] = folded_source(accelerated_script(), config, accelerate=True)
+        shown["accelerate"] = ACCELERATED.name
     rows = rows_of(sources, found, is_own_job=own is not None)
     words = Words.of(records[0], records[1])
     return environment.get_template("report.html").render(
         **_run_parts(comparison, records),
         **_code_parts(comparison, found, rows),
-        **_page_parts(),
+        **_page_parts(WIDE_STYLE_SHEET if accelerate else None),
         own=own,
         words=words,
         charts={kind: (words.fill(title), pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
-        scripts={loop: script.name for loop, script in (scripts or {}).items()},
+        scripts=shown,
         ladder=ladder and drawn_ladder(ladder),
         quality=quality,
         why_no_quality=why_no_quality,
@@ -247,11 +276,12 @@ def _code_parts(comparison: dict[str, Any], found: XRay | None, rows: Sequence[R
     }
 
 
-def _page_parts() -> dict[str, Any]:
+def _page_parts(further_style: str | None) -> dict[str, Any]:
     """The style and the script that the page carries, and the script's digest, by which the page lets it run."""
+    sheets = [*STYLE_SHEETS, *([further_style] if further_style else [])]
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     return {
-        "style": Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in STYLE_SHEETS)),
+        "style": Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in sheets)),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }

@@ -1,13 +1,15 @@
 """Both loops as one table: a row per piece of the manual loop, with what `Trainer` is given for it beside it.
 
 The manual loop is the spine, from its top to its bottom. What the Trainer loop says of the same phase stands in the
-first row of that phase; what only one of them has makes a row with one side empty.
+first row of that phase; what only one of them has makes a row with one side empty. The page with `accelerate`, if it
+is shown, is written in the order of the manual loop: piece stands beside piece.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from typing import Any
 
 from markupsafe import Markup
@@ -45,7 +47,7 @@ class Row:
 
     Attributes:
         phase: what its lines do.
-        manual, trainer: the lines of both loops, each with its number; empty: this page has none here.
+        manual, accelerate, trainer: the lines of the pages, each with its number; empty: this page has none here.
         is_first: whether it is the first row of its phase, which says why it is there.
         inside: where the installed `Trainer` does it, as the x-ray saw it, and the line's code.
         instead: what is said where the manual loop has no lines.
@@ -53,6 +55,7 @@ class Row:
 
     phase: Phase
     manual: list[Line] = field(default_factory=list)
+    accelerate: list[Line] = field(default_factory=list)
     trainer: list[Line] = field(default_factory=list)
     is_first: bool = False
     inside: tuple[str, str] | None = None
@@ -72,7 +75,7 @@ def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = F
     """The rows, in the order of the manual loop.
 
     Args:
-        sources: both loops as they are shown; empty: there is no code to show.
+        sources: both loops as they are shown, perhaps that with `accelerate`, too; empty: there is no code to show.
         found: the x-ray. It says which line does what on a page whose comments do not, and where `Trainer` does it.
         is_own_job: whether the job is the user's. A script's lines then stand beside those that the loop's file has of
             it, which are the last ones of both.
@@ -97,6 +100,8 @@ def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = F
     for pair in found.pairs if found else ():
         if pair.trainer and not any(row.phase.name == pair.trainer.phase for row in rows):
             rows.insert(_missing_place(pair.trainer.phase, rows, found), Row(BY_NAME[pair.trainer.phase]))
+    if "accelerate" in sources:
+        _beside(rows, stretches(sources["accelerate"]), coloured["accelerate"])
     inside = trainers_own(found)
     seen: set[str] = set()
     for row in rows:
@@ -108,6 +113,28 @@ def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = F
             row.instead = _instead(row.phase.name, found)
         seen.add(row.phase.name)
     return rows
+
+
+def _beside(rows: list[Row], pieces: Sequence[Stretch], coloured: Sequence[Markup]) -> None:
+    """Put the page with `accelerate` beside the manual loop: pieces that follow each other on both stand level.
+
+    A piece that has no such twin goes to the nearest row of its phase, or gets a row of its own.
+    """
+    by_hand = [row for row in rows if row.manual]
+    phases = [row.phase.name for row in by_hand], [piece.phase for piece in pieces]
+    matched = SequenceMatcher(None, *phases, autojunk=False).get_matching_blocks()
+    twins = {b + n: by_hand[a + n] for a, b, size in matched for n in range(size)}
+    place = -1
+    for number, piece in enumerate(pieces):
+        places = [n for n, row in enumerate(rows) if row.phase.name == piece.phase]
+        if number in twins:
+            place = next(n for n, row in enumerate(rows) if row is twins[number])
+        elif places:
+            place = min(places, key=lambda each: abs(each - place - 1))
+        else:
+            place += 1
+            rows.insert(place, Row(BY_NAME[piece.phase]))
+        rows[place].accelerate += _lines(piece, coloured)
 
 
 def colour(source: str) -> list[Markup]:

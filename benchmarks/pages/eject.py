@@ -77,16 +77,14 @@ def eject(
     if loop == "accelerate" and (problem := beyond_accelerate(config, world_size)):
         raise SameLoopError(problem)
     name = file.name if file is not None else "my_loop.py"
-    given = Given.of(config, world_size)
+    given = Given.of(config, world_size, loop == "accelerate")
     given.settings |= _data_values(config)
     given.release = release
     given.names["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
     given.no_ops |= {"progress.update", "progress.close"}
     given.kept |= set(CHANGED_DEFAULTS)
     given.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
-    if loop == "accelerate":
-        given.settings |= {"mixed_precision": "bf16" if config.bf16 else None, "bf16": False}
-    fold = Fold(_script(loop), given)
+    fold = Fold(accelerated_script() if loop == "accelerate" else package_script(loop), given)
     functions = {each.name.value: each for each in fold.script.body if isinstance(each, cst.FunctionDef)}
     parted = _parted(functions.pop("train"), world_size)
     statements = {name_of(each): each for each in fold.module([*parted, *functions.values()])}
@@ -104,10 +102,8 @@ def eject(
     return source
 
 
-def _script(loop: str) -> LoopScript:
-    """The page that is folded; with `accelerate`, in the manual loop's place among its helper modules."""
-    if loop != "accelerate":
-        return package_script(loop)
+def accelerated_script() -> LoopScript:
+    """The page with `accelerate`, in the manual loop's place among its helper modules."""
     script = package_script("manual")
     return replace(script, files={**script.files, script.name: ACCELERATED.read_bytes()})
 

@@ -121,27 +121,30 @@ def formatted(source: str) -> str:
     return source
 
 
-def folded_source(script: LoopScript, config: RunConfig, world_size: int = 1) -> str:
+def folded_source(script: LoopScript, config: RunConfig, world_size: int = 1, accelerate: bool = False) -> str:
     """A page as these settings leave it, for whoever shows it; a file of the user's stays as it is.
 
     Args:
-        page: either loop's.
+        page: either loop's, or the page with `accelerate`.
         config: the settings.
         world_size: how many processes the run has.
+        accelerate: whether it is the page with `accelerate`.
     """
     if script.is_own:
         return script.source
     try:
-        return _folded_source(script.name, tuple(script.files.items()), config, world_size)
+        return _folded_source(script.name, tuple(script.files.items()), config, world_size, accelerate)
     except (FoldError, cst.ParserSyntaxError):  # somebody tries things out on the page
         return script.source
 
 
 @lru_cache(maxsize=100)
-def _folded_source(name: str, files: tuple[tuple[str, bytes], ...], config: RunConfig, world_size: int) -> str:
+def _folded_source(
+    name: str, files: tuple[tuple[str, bytes], ...], config: RunConfig, world_size: int, accelerate: bool
+) -> str:
     """As `folded_source`, of the page's name and its files: kept, for a report shows a page and counts its lines."""
     script = LoopScript(name, dict(files), {}, "")
-    given = Given.of(config, world_size)
+    given = Given.of(config, world_size, accelerate)
     # What it loads stays a call, what it saves is told in short.
     given.called |= LOADING
     given.shown.add("TrainingArguments")

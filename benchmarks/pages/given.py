@@ -39,9 +39,11 @@ class Given:
     release: Release = INSTALLED
 
     @classmethod
-    def of(cls, config: RunConfig, world_size: int = 1) -> Given:
-        """What the settings say, and how many processes there are."""
+    def of(cls, config: RunConfig, world_size: int = 1, accelerate: bool = False) -> Given:
+        """What the settings say, how many processes there are, and whether `accelerate` does what it can."""
         settings, left_out = dict(config.settings), set[str]()
+        if accelerate:
+            settings |= {"mixed_precision": "bf16" if config.bf16 else None, "bf16": False}
         # A terminal is assumed, and that nobody asks a folded page to stop.
         calls: dict[str, Any] = {"stop_requested": None, "sys.stderr.isatty": True}
         calls |= {"world_size": world_size, "launched_world_size": world_size}

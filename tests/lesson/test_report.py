@@ -13,17 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import LOOPS
+from conftest import LOOPS, Trained, compared
 from html_page import ATTACK, Page
 
 from benchmarks.cli import main
 from benchmarks.lesson import report, steps
 from benchmarks.lesson.report import json_for_script, render, write_report
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
+from benchmarks.lesson.twins import HEAD, Row, rows_of
+from benchmarks.pages.eject import accelerated_script, eject
 from benchmarks.pages.fold import folded_source
 from benchmarks.runs import read_comparison
 from shared.config import RunConfig
 from shared.data import load_subsets
+from shared.errors import SameLoopError
 from shared.recording.record import SCHEMA, RunRecord
 from shared.running.script import scripts_of
 
@@ -284,3 +287,86 @@ def test_the_command_says_where_the_page_is_or_what_is_wrong(comparison_dir: Pat
     assert main(["report", str(comparison_dir), "--output", str(tmp_path / "no" / "page.html")]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "cannot write" in error and "--output" in error
+
+
+# The third column ---------------------------------------------------------------------------------
+
+UNDER: tuple[dict[str, Any], ...] = (
+    {},
+    {"bf16": True, "gradient_accumulation_steps": 4},
+    {"train_sampling_strategy": "group_by_length", "eval_strategy": "steps", "eval_steps": 2, "max_steps": 7},
+)
+
+
+def three_columns(config: RunConfig) -> tuple[list[Row], list[Row]]:
+    """The rows of the two loops under these settings, and the same with accelerate between them."""
+    sources = {loop: folded_source(page, config) for loop, page in scripts_of(config).items()}
+    third = folded_source(accelerated_script(), config, accelerate=True)
+    return rows_of(sources, None), rows_of({**sources, "accelerate": third}, None)
+
+
+@pytest.mark.parametrize("settings", UNDER)
+def test_the_third_column_is_the_ejected_loop_and_moves_nothing(settings: dict[str, Any]) -> None:
+    config = RunConfig.build("tiny", save_strategy="no", **settings)
+    two, three = three_columns(config)
+    assert [(row.phase, row.manual, row.trainer) for row in three if row.manual or row.trainer or row in two] == [
+        (row.phase, row.manual, row.trainer) for row in two
+    ]
+    script = eject(config, "accelerate").splitlines()
+    shown = folded_source(accelerated_script(), config, accelerate=True).splitlines()
+    for row in three:
+        for number, _ in row.accelerate:
+            # What is loaded and saved stands around the script's loop.
+            assert row.phase.name in (*HEAD, "data", "model", "save") or shown[number - 1] in script
+    numbers = [number for row in three for number, _ in row.accelerate]
+    assert sorted(numbers) == sorted(set(numbers))
+    assert {shown[number - 1] for number in numbers} | {""} == {*shown, ""}
+
+
+@pytest.mark.parametrize("settings", UNDER)
+def test_a_line_that_both_loops_have_stands_level(settings: dict[str, Any]) -> None:
+    """A line that occurs once in each of the two, for the same phase."""
+    found: dict[str, dict[tuple[str, str], list[int]]] = {"manual": {}, "accelerate": {}}
+    for place, row in enumerate(three_columns(RunConfig.build("tiny", save_strategy="no", **settings))[1]):
+        for loop, places in found.items():
+            for _, line in getattr(row, loop):
+                places.setdefault((row.phase.name, line), []).append(place)
+    ours, theirs = found.values()
+    once = [(ours[line], theirs[line]) for line in ours if len(ours[line]) == len(theirs.get(line, ())) == 1]
+    assert len(once) > 40 and all(ours == theirs for ours, theirs in once)
+
+
+def test_the_report_has_the_third_column_only_where_it_is_asked_for(
+    comparison_dir: Path, html: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def left_out(*_: Any, **__: Any) -> None:
+        raise SameLoopError("left out")
+
+    monkeypatch.setattr(report, "xray", left_out)
+    monkeypatch.setattr(report, "measure", left_out)
+    file = tmp_path / "three.html"
+    assert main(["report", str(comparison_dir), "--accelerate", "--output", str(file)]) == 0
+    with_it, without = Page(file.read_text(encoding="utf-8")), Page(html)
+    lines = [name for name in with_it.lines if name.startswith("accelerate-")]
+    assert len(lines) > 60 and {*with_it.lines} - {*lines} == {*without.lines}
+    assert "did not run for this report" in words(file.read_text(encoding="utf-8"))
+    assert "accelerate-" not in html and "did not run for this report" not in words(html)
+    assert 'class="twins"' in html and ".three" not in html
+
+
+def test_there_is_no_third_column_where_accelerate_is_not_proven_equal(
+    trained: Trained, tmp_path: Path, refusal: Any
+) -> None:
+    config = RunConfig.build("tiny", gradient_accumulation_steps=3, num_train_epochs=1)
+    folder = compared({loop: trained(loop, config) for loop in LOOPS}, tmp_path / "run")
+    assert "power of two" in refusal("report", str(folder), "--accelerate")
+    assert not (folder / "report.html").exists()
+
+
+def test_checkpoints_that_nobody_asked_for_do_not_keep_accelerate_away() -> None:
+    quick = RunConfig.build("quick")
+    assert quick.save_strategy != "no" and report.beyond_accelerate(quick)
+    assert report._beyond_accelerate({}, quick) is None
+    assert report._beyond_accelerate({}, RunConfig.build("tiny", save_strategy="epoch"))
+    assert report._beyond_accelerate({}, RunConfig.build("quick", load_best_model_at_end=True))
+    assert report._beyond_accelerate({"job": {}}, quick)

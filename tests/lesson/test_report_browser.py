@@ -20,9 +20,12 @@ from html_page import ATTACK
 from test_report import six_thousand_steps
 
 from benchmarks.compare import write_comparison
-from benchmarks.lesson.report import FILE_NAME, write_report
+from benchmarks.lesson.report import FILE_NAME, render, write_report
+from benchmarks.lesson.steps import Reviews
+from benchmarks.runs import read_comparison
 from shared.config import RunConfig
 from shared.recording.record import RunRecord
+from shared.running.script import kept_scripts
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
@@ -149,6 +152,47 @@ def test_where_there_is_no_room_for_two_a_twin_stands_below_its_twin(browser: An
             left, right = (page.locator("#row-clip .cell").nth(place).bounding_box() for place in (0, 1))
             assert right["y"] >= left["y"] + left["height"] and right["y"] - left["y"] < 200
             assert right["x"] >= 0 and right["x"] + right["width"] <= width
+
+
+@pytest.fixture(scope="module")
+def three_columns(run_dir: Path) -> Path:
+    """A page with the loop with accelerate between the two."""
+    records = [RunRecord.read(run_dir / loop) for loop in LOOPS]
+    given = {"found": None, "why_not": "left out", "pictures": {}, "pages": kept_scripts(run_dir), "accelerate": True}
+    file = run_dir / "three.html"
+    file.write_text(render(read_comparison(run_dir), records, Reviews({}, [], []), **given), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_three_columns_are_read_on_every_screen(browser: Any, three_columns: Path, theme: str) -> None:
+    with Watched(browser, three_columns, theme=theme) as page:
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        for width in (1920, 1600, 1280, 853, 360):
+            page.set_viewport_size({"width": width, "height": 900})
+            cells = [page.locator("#row-clip .cell").nth(place).bounding_box() for place in range(3)]
+            by_hand, accelerate, trainer = cells
+            assert [page.locator("#row-clip .cell").nth(n).get_attribute("data-side") for n in range(3)] == [
+                "manual",
+                "accelerate",
+                "Trainer",
+            ]
+            is_below = accelerate["y"] >= by_hand["y"] + by_hand["height"]
+            if width == 1920:
+                assert by_hand["y"] == accelerate["y"] == trainer["y"]
+                assert by_hand["x"] + by_hand["width"] <= accelerate["x"] < trainer["x"] - accelerate["width"]
+            elif width > 1152:
+                # No room for three: accelerate below its twin, Trainer beside both.
+                assert is_below and by_hand["y"] == trainer["y"] and by_hand["x"] == accelerate["x"] < trainer["x"]
+            else:
+                assert is_below and trainer["y"] >= accelerate["y"] + accelerate["height"]
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            assert all(each["x"] + each["width"] <= width for each in cells)
+            wide = page.evaluate(
+                "[...document.querySelectorAll('.cell pre')].filter((e) => e.scrollWidth > e.clientWidth + 1).length"
+            )
+            # On a narrow one long lines are scrolled, each in its place.
+            assert wide == 0 or width <= 853
 
 
 def test_the_values_of_a_step_stand_beside_its_lines(browser: Any, run_dir: Path) -> None:
