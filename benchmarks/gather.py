@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.charts.data import NAMES, Alike, Difference, Pair, Run
+from benchmarks.charts.data import NAMES, Alike, Difference, Pair, Run, names_of
 from benchmarks.charts.texts import shorten
 from benchmarks.runs import read_comparison
 from shared.errors import SameLoopError
@@ -29,6 +29,11 @@ class Source(NamedTuple):
     record: RunRecord
     records: list[RunRecord]
     folder: Path
+
+    @property
+    def role(self) -> str:
+        """The loop, or of two loops on our own job, which are both by hand, the side of the comparison."""
+        return self.folder.name if self.folder.name in LOOPS else self.record.loop
 
 
 class Gathered(NamedTuple):
@@ -75,7 +80,7 @@ def gather(paths: Sequence[Path]) -> Gathered:
     if len(sources) > MOST_RUNS:
         raise SameLoopError(f"{len(sources)} runs in one chart: {MOST_RUNS} can be told apart; name fewer")
     # The Trainer's runs first: they are drawn broad and pale, those by hand thin and dark on top of them.
-    sources.sort(key=lambda source: source.record.loop == "manual")
+    sources.sort(key=lambda source: source.role == "manual")
     runs = label(sources)
     return Gathered(sources, runs, find_pair(sources, runs))
 
@@ -106,6 +111,10 @@ def _read(folder: Path) -> Source:
 
 def label(sources: Sequence[Source]) -> list[Run]:
     """Name the runs: by their loop; where there are several of one loop, by their folder too, or by a number."""
+    by_role = {source.role: source.record for source in sources}
+    if len(sources) == len(by_role) == len(LOOPS) and len({source.folder.parent for source in sources}) == 1:
+        names = names_of(*(by_role[loop] for loop in LOOPS))
+        return [Run(names[source.role], source.record) for source in sources]
     loops = [NAMES.get(source.record.loop, source.record.loop) for source in sources]
     labels: list[str] = []
     for loop, source in zip(loops, sources, strict=True):

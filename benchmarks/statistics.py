@@ -77,19 +77,23 @@ def step_seconds(record: RunRecord) -> Spread | None:
     return spread_of([training_seconds(line) for line in warm_steps(record)]) if record.steps else None
 
 
-def which_is_faster(manual: RunRecord, trainer: RunRecord) -> str:
+def which_is_faster(manual: RunRecord, trainer: RunRecord, *, of: str = "manual / Trainer") -> str:
     """One sentence on the time of a step by hand and Trainer's, with a ratio only where these runs can tell one.
 
     They can where there are enough steps, and where the middle halves of the two loops' steps do not meet. Held
     against each other step by step, the loops would more often look different when they are not: what slows a machine
     down lasts for many steps.
+
+    Args:
+        manual, trainer: the runs.
+        of: what the ratio is of.
     """
     told = ratio_of_steps(manual, trainer)
     if isinstance(told, str):
         return f"Time of a step: {told}; {HINT}."
     steps = min(len(warm_steps(record)) for record in (manual, trainer))
     return (
-        f"Time of a step, manual / Trainer: {told.median:.2f} (middle halves of {steps:,} steps: {told.low:.2f} to "
+        f"Time of a step, {of}: {told.median:.2f} (middle halves of {steps:,} steps: {told.low:.2f} to "
         f"{told.high:.2f}). A machine that was busier during one of the runs looks the same; {HINT}."
     )
 

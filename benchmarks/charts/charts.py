@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 
 from benchmarks.charts import panels, texts
 from benchmarks.charts.canvas import Chart, canvas
-from benchmarks.charts.data import Difference, Pair, Run, first_other_reviews, has, steps_that_fit
+from benchmarks.charts.data import Difference, Pair, Run, first_other_reviews, has, names_of, steps_that_fit
 from benchmarks.charts.styles import STYLES, Look, Style
 from shared.recording.record import RunRecord
 
@@ -32,7 +32,8 @@ def draw_comparison(manual: RunRecord, trainer: RunRecord, comparison: dict[str,
 
 def compared(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> tuple[list[Run], Pair]:
     """Both runs in drawing order, and where they part as the comparison says."""
-    by_hand, theirs, first = Run("manual", manual), Run("Trainer", trainer), comparison["first_divergence"]
+    names, first = names_of(manual, trainer), comparison["first_divergence"]
+    by_hand, theirs = Run(names["manual"], manual), Run(names["trainer"], trainer)
     found = first and Difference(first["step"], first["quantity"], first["likely_cause"], first.get("rank", 0))
     return [theirs, by_hand], Pair(by_hand, theirs, found)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -69,6 +70,17 @@ class Pair(NamedTuple):
     other: Run
     first: Difference | None
     groups: tuple[Alike, ...] = ()
+
+
+def names_of(manual: RunRecord, trainer: RunRecord) -> Mapping[str, str]:
+    """What a comparison's runs are called: `NAMES`, but two loops on our own job by their files."""
+    files = [Path(record.config.loop) for record in (manual, trainer) if record.config.loop]
+    if len(files) < len(NAMES) or "job" in manual.header:
+        return NAMES
+    ours, theirs = (file.name for file in files)
+    if ours == theirs:
+        ours, theirs = (f"{file.absolute().parent.name}/{file.name}" for file in files)
+    return dict(zip(NAMES, (ours, theirs if ours != theirs else f"{theirs} (2)"), strict=True))
 
 
 def series(record: RunRecord, name: str) -> tuple[list[int], list[float]]:

@@ -92,7 +92,7 @@ def _verdict_on_many(groups: Sequence[Alike]) -> str:
 def time_note(runs: Sequence[Run]) -> str:
     """Which loop is faster, if that can be told; nothing if they are not one of each."""
     pair = _one_of_each(runs)
-    return which_is_faster(*pair).replace("`", "") if pair else ""
+    return which_is_faster(pair[0], pair[1]).replace("`", "") if pair else ""
 
 
 def short_time_note(runs: Sequence[Run]) -> str:

@@ -265,6 +265,8 @@ def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> St
     norm, at_step = ours.get("unclipped_norm"), ours.get("grad_norm", 0.0)
     scaled = ours.get("gradients", {}).get("scaled")
     their_scaled = theirs.get("gradients", {}).get("scaled") or [1.0, 1.0]
+    if trainer.config.loop:  # a loop may do otherwise than the settings say
+        limit = theirs.get("grad_norm", 0.0) if their_scaled[1] < 1 - ROUNDING else 0.0
     if norm is None or scaled is None or not at_step or not any(ours.get("backward_passes", [])):
         return None
     if manual.start.get("dtypes") != trainer.start.get("dtypes"):
@@ -273,7 +275,7 @@ def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> St
     if limit and norm > limit * (1 + ROUNDING) and lowest == highest == 1.0:
         return "clip.missing", (
             f"the clip: in $loop the gradients reach the optimizer at norm {at_step:.4g}, $Trainer scales them down "
-            f"to max_grad_norm {limit:g}"
+            f"to max_grad_norm {limit:.4g}"
         )
     if highest > 1 + ROUNDING and highest - lowest > ROUNDING and their_scaled[1] - their_scaled[0] <= ROUNDING:
         return "clip.changed", (
@@ -287,7 +289,7 @@ def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> St
         )
     target = min(norm, limit) if limit else norm
     if norm and lowest != 1.0 and not missing_of(manual) and not math.isclose(at_step, target, rel_tol=10 * ROUNDING):
-        what = f"to max_grad_norm {limit:g}" if limit else "not at all"
+        what = f"to max_grad_norm {limit:.4g}" if limit else "not at all"
         return (
             "clip.limit",
             f"the clip: in $loop norm {norm:.4g} is scaled to {at_step:.4g}, $Trainer scales it {what}",

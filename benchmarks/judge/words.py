@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
+from benchmarks.charts.data import NAMES, names_of
 from shared.recording.record import RunRecord
 
 
@@ -33,8 +33,9 @@ class Words(NamedTuple):
             is_the_only_one = ours["is_loop"] and not theirs["is_loop"]
             name = "Trainer" if is_the_only_one else theirs["side"]
             return cls("arguments", theirs["model"], name, ours["side"])
+        names = names_of(manual, trainer)
         # Two loops on our own job.
-        return cls(Trainer=Path(trainer.config.loop).name) if trainer.config.loop else cls()
+        return cls() if names is NAMES else cls(Trainer=names["trainer"], loop=names["manual"])
 
     def fill(self, sentence: str) -> str:
         """A sentence as it is shown; a `$` that names none of these stays."""

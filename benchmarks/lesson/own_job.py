@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.verdict.table import reported_rows
 from shared.recording.record import RunRecord
 
 
@@ -19,7 +18,6 @@ class OwnJob(NamedTuple):
         sides: how the files are called that stand by hand and as Trainer.
         is_script: whether a script's own Trainer is the second side.
         facts: what Trainer does in this run that one may not know, a sentence each.
-        reported: a row per reported number, `benchmarks.verdict.table.reported_rows`.
         arguments: of `TrainingArguments`, those that the script sets, with their values.
         command: that makes the comparison again.
     """
@@ -28,7 +26,6 @@ class OwnJob(NamedTuple):
     sides: list[str]
     is_script: bool
     facts: list[str]
-    reported: list[list[str]]
     arguments: dict[str, str]
     command: str
 
@@ -43,7 +40,6 @@ class OwnJob(NamedTuple):
             sides=comparison["job"]["sides"],
             is_script=not theirs["is_loop"],
             facts=comparison["job"]["facts"],
-            reported=reported_rows(records, missing="\N{EN DASH}"),
             arguments=ours["set"] or theirs["set"],
             command=shlex.join(["sameloop", "compare", *_arguments(records)]),
         )

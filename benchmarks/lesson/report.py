@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import math
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -20,17 +19,16 @@ from typing import Any, TypeVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from benchmarks.charts.data import NAMES
-from benchmarks.charts.styles import STYLES, Style
-from benchmarks.gather import gather
+from benchmarks.charts.data import NAMES, names_of
 from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.words import Words
 from benchmarks.lesson.events import Event, Frame
 from benchmarks.lesson.own_job import OwnJob
+from benchmarks.lesson.pictures import CHARTS, SMOOTHED, charts, drawn_ladder, small_chart
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.lesson.twins import Row, phase_at_fault, rows_of
-from benchmarks.lesson.whatif import ANSWERS, MEASURED, WhatIf, read_measured
+from benchmarks.lesson.whatif import ANSWERS, MEASURED, read_measured
 from benchmarks.lesson.xray import (
     Pair,
     XRay,
@@ -41,13 +39,12 @@ from benchmarks.lesson.xray import (
 )
 from benchmarks.lesson.xray_table import verdict_text
 from benchmarks.mistakes.ladder import LADDER, Ladder
-from benchmarks.mistakes.ladder_chart import ladder_chart
 from benchmarks.pages.costs import setting_costs
 from benchmarks.pages.eject import ACCELERATED, accelerated_script, beyond_accelerate
 from benchmarks.pages.fold import folded_source
 from benchmarks.runs import read_comparison
 from benchmarks.statistics import which_is_faster
-from benchmarks.verdict.table import cost_rows, epoch_rows, notes
+from benchmarks.verdict.table import cost_rows, epoch_rows, notes, reported_rows
 from shared.config import RunConfig, job_name, meaning, option, sections, show
 from shared.errors import SameLoopError
 from shared.progress import announce
@@ -62,16 +59,6 @@ STYLE_SHEETS = ("report.css", "quality.css")
 # Of a page with three columns besides.
 WIDE_STYLE_SHEET = "three.css"
 FILE_NAME = "report.html"
-CHARTS = {
-    "losses": "Training loss",
-    "difference": "Difference of the two losses",
-    "accuracy": "Validation accuracy",
-    "gradient-norm": "Gradient norm",
-    "learning-rate": "Learning rate",
-    "time": "Time of a step",
-    "memory": "Memory",
-    "batches": "Which examples each batch held",
-}
 
 
 def write_report(
@@ -92,12 +79,11 @@ def write_report(
         The file's path.
 
     Raises:
-        SameLoopError: there is no comparison, it is of two loops on our job, the file cannot be written, or there is
-            no loop with `accelerate` for this run.
+        SameLoopError: there is no comparison, the file cannot be written, or there is no loop with `accelerate` for
+            this run.
     """
     comparison = read_comparison(output_dir)
-    if inside is None and "job" in comparison:
-        raise SameLoopError(f"{output_dir}: both of its sides are loops; the report is about a loop and Trainer")
+    is_ours = "job" not in comparison
     output = output or output_dir / FILE_NAME
     if output.is_dir() or not output.parent.is_dir():
         what = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
@@ -121,7 +107,7 @@ def write_report(
     undecided = first and any(each["code"].endswith(UNDECIDED) for each in first.get("findings", [])[:1])
     if undecided and found and found.first_difference:
         announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
-    if inside is None:
+    if is_ours:
         # Models and reviews may be gone, or another.
         quality, why_no_quality = _tried(lambda: measure(output_dir))
     announce("report: charts and page")
@@ -133,7 +119,7 @@ def write_report(
         why_not=why_not,
         pictures=charts(output_dir),
         scripts=scripts,
-        ladder=ladder_of(output_dir) if inside is None else None,
+        ladder=ladder_of(output_dir) if is_ours else None,
         quality=quality,
         why_no_quality=why_no_quality,
         accelerate=accelerate,
@@ -216,12 +202,13 @@ def render(
     if accelerate and sources:
         sources["accelerate"] = folded_source(accelerated_script(), config, accelerate=True)
         shown["accelerate"] = ACCELERATED.name
-    rows = rows_of(sources, found, is_own_job=own is not None)
+    names = names_of(records[0], records[1])
+    rows = rows_of(sources, found, is_own_job=own is not None, are_loops=names is not NAMES)
     words = Words.of(records[0], records[1])
     return environment.get_template("report.html").render(
         **_run_parts(comparison, records),
         **_code_parts(comparison, found, rows),
-        **_page_parts(WIDE_STYLE_SHEET if accelerate else None),
+        **_page_parts(names, WIDE_STYLE_SHEET if accelerate else None),
         own=own,
         words=words,
         charts={kind: (words.fill(title), pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
@@ -241,24 +228,27 @@ def render(
 def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict[str, Any]:
     """What the template is told of the run: its settings, its verdict, its costs, and how it is made again."""
     config, machine = records[0].config, comparison["environment"]
-    commit = machine["git"] or ""
+    commit, sides = machine["git"] or "", names_of(records[0], records[1])
+    against = [] if sides is NAMES else ["--against", str(records[1].config.loop)]
     return {
         "comparison": comparison,
         "answer": answer(comparison),
         "notes": notes(comparison),
         "config": config,
         "dials": list(settings(config)),
-        "command": shlex.join(["sameloop", "compare", *config.flags()]),
+        "command": shlex.join(["sameloop", "compare", *config.flags(), *against]),
         "job": job_name(config, records[0].start.get("parameters")),
-        "names": NAMES,
         "is_identical": comparison["verdict"] == "identical",
         "is_repeatable": config.full_determinism
         or (not config.torch_compile and (config.use_cpu or machine["device"] == "cpu")),
         "commit": commit.removesuffix("-dirty"),
         "is_dirty": commit.endswith("-dirty"),
         "costs": cost_rows(comparison, records, missing="–"),
-        "faster": which_is_faster(*records),
+        "faster": which_is_faster(records[0], records[1], of=" / ".join(sides.values())),
         "epochs": epoch_rows(comparison, accuracy=".2%", missing="–"),
+        "reported": reported_rows(records, missing="–"),
+        "sides": sides,
+        "two_loops": sides is not NAMES,
     }
 
 
@@ -276,15 +266,25 @@ def _code_parts(comparison: dict[str, Any], found: XRay | None, rows: Sequence[R
     }
 
 
-def _page_parts(further_style: str | None) -> dict[str, Any]:
+def _page_parts(names: Mapping[str, str], further_style: str | None) -> dict[str, Any]:
     """The style and the script that the page carries, and the script's digest, by which the page lets it run."""
     sheets = [*STYLE_SHEETS, *([further_style] if further_style else [])]
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    words = {NAMES[loop]: _in_script(name) for loop, name in names.items()}
+    # In `/\bmanual /` the word is behind a letter, too.
+    script = re.sub(rf"(?:\b|(?<=\\b))({'|'.join(words)})\b", lambda found: words[found[1]], script)
     return {
         "style": Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in sheets)),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
+
+
+def _in_script(name: str) -> str:
+    """A name as it may stand in a string, a template or a regular expression of the script: `a\\u002epy`."""
+    units = name.encode("utf-16-be")
+    codes = (int.from_bytes(units[n : n + 2], "big") for n in range(0, len(units), 2))
+    return "".join(chr(code) if re.match(r"\w", chr(code), re.ASCII) else f"\\u{code:04x}" for code in codes)
 
 
 def with_code(text: str) -> Markup:
@@ -311,84 +311,6 @@ def answer(comparison: dict[str, Any]) -> tuple[str, str]:
     first = comparison["first_divergence"]
     where = f"The two loops diverge at step {first['step']:,}: {first['quantity']} differs."
     return "Not quite.", f"{where} Likely cause: {first['likely_cause']}."
-
-
-# The charts ---------------------------------------------------------------------------------------
-
-
-def charts(output_dir: Path) -> dict[str, Markup]:
-    """The comparison's charts as SVG elements that take their colours from the page; those that can be drawn."""
-    gathered, found = gather([output_dir]), {}
-    record = gathered.runs[0].record
-    # What not every job has.
-    left_out = {
-        "accuracy": "eval_accuracy" not in record.metric_names,
-        "batches": not any(batch for line in record.steps for batch in line.get("reviews", [[1]])),
-    }
-    for kind in CHARTS:
-        if left_out.get(kind):
-            continue
-        try:
-            found[kind] = _themed(gathered.chart(kind, "page").inline_svg(f"{kind}-page"))
-        except SameLoopError as error:  # an older record lacks what this chart shows
-            announce(f"no chart of {kind}: {error}")
-    return found
-
-
-def drawn_ladder(ladder: Ladder) -> Markup:
-    """The ladder; with the letters of a slide, for it holds sentences."""
-    return _themed(ladder_chart(ladder).inline_svg("ladder"), STYLES["slide"])
-
-
-def _themed(svg: str, style: Style = STYLES["page"]) -> Markup:
-    """An SVG whose colours are the page's own, light or dark."""
-    variables = {
-        style.ground: "surface",
-        style.ink: "ink",
-        style.soft: "soft",
-        style.faint: "chart-faint",
-        style.grid: "chart-grid",
-        style.exact: "exact",
-        style.wrong: "wrong",
-    }
-    # matplotlib's own rule for the whole document; the page's style sheet has it for its charts alone.
-    svg = re.sub(r"<style.*?</style>", "", svg, flags=re.DOTALL)
-    for colour, name in variables.items():
-        svg = re.sub(f"{colour}(?![0-9a-f])", f"var(--{name})", svg, flags=re.IGNORECASE)
-    return Markup(svg)
-
-
-# What without a line --------------------------------------------------------------------------------
-
-# How large the small charts of the losses are, in units of their own.
-WIDTH, HEIGHT = 320, 90
-# So many steps are averaged for a point of such a chart: single ones are too noisy to be told apart.
-SMOOTHED = 8
-
-
-def small_chart(what_if: WhatIf) -> dict[str, Any] | None:
-    """The losses with a line and without it, as the points of two polylines; None if there was no run without it."""
-    curves = [smooth(seen.loss) for seen in (what_if.whole, what_if.seen)]
-    values = [value for curve in curves for value in curve if math.isfinite(value)]
-    if not all(curves) or not values:
-        return None
-    low, high = min(values), max(values)
-    longest = max(map(len, curves)) - 1 or 1
-
-    def points(curve: Sequence[float]) -> str:
-        return " ".join(
-            f"{WIDTH * number / longest:.1f},{HEIGHT * (high - value) / ((high - low) or 1):.1f}"
-            for number, value in enumerate(curve)
-            if math.isfinite(value)
-        )
-
-    return {"with": points(curves[0]), "without": points(curves[1]), "low": low, "high": high}
-
-
-def smooth(values: Sequence[float]) -> list[float]:
-    """The means of every `SMOOTHED` values that follow each other."""
-    count = min(len(values), max(1, len(values) - SMOOTHED + 1))
-    return [sum(values[start : start + SMOOTHED]) / len(values[start : start + SMOOTHED]) for start in range(count)]
 
 
 # The x-ray ----------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 The manual loop is the spine, from its top to its bottom. What the Trainer loop says of the same phase stands in the
 first row of that phase; what only one of them has makes a row with one side empty. The page with `accelerate`, if it
-is shown, is written in the order of the manual loop: piece stands beside piece.
+is shown, and any other loop are written in the order of the manual loop: piece stands beside piece.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class Row:
         return self.phase.name.replace(" ", "-")
 
 
-def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = False) -> list[Row]:
+def rows_of(
+    sources: Mapping[str, str], found: XRay | None, is_own_job: bool = False, are_loops: bool = False
+) -> list[Row]:
     """The rows, in the order of the manual loop.
 
     Args:
@@ -79,6 +81,7 @@ def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = F
         found: the x-ray. It says which line does what on a page whose comments do not, and where `Trainer` does it.
         is_own_job: whether the job is the user's. A script's lines then stand beside those that the loop's file has of
             it, which are the last ones of both.
+        are_loops: whether both loops are loops, and piece stands beside piece.
     """
     if not sources:
         return []
@@ -88,7 +91,7 @@ def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = F
         ours = _joined(ours)
     rows = [Row(BY_NAME[piece.phase], _lines(piece, coloured["manual"])) for piece in ours]
     place = -1
-    for piece in stretches(sources["trainer"]):
+    for piece in () if are_loops else stretches(sources["trainer"]):
         lines = _lines(piece, coloured["trainer"])
         twins = [number for number, row in enumerate(rows) if row.phase.name == piece.phase]
         twin = twins[-1 if is_own_job else 0] if twins else None
@@ -100,8 +103,8 @@ def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = F
     for pair in found.pairs if found else ():
         if pair.trainer and not any(row.phase.name == pair.trainer.phase for row in rows):
             rows.insert(_missing_place(pair.trainer.phase, rows, found), Row(BY_NAME[pair.trainer.phase]))
-    if "accelerate" in sources:
-        _beside(rows, stretches(sources["accelerate"]), coloured["accelerate"])
+    for loop in ("trainer",) if are_loops else ("accelerate",) if "accelerate" in sources else ():
+        _beside(rows, loop, stretches(sources[loop]), coloured[loop])
     inside = trainers_own(found)
     seen: set[str] = set()
     for row in rows:
@@ -109,14 +112,16 @@ def rows_of(sources: Mapping[str, str], found: XRay | None, is_own_job: bool = F
         row.inside = inside.get(row.phase.name)
         if row.phase.name == "arguments":
             row.instead = "nothing is handed over"
+        elif are_loops:
+            row.instead = "nothing here"
         elif found and found.config.loop:
             row.instead = _instead(row.phase.name, found)
         seen.add(row.phase.name)
     return rows
 
 
-def _beside(rows: list[Row], pieces: Sequence[Stretch], coloured: Sequence[Markup]) -> None:
-    """Put the page with `accelerate` beside the manual loop: pieces that follow each other on both stand level.
+def _beside(rows: list[Row], loop: str, pieces: Sequence[Stretch], coloured: Sequence[Markup]) -> None:
+    """Put another loop beside the manual loop: pieces that follow each other on both stand level.
 
     A piece that has no such twin goes to the nearest row of its phase, or gets a row of its own.
     """
@@ -134,7 +139,7 @@ def _beside(rows: list[Row], pieces: Sequence[Stretch], coloured: Sequence[Marku
         else:
             place += 1
             rows.insert(place, Row(BY_NAME[piece.phase]))
-        rows[place].accelerate += _lines(piece, coloured)
+        getattr(rows[place], loop).extend(_lines(piece, coloured))
 
 
 def colour(source: str) -> list[Markup]:

@@ -258,7 +258,7 @@ def xray(config: RunConfig, step: int | None = None, scripts: Mapping[str, LoopS
             follows it. None: the first step of the shortened run.
 
     Raises:
-        SameLoopError: as `run_loop`, there is no such step, or a page does what cannot be traced.
+        SameLoopError: as `run_loop`, there is no such step, both are loops, or a page does what cannot be traced.
     """
     config = shortened(config) if step is None else config
     last = config.total_steps(1)
@@ -267,6 +267,8 @@ def xray(config: RunConfig, step: int | None = None, scripts: Mapping[str, LoopS
     if config.dataloader_num_workers or config.torch_compile:
         raise SameLoopError("the x-ray cannot look into workers or compiled code; leave out --step, or those settings")
     scripts = scripts or scripts_of(config)
+    if scripts["trainer"].is_own:
+        raise SameLoopError("the x-ray looks into a loop and Trainer, and these are two loops")
     traces = {loop: trace(loop, scripts[loop], config, step) for loop in LOOPS}
     return XRay(config, step or 1, scripts["manual"].name, traces, paired(*(traces[loop].events for loop in LOOPS)))
 

@@ -85,10 +85,11 @@ def compare_own(
     comparison = compare_sides(sides, output_dir, overwrite, config)
     print_comparison(comparison, output_dir, Console(highlight=False))
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
-    if with_report and sides[0].script is not None:
+    if with_report:
         from benchmarks.lesson.report import write_report
 
-        click.echo(f"the report: {write_report(output_dir, inside=_later(output_dir))}", err=True)
+        inside = _later(output_dir) if sides[0].script is not None else None
+        click.echo(f"the report: {write_report(output_dir, inside=inside)}", err=True)
     return 0 if comparison["verdict"] == "identical" else DIVERGED
 
 

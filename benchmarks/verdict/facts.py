@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from statistics import median
 from typing import Any
 
+from benchmarks.charts.data import NAMES, names_of
 from shared.recording.record import RunRecord
 
 
@@ -21,8 +21,8 @@ def own_job(manual: RunRecord, trainer: RunRecord) -> dict[str, Any]:
         # A loop is written after a look at a batch, which tells more.
         told = next((job for job in jobs if job["is_loop"]), jobs[-1])
         return {"sides": [job["side"] for job in jobs], "facts": facts(trainer, told)}
-    loops = [Path(record.config.loop).name for record in records if record.config.loop]
-    return {"sides": loops} if len(loops) == len(records) else {}
+    names = names_of(manual, trainer)
+    return {} if names is NAMES else {"sides": [*names.values()]}
 
 
 def facts(record: RunRecord, job: dict[str, Any]) -> list[str]:

@@ -30,7 +30,7 @@ def print_comparison(comparison: dict[str, Any], output_dir: Path, console: Cons
     else:
         console.print(epochs_table(comparison))
     console.print(costs_table(comparison, records))
-    console.print(which_is_faster(*records))
+    console.print(which_is_faster(records[0], records[1]))
     console.print(verdict_text(comparison))
 
 

@@ -18,6 +18,7 @@ from html_page import ATTACK, Page
 
 from benchmarks.cli import main
 from benchmarks.lesson import report, steps
+from benchmarks.lesson.pictures import CHARTS
 from benchmarks.lesson.report import json_for_script, render, write_report
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.lesson.twins import HEAD, Row, rows_of
@@ -74,7 +75,7 @@ def test_the_page_shows_everything(html: str) -> None:
         assert f'<section id="{part}"' in html
     assert "All 16 steps, every evaluation and every weight are equal" in html
     assert len(re.findall(r'<span class="exact">[a-z ]+\s*<b>0.0</b>', html)) == 6
-    assert html.count("<figure") == len(report.CHARTS)
+    assert html.count("<figure") == len(CHARTS)
     assert "the same in the same order" in html
     assert "trainer.py:" in html and "floating_point_ops" in html
     assert ".venv/bin/sameloop compare --preset tiny" in html

@@ -18,6 +18,7 @@ import pytest
 from conftest import LOOPS, run_in_process
 from html_page import ATTACK
 from test_report import six_thousand_steps
+from test_two_loops import ODD, comparison_of, written
 
 from benchmarks.compare import write_comparison
 from benchmarks.lesson.report import FILE_NAME, render, write_report
@@ -277,6 +278,24 @@ def test_a_step_shows_its_reviews_and_a_script_among_them_stays_text(browser: An
         assert page.title().startswith("Identical")
         page.keyboard.press("Enter")
         assert reviews.count() == 0
+    assert watched.noticed == []
+
+
+def test_two_loops_are_called_by_their_files_whatever_these_are_called(browser: Any, tmp_path: Path) -> None:
+    loops = written(tmp_path / "mine.py"), written(tmp_path / ODD, **{"1.0": "0.5"})
+    folder = comparison_of(tmp_path / "run", *loops)
+    write_report(folder)
+    watched = Watched(browser, folder / FILE_NAME, 360)
+    with watched as page:
+        page.locator("#only-differing").check()
+        differing = page.locator("#step-table tbody tr").first.locator("td .wrong").first
+        assert differing.inner_text().startswith(ODD)
+        value = page.locator('.value[data-value="clip"]').first
+        assert f", {ODD} " in value.inner_text() and "mine.py " in value.inner_text()
+        assert "wrong" in value.get_attribute("class").split()
+        page.locator("#step-table .open").first.click()
+        assert "Both loops learned from" in page.locator("#step-table .reviews").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360
     assert watched.noticed == []
 
 

@@ -118,13 +118,14 @@ def test_two_scripts_and_two_loops(tmp_path: Path) -> None:
 
 
 def test_two_loops_on_our_own_job(tmp_path: Path, refusal: Callable[..., str]) -> None:
+    """Their report: tests/lesson/test_two_loops.py."""
     loop = SCRIPTS.parent / "loops" / "course.py"
     pair = ["--loop", str(loop), "--against", str(loop), "--preset", "tiny", "--output-dir", str(tmp_path / "run")]
     assert main(["compare", *pair]) == 0
     assert compared(tmp_path / "run")["verdict"] == "identical"
-    # The page is about a loop and Trainer.
-    assert not (tmp_path / "run" / "report.html").exists()
-    assert "report" in refusal("report", str(tmp_path / "run"))
+    assert (tmp_path / "run" / "report.html").is_file()
+    assert "two loops" in refusal("xray", str(tmp_path / "run"))
+    assert "--accelerate" in refusal("report", str(tmp_path / "run"), "--accelerate")
 
 
 @pytest.mark.parametrize(
