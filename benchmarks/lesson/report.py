@@ -84,15 +84,12 @@ def write_report(
     """
     comparison = read_comparison(output_dir)
     is_ours = "job" not in comparison
-    output = output or output_dir / FILE_NAME
-    if output.is_dir() or not output.parent.is_dir():
-        what = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
-        raise SameLoopError(f"cannot write {output}: {what}; name another place with --output")
+    output = _place(output or output_dir / FILE_NAME)
     records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
     config = records[0].config
     if accelerate and (problem := _beyond_accelerate(comparison, config)):
         raise SameLoopError(problem)
-    reviews, quality, why_no_quality = Reviews({}, [], []), None, ""
+    reviews, found, quality, why_no_quality = Reviews({}, [], []), None, None, ""
     if inside is None:
         go_offline_if_unreachable(config)
         announce("report: the reviews of every step")
@@ -101,12 +98,7 @@ def write_report(
     scripts, why_not = _tried(lambda: kept_scripts(output_dir))
     if scripts is not None:
         found, why_not = _tried(inside or (lambda: xray(config, scripts=scripts)))
-    else:
-        found = None
-    first = comparison["first_divergence"]
-    undecided = first and any(each["code"].endswith(UNDECIDED) for each in first.get("findings", [])[:1])
-    if undecided and found and found.first_difference:
-        announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
+    _say_what_the_xray_sees(comparison, found)
     if is_ours:
         # Models and reviews may be gone, or another.
         quality, why_no_quality = _tried(lambda: measure(output_dir))
@@ -129,6 +121,26 @@ def write_report(
     except OSError as error:
         raise SameLoopError(f"cannot write {output}: {error.strerror}; name another place with --output") from None
     return output
+
+
+def _place(output: Path) -> Path:
+    """Where the page goes.
+
+    Raises:
+        SameLoopError: nothing can be written there.
+    """
+    if output.is_dir() or not output.parent.is_dir():
+        what = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+        raise SameLoopError(f"cannot write {output}: {what}; name another place with --output")
+    return output
+
+
+def _say_what_the_xray_sees(comparison: dict[str, Any], found: XRay | None) -> None:
+    """Say it where the records have not decided the cause."""
+    first = comparison["first_divergence"]
+    undecided = first and any(each["code"].endswith(UNDECIDED) for each in first.get("findings", [])[:1])
+    if undecided and found and found.first_difference:
+        announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
 
 
 def _beyond_accelerate(comparison: dict[str, Any], config: RunConfig) -> str | None:
@@ -195,14 +207,13 @@ def render(
     environment.filters["json"] = json_for_script
     environment.filters["with_code"] = with_code
     environment.globals["small_chart"] = small_chart
-    config, own = records[0].config, OwnJob.of(comparison, records)
+    config, own, names = records[0].config, OwnJob.of(comparison, records), names_of(records[0], records[1])
     world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(script, config, world_size) for loop, script in (scripts or {}).items()}
     shown = {loop: script.name for loop, script in (scripts or {}).items()}
     if accelerate and sources:
         sources["accelerate"] = folded_source(accelerated_script(), config, accelerate=True)
         shown["accelerate"] = ACCELERATED.name
-    names = names_of(records[0], records[1])
     rows = rows_of(sources, found, is_own_job=own is not None, are_loops=names is not NAMES)
     words = Words.of(records[0], records[1])
     return environment.get_template("report.html").render(

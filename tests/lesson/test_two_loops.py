@@ -20,7 +20,9 @@ from shared.running.script import own_script
 
 # Without the word that the page must not say.
 LOOP = (Path(__file__).parents[2] / "manual_loop" / "minimal.py").read_text(encoding="utf-8").replace("Trainer", "It")
-PHASES = {"loss.backward()": "Backward", "torch.nn.utils.clip": "Clip", "optimizer.step()": "Step"}
+PHASES = {"loss.backward(": "Backward", "torch.nn.utils.clip": "Clip", "optimizer.step(": "Step"}
+# Of these two pieces, which are one phase, each stands beside its own.
+PHASES |= {"generator = ": "Shuffle", "generator.manual_seed(": "Shuffle", "collator = ": "Collator"}
 ODD = 'it\'s "${data}" `b` (Trainer) <i>.py'
 
 
@@ -35,8 +37,11 @@ def comparison_of(folder: Path, *loops: Path) -> Path:
 
 def written(file: Path, **edits: str) -> Path:
     """The loop, with the phases' comments, and with these words replaced."""
-    source, indent = LOOP, 12 * " "
-    for old, new in {**{line: f"# {phase}:\n{indent}{line}" for line, phase in PHASES.items()}, **edits}.items():
+    source = LOOP
+    for line, phase in PHASES.items():
+        source, count = re.subn(rf"^( +)({re.escape(line)})", rf"\1# {phase}:\n\1\2", source, flags=re.MULTILINE)
+        assert count == 1
+    for old, new in edits.items():
         assert old in source
         source = source.replace(old, new)
     file.parent.mkdir(exist_ok=True)
@@ -69,12 +74,10 @@ def test_no_side_is_called_trainer_or_manual(two_loops: Path) -> None:
 
 def test_pieces_of_both_loops_stand_level(two_loops: Path) -> None:
     html = (two_loops / "report.html").read_text(encoding="utf-8")
-    rows = dict(re.findall(r'data-phase="([a-z ]+)"(.*?)(?=<div class="row|</section>)', html, re.DOTALL))
-    assert {"backward", "clip", "step"} < {*rows}
-    for phase in ("backward", "clip", "step"):
-        assert (
-            len(re.findall(r'id="manual-\d+"', rows[phase])) == len(re.findall(r'id="trainer-\d+"', rows[phase])) > 1
-        )
+    rows = re.findall(r'data-phase="([a-z ]+)"(.*?)(?=<div class="row|</section>)', html, re.DOTALL)
+    assert [phase for phase, _ in rows if phase.capitalize() in PHASES.values()].count("shuffle") == 2
+    for _, text in rows:
+        assert len(re.findall(r'id="manual-\d+"', text)) == len(re.findall(r'id="trainer-\d+"', text)) > 0
     assert re.findall(r'class="row fault[^"]*" data-phase="([^"]*)"', html) == ["clip"]
 
 
