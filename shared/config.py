@@ -7,12 +7,14 @@ loops, the record on disk and the table of settings in the README are all derive
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import suppress
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from shared import hardware
+from shared import hardware, schedules
 from shared.errors import SameLoopError
 from shared.presets import LEFT_TO_THE_MACHINE, NAMES, PRESETS
 
@@ -21,7 +23,6 @@ SamplingStrategy = Literal["random", "sequential", "group_by_length"]
 Optim = Literal["adamw_torch_fused", "adamw_torch", "sgd", "adafactor"]
 Interval = Literal["no", "steps", "epoch"]
 Metric = Literal["loss", "accuracy"]
-# What `transformers.get_scheduler` takes without extra arguments.
 Schedule = Literal[
     "linear",
     "cosine",
@@ -31,17 +32,27 @@ Schedule = Literal[
     "constant_with_warmup",
     "inverse_sqrt",
     "reduce_lr_on_plateau",
+    "cosine_with_min_lr",
+    "cosine_warmup_with_min_lr",
+    "warmup_stable_decay",
     "greedy",
 ]
 # Schedules that step after an evaluation, on its loss, and not after every optimizer step.
 METRIC_SCHEDULES = ("reduce_lr_on_plateau", "greedy")
 
-# Where the polynomial schedule ends: `lr_end` of transformers' get_polynomial_decay_schedule_with_warmup.
-POLYNOMIAL_END = 1e-7
-
 
 def _none_from_text(value: Any) -> Any:
     return None if isinstance(value, str) and value.lower() in ("", "none") else value
+
+
+def _from_json(value: Any) -> Any:
+    """Text as the object that it holds, as Hugging Face's command lines take it; none for an empty one."""
+    if isinstance(value := _none_from_text(value), str):
+        with suppress(ValueError, RecursionError):
+            value = json.loads(value)
+    if not isinstance(value, dict | None):
+        raise ValueError("it is no JSON object; write it as '{\"num_cycles\": 2}'")
+    return value or None
 
 
 def _usable_name(value: str) -> str:
@@ -54,6 +65,7 @@ Source = Annotated[str, AfterValidator(_usable_name)]
 OptionalSource = Annotated[Source | None, BeforeValidator(_none_from_text)]
 OptionalInt = Annotated[int | None, BeforeValidator(_none_from_text)]
 OptionalStr = Annotated[str | None, BeforeValidator(_none_from_text)]
+OptionalKwargs = Annotated[dict[str, Any] | None, BeforeValidator(_from_json)]
 OptionalMetric = Annotated[Metric | None, BeforeValidator(_none_from_text)]
 
 
@@ -151,6 +163,7 @@ class RunConfig(BaseModel):
         1.0, "Optimizer", "gradients are scaled down to this norm if theirs is larger; 0: never", ge=0
     )
     lr_scheduler_type: Schedule = _setting("linear", "Optimizer", "how the learning rate changes from step to step")
+    lr_scheduler_kwargs: OptionalKwargs = _setting(None, "Optimizer", "further arguments of the schedule, as JSON")
     warmup_steps: float = _setting(0, "Optimizer", "steps of linear warm-up; below 1, the share of all steps", ge=0)
 
     num_train_epochs: float = _setting(2.0, "Training", "passes over the training set", gt=0, le=10_000)
@@ -223,6 +236,8 @@ class RunConfig(BaseModel):
             raise ValueError(f"--eval-steps {self.eval_steps} needs --eval-strategy steps, not {self.eval_strategy}")
         if self.lr_scheduler_type in METRIC_SCHEDULES and self.eval_strategy == "no":
             raise ValueError(f"--lr-scheduler-type {self.lr_scheduler_type} follows the evaluation: not with none")
+        if problem := schedules.problem_with(self.lr_scheduler_type, self.lr_scheduler_kwargs or {}):
+            raise ValueError(problem)
         if self.load_best_model_at_end:
             self._best_can_be_loaded()
         elif self.metric_for_best_model and self.lr_scheduler_type not in METRIC_SCHEDULES:
@@ -281,6 +296,10 @@ class RunConfig(BaseModel):
             return config.model_copy(update={"bf16": hardware.bf16(config.use_cpu).in_hardware})
         return config
 
+    def __hash__(self) -> int:
+        # A dictionary has no hash; runs that differ in it alone are told apart by `==`.
+        return hash(self.model_dump_json(exclude={"lr_scheduler_kwargs"}))
+
     @property
     def settings(self) -> dict[str, Any]:
         """Every setting and its value, the preset's name left out: two runs with equal settings are the same job."""
@@ -307,9 +326,10 @@ class RunConfig(BaseModel):
             return "--dataloader-drop-last leaves no batch to train on: raise --train-size or lower the batch size"
         steps = self.total_steps(world_size)
         warmup = self.warmup_steps if self.warmup_steps >= 1 else math.ceil(self.warmup_steps * steps)
-        if self.lr_scheduler_type == "polynomial" and self.learning_rate <= POLYNOMIAL_END:
+        end = (self.lr_scheduler_kwargs or {}).get("lr_end", schedules.POLYNOMIAL_END)
+        if self.lr_scheduler_type == "polynomial" and self.learning_rate <= end:
             return (
-                f"--learning-rate {show(self.learning_rate)}: polynomial falls to {show(POLYNOMIAL_END)} and must "
+                f"--learning-rate {show(self.learning_rate)}: polynomial falls to {show(end)} and must "
                 "start above it; raise it, or choose another --lr-scheduler-type"
             )
         if self.lr_scheduler_type == "polynomial" and int(warmup) == steps:
@@ -375,7 +395,7 @@ def flag(name: str, value: Any) -> list[str]:
     """One setting as command-line arguments."""
     if isinstance(value, bool):
         return [option(name) if value else option("no_" + name)]
-    return [option(name), "none" if value is None else str(value)]
+    return [option(name), show(value) if value is None or isinstance(value, dict) else str(value)]
 
 
 def sections() -> dict[str, list[str]]:
@@ -408,6 +428,8 @@ def show(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, dict):
+        return schedules.as_json(value)
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -420,6 +442,6 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         return f"there is no option {option(name)}: `sameloop manual --help` lists them all"
     wrong = problem["msg"].removeprefix("Value error, ")
-    given = str(problem["input"])
+    given = show(problem["input"]) if isinstance(problem["input"], dict) else str(problem["input"])
     shown = given if len(given) <= 80 else f"{given[:77]}..."
     return f"{option(name)} {shown}: {wrong[0].lower()}{wrong[1:]}"

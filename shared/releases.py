@@ -96,8 +96,16 @@ RENAMINGS = (
     Renaming("from_pretrained", "dtype", (4, 56), "torch_dtype"),
 )
 
-# Values of settings that came later.
-NEWER_VALUES = (("train_sampling_strategy", "sequential", (5, 2)), ("lr_scheduler_type", "greedy", (5, 4)))
+# Values of settings that came later, or were something else before: warmup_stable_decay had to be told how long it is
+# stable until 4.49, and its warm-up and decay had one form each.
+NEWER_VALUES = (
+    ("train_sampling_strategy", "sequential", (5, 2)),
+    ("lr_scheduler_type", "warmup_stable_decay", (4, 49)),
+    ("lr_scheduler_type", "cosine_warmup_with_min_lr", (4, 54)),
+    ("lr_scheduler_type", "greedy", (5, 4)),
+    # Before, `get_scheduler` did not pass it on, and said nothing.
+    ("lr_scheduler_kwargs", "timescale", (5, 4)),
+)
 
 # A default that was another: a script that is to mean the same under every release has to give these.
 CHANGED_DEFAULTS = {"optim": (5, 0), "report_to": (5, 0)}
@@ -163,7 +171,8 @@ def check_release(settings: Mapping[str, Any], release: Release) -> None:
             f"weights; take one before {shown(first)}, or from {shown(fixed)} on"
         )
     for name, value, since in NEWER_VALUES:
-        if settings[name] == value and release < since:
+        is_asked = settings[name] == value or (isinstance(settings[name], dict) and value in settings[name])
+        if is_asked and release < since:
             raise SameLoopError(
                 f"{option(name)} {value}: transformers has it since {shown(since)}, and this is {shown(release)}"
             )

@@ -78,6 +78,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         adam_epsilon=config.adam_epsilon,
         # Schedule: the learning rate of every step; the default falls linearly to 0.
         lr_scheduler_type=config.lr_scheduler_type,
+        lr_scheduler_kwargs=config.lr_scheduler_kwargs,
         warmup_steps=config.warmup_steps,
         # Wrapping: for torch.compile and for several processes.
         activation_checkpointing=config.gradient_checkpointing,

@@ -37,6 +37,7 @@ OWN_SETTINGS = (
     "weight_decay",
     "warmup_steps",
     "lr_scheduler_type",
+    "lr_scheduler_kwargs",
     "learning_rate",
     "seed",
 )

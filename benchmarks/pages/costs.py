@@ -31,7 +31,13 @@ OFF: dict[str, Any] = {
     "label_smoothing_factor": 0.0,
 }
 # What may have to be switched off along with another setting, because it makes no sense without.
-DEPENDENT = ("load_best_model_at_end", "metric_for_best_model", "eval_steps", "lr_scheduler_type")
+DEPENDENT = (
+    "load_best_model_at_end",
+    "metric_for_best_model",
+    "eval_steps",
+    "lr_scheduler_type",
+    "lr_scheduler_kwargs",
+)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,31 @@ SILENT = (
     *("dataloader_in_order", "eval_accumulation", "eval_use_gather", "eval_do_concat", "remove_unused", "label_names"),
     *("include_num_input", "use_cache", "length_column", "greater_is_better", "torch_empty_cache", "average_tokens"),
 )
+# Arguments that are right only along with another one.
+TOGETHER = {
+    "lr_scheduler_type": "lr_scheduler_kwargs",
+    "lr_scheduler_kwargs": "lr_scheduler_type",
+    "eval_steps": "eval_strategy",
+}
 READ_BIN = "import torch; print(torch.load('training_args.bin', weights_only=False).to_json_string())"
+
+
+def possible(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments that a run can have, as its settings; those that it cannot are left out.
+
+    Args:
+        preset: whose job it is.
+        given: by name, each a setting's.
+    """
+    found = {}
+    for name, value in given.items():
+        other = TOGETHER.get(name, name)
+        try:
+            config = RunConfig.build(preset, **{other: given.get(other), name: value})
+            found[name] = getattr(config, name)
+        except SameLoopError:
+            continue
+    return found
 
 
 def settings_of(file: Path, preset: str) -> tuple[dict[str, Any], list[str]]:
@@ -45,15 +70,11 @@ def settings_of(file: Path, preset: str) -> tuple[dict[str, Any], list[str]]:
     from transformers import TrainingArguments
 
     default = TrainingArguments(given["output_dir"]).to_dict()
-    settings, left = {}, []
+    ours = {name: value for name, value in given.items() if name in RunConfig.model_fields and value is not None}
+    settings, left = possible(preset, ours), []
     for name, value in given.items():
         if name in RunConfig.model_fields:
-            if value is None:
-                continue
-            try:
-                RunConfig.build(preset, **{name: value})
-                settings[name] = value
-            except SameLoopError:
+            if name in ours and name not in settings:
                 left.append(f"{name}={value!r}")
         elif value not in (None, default.get(name, False), [], {}) and not name.startswith(SILENT):
             left.append(f"{name}={value!r}" if name in default else f"{name}={value!r}, which this release has not")

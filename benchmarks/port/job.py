@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
+from benchmarks.port.arguments import possible
 from benchmarks.port.door import Captured
 from benchmarks.port.probe import Probe
 from benchmarks.port.settings import Settings
@@ -74,18 +75,9 @@ def config_of(settings: Settings, given: dict[str, Any]) -> RunConfig:
         # What is written for the script reports all that its Trainer does; a loop of the user's may report less.
         "loop": given["loop"],
     }
-    config = RunConfig.build("tiny", **arguments)
-    for name in RunConfig.model_fields:
-        if name in arguments or name == "preset" or not hasattr(args, name):
-            continue
-        value = getattr(args, name)
-        value = getattr(value, "value", value)
-        try:
-            RunConfig.build("tiny", **{name: value})
-        except SameLoopError:
-            continue
-        config = config.model_copy(update={name: RunConfig.build("tiny", **{name: value}).model_dump()[name]})
-    return config
+    names = [name for name in RunConfig.model_fields if hasattr(args, name) and name not in arguments]
+    theirs = {name: getattr(value := getattr(args, name), "value", value) for name in names}
+    return RunConfig.build("tiny", **arguments).model_copy(update=possible("tiny", theirs))
 
 
 def _size(sets: Any) -> int:

@@ -21,6 +21,7 @@ from benchmarks.lesson.quality import measure
 from benchmarks.lesson.whatif import read_measured
 from shared.config import RunConfig, meaning, option, sections, show, values_by_preset
 from shared.progress import announce
+from shared.schedules import NEEDED
 
 ROOT = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "templates"
@@ -34,6 +35,7 @@ PLAIN = {"save_strategy": "no"}
 EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "weight_decay": ({"weight_decay": 0.01},),
     "max_grad_norm": ({"max_grad_norm": 0},),
+    "lr_scheduler_kwargs": ({"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": {"num_cycles": 2}},),
     "warmup_steps": ({"warmup_steps": 10}, {"warmup_steps": 0.1}),
     "num_train_epochs": ({"num_train_epochs": 1.5},),
     "max_steps": ({"max_steps": 100},),
@@ -63,7 +65,9 @@ def examples(name: str) -> Iterator[dict[str, Any]]:
     elif isinstance(default, bool):
         yield {name: not default}
     elif get_origin(field.annotation) is Literal:
-        yield from ({name: value} for value in get_args(field.annotation) if value not in (default, "steps"))
+        for value in get_args(field.annotation):
+            if value not in (default, "steps"):
+                yield {name: value} | ({"lr_scheduler_kwargs": NEEDED[value]} if value in NEEDED else {})
     else:
         yield {name: default / 2 if isinstance(default, float) else default + 1}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import random
+import shlex
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -31,6 +32,7 @@ from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.running.folder import LOOPS, WEIGHTS_FILE, is_finished
 from shared.running.script import LoopScript, package_script
+from shared.schedules import NEEDED
 
 # One pair of runs ---------------------------------------------------------------------------------
 
@@ -83,6 +85,20 @@ def compare_in_processes(config: RunConfig, folder: Path, nproc_per_node: int) -
 UNEVEN = {"num_train_epochs": 2, "train_size": 45, "eval_size": 19}
 
 
+# What the table and the search give to a schedule that takes further arguments: its rates are others with them.
+KWARGS: dict[str, dict[str, Any]] = {
+    "cosine": {"num_cycles": 0.75},
+    "cosine_with_restarts": {"num_cycles": 2},
+    "polynomial": {"power": 2, "lr_end": 1e-5},
+    "inverse_sqrt": {"timescale": 5},
+    "reduce_lr_on_plateau": {"mode": "max", "patience": 0, "factor": 0.5},
+    "cosine_with_min_lr": {"min_lr_rate": 0.1},
+    "cosine_warmup_with_min_lr": {"min_lr": 1e-5, "warmup_lr_rate": 0.2},
+    "warmup_stable_decay": {"num_decay_steps": 4, "decay_type": "1-sqrt", "min_lr_ratio": 0.1},
+    "greedy": {"patience": 0, "factor": 0.5, "min_lr": 0, "smooth": True, "window_size": 2},
+}
+
+
 class Cell(NamedTuple):
     """One line of the table.
 
@@ -105,7 +121,11 @@ def cells() -> list[Cell]:
         {},
         *({"train_sampling_strategy": name} for name in get_args(SamplingStrategy)),
         *({"optim": name} for name in get_args(Optim)),
-        *({"lr_scheduler_type": name} for name in get_args(Schedule)),
+        *({"lr_scheduler_type": name} for name in get_args(Schedule) if name not in NEEDED),
+        *(
+            {"lr_scheduler_type": name, "lr_scheduler_kwargs": kwargs, "eval_strategy": "steps", "eval_steps": 1}
+            for name, kwargs in KWARGS.items()
+        ),
         *({"max_grad_norm": value} for value in (0, 0.05, 1.0)),
         *({"gradient_accumulation_steps": value} for value in (2, 4)),
         *({"warmup_steps": value} for value in (3, 0.25)),
@@ -289,13 +309,12 @@ CANDIDATES = 60
 Pair = tuple[tuple[str, Any], tuple[str, Any]]
 
 
-def is_possible(settings: dict[str, Any]) -> bool:
-    """Whether `RunConfig` takes these settings together."""
+def search_config(settings: dict[str, Any]) -> RunConfig | None:
+    """The configuration of these settings, with what their schedule is given; None if `RunConfig` refuses it."""
     try:
-        RunConfig.build("tiny", **settings)
+        return RunConfig.build("tiny", **settings, lr_scheduler_kwargs=KWARGS.get(settings["lr_scheduler_type"]))
     except SameLoopError:
-        return False
-    return True
+        return None
 
 
 def pairs_of(settings: dict[str, Any]) -> set[Pair]:
@@ -332,17 +351,17 @@ def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
     every = all_pairs()
     missing = set(every)
     for _ in range(count):
-        drawn: list[dict[str, Any]] = []
+        drawn: list[tuple[dict[str, Any], RunConfig]] = []
         while len(drawn) < CANDIDATES:
             settings = {name: dice.choice(values) for name, values in SEARCH_SPACE.items()}
             if missing:
                 # Start from a pair that is still missing, so that the last ones are found too.
                 settings.update(dice.choice(sorted(missing, key=repr)))
-            if is_possible(settings):
-                drawn.append(settings)
-        best = max(drawn, key=lambda settings: len(pairs_of(settings) & missing))
+            if (config := search_config(settings)) is not None:
+                drawn.append((settings, config))
+        best, config = max(drawn, key=lambda each: len(pairs_of(each[0]) & missing))
         missing -= pairs_of(best)
-        yield RunConfig.build("tiny", **best), 1 - len(missing) / len(every)
+        yield config, 1 - len(missing) / len(every)
 
 
 def ejected_differences(
@@ -416,7 +435,7 @@ def _search(what: str, count: int, differences: Callable[[RunConfig, Path], list
             found = quietly(differences, config, Path(folder))
         if found:
             different += 1
-            click.echo(f"{found[:3]}\n  {command} {' '.join(config.flags())}")
+            click.echo(f"{found[:3]}\n  {command} {shlex.join(config.flags())}")
     minutes = (time.perf_counter() - started) / 60
     click.echo(
         f"{count} {what}, {different} different; {covered:.1%} of all pairs of values met; {minutes:.1f} minutes"

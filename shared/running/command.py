@@ -372,4 +372,6 @@ def _metavar(annotation: Any) -> str:
         return "NAME"
     if annotation is float:
         return "FLOAT"
+    if "dict" in str(annotation):
+        return "JSON"
     return "INT" if "int" in str(annotation) else "TEXT"

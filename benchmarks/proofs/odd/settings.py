@@ -150,7 +150,47 @@ WRONG_SETTINGS = (
     wrong("nothing but smoothing", "--label-smoothing-factor 1", "--label-smoothing-factor 1"),
     wrong("seed too small", "--seed -1", "--seed -1"),
     wrong("seed too large", f"--seed {2**32}", "--seed 4294967296 … less than"),
-    wrong("no such schedule", "--lr-scheduler-type warmup_stable_decay", "--lr-scheduler-type warmup_stable_decay"),
+    wrong("no such schedule", "--lr-scheduler-type warmup", "--lr-scheduler-type warmup … cosine"),
+    wrong(
+        "a schedule without what it cannot do without",
+        "--lr-scheduler-type warmup_stable_decay",
+        "--lr-scheduler-type warmup_stable_decay … add --lr-scheduler-kwargs … num_decay_steps",
+    ),
+    wrong(
+        "a schedule's arguments that are no JSON",
+        "--lr-scheduler-type cosine --lr-scheduler-kwargs {num_cycles:2}",
+        "--lr-scheduler-kwargs {num_cycles:2} … no JSON object … write it as",
+    ),
+    wrong(
+        "a list for a schedule's arguments",
+        "--lr-scheduler-type cosine --lr-scheduler-kwargs [2]",
+        "--lr-scheduler-kwargs [2] … no JSON object … write it as",
+    ),
+    wrong(
+        "arguments of another schedule",
+        '--lr-scheduler-type cosine --lr-scheduler-kwargs {"power":2}',
+        "--lr-scheduler-kwargs power: cosine takes num_cycles",
+    ),
+    wrong(
+        "a schedule's argument in words",
+        '--lr-scheduler-type cosine_with_restarts --lr-scheduler-kwargs {"num_cycles":"two"}',
+        '--lr-scheduler-kwargs num_cycles "two" … integer',
+    ),
+    wrong(
+        "a schedule that would divide by zero",
+        '--lr-scheduler-type inverse_sqrt --lr-scheduler-kwargs {"timescale":0}',
+        "--lr-scheduler-kwargs timescale 0 … greater than 0",
+    ),
+    wrong(
+        "two ends of one schedule",
+        '--lr-scheduler-type cosine_with_min_lr --lr-scheduler-kwargs {"min_lr":0,"min_lr_rate":0}',
+        "min_lr and min_lr_rate exclude each other … choose one",
+    ),
+    wrong(
+        "a schedule that ends above its beginning",
+        '--lr-scheduler-type polynomial --lr-scheduler-kwargs {"lr_end":1}',
+        "--learning-rate … polynomial falls to 1 and must start above it",
+    ),
     wrong(
         "a schedule without what it follows", "--lr-scheduler-type greedy --eval-strategy no", "follows the evaluation"
     ),
