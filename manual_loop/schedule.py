@@ -16,8 +16,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, max_steps: int, config: RunC
     if 0 < config.warmup_steps < 1:
         warmup = math.ceil(config.warmup_steps * max_steps)
     if config.lr_scheduler_type != "linear":
-        kwargs = config.lr_scheduler_kwargs
-        return get_scheduler(config.lr_scheduler_type, optimizer, warmup, max_steps, scheduler_specific_kwargs=kwargs)
+        own = config.lr_scheduler_kwargs
+        return get_scheduler(config.lr_scheduler_type, optimizer, warmup, max_steps, scheduler_specific_kwargs=own)
     # Up to 1 in the warm-up, then down to 0.
     fall = max(1, max_steps - warmup)
     return LambdaLR(optimizer, lambda step: step / warmup if step < warmup else (max_steps - step) / fall)

@@ -83,9 +83,7 @@ class RunConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     preset: Preset = _setting("quick", "Data and model", "the named set of settings that this run starts from")
-    loop: OptionalSource = _setting(
-        None, "Loop", "a file of yours whose `train` runs in place of the manual loop; `Trainer`'s side stays as it is"
-    )
+    loop: OptionalSource = _setting(None, "Loop", "a file of yours whose `train` runs in place of the manual loop")
     dataset: Source = _setting(
         "embedded",
         "Data and model",
@@ -162,8 +160,8 @@ class RunConfig(BaseModel):
     max_grad_norm: float = _setting(
         1.0, "Optimizer", "gradients are scaled down to this norm if theirs is larger; 0: never", ge=0
     )
-    lr_scheduler_type: Schedule = _setting("linear", "Optimizer", "how the learning rate changes from step to step")
-    lr_scheduler_kwargs: OptionalKwargs = _setting(None, "Optimizer", "further arguments of the schedule, as JSON")
+    lr_scheduler_type: Schedule = _setting("linear", "Optimizer", "how the learning rate changes")
+    lr_scheduler_kwargs: OptionalKwargs = _setting(None, "Optimizer", "arguments of the schedule, as JSON")
     warmup_steps: float = _setting(0, "Optimizer", "steps of linear warm-up; below 1, the share of all steps", ge=0)
 
     num_train_epochs: float = _setting(2.0, "Training", "passes over the training set", gt=0, le=10_000)
@@ -179,7 +177,7 @@ class RunConfig(BaseModel):
     gradient_checkpointing: bool = _setting(
         False, "Training", "recompute activations in the backward pass: less memory"
     )
-    torch_compile: bool = _setting(False, "Training", "compile the model with torch.compile; needs a C++ compiler")
+    torch_compile: bool = _setting(False, "Training", "torch.compile; needs a C++ compiler")
     seed: int = _setting(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
     full_determinism: bool = _setting(False, "Training", "deterministic algorithms only; what equality on a GPU needs")
     use_cpu: bool = _setting(False, "Training", "stay on the CPU even where there is a GPU")

@@ -99,10 +99,10 @@ def settings_page() -> str:
     parts = [
         "# The settings",
         "<!-- made by `make docs` -->",
-        "Any setting can be added to any preset. Names and defaults are those of `transformers.TrainingArguments` "
-        "where it has them. The last column says how many lines of code one argument of `Trainer` adds to and "
-        'removes from the manual loop of the `quick` preset; "its line" means that only a value changes. `sameloop '
-        "diff --argument gradient_accumulation_steps=4` shows these lines.",
+        "Names and defaults are those of `transformers.TrainingArguments` where it "
+        "has them. The last column: lines of code that one argument of `Trainer` adds to and removes from the `quick` "
+        'preset\'s manual loop; "its line": only a value changes. `sameloop diff --argument '
+        "gradient_accumulation_steps=4` shows them.",
     ]
     for section, names in sections().items():
         rows = ["| setting | meaning | default; presets that differ | manual loop |", "|---|---|---|---|"]

@@ -261,10 +261,9 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
         "Not in the table:",
         "",
         "- `--fp16` needs a GPU; `make gpu-test` compares it there.",
-        "- `--torch-compile` without `--full-determinism` is not reproducible on several threads. The gradient of the "
-        "embeddings is summed in an order that varies. Two runs of the manual loop differ by up to 6e-8 in the "
-        "final weights (tiny preset, 2 threads), and from `Trainer` by up to 9e-8. On one thread "
-        "(`OMP_NUM_THREADS=1`) it is identical.",
+        "- `--torch-compile` without `--full-determinism` is not reproducible on several threads. The embeddings' "
+        "gradient is summed in a varying order: two runs of the manual loop differ by up to 6e-8 in the final weights "
+        "(tiny preset, 2 threads), from `Trainer` by up to 9e-8. On one thread (`OMP_NUM_THREADS=1`) it is identical.",
         "",
     ]
     return "\n".join(lines)
