@@ -32,7 +32,7 @@ _KINDS: tuple[tuple[Any, str], ...] = (
 )
 _KIND_OF = {name: kind for kind, names in _KINDS for name in names.split()}
 _OF_METRIC = "mode factor patience threshold threshold_mode cooldown min_lr eps"
-_TAKEN = {
+TAKEN = {
     "cosine": "num_cycles",
     "cosine_with_restarts": "num_cycles",
     "polynomial": "lr_end power",
@@ -58,7 +58,7 @@ def as_json(given: Mapping[str, Any]) -> str:
 
 def problem_with(schedule: str, given: Mapping[str, Any]) -> str | None:
     """Why a schedule does not take these, or what it needs, in one line; None if all is well."""
-    taken = _TAKEN.get(schedule, "").split()
+    taken = TAKEN.get(schedule, "").split()
     for name, value in given.items():
         if name not in taken:
             return f"--lr-scheduler-kwargs {name}: {schedule} takes {', '.join(taken) or 'nothing of the kind'}"

@@ -8,7 +8,7 @@ from contextlib import redirect_stderr
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from shared.config import RunConfig, option
+from shared.config import METRIC_SCHEDULES, RunConfig, option
 from shared.errors import SameLoopError
 
 if TYPE_CHECKING:
@@ -70,7 +70,12 @@ def job_config(**settings: Any) -> RunConfig:
     for name in settings:
         if name not in OWN_SETTINGS:
             raise SameLoopError(f"a check has no option {option(name)}: it has {', '.join(OWN_SETTINGS)}")
-    return RunConfig.build("tiny", **{**SETTINGS, **settings})
+    config = RunConfig.build("tiny", **{**SETTINGS, **settings})
+    if config.lr_scheduler_type in METRIC_SCHEDULES:
+        raise SameLoopError(
+            f"--lr-scheduler-type {config.lr_scheduler_type}: it follows the evaluation; a check asks for none"
+        )
+    return config
 
 
 def make_job(config: RunConfig) -> Job:

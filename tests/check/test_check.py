@@ -21,7 +21,7 @@ from benchmarks.mistakes.mistake import MINIMAL, right_script
 from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_wrong, right_loops
 from benchmarks.proofs.checks import right_settings as settings
 from benchmarks.proofs.gallery import check_mistake, is_checked_rightly
-from shared.config import RunConfig
+from shared.config import METRIC_SCHEDULES, RunConfig
 from shared.errors import SameLoopError
 from shared.running.script import own_script, package_script
 
@@ -99,6 +99,24 @@ def test_a_wrong_loop_of_another_author_fails_where_it_is_wrong(name: str) -> No
     judged = judge_wrong(name)
     assert judged.result.verdict == "different"
     assert sorted(judged.result.failures) == sorted(judged.wanted)
+
+
+def test_a_loop_obeys_the_schedules_own_arguments(tmp_path: Path) -> None:
+    settings = {"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": {"num_cycles": 2}}
+    asked = COURSE.read_text().replace('"linear", ', "config.lr_scheduler_type, ")
+    assert asked != COURSE.read_text()
+    obeyed = asked.replace("=num_training_steps\n", "=num_training_steps,\n**own(config)\n")
+    obeyed += "\n\ndef own(config):\n    return {'scheduler_specific_kwargs': config.lr_scheduler_kwargs}\n"
+    for text, failed in ((asked, ["schedule step"]), (obeyed, [])):
+        (tmp_path / "loop.py").write_text(text)
+        result = check_script(own_script(tmp_path / "loop.py"), settings)
+        assert sorted({*result.failures} - {*COURSE_ITEMS}) == failed
+
+
+@pytest.mark.parametrize("name", METRIC_SCHEDULES)
+def test_a_schedule_that_follows_an_evaluation_is_refused(name: str) -> None:
+    with pytest.raises(SameLoopError, match=f"--lr-scheduler-type {name}: it follows the evaluation"):
+        job_config(lr_scheduler_type=name)
 
 
 def test_the_courses_loop_fails_three_phases_and_nothing_else() -> None:

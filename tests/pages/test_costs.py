@@ -80,6 +80,10 @@ def test_what_makes_no_sense_without_a_setting_goes_with_it() -> None:
     assert also("save_strategy", plain) == {"load_best_model_at_end", "metric_for_best_model"}
     assert also("load_best_model_at_end", plain) == {"metric_for_best_model"}
     assert also("metric_for_best_model", plain) == also("max_grad_norm", plain) == set()
+    schedule = {"lr_scheduler_type": "cosine_with_min_lr", "lr_scheduler_kwargs": {"min_lr_rate": 0.1}}
+    plain = RunConfig.build("quick", **{**PLAIN, **schedule})
+    assert also("lr_scheduler_type", plain) == {"lr_scheduler_kwargs"}
+    assert also("lr_scheduler_kwargs", plain) == {"lr_scheduler_type"}
     shown = SettingCost("save_strategy", "epoch", "no", {"load_best_model_at_end": False}, [], []).without
     assert shown == "no, without --load-best-model-at-end"
 

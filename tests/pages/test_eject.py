@@ -21,7 +21,7 @@ from benchmarks.cli import main
 from benchmarks.pages.costs import is_in_the_loop
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.documents import PLAIN, examples
-from benchmarks.proofs.parity import UNEVEN
+from benchmarks.proofs.parity import UNEVEN, ejected_differences
 from benchmarks.runs import run_in_fresh_process
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
@@ -178,13 +178,24 @@ def test_the_other_sides_script_ends_with_the_trainers_weights(
 ) -> None:
     # It saves where it runs.
     monkeypatch.chdir(tmp_path)
-    config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, bf16=True, weight_decay=0.1, **PLAIN)
+    given = {"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": {"num_cycles": 2}, **PLAIN}
+    config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, bf16=True, weight_decay=0.1, **given)
     (tmp_path / "my_trainer.py").write_text(eject(config, "trainer", file=tmp_path / "my_trainer.py"))
     own = config.model_copy(update={"loop": str(tmp_path / "my_trainer.py")})
     run_loop("manual", own_script(tmp_path / "my_trainer.py"), own, tmp_path / "ejected")
     run_in_process("trainer", config, tmp_path / "trainer")
     found, expected = (load_file(tmp_path / each / "model.safetensors") for each in ("ejected", "trainer"))
     assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+@pytest.mark.parametrize("loop", ["manual", "accelerate"])
+def test_a_schedules_own_arguments_are_in_the_script_that_ends_with_the_trainers_weights(
+    loop: str, tmp_path: Path
+) -> None:
+    schedule = {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"power": 2.0}}
+    config = RunConfig.build("tiny", **UNEVEN, **schedule, **PLAIN)
+    assert '{"power": 2.0}' in eject(config, loop) and '{"power": 2.0}' in eject(config, "trainer", release=(4, 40))
+    assert ejected_differences(config, tmp_path, loop=loop) == []
 
 
 def test_a_local_file_with_words_for_labels_and_a_model_are_spelled_out(tmp_path: Path) -> None:

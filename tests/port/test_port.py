@@ -43,7 +43,8 @@ def test_what_is_not_carried_over_is_named(file: str, tmp_path: Path) -> None:
 
 def test_what_trainer_does_is_said_with_its_figure(tmp_path: Path) -> None:
     """Of three batches per step that Trainer does not divide: the sum of their losses; of a divided one nothing."""
-    file = small(tmp_path, TRAINED % ", gradient_accumulation_steps=3")
+    schedule = ", lr_scheduler_type='cosine_with_min_lr', lr_scheduler_kwargs={'min_lr': 1e-5}"
+    file = small(tmp_path, TRAINED % f", gradient_accumulation_steps=3{schedule}")
     text = file.read_text()
     for accepts, said in ((True, 1), (False, 0)):
         # Trainer takes a forward with **kwargs for one that divides by the number of labels.
@@ -51,7 +52,9 @@ def test_what_trainer_does_is_said_with_its_figure(tmp_path: Path) -> None:
         assert main(["compare", "--trainer", str(file), "--output-dir", str(tmp_path / f"run{accepts}")]) == 0
         facts = [each for each in compared(tmp_path / f"run{accepts}")["job"]["facts"] if "#47688" in each]
         assert len(facts) == said
-        step = RunRecord.read(tmp_path / f"run{accepts}" / "trainer").steps[0]
+        record = RunRecord.read(tmp_path / f"run{accepts}" / "trainer")
+        assert record.config.lr_scheduler_kwargs == {"min_lr": 1e-5}
+        step = record.steps[0]
         assert len(step["losses"]) == 3
         assert all(f"{sum(step['losses']):.4g}" in fact for fact in facts)
 
@@ -255,7 +258,15 @@ def test_what_comes_after_the_training_finds_the_folder_that_trainer_makes(
 def test_arguments_as_json_are_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from transformers import TrainingArguments
 
-    set_here = {"learning_rate": 3e-4, "gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine", "seed": 5}
+    set_here = {
+        "learning_rate": 3e-4,
+        "gradient_accumulation_steps": 2,
+        "lr_scheduler_type": "cosine_with_min_lr",
+        "lr_scheduler_kwargs": {"min_lr": 1e-5},
+        "eval_strategy": "steps",
+        "eval_steps": 3,
+        "seed": 5,
+    }
     left = {"neftune_noise_alpha": 5.0, "optim": "adamw_bnb_8bit"}
     silent = {"report_to": "none", "run_name": "mine", "hub_model_id": "me/mine", "logging_first_step": True}
     file = tmp_path / "args.json"

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import itertools
+import math
+from typing import get_args
 
 import pytest
 import torch
 from packaging.version import Version
-from transformers import TrainingArguments
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from transformers import SchedulerType, TrainingArguments, get_scheduler
+from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, GreedyLR
 
-from shared.config import RunConfig, job_name, meaning, sections, values_by_preset
+from shared import schedules
+from shared.config import METRIC_SCHEDULES, RunConfig, Schedule, job_name, meaning, sections, values_by_preset
 from shared.errors import SameLoopError
 from shared.presets import PRESETS
 from shared.running.command import setting_options
@@ -70,7 +77,8 @@ def test_every_setting_has_a_meaning_a_section_and_an_option() -> None:
 def test_flags_give_the_same_run_back(preset: str) -> None:
     from shared.running.command import config_from, loop_command
 
-    config = RunConfig.build(preset, learning_rate=1 / 3 * 1e-4, data_seed=5, use_cpu=True, train_size=3)
+    schedule = {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"power": 2, "lr_end": 1 / 3 * 1e-5}}
+    config = RunConfig.build(preset, learning_rate=1 / 3 * 1e-4, data_seed=5, use_cpu=True, train_size=3, **schedule)
     command = loop_command("manual", "")
     config = config.model_copy(update={"eval_strategy": "steps", "eval_steps": 3, "bf16": True})
     parameters = command.make_context("manual", config.flags()).params
@@ -94,6 +102,59 @@ def test_a_wrong_setting_is_one_line(settings: dict, said: str) -> None:
         RunConfig.build(**settings)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+# What a schedule is not given by `lr_scheduler_kwargs`; `verbose` is torch's until 2.6.
+NOT_GIVEN = {"optimizer", "num_warmup_steps", "num_training_steps", "last_epoch"}
+
+
+@pytest.mark.parametrize("name", get_args(Schedule))
+def test_what_a_schedule_takes_is_what_transformers_gives_it(name: str) -> None:
+    function = TYPE_TO_SCHEDULER_FUNCTION[SchedulerType(name)]
+    function = {"reduce_lr_on_plateau": ReduceLROnPlateau, "greedy": GreedyLR}.get(name, function)
+    theirs = set(inspect.signature(function).parameters) - NOT_GIVEN
+    assert set(schedules.TAKEN.get(name, "").split()) == theirs - ({"verbose"} if name != "greedy" else set())
+    assert {each.value for each in SchedulerType} == set(get_args(Schedule))
+
+
+@pytest.mark.parametrize("name", schedules.TAKEN)
+def test_no_value_that_a_schedule_takes_breaks_it(name: str) -> None:
+    values = (
+        0,
+        1,
+        7,
+        0.5,
+        10_000,
+        2**32 - 1,
+        1e300,
+        -1,
+        True,
+        "2",
+        None,
+        math.inf,
+        *("cosine", "1-sqrt", "max", "rel"),
+    )
+    tried = set()
+    for argument, value, warmup in itertools.product(schedules.TAKEN[name].split(), values, (0, 3, 20)):
+        given = schedules.NEEDED.get(name, {}) if argument != "min_lr" else {}
+        given = {**given, argument: value}
+        try:
+            settings = {
+                "lr_scheduler_type": name,
+                "lr_scheduler_kwargs": given,
+                "warmup_steps": warmup,
+                "max_steps": 21,
+            }
+            RunConfig.build("tiny", **settings)
+        except SameLoopError:
+            continue
+        optimizer = torch.optim.SGD([torch.zeros(1)], lr=1e-4)
+        schedule = get_scheduler(name, optimizer, warmup, 21, given)
+        for loss in range(21):
+            schedule.step(*([loss % 5] if name in METRIC_SCHEDULES else []))
+            assert isinstance(optimizer.param_groups[0]["lr"], float | int)
+        tried.add(argument)
+    assert tried == set(schedules.TAKEN[name].split())
 
 
 def test_a_config_cannot_be_changed() -> None:

@@ -101,6 +101,16 @@ def test_todays_release_is_used_as_it_is() -> None:
             (5, 1),
             "sequential: transformers has it since 5.2, and this is 5.1",
         ),
+        (
+            {"lr_scheduler_type": "warmup_stable_decay", "lr_scheduler_kwargs": {"num_decay_steps": 2}},
+            (4, 48),
+            "--lr-scheduler-type warmup_stable_decay: transformers has it since 4.49",
+        ),
+        (
+            {"lr_scheduler_type": "inverse_sqrt", "lr_scheduler_kwargs": {"timescale": 2}},
+            (5, 3),
+            "--lr-scheduler-kwargs timescale: transformers has it since 5.4, and this is 5.3",
+        ),
         ({"lr_scheduler_type": "greedy"}, (4, 57), "--lr-scheduler-type greedy: transformers has it since 5.4"),
         (
             {"load_best_model_at_end": True, "save_strategy": "epoch"},

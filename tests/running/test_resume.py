@@ -36,7 +36,11 @@ COMBINATIONS = {
     "group_by_length": {"train_sampling_strategy": "group_by_length", "data_seed": 7},
     "bf16": {"bf16": True, "label_smoothing_factor": 0.1},
     "workers": {"dataloader_num_workers": 2, "train_sampling_strategy": "group_by_length", "num_train_epochs": 2},
-    "plateau": {"lr_scheduler_type": "reduce_lr_on_plateau", "optim": "adafactor"},
+    "plateau": {
+        "lr_scheduler_type": "reduce_lr_on_plateau",
+        "lr_scheduler_kwargs": {"mode": "max", "patience": 0},
+        "optim": "adafactor",
+    },
     "max_steps": {"max_steps": 7, "logging_strategy": "steps", "logging_steps": 3},
     "best": {
         "load_best_model_at_end": True,

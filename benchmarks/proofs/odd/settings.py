@@ -174,12 +174,12 @@ WRONG_SETTINGS = (
     wrong(
         "a schedule's argument in words",
         '--lr-scheduler-type cosine_with_restarts --lr-scheduler-kwargs {"num_cycles":"two"}',
-        '--lr-scheduler-kwargs num_cycles "two" … integer',
+        '--lr-scheduler-kwargs num_cycles "two": input should be a valid number',
     ),
     wrong(
         "a schedule that would divide by zero",
         '--lr-scheduler-type inverse_sqrt --lr-scheduler-kwargs {"timescale":0}',
-        "--lr-scheduler-kwargs timescale 0 … greater than 0",
+        "--lr-scheduler-kwargs timescale 0: input should be greater than",
     ),
     wrong(
         "two ends of one schedule",
