@@ -178,8 +178,7 @@ def test_the_other_sides_script_ends_with_the_trainers_weights(
 ) -> None:
     # It saves where it runs.
     monkeypatch.chdir(tmp_path)
-    given = {"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": {"num_cycles": 2}, **PLAIN}
-    config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, bf16=True, weight_decay=0.1, **given)
+    config = RunConfig.build("tiny", **UNEVEN, gradient_accumulation_steps=3, bf16=True, weight_decay=0.1, **PLAIN)
     (tmp_path / "my_trainer.py").write_text(eject(config, "trainer", file=tmp_path / "my_trainer.py"))
     own = config.model_copy(update={"loop": str(tmp_path / "my_trainer.py")})
     run_loop("manual", own_script(tmp_path / "my_trainer.py"), own, tmp_path / "ejected")
