@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,11 @@ SILENT = (
     *("dataloader_in_order", "eval_accumulation", "eval_use_gather", "eval_do_concat", "remove_unused", "label_names"),
     *("include_num_input", "use_cache", "length_column", "greater_is_better", "torch_empty_cache", "average_tokens"),
 )
-# Arguments that are right only along with another one.
-TOGETHER = {
-    "lr_scheduler_type": "lr_scheduler_kwargs",
-    "lr_scheduler_kwargs": "lr_scheduler_type",
-    "eval_steps": "eval_strategy",
-}
+# Arguments that may be right only along with others.
+TOGETHER = (
+    ("learning_rate", "lr_scheduler_type", "lr_scheduler_kwargs"),
+    ("eval_strategy", "eval_steps", "save_strategy", "save_steps", "load_best_model_at_end", "metric_for_best_model"),
+)
 READ_BIN = "import torch; print(torch.load('training_args.bin', weights_only=False).to_json_string())"
 
 
@@ -36,12 +36,10 @@ def possible(preset: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """
     found = {}
     for name, value in given.items():
-        other = TOGETHER.get(name, name)
-        try:
-            config = RunConfig.build(preset, **{other: given.get(other), name: value})
-            found[name] = getattr(config, name)
-        except SameLoopError:
-            continue
+        others = {each: given[each] for group in TOGETHER if name in group for each in group if each in given}
+        for beside in ({}, others):
+            with suppress(SameLoopError):
+                found[name] = getattr(RunConfig.build(preset, **{**beside, name: value}), name)
     return found
 
 

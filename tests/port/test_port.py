@@ -17,6 +17,7 @@ import pytest
 from small_script import TRAINED, small
 
 from benchmarks.cli import main
+from benchmarks.port.arguments import possible
 from benchmarks.port.side import Script, Side, sides_of
 from benchmarks.proofs.ported import CASES, SCRIPTS, Case, tried
 from shared.config import RunConfig
@@ -265,6 +266,10 @@ def test_arguments_as_json_are_settings(tmp_path: Path, capsys: pytest.CaptureFi
         "lr_scheduler_kwargs": {"min_lr": 1e-5},
         "eval_strategy": "steps",
         "eval_steps": 3,
+        "save_strategy": "steps",
+        "save_steps": 6,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "accuracy",
         "seed": 5,
     }
     left = {"neftune_noise_alpha": 5.0, "optim": "adamw_bnb_8bit"}
@@ -278,10 +283,12 @@ def test_arguments_as_json_are_settings(tmp_path: Path, capsys: pytest.CaptureFi
     assert len(notes) == 2 and all(any(name in line for line in notes) for name in left)
     all_of_them = json.loads(TrainingArguments("out", **set_here).to_json_string())
     settings = {name: all_of_them[name] for name in RunConfig.model_fields if all_of_them.get(name) is not None}
-    del settings["save_strategy"]
     flags = RunConfig.build("tiny", **{**settings, "seed": 7}).flags()
     assert main(["eject", *flags]) == 0
     assert capsys.readouterr().out == found.out
+    # Trainer passes over what a constant rate does not take.
+    constant = {"lr_scheduler_type": "constant"}
+    assert possible("tiny", {**constant, "lr_scheduler_kwargs": {"power": 2}}) == constant
 
 
 @pytest.mark.parametrize(
