@@ -47,6 +47,9 @@ def batch_cause(evidence: Evidence) -> Finding:
                 "along",
             )
         return evidence.finding("forward.mask", "the attention mask: the same tokens with another mask")
+    if "input_ids" not in inputs:
+        names = " and ".join(sorted(inputs))
+        return evidence.finding("batch.not_decided", f"{NOT_DECIDED}: the batches differ in {names} alone")
     return _reviews(evidence, first)
 
 

@@ -52,14 +52,18 @@ def port_side(told: str, debug: bool) -> None:
         what_is_done[given["does"]](captured, script, given)
 
     announce(f"running {script.file} up to its first Trainer.train")
-    run_to_the_door(script, behind)
+    words = given.get("words")
+    run_to_the_door(script, behind, words and Path(words))
 
 
 def _train_by_trainer(captured: Captured, script: Script, given: dict[str, Any]) -> None:
     """The script's own Trainer, watched."""
     from benchmarks.port.job import Training
+    from benchmarks.port.probe import probe
 
     trainer, folder = captured.trainer, Path(given["folder"])
+    # As the other side does: a generator of the script's own, which nobody can put back, is as far on in both.
+    probe(trainer)
     loop_script = own_script(Path(captured.file), is_loop=False)
     loop_script.keep(folder)
 

@@ -59,19 +59,20 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
             if side.script is None:
                 _run_on_our_job(role, side, config, output_dir / role)
             else:
-                run_side(role, side, output_dir / role)
+                run_side(role, side, output_dir / role, words=output_dir / LOOPS[0] / "tokenizer.json")
         announce("comparing every step, every evaluation and every weight")
         _check_words([output_dir / role for role in LOOPS], sides)
         return write_comparison(output_dir)
 
 
-def run_side(role: str, side: Side, folder: Path, **looks_at: int) -> None:
+def run_side(role: str, side: Side, folder: Path, words: Path | None = None, **looks_at: int) -> None:
     """Run a script up to its door and one side behind it, in a process of its own.
 
     Args:
         role: `manual` or `trainer`.
         side: what trains.
         folder: gets the run.
+        words: the tokenizer of the other side's run, by which this one numbers its words.
         looks_at: instead of a whole run: `detail_step`, of which every tensor is recorded, or `until_step`, up to
             which it is traced.
 
@@ -84,6 +85,7 @@ def run_side(role: str, side: Side, folder: Path, **looks_at: int) -> None:
         "loop": str(side.loop) if side.loop else None,
         "name": side.name,
         "folder": str(folder),
+        "words": str(words) if words else None,
         **looks_at,
     }
     start(side.script, told)

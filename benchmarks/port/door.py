@@ -48,12 +48,13 @@ class Behind(BaseException):
     """What was to be done behind the door is done: the script goes no further, also through `except Exception`."""
 
 
-def run_to_the_door(script: Script, behind: Callable[[Captured], None]) -> None:
+def run_to_the_door(script: Script, behind: Callable[[Captured], None], words: Path | None = None) -> None:
     """Run a script, and call `behind` in the place of its first `Trainer.train`.
 
     Args:
         script: is run in this process, which is good for nothing else afterwards.
         behind: what trains, or looks.
+        words: the `tokenizer.json` of the other side's run, where there is one: see `_take_words_of`.
 
     Raises:
         SameLoopError: the script fails before, ends without a `train`, or is none.
@@ -62,6 +63,8 @@ def run_to_the_door(script: Script, behind: Callable[[Captured], None]) -> None:
         file = _as_file(script, Path(folder))
         at_the_door: list[BaseException | None] = []
         _install_door(file, behind, at_the_door)
+        if words is not None and words.is_file():
+            _take_words_of(words)
         _seed()
         sys.argv = [str(script.file), *script.arguments]
         sys.path.insert(0, str(script.file.resolve().parent))
@@ -129,6 +132,28 @@ def _install_door(file: str, behind: Callable[[Captured], None], at_the_door: li
     trainer.init_hf_repo = lambda self, *args, **kwargs: None
     module: Any = transformers.trainer
     module.get_reporting_integration_callbacks = lambda report_to: []
+
+
+def _take_words_of(file: Path) -> None:
+    """Have a tokenizer with about the words of this file be the file's.
+
+    A tokenizer that the script trains orders words that are equally frequent in another way each time: the library
+    tokenizers counts them in a hash table with a random key. The two sides would have different data.
+    """
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerFast
+
+    original_init, kept = PreTrainedTokenizerFast.__init__, Tokenizer.from_file(str(file))
+
+    @functools.wraps(original_init)
+    def built(self: Any, *args: Any, **kwargs: Any) -> None:
+        original_init(self, *args, **kwargs)
+        words, others = self._tokenizer.get_vocab(), kept.get_vocab()
+        if words != others and len(words) == len(others) < 2 * len(words.keys() & others.keys()):
+            self._tokenizer = Tokenizer.from_file(str(file))
+
+    tokenizer: Any = PreTrainedTokenizerFast
+    tokenizer.__init__ = built
 
 
 def _seed() -> None:

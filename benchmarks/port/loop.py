@@ -29,7 +29,7 @@ class Loop:
     """
 
     def __init__(self, settings: Settings) -> None:
-        from transformers import Seq2SeqTrainer
+        from transformers import PreTrainedModel, Seq2SeqTrainer
 
         self.settings, self.args, self.probe = settings, settings.args, settings.probe
         self.trainer, self.kind = settings.captured.trainer, settings.loss_kind
@@ -52,7 +52,8 @@ class Loop:
         self.has_metrics = bool(
             "compute_metrics" in self.extras and self.probe.labels and not args.prediction_loss_only
         )
-        self.generates = getattr(getattr(model, "config", None), "use_cache", None) is False and model.can_generate()
+        is_pretrained = isinstance(model, PreTrainedModel)
+        self.generates = is_pretrained and getattr(model.config, "use_cache", None) is False and model.can_generate()
         self.eval_seed = args.seed if args.data_seed is None else args.data_seed
         self.weighs_as_full = isinstance(self.trainer, Seq2SeqTrainer)
         self.prefix = "{prefix}" if settings.eval_names else "eval"
@@ -154,6 +155,13 @@ class Loop:
             return "LambdaLR(optimizer, lambda step: (max_steps - step) / max_steps)"
         own = f", scheduler_specific_kwargs={args.lr_scheduler_kwargs!r}" if args.lr_scheduler_kwargs else ""
         return f'get_scheduler("{kind}", optimizer, {warmup}, max_steps{own})'
+
+    @property
+    def checkpointing(self) -> str:
+        """What activation checkpointing is switched on with, as `Trainer` takes it apart."""
+        layers = dict(getattr(self.args, "activation_checkpointing_kwargs", None) or {})
+        own = [f"{name}={layers.pop(name)!r}" for name in ("every_n_layers", "offload") if name in layers]
+        return ", ".join([*([f"activation_checkpointing_kwargs={layers!r}"] if layers else []), *own])
 
     @property
     def ends_in_epoch(self) -> str:

@@ -70,6 +70,9 @@ class Override:
                 value = _value_of(used, parents[used], trainer)
                 if value is not None:
                     changes.append(value)
+                elif isinstance(used, ast.Attribute) and used.attr == "model" and given.args[1:]:
+                    # Of a process with one device the Trainer's model is the one that compute_loss is given.
+                    changes.append((used, given.args[1].arg))
                 elif isinstance(used, ast.Attribute) and _is_the_users(used.attr, trainer):
                     found.extras[used.attr] = getattr(trainer, used.attr)
                     changes.append((used, used.attr))

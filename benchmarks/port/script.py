@@ -7,6 +7,7 @@ import inspect
 import re
 import shlex
 import textwrap
+from collections.abc import Collection
 from typing import Any
 
 from benchmarks.pages.fold import formatted
@@ -31,7 +32,11 @@ def written(loop: Loop, script: Script, name: str) -> tuple[str, list[str]]:
     settings = loop.settings
     notes = [f"not carried over: {each}" for each in settings.refusals]
     notes += [f"left out, for it only looks on: the callback {each}" for each in settings.only_looks_on]
-    own = _own_lines(loop, script.source)
+    own, left_out = _own_lines(loop, script.source) or (None, [])
+    if left_out:
+        notes.append(
+            f"left out, for they use the Trainer or what came of it: {_ranges(left_out)} of {script.file.name}"
+        )
     if own is None:
         notes.append(
             f"the loop alone is written: call its train where {script.file.name} builds its Trainer (line "
@@ -52,8 +57,18 @@ def written(loop: Loop, script: Script, name: str) -> tuple[str, list[str]]:
     return formatted(f'"""{head}\n"""\n\n{futures}\n\n{loop.source()}\n\n{own}'), notes
 
 
-def _own_lines(loop: Loop, source: str) -> str | None:
-    """The script's lines with the call of `train`; None where the two places cannot be told apart in its text."""
+def _ranges(statements: list[ast.stmt]) -> str:
+    """`line 12`, or `lines 12, 30-34`."""
+    spans = sorted((each.lineno, each.end_lineno or each.lineno) for each in statements)
+    shown = [str(first) if first == last else f"{first}-{last}" for first, last in spans]
+    return ("line " if shown[1:] == [] and spans[0][0] == spans[0][1] else "lines ") + ", ".join(shown)
+
+
+def _own_lines(loop: Loop, source: str) -> tuple[str, list[ast.stmt]] | None:
+    """The script's lines with the call of `train`, and its statements that are left out.
+
+    None where the two places, the Trainer's making and its training, cannot be told apart in its text.
+    """
     captured, tree = loop.settings.captured, ast.parse(source)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     built = [each for each in calls if _is_at(each, captured.built_at) and _builds(each, loop)]
@@ -62,11 +77,12 @@ def _own_lines(loop: Loop, source: str) -> str | None:
     ]
     if len(built) != 1 or len(trained) != 1 or (given := _given(built[0], loop, source)) is None:
         return None
-    text = _renamed(_spliced(source, tree, built[0], trained[0], given, loop), loop.names())
+    text, left_out = _spliced(source, tree, built[0], trained[0], given, loop)
+    text = _renamed(text, loop.names())
     kinds = {each.__name__ for each in type(loop.trainer).__mro__}
     for _ in range(2):  # what asked for the arguments may be the class that goes
         text = _without_dead(text, kinds)
-    return _guarded(text)
+    return _guarded(text), left_out
 
 
 def _is_at(node: ast.Call, line: int) -> bool:
@@ -125,8 +141,8 @@ def _set_by_init(name: str, loop: Loop, given: dict[str, str]) -> str:
 
 def _spliced(
     source: str, tree: ast.Module, built: ast.Call, trained: ast.Call, given: dict[str, str], loop: Loop
-) -> str:
-    """The call of `train` in its place; what comes after it stays, but for what uses the Trainer, or what came of it.
+) -> tuple[str, list[ast.stmt]]:
+    """The call of `train` in its place, without the statements that use the Trainer, or what came of it: these, too.
 
     Where the Trainer is made and trained in one function, the call has what it was made with. Elsewhere what makes the
     Trainer makes a dictionary of that, and the call takes it.
@@ -153,17 +169,7 @@ def _spliced(
         changes += [(trained, f"train({listed})")]
     else:
         changes += [(built, f"dict({listed})"), (trained, f"train(**{receiver})")]
-    dead, gone, kept = {receiver, *_bound_by(training)}, [], list[ast.stmt]()
-    place: Any = training
-    while not isinstance(place, (*DEFINITION, ast.Module)):
-        block = _block(place, parents)
-        for each in block[block.index(place) + 1 :]:
-            if not isinstance(each, DEFINITION) and not _is_main(each) and names_in(each) & dead:
-                gone.append(each)
-                dead |= _bound_by(each)
-            else:
-                kept.append(each)
-        place = parents[place]
+    gone, kept = _left_out(tree, making, training, receiver, is_together)
     begins, folder = "", _folder(kept, tree, loop)
     if folder:
         # What comes after it writes to where Trainer has made a folder.
@@ -172,7 +178,49 @@ def _spliced(
         changes = [each for each in changes if each[0] is not trained]
         changes.append((training, f"os.makedirs({folder}, exist_ok=True)\n{' ' * training.col_offset}{text}"))
         begins = "import os\n"
-    return begins + replaced(source, [*changes, *((each, "") for each in gone)])
+    places = [(each, _nothing(each, parents, gone)) for each in gone]
+    return begins + replaced(source, [*changes, *places]), gone
+
+
+def _left_out(
+    tree: ast.Module, making: ast.stmt, training: ast.stmt, receiver: str, is_together: bool
+) -> tuple[list[ast.stmt], list[ast.stmt]]:
+    """The statements that use the Trainer or what came of it, and those after the training that do not."""
+    parents = parents_in(tree)
+    around = [_around(each, PLACE, parents) for each in (making, training)]
+    gone = []
+    if is_together:
+        later = _after(making, parents)
+        before = [each for each in later if each.lineno < training.lineno and training not in ast.walk(each)]
+        gone += _using({receiver}, before)
+    elif "." in receiver:
+        others = [each for each in ast.walk(tree) if isinstance(each, FUNCTION) and each not in around]
+        gone += [each for function in others for each in _using({receiver}, function.body)]
+    dead = {receiver, *_bound_by(training), *(name for each in gone for name in _bound_by(each) if is_together)}
+    after = _after(training, parents)
+    gone += (using := _using(dead, after))
+    return gone, [each for each in after if each not in using]
+
+
+def _after(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> list[ast.stmt]:
+    """The statements that come after one in its function, or in the file: its block's, then those around that."""
+    after: list[ast.stmt] = []
+    place: Any = node
+    while not isinstance(place, (*DEFINITION, ast.Module)):
+        block = _block(place, parents)
+        after += block[block.index(place) + 1 :]
+        place = parents[place]
+    return after
+
+
+def _using(names: set[str], statements: list[ast.stmt]) -> list[ast.stmt]:
+    """Those of some statements that mention one of these names, or what one of them binds."""
+    using, dead = [], set(names)
+    for each in statements:
+        if not isinstance(each, DEFINITION) and not _is_main(each) and names_in(each) & dead:
+            using.append(each)
+            dead |= _bound_by(each)
+    return using
 
 
 def _folder(kept: list[ast.stmt], tree: ast.Module, loop: Loop) -> str:
@@ -189,9 +237,10 @@ def _folder(kept: list[ast.stmt], tree: ast.Module, loop: Loop) -> str:
     return next((name for name in sorted(names) if name.endswith(".output_dir")), "")
 
 
-def _nothing(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> str:
-    """What stands in a statement's place when it goes."""
-    return "pass" if len(_block(node, parents)) == 1 else ""
+def _nothing(node: ast.stmt, parents: dict[ast.AST, ast.AST], gone: Collection[ast.stmt] = ()) -> str:
+    """What stands in a statement's place when it goes, where `gone` go, too."""
+    block = _block(node, parents)
+    return "pass" if node is block[0] and all(each is node or each in gone for each in block) else ""
 
 
 def _around(node: ast.AST, kinds: Any, parents: dict[ast.AST, ast.AST]) -> Any:
@@ -208,7 +257,9 @@ def _block(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> list[ast.stmt]:
 
 
 def _bound_by(node: ast.stmt) -> set[str]:
-    return {ast.unparse(each) for each in node.targets} if isinstance(node, ast.Assign) else set()
+    """The names and dotted names that a statement binds."""
+    named = (each for each in ast.walk(node) if isinstance(each, (ast.Name, ast.Attribute)))
+    return {ast.unparse(each) for each in named if isinstance(each.ctx, ast.Store)}
 
 
 def _is_main(node: ast.stmt) -> bool:
@@ -216,18 +267,29 @@ def _is_main(node: ast.stmt) -> bool:
 
 
 def _renamed(source: str, taken: set[str]) -> str:
-    """The script's own names that the loop has, too, get another one; not in a function that has such a parameter."""
+    """The script's own names that the loop has, too, get another one.
+
+    A function that has such a parameter keeps it, but for the one that calls the loop.
+    """
     tree = ast.parse(source)
-    kept: set[ast.AST] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, FUNCTION) and taken & {
-            each.arg for each in ast.walk(node.args) if isinstance(each, ast.arg)
-        }:
-            kept |= set(ast.walk(node))
-        # The call that has come in the Trainer's place.
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "train" and node.keywords:
-            kept |= {node.func} if node.keywords[0].arg in (None, PLAIN[0]) else set()
+    # The call that has come in the Trainer's place.
+    calls = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "train" and node.keywords
+    ]
+    kept: set[ast.AST] = {call.func for call in calls if call.keywords[0].arg in (None, PLAIN[0])}
     changes: list[tuple[ast.AST, str]] = []
+    for function in (each for each in ast.walk(tree) if isinstance(each, FUNCTION)):
+        parameters = [each for each in ast.walk(function.args) if isinstance(each, ast.arg) and each.arg in taken]
+        if not kept.intersection(ast.walk(function)):
+            kept |= set(ast.walk(function)) if parameters else set()
+            continue
+        named = {each.arg for each in parameters}
+        called = [each for each in ast.walk(tree) if isinstance(each, ast.Call)]
+        called = [each for each in called if ast.unparse(each.func).rpartition(".")[2] == function.name]
+        keywords = [each for call in called for each in call.keywords if each.arg in named]
+        changes += [(_word(each), f"own_{each.arg}") for each in (*parameters, *keywords)]
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in taken and node not in kept:
             changes.append((node, f"own_{node.id}"))
@@ -236,6 +298,14 @@ def _renamed(source: str, taken: set[str]) -> str:
         if isinstance(node, DEFINITION) and node.name in taken and node in tree.body:
             lines[node.lineno - 1] = lines[node.lineno - 1].replace(f" {node.name}", f" own_{node.name}", 1)
     return "\n".join(lines)
+
+
+def _word(node: Any) -> ast.Name:
+    """The place of a parameter's or keyword's own name, without annotation or value."""
+    end = node.col_offset + len(node.arg.encode())
+    place = (node.lineno, node.col_offset, node.lineno, end)
+    names = ("lineno", "col_offset", "end_lineno", "end_col_offset")
+    return ast.Name(node.arg, **dict(zip(names, place, strict=True)))
 
 
 def _without_dead(source: str, kinds: set[str]) -> str:

@@ -22,9 +22,9 @@ from shared.config import METRIC_SCHEDULES
 
 # Arguments that act on numbers and that the loop does not have.
 NOT_CARRIED = (
-    *("accelerator_config", "activation_checkpointing_kwargs", "auto_find_batch_size", "batch_eval_metrics"),
+    *("accelerator_config", "auto_find_batch_size", "batch_eval_metrics"),
     *("bf16_full_eval", "deepspeed", "eval_do_concat_batches", "fp16", "fp16_full_eval", "fsdp", "fsdp_config"),
-    *("gradient_checkpointing_kwargs", "include_for_metrics", "neftune_noise_alpha", "optim_target_modules"),
+    *("include_for_metrics", "neftune_noise_alpha", "optim_target_modules"),
     *("parallelism_config", "predict_with_generate", "tf32", "torch_compile", "use_liger_kernel"),
 )
 # Methods of `Trainer` that, overridden, leave the training as it is; and those that the loop takes over.
@@ -254,8 +254,10 @@ class Settings:
             yield Refusal(line, "adapters of PEFT were not tried", "compare all the same with --loop")
         for callback in map(type, self.callbacks):
             source, line = _where(callback)
-            if not source or CHANGES.search(source):
-                what = f"the callback {callback.__name__} changes the course of the training"
+            change = CHANGES.search(source)
+            if not source or change:
+                shown = f" (`{change.group().strip('.(')}`)" if change else ""
+                what = f"the callback {callback.__name__} may change the course of the training{shown}"
                 yield Refusal(line, what, "write what it does into the loop, at its moment")
 
     def _methods_refused(self) -> Iterator[Refusal]:
