@@ -288,8 +288,8 @@ def _renamed(source: str, taken: set[str]) -> str:
         named = {each.arg for each in parameters}
         called = [each for each in ast.walk(tree) if isinstance(each, ast.Call)]
         called = [each for each in called if ast.unparse(each.func).rpartition(".")[2] == function.name]
-        keywords = [each for call in called for each in call.keywords if each.arg in named]
-        changes += [(_word(each), f"own_{each.arg}") for each in (*parameters, *keywords)]
+        words: list[Any] = [*parameters, *(each for call in called for each in call.keywords if each.arg in named)]
+        changes += [(_word(each), f"own_{each.arg}") for each in words]
     for node in ast.walk(tree):
         if isinstance(node, ast.Name) and node.id in taken and node not in kept:
             changes.append((node, f"own_{node.id}"))
