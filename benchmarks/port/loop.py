@@ -140,7 +140,10 @@ class Loop:
         defaults = {each.name: each.default for each in inspect.signature(kind).parameters.values()}
         if not self.args.weight_decay and defaults.get("weight_decay"):
             given = {**given, "weight_decay": 0.0}
-        kept = ", ".join(f"{name}={value!r}" for name, value in given.items() if value != defaults.get(name))
+        # The learning rate also where it is torch's own: a reader looks for it.
+        kept = ", ".join(
+            f"{name}={value!r}" for name, value in given.items() if name == "lr" or value != defaults.get(name)
+        )
         module = "torch.optim" if kind.__module__.startswith("torch.optim") else "transformers"
         return f"{module}.{kind.__name__}(parameters, {kept})"
 
