@@ -78,8 +78,8 @@ def check(
         name = "manual_loop/train.py" if file is None else file.name
         given = {
             "name": name,
-            "outcome": {**outcome._asdict(), "tape": str(outcome.recording)},
-            "dials": settings,
+            "outcome": {**outcome._asdict(), "recording": str(outcome.recording)},
+            "settings": settings,
             "points": dict(points) if points else None,
             "own": None if file is None else str(file.resolve()),
         }
@@ -106,12 +106,12 @@ def judge_here(arguments: Sequence[str]) -> int:
 
     given = json.loads(arguments[0])
     limit_memory(given["memory_mb"])
-    outcome = Outcome(**{**given["outcome"], "tape": Path(given["outcome"]["tape"])})
+    outcome = Outcome(**{**given["outcome"], "recording": Path(given["outcome"]["recording"])})
     own = None if given["own"] is None else Path(given["own"])
     if too_much := beyond(outcome.recording):
         result = without_a_loop(given["name"], outcome.stopped or too_much, given["points"])
     else:
-        result = judged(given["name"], outcome, job_config(**given["dials"]), given["points"], own)
+        result = judged(given["name"], outcome, job_config(**given["settings"]), given["points"], own)
     result = dataclasses.replace(
         result, why=shown(result.why, LONGEST_WHY), output=fit(result.output), traceback=fit(result.traceback)
     )

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a loop and leave its recording.
 
     Args:
-        arguments: one, JSON: `file` (None: the package's manual loop), `dials`, `number` (of the recording, an open
+        arguments: one, JSON: `file` (None: the package's manual loop), `settings`, `number` (of the recording, an open
             file), `memory_mb`, `walls` (which can be had) and `root` (an empty folder to make a world in).
     """
     given = json.loads(arguments[0])
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str]) -> int:
 
     torch.set_num_threads(1)
     recording = RecordingWriter(os.fdopen(given["number"], "wb", buffering=0))
-    job = make_job(job_config(**given["dials"]))
+    job = make_job(job_config(**given["settings"]))
     folder = Path.cwd()
     try:
         script = package_script("manual") if given["file"] is None else own_script(Path(given["file"]))

@@ -62,7 +62,7 @@ class Job(NamedTuple):
 
 
 def job_config(**settings: Any) -> RunConfig:
-    """The settings of a check; `dials` as `OWN_DIALS` has them.
+    """The settings of a check; `settings` as `OWN_SETTINGS` has them.
 
     Raises:
         SameLoopError: one is not among them, or its value is wrong.

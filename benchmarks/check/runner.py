@@ -76,7 +76,7 @@ def running(
         with recording.open("wb") as recording_file:
             given = {
                 "file": None if file is None else str(file.resolve()),
-                "dials": dict(settings),
+                "settings": dict(settings),
                 "memory_mb": megabytes,
                 "walls": list(workshop.walls),
                 "root": str(root),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 
 from benchmarks.judge.evidence import Evidence, epoch_start
@@ -115,7 +116,20 @@ def _reviews(evidence: Evidence, first: int) -> Finding:
         return cut
     if sorted(chain(*reviews)) == sorted(chain(*their_reviews)):
         return evidence.finding("batch.order", "the order within the batch: the same examples, in another order")
+    if _changes_between_epochs(evidence.trainer):
+        text = f"{NOT_DECIDED}: the batches hold other tokens, but so do $Trainer's own examples in each of its epochs"
+        return evidence.finding("batch.not_decided", f"{text}: words are masked or drawn at random")
     return _beginnings(evidence, first) or _tokens(evidence, first) or _order(evidence)
+
+
+def _changes_between_epochs(record: RunRecord) -> bool:
+    """Whether few of the examples of a run's first epoch come with the same tokens in its second one."""
+    per_epoch = record.steps_per_epoch
+    parts = (record.steps[:per_epoch], record.steps[per_epoch : 2 * per_epoch])
+    first, second = (
+        Counter(digest for line in part for batch in line["reviews"] for digest in batch) for part in parts
+    )
+    return second.total() == first.total() > 2 * (first & second).total()
 
 
 def _beginnings(evidence: Evidence, first: int) -> Finding | None:

@@ -193,7 +193,7 @@ def _left_out(
         later = _after(making, parents)
         before = [each for each in later if each.lineno < training.lineno and training not in ast.walk(each)]
         gone += _using({receiver}, before)
-    elif "." in receiver:
+    if "." in receiver:
         others = [each for each in ast.walk(tree) if isinstance(each, FUNCTION) and each not in around]
         gone += [each for function in others for each in _using({receiver}, function.body)]
     dead = {receiver, *_bound_by(training), *(name for each in gone for name in _bound_by(each) if is_together)}

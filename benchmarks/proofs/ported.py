@@ -136,6 +136,51 @@ CASES = (
     Case("unfreeze.py", "a callback that unfreezes", "", "", "Unfreeze"),
     Case("neftune.py", "neftune_noise_alpha", "", "", "neftune_noise_alpha"),
     Case("lamb_like.py", "own create_optimizer", "", "", "create_optimizer"),
+    # Neither did the author of these; a refusal is of what the loop does not carry over.
+    Case(
+        "run_classification_hfparser.py",
+        "arguments from a JSON file, tokenizer trained in the script",
+        "scheduler.step()  # the",
+        "pass  # the",
+        "schedule",
+    ),
+    Case("ner_token_classification.py", "token classification, argparse", "lr=0.002", "lr=0.001", "schedule"),
+    Case(
+        "mlm_domain_adapt.py", "masked LM, evaluated before the training", "(42 + epoch)", "(42)", "batch.not_decided"
+    ),
+    Case("swag_multiple_choice.py", "multiple choice, best model", TRAIN_MODE, "pass", "mode"),
+    Case("qa_extractive.py", "question answering in strides", "model.zero_grad()", "pass", "zero"),
+    Case("sts_regression_notebook.py", "pairs, regression, ALBERT", TRAIN_MODE, "pass", "mode"),
+    Case("toxic_kaggle.py", "several labels, two folds", "(2021 + epoch)", "(2022 + epoch)", "shuffle"),
+    Case(
+        "vit_shapes.py", "images that are flipped at random, SGD", "loss.backward()", "(2 * loss).backward()", "loss"
+    ),
+    Case("weighted_loss_forum.py", "class weights, self.model", "set_seed(42)  #", "set_seed(43)  #", "seed"),
+    Case(
+        "distill_student.py", "a teacher, arguments of one's own", "weight_decay=0.0", "weight_decay=0.1", "optimizer"
+    ),
+    Case(
+        "tabular_churn.py",
+        "an nn.Module, OneCycleLR",
+        "clip_grad_norm_(model.parameters(), 1.0)",
+        "clip_grad_norm_(model.parameters(), 0.1)",
+        "clip",
+    ),
+    Case("ticket_router.py", "arguments from YAML, model_init, restarts", "(17 + epoch)", "(18 + epoch)", "shuffle"),
+    Case(
+        "intents_group_by_length.py",
+        "grouped by length, checkpointing, accumulation",
+        "set_seed(1)  #",
+        "set_seed(2)  #",
+        "shuffle",
+    ),
+    Case("balanced_sampler.py", "own get_train_dataloader", "", "", "get_train_dataloader"),
+    Case("clm_streaming.py", "a stream of examples", "", "", "stream of examples"),
+    Case("summarize_t5_seq2seq.py", "predict_with_generate", "", "", "predict_with_generate"),
+    Case("simcse_contrastive.py", "a compute_loss that logs", "", "", "self.log"),
+    Case("two_lrs_focal.py", "own create_optimizer", "", "", "create_optimizer"),
+    Case("nli_freeze_rdrop.py", "a callback that unfreezes", "", "", "UnfreezeCallback"),
+    Case("sft_prompt_masking.py", "a callback that generates", "", "", "SampleCallback"),
 )
 
 
@@ -150,15 +195,25 @@ class Outcome(NamedTuple):
 
 
 def tried(case: Case, folder: Path) -> Outcome:
-    """Try one script; what is made lies in `folder`."""
+    """Try one script; what is made, and what the script makes itself, lies in `folder`."""
+    before = Path.cwd()
+    folder.mkdir(parents=True, exist_ok=True)
+    os.chdir(folder)
+    try:
+        return _tried(case, folder)
+    finally:
+        os.chdir(before)
+
+
+def _tried(case: Case, folder: Path) -> Outcome:
     script = Script(SCRIPTS / case.file, case.arguments)
     if not case.right:
         line = _line_of(script, folder)
         return Outcome(line, 0, False, "", case.found in line)
-    sides = (Side(script, is_ejected=True), Side(script))
+    sides, words = (Side(script, is_ejected=True), Side(script)), folder / "manual" / "tokenizer.json"
     for role, side in zip(("manual", "trainer"), sides, strict=True):
         (folder / role).mkdir(parents=True)
-        run_side(role, side, folder / role)
+        run_side(role, side, folder / role, words)
     comparison = compare_runs(folder / "manual", folder / "trainer")
     loop = folder / "manual" / f"{Path(case.file).stem}_loop.py"
     wrong = folder / "wrong"
@@ -168,7 +223,7 @@ def tried(case: Case, folder: Path) -> Outcome:
     assert text.count(case.right) >= 1, (case.file, case.right)
     file = wrong / "my_loop.py"
     file.write_text(text.replace(case.right, case.wrong), encoding="utf-8")
-    run_side("manual", Side(script, file), wrong / "manual")
+    run_side("manual", Side(script, file), wrong / "manual", words)
     first = compare_runs(wrong / "manual", wrong / "trainer")["first_divergence"]
     code = first["findings"][0]["code"] if first else "nothing"
     found = f"step {first['step']}, {first['quantity']}: {code}" if first else "nothing"

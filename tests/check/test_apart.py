@@ -40,7 +40,12 @@ def test_a_judge_that_takes_too_much_memory_is_one_line(workshop, monkeypatch, t
     assert beyond(tmp_path / "tape") is None
     monkeypatch.setattr(apart, "JUDGE_MB", 500)
     outcome = Outcome(tmp_path / "tape", None, 0, "", 1.0, 1.0)._asdict()
-    given = {"name": "a.py", "outcome": {**outcome, "tape": str(tmp_path / "tape")}, "dials": {}, "points": None}
+    given = {
+        "name": "a.py",
+        "outcome": {**outcome, "recording": str(tmp_path / "tape")},
+        "settings": {},
+        "points": None,
+    }
     found = apart.judged_apart(workshop, {**given, "own": None}, tmp_path)
     assert found["verdict"] == FAILED and "MemoryError" in found["why"]
 

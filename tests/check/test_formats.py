@@ -197,7 +197,7 @@ def test_options_reach_the_check_and_the_result_goes_to_the_file(tmp_path: Path,
     assert ElementTree.parse(output).getroot().tag == "testsuite"
     assert called == {
         "file": Path("a.py"),
-        "dials": {"gradient_accumulation_steps": 4, "weight_decay": 0.1, "lr_scheduler_type": "cosine"},
+        "settings": {"gradient_accumulation_steps": 4, "weight_decay": 0.1, "lr_scheduler_type": "cosine"},
         "points": {"clip": 2, "schedule step": 0.5},
         "seconds": 9,
         "megabytes": 800,
@@ -206,7 +206,7 @@ def test_options_reach_the_check_and_the_result_goes_to_the_file(tmp_path: Path,
 
 def test_without_points_and_settings_the_check_has_its_own(capsys) -> None:
     _, called = run_check(result(), "a.py")
-    assert called["dials"] == {} and called["points"] is None
+    assert called["settings"] == {} and called["points"] is None
 
 
 @pytest.mark.parametrize(
@@ -432,7 +432,7 @@ def test_a_submission_is_graded_as_the_zip_says(unpacked: Path) -> None:
         submission.unlink()
     assert called == {
         "name": "mine.py",
-        "dials": {"gradient_accumulation_steps": 4},
+        "settings": {"gradient_accumulation_steps": 4},
         "points": {"clip": 2},
         "seconds": 60.0,
         "megabytes": 1500,

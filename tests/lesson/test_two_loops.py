@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import run_in_process
-from html_page import LoopScript
+from html_page import Page
 
 from benchmarks.charts.data import NAMES, names_of
 from benchmarks.cli import main
@@ -60,7 +60,7 @@ def two_loops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_side_is_called_trainer_or_manual(two_loops: Path) -> None:
     html = (two_loops / "report.html").read_text(encoding="utf-8")
-    script = LoopScript(html)
+    script = Page(html)
     sections = dict(re.findall(r'<section id="([a-z]+)"(.*?)</section>', html, re.DOTALL))
     assert [*sections] == ["verdict", "code", "charts", "xray", "steps", "dials", "reproduce"]
     said = " ".join(sections[name] for name in ("verdict", "code", "charts", "steps"))

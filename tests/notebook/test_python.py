@@ -300,7 +300,7 @@ def test_the_docs_examples_call_what_is_there() -> None:
             assert isinstance(function, FunctionType)
             given = {each.arg: None for each in node.keywords}
             bound = inspect.signature(function).bind(*[None] * len(node.args), **given)
-            for name in bound.kwargs.get("dials", {}):
+            for name in bound.kwargs.get("settings", {}):
                 assert name in sameloop.RunConfig.model_fields, name
 
 

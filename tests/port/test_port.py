@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import shutil
 import signal
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -334,3 +336,76 @@ def test_nothing_is_left_of_a_comparison_that_was_cut_off_in_its_first_side(
     file, folder = small(tmp_path, TRAINED % ""), tmp_path / "run"
     assert main(["compare", "--trainer", str(file), "--output-dir", str(folder)]) == 128 + signal.SIGTERM
     assert not folder.exists()
+
+
+def test_what_asks_the_trainer_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the training, after it, and in a method elsewhere; a parameter named `train` is renamed."""
+    lines = """
+    class Job:
+        def go(self, train):
+            self.trainer = Trainer(Net(), TrainingArguments('out', report_to='none'), train_dataset=train)
+            self.trainer.train()
+            return 1
+
+        def report(self):
+            first, second = self.trainer.state.global_step, 2
+            print(second)
+
+    def plain(train):
+        trainer = Trainer(Net(), TrainingArguments('out', report_to='none'), train_dataset=train)
+        before = trainer.get_train_dataloader()
+        print(len(before))
+        trainer.train()
+        done, _ = trainer.state.global_step, 2
+        print(done)
+        return 1
+    """
+    calls = ("job = Job()\nassert job.go(train=data) == 1\njob.report()", "assert plain(train=data) == 1")
+    monkeypatch.chdir(tmp_path)
+    for call, left_out in zip(calls, ("lines 27, 28", "lines 32, 33, 35, 36"), strict=True):
+        file = small(tmp_path, f"{textwrap.dedent(lines)}\n{call}")
+        Path("loop.py").unlink(missing_ok=True)
+        assert main(["eject", str(file), "-o", "loop.py"]) == 0
+        noted = re.search(r"the Trainer or what came of it: (.*) of mine.py", Path("loop.py").read_text())
+        assert noted and noted[1] == left_out
+        runpy.run_path("loop.py", run_name="__main__")
+
+
+def test_a_generator_of_the_scripts_own_is_as_far_on_in_both(tmp_path: Path) -> None:
+    """Both sides look at one batch; the collator draws from a generator that nobody else sees."""
+    drawing = "DRAWN = torch.Generator().manual_seed(1)\ndef noisy(rows):\n    "
+    drawing += "batch = {key: torch.stack([torch.as_tensor(row[key]) for row in rows]) for key in rows[0]}\n    "
+    drawing += "return {**batch, 'x': batch['x'] + torch.rand(batch['x'].shape, generator=DRAWN)}\n"
+    call = (TRAINED % "").replace("train_dataset", "data_collator=noisy, train_dataset")
+    file = small(tmp_path, f"{drawing}\n{call}")
+    assert main(["compare", "--trainer", str(file), "--output-dir", str(tmp_path / "run"), "--no-report"]) == 0
+
+
+def test_the_trainers_model_in_compute_loss_is_the_model(tmp_path: Path) -> None:
+    own = "class Mine(Trainer):\n    def compute_loss(self, model, inputs, return_outputs=False, **kwargs):\n        "
+    own += (
+        "outputs = model(**inputs)\n        loss = outputs['loss'] + 0 * next(self.model.parameters()).sum()\n        "
+    )
+    own += "return (loss, outputs) if return_outputs else loss\n"
+    file = small(tmp_path, own + (TRAINED % "").replace("Trainer(", "Mine(", 1))
+    assert main(["compare", "--trainer", str(file), "--output-dir", str(tmp_path / "run"), "--no-report"]) == 0
+
+
+def test_a_tokenizer_that_the_script_trains_is_the_other_sides(tmp_path: Path) -> None:
+    """It numbers equally frequent words in another order; what has other words altogether is left as it is."""
+    from tokenizers import Tokenizer, models
+    from transformers import PreTrainedTokenizerFast
+
+    from benchmarks.port.door import _take_words_of
+
+    def made(*words: str) -> PreTrainedTokenizerFast:
+        vocabulary = {word: number for number, word in enumerate(words)}
+        return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="?")))
+
+    made("?", "a", "b", "c").save_pretrained(tmp_path)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(PreTrainedTokenizerFast, "__init__", PreTrainedTokenizerFast.__init__)
+        _take_words_of(tmp_path / "tokenizer.json")
+        others = (("?", "c", "b", "a"), ("?", "x", "y", "z"), ("?", "a", "b"))
+        numbers = [made(*words).get_vocab() for words in others]
+    assert [(vocabulary.get("a"), len(vocabulary)) for vocabulary in numbers] == [(1, 4), (None, 4), (1, 3)]
