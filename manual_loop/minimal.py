@@ -25,7 +25,7 @@ def train(model, tokenizer, train_dataset, eval_dataset, config):
     scheduler = LambdaLR(optimizer, lambda step: (steps - step) / steps)
     evaluations = []
     for epoch in range(epochs):
-        generator.manual_seed(config.seed + epoch)
+        generator.manual_seed(config.seed + epoch)  # as Trainer does for every epoch
         for batch in loader:  # ids and mask (batch, tokens), labels (batch,)
             model.train()  # dropout on: the evaluation switched it off
             loss = model(**batch.to(device)).loss  # the batch's mean, a scalar

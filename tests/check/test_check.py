@@ -127,7 +127,7 @@ def test_the_courses_loop_fails_three_phases_and_nothing_else() -> None:
 
 
 ORDER = "    sampler = RandomSampler(train_dataset, generator=generator)\n"
-ANEW = "        generator.manual_seed(config.seed + epoch)\n"
+ANEW = "        generator.manual_seed(config.seed + epoch)  # as Trainer does for every epoch\n"
 DRAWN_ONCE = "    sampler = torch.randperm(len(train_dataset)).tolist()\n"
 EVALUATE, RETURN = "        model.eval()\n", "    return evaluations\n"
 DESTROY = "for p in model.parameters():\n                p.data.zero_()\n"
