@@ -19,11 +19,11 @@ LONGEST_RESULT = 4_000_000
 TOO_MUCH = "what was recorded of it is more than can be judged"
 
 
-class JudgeBroken(Exception):  # noqa: N818 - says what happened
+class JudgeError(Exception):
     """The judge has ended otherwise than by a result: a mistake of ours."""
 
 
-def judged_apart(workshop: Workshop, given: Mapping[str, Any], folder: Path) -> dict[str, Any] | str:
+def judge_in_process(workshop: Workshop, options: Mapping[str, Any], folder: Path) -> dict[str, Any] | str:
     """Judge a recording; the fields of the result, or why it cannot be judged.
 
     Args:
@@ -32,18 +32,18 @@ def judged_apart(workshop: Workshop, given: Mapping[str, Any], folder: Path) -> 
         folder: where its result goes meanwhile.
 
     Raises:
-        JudgeBroken: with what the process said last.
+        JudgeError: with what the process said last.
     """
-    file, said = folder / "result", folder / "said"
-    with file.open("wb") as result, said.open("wb") as output, Family() as family:
+    file, output_file = folder / "result", folder / "said"
+    with file.open("wb") as result, output_file.open("wb") as output, Family() as family:
         function = ("benchmarks.check.check", "judge_here")
-        given = {**given, "memory_mb": JUDGE_MB}
-        process = workshop.start(family, function, given, folder, output.fileno(), result.fileno())
+        options = {**options, "memory_mb": JUDGE_MB}
+        process = workshop.start(family, function, options, folder, output.fileno(), result.fileno())
         with suppress(subprocess.TimeoutExpired):
             process.wait(JUDGE_SECONDS)
         status = process.poll()
     if status is None or status < 0:
         return f"{TOO_MUCH} ({'its judge was not done in time' if status is None else ending(status)})"
     if status or file.stat().st_size > LONGEST_RESULT:
-        raise JudgeBroken(said.read_text(encoding="utf-8", errors="replace")[-2000:])
+        raise JudgeError(output_file.read_text(encoding="utf-8", errors="replace")[-2000:])
     return json.loads(file.read_text(encoding="utf-8"))

@@ -93,15 +93,15 @@ def _content(settings: Settings) -> dict[str, bytes]:
 def grade(root: Path) -> dict[str, Any]:
     """The content of `results.json` for the submission that lies below `root`; whatever happens it is one."""
     from benchmarks.check.handed_in import find_loop
-    from benchmarks.check.submissions import judged
+    from benchmarks.check.submissions import check_submission
 
     settings = Settings({})
     try:
         settings = Settings(**read_json(root / "source" / SETTINGS))
         options = {"points": settings.points, "seconds": settings.seconds, "megabytes": settings.megabytes}
         with tempfile.TemporaryDirectory() as scratch:
-            found = find_loop(root / "submission", Path(scratch) / "found")
-            return gradescope(judged(found, settings.settings, options), settings.hints)
+            submission = find_loop(root / "submission", Path(scratch) / "found")
+            return gradescope(check_submission(submission, settings.settings, options), settings.hints)
     except Exception:
         return broken(NOT_YOUR_FAULT, settings.most, traceback.format_exc())
 

@@ -11,20 +11,20 @@ from benchmarks.check.recording import LENGTHS
 MOST_EVENTS, LONGEST_HEAD, ALL_HEADS, LARGEST_BODY = 100_000, 200_000, 50_000_000, 100_000_000
 # Of a whole number; 64 bits have 19.
 MOST_DIGITS = 20
-BEYOND = "what was recorded of it is more than a training leaves"
+EXCEEDED = "what was recorded of it is more than a training leaves"
 
 
-class _TooLong(ValueError):  # noqa: N818 - says what happened
+class _LongNumberError(ValueError):
     """A number in a recording has more digits than any number of a training."""
 
 
 def _whole_number(text: str) -> int:
     if len(text) > MOST_DIGITS:
-        raise _TooLong(f"a number of {len(text)} digits")
+        raise _LongNumberError(f"a number of {len(text)} digits")
     return int(text)
 
 
-def beyond(path: Path) -> str | None:
+def exceeded_limit(path: Path) -> str | None:
     """What on a recording is beyond any bound, in a sentence; None: nothing, whatever else may be wrong with it."""
     with path.open("rb") as file:
         number = heads = 0
@@ -32,17 +32,17 @@ def beyond(path: Path) -> str | None:
             head, body = LENGTHS.unpack(lengths)
             number, heads = number + 1, heads + head
             if head > LONGEST_HEAD:
-                return f"{BEYOND}: an event of {head} characters"
+                return f"{EXCEEDED}: an event of {head} characters"
             if heads > ALL_HEADS:
-                return f"{BEYOND}: events of {heads} characters and more"
+                return f"{EXCEEDED}: events of {heads} characters and more"
             if body > LARGEST_BODY:
-                return f"{BEYOND}: an event of {body / 1e6:.0f} MB"
+                return f"{EXCEEDED}: an event of {body / 1e6:.0f} MB"
             if number > MOST_EVENTS:
-                return f"{BEYOND}: {number} events and more"
+                return f"{EXCEEDED}: {number} events and more"
             try:
                 json.loads(file.read(head), parse_int=_whole_number)
-            except _TooLong as error:
-                return f"{BEYOND}: {error}"
+            except _LongNumberError as error:
+                return f"{EXCEEDED}: {error}"
             except (ValueError, RecursionError):
                 return None  # that it is no JSON, its reader says
             file.seek(body, 1)

@@ -17,7 +17,7 @@ def class_chart(results: Sequence[Result]) -> Chart:
     Args:
         results: of all submissions; of those that could not be judged what was seen of them counts.
     """
-    style, counts = STYLES["slide"], {item: sum(item in each.failures for each in results) for item in ITEMS}
+    style, counts = STYLES["slide"], {item: sum(item in result.failures for result in results) for item in ITEMS}
     lines = [("How many loops are wrong at each phase", style.soft)]
     with canvas(style, summary(results), alt_text(counts, results), lines=lines) as chart:
         axes = chart.add_subplot()
@@ -41,7 +41,7 @@ def alt_text(counts: dict[str, int], results: Sequence[Result]) -> str:
     """The chart in words."""
     wrong = [f"{item} {count}" for item, count in counts.items() if count]
     fails = f"Wrong at: {', '.join(wrong)}; at no other phase." if wrong else "No loop is wrong at any phase."
-    failed = any(each.verdict == FAILED for each in results)
+    failed = any(result.verdict == FAILED for result in results)
     note = " Of a loop that could not be judged, what was seen of it counts." if failed else ""
     begin = "Bar chart, one bar per phase of a training: how many loops are wrong there."
     return f"{begin} {summary(results)}. {fails}{note}\n"

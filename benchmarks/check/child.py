@@ -30,8 +30,8 @@ def main(arguments: Sequence[str]) -> int:
         arguments: one, JSON: `file` (None: the package's manual loop), `settings`, `number` (of the recording, an open
             file), `memory_mb`, `walls` (which can be had) and `root` (an empty folder to make a world in).
     """
-    given = json.loads(arguments[0])
-    walls = Walls(*given["walls"])
+    options = json.loads(arguments[0])
+    walls = Walls(*options["walls"])
     writing = begin(walls)
     sys.dont_write_bytecode = True
     # The server that this was forked from may have asked for it already.
@@ -45,21 +45,21 @@ def main(arguments: Sequence[str]) -> int:
     from benchmarks.check.job import make_job
 
     torch.set_num_threads(1)
-    recording = RecordingWriter(os.fdopen(given["number"], "wb", buffering=0))
-    job = make_job(job_config(**given["settings"]))
+    recording = RecordingWriter(os.fdopen(options["number"], "wb", buffering=0))
+    job = make_job(job_config(**options["settings"]))
     folder = Path.cwd()
     try:
-        script = package_script("manual") if given["file"] is None else own_script(Path(given["file"]))
+        script = package_script("manual") if options["file"] is None else own_script(Path(options["file"]))
     except SameLoopError as error:
         recording.write("raised", {"line": str(error), "traceback": "", "type": type(error).__name__})
         return 0
     gc.collect()
     may_read = readable(script.paths.values())
-    enter(walls, writing, Path(given["root"]), folder, may_read)
+    enter(walls, writing, Path(options["root"]), folder, may_read)
     recording.write("begin", {"walls": walls._asdict()})
-    limit_memory(given["memory_mb"])
+    limit_memory(options["memory_mb"])
     # What is written from here on is what the loop has done.
-    lock(folder, may_read, script.paths.values(), lambda what: recording.write("refused", {"what": shown(what, 160)}))
+    lock(folder, may_read, script.paths.values(), lambda text: recording.write("refused", {"what": shown(text, 160)}))
     gc.freeze()  # What is there by now is nobody's garbage: a collection looks through the loop's own only.
     record(script, job, recording, folder)
     if not walls.namespaces and os.statvfs(folder).f_bavail == 0:
@@ -79,7 +79,7 @@ def record(script: LoopScript, job: Job, recording: RecordingWriter, folder: Pat
     from benchmarks.check.watch import Watch
 
     recording.write("gaps", {"open": gaps.open_gaps(script.source)})
-    script = gaps.filled(script)
+    script = gaps.fill_gaps(script)
     try:
         with script.loaded() as module:
             train, is_plain = train_of(module, script)
@@ -104,5 +104,5 @@ def record(script: LoopScript, job: Job, recording: RecordingWriter, folder: Pat
         line = str(mine or f"{type(error).__name__}: {shown(error, 200)}")
         recording.write("raised", {"line": line, "traceback": text, "type": type(error).__name__})
     else:
-        recording.write("used", {"phases": sorted(gaps.used)})
+        recording.write("used", {"phases": sorted(gaps.used_phases)})
         recording.write("returned", {"log": log})

@@ -28,8 +28,8 @@ def judge_clip(
     """
     if notes.same_gradients(gradients, right):
         return
-    if not any(each.any() for each in gradients.values()):
-        notes.find(
+    if not any(gradient.any() for gradient in gradients.values()):
+        notes.add(
             "zero.before_step",
             "zero_grad() comes between the backward pass and the step: nothing is left to step with",
             "norm 0 at the step",
@@ -37,22 +37,22 @@ def judge_clip(
             step,
         )
         return
-    have, unclipped = norm_of(gradients), norm_of(after)
+    norm, unclipped = norm_of(gradients), norm_of(after)
     if notes.same_gradients(gradients, after, count=False):
         code, text = "clip.missing", "the gradients reach the optimizer unclipped"
         if places == {"forward"}:
             text += ": the clip comes before the backward pass, when they are not there yet"
         elif places == {"step"}:
             text += ": the clip comes after the step"
-    elif notes.same_gradients(gradients, times(after, have / max(unclipped, 1e-30)), count=False):
+    elif notes.same_gradients(gradients, scaled(after, norm / max(unclipped, 1e-30)), count=False):
         code, text = "clip.limit", "the gradients are scaled to another norm than max_grad_norm"
-    elif any(norm_of({name: each}) > 1.001 * norm_of({name: after[name]}) for name, each in gradients.items()):
+    elif any(norm_of({name: gradient}) > 1.001 * norm_of({name: after[name]}) for name, gradient in gradients.items()):
         code = "clip.changed"
         text = "after the backward pass the gradients are changed in another way than by a clip, as by noise"
     else:
         code = "clip.uneven"
         text = "the gradients are not scaled by one number, all together, but clipped in another way"
-    notes.find(code, text, f"norm {have:.4g}", f"norm {min(unclipped, limit or math.inf):.4g}", step)
+    notes.add(code, text, f"norm {norm:.4g}", f"norm {min(unclipped, limit or math.inf):.4g}", step)
 
 
 def clip_places(events: Sequence[Event]) -> set[str]:
@@ -66,5 +66,5 @@ def clip_places(events: Sequence[Event]) -> set[str]:
     return places
 
 
-def times(gradients: Tensors, factor: float) -> dict[str, torch.Tensor]:
-    return {name: each * factor for name, each in gradients.items()}
+def scaled(gradients: Tensors, factor: float) -> dict[str, torch.Tensor]:
+    return {name: gradient * factor for name, gradient in gradients.items()}

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from benchmarks.check.notes import BOUND, Notes
-from benchmarks.check.passes import Evaluation, Passes, known
-from benchmarks.check.recording import RecordingDamaged
+from benchmarks.check.passes import Evaluation, Passes, has_known
+from benchmarks.check.recording import RecordingError
 from benchmarks.check.replay import Reference
 from benchmarks.judge.finding import counted
 from benchmarks.judge.reported import way_of
@@ -32,26 +32,26 @@ class EvaluationJudge:
 
     def judge(self, log: Sequence[dict[str, Any]] | None) -> None:
         """Judge all of them; `log`: what the loop returned, None if it did not come to its end."""
-        of_subset = [each for each in self._passes.evaluations if each.is_of_subset]
-        for each in of_subset:
-            each.forwards = [(event, reviews) for event, reviews in each.forwards if known(reviews)]
+        of_subset = [evaluation for evaluation in self._passes.evaluations if evaluation.is_of_subset]
+        for evaluation in of_subset:
+            evaluation.forwards = [(event, reviews) for event, reviews in evaluation.forwards if has_known(reviews)]
         if log is not None:
             self._notes.reached.add("evaluate")
         for number, after in enumerate(self._passes.ends, start=1):
-            found = next((each for each in of_subset if each.after == after), None)
-            if found is None:
+            matching = next((e for e in of_subset if e.after == after), None)
+            if matching is None:
                 if log is not None:
-                    self._missing(number, after, len(of_subset))
+                    self._report_missing(number, after, len(of_subset))
                 return
-            if not self._judge_pass(found, self._steps_of(number)):
+            if not self._judge_pass(matching, self._steps_of(number)):
                 return
         if log is not None and of_subset and self._passes.batches:
             self._judge_reported(of_subset, log)
 
-    def _missing(self, number: int, after: int, count: int) -> None:
+    def _report_missing(self, number: int, after: int, count: int) -> None:
         """No evaluation of the subset follows an epoch."""
-        on_training = any(each.after == after for each in self._passes.evaluations)
-        self._notes.find(
+        on_training = any(evaluation.after == after for evaluation in self._passes.evaluations)
+        self._notes.add(
             "evaluate.reviews" if on_training else "evaluate.moment",
             "the evaluation uses examples of the training set"
             if on_training
@@ -71,7 +71,7 @@ class EvaluationJudge:
         size = len(self._passes.eval)
         missing = size - len([review for review in held if review is not None])
         if any(event["training"] or event["others"] for event in events):
-            notes.find(
+            notes.add(
                 "evaluate.mode",
                 "model.eval() is missing: dropout is on in the evaluation",
                 "train mode",
@@ -79,7 +79,7 @@ class EvaluationJudge:
                 step,
             )
         elif any(event["graph"] for event in events):
-            notes.find(
+            notes.add(
                 "evaluate.graph",
                 "the evaluation builds graphs that nobody needs: torch.no_grad() is missing",
                 "gradients on",
@@ -87,7 +87,7 @@ class EvaluationJudge:
                 step,
             )
         elif missing and missing == size % self._passes.config.per_device_eval_batch_size:
-            notes.find(
+            notes.add(
                 "evaluate.last_batch",
                 "the evaluation's last batch, which is not full, is left out (drop_last)",
                 counted(size - missing, "review"),
@@ -95,7 +95,7 @@ class EvaluationJudge:
                 step,
             )
         elif missing or None in held or max(held.values()) > 1:
-            notes.find(
+            notes.add(
                 "evaluate.samples",
                 "the evaluation does not come to every review once",
                 f"{counted(held.total(), 'review')}, {size - missing} of the subset",
@@ -103,7 +103,7 @@ class EvaluationJudge:
                 step,
             )
         elif not evaluation.is_current and not notes.has("weights.between"):
-            notes.find(
+            notes.add(
                 "evaluate.weights",
                 "other weights are evaluated than the last step has left, such as an average of several steps'",
                 "other weights",
@@ -115,15 +115,15 @@ class EvaluationJudge:
         return False
 
     def _judge_answers(self, evaluation: Evaluation, step: int) -> bool:
-        if {str(each.dtype) for each in evaluation.weights.values()} != {"torch.float32"}:
+        if {str(weight.dtype) for weight in evaluation.weights.values()} != {"torch.float32"}:
             return False
         for event, reviews in evaluation.forwards:
-            seen = event.tensors()
-            right, differs = self._passes.eval.right_inputs(seen, reviews)
-            if right is None or "logits" not in seen:
+            tensors = event.tensors()
+            right, differs = self._passes.eval.right_inputs(tensors, reviews)
+            if right is None or "logits" not in tensors:
                 continue
             logits = self._reference.answers(evaluation.weights, right)
-            if not self._notes.equal(seen["logits"], logits):
+            if not self._notes.equal(tensors["logits"], logits):
                 code, text = "evaluate.logits", "the model's answers in the evaluation are not those to its batches"
                 if differs is not None:
                     is_of_mask = differs.code in ("forward.mask", "forward.no_mask")
@@ -131,7 +131,7 @@ class EvaluationJudge:
                         "evaluate.mask" if is_of_mask else "evaluate.batch",
                         f"in the evaluation {differs.text}",
                     )
-                self._notes.miss(code, text, seen["logits"], logits, step)
+                self._notes.add_difference(code, text, tensors["logits"], logits, step)
                 return False
         return True
 
@@ -140,14 +140,14 @@ class EvaluationJudge:
         ends = self._passes.ends
         lines = [line for line in log if "eval_loss" in line or "eval_accuracy" in line]
         if len(lines) not in (len(of_subset), len(ends)):
-            self._notes.find(
+            self._notes.add(
                 "evaluate.not_reported",
                 "it returns not one line with eval_loss and eval_accuracy per evaluation",
                 counted(len(lines), "line"),
                 counted(len(ends), "line"),
             )
             return
-        reported = of_subset if len(lines) == len(of_subset) else [each for each in of_subset if each.after in ends]
+        reported = of_subset if len(lines) == len(of_subset) else [e for e in of_subset if e.after in ends]
         for line, evaluation in zip(lines, reported, strict=False):
             step = self._steps_of(ends.index(evaluation.after) + 1) if evaluation.after in ends else 0
             if not self._judge_line(line, evaluation, step):
@@ -156,38 +156,38 @@ class EvaluationJudge:
     def _judge_line(self, line: dict[str, Any], evaluation: Evaluation, step: int) -> bool:
         """Whether both numbers of a line that the loop returns are right."""
         sizes = [len(reviews) for _, reviews in evaluation.forwards]
-        means, counts = self._truth(evaluation)
+        means, counts = self._recomputed(evaluation)
         total = sum(sizes)
-        true = {
+        expected = {
             "eval_loss": sum(mean * size for mean, size in zip(means, sizes, strict=True)) / total,
             "eval_accuracy": sum(counts) / total,
         }
         for name, parts in (("eval_loss", means), ("eval_accuracy", counts)):
-            value, right = line.get(name), true[name]
+            value, right = line.get(name), expected[name]
             if not isinstance(value, (int, float)) or isinstance(value, bool):
-                self._notes.find("evaluate.not_reported", f"it returns no {name}", "nothing", f"{right:.6g}", step)
+                self._notes.add("evaluate.not_reported", f"it returns no {name}", "nothing", f"{right:.6g}", step)
                 return False
-            apart = abs(value - right) / max(1.0, abs(right))
-            if self._notes.is_rounding(apart):
+            difference = abs(value - right) / max(1.0, abs(right))
+            if self._notes.is_rounding(difference):
                 self._notes.exact &= name != "eval_loss" or value == self._exact_mean(evaluation)
                 continue
             training = len(self._passes.train), self._passes.per_epoch
-            code, how = way_of(name, value, sizes, parts, training, BOUND) or ("evaluate.number", "")
+            code, formula = way_of(name, value, sizes, parts, training, BOUND) or ("evaluate.number", "")
             text = f"the {name} that it returns is not the mean over the reviews"
-            if how:
-                text += f": it is {Words().fill(how)}"
+            if formula:
+                text += f": it is {Words().fill(formula)}"
             self._notes.smallest.setdefault("evaluate", abs(value - right))
-            self._notes.find(code, text, f"{name} {value:.6g}", f"{right:.6g}", step)
+            self._notes.add(code, text, f"{name} {value:.6g}", f"{right:.6g}", step)
             return False
         return True
 
-    def _truth(self, evaluation: Evaluation) -> tuple[list[float], list[int]]:
+    def _recomputed(self, evaluation: Evaluation) -> tuple[list[float], list[int]]:
         """Of each of the loop's batches the mean loss, and how many answers are right."""
         means, counts = [], []
         for event, reviews in evaluation.forwards:
             inputs, _ = self._passes.eval.right_inputs(event.tensors(), reviews)
             if inputs is None:
-                raise RecordingDamaged("an evaluation of reviews that are not there")
+                raise RecordingError("an evaluation of reviews that are not there")
             logits, labels = self._reference.answers(evaluation.weights, inputs), inputs["labels"]
             means.append(torch.nn.functional.cross_entropy(logits.double(), labels).item())
             counts.append(int((logits.argmax(dim=-1) == labels).sum()))
@@ -197,9 +197,9 @@ class EvaluationJudge:
         """The mean as the two pages round it, from the loop's own answers."""
         losses: list[float] = []
         for event, reviews in evaluation.forwards:
-            seen = event.tensors()
-            inputs, _ = self._passes.eval.right_inputs(seen, reviews)
-            if inputs is not None and "logits" in seen:
-                loss = torch.nn.functional.cross_entropy(seen["logits"], inputs["labels"])
+            tensors = event.tensors()
+            inputs, _ = self._passes.eval.right_inputs(tensors, reviews)
+            if inputs is not None and "logits" in tensors:
+                loss = torch.nn.functional.cross_entropy(tensors["logits"], inputs["labels"])
                 losses += [loss.item()] * len(reviews)
         return np.mean(losses, dtype=np.float32).item()

@@ -40,7 +40,7 @@ LAST_LINES = 5
 UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def written(result: Result, file_format: str, hints: bool = False) -> str:
+def as_text(result: Result, file_format: str, hints: bool = False) -> str:
     """A result as a file's text.
 
     Args:
@@ -89,8 +89,8 @@ def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -
     end = Text(result.verdict, "bold green" if result.verdict in GOOD else "bold red")
     end.append(f": {points_text(result)}, {result.seconds:.1f} s", "not bold default")
     printed = result.output.strip().splitlines()[-LAST_LINES:]
-    said = [text("it printed:", "dim"), *(text(f"  {line}", "dim") for line in printed)] if printed else []
-    return Group(table, *said, *([text(result.why)] if result.why else []), end)
+    output_lines = [text("it printed:", "dim"), *(text(f"  {line}", "dim") for line in printed)] if printed else []
+    return Group(table, *output_lines, *([text(result.why)] if result.why else []), end)
 
 
 def evidence(row: dict[str, Any]) -> str:
@@ -128,7 +128,7 @@ def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
     return {**_gradescope_head(result), "tests": tests}
 
 
-def broken(what: str, most: float, traceback: str = "") -> dict[str, Any]:
+def broken(message: str, most: float, traceback: str = "") -> dict[str, Any]:
     """The content of a `results.json` where not the loop but what was to judge it is at fault.
 
     Args:
@@ -136,12 +136,12 @@ def broken(what: str, most: float, traceback: str = "") -> dict[str, Any]:
         most: the points that could have been had.
         traceback: for the teacher.
     """
-    tests = [_test("the autograder", 0.0, most, markdown_line(what))]
+    tests = [_test("the autograder", 0.0, most, markdown_line(message))]
     return {"score": 0.0, "output_format": "md", "tests": [*tests, *([_hidden(traceback, "")] if traceback else [])]}
 
 
 def _gradescope_head(result: Result) -> dict[str, Any]:
-    said = {
+    comment = {
         "identical": "Every step has the right loop's bits.",
         "equivalent": "Every step is right, up to rounding.",
         DIFFERENT: f"Not right yet: {', '.join(result.failures)}.",
@@ -151,7 +151,7 @@ def _gradescope_head(result: Result) -> dict[str, Any]:
     return {
         "score": result.score,
         "execution_time": round(result.seconds, 1),
-        "output": f"**{result.verdict}**, {points_text(result)}. {said}",
+        "output": f"**{result.verdict}**, {points_text(result)}. {comment}",
         "output_format": "md",
     }
 
@@ -198,12 +198,12 @@ def markdown_line(text: Any) -> str:
 
 def markdown_block(text: str) -> str:
     """Somebody else's text as a block of code, between fences that are longer than any in it."""
-    longest = max((len(found) for found in re.findall("`+", text)), default=0)
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{fit(text).rstrip()}\n{fence}"
+    return f"{fence}text\n{clean(text).rstrip()}\n{fence}"
 
 
-def fit(text: str) -> str:
+def clean(text: str) -> str:
     """A text without what neither XML nor UTF-8 can hold, and without what controls a terminal."""
     return UNFIT.sub("\ufffd", text)
 
@@ -224,17 +224,17 @@ def junit(result: Result, hints: bool = False) -> str:
         time=f"{result.seconds:.3f}",
     )
     for row in rows:
-        case = ElementTree.SubElement(suite, "testcase", classname=fit(result.name), name=row["item"], time="0")
+        case = ElementTree.SubElement(suite, "testcase", classname=clean(result.name), name=row["item"], time="0")
         if row["status"] == FAIL:
-            failure = ElementTree.SubElement(case, "failure", message=fit(evidence(row)))
+            failure = ElementTree.SubElement(case, "failure", message=clean(evidence(row)))
             failure.text = HINTS[row["item"]] if hints else None
         elif row in skipped:
             ElementTree.SubElement(case, "skipped", message=row["status"])
     if crashed:
-        case = ElementTree.SubElement(suite, "testcase", classname=fit(result.name), name=WHOLE, time="0")
-        error = ElementTree.SubElement(case, "error", message=shown(fit(result.why), LONGEST_REASON))
-        error.text = fit(result.traceback) or None
-        ElementTree.SubElement(case, "system-out").text = fit(result.output)
+        case = ElementTree.SubElement(suite, "testcase", classname=clean(result.name), name=WHOLE, time="0")
+        error = ElementTree.SubElement(case, "error", message=shown(clean(result.why), LONGEST_REASON))
+        error.text = clean(result.traceback) or None
+        ElementTree.SubElement(case, "system-out").text = clean(result.output)
     ElementTree.indent(suite)
     text = ElementTree.tostring(suite, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'

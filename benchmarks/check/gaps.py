@@ -26,44 +26,44 @@ FILLED = {
     "zero": "model.zero_grad()",
 }
 # The phases of which the open gap `batch` has used what the student has written.
-used: set[str] = set()
+used_phases: set[str] = set()
 
 
 def open_gaps(source: str) -> list[str]:
     """The phases whose gap is still open, from top to bottom; none in a file that is not Python."""
-    return [phase for _, phase in _places(source)]
+    return [phase for _, phase in _open_gap_lines(source)]
 
 
-def filled(script: LoopScript) -> LoopScript:
+def fill_gaps(script: LoopScript) -> LoopScript:
     """The same page with every open gap filled, line by line as before."""
     global _output, _optimizer
     _output = _optimizer = None
-    used.clear()
+    used_phases.clear()
     source = script.source
     lines = source.splitlines(keepends=True)
-    places = _places(source)
+    places = _open_gap_lines(source)
     for number, phase in places:
         line = lines[number - 1]
         space = line[: len(line) - len(line.lstrip())]
-        instead = FILLED.get(phase, "pass")
-        lines[number - 1] = f"{space}from benchmarks.check import gaps as _gaps; {instead}\n"
+        replacement = FILLED.get(phase, "pass")
+        lines[number - 1] = f"{space}from benchmarks.check import gaps as _gaps; {replacement}\n"
     return script.edited(source, "".join(lines)) if places else script
 
 
-def _places(source: str) -> list[tuple[int, str]]:
+def _open_gap_lines(source: str) -> list[tuple[int, str]]:
     """The line and the phase of every open gap."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return []
-    found = []
+    places = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
-            said = getattr(node.exc.args[0], "value", None)
-            name, _, rest = said.partition(": ") if isinstance(said, str) else ("", "", "")
+            text = getattr(node.exc.args[0], "value", None)
+            name, _, rest = text.partition(": ") if isinstance(text, str) else ("", "", "")
             if rest == STILL_OPEN and name.lower() in BY_NAME and node.lineno == node.end_lineno:
-                found.append((node.lineno, name.lower()))
-    return sorted(found)
+                places.append((node.lineno, name.lower()))
+    return sorted(places)
 
 
 # What fills the gaps ------------------------------------------------------------------------------
@@ -75,9 +75,9 @@ def batches(names: Mapping[str, Any], train_dataset: Any, tokenizer: Any, config
     from torch.utils.data import DataLoader, RandomSampler, Sampler
     from transformers import DataCollatorWithPadding
 
-    sampler = next((each for each in names.values() if isinstance(each, Sampler)), None)
-    collator = next((each for name, each in names.items() if _is_collator(name, each)), None)
-    used.update({"shuffle"} if sampler is not None else set(), {"collator"} if collator is not None else set())
+    sampler = next((value for value in names.values() if isinstance(value, Sampler)), None)
+    collator = next((value for name, value in names.items() if _is_collator(name, value)), None)
+    used_phases.update({"shuffle"} if sampler is not None else set(), {"collator"} if collator is not None else set())
     order = torch.Generator().manual_seed(config.seed)
     return DataLoader(
         train_dataset,
@@ -114,10 +114,10 @@ def backward(names: Mapping[str, Any]) -> None:
         return isinstance(value, torch.Tensor) and value.dim() == 0 and value.requires_grad
 
     outputs = [*names.values(), _output]
-    found = [names.get("loss"), *names.values(), *(getattr(each, "loss", None) for each in outputs)]
-    loss = next((each for each in found if is_loss(each)), None)
+    candidates = [names.get("loss"), *names.values(), *(getattr(value, "loss", None) for value in outputs)]
+    loss = next((candidate for candidate in candidates if is_loss(candidate)), None)
     if loss is None:
-        logits = next(each for each in (getattr(each, "logits", each) for each in outputs) if _is_matrix(each))
+        logits = next(value for value in (getattr(x, "logits", x) for x in outputs) if _is_matrix(value))
         loss = torch.nn.functional.cross_entropy(logits, names["batch"]["labels"])
     loss.backward()
 
@@ -135,7 +135,7 @@ def step(names: Mapping[str, Any], model: Any, config: Any) -> None:
 
     from manual_loop.optimizer import make_optimizer, parameter_groups
 
-    optimizer = next((each for each in names.values() if isinstance(each, torch.optim.Optimizer)), _optimizer)
+    optimizer = next((value for value in names.values() if isinstance(value, torch.optim.Optimizer)), _optimizer)
     if optimizer is None:
         optimizer = _optimizer = make_optimizer(parameter_groups(model, config), config)
     optimizer.step()

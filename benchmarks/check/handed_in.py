@@ -28,13 +28,13 @@ class Submission(NamedTuple):
         name: of the file without its suffix, or of the folder.
         file: the loop's; None: there is none.
         why: there is none, in a sentence.
-        shown: the name of what was handed in, where `file` was made from it.
+        original_name: the name of what was handed in, where `file` was made from it.
     """
 
     name: str
     file: Path | None
     why: str = ""
-    shown: str = ""
+    original_name: str = ""
 
 
 def find_submissions(folder: Path, scratch: Path) -> list[Submission]:
@@ -46,27 +46,27 @@ def find_submissions(folder: Path, scratch: Path) -> list[Submission]:
     """
     if folder.is_file():
         unpack(folder, scratch / "class")
-        folder = _within(scratch / "class")
+        folder = _inner_folder(scratch / "class")
     entries = _entries(folder)
-    taken = [each for each in entries if each.is_dir() or (each.is_file() and each.suffix.lower() in SUFFIXES)]
-    left_out = [each.name for each in entries if each not in taken]
+    submitted = [path for path in entries if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES)]
+    left_out = [path.name for path in entries if path not in submitted]
     if left_out:
         names = shown(", ".join(left_out), 100)
         announce(f"left out, for a submission is a .py, .ipynb or .zip file, or a folder: {names}")
     # As file systems see them, some of which do not tell capitals.
-    stems = Counter((each.name if each.is_dir() else each.stem).casefold() for each in taken)
-    found = []
-    for number, each in enumerate(taken):
-        name = each.name if each.is_dir() or stems[each.stem.casefold()] > 1 else each.stem
-        found.append(find_loop(each, scratch / str(number))._replace(name=name))
-    return found
+    stems = Counter((path.name if path.is_dir() else path.stem).casefold() for path in submitted)
+    submissions = []
+    for number, path in enumerate(submitted):
+        name = path.name if path.is_dir() or stems[path.stem.casefold()] > 1 else path.stem
+        submissions.append(find_loop(path, scratch / str(number))._replace(name=name))
+    return submissions
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [each for each in sorted(folder.iterdir()) if is_meant(Path(each.name))]
+    return [path for path in sorted(folder.iterdir()) if is_relevant(Path(path.name))]
 
 
-def _within(folder: Path) -> Path:
+def _inner_folder(folder: Path) -> Path:
     """A folder, or the one that lies in it alone: somebody has packed or handed in the folder, not what is in it."""
     while len(entries := _entries(folder)) == 1 and entries[0].is_dir():
         folder = entries[0]
@@ -87,41 +87,41 @@ def find_loop(place: Path, scratch: Path) -> Submission:
             return Submission(name, place)
         scratch.mkdir(parents=True)
         if place.is_file() and suffix == ".ipynb":
-            return Submission(name, _written_anew(place, scratch), shown=name)
+            return Submission(name, _write_loop(place, scratch), original_name=name)
         if place.is_file():
             unpack(place, scratch / "zip")
             place = scratch / "zip"
     except SameLoopError as error:
         return Submission(name, None, str(error))
-    entries = _entries(_within(place))
-    files = [each for each in entries if each.is_file() and each.suffix == ".py"]
-    notebooks = [each for each in entries if each.is_file() and each.suffix == ".ipynb"]
-    return _chosen(files, notebooks, scratch)._replace(name=name)
+    entries = _entries(_inner_folder(place))
+    files = [path for path in entries if path.is_file() and path.suffix == ".py"]
+    notebooks = [path for path in entries if path.is_file() and path.suffix == ".ipynb"]
+    return _choose_loop(files, notebooks, scratch)._replace(name=name)
 
 
-def _chosen(files: list[Path], notebooks: list[Path], scratch: Path) -> Submission:
+def _choose_loop(files: list[Path], notebooks: list[Path], scratch: Path) -> Submission:
     if not files and not notebooks:
         return Submission("", None, "there is no Python file and no notebook")
-    binding = files if len(files) == 1 and not notebooks else [each for each in files if binds_train(each)]
+    binding = files if len(files) == 1 and not notebooks else [file for file in files if binds_train(file)]
     if not binding and notebooks:
-        for each in files:  # what it imports
-            shutil.copy(each, scratch / each.name)
+        for file in files:  # what it imports
+            shutil.copy(file, scratch / file.name)
         try:
-            written = [_written_anew(each, scratch) for each in notebooks]
+            written = [_write_loop(notebook, scratch) for notebook in notebooks]
         except SameLoopError as error:
             return Submission("", None, str(error))
-        binding = written if len(written) == 1 and not files else [each for each in written if binds_train(each)]
+        binding = written if len(written) == 1 and not files else [file for file in written if binds_train(file)]
     if not binding:
         return Submission("", None, "no file binds a function `train`")
-    named = [each for usual in USUAL_NAMES for each in binding if each.name == usual]
-    if len(binding) > 1 and not named:
-        several = ", ".join(each.name for each in binding)
-        return Submission("", None, f"several files bind a function `train` ({several}): call one of them train.py")
-    file = (named or binding)[0]
-    return Submission("", file, shown="" if file in files else f"{file.stem}.ipynb")
+    usually_named = [file for name in USUAL_NAMES for file in binding if file.name == name]
+    if len(binding) > 1 and not usually_named:
+        names = ", ".join(file.name for file in binding)
+        return Submission("", None, f"several files bind a function `train` ({names}): call one of them train.py")
+    file = (usually_named or binding)[0]
+    return Submission("", file, original_name="" if file in files else f"{file.stem}.ipynb")
 
 
-def _written_anew(notebook: Path, scratch: Path) -> Path:
+def _write_loop(notebook: Path, scratch: Path) -> Path:
     file = scratch / f"{notebook.stem}.py"
     file.write_text(loop_of_notebook(notebook.read_bytes(), notebook.name), encoding="utf-8")
     return file
@@ -138,12 +138,12 @@ def binds_train(file: Path) -> bool:
         if isinstance(statement, ast.FunctionDef) and statement.name == "train":
             return True
         targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if any(isinstance(each, ast.Name) and each.id == "train" for each in targets):
+        if any(isinstance(target, ast.Name) and target.id == "train" for target in targets):
             return True
     return False
 
 
-def is_meant(path: PurePosixPath | Path) -> bool:
+def is_relevant(path: PurePosixPath | Path) -> bool:
     """Whether a file's name is none of those that systems and editors leave beside what is handed in."""
     return not any(part.startswith((".", "__")) for part in path.parts)
 
@@ -157,12 +157,12 @@ def unpack(file: Path, folder: Path) -> None:
     folder.mkdir()
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [each for each in archive.infolist() if not each.is_dir()]
-            wanted = [each for each in members if each.filename.lower().endswith(SUFFIXES)]
-            wanted = [each for each in wanted if is_meant(PurePosixPath(each.filename))]
-            if len(wanted) > MOST_MEMBERS or sum(each.file_size for each in wanted) > MOST_BYTES:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            wanted = [member for member in members if member.filename.lower().endswith(SUFFIXES)]
+            wanted = [member for member in wanted if is_relevant(PurePosixPath(member.filename))]
+            if len(wanted) > MOST_MEMBERS or sum(member.file_size for member in wanted) > MOST_BYTES:
                 raise SameLoopError(f"{file.name} holds more than a submission does; unpack it yourself")
-            for each in wanted:
-                archive.extract(each, folder)
+            for member in wanted:
+                archive.extract(member, folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise SameLoopError(f"{file.name} cannot be unpacked ({error}); unpack it yourself") from None

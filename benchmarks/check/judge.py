@@ -27,7 +27,7 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
         notes: takes what is found, also if a recording that does not fit together ends this.
 
     Raises:
-        TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError: it does not.
+        RecordingError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError: it does not.
     """
     ended = log is not None
     events = _without_steps_before(events, job, notes)
@@ -35,7 +35,7 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
     part = next((event["name"] for event in events if event.kind == "part"), None)
     if part is not None and not passes.batches:
         notes.reached.add("forward")
-        notes.find(
+        notes.add(
             "forward.part",
             "the model is never called as a whole for training, but parts of it; so what goes in and comes out is not "
             "seen. Call the model",
@@ -62,10 +62,10 @@ def _judge_rates_of_other_steps(
     rates: Sequence[float], passes: Passes, reference: Reference, notes: Notes, ended: bool
 ) -> None:
     """Whether the learning rates are right in spite of it; if they are not, nothing can be said of the schedule."""
-    tried = Notes()
-    judge_rates(rates, passes, reference, tried, ended)
-    notes.exact &= tried.exact
-    if tried.findings:
+    rate_notes = Notes()
+    judge_rates(rates, passes, reference, rate_notes, ended)
+    notes.exact &= rate_notes.exact
+    if rate_notes.findings:
         notes.reached.discard("schedule step")
 
 
@@ -76,7 +76,7 @@ def _without_steps_before(events: Sequence[Event], job: Job, notes: Notes) -> Se
     first = objects.count(0)
     if len(objects) <= job.config.total_steps() or objects != sorted(objects) or not 0 < first <= len(objects) // 2:
         return events
-    notes.find(
+    notes.add(
         "step.before",
         f"the first {counted(first, 'step')} are made by another optimizer than the {len(objects) - first} after "
         "them, such as a search for a learning rate, and have moved the weights, too; train a copy there",

@@ -36,33 +36,33 @@ class Notes:
         self.rounding = 0.0
         self.smallest: dict[str, float] = {}
 
-    def find(self, code: str, text: str, student: Any = "", right: Any = "", step: int = 0) -> None:
+    def add(self, code: str, text: str, student: Any = "", right: Any = "", step: int = 0) -> None:
         """Note something that is wrong, with the loop's value and the right one; step 0: of the whole run."""
         self.findings.append(Finding(code, step, text, {"student": str(student), "right": str(right)}))
 
     def has(self, code: str) -> bool:
         """Whether such a finding was made."""
-        return any(each.code == code for each in self.findings)
+        return any(finding.code == code for finding in self.findings)
 
-    def miss(self, code: str, text: str, ours: torch.Tensor, right: torch.Tensor, step: int) -> None:
+    def add_difference(self, code: str, text: str, ours: torch.Tensor, right: torch.Tensor, step: int) -> None:
         """Note tensors that are not equal, by their first numbers."""
-        shown, wanted = (", ".join(f"{value:.6g}" for value in each.flatten()[:2].tolist()) for each in (ours, right))
-        self.find(code, text, shown, wanted, step)
+        student, expected = (", ".join(f"{x:.6g}" for x in tensor.flatten()[:2].tolist()) for tensor in (ours, right))
+        self.add(code, text, student, expected, step)
         if ours.shape == right.shape:
-            self.smallest.setdefault(self.findings[-1].phase, _apart(ours, right))
+            self.smallest.setdefault(self.findings[-1].phase, _relative_difference(ours, right))
 
     def equal(self, ours: torch.Tensor, right: torch.Tensor) -> bool:
         """Whether two tensors are equal, or up to rounding; keeps which."""
         if torch.equal(ours, right):
             return True
         self.exact = False
-        return ours.shape == right.shape and self.is_rounding(_apart(ours, right))
+        return ours.shape == right.shape and self.is_rounding(_relative_difference(ours, right))
 
-    def is_rounding(self, apart: float) -> bool:
+    def is_rounding(self, difference: float) -> bool:
         """Whether a relative difference is rounding; keeps the largest that is."""
-        if not apart <= BOUND:
+        if not difference <= BOUND:
             return False
-        self.rounding = max(self.rounding, apart)
+        self.rounding = max(self.rounding, difference)
         return True
 
     def same_gradients(self, ours: Tensors, right: Tensors, count: bool = True) -> bool:
@@ -84,17 +84,17 @@ class Notes:
             square, size = square + gap, size + b.double().square().sum().item()
         if equal:
             return True
-        apart = math.sqrt(square) / max(math.sqrt(size), 1e-30)
+        difference = math.sqrt(square) / max(math.sqrt(size), 1e-30)
         if not count:
-            return apart <= BOUND
+            return difference <= BOUND
         self.exact = False
-        return self.is_rounding(apart)
+        return self.is_rounding(difference)
 
 
 def norm_of(gradients: Tensors) -> float:
     """The norm of all gradients together."""
-    return math.sqrt(sum(each.double().square().sum().item() for each in gradients.values()))
+    return math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients.values()))
 
 
-def _apart(ours: torch.Tensor, right: torch.Tensor) -> float:
+def _relative_difference(ours: torch.Tensor, right: torch.Tensor) -> float:
     return ((ours.float() - right.float()).abs().max() / max(1.0, right.float().abs().max().item())).item()

@@ -24,7 +24,7 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
         None,
     )
     if foreign is not None:
-        notes.find(
+        notes.add(
             "batch.slice",
             "the training uses examples of the validation set",
             "reviews of eval_dataset",
@@ -42,20 +42,20 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
             epochs.append([])
         epochs[-1].append(batch)
     complete = epochs if ended else epochs[:-1]
-    wanted = passes.config.per_device_train_batch_size
-    if passes.size != wanted:
-        notes.find(
+    size = passes.config.per_device_train_batch_size
+    if passes.size != size:
+        notes.add(
             "batch.size",
-            f"the batches are not of per_device_train_batch_size, {wanted} reviews; is {passes.size} written in?",
+            f"the batches are not of per_device_train_batch_size, {size} reviews; is {passes.size} written in?",
             counted(passes.size, "review"),
-            counted(wanted, "review"),
+            counted(size, "review"),
             1,
         )
     for number, batches in enumerate(complete, start=1):
         if _judge_epoch(passes, notes, number, batches):
             break
     if ended and len(epochs) != passes.epochs:
-        notes.find(
+        notes.add(
             "batch.epochs",
             f"it trains for another number of epochs than num_train_epochs; is {len(epochs)} written in?",
             counted(len(epochs), "epoch"),
@@ -74,16 +74,16 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
     step = passes.step_of(batches[-1])
     again = next((later for batch, later in pairwise(batches) if batch.reviews == later.reviews), None)
     if again is not None:
-        notes.find(
+        notes.add(
             "batch.again",
             "a batch is trained on again right after itself; each comes once in an epoch",
             f"the reviews of batch {again.place} as batch {again.place + 1}",
             "another batch",
             passes.step_of(again),
         )
-    elif any(each != size for each in sizes[:-1]):
+    elif any(count != size for count in sizes[:-1]):
         wrong = next(batch for batch in batches if len(batch.reviews) != size)
-        notes.find(
+        notes.add(
             "batch.size",
             "the batches are not all of one size",
             counted(len(wrong.reviews), "review"),
@@ -91,7 +91,7 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
             passes.step_of(wrong),
         )
     elif missing and twice and abs(sum(sizes) - subset_size) < size:
-        notes.find(
+        notes.add(
             "shuffle.replacement",
             "reviews are drawn with replacement: in an epoch some come twice and others never",
             f"{counted(missing, 'review')} of epoch {number} never seen",
@@ -100,7 +100,7 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
         )
     elif missing:
         is_last_batch = subset_size % size and missing == subset_size % size
-        notes.find(
+        notes.add(
             "batch.last" if is_last_batch else "batch.missing",
             "an epoch's last batch, which is not full, is left out (drop_last)"
             if is_last_batch
@@ -110,7 +110,7 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
             step,
         )
     elif twice:
-        notes.find(
+        notes.add(
             "batch.twice",
             "reviews come more than once in an epoch",
             f"{counted(twice, 'review')} of epoch {number} twice",
@@ -127,15 +127,15 @@ def _judge_shuffle(passes: Passes, notes: Notes, epochs: list[list[Batch]]) -> N
     orders: list[list[int]] = []
     for number, batches in enumerate(epochs, start=1):
         order = [review for batch in batches for review in batch.reviews if review is not None]
-        code, text = _no_shuffle(order, number, orders, passes) if len(order) >= size else ("", "")
+        code, text = _why_not_random(order, number, orders, passes) if len(order) >= size else ("", "")
         if code:
-            shown = f"reviews {', '.join(map(str, order[:4]))} ..."
-            notes.find(code, text, shown, "another random order", passes.step_of(batches[0]))
+            first_reviews = f"reviews {', '.join(map(str, order[:4]))} ..."
+            notes.add(code, text, first_reviews, "another random order", passes.step_of(batches[0]))
             return
         orders.append(order)
 
 
-def _no_shuffle(order: list[int], number: int, earlier: list[list[int]], passes: Passes) -> tuple[str, str]:
+def _why_not_random(order: list[int], number: int, earlier: list[list[int]], passes: Passes) -> tuple[str, str]:
     """Why an epoch's order is no random one: a code and what it means; empty strings if it may be one."""
     if order == sorted(order):
         return "shuffle.none", "the reviews come in the dataset's own order: they are not shuffled"
@@ -167,19 +167,19 @@ def _same_pairs(order: Sequence[int], other: Sequence[int]) -> str:
 def judge_seeds(passes: Passes, notes: Notes) -> None:
     """Dropout's numbers must go on: the same random state twice means the same neurons dropped twice."""
     notes.reached |= {"seed", "device"}
-    seen: dict[str, int] = {}
+    step_of_state: dict[str, int] = {}
     for batch in passes.batches:
         if not batch.forward["drew"]:
             continue
         state = digest([as_bytes(batch.forward.tensors()["rng"])])
-        if state in seen:
-            notes.find(
+        if state in step_of_state:
+            notes.add(
                 "seed.again",
                 "the random state is that of an earlier step: a seed is set inside the loop, so dropout drops the "
                 "same again",
-                f"as at step {seen[state]}",
+                f"as at step {step_of_state[state]}",
                 "a state of its own",
                 passes.step_of(batch),
             )
             return
-        seen[state] = passes.step_of(batch)
+        step_of_state[state] = passes.step_of(batch)

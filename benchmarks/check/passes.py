@@ -55,7 +55,7 @@ class Evaluation:
 
     @property
     def is_of_subset(self) -> bool:
-        return any(known(reviews) for _, reviews in self.forwards)
+        return any(has_known(reviews) for _, reviews in self.forwards)
 
 
 class Passes:
@@ -83,13 +83,13 @@ class Passes:
         self.batches: list[Batch] = []
         self.evaluations: list[Evaluation] = []
         self.without_backward = False
-        self._sort(events)
+        self._classify(events)
         # What a loop has in it in the place of the config's is told once; the rest is judged by what it has.
         lengths = Counter(len(batch.reviews) for batch in self.batches[:-1] if batch.reviews)
         self.size = lengths.most_common(1)[0][0] if lengths else self.config.per_device_train_batch_size
         self.per_epoch = math.ceil(len(self.train) / self.size)
         self.trained = self.batches[0].forward["model"] if self.batches else 0
-        self._place(ended)
+        self._assign_epochs(ended)
 
     @property
     def ends(self) -> list[int]:
@@ -109,7 +109,7 @@ class Passes:
         """Whether an event is about the model that is trained; the weights of a copy say nothing of the training."""
         return event.kind != "weights" or event["model"] == self.trained
 
-    def _sort(self, events: Sequence[Event]) -> None:
+    def _classify(self, events: Sequence[Event]) -> None:
         """Tell training from evaluation: a forward pass belongs to training if a backward pass follows it."""
         pending: Event | None = None
         # The last known weights of each model, and those after the last step.
@@ -120,61 +120,61 @@ class Passes:
         unused: list[list[int | None]] = []
         has_stepped = True
 
-        def settle() -> None:
+        def finish_pending() -> None:
             nonlocal pending
             if pending is None:
                 return
             reviews = self.eval.reviews(pending.tensors())
-            if pending["training"] and pending["graph"] and not known(reviews):
+            if pending["training"] and pending["graph"] and not has_known(reviews):
                 self.without_backward = True
                 unused.append(self.train.reviews(pending.tensors()))
             else:
-                self._evaluated(pending, reviews, weights.get(pending["model"]), stepped)
+                self._add_evaluation(pending, reviews, weights.get(pending["model"]), stepped)
             pending = None
 
         # Where no optimizer of torch's steps, it is not known what a step has left.
         has_steps = any(event.kind == "step" for event in events)
         for event in events:
             if event.kind == "weights":
-                settle()
+                finish_pending()
                 weights[event["model"]] = event
                 if is_after_step or stepped is None or not has_steps:
                     stepped = event
             elif event.kind == "forward":
-                settle()
+                finish_pending()
                 pending = event
             elif event.kind == "backward" and pending is not None and pending["graph"]:
-                self._trained(pending, unused, has_stepped)
+                self._add_batch(pending, unused, has_stepped)
                 pending, unused, has_stepped = None, [], False
             is_after_step = event.kind == "step"
             has_stepped |= is_after_step
-        settle()
+        finish_pending()
 
-    def _trained(self, forward: Event, unused: list[list[int | None]], has_stepped: bool) -> None:
+    def _add_batch(self, forward: Event, unused: list[list[int | None]], has_stepped: bool) -> None:
         """A backward pass follows this forward pass: over a batch of its own, or once more over the last one."""
         reviews = self.train.reviews(forward.tensors())
-        again = sum(each == reviews for each in unused)
+        again = sum(earlier == reviews for earlier in unused)
         if self.batches and not has_stepped and reviews and self.batches[-1].reviews == reviews:
             self.batches[-1].passes += 1 + again
             self.batches[-1].backwards += 1
         else:
             self.batches.append(Batch(forward, reviews, passes=1 + again))
 
-    def _evaluated(
+    def _add_evaluation(
         self, forward: Event, reviews: list[int | None], weights: Event | None, stepped: Event | None
     ) -> None:
         if not self.evaluations or self.evaluations[-1].after != len(self.batches):
             self.evaluations.append(Evaluation(len(self.batches)))
         evaluation = self.evaluations[-1]
-        if not evaluation.weights and weights is not None and known(reviews):
+        if not evaluation.weights and weights is not None and has_known(reviews):
             evaluation.weights = weights.tensors()
             if stepped is not None and weights is not stepped:
                 evaluation.is_current = all_equal(evaluation.weights, stepped.tensors())
         evaluation.forwards.append((forward, reviews))
 
-    def _place(self, ended: bool) -> None:
+    def _assign_epochs(self, ended: bool) -> None:
         """Say of each batch where in which epoch it is."""
-        starts = self._starts()
+        starts = self._epoch_starts()
         epoch, place = -1, 0
         for number, batch in enumerate(self.batches):
             if number in starts:
@@ -191,7 +191,7 @@ class Passes:
             batch.share = min(per_step, last - first)
             batch.ends = batch.place == min(first + per_step, last) - 1
 
-    def _starts(self) -> set[int]:
+    def _epoch_starts(self) -> set[int]:
         """The batches with which an epoch begins.
 
         An epoch ends after as many batches as there must be; if there are others in all, where the evaluation subset
@@ -200,20 +200,20 @@ class Passes:
         count = len(self.batches)
         if count == self.per_epoch * self.epochs:
             return set(range(0, count, self.per_epoch))
-        inner = {each.after for each in self.evaluations if each.is_of_subset and 0 < each.after < count}
+        inner = {e.after for e in self.evaluations if e.is_of_subset and 0 < e.after < count}
         if inner and len(inner) <= 2 * self.epochs:
             return {0, *inner}
         starts: set[int] = set()
-        seen: set[int] | None = None
+        epoch_reviews: set[int] | None = None
         for number, batch in enumerate(self.batches):
-            held = {each for each in batch.reviews if each is not None}
-            if seen is None or len(seen & held) > len(held) // 2:
+            batch_reviews = {review for review in batch.reviews if review is not None}
+            if epoch_reviews is None or len(epoch_reviews & batch_reviews) > len(batch_reviews) // 2:
                 starts.add(number)
-                seen = set()
-            seen |= held
+                epoch_reviews = set()
+            epoch_reviews |= batch_reviews
         return starts
 
 
-def known(reviews: Iterable[int | None]) -> bool:
+def has_known(reviews: Iterable[int | None]) -> bool:
     """Whether a batch holds a review of the subset."""
     return any(review is not None for review in reviews)

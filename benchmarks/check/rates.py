@@ -36,27 +36,27 @@ def judge_rates(rates: Sequence[float], passes: Passes, reference: Reference, no
         notes.exact = False
         return
     wrong = next(
-        (k for k, (a, b) in enumerate(zip(rates, right, strict=False)) if not _near(a, b, config)), len(right)
+        (k for k, (a, b) in enumerate(zip(rates, right, strict=False)) if not _is_close(a, b, config)), len(right)
     )
-    notes.find(
-        *(_other_base(rates, (right, own), config) or _why(list(rates), right, passes, reference)),
+    notes.add(
+        *(_wrong_rate(rates, (right, own), config) or _cause(list(rates), right, passes, reference)),
         f"learning rate {rates[min(wrong, len(rates) - 1)]:.6g}",
         f"learning rate {right[min(wrong, len(right) - 1)]:.6g}",
         wrong + 1,
     )
 
 
-def _other_base(rates: Sequence[float], schedules: Iterable[list[float]], config: RunConfig) -> tuple[str, str] | None:
+def _wrong_rate(rates: Sequence[float], schedules: Iterable[list[float]], config: RunConfig) -> tuple[str, str] | None:
     """A code and its text if the schedule is right, but for the rate that it begins with."""
     for right in schedules:
         scaled = [rate * right[0] / rates[0] for rate in rates] if rates[0] else []
         if scaled and right[0] and _fits(scaled, right, config) and len(set(rates)) > 1:
-            what = "0.001 is torch's own default" if rates[0] == TORCHS_RATE else f"is {rates[0]:g} written in?"
-            return "schedule.rate", f"the learning rate does not begin at config.learning_rate; {what}"
+            explanation = "0.001 is torch's own default" if rates[0] == TORCHS_RATE else f"is {rates[0]:g} written in?"
+            return "schedule.rate", f"the learning rate does not begin at config.learning_rate; {explanation}"
     return None
 
 
-def _why(rates: list[float], right: list[float], passes: Passes, reference: Reference) -> tuple[str, str]:
+def _cause(rates: list[float], right: list[float], passes: Passes, reference: Reference) -> tuple[str, str]:
     """A code and its text: which wrong schedule has these learning rates."""
     config, total, per_epoch = passes.config, len(right), passes.steps_per_epoch
     per_step = config.gradient_accumulation_steps
@@ -80,12 +80,12 @@ def _why(rates: list[float], right: list[float], passes: Passes, reference: Refe
             reference.learning_rates(passes.per_epoch * passes.epochs)[:total]
         ),
     }
-    for named, candidate in candidates.items():
+    for cause, candidate in candidates.items():
         if _fits(rates, candidate, config):
-            return named
-    if per_step > 1 and any(_fits(rates, each, config) for each in _moved_per_batch(total, passes, reference)):
+            return cause
+    if per_step > 1 and any(_fits(rates, schedule, config) for schedule in _moved_per_batch(total, passes, reference)):
         return "schedule.per_batch", "the schedule is moved after every batch, not after every step"
-    if not _near(rates[0], right[0], config) and config.warmup_steps == 0:
+    if not _is_close(rates[0], right[0], config) and config.warmup_steps == 0:
         return "schedule.first", "the first step does not have config.learning_rate: a warm-up, or another rate"
     return "schedule.shape", "the schedule has another shape: check its warm-up and its total number of steps"
 
@@ -100,8 +100,8 @@ def _moved_per_batch(total: int, passes: Passes, reference: Reference) -> Iterat
 
 def _fits(rates: Sequence[float], right: Sequence[float], config: RunConfig) -> bool:
     pairs = zip(rates, right, strict=False)
-    return len(rates) <= len(right) and all(_near(a, b, config) for a, b in pairs)
+    return len(rates) <= len(right) and all(_is_close(a, b, config) for a, b in pairs)
 
 
-def _near(ours: float, right: float, config: RunConfig) -> bool:
+def _is_close(ours: float, right: float, config: RunConfig) -> bool:
     return math.isfinite(ours) and abs(ours - right) <= RATE_BOUND * config.learning_rate

@@ -46,7 +46,7 @@ class Reference:
     def __init__(self, job: Job) -> None:
         self._model, self._config = job.model, job.config
         self._parameters = dict(job.model.named_parameters())
-        self.first_weights = {name: each.detach().clone() for name, each in self._parameters.items()}
+        self.first_weights = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         groups = parameter_groups(job.model, job.config)
         if job.config.optim == "adamw_torch_fused":
             self._optimizer = torch.optim.AdamW(groups, **adamw_settings(job.config), fused=True)
@@ -60,13 +60,13 @@ class Reference:
 
     def dropout(self, training: bool) -> list[float]:
         """The shares that the model's dropout layers drop, each once."""
-        layers = (each for each in self._model.modules() if isinstance(each, torch.nn.Dropout))
-        return sorted({each.p for each in layers}) if training else []
+        layers = (module for module in self._model.modules() if isinstance(module, torch.nn.Dropout))
+        return sorted({layer.p for layer in layers}) if training else []
 
     def settings(self, name: str) -> dict:
         """What the right optimizer's group that holds a parameter is set to."""
-        wanted = self._parameters[name]
-        group = next(each for each in self._optimizer.param_groups if any(wanted is held for held in each["params"]))
+        parameter = self._parameters[name]
+        group = next(group for group in self._optimizer.param_groups if any(parameter is p for p in group["params"]))
         return {key: value for key, value in group.items() if key != "params"}
 
     def batch(
@@ -116,7 +116,7 @@ class Reference:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
-        return {name: each.detach().clone() for name, each in self._parameters.items()}
+        return {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
 
     @torch.no_grad()
     def answers(self, weights: Tensors, inputs: Tensors) -> torch.Tensor:
@@ -133,12 +133,12 @@ class Reference:
             scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (steps - step) / steps)
         else:
             scheduler = make_schedule(optimizer, steps, config)
-        found = []
+        rates = []
         for _ in range(steps if count is None else count):
-            found.append(float(optimizer.param_groups[0]["lr"]))
+            rates.append(float(optimizer.param_groups[0]["lr"]))
             optimizer.step()
             scheduler.step()
-        return found
+        return rates
 
     @torch.no_grad()
     def _put(self, weights: Tensors, gradients: Tensors) -> None:
@@ -148,7 +148,7 @@ class Reference:
             parameter.grad = gradients[name].clone() if name in gradients else None
 
     def _gradients(self) -> dict[str, torch.Tensor]:
-        return {name: each.grad.clone() for name, each in self._parameters.items() if each.grad is not None}
+        return {name: p.grad.clone() for name, p in self._parameters.items() if p.grad is not None}
 
 
 def all_equal(ours: Tensors, theirs: Tensors) -> bool:

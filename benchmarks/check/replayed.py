@@ -15,20 +15,20 @@ from benchmarks.check.rubric import FAIL, GOOD, Result
 from shared.config import RunConfig
 
 # The check's own are none that a loop has in it by chance.
-KEPT = ("seed", "learning_rate")
+FIXED_BY_CHECK = ("seed", "learning_rate")
 
 
-def replayed(loop: Path, config: RunConfig) -> Result:
+def check_diverged(loop: Path, config: RunConfig) -> Result:
     """Check the loop of a comparison.
 
     Args:
         loop: the file that ran.
         config: what it ran with. Of its arguments the check's small job has those that a check takes.
     """
-    return check(loop, {name: getattr(config, name) for name in OWN_SETTINGS if name not in KEPT})
+    return check(loop, {name: getattr(config, name) for name in OWN_SETTINGS if name not in FIXED_BY_CHECK})
 
 
-def in_words(result: Result) -> list[str]:
+def cause_sentences(result: Result) -> list[str]:
     """A sentence for each part of the loop that is wrong; one that says so where none is."""
     if result.verdict in GOOD:
         return [
@@ -36,4 +36,4 @@ def in_words(result: Result) -> list[str]:
             "the check has not, its other arguments, its data, its device"
         ]
     wrong = [f"{row['item']}, {evidence(row)}" for row in result.rubric if row["status"] == FAIL]
-    return [f"step by step, on a check's small job: {each}" for each in wrong or [result.why]]
+    return [f"step by step, on a check's small job: {cause}" for cause in wrong or [result.why]]

@@ -102,7 +102,7 @@ def make_rubric(
     findings: Iterable[Finding],
     reached: Iterable[str],
     points: Mapping[str, float] | None = None,
-    unwritten: Collection[str] = (),
+    open_items: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """A row per item; of several findings of one item the first counts.
 
@@ -110,28 +110,28 @@ def make_rubric(
         findings: in the order in which they were made.
         reached: the items of which there was something to judge.
         points: what an item is worth; 1 if it is not named.
-        unwritten: the items whose gap is still open, of which nothing is said.
+        open_items: the items whose gap is still open, of which nothing is said.
     """
     by_item: dict[str, Finding] = {}
     for finding in findings:
         item = ITEM_OF.get(finding.phase, finding.phase)
-        if item not in unwritten:
+        if item not in open_items:
             by_item.setdefault(item, finding)
     reached = set(reached)
     rows = []
     for item in ITEMS:
-        found, most = by_item.get(item), (points or {}).get(item, 1)
-        status = FAIL if found else PASS if item in reached else NOT_REACHED
-        status = OPEN if item in unwritten else status
+        failure, most = by_item.get(item), (points or {}).get(item, 1)
+        status = FAIL if failure else PASS if item in reached else NOT_REACHED
+        status = OPEN if item in open_items else status
         rows.append(
             {
                 "item": item,
                 "status": status,
-                "code": found.code if found else None,
-                "cause": found.text if found else None,
-                "step": (found.step or None) if found else None,
-                "student": found.values.get("student") if found else None,
-                "right": found.values.get("right") if found else None,
+                "code": failure.code if failure else None,
+                "cause": failure.text if failure else None,
+                "step": (failure.step or None) if failure else None,
+                "student": failure.values.get("student") if failure else None,
+                "right": failure.values.get("right") if failure else None,
                 "points": most if status == PASS else 0,
                 "most": most,
             }
@@ -141,9 +141,9 @@ def make_rubric(
 
 def summary(results: Sequence[Result]) -> str:
     """`20 loops: 8 right, 11 wrong, 1 not judged`."""
-    right = sum(each.verdict in GOOD for each in results)
-    failed = sum(each.verdict == FAILED for each in results)
-    unfinished = sum(each.verdict == UNFINISHED for each in results)
+    right = sum(result.verdict in GOOD for result in results)
+    failed = sum(result.verdict == FAILED for result in results)
+    unfinished = sum(result.verdict == UNFINISHED for result in results)
     wrong = len(results) - right - failed - unfinished
     parts = [f"{right} right", f"{wrong} wrong"]
     parts += [f"{unfinished} unfinished"] if unfinished else []

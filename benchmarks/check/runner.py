@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import psutil
 
 from benchmarks.check.walls import WORLD_FILES, WORLD_MB
-from benchmarks.check.workshop import Workshop, opened
+from benchmarks.check.workshop import Workshop, use_workshop
 from shared.starting.launch import Family
 
 # A right loop takes some 2 seconds and 600 MB, most of them for what is imported.
@@ -66,29 +66,29 @@ def running(
         workshop: starts the process; None: one for this loop.
     """
     with (
-        opened(workshop) as workshop,
+        use_workshop(workshop) as workshop,
         tempfile.TemporaryDirectory(prefix="sameloop-check-", ignore_cleanup_errors=True) as folder,
     ):
         # Apart from each other: the loop knows of its own folder only.
-        own, root, recording = (Path(folder).resolve() / name for name in ("loop", "root", "tape"))
-        own.mkdir()
+        own_folder, root, recording = (Path(folder).resolve() / name for name in ("loop", "root", "recording"))
+        own_folder.mkdir()
         root.mkdir()
         with recording.open("wb") as recording_file:
-            given = {
+            options = {
                 "file": None if file is None else str(file.resolve()),
                 "settings": dict(settings),
                 "memory_mb": megabytes,
                 "walls": list(workshop.walls),
                 "root": str(root),
             }
-            outcome = _run(workshop, given, own, recording, recording_file.fileno(), seconds, megabytes)
+            outcome = _run(workshop, options, own_folder, recording, recording_file.fileno(), seconds, megabytes)
         yield outcome
 
 
 def _run(
     workshop: Workshop,
-    given: Mapping[str, Any],
-    own: Path,
+    options: Mapping[str, Any],
+    own_folder: Path,
     recording: Path,
     number: int,
     seconds: float,
@@ -96,13 +96,13 @@ def _run(
 ) -> Outcome:
     # Of the processes that are started these many, one below the other, are not the loop's.
     above = 0 if not sys.platform.startswith("linux") else 1 if workshop.walls.namespaces else 2
-    family: dict[int, psutil.Process] = {}
-    peak, stopped, looks = 0.0, None, 0
+    processes: dict[int, psutil.Process] = {}
+    peak, stopped, polls = 0.0, None, 0
     reading, writing = os.pipe()
     output = _Output(os.fdopen(reading, "rb"))
-    with Family() as started_here:
+    with Family() as family:
         try:
-            process = workshop.start(started_here, ("benchmarks.check.child", "main"), given, own, writing, number)
+            process = workshop.start(family, ("benchmarks.check.child", "main"), options, own_folder, writing, number)
         finally:
             os.close(writing)
         started = time.monotonic()
@@ -110,10 +110,10 @@ def _run(
             while process.poll() is None and stopped is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PAUSE)
-                looks += 1
+                polls += 1
                 with suppress(psutil.Error):
-                    family.update({each.pid: each for each in _below(psutil.Process(process.pid), above)})
-                now = sum(map(_memory_mb, family.values()))
+                    processes.update({child.pid: child for child in _descendants(psutil.Process(process.pid), above)})
+                now = sum(map(_memory_mb, processes.values()))
                 peak = max(peak, now)
                 if time.monotonic() - started > seconds:
                     stopped = f"it was not done after {seconds:g} seconds"
@@ -121,12 +121,12 @@ def _run(
                     stopped = f"it took more than {megabytes} MB of memory"
                 elif output.length > MOST_OUTPUT:
                     stopped = f"it printed more than {MOST_OUTPUT // 1_000_000} MB"
-                elif looks % SELDOM == 0 and _is_full(own):
+                elif polls % SELDOM == 0 and _is_full(own_folder):
                     stopped = f"it wrote more than {WORLD_MB} MB, or {WORLD_FILES} files"
         finally:
-            for each in reversed(family.values()):
+            for child in reversed(processes.values()):
                 with suppress(psutil.Error):
-                    each.kill()
+                    child.kill()
     status = process.wait()
     if stopped is None and status == -signal.SIGSYS:
         stopped = "it asked the system for what no training needs (nodes, mounts, other processes), and was ended"
@@ -134,12 +134,12 @@ def _run(
     return Outcome(recording, stopped, status, output.text(), time.monotonic() - started, peak)
 
 
-def _below(process: psutil.Process, above: int) -> list[psutil.Process]:
+def _descendants(process: psutil.Process, above: int) -> list[psutil.Process]:
     """A process and all that it has started, but for the first `above` levels."""
     level = [process]
     for _ in range(above):
-        level = [child for each in level for child in each.children()]
-    return [*level, *(child for each in level for child in each.children(recursive=True))]
+        level = [child for parent in level for child in parent.children()]
+    return [*level, *(child for parent in level for child in parent.children(recursive=True))]
 
 
 def _memory_mb(process: psutil.Process) -> float:

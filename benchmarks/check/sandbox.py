@@ -89,30 +89,30 @@ def lock(
             refused without a word, or allowed: torch may start the processes of a loader.
         on_refusal: takes what was tried, in words.
     """
-    own, own_files = str(own_folder.resolve()), frozenset(own_files)
+    folder, own_files = str(own_folder.resolve()), frozenset(own_files)
     realpath, fspath, getpid, parent_of, caller_of = os.path.realpath, os.fspath, os.getpid, _parent_of, _caller
     changes, network, processes, ending, tricks, listing = dict(CHANGES), NETWORK, PROCESSES, ENDING, TRICKS, LISTING
     known = frozenset({"open", *changes, *network, *processes, *ending, *tricks, *listing, "object.__setattr__"})
     # What a library may do, but not the loop itself.
     own_only = frozenset({"os.fork", *tricks, *listing, "object.__setattr__"})
-    writable = (own, os.devnull, "/dev/shm", "/dev/tty")
-    seen = (*writable, *may_read)
+    writable = (folder, os.devnull, "/dev/shm", "/dev/tty")
+    visible = (*writable, *may_read)
     # Who imports looks through these.
     listed = frozenset(map(realpath, sys.path))
     local = socket.AF_UNIX
     write_flags, numbers = os.O_WRONLY | os.O_RDWR | os.O_CREAT, NUMBERS
 
-    def whole(path: Any, base: int) -> str:
+    def expand(path: Any, base: int) -> str:
         """A path, or an open file's number, from the root on; `base`: the number of the folder it counts from."""
         if isinstance(path, int):
             return realpath(f"{numbers}{path}")
         return realpath((f"{numbers}{base}/" if base >= 0 else "") + os.fsdecode(fspath(path)))
 
-    def lies_in(places: tuple[str, ...], path: Any, base: int = -1) -> bool:
+    def within(places: tuple[str, ...], path: Any, base: int = -1) -> bool:
         if path is None or ((isinstance(path, int) or base >= 0) and not numbers):
             return True
         with suppress(TypeError, ValueError):
-            name = whole(path, base)
+            name = expand(path, base)
             if name.startswith("/proc/") and name.split("/")[2].isdigit() and name.split("/")[2] != str(getpid()):
                 return False  # what another process is
             return any(name == place or name.startswith(place + os.sep) for place in places)
@@ -123,26 +123,26 @@ def lock(
         if event == "socket.__new__":
             return arguments[1] == local
         address = arguments[-1]
-        is_own = address is None or (isinstance(address, (str, bytes)) and lies_in(writable, address))
+        is_own = address is None or (isinstance(address, (str, bytes)) and within(writable, address))
         return is_own and getattr(arguments[0], "family", None) == local
 
-    def opens(path: Any, mode: str | None, flags: int | None) -> str | None:
-        writes = any(each in mode for each in "wax+") if mode else bool((flags or 0) & write_flags)
-        if isinstance(path, int) or lies_in(writable if writes else seen, path):
+    def open_refusal(path: Any, mode: str | None, flags: int | None) -> str | None:
+        writes = any(letter in mode for letter in "wax+") if mode else bool((flags or 0) & write_flags)
+        if isinstance(path, int) or within(writable if writes else visible, path):
             return None
         return f"it tried to {'write to' if writes else 'read'} {_shown(path)}"
 
-    def refused(event: str, arguments: tuple) -> str | None:
+    def refusal(event: str, arguments: tuple) -> str | None:
         if event == "open":
-            return opens(*arguments)
+            return open_refusal(*arguments)
         if event in changes:
             pairs = [(arguments[place], -1 if base is None else arguments[base]) for place, base in changes[event]]
-            outside = next((path for path, base in pairs if not lies_in(writable, path, base)), None)
+            outside = next((path for path, base in pairs if not within(writable, path, base)), None)
             in_memory = event == "sqlite3.connect" and str(outside) == ":memory:"
             return None if outside is None or in_memory else f"it tried to change {_shown(outside)} ({event})"
         if event in listing:
             path = arguments[0]
-            return None if lies_in(seen, path) or whole(path, -1) in listed else f"it tried to read {_shown(path)}"
+            return None if within(visible, path) or expand(path, -1) in listed else f"it tried to read {_shown(path)}"
         if event in network:
             if is_local(event, arguments):
                 return None
@@ -157,18 +157,18 @@ def lock(
         return f"it tried {tricks[event]}"
 
     def hook(event: str, arguments: tuple) -> None:
-        what = refused(event, arguments) if event in known else None
-        if what is None:
+        attempt = refusal(event, arguments) if event in known else None
+        if attempt is None:
             return
         caller = caller_of()
         is_own = caller is None or caller in own_files
-        if not is_own and (event in own_only or what.startswith("it tried to read")):
+        if not is_own and (event in own_only or attempt.startswith("it tried to read")):
             return
         if event in listing and is_own and sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
             return  # it has put a folder on sys.path, and imports
         if is_own:
-            on_refusal(what)
-        raise PermissionError(f"refused in a check: {what}")
+            on_refusal(attempt)
+        raise PermissionError(f"refused in a check: {attempt}")
 
     sys.addaudithook(hook)
 

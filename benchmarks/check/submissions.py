@@ -59,27 +59,27 @@ def check_folder(
         if not submissions:
             raise SameLoopError(f"{folder}: there is no Python file in it, no notebook, no zip file and no folder")
         options = {"points": points, "seconds": seconds, "megabytes": megabytes}
-        results = _written(submissions, output, dict(settings), options, jobs)
+        results = _check_and_write(submissions, output, dict(settings), options, jobs)
     Console(highlight=False).print(table(results))
     announce(f"table, chart and every result in {output}")
     return results
 
 
-def _written(
+def _check_and_write(
     submissions: Sequence[Submission], output: Path, settings: dict[str, Any], options: dict[str, Any], jobs: int
 ) -> dict[str, Result]:
     """Judge them, and write each result as it comes, and all together at the end."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        found: dict[str, Result] = {}
-        for submission, result in _judged(submissions, settings, options, jobs):
-            found[submission.name] = result
-            kept = {"submission": submission.name, **result.as_dict(), **_for_the_teacher(result)}
+        by_name: dict[str, Result] = {}
+        for submission, result in _check_all(submissions, settings, options, jobs):
+            by_name[submission.name] = result
+            content = {"submission": submission.name, **result.as_dict(), **_for_the_teacher(result)}
             # As ASCII: a student's text may hold what UTF-8 cannot.
-            (output / f"{submission.name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+            (output / f"{submission.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             failures = f" ({', '.join(result.failures)})" if result.failures else ""
-            announce(f"{len(found)} of {len(submissions)}: {shown(submission.name)}: {result.verdict}{failures}")
-        results = {each.name: found[each.name] for each in submissions}
+            announce(f"{len(by_name)} of {len(submissions)}: {shown(submission.name)}: {result.verdict}{failures}")
+        results = {submission.name: by_name[submission.name] for submission in submissions}
         (output / TABLE).write_text(csv_text(results), encoding="utf-8", newline="")
         from benchmarks.check.chart import class_chart
 
@@ -89,13 +89,13 @@ def _written(
     return results
 
 
-def _judged(
+def _check_all(
     submissions: Sequence[Submission], settings: dict[str, Any], options: dict[str, Any], jobs: int
 ) -> Iterator[tuple[Submission, Result]]:
     """Each submission with its result, as they are done."""
     with Workshop() as workshop, ThreadPoolExecutor(jobs) as workers:
         options = {**options, "workshop": workshop}
-        running = {workers.submit(judged, each, settings, options): each for each in submissions}
+        running = {workers.submit(check_submission, s, settings, options): s for s in submissions}
         try:
             for future in as_completed(running):
                 yield running[future], future.result()
@@ -104,16 +104,16 @@ def _judged(
             raise
 
 
-def judged(submission: Submission, settings: dict[str, Any], options: dict[str, Any]) -> Result:
+def check_submission(submission: Submission, settings: dict[str, Any], options: dict[str, Any]) -> Result:
     """A submission's result; whatever goes wrong with it is one, too."""
     if submission.file is None:
-        return checks.without_a_loop(submission.name, submission.why, options["points"])
+        return checks.failed_result(submission.name, submission.why, options["points"])
     try:
         result = checks.check(submission.file, settings, **options)
-        return replace(result, name=submission.shown) if submission.shown else result
+        return replace(result, name=submission.original_name) if submission.original_name else result
     except Exception as error:
         why = f"the check itself broke ({type(error).__name__}: {shown(error, 200)}); please report it"
-        return checks.without_a_loop(submission.file.name, why, options["points"])
+        return checks.failed_result(submission.file.name, why, options["points"])
 
 
 def _for_the_teacher(result: Result) -> dict[str, str]:
@@ -142,18 +142,18 @@ def _cell(text: str) -> str:
 
 def table(results: Mapping[str, Result]) -> Table:
     """The class in the terminal."""
-    shown_table = Table(title=summary(list(results.values())), title_justify="left")
+    class_table = Table(title=summary(list(results.values())), title_justify="left")
     for heading, side in (
         ("submission", "left"),
         ("verdict", "left"),
         ("points", "right"),
         ("what is not right", "left"),
     ):
-        shown_table.add_column(heading, justify=side)
+        class_table.add_column(heading, justify=side)
     for name, result in results.items():
-        said = result.why if result.verdict in (UNFINISHED, FAILED) else ", ".join(result.failures)
+        reason = result.why if result.verdict in (UNFINISHED, FAILED) else ", ".join(result.failures)
         verdict = Text(result.verdict, "green" if result.verdict in GOOD else "red")
-        shown_table.add_row(
-            Text(shown(name)), verdict, points_text(result).removesuffix(" points"), Text(shown(said, 120))
+        class_table.add_row(
+            Text(shown(name)), verdict, points_text(result).removesuffix(" points"), Text(shown(reason, 120))
         )
-    return shown_table
+    return class_table

@@ -52,7 +52,7 @@ class Subset:
         if ids is None or ids.dim() != 2:
             return []
         rows = [tuple(token for token in row if token != self._pad) for row in ids.tolist()]
-        return [self._numbers.get(row, self._cut(row)) for row in rows]
+        return [self._numbers.get(row, self._truncated(row)) for row in rows]
 
     def holds(self, tensors: Mapping[str, torch.Tensor]) -> bool:
         """Whether a batch holds a review of the subset."""
@@ -102,20 +102,20 @@ class Subset:
             cause = "the batch is padded beyond its longest review: to one length for all batches"
             difference = Difference("collator.length", cause, f"{width} tokens", f"{longest} tokens")
         else:
-            difference = self._of_mask(tensors.get("inputs.attention_mask"), right["attention_mask"])
-        given = tensors.get("inputs.labels")
-        if difference is None and given is not None and not torch.equal(given.flatten().long(), labels):
+            difference = self._mask_difference(tensors.get("inputs.attention_mask"), right["attention_mask"])
+        own_labels = tensors.get("inputs.labels")
+        if difference is None and own_labels is not None and not torch.equal(own_labels.flatten().long(), labels):
             cause = "the labels are not those of the batch's reviews"
-            difference = Difference("collator.labels", cause, str(given.flatten().tolist()), str(labels.tolist()))
+            difference = Difference("collator.labels", cause, str(own_labels.flatten().tolist()), str(labels.tolist()))
         return {**right, "labels": labels}, difference
 
-    def _of_mask(self, mask: torch.Tensor | None, right: torch.Tensor) -> Difference | None:
-        shown = "1 for every token of a review, 0 for padding"
+    def _mask_difference(self, mask: torch.Tensor | None, right: torch.Tensor) -> Difference | None:
+        expected_text = "1 for every token of a review, 0 for padding"
         if mask is None:
             if right.all():
                 return None
             cause = "the attention mask is not handed to the model: padding counts as words"
-            return Difference("forward.no_mask", cause, "no mask", shown)
+            return Difference("forward.no_mask", cause, "no mask", expected_text)
         if mask.shape == right.shape and torch.equal(mask.bool(), right.bool()):
             return None
         cause = "the attention mask is wrong"
@@ -123,16 +123,16 @@ class Subset:
             cause += ": all ones, so padding counts as words"
         elif mask.shape == right.shape and torch.equal(mask.bool(), ~right.bool()):
             cause += ": inverted, so only padding counts"
-        return Difference("forward.mask", cause, str(mask.flatten().tolist()[:8]), shown)
+        return Difference("forward.mask", cause, str(mask.flatten().tolist()[:8]), expected_text)
 
     def _padded(self, tokens: Sequence[tuple[int, ...]], width: int) -> dict[str, torch.Tensor]:
         ids = torch.tensor([[*row, *[self._pad] * (width - len(row))] for row in tokens])
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in tokens])
         return {"input_ids": ids, "attention_mask": mask}
 
-    def _cut(self, row: tuple[int, ...]) -> int | None:
+    def _truncated(self, row: tuple[int, ...]) -> int | None:
         """The review that begins with these tokens, if it is plain which."""
         if len(row) < 4:
             return None
-        begun = [number for number, tokens in enumerate(self._tokens) if tokens[: len(row) - 1] == row[:-1]]
-        return begun[0] if len(begun) == 1 else None
+        matches = [number for number, tokens in enumerate(self._tokens) if tokens[: len(row) - 1] == row[:-1]]
+        return matches[0] if len(matches) == 1 else None

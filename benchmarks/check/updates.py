@@ -79,65 +79,65 @@ class UpdateJudge:
         self._reference, self._notes = reference, notes
         # A step of which it is not yet known whether another optimizer goes on with it, its number, and the weights
         # that were seen since.
-        self._due: Step | None = None
+        self._pending: Step | None = None
         self._step = 0
-        self._moved: Tensors | None = None
-        self._last_object: int | None = None
+        self._new_weights: Tensors | None = None
+        self._last_optimizer: int | None = None
         # As they were at first, and as every step has left them.
-        self._left: list[Tensors] = []
+        self._history: list[Tensors] = []
 
-    def begin(self, taken: Step, step: int) -> None:
+    def start(self, taken: Step, step: int) -> None:
         """An optimizer moves the weights; `step`: its number, from 1."""
-        self._due, self._step, self._moved, self.graphs = taken, step, None, taken.graphs
+        self._pending, self._step, self._new_weights, self.graphs = taken, step, None, taken.graphs
 
-    def take_in(self, taken: Step) -> bool:
+    def merge(self, taken: Step) -> bool:
         """Whether another optimizer's step, over other parameters, belongs to the one before; then it is added."""
-        if self._due is None or self._due.parameters & taken.parameters:
+        if self._pending is None or self._pending.parameters & taken.parameters:
             return False
-        self._due.groups += taken.groups
-        self._due.gradients |= {name: each for name, each in taken.gradients.items() if name in taken.parameters}
-        self._moved = None
+        self._pending.groups += taken.groups
+        self._pending.gradients |= {name: grad for name, grad in taken.gradients.items() if name in taken.parameters}
+        self._new_weights = None
         return True
 
-    def see(self, weights: Tensors) -> None:
+    def receive(self, weights: Tensors) -> None:
         """New weights: those of the step before, or there was none."""
         if not self.weights:
             self._judge_first(weights)
-        elif self._due is not None and self._moved is None:
-            self._moved = weights
+        elif self._pending is not None and self._new_weights is None:
+            self._new_weights = weights
             return
         else:
-            self.settle()
+            self.judge_pending()
         self.weights = weights
 
-    def settle(self) -> None:
+    def judge_pending(self) -> None:
         """The step before is over: judge what it has made of the weights."""
-        if self._due is None:
+        if self._pending is None:
             return
-        taken, before = self._due, self.weights
-        self._due = None
-        if self._moved is not None:
-            self.weights, self._moved = self._moved, None
-        self._left.append(self.weights)
-        if self.is_float32 and _kinds(self.weights) != FLOAT32:
+        taken, before = self._pending, self.weights
+        self._pending = None
+        if self._new_weights is not None:
+            self.weights, self._new_weights = self._new_weights, None
+        self._history.append(self.weights)
+        if self.is_float32 and _dtypes(self.weights) != FLOAT32:
             self._low_precision(self.weights)
             self.is_float32 = False
         if self.is_float32:
             self._judge_update(taken, before)
-        self._last_object = taken.number
+        self._last_optimizer = taken.number
 
     def _judge_first(self, weights: Tensors) -> None:
         first = self._reference.first_weights
-        self._left.append(weights)
-        self.is_float32 = _kinds(weights) == FLOAT32
+        self._history.append(weights)
+        self.is_float32 = _dtypes(weights) == FLOAT32
         if not self.is_float32:
             self._low_precision(weights)
         elif not all_equal(weights, first):
-            self._notes.find(
+            self._notes.add(
                 "weights.first", "the first forward pass has other weights than the model was handed over with", step=1
             )
         if self._trained:
-            self._notes.find(
+            self._notes.add(
                 "model.copy",
                 "it trains another model than the one that it was given, such as a copy of it; the given one stays as "
                 "it was",
@@ -146,10 +146,10 @@ class UpdateJudge:
                 1,
             )
 
-    def before_batch(self, step: int) -> None:
+    def check_before_batch(self, step: int) -> None:
         """A batch is about to be trained on, of the step with this number: its weights are those that were left."""
-        if self._left and self.weights is not self._left[-1] and not all_equal(self.weights, self._left[-1]):
-            self._notes.find(
+        if self._history and self.weights is not self._history[-1] and not all_equal(self.weights, self._history[-1]):
+            self._notes.add(
                 "weights.between",
                 "the weights change without a step of an optimizer",
                 "changed",
@@ -157,11 +157,11 @@ class UpdateJudge:
                 step,
             )
 
-    def end(self, step: int) -> None:
+    def finish(self, step: int) -> None:
         """The run is over, after so many steps: what it leaves is what a step has left, the last or the best."""
-        self.settle()
-        if step and not any(all_equal(self.weights, each) for each in self._left):
-            self._notes.find(
+        self.judge_pending()
+        if step and not any(all_equal(self.weights, weights) for weights in self._history):
+            self._notes.add(
                 "weights.end",
                 "after the last step the weights change, and not to those of an earlier step: what the loop leaves "
                 "behind is not what it has trained",
@@ -171,12 +171,12 @@ class UpdateJudge:
             )
 
     def _low_precision(self, weights: Tensors) -> None:
-        kind = ", ".join(sorted(_kinds(weights)))
-        self._notes.find(
+        dtypes = ", ".join(sorted(_dtypes(weights)))
+        self._notes.add(
             "dtype.weights",
-            f"the weights themselves are in {kind}: most updates are too small for it and are rounded away; keep them "
+            f"the weights are in {dtypes}: most updates are too small for it and are rounded away; keep them "
             "in float32 and use torch.autocast",
-            kind,
+            dtypes,
             "float32",
             1,
         )
@@ -184,37 +184,37 @@ class UpdateJudge:
     def _judge_update(self, taken: Step, before: Tensors) -> None:
         """What the step has made of the weights."""
         right = self._reference.step(before, taken.gradients, taken.rate)
-        for name, each in right.items():
+        for name, right_weight in right.items():
             ours = self.weights.get(name)
-            if ours is not None and torch.equal(ours, each):
+            if ours is not None and torch.equal(ours, right_weight):
                 continue
             self._notes.exact = False
-            apart = math.inf if ours is None else (ours - each).abs().max().item()
-            update, size = (each - before[name]).abs().max().item(), each.abs().max().item()
-            if apart <= WEIGHT_BOUND * size + BOUND * update:
+            difference = math.inf if ours is None else (ours - right_weight).abs().max().item()
+            update, size = (right_weight - before[name]).abs().max().item(), right_weight.abs().max().item()
+            if difference <= WEIGHT_BOUND * size + BOUND * update:
                 if update:
-                    self._notes.is_rounding(min(BOUND, apart / (update + size)))
+                    self._notes.is_rounding(min(BOUND, difference / (update + size)))
                 continue
-            code, text, student, expected = self._why(taken, name)
+            code, text, student, expected = self._cause(taken, name)
             if not student:
                 moved = math.nan if ours is None else (ours - before[name]).abs().max().item()
                 student, expected = f"{name} moved by {moved:.3g}", f"{update:.3g}"
-            self._notes.smallest.setdefault("optimizer", apart / (update or 1.0))
-            self._notes.find(code, text, student, expected, self._step)
+            self._notes.smallest.setdefault("optimizer", difference / (update or 1.0))
+            self._notes.add(code, text, student, expected, self._step)
             return
 
-    def _why(self, taken: Step, name: str) -> tuple[str, str, str, str]:
+    def _cause(self, taken: Step, name: str) -> tuple[str, str, str, str]:
         """The code and the text of a wrong update, and the two values where it is a setting."""
-        group = next((each for each in taken.groups if name in each["parameters"]), None)
+        group = next((group for group in taken.groups if name in group["parameters"]), None)
         if group is None:
             return "optimizer.missing", f"the optimizer was not given every parameter: {name} is missing", "", ""
         if (setting := self._other_setting(taken, group["settings"], name)) is not None:
             return "optimizer.settings", *setting
-        rates = sorted({each["settings"].get("lr") for each in taken.groups})
+        rates = sorted({group["settings"].get("lr") for group in taken.groups})
         if len(rates) > 1:
             text = "the optimizer's groups have different learning rates"
             return "optimizer.rates", text, ", ".join(f"{rate:.6g}" for rate in rates), f"{taken.rate:.6g}"
-        if self._last_object not in (None, taken.number):
+        if self._last_optimizer not in (None, taken.number):
             text = (
                 "this step is made by another optimizer object than the one before: its means of the gradients and of "
                 "their squares begin again; make the optimizer once"
@@ -231,15 +231,15 @@ class UpdateJudge:
         if "weight_decay" not in settings or "betas" not in settings:
             return f"the optimizer is {taken.optimizer}, not {class_name}", taken.optimizer, class_name
         for key in ("weight_decay", "betas", "eps", "amsgrad", "maximize"):
-            have, wanted = settings.get(key), right.get(key)
-            wanted = list(wanted) if isinstance(wanted, tuple) else wanted
-            if key in settings and have != wanted:
+            value, right_value = settings.get(key), right.get(key)
+            right_value = list(right_value) if isinstance(right_value, tuple) else right_value
+            if key in settings and value != right_value:
                 text = f"the optimizer's {key} is not the right one"
-                if key == "weight_decay" and have == 0.01:
+                if key == "weight_decay" and value == 0.01:
                     text += ": 0.01 is torch's own default"
-                elif key == "weight_decay" and not wanted and have == self._config.weight_decay:
+                elif key == "weight_decay" and not right_value and value == self._config.weight_decay:
                     text += f" for {name}: biases and norms never decay"
-                return text, f"{key} {have}", f"{key} {wanted}"
+                return text, f"{key} {value}", f"{key} {right_value}"
         if taken.optimizer == "Adam":
             return "the optimizer is Adam, not AdamW", "Adam", class_name
         return None
@@ -247,8 +247,8 @@ class UpdateJudge:
 
 def tensors_named(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
     """Those of a recording's event whose names begin so, by the rest of their names."""
-    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _kinds(weights: Tensors) -> set[str]:
-    return {str(each.dtype).removeprefix("torch.") for each in weights.values()}
+def _dtypes(weights: Tensors) -> set[str]:
+    return {str(weight.dtype).removeprefix("torch.") for weight in weights.values()}

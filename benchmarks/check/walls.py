@@ -77,11 +77,11 @@ class Walls(NamedTuple):
 
     def missing(self) -> str | None:
         """What cannot be had, in one line; None if all can be."""
-        lost = [f"{name} ({why})" for name, why in self._asdict().items() if why]
-        if not lost:
+        unavailable = [f"{name} ({why})" for name, why in self._asdict().items() if why]
+        if not unavailable:
             return None
-        rest = "the others and Python's audit hook" if len(lost) < len(self) else "Python's audit hook alone"
-        return f"walls of the kernel that cannot be had here: {', '.join(lost)}; what holds is {rest}"
+        rest = "the others and Python's audit hook" if len(unavailable) < len(self) else "Python's audit hook alone"
+        return f"walls of the kernel that cannot be had here: {', '.join(unavailable)}; what holds is {rest}"
 
 
 def available(folder: Path) -> Walls:
@@ -92,21 +92,21 @@ def available(folder: Path) -> Walls:
     """
     if not sys.platform.startswith("linux"):
         return Walls()
-    root, own = folder / "root", folder / "loop"
+    root, own_folder = folder / "root", folder / "loop"
 
     def world() -> None:
         _leave_namespaces()
-        _in_a_fork(lambda: _change_root(root, own, readable(())))
+        _in_fork(lambda: _change_root(root, own_folder, readable(())))
 
-    for each in (root, own):
-        each.mkdir()
-    found = [_said_by(_in_a_fork, each) for each in (world, lambda: _landlock((), ()), lambda: _filter_calls(False))]
-    for each in (root, own):
-        each.rmdir()
-    return Walls(*found)
+    for path in (root, own_folder):
+        path.mkdir()
+    reasons = [_reason(_in_fork, wall) for wall in (world, lambda: _landlock((), ()), lambda: _filter_calls(False))]
+    for path in (root, own_folder):
+        path.rmdir()
+    return Walls(*reasons)
 
 
-def _said_by(call: Callable[[Callable[[], None]], None], wall: Callable[[], None]) -> str:
+def _reason(call: Callable[[Callable[[], None]], None], wall: Callable[[], None]) -> str:
     try:
         call(wall)
     except OSError as error:
@@ -114,16 +114,16 @@ def _said_by(call: Callable[[Callable[[], None]], None], wall: Callable[[], None
     return ""
 
 
-def _in_a_fork(call: Callable[[], None]) -> None:
+def _in_fork(call: Callable[[], None]) -> None:
     """Call it in a process of its own, and raise here the `OSError` that it raises there."""
     reading, writing = os.pipe()
     if pid := os.fork():
         os.close(writing)
-        with os.fdopen(reading, encoding="utf-8") as said:
-            number, _, what = said.read().partition(" ")
+        with os.fdopen(reading, encoding="utf-8") as result_stream:
+            number, _, function_name = result_stream.read().partition(" ")
         os.waitpid(pid, 0)
         if number != "0":
-            raise OSError(int(number or errno.EPERM), os.strerror(int(number or errno.EPERM)), what or "fork")
+            raise OSError(int(number or errno.EPERM), os.strerror(int(number or errno.EPERM)), function_name or "fork")
         return
     text = "0"
     try:
@@ -142,9 +142,9 @@ def readable(files: Iterable[str]) -> list[str]:
     entries = [entry for entry in sys.path if Path(entry).resolve() != ROOT]
     ours = [str(ROOT / name) for name in ("benchmarks", "manual_loop", "shared", "trainer_loop", "sameloop.py")]
     libraries = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    named = {*SYSTEM, *DEVICES, "/proc", *pythons, *entries, *libraries, site.getusersitepackages(), *ours, *files}
+    paths = {*SYSTEM, *DEVICES, "/proc", *pythons, *entries, *libraries, site.getusersitepackages(), *ours, *files}
     # By their names, and by those that links lead to.
-    return sorted({each for path in named for each in (path, os.path.realpath(path)) if Path(each).exists()})
+    return sorted({place for path in paths for place in (path, os.path.realpath(path)) if Path(place).exists()})
 
 
 def begin(walls: Walls) -> int | None:
@@ -164,16 +164,16 @@ def begin(walls: Walls) -> int | None:
     reading, writing = os.pipe()
     if pid := os.fork():
         os.close(writing)
-        said = os.read(reading, 20)
+        ending = os.read(reading, 20)
         status = os.waitpid(pid, 0)[1]  # with it everything in its world has ended
-        _end_as(int(said) if said else status)
+        _end_as(int(ending) if ending else status)
     os.close(reading)
     _prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)
     os.setsid()
     return writing
 
 
-def enter(walls: Walls, writing: int | None, root: Path, own: Path, may_read: Sequence[str]) -> None:
+def enter(walls: Walls, writing: int | None, root: Path, own_folder: Path, may_read: Sequence[str]) -> None:
     """Be, from here on, a process within the walls. This one waits for it, and nothing is left of it then.
 
     Args:
@@ -189,7 +189,7 @@ def enter(walls: Walls, writing: int | None, root: Path, own: Path, may_read: Se
     if not sys.platform.startswith("linux"):
         return
     if writing is not None:
-        _change_root(root, own, may_read)
+        _change_root(root, own_folder, may_read)
     else:
         _prctl(BECOME_SUBREAPER, 1)
     if pid := os.fork():
@@ -205,7 +205,7 @@ def enter(walls: Walls, writing: int | None, root: Path, own: Path, may_read: Se
     os.setsid()
     _drop_capabilities()
     if not walls.landlock:
-        _landlock(may_read, [str(own), SHARED_MEMORY, *DEVICES])
+        _landlock(may_read, [str(own_folder), SHARED_MEMORY, *DEVICES])
     if not walls.seccomp:
         _filter_calls(bool(walls.namespaces))
     _prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGKILL)  # after all else, which would undo it
@@ -221,10 +221,10 @@ def _wait_for(pid: int) -> int:
 
 def _end_the_rest() -> None:
     """End what the loop has started, and what those have started meanwhile."""
-    while left := psutil.Process().children(recursive=True):
-        for each in left:
+    while remaining := psutil.Process().children(recursive=True):
+        for child in remaining:
             with suppress(psutil.Error):
-                each.kill()
+                child.kill()
         with suppress(ChildProcessError):
             os.wait()
 
@@ -250,7 +250,7 @@ def _leave_namespaces() -> None:
         Path("/proc/self", name).write_text(text, encoding="ascii")
 
 
-def _change_root(root: Path, own: Path, may_read: Sequence[str]) -> None:
+def _change_root(root: Path, own_folder: Path, may_read: Sequence[str]) -> None:
     """Have no files but those that may be read, and in memory a folder of its own and one for shared memory."""
     _libc("mount", b"none", b"/", None, RECURSIVE | PRIVATE, None)
     size = f"size={WORLD_MB}m,nr_inodes={WORLD_FILES},mode=755".encode()
@@ -267,23 +267,23 @@ def _change_root(root: Path, own: Path, may_read: Sequence[str]) -> None:
             place.touch()
         _libc("mount", os.fsencode(path), bytes(place), None, BIND | RECURSIVE, None)
         done.append(path)
-    places = {name: Path(f"{root}{name}") for name in ("/proc", "/tmp", SHARED_MEMORY, str(own))}
+    places = {name: Path(f"{root}{name}") for name in ("/proc", "/tmp", SHARED_MEMORY, str(own_folder))}
     for place in places.values():
         place.mkdir(parents=True, exist_ok=True)
     flags = NO_SUID | NO_DEVICES | NO_EXECUTION | READ_ONLY
     _libc("mount", b"proc", bytes(places["/proc"]), b"proc", flags, None)
     _set_attributes(root, READ_ONLY | NO_SUID, 0)
-    for place in (places[SHARED_MEMORY], places[str(own)]):
+    for place in (places[SHARED_MEMORY], places[str(own_folder)]):
         _libc("mount", bytes(place), bytes(place), None, BIND, None)
         _set_attributes(place, 0, READ_ONLY)
     os.chdir(root)
     _libc("pivot_root", b".", b".")
     _libc("umount2", b".", DETACH)
-    os.chdir(own)
+    os.chdir(own_folder)
 
 
-def _set_attributes(place: Path, put: int, taken: int) -> None:
-    attributes = struct.pack("QQQQ", put, taken, 0, 0)
+def _set_attributes(place: Path, set_flags: int, cleared: int) -> None:
+    attributes = struct.pack("QQQQ", set_flags, cleared, 0, 0)
     _libc("syscall", MOUNT_SETATTR, HERE, bytes(place), WHOLE_TREE | NO_FOLLOW, attributes, len(attributes))
 
 
@@ -334,7 +334,7 @@ def _filter_calls(without_modes: bool) -> None:
     machine = os.uname().machine
     if machine not in PROCESSORS:
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), f"seccomp on {machine}")
-    which, architecture = PROCESSORS[machine]
+    index, architecture = PROCESSORS[machine]
     program: list[tuple[int, int, int, int | None]] = [
         (LOAD, 0, 0, 4),
         (EQUAL, 1, 0, architecture),
@@ -345,11 +345,11 @@ def _filter_calls(without_modes: bool) -> None:
     plain = [(numbers, KILL) for numbers in DEADLY]
     plain += [(numbers, ERROR) for numbers in WITHOUT_EFFECT if without_modes]
     for numbers, action in plain:
-        if (number := numbers[which]) is not None:
+        if (number := numbers[index]) is not None:
             program += [(EQUAL, 0, 1, number), (RETURN, 0, 0, action)]
     for numbers, place, passes, code in CHECKED:
         # Load the argument, let the one value pass, load the number again for what comes.
-        program += [(EQUAL, 0, 4, numbers[which]), (LOAD, 0, 0, 16 + 8 * place), (EQUAL, 1, 0, passes)]
+        program += [(EQUAL, 0, 4, numbers[index]), (LOAD, 0, 0, 16 + 8 * place), (EQUAL, 1, 0, passes)]
         program += [(RETURN, 0, 0, ERROR | code if code else KILL), (LOAD, 0, 0, 0)]
     program.append((RETURN, 0, 0, ALLOW))
     lines = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
@@ -367,7 +367,7 @@ def _libc(name: str, *arguments: Any) -> int:
         OSError: it has failed; `filename` is its name.
     """
     # As long as a register: of a plain int the upper half would be whatever was there.
-    wide = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
+    wide = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
     result = ctypes.CDLL(None, use_errno=True)[name](*wide)
     if result < 0:
         number = ctypes.get_errno()

@@ -23,7 +23,7 @@ from shared.starting.interrupt import signals_wait
 from shared.starting.launch import Family, Process
 
 # Of the environment a loop sees these, and nothing that may be a secret.
-SEEN = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
+VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
 OURS = ("benchmarks.check.child", "benchmarks.check.watch", "benchmarks.check.judge", "benchmarks.check.warm")
 
 
@@ -44,9 +44,9 @@ class Workshop:
         self._home.mkdir()
         # On macOS a process that has imported torch may not be forked. A GPU does not matter: nothing here uses it.
         self._server = self._new_server() if sys.platform == "linux" else None
-        tried = Path(folder) / "tried"
-        tried.mkdir()
-        self.walls: Walls = available(tried)
+        trial_folder = Path(folder) / "tried"
+        trial_folder.mkdir()
+        self.walls: Walls = available(trial_folder)
         if missing := self.walls.missing():
             announce(missing)
         return self
@@ -60,7 +60,7 @@ class Workshop:
         return ForkServer((*LIBRARIES, *OURS), environment(self._home))
 
     def start(
-        self, family: Family, function: tuple[str, str], given: Mapping[str, Any], folder: Path, output: int, file: int
+        self, family: Family, function: tuple[str, str], options: Mapping[str, Any], folder: Path, output: int, fd: int
     ) -> Process:
         """Start a process that calls a function of SameLoop's.
 
@@ -75,18 +75,18 @@ class Workshop:
         Raises:
             SameLoopError: the system gives no process.
         """
-        command = function_argv(*function, json.dumps({**given, "number": file}))
-        seen = environment(folder)
+        command = function_argv(*function, json.dumps({**options, "number": fd}))
+        variables = environment(folder)
         with Path(os.devnull).open("rb") as nothing, signals_wait():
             if (server := self._server) is None:
-                how = {"stdin": nothing, "stdout": output, "stderr": output, "pass_fds": [file]}
-                return family.start(command, seen, cwd=folder, **how)
-            files = {0: nothing.fileno(), 1: output, 2: output, file: file}
+                streams = {"stdin": nothing, "stdout": output, "stderr": output, "pass_fds": [fd]}
+                return family.start(command, variables, cwd=folder, **streams)
+            files = {0: nothing.fileno(), 1: output, 2: output, fd: fd}
             try:
-                process: Process = server.start(command, seen, str(folder), files)
+                process: Process = server.start(command, variables, str(folder), files)
             except SameLoopError:
                 # The system may have ended the server, for its memory perhaps; a second time it is not tried.
-                process = self._in_place_of(server).start(command, seen, str(folder), files)
+                process = self._in_place_of(server).start(command, variables, str(folder), files)
             family.members.append(process)
             return process
 
@@ -99,7 +99,7 @@ class Workshop:
             return self._server
 
 
-def opened(workshop: Workshop | None) -> AbstractContextManager[Workshop]:
+def use_workshop(workshop: Workshop | None) -> AbstractContextManager[Workshop]:
     """The workshop that there is, or one for what happens inside."""
     return Workshop() if workshop is None else nullcontext(workshop)
 
@@ -107,7 +107,7 @@ def opened(workshop: Workshop | None) -> AbstractContextManager[Workshop]:
 def environment(home: Path) -> dict[str, str]:
     """What the process of a check sees."""
     return {
-        **{name: os.environ[name] for name in SEEN if name in os.environ},
+        **{name: os.environ[name] for name in VARIABLES if name in os.environ},
         "HOME": str(home),
         # Not from that home: packages, and the embedded assets, may have been installed for this user alone.
         "PYTHONUSERBASE": site.getuserbase(),

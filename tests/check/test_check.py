@@ -10,8 +10,8 @@ import torch
 from benchmarks.check.check import check, check_script
 from benchmarks.check.job import job_config, make_job
 from benchmarks.check.notes import BOUND
-from benchmarks.check.recording import RecordingDamaged, RecordingWriter, read_recording
-from benchmarks.check.replayed import in_words, replayed
+from benchmarks.check.recording import RecordingError, RecordingWriter, read_recording
+from benchmarks.check.replayed import cause_sentences, check_diverged
 from benchmarks.check.rubric import FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
 from benchmarks.check.subsets import Subset
 from benchmarks.judge.finding import Finding
@@ -227,9 +227,9 @@ def test_a_check_in_a_process_of_its_own_gives_the_same() -> None:
 
 def test_a_loop_that_diverges_is_checked_with_the_comparisons_arguments() -> None:
     """The minimal loop is right, but for accumulated batches, which it does not know."""
-    result = replayed(MINIMAL, RunConfig.build("tiny", gradient_accumulation_steps=2))
+    result = check_diverged(MINIMAL, RunConfig.build("tiny", gradient_accumulation_steps=2))
     assert [row["code"] for row in result.rubric if row["code"]] == ["loss.scale", "step.number"]
-    assert len(in_words(result)) == 2
+    assert len(cause_sentences(result)) == 2
 
 
 @pytest.mark.parametrize("name", ["08_writes_outside"])
@@ -255,7 +255,7 @@ def test_a_file_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -
 
 
 def test_a_damaged_tape_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "tape"
+    path = tmp_path / "recording"
     with path.open("wb") as file:
         writer = RecordingWriter(file)
         writer.write("weights", {}, {"a": torch.ones(3)})
@@ -267,9 +267,9 @@ def test_a_damaged_tape_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(whole[:-5])
     assert [event.kind for event in read_recording(path)] == ["weights"]
     path.write_bytes(whole.replace(b'"kind"', b'"kinx"'))
-    with pytest.raises(RecordingDamaged):
+    with pytest.raises(RecordingError):
         list(read_recording(path))
-    with pytest.raises(RecordingDamaged):
+    with pytest.raises(RecordingError):
         events[1]["optimizer"]
 
 

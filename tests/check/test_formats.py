@@ -24,7 +24,7 @@ from benchmarks.check import check as checks
 from benchmarks.check import start
 from benchmarks.check.autograder import FOLDERS, PROJECT_FILES, Settings, grade, write_autograder
 from benchmarks.check.chart import class_chart
-from benchmarks.check.formats import broken, gradescope, junit, markdown_block, markdown_line, print_result, written
+from benchmarks.check.formats import as_text, broken, gradescope, junit, markdown_block, markdown_line, print_result
 from benchmarks.check.rubric import HINTS, ITEMS, Result, make_rubric
 from benchmarks.check.submissions import CHART, TABLE, check_folder
 from benchmarks.cli import main
@@ -64,10 +64,10 @@ def printed(found: Result, encoding: str = "utf-8", **options) -> str:
 
 
 def test_text_has_a_line_per_phase_and_the_verdict_last() -> None:
-    lines = written(result(CLIP, reached=ITEMS[:-1]), "text").splitlines()
+    lines = as_text(result(CLIP, reached=ITEMS[:-1]), "text").splitlines()
     assert [line.split()[0] for line in lines] == ["✓"] * 9 + ["✗"] + ["✓"] * 4 + ["·", "different:"]
     assert "step 3: norm 38.6, right is norm 1: the gradients reach the optimizer unclipped" in lines[9]
-    assert written(crashed("line 3: KeyError"), "text").splitlines()[-2:] == [
+    assert as_text(crashed("line 3: KeyError"), "text").splitlines()[-2:] == [
         "line 3: KeyError",
         "failed: 0 of 15 points, 12.3 s",
     ]
@@ -94,14 +94,14 @@ def test_a_terminal_is_not_controlled_by_what_a_loop_says() -> None:
 
 def test_json_is_the_result() -> None:
     found = result(CLIP)
-    assert json.loads(written(found, "json")) == found.as_dict()
+    assert json.loads(as_text(found, "json")) == found.as_dict()
 
 
 @pytest.mark.parametrize(
     "found", [result(), result(CLIP, reached=ITEMS[:-1]), result(CLIP, points={"clip": 2.5, "seed": 0}), crashed()]
 )
 def test_gradescope_gets_what_its_specification_asks_for(found: Result) -> None:
-    content = json.loads(written(found, "gradescope"))
+    content = json.loads(as_text(found, "gradescope"))
     assert content["score"] == found.score == sum(test["score"] for test in content["tests"])
     assert found.most == sum(test["max_score"] for test in content["tests"])
     assert content["execution_time"] == 12.3 and found.verdict in content["output"]

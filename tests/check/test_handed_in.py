@@ -81,7 +81,7 @@ def test_a_notebook_is_its_loop_and_what_that_uses(tmp_path: Path, found) -> Non
     file = tmp_path / "Ann Müller.ipynb"
     file.write_text(notebook(*CELLS), encoding="utf-8")
     submission = found(file)
-    assert (submission.file.name, submission.shown) == ("Ann Müller.py", file.name)
+    assert (submission.file.name, submission.original_name) == ("Ann Müller.py", file.name)
     text = submission.file.read_text(encoding="utf-8")
     assert "load_the_model" not in text and "RATE" not in text and "pip" not in text
     # A line's number is its number among the lines of the code cells.

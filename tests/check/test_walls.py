@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.check.bounds import MOST_EVENTS, beyond
+from benchmarks.check.bounds import MOST_EVENTS, exceeded_limit
 from benchmarks.check.check import check
 from benchmarks.check.recording import LENGTHS
 from benchmarks.check.rubric import IDENTICAL
@@ -173,19 +173,19 @@ def test_what_is_missing_is_one_line() -> None:
     ids=["right", "digits", "text", "texts", "deep", "many"],
 )
 def test_what_is_beyond_any_bound_is_not_read(frames, said: str | None, tmp_path: Path) -> None:
-    with (tmp_path / "tape").open("wb") as file:
+    with (tmp_path / "recording").open("wb") as file:
         for head, body in frames:
             file.write(LENGTHS.pack(len(head), len(body)) + head + body)
-    found = beyond(tmp_path / "tape")
+    found = exceeded_limit(tmp_path / "recording")
     assert (found is None) if said is None else said in found
 
 
 def test_a_hole_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     head = b'{"kind": "weights"}'
-    with (tmp_path / "tape").open("wb") as file:
+    with (tmp_path / "recording").open("wb") as file:
         file.write(LENGTHS.pack(len(head), 3_000_000_000) + head)
         file.truncate(3_100_000_000)
-    assert "3000 MB" in beyond(tmp_path / "tape")
+    assert "3000 MB" in exceeded_limit(tmp_path / "recording")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
