@@ -1,4 +1,4 @@
-"""How much a recording may hold: looked at before anything is read that a loop's process may have written itself."""
+"""Limits on a recording, checked before it is read, because the loop's process may have written it itself."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 
 from benchmarks.check.recording import LENGTHS
 
-# A right loop's events are 107; the longest has 2,400 characters and 8 MB of tensors.
+# A right loop has 107 events; the longest has 2,400 characters and 8 MB of tensors.
 MOST_EVENTS, LONGEST_HEAD, ALL_HEADS, LARGEST_BODY = 100_000, 200_000, 50_000_000, 100_000_000
-# Of a whole number; 64 bits have 19.
+# The most digits of an integer; 64 bits have 19.
 MOST_DIGITS = 20
-EXCEEDED = "what was recorded of it is more than a training leaves"
+EXCEEDED = "its recording is larger than that of any training"
 
 
 class _LongNumberError(ValueError):
-    """A number in a recording has more digits than any number of a training."""
+    """An integer in a recording has more digits than any number of a training."""
 
 
 def _whole_number(text: str) -> int:
@@ -25,7 +25,7 @@ def _whole_number(text: str) -> int:
 
 
 def exceeded_limit(path: Path) -> str | None:
-    """What on a recording is beyond any bound, in a sentence; None: nothing, whatever else may be wrong with it."""
+    """A sentence about the limit that a recording exceeds; None if it exceeds none, even if it is damaged."""
     with path.open("rb") as file:
         number = heads = 0
         while len(lengths := file.read(LENGTHS.size)) == LENGTHS.size:
@@ -44,6 +44,6 @@ def exceeded_limit(path: Path) -> str | None:
             except _LongNumberError as error:
                 return f"{EXCEEDED}: {error}"
             except (ValueError, RecursionError):
-                return None  # that it is no JSON, its reader says
+                return None  # `read_recording` reports that it is not JSON
             file.seek(body, 1)
     return None

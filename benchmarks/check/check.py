@@ -1,4 +1,4 @@
-"""`sameloop check`: run a loop apart, go through its recording, and say what is right and what is not."""
+"""`sameloop check`: run a loop in its own process, judge its recording, and report which phases are right."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ from shared.starting.children import ROOT
 if TYPE_CHECKING:
     from benchmarks.check.notes import Notes
 
-# How torch and Python say that a number or a tensor is beyond what they, or the judge's memory, can hold.
+# Errors of torch and Python for a number or a tensor that is too large for them or for the judge's memory.
 TOO_MUCH = (RuntimeError, OverflowError, MemoryError)
 LONGEST_WHY = 1000
-# What a recording holds besides the training.
+# The events of a recording that are not part of the training.
 NOT_JUDGED = ("begin", "refused", "returned", "raised", "gaps", "used")
 
 
@@ -63,12 +63,12 @@ def check(
     Args:
         file: the loop's; None: the package's manual loop.
         settings: of the job, as `job_config` takes them.
-        points: what an item is worth; 1 if it is not named.
-        seconds, megabytes: what its process may take.
-        workshop: starts the processes; None: one for this check.
+        points: of each item; 1 for an item that is not named.
+        seconds, megabytes: the limits of the loop's process.
+        workshop: starts the processes; None: a new one for this check.
 
     Raises:
-        SameLoopError: the file is not there, or a setting is wrong.
+        SameLoopError: there is no such file, or a setting is wrong.
     """
     settings = dict(settings or {})
     job_config(**settings)
@@ -90,19 +90,19 @@ def check(
 
 
 def failed_result(name: str, why: str, points: Mapping[str, float] | None) -> Result:
-    """The result of what could not be run, or not be judged, at all."""
+    """The result for a loop that could not be run or judged at all."""
     rubric = make_rubric((), (), points)
     return Result(name, FAILED, rubric, 0.0, float(sum(row["most"] for row in rubric)), 0.0, why=why)
 
 
 def judge_here(arguments: Sequence[str]) -> int:
-    """What the judge's process does: go through a recording, and leave the result in an open file, as JSON.
+    """Judge a recording and write the result to an open file, as JSON; this runs in the judge's process.
 
     Args:
-        arguments: one, JSON: what `check` gives to `judge_in_process`, with `number`, the file's, and `memory_mb`.
+        arguments: one, JSON: the options that `check` makes, `number` (of the open file) and `memory_mb`.
     """
     import benchmarks.check.judge
-    import benchmarks.check.warm  # noqa: F401 - what they take is not of what the recording may make it take
+    import benchmarks.check.warm  # noqa: F401 - so that the memory limit does not count the imports
 
     options = json.loads(arguments[0])
     limit_memory(options["memory_mb"])
@@ -121,9 +121,9 @@ def judge_here(arguments: Sequence[str]) -> int:
 
 
 def check_script(script: LoopScript, settings: Mapping[str, Any] | None = None) -> Result:
-    """Run a page of ours, perhaps with a mistake planted, in this process, and judge it as `check` does.
+    """Run a script of SameLoop, perhaps with a planted mistake, in this process, and judge it as `check` does.
 
-    For the gallery and for tests: what is trusted needs no process of its own, whose imports take most of a check.
+    For the gallery and for tests: trusted code needs no process of its own, whose imports take most of a check.
 
     Raises:
         SameLoopError: a setting is wrong.
@@ -149,14 +149,14 @@ def check_script(script: LoopScript, settings: Mapping[str, Any] | None = None) 
 def judge_run(
     name: str, outcome: Outcome, config: RunConfig, points: Mapping[str, float] | None, own_file: Path | None
 ) -> Result:
-    """Go through the recording; `own`: the loop's file, None if the package's pages may have called the model."""
+    """Judge a recording; `own_file`: the loop's file, None if SameLoop's own loops may have called the model."""
     import torch
 
     from benchmarks.check.judge import judge
     from benchmarks.check.notes import Notes
 
     threads = torch.get_num_threads()
-    # As many as the loop had: another number rounds otherwise.
+    # The loop had one thread, too; with another number of threads the rounding differs.
     torch.set_num_threads(1)
     events: list[Event] = []
     log, why = None, ""
@@ -169,14 +169,14 @@ def judge_run(
                 why = _failure_reason(outcome, events, own_file)
                 judge(job, [event for event in events if event.kind not in NOT_JUDGED], log, notes)
             except (RecordingError, KeyError, IndexError, TypeError, ValueError, AttributeError, *TOO_MUCH) as error:
-                # What the watch writes fits together; if it does not, another hand has written.
+                # What `watch` writes is consistent; if the recording is not, the loop has written to it.
                 reason = f"{type(error).__name__}: {shown(error, 80)}"
                 why = why or f"its recording is not consistent ({reason}): the loop has tampered with it"
     finally:
         torch.set_num_threads(threads)
     if not why and not notes.reached >= {"step", "forward"}:
         no_training = (
-            "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
+            "no training was seen: the loop must call the model, loss.backward() and the step() of a torch optimizer"
         )
         why = next((finding.text for finding in notes.findings), no_training)
     return _result(name, outcome, events, notes, why, points)
@@ -185,7 +185,7 @@ def judge_run(
 def _result(
     name: str, outcome: Outcome, events: Sequence[Event], notes: Notes, why: str, points: Mapping[str, float] | None
 ) -> Result:
-    """The result of a recording that was gone through; `why`: it failed, empty if it did not."""
+    """The result of a recording that was judged; `why`: the reason of a failure, empty if there is none."""
     raised = next((event for event in events if event.kind == "raised"), None)
     open_items = _open_items(events, notes.reached)
     is_unfinished = bool(open_items) and not why
@@ -201,7 +201,7 @@ def _result(
         verdict = DIFFERENT
     else:
         verdict = IDENTICAL if notes.exact else EQUIVALENT
-    # What was right before a crash counts, and what is written of a loop that has gaps.
+    # What was right before a crash counts, and the part of a loop with gaps that is written.
     counts = verdict != FAILED or (raised is not None and why == raised["line"])
     return Result(
         name=name,
@@ -222,7 +222,8 @@ def _result(
 def _open_items(events: Sequence[Event], reached: set[str]) -> list[str]:
     """The items whose gap is still open, in the skeleton's order.
 
-    Two that are written cannot be judged before the batches are made; they are taken out of `reached`.
+    While `batch` is open, `shuffle` and `collator` cannot be judged unless the loop's were used: those that were not
+    are taken out of `reached`.
     """
     open_gaps: list[str] = next((event["open"] for event in events if event.kind == "gaps"), [])
     used: list[str] = next((event["phases"] for event in events if event.kind == "used"), [])
@@ -238,10 +239,10 @@ def _next_gap(open_items: Sequence[str]) -> str:
 
 
 def _forbidden_caller(events: Sequence[Event], own_file: Path) -> str | None:
-    """Who has called the model in place of the loop, if it is one who must not."""
+    """Who called the model instead of the loop: transformers' Trainer or SameLoop; None if neither did."""
     callers = {caller for event in events if event.kind == "forward" for caller in event["callers"]}
     for caller in callers - {str(own_file.resolve())}:
-        # By the module as well: code can be compiled under any file's name.
+        # The module is checked, too, because code can be compiled under any file name.
         if caller.replace("\\", "/").endswith("transformers/trainer.py") or caller == "transformers.trainer":
             return "transformers' Trainer"
         is_ours = any(Path(caller).is_relative_to(ROOT / package) for package in PACKAGES)
@@ -251,14 +252,14 @@ def _forbidden_caller(events: Sequence[Event], own_file: Path) -> str | None:
 
 
 def _failure_reason(outcome: Outcome, events: Sequence[Event], own_file: Path | None) -> str:
-    """Why there is no verdict, in one sentence; empty if there can be one."""
+    """Why there is no verdict, in one sentence; empty if there can be a verdict."""
     if outcome.stopped:
         return outcome.stopped
     refused = next((event["what"] for event in events if event.kind == "refused"), None)
     if refused:
         return refused
     if own_file is not None and (other := _forbidden_caller(events, own_file)):
-        return f"it does not train by itself: {other} does"
+        return f"the loop does not train by itself: {other} does"
     if not events:
         return (
             f"its process ended before the loop began (exit status {outcome.status}): {outcome.output[-300:].strip()}"

@@ -1,4 +1,4 @@
-"""The clip of a loop's gradients, held against the right one."""
+"""Compare the clipping of a loop's gradients with the right one."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from benchmarks.check.replay import Tensors
 def judge_clip(
     gradients: Tensors, after: Tensors, right: Tensors, limit: float, places: set[str], notes: Notes, step: int
 ) -> None:
-    """Whether the gradients that reach the optimizer are clipped rightly.
+    """Judge whether the gradients that reach the optimizer are clipped correctly.
 
     Args:
         gradients: at the step.
-        after: what the last backward pass left.
-        right: what the clip makes of these.
-        limit: `max_grad_norm`; 0: none.
-        places: after which kinds of events torch's clip functions are called, as `clip_places` gives them.
-        notes: takes what is found.
+        after: the gradients after the last backward pass.
+        right: the same gradients, clipped.
+        limit: `max_grad_norm`; 0: no clipping.
+        places: the kinds of events after which torch's clip functions are called, as `clip_places` returns them.
+        notes: receives the findings.
         step: the step's number, from 1.
     """
     if notes.same_gradients(gradients, right):
@@ -56,7 +56,7 @@ def judge_clip(
 
 
 def clip_places(events: Sequence[Event]) -> set[str]:
-    """After which kinds of events torch's clip functions are called."""
+    """The kinds of events after which torch's clip functions are called."""
     places, before = set(), "forward"
     for event in events:
         if event.kind == "clip":

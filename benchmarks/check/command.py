@@ -49,7 +49,7 @@ def check_command() -> click.Command:
                 type=click.IntRange(1, 2),
                 default=1,
                 metavar="INT",
-                help="how many submissions are judged at a time, 1 or 2  [default: 1]",
+                help="how many submissions are judged at the same time, 1 or 2  [default: 1]",
             ),
             *_settings(),
         ],
@@ -167,7 +167,7 @@ def write_text(file: Path, text: str, new: bool = False) -> None:
     """Write a file.
 
     Raises:
-        SameLoopError: it cannot be written, or is there although it is to be `new`.
+        SameLoopError: it cannot be written, or `new` is set and the file exists.
     """
     try:
         with file.open("x" if new else "w", encoding="utf-8") as opened:
@@ -204,7 +204,7 @@ def _judging_options() -> Sequence[click.Option]:
 
 
 def _settings() -> list[click.Option]:
-    """Those settings that a check has, with the values that they have in it."""
+    """The options for the settings that a check has, with their default values in a check."""
     options = [setting for setting in setting_options() if setting.name in OWN_SETTINGS]
     defaults = job_config()
     for setting in options:
@@ -213,7 +213,7 @@ def _settings() -> list[click.Option]:
 
 
 def _settings_from(options: dict[str, Any]) -> dict[str, Any]:
-    """The settings that were given, as numbers and names that JSON can hold.
+    """The settings that the user has set, as values that JSON can hold.
 
     Raises:
         SameLoopError: a value is wrong.

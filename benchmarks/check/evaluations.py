@@ -1,4 +1,4 @@
-"""A loop's evaluations: when, of which weights, of which reviews, and whether what it returns is what came of them."""
+"""Judge a loop's evaluations: when, with which weights, on which reviews, and whether its numbers are true."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class EvaluationJudge:
     """Judges the evaluations of a run.
 
     Args:
-        passes: which pass of the recording is what.
-        reference: answers again, without dropout.
-        notes: takes what is found.
+        passes: the batches and evaluations of the recording.
+        reference: computes the right logits, without dropout.
+        notes: receives the findings.
     """
 
     def __init__(self, passes: Passes, reference: Reference, notes: Notes) -> None:
         self._passes, self._reference, self._notes = passes, reference, notes
 
     def judge(self, log: Sequence[dict[str, Any]] | None) -> None:
-        """Judge all of them; `log`: what the loop returned, None if it did not come to its end."""
+        """Judge all evaluations; `log`: what the loop returned, None if it did not finish."""
         of_subset = [evaluation for evaluation in self._passes.evaluations if evaluation.is_of_subset]
         for evaluation in of_subset:
             evaluation.forwards = [(event, reviews) for event, reviews in evaluation.forwards if has_known(reviews)]
@@ -49,7 +49,7 @@ class EvaluationJudge:
             self._judge_reported(of_subset, log)
 
     def _report_missing(self, number: int, after: int, count: int) -> None:
-        """No evaluation of the subset follows an epoch."""
+        """Report that no evaluation on the validation set follows an epoch."""
         on_training = any(evaluation.after == after for evaluation in self._passes.evaluations)
         self._notes.add(
             "evaluate.reviews" if on_training else "evaluate.moment",
@@ -65,7 +65,7 @@ class EvaluationJudge:
         return epochs * self._passes.steps_per_epoch
 
     def _judge_pass(self, evaluation: Evaluation, step: int) -> bool:
-        """One evaluation: its mode, its reviews, its weights, the model's answers; whether all is right."""
+        """Judge the mode, reviews, weights and logits of one evaluation; return whether all are right."""
         notes, events = self._notes, [event for event, _ in evaluation.forwards]
         held = Counter(review for _, reviews in evaluation.forwards for review in reviews)
         size = len(self._passes.eval)
@@ -81,7 +81,7 @@ class EvaluationJudge:
         elif any(event["graph"] for event in events):
             notes.add(
                 "evaluate.graph",
-                "the evaluation builds graphs that nobody needs: torch.no_grad() is missing",
+                "the evaluation builds graphs that are not needed: torch.no_grad() is missing",
                 "gradients on",
                 "gradients off",
                 step,
@@ -97,7 +97,7 @@ class EvaluationJudge:
         elif missing or None in held or max(held.values()) > 1:
             notes.add(
                 "evaluate.samples",
-                "the evaluation does not come to every review once",
+                "the evaluation does not use every review exactly once",
                 f"{counted(held.total(), 'review')}, {size - missing} of the subset",
                 f"{counted(size, 'review')}, each once",
                 step,
@@ -105,7 +105,7 @@ class EvaluationJudge:
         elif not evaluation.is_current and not notes.has("weights.between"):
             notes.add(
                 "evaluate.weights",
-                "other weights are evaluated than the last step has left, such as an average of several steps'",
+                "the evaluated weights are not those after the last step, but, for example, an average of several",
                 "other weights",
                 f"the weights after step {step}",
                 step,
@@ -124,7 +124,7 @@ class EvaluationJudge:
                 continue
             logits = self._reference.answers(evaluation.weights, right)
             if not self._notes.equal(tensors["logits"], logits):
-                code, text = "evaluate.logits", "the model's answers in the evaluation are not those to its batches"
+                code, text = "evaluate.logits", "the logits in the evaluation are not those of its batches"
                 if differs is not None:
                     is_of_mask = differs.code in ("forward.mask", "forward.no_mask")
                     code, text = (
@@ -136,13 +136,13 @@ class EvaluationJudge:
         return True
 
     def _judge_reported(self, of_subset: list[Evaluation], log: Sequence[dict[str, Any]]) -> None:
-        """The numbers that the loop returns against the true ones."""
+        """Compare the numbers that the loop returns with the true ones."""
         ends = self._passes.ends
         lines = [line for line in log if "eval_loss" in line or "eval_accuracy" in line]
         if len(lines) not in (len(of_subset), len(ends)):
             self._notes.add(
                 "evaluate.not_reported",
-                "it returns not one line with eval_loss and eval_accuracy per evaluation",
+                "it does not return one line with eval_loss and eval_accuracy per evaluation",
                 counted(len(lines), "line"),
                 counted(len(ends), "line"),
             )
@@ -154,7 +154,7 @@ class EvaluationJudge:
                 return
 
     def _judge_line(self, line: dict[str, Any], evaluation: Evaluation, step: int) -> bool:
-        """Whether both numbers of a line that the loop returns are right."""
+        """Judge both numbers of a line that the loop returns; return whether they are right."""
         sizes = [len(reviews) for _, reviews in evaluation.forwards]
         means, counts = self._recomputed(evaluation)
         total = sum(sizes)
@@ -182,19 +182,19 @@ class EvaluationJudge:
         return True
 
     def _recomputed(self, evaluation: Evaluation) -> tuple[list[float], list[int]]:
-        """Of each of the loop's batches the mean loss, and how many answers are right."""
+        """The true mean loss of each of the loop's batches, and its number of correct predictions."""
         means, counts = [], []
         for event, reviews in evaluation.forwards:
             inputs, _ = self._passes.eval.right_inputs(event.tensors(), reviews)
             if inputs is None:
-                raise RecordingError("an evaluation of reviews that are not there")
+                raise RecordingError("an evaluation of reviews that do not exist")
             logits, labels = self._reference.answers(evaluation.weights, inputs), inputs["labels"]
             means.append(torch.nn.functional.cross_entropy(logits.double(), labels).item())
             counts.append(int((logits.argmax(dim=-1) == labels).sum()))
         return means, counts
 
     def _exact_mean(self, evaluation: Evaluation) -> float:
-        """The mean as the two pages round it, from the loop's own answers."""
+        """The mean of the loop's own losses, rounded as the manual loop and the Trainer round it."""
         losses: list[float] = []
         for event, reviews in evaluation.forwards:
             tensors = event.tensors()

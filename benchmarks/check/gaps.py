@@ -1,7 +1,7 @@
-"""A loop of which only a part is written: its open gaps are filled rightly, so that what is written can be judged.
+"""Fill the open gaps of an unfinished loop correctly, so that the part that is written can be judged.
 
-A gap of the skeleton is a `raise`. In its place the loop's process does what the phase must do: from the batches on, a
-training goes on to its end, and each phase that the student has written is judged in it, whatever is still open.
+A gap of the skeleton is a `raise`. In its place the loop's process does what the phase must do. From the batches on,
+the training runs to its end, and each phase that the student has written is judged, whatever is still open.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from benchmarks.judge.phases import BY_NAME
 from shared.running.script import LoopScript
 
-# What the `raise` of a gap says, after the phase's name.
+# The message of a gap's `raise`, after the name of the phase.
 STILL_OPEN = "this gap is still to be filled"
-# What stands in the place of a gap, by its phase; the names are the skeleton's. Where nothing has to be done so that
-# others can be judged, nothing is.
+# The line that replaces a gap, by its phase; it uses the skeleton's names. A phase that the judging of others does not
+# need is replaced by `pass`.
 FILLED = {
     "batch": "train_batches = _gaps.batches(locals(), train_dataset, tokenizer, config)",
     "train mode": "model.train()",
@@ -25,7 +25,7 @@ FILLED = {
     "step": "_gaps.step(locals(), model, config)",
     "zero": "model.zero_grad()",
 }
-# The phases of which the open gap `batch` has used what the student has written.
+# The phases whose code, written by the student, the replacement of `batch` has used.
 used_phases: set[str] = set()
 
 
@@ -35,7 +35,7 @@ def open_gaps(source: str) -> list[str]:
 
 
 def fill_gaps(script: LoopScript) -> LoopScript:
-    """The same page with every open gap filled, line by line as before."""
+    """The same script with every open gap filled; the line numbers stay the same."""
     global _output, _optimizer
     _output = _optimizer = None
     used_phases.clear()
@@ -51,7 +51,7 @@ def fill_gaps(script: LoopScript) -> LoopScript:
 
 
 def _open_gap_lines(source: str) -> list[tuple[int, str]]:
-    """The line and the phase of every open gap."""
+    """The line number and the phase of every open gap."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
@@ -70,7 +70,7 @@ def _open_gap_lines(source: str) -> list[tuple[int, str]]:
 
 
 def batches(names: Mapping[str, Any], train_dataset: Any, tokenizer: Any, config: Any) -> Any:
-    """Right batches, with the student's sampler and collator where there are any among the function's names."""
+    """Right batches, with the student's sampler and collator if the function has variables for them."""
     import torch
     from torch.utils.data import DataLoader, RandomSampler, Sampler
     from transformers import DataCollatorWithPadding
@@ -88,7 +88,7 @@ def batches(names: Mapping[str, Any], train_dataset: Any, tokenizer: Any, config
 
 
 def _is_collator(name: str, value: Any) -> bool:
-    """Whether what a name stands for makes a batch of rows: a collator of transformers, or a function named so."""
+    """Whether a variable holds a collator: one of transformers, or a function whose name says so."""
     module = getattr(value, "__module__", "") or ""
     if isinstance(value, type) or not callable(value):
         return False
@@ -107,7 +107,7 @@ _output: Any = None
 
 
 def backward(names: Mapping[str, Any]) -> None:
-    """The backward pass of the student's loss, or, where that is not written, of the model's."""
+    """The backward pass of the student's loss, or of the model's if that is not written."""
     import torch
 
     def is_loss(value: Any) -> bool:
@@ -129,7 +129,7 @@ def _is_matrix(value: Any) -> bool:
 
 
 def step(names: Mapping[str, Any], model: Any, config: Any) -> None:
-    """A step of the student's optimizer, or, where that is not among the function's names, of the right one."""
+    """A step of the student's optimizer, or of the right one if the function has no variable for it."""
     global _optimizer
     import torch
 

@@ -1,4 +1,4 @@
-"""What students hand in, as files that can be judged: notebooks and zip files become Python files."""
+"""Turn what students hand in into files that can be judged: notebooks and zip files become Python files."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from shared.progress import announce
 from shared.running.notebooks import loop_of_notebook
 
 SUFFIXES = (".py", ".ipynb", ".zip")
-# Of several files that bind `train` these are meant.
+# The names that are preferred among several files that define `train`.
 USUAL_NAMES = ("train.py", "loop.py")
-# Of a zip file so much is unpacked: one that is small may unfold to gigabytes.
+# Limits on what is unpacked: a small zip file may expand to gigabytes.
 MOST_MEMBERS, MOST_BYTES = 5000, 200_000_000
 
 
 class Submission(NamedTuple):
-    """What somebody has handed in.
+    """What one student has handed in.
 
     Attributes:
         name: of the file without its suffix, or of the folder.
-        file: the loop's; None: there is none.
-        why: there is none, in a sentence.
-        original_name: the name of what was handed in, where `file` was made from it.
+        file: the loop's; None if there is none.
+        why: the reason why there is none, in a sentence.
+        original_name: the name of the file that was handed in, if `file` was made from it.
     """
 
     name: str
@@ -38,11 +38,11 @@ class Submission(NamedTuple):
 
 
 def find_submissions(folder: Path, scratch: Path) -> list[Submission]:
-    """What was handed in: every Python file, notebook, zip file and folder in a folder; by name.
+    """The submissions in a folder, sorted by name: every Python file, notebook, zip file and folder.
 
     Args:
-        folder: nothing is written into it.
-        scratch: an empty folder, for what has to be unpacked or written again.
+        folder: or a zip file; nothing is written into it.
+        scratch: an empty folder, for files that are unpacked or converted.
     """
     if folder.is_file():
         unpack(folder, scratch / "class")
@@ -52,8 +52,8 @@ def find_submissions(folder: Path, scratch: Path) -> list[Submission]:
     left_out = [path.name for path in entries if path not in submitted]
     if left_out:
         names = shown(", ".join(left_out), 100)
-        announce(f"left out, for a submission is a .py, .ipynb or .zip file, or a folder: {names}")
-    # As file systems see them, some of which do not tell capitals.
+        announce(f"left out, because a submission is a .py, .ipynb or .zip file, or a folder: {names}")
+    # Compared without case, as some file systems do.
     stems = Counter((path.name if path.is_dir() else path.stem).casefold() for path in submitted)
     submissions = []
     for number, path in enumerate(submitted):
@@ -67,19 +67,19 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _inner_folder(folder: Path) -> Path:
-    """A folder, or the one that lies in it alone: somebody has packed or handed in the folder, not what is in it."""
+    """The folder, or the only folder in it: often the folder itself was packed, not the files in it."""
     while len(entries := _entries(folder)) == 1 and entries[0].is_dir():
         folder = entries[0]
     return folder
 
 
 def find_loop(place: Path, scratch: Path) -> Submission:
-    """The loop of one submission: of a folder, or a zip file, the file that binds `train`, or of several the one so
-    named; a notebook only if no Python file does.
+    """The loop of one submission. In a folder or a zip file it is the file that defines `train`; if several do, the
+    one with a usual name; a notebook only if no Python file does.
 
     Args:
         place: a file or a folder.
-        scratch: a folder that is not there yet, for what has to be unpacked or written again.
+        scratch: a folder that does not exist yet, for files that are unpacked or converted.
     """
     name, suffix = place.name, place.suffix.lower()
     try:
@@ -102,7 +102,7 @@ def find_loop(place: Path, scratch: Path) -> Submission:
 def _choose_loop(files: list[Path], notebooks: list[Path], scratch: Path) -> Submission:
     if not files and not notebooks:
         return Submission("", None, "there is no Python file and no notebook")
-    binding = files if len(files) == 1 and not notebooks else [file for file in files if binds_train(file)]
+    binding = files if len(files) == 1 and not notebooks else [file for file in files if defines_train(file)]
     if not binding and notebooks:
         for file in files:  # what it imports
             shutil.copy(file, scratch / file.name)
@@ -110,13 +110,13 @@ def _choose_loop(files: list[Path], notebooks: list[Path], scratch: Path) -> Sub
             written = [_write_loop(notebook, scratch) for notebook in notebooks]
         except SameLoopError as error:
             return Submission("", None, str(error))
-        binding = written if len(written) == 1 and not files else [file for file in written if binds_train(file)]
+        binding = written if len(written) == 1 and not files else [file for file in written if defines_train(file)]
     if not binding:
-        return Submission("", None, "no file binds a function `train`")
+        return Submission("", None, "no file defines a function `train`")
     usually_named = [file for name in USUAL_NAMES for file in binding if file.name == name]
     if len(binding) > 1 and not usually_named:
         names = ", ".join(file.name for file in binding)
-        return Submission("", None, f"several files bind a function `train` ({names}): call one of them train.py")
+        return Submission("", None, f"several files define a function `train` ({names}): call one of them train.py")
     file = (usually_named or binding)[0]
     return Submission("", file, original_name="" if file in files else f"{file.stem}.ipynb")
 
@@ -127,8 +127,8 @@ def _write_loop(notebook: Path, scratch: Path) -> Path:
     return file
 
 
-def binds_train(file: Path) -> bool:
-    """Whether a file seems to hold a loop, told by reading it only."""
+def defines_train(file: Path) -> bool:
+    """Whether a file seems to define `train`; the file is read, but not run."""
     text = file.read_text(encoding="utf-8", errors="replace")
     try:
         body = ast.parse(text).body
@@ -144,15 +144,15 @@ def binds_train(file: Path) -> bool:
 
 
 def is_relevant(path: PurePosixPath | Path) -> bool:
-    """Whether a file's name is none of those that systems and editors leave beside what is handed in."""
+    """Whether a file is not one of those that systems and editors add, such as `__MACOSX`."""
     return not any(part.startswith((".", "__")) for part in path.parts)
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Unpack what may be a loop, or one of its modules, from a zip file.
+    """Unpack the files of a zip file that may be a loop or one of its modules.
 
     Raises:
-        SameLoopError: it is no zip file, is locked, or holds too much.
+        SameLoopError: it is not a zip file, is encrypted, or holds too much.
     """
     folder.mkdir()
     try:

@@ -1,7 +1,7 @@
-"""The recording: what a watched run leaves for the judge, a file of frames, each an event with its tensors.
+"""The recording of a watched run, which the judge reads: a file of frames, each one an event with its tensors.
 
-A frame is two lengths (8 bytes each, little endian), the event as JSON, and its tensors as safetensors: data, never
-code, whoever has written it.
+A frame is two lengths (8 bytes each, little endian), the event as JSON, and its tensors as safetensors. These are data
+and never code, whoever has written them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ LENGTHS = struct.Struct("<QQ")
 
 
 class RecordingError(Exception):
-    """The file is not what the watch writes."""
+    """The file is not a recording that `watch` has written."""
 
 
 class RecordingWriter:
@@ -47,7 +47,7 @@ class Event:
 
     Attributes:
         kind: `forward`, `backward`, `step` and so on, see `watch`.
-        fields: what JSON holds of it.
+        fields: its values from the JSON.
     """
 
     def __init__(self, fields: dict[str, Any], path: Path, place: tuple[int, int]) -> None:
@@ -62,7 +62,7 @@ class Event:
             raise RecordingError(f"an event of kind {self.kind} has no {name}") from None
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Its tensors, read when they are asked for.
+        """Read its tensors from the file.
 
         Raises:
             RecordingError: they cannot be read.
@@ -79,10 +79,10 @@ class Event:
 
 
 def read_recording(path: Path) -> Iterator[Event]:
-    """The events of a recording in order; a last one that was cut off is left out.
+    """The events of a recording, in order, without a last one that was cut off.
 
     Raises:
-        RecordingError: it holds what no watch writes.
+        RecordingError: it holds something that `watch` does not write.
     """
     size = path.stat().st_size
     with path.open("rb") as file:

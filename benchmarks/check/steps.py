@@ -1,4 +1,4 @@
-"""Going through a loop's steps: each batch and each update is done again, rightly, from where the loop stands."""
+"""Judge a loop's steps: compute each batch and each update again, correctly, from the loop's own state."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class StepJudge:
     """Judges the steps of a run.
 
     Args:
-        job: what the loop was called with.
-        passes: which pass of the recording is what.
-        reference: does each step again.
-        notes: takes what is found.
+        job: the arguments that the loop was called with.
+        passes: the batches and evaluations of the recording.
+        reference: computes each step again.
+        notes: receives the findings.
 
     Attributes:
         rates: the learning rate of every step.
-        grouping_is_right: whether every step is made of the batches that it must be made of.
+        grouping_is_right: whether every step has the batches that it must have.
     """
 
     def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
@@ -40,7 +40,7 @@ class StepJudge:
         # The gradients after the last backward pass.
         self._grads: Tensors = {}
         self._has_stepped = self._step_was_due = True
-        # The batches since the last step, and whether torch's clip was called since.
+        # The number of batches since the last step, and whether torch's clip was called since then.
         self._batches = 0
         self._has_clipped = False
 
@@ -49,7 +49,7 @@ class StepJudge:
         return len(self.rates)
 
     def judge(self, events: Sequence[Event], ended: bool) -> None:
-        """Go through all events of the run; `ended`: whether the loop came to its end."""
+        """Judge all events of the run; `ended`: whether the loop finished."""
         self._clip_places = clip_places(events)
         self._has_steps = any(event.kind == "step" for event in events)
         changes = [event for event in events if event.kind == "weights" and event["model"] == self._passes.trained]
@@ -83,7 +83,7 @@ class StepJudge:
     # A batch ----------------------------------------------------------------------------------------
 
     def _judge_batch(self, batch: Batch, event: Event, last: Batch | None) -> None:
-        """A forward and a backward pass."""
+        """Judge a forward and a backward pass."""
         step = self._count + 1
         self._updates.check_before_batch(step)
         self._notes.reached |= {"collator", "train mode", "forward", "loss", "backward"}
@@ -126,7 +126,7 @@ class StepJudge:
         )
 
     def _replay(self, batch: Batch, before: Tensors, loss: torch.Tensor | None, step: int) -> None:
-        """Do the batch again, rightly, from the loop's weights, reviews, random state and gradients."""
+        """Compute the batch again, correctly, from the loop's weights, reviews, random state and gradients."""
         notes, forward, tensors = self._notes, batch.forward, batch.forward.tensors()
         right, differs = self._passes.train.right_inputs(tensors, batch.reviews)
         if differs is not None:
@@ -144,14 +144,14 @@ class StepJudge:
         if logits is not None and not notes.equal(logits, expected.logits):
             if differs is None:
                 self._judge_answers(forward, logits, expected.logits, step)
-            # What follows is judged from the answers that there are.
+            # The rest is judged from the logits that the loop has.
             inputs = {**right, **{name: tensors[f"inputs.{name}"] for name in right if f"inputs.{name}" in tensors}}
             if "inputs.attention_mask" not in tensors:
                 inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
             expected = again()
             if not notes.equal(logits, expected.logits):
                 return
-        # Of a pass too many nothing comes if the loss is that of the one pass; it may count right answers.
+        # An extra pass is harmless if the loss is that of one pass; it may be there to compute the accuracy.
         is_of_one = loss is not None and notes.equal(loss, expected.loss)
         if batch.passes > 1 and not (is_of_one and batch.backwards == 1):
             self._judge_repeated(batch, step)
@@ -172,7 +172,7 @@ class StepJudge:
             )
 
     def _judge_answers(self, forward: Event, logits: torch.Tensor, right: torch.Tensor, step: int) -> None:
-        """Of the right inputs the model makes other logits."""
+        """Find out why the model's logits for the right inputs are others."""
         dropped = self._reference.dropout(forward["training"])
         if forward["autocast"]:
             kind = forward["autocast"].removeprefix("torch.")
@@ -180,7 +180,7 @@ class StepJudge:
         elif forward["dropout"] != dropped and not forward["others"]:
             self._notes.add(
                 "dropout.rates",
-                "the dropout layers drop another share than the model's own configuration says",
+                "the dropout layers' probability is not that of the model's own configuration",
                 f"dropout {_shares(forward['dropout'])}",
                 f"dropout {_shares(dropped)}",
                 step,
@@ -189,17 +189,17 @@ class StepJudge:
             self._notes.add_difference("forward.other", "the logits are not those of this batch", logits, right, step)
 
     def _judge_repeated(self, batch: Batch, step: int) -> None:
-        """The model is called several times on a batch: what is handed to `backward()` is made of all of them."""
+        """Report that the loss of a batch is made from several calls of the model."""
         self._notes.add(
             "forward.repeated",
-            "the model is called several times on the same reviews before the weights are moved",
+            "the model is called several times on the same reviews before a step",
             f"{batch.passes} forward passes, {counted(batch.backwards, 'backward pass')}",
             "1 of each",
             step,
         )
 
     def _judge_second_backward(self, after: Tensors, last: Batch) -> None:
-        """A backward pass that no forward pass over another batch comes before."""
+        """Judge a backward pass without a new forward pass before it."""
         if last.passes > 1:
             self._grads = after
             return
@@ -214,7 +214,7 @@ class StepJudge:
         self._grads = after
 
     def _judge_zero(self, before: Tensors, step: int) -> None:
-        """What is there before a backward pass: nothing after a step, within one what the last pass left."""
+        """Judge the gradients before a backward pass: none after a step, else those after the last backward pass."""
         notes = self._notes
         if self._has_stepped:
             if before and self._step_was_due:
@@ -249,9 +249,9 @@ class StepJudge:
             )
 
     def _factor(self, loss: torch.Tensor | None, right: torch.Tensor, step: int) -> float | None:
-        """By what the value that was handed to `backward()` is larger than the right one; None if there is no such."""
+        """The loop's loss divided by the right one, NaN if that says nothing; None if the loop's is no scalar."""
         if loss is None:
-            self._notes.add("loss.not_scalar", "what was handed to backward() is not one number", step=step)
+            self._notes.add("loss.not_scalar", "backward() is not called on a single number", step=step)
             return None
         if self._notes.equal(loss, right):
             return 1.0
@@ -259,7 +259,7 @@ class StepJudge:
         return factor if math.isfinite(factor) and factor else math.nan
 
     def _judge_loss(self, batch: Batch, loss: torch.Tensor, right: torch.Tensor, factor: float, step: int) -> None:
-        """Another value was handed to `backward()`; `factor`: by what it and all gradients are larger, or NaN."""
+        """Report a wrong loss; `factor`: how many times larger it and all gradients are, or NaN."""
         reviews, per_step = len(batch.reviews), self._config.gradient_accumulation_steps
         texts: dict[float, str] = {
             batch.share: f"the loss is not divided by the {batch.share} batches of this step",
@@ -272,16 +272,16 @@ class StepJudge:
         )
         matching = next((text for wrong, text in texts.items() if wrong != 1 and abs(factor / wrong - 1) < 1e-3), None)
         if math.isfinite(factor):
-            text = matching or f"the value handed to backward() is {factor:.6g} times the mean loss of this batch"
+            text = matching or f"backward() is called on {factor:.6g} times the mean loss of this batch"
             self._notes.add_difference("loss.scale", text, loss, right, step)
         else:
-            text = "the value handed to backward() is not the mean loss of this batch, nor a multiple of it"
+            text = "backward() is called on another loss than the mean of this batch, and not on a multiple of it"
             self._notes.add_difference("loss.criterion", text, loss, right, step)
 
     # A step -----------------------------------------------------------------------------------------
 
     def _judge_step(self, taken: Step, last: Batch | None) -> None:
-        """The optimizer is called: after how many batches, with which gradients."""
+        """Judge a step: the number of batches before it, and the gradients that the optimizer gets."""
         if self._has_steps and not self._batches and self._updates.merge(taken):
             return
         self._updates.judge_pending()
@@ -316,7 +316,7 @@ class StepJudge:
         self._has_stepped, self._batches = True, 0
 
     def _judge_unseen_step(self, last: Batch | None) -> None:
-        """No optimizer of torch's moves the weights: a step is where they change, and right if AdamW would do it."""
+        """Judge a change of the weights without a torch optimizer; it is right if AdamW would make the same step."""
         rates = self._reference.learning_rates(self._config.total_steps())
         rate = rates[min(self._count, len(rates) - 1)]
         names = list(self._updates.weights)
@@ -346,8 +346,8 @@ class StepJudge:
             self._notes.reached.add("loss")
             self._notes.add(
                 "loss.graphs",
-                "the graphs of earlier steps are still held: what adds up or keeps losses needs loss.item() or "
-                "loss.detach()",
+                "the graphs of earlier steps are still in memory: use loss.item() or loss.detach() to keep or add up "
+                "losses",
                 counted(graphs, "graph"),
                 "1 graph",
                 self._count,

@@ -1,4 +1,4 @@
-"""What becomes of the weights: each update is done again from the loop's own weights and gradients."""
+"""Judge the weights: compute each update again from the loop's own weights and gradients."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from benchmarks.check.passes import Passes
 from benchmarks.check.recording import Event
 from benchmarks.check.replay import Reference, Tensors, all_equal
 
-# A weight is a float32 itself: written down it is off by u. Four of them: the decay, the update, their order.
+# A weight is a float32, so storing it rounds by u. Four roundings: the decay, the update, and their order.
 WEIGHT_BOUND = 4 * 2.0**-24
 FLOAT32 = {"float32"}
 
 
 @dataclass
 class Step:
-    """An optimizer's step, or that of several that hold different parameters and step one after the other.
+    """An optimizer's step, or the steps of several optimizers with different parameters, one after the other.
 
     Attributes:
-        optimizer: the class's name; empty: none of torch's has made it.
-        number: which optimizer object made it, 0 for the first that ever stepped.
+        optimizer: the name of its class; empty if it is not a torch optimizer.
+        number: of the optimizer object, 0 for the first that ever stepped.
         groups: their settings and parameters.
-        gradients: that it found, by the parameters' names.
-        graphs: how many graphs of forward passes were held.
+        gradients: that it used, by the parameters' names.
+        graphs: the number of graphs of forward passes that were in memory.
     """
 
     optimizer: str
@@ -45,7 +45,7 @@ class Step:
 
     @classmethod
     def unseen(cls, names: Sequence[str], gradients: Tensors, rate: float) -> Step:
-        """One that no optimizer of torch's has made: with these gradients and at this rate, if it is right."""
+        """A step without a torch optimizer: if it is right, it has these gradients and this rate."""
         settings = {"lr": rate, "weight_decay": None, "betas": None}
         return cls("", 0, [{"parameters": list(names), "settings": settings}], dict(gradients), 0)
 
@@ -60,15 +60,15 @@ class Step:
 
 
 class UpdateJudge:
-    """Judges what becomes of the weights.
+    """Judges the changes of the weights.
 
     Args:
         job, passes, reference, notes: as `StepJudge` has them.
 
     Attributes:
-        weights: what they are now, by name; empty before the first forward pass.
-        is_float32: whether they are, so that a step can be done again.
-        graphs: how many graphs of forward passes the last step has found.
+        weights: the current ones, by name; empty before the first forward pass.
+        is_float32: whether they are float32, so that a step can be computed again.
+        graphs: the number of graphs of forward passes in memory at the last step.
     """
 
     def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
@@ -77,21 +77,20 @@ class UpdateJudge:
         self.graphs = 0
         self._config, self._trained = job.config, passes.trained
         self._reference, self._notes = reference, notes
-        # A step of which it is not yet known whether another optimizer goes on with it, its number, and the weights
-        # that were seen since.
+        # A step that another optimizer may still continue, its number, and the weights that were seen since.
         self._pending: Step | None = None
         self._step = 0
         self._new_weights: Tensors | None = None
         self._last_optimizer: int | None = None
-        # As they were at first, and as every step has left them.
+        # The weights at the start, and after every step.
         self._history: list[Tensors] = []
 
     def start(self, taken: Step, step: int) -> None:
-        """An optimizer moves the weights; `step`: its number, from 1."""
+        """An optimizer steps; `step`: the number of the step, from 1."""
         self._pending, self._step, self._new_weights, self.graphs = taken, step, None, taken.graphs
 
     def merge(self, taken: Step) -> bool:
-        """Whether another optimizer's step, over other parameters, belongs to the one before; then it is added."""
+        """Add the step of another optimizer with other parameters to the step before; return whether that was so."""
         if self._pending is None or self._pending.parameters & taken.parameters:
             return False
         self._pending.groups += taken.groups
@@ -100,7 +99,7 @@ class UpdateJudge:
         return True
 
     def receive(self, weights: Tensors) -> None:
-        """New weights: those of the step before, or there was none."""
+        """Take new weights: those after the last step, if there was one."""
         if not self.weights:
             self._judge_first(weights)
         elif self._pending is not None and self._new_weights is None:
@@ -111,7 +110,7 @@ class UpdateJudge:
         self.weights = weights
 
     def judge_pending(self) -> None:
-        """The step before is over: judge what it has made of the weights."""
+        """Judge the weights after the last step, which is complete now."""
         if self._pending is None:
             return
         taken, before = self._pending, self.weights
@@ -134,37 +133,37 @@ class UpdateJudge:
             self._low_precision(weights)
         elif not all_equal(weights, first):
             self._notes.add(
-                "weights.first", "the first forward pass has other weights than the model was handed over with", step=1
+                "weights.first", "the first forward pass has other weights than those passed to train()", step=1
             )
         if self._trained:
             self._notes.add(
                 "model.copy",
-                "it trains another model than the one that it was given, such as a copy of it; the given one stays as "
-                "it was",
+                "it trains another model than the one that was passed to train(), such as a copy of it; that one does "
+                "not change",
                 "another model",
-                "the model that train() is given",
+                "the model that is passed to train()",
                 1,
             )
 
     def check_before_batch(self, step: int) -> None:
-        """A batch is about to be trained on, of the step with this number: its weights are those that were left."""
+        """Judge that the weights before a batch of this step are those after the last step."""
         if self._history and self.weights is not self._history[-1] and not all_equal(self.weights, self._history[-1]):
             self._notes.add(
                 "weights.between",
                 "the weights change without a step of an optimizer",
                 "changed",
-                "as the step before left them" if step > 1 else "as the model was handed over",
+                "as the step before left them" if step > 1 else "as they were passed to train()",
                 step,
             )
 
     def finish(self, step: int) -> None:
-        """The run is over, after so many steps: what it leaves is what a step has left, the last or the best."""
+        """Judge that the weights at the end of the run are those after a step, the last or the best one."""
         self.judge_pending()
         if step and not any(all_equal(self.weights, weights) for weights in self._history):
             self._notes.add(
                 "weights.end",
-                "after the last step the weights change, and not to those of an earlier step: what the loop leaves "
-                "behind is not what it has trained",
+                "after the last step the weights change, and not to those of an earlier step: the final model is not "
+                "the trained one",
                 "changed",
                 "as the last step left them, or an earlier one",
                 step,
@@ -182,7 +181,7 @@ class UpdateJudge:
         )
 
     def _judge_update(self, taken: Step, before: Tensors) -> None:
-        """What the step has made of the weights."""
+        """Judge the weights after a step."""
         right = self._reference.step(before, taken.gradients, taken.rate)
         for name, right_weight in right.items():
             ours = self.weights.get(name)
@@ -204,10 +203,10 @@ class UpdateJudge:
             return
 
     def _cause(self, taken: Step, name: str) -> tuple[str, str, str, str]:
-        """The code and the text of a wrong update, and the two values where it is a setting."""
+        """The code and the text of a wrong update, and both values if a setting is wrong."""
         group = next((group for group in taken.groups if name in group["parameters"]), None)
         if group is None:
-            return "optimizer.missing", f"the optimizer was not given every parameter: {name} is missing", "", ""
+            return "optimizer.missing", f"the optimizer does not have every parameter: {name} is missing", "", ""
         if (setting := self._other_setting(taken, group["settings"], name)) is not None:
             return "optimizer.settings", *setting
         rates = sorted({group["settings"].get("lr") for group in taken.groups})
@@ -217,14 +216,14 @@ class UpdateJudge:
         if self._last_optimizer not in (None, taken.number):
             text = (
                 "this step is made by another optimizer object than the one before: its means of the gradients and of "
-                "their squares begin again; make the optimizer once"
+                "their squares start again; create the optimizer once"
             )
             return "optimizer.again", text, "", ""
         name = self._reference.optimizer_name
-        return "optimizer.other", f"the step moves the weights otherwise than {name} does", "", ""
+        return "optimizer.other", f"the step does not change the weights as {name} does", "", ""
 
     def _other_setting(self, taken: Step, settings: dict[str, Any], name: str) -> tuple[str, str, str] | None:
-        """What of the optimizer that holds a parameter is not set as it must be: the text and both values."""
+        """A wrong setting of the optimizer that holds a parameter: the text and both values; None if there is none."""
         right, class_name = self._reference.settings(name), self._reference.optimizer_name
         if not taken.optimizer:
             return None
@@ -246,7 +245,7 @@ class UpdateJudge:
 
 
 def tensors_named(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
-    """Those of a recording's event whose names begin so, by the rest of their names."""
+    """The tensors whose names start with the prefix, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 

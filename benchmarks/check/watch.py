@@ -1,24 +1,24 @@
-"""Watching a loop for the judge: what a step was made from, and what came of it, tensor by tensor.
+"""Watch a loop for the judge: record the tensors that each step is made from, and those that result from it.
 
-The flight recorder keeps digests, from which two runs can be compared. To do a step again one needs the tensors
+The flight recorder keeps digests, which are enough to compare two runs. Computing a step again needs the tensors
 themselves: the weights before it, the batch, the random state, the gradients. Both listen to `shared.recording.hooks`.
 
 The events, in the order in which they happen; `model` is the number of the model they are about, 0 for the one that
-the loop was given, others for copies of it, or what else it calls:
+was passed to the loop, others for copies of it, or other models that it calls:
 
-- `weights`: all of a model's, when they are not those of its last such event: asked before a pass, and before and
-  after a step.
-- `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; in train
-  mode (`training`), which modules are in the other mode (`others`), whether gradients are on, whether it has drawn a
-  random number (`drew`), which shares its dropout layers drop, autocast's type, the files and
-  modules whose code called it.
-- `part`: what was called first is a part of the model, and not the model.
-- `backward`: the value (`loss`), the gradients before it (`before.*`, left out where they are zero) and after it
+- `weights`: all weights of a model, if they changed since its last such event; looked at before a pass, and before
+  and after a step.
+- `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; whether it is
+  in train mode (`training`), the modules in the other mode (`others`), whether gradients are on, whether it has drawn
+  a random number (`drew`), the probabilities of its dropout layers, autocast's type, the files and modules whose code
+  called it.
+- `part`: a part of the model was called first, not the model.
+- `backward`: the value (`loss`), the gradients before it (`before.*`, without those that are zero) and after it
   (`after.*`).
-- `clip`: a call of torch's clip functions: its name and its limit. Only for the words of a cause.
+- `clip`: a call of torch's clip functions: its name and its limit. It is used for the text of a cause only.
 - `step`: an optimizer's step: its class, its number (`object`: 0 for the first that stepped), its groups with their
-  settings and parameters, the gradients it found (`gradients.*`), and how many graphs of earlier forward passes are
-  still held.
+  settings and parameters, the gradients that it uses (`gradients.*`), and the number of graphs of earlier forward
+  passes that are still in memory.
 """
 
 from __future__ import annotations
@@ -35,34 +35,34 @@ from shared.recording.evidence import BATCH_KEYS
 from shared.recording.hooks import Hooks, Listener, field_of
 
 Write = Callable[[str, Mapping[str, Any], Mapping[str, torch.Tensor] | None], None]
-# A setting of an optimizer's group that is none: what torch adds by itself.
+# Entries of an optimizer's group that are not settings: torch adds them by itself.
 NO_SETTINGS = ("params", "initial_lr")
-# With so many graphs held it is worth asking the garbage collector whether anybody still wants them.
+# With more graphs than this in memory it is worth to run the garbage collector before counting them.
 MANY_GRAPHS = 3
 
 
 class _Token:
-    """Lives as long as the graph of the forward pass that it was given to."""
+    """An object that lives as long as the graph of a forward pass."""
 
 
 class Watch(Listener):
     """Context manager that watches the one training that happens inside it.
 
     Args:
-        write: takes the events.
-        model: what is to be trained; None: the first module that is called.
+        write: receives the events.
+        model: the model to be trained; None: the first module that is called.
     """
 
     def __init__(self, write: Write, model: torch.nn.Module | None = None) -> None:
         self._write = write
         self._model = model
         self._hooks = Hooks(self)
-        # By its number: each model that was called, and its weights when they were written down last.
+        # Each model that was called, and by its number the weights that were written last.
         self._models: list[torch.nn.Module] = [] if model is None else [model]
         self._weights: dict[int, dict[str, torch.Tensor]] = {}
         self._graphs: list[weakref.ref] = []
         self._optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
-        # Bound before anything that is watched can replace them.
+        # Saved here, before the loop can replace them.
         self._equal, self._rng_state = torch.equal, torch.get_rng_state
 
     def __enter__(self) -> Watch:
@@ -75,7 +75,7 @@ class Watch(Listener):
         self._hooks.__exit__(*exception)
 
     def finish(self) -> None:
-        """Keep the weights that the run ends with: those of the model that the loop was given."""
+        """Record the weights at the end of the run: those of the model that was passed to the loop."""
         if self._models and self._hooks.layers:
             self._write_weights(0)
 
@@ -87,7 +87,7 @@ class Watch(Listener):
             self._write("part", {"name": next(n for n, part in hooks.model.named_modules() if part is called)}, None)
 
     def _number(self, module: torch.nn.Module) -> int:
-        """The number of a model that is called, or of the one inside, if it is called through what wraps it."""
+        """The number of a model that is called, or of the model inside a wrapper that is called."""
         model = self._hooks.model if module in self._hooks.layers else module
         if not any(known is model for known in self._models):
             self._models.append(model)
@@ -124,7 +124,7 @@ class Watch(Listener):
         )
 
     def _write_weights(self, number: int) -> None:
-        """Write a model's weights down if they are not those that were written last."""
+        """Record the weights of a model if they changed since they were written last."""
         now = {name: parameter.detach() for name, parameter in self._models[number].named_parameters()}
         last_weights = self._weights.get(number, {})
         if now.keys() == last_weights.keys() and all(
@@ -186,7 +186,7 @@ class Watch(Listener):
         )
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
-        # What is done to them before the model is called again is no part of the step.
+        # Changes between the step and the next call of the model are not part of the step.
         self._write_weights(self._number(self._hooks.model))
 
     def _live_graphs(self) -> list[weakref.ref]:
@@ -195,9 +195,9 @@ class Watch(Listener):
 
 
 def _graph_reference(value: torch.Tensor) -> weakref.ref:
-    """A reference that is dead as soon as the graph behind `value` is."""
+    """A weak reference that is dead as soon as the graph behind `value` is."""
     token = _Token()
-    # A hook belongs to the graph's node, and this one holds the token; it returns nothing, so it changes nothing.
+    # The graph's node owns the hook, and the hook owns the token; the hook returns None, so it changes nothing.
     value.register_hook(lambda gradient, token=token: None)
     return weakref.ref(token)
 
@@ -211,7 +211,7 @@ def _json_value(value: Any) -> Any:
 
 
 def _callers() -> list[str]:
-    """The files, and the modules, of the code that is running, innermost first, each once."""
+    """The distinct files and modules of the running code, the innermost first."""
     callers: dict[str, None] = {}
     frame = sys._getframe(1)
     while frame is not None:

@@ -78,4 +78,4 @@ def test_a_submission_is_graded_in_a_container(name, content, score, said, grade
     found = json.loads((grader / "results" / "results.json").read_text(encoding="utf-8"))
     assert found["score"] == score and said in json.dumps(found), (found, finished.stderr)
     if name.endswith(".py"):
-        assert "cannot be had here: namespaces" in finished.stderr
+        assert "not available here: namespaces" in finished.stderr

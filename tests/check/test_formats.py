@@ -217,7 +217,7 @@ def test_without_points_and_settings_the_check_has_its_own(capsys) -> None:
         ("clip = true", "give a number"),
         ("clip = -1", "give a number"),
         ("clip = nan", "give a number"),
-        ("clip = ", "no TOML"),
+        ("clip = ", "not TOML"),
         (None, "cannot be read"),
     ],
 )
@@ -236,7 +236,7 @@ def test_points_that_are_none_are_refused(points: str | None, said: str, tmp_pat
         (["loop.ipynb"], "is no notebook"),
         (["empty"], "no Python file"),
         (["class", "--format", "json"], "is a folder"),
-        (["class", "--output", "class/results"], "among the submissions"),
+        (["class", "--output", "class/results"], "folder of the submissions"),
         (["loop.py", "--warmup-steps", "-1"], "--warmup-steps -1"),
         (["loop.py", "--bf16"], "--bf16"),
         (["class", "--jobs", "3"], "--jobs"),
@@ -288,12 +288,12 @@ def test_a_class_is_judged_to_its_end(tmp_path: Path, capsys) -> None:
     rows = list(csv.DictReader((output / TABLE).open(encoding="utf-8")))
     assert [row["submission"] for row in rows] == ["'=dan()", "ann", "bob", "cid", "eve"]
     assert rows[0]["clip"] == "fail" and rows[0]["score"] == "14" and rows[1]["clip"] == "pass"
-    assert "the judge has a bug" in rows[2]["why"] and "no file binds" in rows[4]["why"]
+    assert "the judge has a bug" in rows[2]["why"] and "no file defines" in rows[4]["why"]
     kept = json.loads((output / "=dan().json").read_text())
     assert kept.items() >= found["=dan()"].as_dict().items() and kept["submission"] == "=dan()"
     assert json.loads((output / "cid.json").read_text())["traceback"].startswith("```")
     assert (output / CHART).read_bytes().startswith(b"\x89PNG")
-    assert "clip 1; at no other phase" in (output / "submissions.alt.txt").read_text()
+    assert "clip 1; in no other phase" in (output / "submissions.alt.txt").read_text()
     assert sorted(each.name for each in submissions.iterdir()) == ["=dan().py", "ann.py", "bob.py", "cid.py", "eve"]
 
 
@@ -313,7 +313,7 @@ def test_two_at_a_time_are_judged_like_one_at_a_time(tmp_path: Path, capsys) -> 
 def test_the_chart_of_a_class_has_the_size_of_a_slide_and_its_words() -> None:
     picture = class_chart([result(CLIP), result(CLIP), result()])
     assert picture.content("png")[16:24] == (1920).to_bytes(4, "big") + (1080).to_bytes(4, "big")
-    assert "3 loops: 1 right, 2 wrong. Wrong at: clip 2; at no other phase." in picture.alt
+    assert "3 loops: 1 right, 2 wrong. Wrong in: clip 2; in no other phase." in picture.alt
     assert "No loop is wrong" in class_chart([result()]).alt
 
 

@@ -73,7 +73,7 @@ def test_a_submission_is_the_file_that_binds_train(tmp_path: Path, found) -> Non
     assert found(folder("alone", "helper.py")).file.name == "helper.py"
     assert found(folder("outer/inner", mine=LOOP).parent).file.name == "mine.py"
     assert "several files" in found(folder("two", a=LOOP, b=LOOP)).why
-    assert "no file binds" in found(folder("none", "a.py", "b.py")).why
+    assert "no file defines" in found(folder("none", "a.py", "b.py")).why
     assert "no Python file" in found(folder("empty")).why
 
 
