@@ -1,4 +1,4 @@
-"""The processes of checks: one server for all of them, and a judge that has limits of its own."""
+"""The processes of checks: one server for all of them, and a judge with its own limits."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_a_judge_that_takes_too_long_is_one_line(workshop, monkeypatch) -> None:
 
 
 def test_a_judge_that_takes_too_much_memory_is_one_line(workshop, monkeypatch, tmp_path: Path) -> None:
-    """The events are small enough; read, all together are a gigabyte."""
+    """Each event is small enough, but all together take a gigabyte when they are read."""
     head = b'{"kind": "weights", "x": [%s0]}' % (b"[]," * 60_000)
     with (recording := tmp_path / "recording").open("wb") as file:
         for _ in range(250):
