@@ -34,7 +34,7 @@ def judge_in_process(workshop: Workshop, options: Mapping[str, Any], folder: Pat
     Raises:
         JudgeError: with the end of what the process printed.
     """
-    file, output_file = folder / "result", folder / "said"
+    file, output_file = folder / "result", folder / "output"
     with file.open("wb") as result, output_file.open("wb") as output, Family() as family:
         function = ("benchmarks.check.check", "judge_here")
         options = {**options, "memory_mb": JUDGE_MB}

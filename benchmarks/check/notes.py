@@ -44,19 +44,19 @@ class Notes:
         """Whether there is a finding with this code."""
         return any(finding.code == code for finding in self.findings)
 
-    def add_difference(self, code: str, text: str, ours: torch.Tensor, right: torch.Tensor, step: int) -> None:
+    def add_difference(self, code: str, text: str, actual: torch.Tensor, right: torch.Tensor, step: int) -> None:
         """Add a finding about unequal tensors; it shows their first two numbers."""
-        student, expected = (", ".join(f"{x:.6g}" for x in tensor.flatten()[:2].tolist()) for tensor in (ours, right))
+        student, expected = (", ".join(f"{x:.6g}" for x in t.flatten()[:2].tolist()) for t in (actual, right))
         self.add(code, text, student, expected, step)
-        if ours.shape == right.shape:
-            self.smallest.setdefault(self.findings[-1].phase, _relative_difference(ours, right))
+        if actual.shape == right.shape:
+            self.smallest.setdefault(self.findings[-1].phase, _relative_difference(actual, right))
 
-    def equal(self, ours: torch.Tensor, right: torch.Tensor) -> bool:
+    def equal(self, actual: torch.Tensor, right: torch.Tensor) -> bool:
         """Whether two tensors are equal, exactly or up to rounding; this notes which."""
-        if torch.equal(ours, right):
+        if torch.equal(actual, right):
             return True
         self.exact = False
-        return ours.shape == right.shape and self.is_rounding(_relative_difference(ours, right))
+        return actual.shape == right.shape and self.is_rounding(_relative_difference(actual, right))
 
     def is_rounding(self, difference: float) -> bool:
         """Whether a relative difference is rounding; this notes the largest one."""
@@ -65,18 +65,18 @@ class Notes:
         self.rounding = max(self.rounding, difference)
         return True
 
-    def same_gradients(self, ours: Tensors, right: Tensors, count: bool = True) -> bool:
+    def same_gradients(self, actual: Tensors, right: Tensors, count: bool = True) -> bool:
         """Whether gradients are equal, exactly or up to rounding; a missing gradient is zero.
 
         Args:
-            ours, right: by the parameters' names.
+            actual, right: by the parameters' names.
             count: whether this notes the result; False where the caller tries out possible causes.
         """
-        if all_equal(ours, right):
+        if all_equal(actual, right):
             return True
         square, size, equal = 0.0, 0.0, True
-        for name in {*ours, *right}:
-            a, b = ours.get(name), right.get(name)
+        for name in {*actual, *right}:
+            a, b = actual.get(name), right.get(name)
             a = torch.zeros_like(b) if a is None else a
             b = torch.zeros_like(a) if b is None else b
             gap = (a.double() - b.double()).square().sum().item()
@@ -96,5 +96,5 @@ def norm_of(gradients: Tensors) -> float:
     return math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients.values()))
 
 
-def _relative_difference(ours: torch.Tensor, right: torch.Tensor) -> float:
-    return ((ours.float() - right.float()).abs().max() / max(1.0, right.float().abs().max().item())).item()
+def _relative_difference(actual: torch.Tensor, right: torch.Tensor) -> float:
+    return ((actual.float() - right.float()).abs().max() / max(1.0, right.float().abs().max().item())).item()

@@ -103,5 +103,5 @@ def _fits(rates: Sequence[float], right: Sequence[float], config: RunConfig) -> 
     return len(rates) <= len(right) and all(_is_close(a, b, config) for a, b in pairs)
 
 
-def _is_close(ours: float, right: float, config: RunConfig) -> bool:
-    return math.isfinite(ours) and abs(ours - right) <= RATE_BOUND * config.learning_rate
+def _is_close(actual: float, right: float, config: RunConfig) -> bool:
+    return math.isfinite(actual) and abs(actual - right) <= RATE_BOUND * config.learning_rate

@@ -184,11 +184,11 @@ class UpdateJudge:
         """Judge the weights after a step."""
         right = self._reference.step(before, taken.gradients, taken.rate)
         for name, right_weight in right.items():
-            ours = self.weights.get(name)
-            if ours is not None and torch.equal(ours, right_weight):
+            actual = self.weights.get(name)
+            if actual is not None and torch.equal(actual, right_weight):
                 continue
             self._notes.exact = False
-            difference = math.inf if ours is None else (ours - right_weight).abs().max().item()
+            difference = math.inf if actual is None else (actual - right_weight).abs().max().item()
             update, size = (right_weight - before[name]).abs().max().item(), right_weight.abs().max().item()
             if difference <= WEIGHT_BOUND * size + BOUND * update:
                 if update:
@@ -196,7 +196,7 @@ class UpdateJudge:
                 continue
             code, text, student, expected = self._cause(taken, name)
             if not student:
-                moved = math.nan if ours is None else (ours - before[name]).abs().max().item()
+                moved = math.nan if actual is None else (actual - before[name]).abs().max().item()
                 student, expected = f"{name} moved by {moved:.3g}", f"{update:.3g}"
             self._notes.smallest.setdefault("optimizer", difference / (update or 1.0))
             self._notes.add(code, text, student, expected, self._step)

@@ -46,8 +46,8 @@ CAPABILITY_VERSION = 0x20080522  # linux/capability.h
 MOUNT_SETATTR, CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 442, 444, 445, 446
 # linux/landlock.h: the rights, by the version that introduced them: for files, for TCP (to listen, to connect), and
 # for what it isolates (abstract sockets, signals).
-OF_FILES = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-OF_NETWORK, APART = {4: 3}, {6: 3}
+FILE_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
+NETWORK_RIGHTS, SCOPES = {4: 3}, {6: 3}
 READING = 1 | 1 << 2 | 1 << 3  # execute, read a file, list a folder
 NODES = 1 << 6 | 1 << 11  # to make devices
 NOT_OF_FOLDERS = 1 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15  # rights on a file itself
@@ -301,11 +301,11 @@ def _drop_capabilities() -> None:
 
 def _landlock(may_read: Sequence[str], may_write: Sequence[str]) -> None:
     version = _libc("syscall", CREATE_RULESET, None, 0, 1)
-    files, network, apart = (
-        max((rights for first, rights in known.items() if first <= version), default=0)
-        for known in (OF_FILES, OF_NETWORK, APART)
+    files, network, scopes = (
+        max((rights for first, rights in rights_of.items() if first <= version), default=0)
+        for rights_of in (FILE_RIGHTS, NETWORK_RIGHTS, SCOPES)
     )
-    attributes = struct.pack("QQQ", files, network, apart)[: 8 if version < 4 else 16 if version < 6 else 24]
+    attributes = struct.pack("QQQ", files, network, scopes)[: 8 if version < 4 else 16 if version < 6 else 24]
     rules = _libc("syscall", CREATE_RULESET, attributes, len(attributes), 0)
     for path, rights in [*((path, READING) for path in may_read), *((path, files & ~NODES) for path in may_write)]:
         if Path(path).exists():
