@@ -49,7 +49,7 @@ def check_command() -> click.Command:
                 type=click.IntRange(1, 2),
                 default=1,
                 metavar="INT",
-                help="how many submissions are judged at the same time, 1 or 2  [default: 1]",
+                help="how many submissions are judged at once, 1 or 2  [default: 1]",
             ),
             *_settings(),
         ],
