@@ -13,8 +13,9 @@ from benchmarks.judge.finding import Finding
 # Two values are equal up to rounding if they differ by no more than this, relative to the size of the right one: the
 # norm for gradients, the largest for logits, at least 1 for a loss. Where it comes from: a float32 rounds by u =
 # 2**-24. A dot product of n terms is off by n*u at most; here n is 128 at most, and the longest chain from ids to a
-# gradient has about 40 of them, forward and backward: 128 * 40 * 2**-24 = 3.1e-4 if every rounding had the same
-# direction; as roundings go in both, 4e-6. `make check-table` measures right loops' largest and mistakes' smallest.
+# gradient has about 40 of them, forward and backward: 128 * 40 * 2**-24 = 3.1e-4 if all roundings had one direction,
+# but sqrt(128 * 40) * 2**-24 = 4e-6 as they have random ones. `make check-table` measures both sides: the largest
+# difference of right loops, and the smallest of mistakes.
 BOUND = 1e-4
 
 

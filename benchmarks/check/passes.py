@@ -93,7 +93,7 @@ class Passes:
 
     @property
     def ends(self) -> list[int]:
-        """For each epoch the number of batches until its end."""
+        """For each epoch the number of batches from the start of the run to its end."""
         count = len(self.batches)
         return [n for n in range(1, count + 1) if n == count or self.batches[n].place == 0]
 

@@ -37,7 +37,7 @@ from shared.recording.hooks import Hooks, Listener, field_of
 Write = Callable[[str, Mapping[str, Any], Mapping[str, torch.Tensor] | None], None]
 # Entries of an optimizer's group that are not settings: torch adds them by itself.
 NO_SETTINGS = ("params", "initial_lr")
-# With more graphs than this in memory it is worth to run the garbage collector before counting them.
+# With more graphs than this in memory it is worth running the garbage collector before counting them.
 MANY_GRAPHS = 3
 
 
