@@ -77,11 +77,11 @@ def _compare(
 
     print_comparison(comparison, output_dir, Console(highlight=False))
     if config.loop and comparison["verdict"] != "identical":
-        from benchmarks.check.replayed import in_words, replayed
+        from benchmarks.check.replayed import cause_sentences, check_diverged
 
         announce("your loop once more, on a small job, each step held against the right one: a few seconds")
         script = kept_scripts(output_dir)["manual"]
-        for line in in_words(replayed(output_dir / "manual" / CODE_FOLDER / script.name, config)):
+        for line in cause_sentences(check_diverged(output_dir / "manual" / CODE_FOLDER / script.name, config)):
             click.echo(f"· {line}")
     click.echo(f"verdict, chart, records and models in {output_dir}", err=True)
     if with_report:

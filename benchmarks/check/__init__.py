@@ -1,6 +1,6 @@
-"""Judging somebody's own training loop: it runs apart, is watched, and each step is held against the right one.
+"""Judge somebody's own training loop: run it in its own process, record it, and compare each step with the right one.
 
-`job` is what a loop is given, `watch` what is kept of its run, `recording` the file in between, `child` and `sandbox`
-the process it runs in, `runner` who starts and limits that. `replay` does a step as it should have been, `judge` goes
-through the recording with it, `rubric` is what comes of it, `formats` writes that down.
+`job` makes what a loop is called with, `watch` records its run, and `recording` is the file format. The loop runs in
+`child`, inside the `sandbox`; `runner` starts that process and limits it. `replay` computes the right step, `judge`
+compares the recording with it, `rubric` holds the result, and `formats` writes the result.
 """

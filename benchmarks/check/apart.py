@@ -1,4 +1,4 @@
-"""Judging apart: in a process with limits of its own, for what it reads was written by somebody else."""
+"""Judge in a separate process that has its own limits, because the recording may come from anybody."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from typing import Any
 from benchmarks.check.workshop import Workshop
 from shared.starting.launch import Family, ending
 
-# The judging of a right loop takes a second, and 250 MB besides what is imported.
+# Judging a right loop takes a second, and 250 MB in addition to the imports.
 JUDGE_SECONDS, JUDGE_MB = 120, 2000
-# A result has some 20,000 characters.
+# A result has about 20,000 characters.
 LONGEST_RESULT = 4_000_000
-TOO_MUCH = "what was recorded of it is more than can be judged"
+TOO_MUCH = "its recording is larger than can be judged"
 
 
-class JudgeBroken(Exception):  # noqa: N818 - says what happened
-    """The judge has ended otherwise than by a result: a mistake of ours."""
+class JudgeError(Exception):
+    """The judge ended without a result: that is a bug of SameLoop."""
 
 
-def judged_apart(workshop: Workshop, given: Mapping[str, Any], folder: Path) -> dict[str, Any] | str:
-    """Judge a recording; the fields of the result, or why it cannot be judged.
+def judge_in_process(workshop: Workshop, options: Mapping[str, Any], folder: Path) -> dict[str, Any] | str:
+    """Judge a recording; return the fields of the result, or the reason why it cannot be judged.
 
     Args:
         workshop: starts the process.
-        given: what the judge is to know.
-        folder: where its result goes meanwhile.
+        options: the arguments of `judge_here`.
+        folder: holds its result until it is read.
 
     Raises:
-        JudgeBroken: with what the process said last.
+        JudgeError: with the end of what the process printed.
     """
-    file, said = folder / "result", folder / "said"
-    with file.open("wb") as result, said.open("wb") as output, Family() as family:
+    file, output_file = folder / "result", folder / "output"
+    with file.open("wb") as result, output_file.open("wb") as output, Family() as family:
         function = ("benchmarks.check.check", "judge_here")
-        given = {**given, "memory_mb": JUDGE_MB}
-        process = workshop.start(family, function, given, folder, output.fileno(), result.fileno())
+        options = {**options, "memory_mb": JUDGE_MB}
+        process = workshop.start(family, function, options, folder, output.fileno(), result.fileno())
         with suppress(subprocess.TimeoutExpired):
             process.wait(JUDGE_SECONDS)
         status = process.poll()
     if status is None or status < 0:
-        return f"{TOO_MUCH} ({'its judge was not done in time' if status is None else ending(status)})"
+        return f"{TOO_MUCH} ({'the judge was not done in time' if status is None else ending(status)})"
     if status or file.stat().st_size > LONGEST_RESULT:
-        raise JudgeBroken(said.read_text(encoding="utf-8", errors="replace")[-2000:])
+        raise JudgeError(output_file.read_text(encoding="utf-8", errors="replace")[-2000:])
     return json.loads(file.read_text(encoding="utf-8"))

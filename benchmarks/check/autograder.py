@@ -1,7 +1,7 @@
-"""`sameloop autograder`: the zip that Gradescope builds an autograder from, and what runs in it.
+"""`sameloop autograder`: the zip that Gradescope builds an autograder from, and the code that runs in it.
 
-Gradescope unpacks the zip into `/autograder/source`, runs `setup.sh` once, and `run_autograder` for each submission,
-which lies in `/autograder/submission`; what it leaves in `/autograder/results/results.json` is shown.
+Gradescope unpacks the zip into `/autograder/source`, runs `setup.sh` once, and runs `run_autograder` for each
+submission, which is in `/autograder/submission`. Then it shows `/autograder/results/results.json`.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ from shared.files import read_json, write_json
 from shared.starting.children import ROOT
 
 SCRIPTS = ("setup.sh", "run_autograder")
-# What `pip install` needs besides the packages, and what it is held to.
+# The packages; below, the other files that `pip install` needs, and the releases that it is pinned to.
 FOLDERS = ("benchmarks", "manual_loop", "shared", "trainer_loop")
-# In these folders, but not installed: it is run from a checkout.
+# This one is in these folders, but it is not installed: it runs from a checkout only.
 NOT_INSTALLED = "benchmarks/proofs"
 PROJECT_FILES = ("pyproject.toml", "README.md", "LICENSE", "sameloop.py")
 PINS = "constraints.txt"
 SETTINGS, BROKEN = "check.json", "broken.json"
-NOT_YOUR_FAULT = "The autograder itself has broken; that says nothing about your loop. Please tell your teacher."
-# Nothing in the zip tells when it was made.
+NOT_YOUR_FAULT = "The autograder itself has failed; that says nothing about your loop. Please tell your teacher."
+# All files of the zip have this date, so that equal settings give equal zips.
 LONG_AGO = (2000, 1, 1, 0, 0, 0)
 
 
 class Settings(NamedTuple):
-    """How submissions are judged; as `benchmarks.check.check.check` takes them, and whether students get hints."""
+    """How submissions are judged: the arguments of `benchmarks.check.check.check`, and whether students get hints."""
 
     settings: dict[str, Any]
     points: dict[str, float] | None = None
@@ -46,7 +46,7 @@ class Settings(NamedTuple):
 
     @property
     def most(self) -> float:
-        """The points that can be had."""
+        """The largest number of points that a loop can get."""
         return float(sum(row["most"] for row in make_rubric((), (), self.points)))
 
 
@@ -54,7 +54,7 @@ def write_autograder(file: Path, settings: Settings) -> None:
     """Write the zip: the two scripts, the settings, and SameLoop itself, which is in no package registry.
 
     Raises:
-        SameLoopError: a file is there already, it cannot be written, or this is an installed SameLoop without the
+        SameLoopError: the file exists already, it cannot be written, or this is an installed SameLoop without the
             files of its project.
     """
     if not (ROOT / PINS).is_file():
@@ -64,7 +64,7 @@ def write_autograder(file: Path, settings: Settings) -> None:
             for name, content in _content(settings).items():
                 entry = zipfile.ZipInfo(name, LONG_AGO)
                 entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.create_system = 3  # Unix: what follows is a file's mode there
+                entry.create_system = 3  # Unix: the next line is a file's mode there
                 entry.external_attr = (0o100755 if name in SCRIPTS else 0o100644) << 16
                 archive.writestr(entry, content)
     except FileExistsError:
@@ -91,23 +91,23 @@ def _content(settings: Settings) -> dict[str, bytes]:
 
 
 def grade(root: Path) -> dict[str, Any]:
-    """The content of `results.json` for the submission that lies below `root`; whatever happens it is one."""
+    """The content of `results.json` for the submission below `root`; it is valid whatever happens."""
     from benchmarks.check.handed_in import find_loop
-    from benchmarks.check.submissions import judged
+    from benchmarks.check.submissions import check_submission
 
     settings = Settings({})
     try:
         settings = Settings(**read_json(root / "source" / SETTINGS))
         options = {"points": settings.points, "seconds": settings.seconds, "megabytes": settings.megabytes}
         with tempfile.TemporaryDirectory() as scratch:
-            found = find_loop(root / "submission", Path(scratch) / "found")
-            return gradescope(judged(found, settings.settings, options), settings.hints)
+            submission = find_loop(root / "submission", Path(scratch) / "found")
+            return gradescope(check_submission(submission, settings.settings, options), settings.hints)
     except Exception:
         return broken(NOT_YOUR_FAULT, settings.most, traceback.format_exc())
 
 
 def main(arguments: Sequence[str]) -> int:
-    """What `run_autograder` calls: judge the submission below the folder that is named, and leave the results."""
+    """Judge the submission below the folder that is named, and write the results; `run_autograder` calls this."""
     root = Path(arguments[0])
     write_json(root / "results" / "results.json", grade(root))
     return 0

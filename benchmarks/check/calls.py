@@ -1,6 +1,6 @@
-"""Calls of the system that no training makes, by their numbers: what the seccomp filter of `walls` is made from.
+"""The numbers of system calls that no training makes: the seccomp filter of `walls` is made from them.
 
-Each has two numbers, on x86_64 and on aarch64, which lacks some (None); from asm/unistd_64.h and
+Each call has two numbers, for x86_64 and for aarch64, which lacks some (None). Source: asm/unistd_64.h and
 asm-generic/unistd.h.
 """
 
@@ -10,9 +10,9 @@ import errno
 
 Numbers = tuple[int, int | None]
 
-# By processor: which of the two numbers, and its own in linux/audit.h.
+# By processor: the index of its number in such a pair, and its own number in linux/audit.h.
 PROCESSORS = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
-# Of these the process ends.
+# These calls end the process.
 DEADLY: tuple[Numbers, ...] = (
     *((133, None), (259, 33)),  # nodes: mknod, mknodat
     *((101, 117), (310, 270), (311, 271), (312, 272)),  # other processes: ptrace, process_vm_readv, ..., kcmp
@@ -21,17 +21,17 @@ DEADLY: tuple[Numbers, ...] = (
     *((428, 428), (429, 429), (430, 430), (431, 431), (432, 432), (442, 442)),  # open_tree, ..., mount_setattr
     *((248, 217), (249, 218), (250, 219)),  # keys: add_key, request_key, keyctl
     *((321, 280), (323, 282), (425, 425)),  # the kernel's own programs: bpf, userfaultfd, io_uring_setup
-    *((29, 194), (64, 190), (68, 186)),  # what outlives a process: shmget, semget, msgget
+    *((29, 194), (64, 190), (68, 186)),  # things that outlive a process: shmget, semget, msgget
 )
-# Those of which an argument decides: its place, the one value that may pass, and the error of the others; none: the
-# process ends. Limits and priorities of another process; sockets but those between processes.
+# Calls for which an argument decides: its index, the one value that is allowed, and the error for other values (None:
+# the process ends). They change limits and priorities of other processes, or open sockets other than local ones.
 CHECKED: tuple[tuple[Numbers, int, int, int | None], ...] = (
     ((302, 261), 0, 0, None),  # prlimit
     ((141, 140), 1, 0, None),  # setpriority
     ((41, 198), 0, 1, errno.EACCES),  # socket
 )
-# Modes, owners, times and attributes, which Landlock does not know. Where there are no namespaces they are left as
-# they are, and the caller is told that all went well: a library that copies a file would end otherwise.
+# These change modes, owners, times and attributes, which Landlock does not cover. Where there are no namespaces, they
+# do nothing and report success to the caller: otherwise a library that copies a file would stop.
 WITHOUT_EFFECT: tuple[Numbers, ...] = (
     *((90, None), (91, 52), (268, 53), (452, 452)),  # chmod, fchmod, fchmodat, fchmodat2
     *((92, None), (93, 55), (94, None), (260, 54)),  # chown, fchown, lchown, fchownat

@@ -1,4 +1,4 @@
-"""`sameloop check`: run a loop apart, go through its recording, and say what is right and what is not."""
+"""`sameloop check`: run a loop in its own process, judge its recording, and report which phases are right."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.check.apart import judged_apart
-from benchmarks.check.bounds import beyond
+from benchmarks.check.apart import judge_in_process
+from benchmarks.check.bounds import exceeded_limit
 from benchmarks.check.child import record
-from benchmarks.check.formats import fit
+from benchmarks.check.formats import clean
 from benchmarks.check.job import job_config, make_job
-from benchmarks.check.recording import Event, RecordingDamaged, RecordingWriter, read_recording
+from benchmarks.check.recording import Event, RecordingError, RecordingWriter, read_recording
 from benchmarks.check.rubric import (
     DIFFERENT,
     EQUIVALENT,
@@ -33,7 +33,7 @@ from benchmarks.check.rubric import (
 )
 from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
 from benchmarks.check.sandbox import limit_memory
-from benchmarks.check.workshop import Workshop, opened
+from benchmarks.check.workshop import Workshop, use_workshop
 from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.running.script import PACKAGES, LoopScript
@@ -42,10 +42,10 @@ from shared.starting.children import ROOT
 if TYPE_CHECKING:
     from benchmarks.check.notes import Notes
 
-# How torch and Python say that a number or a tensor is beyond what they, or the judge's memory, can hold.
+# Errors of torch and Python for a number or a tensor that is too large for them or for the judge's memory.
 TOO_MUCH = (RuntimeError, OverflowError, MemoryError)
 LONGEST_WHY = 1000
-# What a recording holds besides the training.
+# The events of a recording that are not part of the training.
 NOT_JUDGED = ("begin", "refused", "returned", "raised", "gaps", "used")
 
 
@@ -63,67 +63,67 @@ def check(
     Args:
         file: the loop's; None: the package's manual loop.
         settings: of the job, as `job_config` takes them.
-        points: what an item is worth; 1 if it is not named.
-        seconds, megabytes: what its process may take.
-        workshop: starts the processes; None: one for this check.
+        points: of each item; 1 for an item that is not named.
+        seconds, megabytes: the limits of the loop's process.
+        workshop: starts the processes; None: a new one for this check.
 
     Raises:
-        SameLoopError: the file is not there, or a setting is wrong.
+        SameLoopError: there is no such file, or a setting is wrong.
     """
     settings = dict(settings or {})
     job_config(**settings)
     if file is not None and not file.is_file():
         raise SameLoopError(f"{file}: there is no such file; `sameloop start` writes one to begin with")
-    with opened(workshop) as workshop, running(file, settings, seconds, megabytes, workshop) as outcome:
+    with use_workshop(workshop) as workshop, running(file, settings, seconds, megabytes, workshop) as outcome:
         name = "manual_loop/train.py" if file is None else file.name
-        given = {
+        options = {
             "name": name,
             "outcome": {**outcome._asdict(), "recording": str(outcome.recording)},
             "settings": settings,
             "points": dict(points) if points else None,
             "own": None if file is None else str(file.resolve()),
         }
-        found = judged_apart(workshop, given, outcome.recording.parent)
-        if isinstance(found, str):
-            return without_a_loop(name, found, points)
-        return Result(**found)
+        judged = judge_in_process(workshop, options, outcome.recording.parent)
+        if isinstance(judged, str):
+            return failed_result(name, judged, points)
+        return Result(**judged)
 
 
-def without_a_loop(name: str, why: str, points: Mapping[str, float] | None) -> Result:
-    """The result of what could not be run, or not be judged, at all."""
+def failed_result(name: str, why: str, points: Mapping[str, float] | None) -> Result:
+    """The result for a loop that could not be run or judged at all."""
     rubric = make_rubric((), (), points)
     return Result(name, FAILED, rubric, 0.0, float(sum(row["most"] for row in rubric)), 0.0, why=why)
 
 
 def judge_here(arguments: Sequence[str]) -> int:
-    """What the judge's process does: go through a recording, and leave the result in an open file, as JSON.
+    """Judge a recording and write the result to an open file, as JSON; this runs in the judge's process.
 
     Args:
-        arguments: one, JSON: what `check` gives to `judged_apart`, with `number`, the file's, and `memory_mb`.
+        arguments: one, JSON: the options that `check` makes, `number` (of the open file) and `memory_mb`.
     """
     import benchmarks.check.judge
-    import benchmarks.check.warm  # noqa: F401 - what they take is not of what the recording may make it take
+    import benchmarks.check.warm  # noqa: F401 - so that the memory limit does not count the imports
 
-    given = json.loads(arguments[0])
-    limit_memory(given["memory_mb"])
-    outcome = Outcome(**{**given["outcome"], "recording": Path(given["outcome"]["recording"])})
-    own = None if given["own"] is None else Path(given["own"])
-    if too_much := beyond(outcome.recording):
-        result = without_a_loop(given["name"], outcome.stopped or too_much, given["points"])
+    options = json.loads(arguments[0])
+    limit_memory(options["memory_mb"])
+    outcome = Outcome(**{**options["outcome"], "recording": Path(options["outcome"]["recording"])})
+    own_file = None if options["own"] is None else Path(options["own"])
+    if too_much := exceeded_limit(outcome.recording):
+        result = failed_result(options["name"], outcome.stopped or too_much, options["points"])
     else:
-        result = judged(given["name"], outcome, job_config(**given["settings"]), given["points"], own)
+        result = judge_run(options["name"], outcome, job_config(**options["settings"]), options["points"], own_file)
     result = dataclasses.replace(
-        result, why=shown(result.why, LONGEST_WHY), output=fit(result.output), traceback=fit(result.traceback)
+        result, why=shown(result.why, LONGEST_WHY), output=clean(result.output), traceback=clean(result.traceback)
     )
-    with os.fdopen(given["number"], "w", encoding="utf-8") as file:
+    with os.fdopen(options["number"], "w", encoding="utf-8") as file:
         json.dump(dataclasses.asdict(result), file)
     return 0
 
 
 def check_script(script: LoopScript, settings: Mapping[str, Any] | None = None) -> Result:
-    """Run a page of ours, perhaps with a mistake planted, in this process, and judge it as `check` does.
+    """Run a script of SameLoop, perhaps with a planted mistake, in this process, and judge it as `check` does.
 
-    For the gallery and for tests: what is trusted needs no process of its own, whose imports take most of a check.
+    For the gallery and for tests: trusted code needs no process of its own, whose imports take most of a check.
 
     Raises:
         SameLoopError: a setting is wrong.
@@ -135,28 +135,28 @@ def check_script(script: LoopScript, settings: Mapping[str, Any] | None = None) 
     torch.set_num_threads(1)
     try:
         with tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder, torch.random.fork_rng(devices=[]):
-            recording = Path(folder) / "tape"
+            recording = Path(folder) / "recording"
             with recording.open("wb") as file:
                 writer = RecordingWriter(file)
                 writer.write("begin", {})
                 record(script, make_job(config), writer, Path(folder))
             outcome = Outcome(recording, None, 0, "", time.monotonic() - started, 0.0)
-            return judged(script.name, outcome, config, None, None)
+            return judge_run(script.name, outcome, config, None, None)
     finally:
         torch.set_num_threads(threads)
 
 
-def judged(
-    name: str, outcome: Outcome, config: RunConfig, points: Mapping[str, float] | None, own: Path | None
+def judge_run(
+    name: str, outcome: Outcome, config: RunConfig, points: Mapping[str, float] | None, own_file: Path | None
 ) -> Result:
-    """Go through the recording; `own`: the loop's file, None if the package's pages may have called the model."""
+    """Judge a recording; `own_file`: the loop's file, None if SameLoop's own loops may have called the model."""
     import torch
 
     from benchmarks.check.judge import judge
     from benchmarks.check.notes import Notes
 
     threads = torch.get_num_threads()
-    # As many as the loop had: another number rounds otherwise.
+    # The loop had one thread, too; with another number of threads the rounding differs.
     torch.set_num_threads(1)
     events: list[Event] = []
     log, why = None, ""
@@ -166,32 +166,32 @@ def judged(
             try:
                 events = list(read_recording(outcome.recording))
                 log = events[-1]["log"] if events and events[-1].kind == "returned" else None
-                why = _why_failed(outcome, events, own)
-                judge(job, [each for each in events if each.kind not in NOT_JUDGED], log, notes)
-            except (RecordingDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, *TOO_MUCH) as error:
-                # What the watch writes fits together; if it does not, another hand has written.
-                what = f"{type(error).__name__}: {shown(error, 80)}"
-                why = why or f"what was recorded of it does not fit together ({what}): it has tampered with the record"
+                why = _failure_reason(outcome, events, own_file)
+                judge(job, [event for event in events if event.kind not in NOT_JUDGED], log, notes)
+            except (RecordingError, KeyError, IndexError, TypeError, ValueError, AttributeError, *TOO_MUCH) as error:
+                # What `watch` writes is consistent; if the recording is not, the loop has written to it.
+                reason = f"{type(error).__name__}: {shown(error, 80)}"
+                why = why or f"its recording is not consistent ({reason}): the loop has tampered with it"
     finally:
         torch.set_num_threads(threads)
     if not why and not notes.reached >= {"step", "forward"}:
-        untold = (
-            "no training was seen: it must call the model, loss.backward() and the step of an optimizer of torch's"
+        no_training = (
+            "no training was seen: the loop must call the model, loss.backward() and the step() of a torch optimizer"
         )
-        why = next((each.text for each in notes.findings), untold)
+        why = next((finding.text for finding in notes.findings), no_training)
     return _result(name, outcome, events, notes, why, points)
 
 
 def _result(
     name: str, outcome: Outcome, events: Sequence[Event], notes: Notes, why: str, points: Mapping[str, float] | None
 ) -> Result:
-    """The result of a recording that was gone through; `why`: it failed, empty if it did not."""
-    raised = next((each for each in events if each.kind == "raised"), None)
-    unwritten = _unwritten(events, notes.reached)
-    is_unfinished = bool(unwritten) and not why
+    """The result of a recording that was judged; `why`: the reason of a failure, empty if there is none."""
+    raised = next((event for event in events if event.kind == "raised"), None)
+    open_items = _open_items(events, notes.reached)
+    is_unfinished = bool(open_items) and not why
     if is_unfinished:
-        why = _next_gap(unwritten)
-    rubric = make_rubric(notes.findings, notes.reached, points, unwritten)
+        why = _next_gap(open_items)
+    rubric = make_rubric(notes.findings, notes.reached, points, open_items)
     statuses = {row["status"] for row in rubric}
     if not why and statuses == {PASS, NOT_REACHED}:
         why = "not every phase of a training was seen"
@@ -201,7 +201,7 @@ def _result(
         verdict = DIFFERENT
     else:
         verdict = IDENTICAL if notes.exact else EQUIVALENT
-    # What was right before a crash counts, and what is written of a loop that has gaps.
+    # What was right before a crash counts, and the part of a loop with gaps that is written.
     counts = verdict != FAILED or (raised is not None and why == raised["line"])
     return Result(
         name=name,
@@ -219,29 +219,30 @@ def _result(
     )
 
 
-def _unwritten(events: Sequence[Event], reached: set[str]) -> list[str]:
+def _open_items(events: Sequence[Event], reached: set[str]) -> list[str]:
     """The items whose gap is still open, in the skeleton's order.
 
-    Two that are written cannot be judged before the batches are made; they are taken out of `reached`.
+    While `batch` is open, `shuffle` and `collator` cannot be judged unless the loop's were used: those that were not
+    are taken out of `reached`.
     """
-    gaps: list[str] = next((each["open"] for each in events if each.kind == "gaps"), [])
-    used: list[str] = next((each["phases"] for each in events if each.kind == "used"), [])
-    if "batch" in gaps:
+    open_gaps: list[str] = next((event["open"] for event in events if event.kind == "gaps"), [])
+    used: list[str] = next((event["phases"] for event in events if event.kind == "used"), [])
+    if "batch" in open_gaps:
         reached -= {"shuffle", "collator"} - set(used)
-    return [item for item in gaps if item in ITEMS]
+    return [item for item in open_gaps if item in ITEMS]
 
 
-def _next_gap(unwritten: Sequence[str]) -> str:
+def _next_gap(open_items: Sequence[str]) -> str:
     """`9 gaps are still open; the next is clip: How long may it be?`"""
-    count = "1 gap is" if len(unwritten) == 1 else f"{len(unwritten)} gaps are"
-    return f"{count} still open; the next is {unwritten[0]}. {HINTS[unwritten[0]]}"
+    count = "1 gap is" if len(open_items) == 1 else f"{len(open_items)} gaps are"
+    return f"{count} still open; the next is {open_items[0]}. {HINTS[open_items[0]]}"
 
 
-def _who_else(events: Sequence[Event], own: Path) -> str | None:
-    """Who has called the model in place of the loop, if it is one who must not."""
+def _forbidden_caller(events: Sequence[Event], own_file: Path) -> str | None:
+    """Who called the model instead of the loop: transformers' Trainer or SameLoop; None if neither did."""
     callers = {caller for event in events if event.kind == "forward" for caller in event["callers"]}
-    for caller in callers - {str(own.resolve())}:
-        # By the module as well: code can be compiled under any file's name.
+    for caller in callers - {str(own_file.resolve())}:
+        # The module is checked, too, because code can be compiled under any file name.
         if caller.replace("\\", "/").endswith("transformers/trainer.py") or caller == "transformers.trainer":
             return "transformers' Trainer"
         is_ours = any(Path(caller).is_relative_to(ROOT / package) for package in PACKAGES)
@@ -250,15 +251,15 @@ def _who_else(events: Sequence[Event], own: Path) -> str | None:
     return None
 
 
-def _why_failed(outcome: Outcome, events: Sequence[Event], own: Path | None) -> str:
-    """Why there is no verdict, in one sentence; empty if there can be one."""
+def _failure_reason(outcome: Outcome, events: Sequence[Event], own_file: Path | None) -> str:
+    """Why there is no verdict, in one sentence; empty if there can be a verdict."""
     if outcome.stopped:
         return outcome.stopped
-    refused = next((each["what"] for each in events if each.kind == "refused"), None)
+    refused = next((event["what"] for event in events if event.kind == "refused"), None)
     if refused:
         return refused
-    if own is not None and (other := _who_else(events, own)):
-        return f"it does not train by itself: {other} does"
+    if own_file is not None and (other := _forbidden_caller(events, own_file)):
+        return f"the loop does not train by itself: {other} does"
     if not events:
         return (
             f"its process ended before the loop began (exit status {outcome.status}): {outcome.output[-300:].strip()}"
@@ -269,6 +270,6 @@ def _why_failed(outcome: Outcome, events: Sequence[Event], own: Path | None) -> 
             return f"it took too much memory ({last['line']})"
         return last["line"]
     if last.kind != "returned":
-        how = f"signal {-outcome.status}" if outcome.status < 0 else f"exit status {outcome.status}"
-        return f"it ended its process before the training was done ({how})"
+        ending = f"signal {-outcome.status}" if outcome.status < 0 else f"exit status {outcome.status}"
+        return f"it ended its process before the training was done ({ending})"
     return ""

@@ -1,4 +1,4 @@
-"""The process that a checked loop runs in: it makes the job, locks itself up, and calls the loop."""
+"""The process that a checked loop runs in: it makes the job, restricts itself, and calls the loop."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from benchmarks.check.walls import WORLD_MB, Walls, begin, enter, readable
 from shared.errors import SameLoopError, shown
 from shared.running.script import LoopScript, checked_log, own_script, package_script, train_of
 
-# So much of a traceback is kept.
+# The number of characters of a traceback that are kept.
 LONGEST_TRACEBACK = 6000
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a loop and leave its recording.
+    """Run a loop and write its recording.
 
     Args:
         arguments: one, JSON: `file` (None: the package's manual loop), `settings`, `number` (of the recording, an open
-            file), `memory_mb`, `walls` (which can be had) and `root` (an empty folder to make a world in).
+            file), `memory_mb`, `walls` (the available ones) and `root` (an empty folder for the new root).
     """
-    given = json.loads(arguments[0])
-    walls = Walls(*given["walls"])
+    options = json.loads(arguments[0])
+    walls = Walls(*options["walls"])
     writing = begin(walls)
     sys.dont_write_bytecode = True
-    # The server that this was forked from may have asked for it already.
+    # The server that this process was forked from may have set it already.
     tempfile.tempdir = None
-    # What is printed is there, however the process ends.
+    # Nothing that is printed is lost, however the process ends.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(write_through=True)  # type: ignore[union-attr]
 
@@ -45,22 +45,22 @@ def main(arguments: Sequence[str]) -> int:
     from benchmarks.check.job import make_job
 
     torch.set_num_threads(1)
-    recording = RecordingWriter(os.fdopen(given["number"], "wb", buffering=0))
-    job = make_job(job_config(**given["settings"]))
+    recording = RecordingWriter(os.fdopen(options["number"], "wb", buffering=0))
+    job = make_job(job_config(**options["settings"]))
     folder = Path.cwd()
     try:
-        script = package_script("manual") if given["file"] is None else own_script(Path(given["file"]))
+        script = package_script("manual") if options["file"] is None else own_script(Path(options["file"]))
     except SameLoopError as error:
         recording.write("raised", {"line": str(error), "traceback": "", "type": type(error).__name__})
         return 0
     gc.collect()
     may_read = readable(script.paths.values())
-    enter(walls, writing, Path(given["root"]), folder, may_read)
+    enter(walls, writing, Path(options["root"]), folder, may_read)
     recording.write("begin", {"walls": walls._asdict()})
-    limit_memory(given["memory_mb"])
-    # What is written from here on is what the loop has done.
-    lock(folder, may_read, script.paths.values(), lambda what: recording.write("refused", {"what": shown(what, 160)}))
-    gc.freeze()  # What is there by now is nobody's garbage: a collection looks through the loop's own only.
+    limit_memory(options["memory_mb"])
+    # From here on, refusals that are recorded are the loop's own.
+    lock(folder, may_read, script.paths.values(), lambda text: recording.write("refused", {"what": shown(text, 160)}))
+    gc.freeze()  # No object so far is garbage: a collection then looks through the loop's own objects only.
     record(script, job, recording, folder)
     if not walls.namespaces and os.statvfs(folder).f_bavail == 0:
         recording.write("refused", {"what": f"it tried to write more than {WORLD_MB} MB"})
@@ -68,18 +68,18 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def record(script: LoopScript, job: Job, recording: RecordingWriter, folder: Path) -> None:
-    """Call a page's `train` with the job, watched, and leave on the recording what it returned or raised.
+    """Call a script's `train` with the job, watch it, and record what it returned or raised.
 
     Args:
-        page: the loop.
-        job: what it is called with.
-        recording: takes the events.
-        folder: where a page that loads its model by itself finds it.
+        script: the loop.
+        job: the arguments that it is called with.
+        recording: receives the events.
+        folder: where a script that loads its model by itself finds it.
     """
     from benchmarks.check.watch import Watch
 
     recording.write("gaps", {"open": gaps.open_gaps(script.source)})
-    script = gaps.filled(script)
+    script = gaps.fill_gaps(script)
     try:
         with script.loaded() as module:
             train, is_plain = train_of(module, script)
@@ -89,7 +89,7 @@ def record(script: LoopScript, job: Job, recording: RecordingWriter, folder: Pat
                     watch.finish()
             elif script.is_own:
                 raise SameLoopError(
-                    "a loop that is checked is called with the model and the data: "
+                    "a checked loop is called with the model and the data: "
                     "train(model, tokenizer, train_dataset, eval_dataset, config)"
                 )
             else:
@@ -104,5 +104,5 @@ def record(script: LoopScript, job: Job, recording: RecordingWriter, folder: Pat
         line = str(mine or f"{type(error).__name__}: {shown(error, 200)}")
         recording.write("raised", {"line": line, "traceback": text, "type": type(error).__name__})
     else:
-        recording.write("used", {"phases": sorted(gaps.used)})
+        recording.write("used", {"phases": sorted(gaps.used_phases)})
         recording.write("returned", {"log": log})

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from benchmarks.check.formats import FORMATS, print_result, written
+from benchmarks.check.formats import FORMATS, as_text, print_result
 from benchmarks.check.job import OWN_SETTINGS, job_config
 from benchmarks.check.points import read_points
 from benchmarks.check.rubric import GOOD
@@ -49,7 +49,7 @@ def check_command() -> click.Command:
                 type=click.IntRange(1, 2),
                 default=1,
                 metavar="INT",
-                help="how many submissions are judged at a time, 1 or 2  [default: 1]",
+                help="how many submissions are judged at once, 1 or 2  [default: 1]",
             ),
             *_settings(),
         ],
@@ -92,19 +92,19 @@ def _check(
     with tempfile.TemporaryDirectory(prefix="sameloop-check-") as scratch:
         loop = file
         if file.is_file() and file.suffix.lower() == ".ipynb":
-            found = find_loop(file, Path(scratch) / "found")
-            if found.file is None:
-                raise SameLoopError(found.why)
-            loop = found.file
+            submission = find_loop(file, Path(scratch) / "found")
+            if submission.file is None:
+                raise SameLoopError(submission.why)
+            loop = submission.file
         result = check(loop, settings, points=worth, seconds=time_limit, megabytes=memory_limit)
         result = replace(result, name=file.name)
     file_format = file_format or FORMATS[0]
     if output is not None:
-        write_text(output, written(result, file_format, hints))
+        write_text(output, as_text(result, file_format, hints))
     elif file_format == "text":
         print_result(result, Console(highlight=False), hints)
     else:
-        click.echo(written(result, file_format, hints), nl=False)
+        click.echo(as_text(result, file_format, hints), nl=False)
     return 0 if result.verdict in GOOD else NOT_RIGHT
 
 
@@ -167,7 +167,7 @@ def write_text(file: Path, text: str, new: bool = False) -> None:
     """Write a file.
 
     Raises:
-        SameLoopError: it cannot be written, or is there although it is to be `new`.
+        SameLoopError: it cannot be written, or `new` is set and the file exists.
     """
     try:
         with file.open("x" if new else "w", encoding="utf-8") as opened:
@@ -204,20 +204,20 @@ def _judging_options() -> Sequence[click.Option]:
 
 
 def _settings() -> list[click.Option]:
-    """Those settings that a check has, with the values that they have in it."""
-    options = [each for each in setting_options() if each.name in OWN_SETTINGS]
+    """The options for the settings that a check has, with their default values in a check."""
+    options = [setting for setting in setting_options() if setting.name in OWN_SETTINGS]
     defaults = job_config()
-    for each in options:
-        each.help = f"{meaning(each.name)}  [default: {show(getattr(defaults, each.name))}]"
+    for setting in options:
+        setting.help = f"{meaning(setting.name)}  [default: {show(getattr(defaults, setting.name))}]"
     return options
 
 
-def _settings_from(parameters: dict[str, Any]) -> dict[str, Any]:
-    """The settings that were given, as numbers and names that JSON can hold.
+def _settings_from(options: dict[str, Any]) -> dict[str, Any]:
+    """The settings that the user has set, as values that JSON can hold.
 
     Raises:
         SameLoopError: a value is wrong.
     """
-    given = {name: value for name, value in parameters.items() if name in RunConfig.model_fields and value is not None}
-    config = job_config(**given)
-    return json.loads(json.dumps({name: getattr(config, name) for name in given}))
+    chosen = {name: value for name, value in options.items() if name in RunConfig.model_fields and value is not None}
+    config = job_config(**chosen)
+    return json.loads(json.dumps({name: getattr(config, name) for name in chosen}))

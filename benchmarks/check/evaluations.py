@@ -1,4 +1,4 @@
-"""A loop's evaluations: when, of which weights, of which reviews, and whether what it returns is what came of them."""
+"""Judge a loop's evaluations: when, with which weights, on which reviews, and whether its numbers are true."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from benchmarks.check.notes import BOUND, Notes
-from benchmarks.check.passes import Evaluation, Passes, known
-from benchmarks.check.recording import RecordingDamaged
+from benchmarks.check.passes import Evaluation, Passes, has_known
+from benchmarks.check.recording import RecordingError
 from benchmarks.check.replay import Reference
 from benchmarks.judge.finding import counted
 from benchmarks.judge.reported import way_of
@@ -22,36 +22,36 @@ class EvaluationJudge:
     """Judges the evaluations of a run.
 
     Args:
-        passes: which pass of the recording is what.
-        reference: answers again, without dropout.
-        notes: takes what is found.
+        passes: the batches and evaluations of the recording.
+        reference: computes the right logits, without dropout.
+        notes: receives the findings.
     """
 
     def __init__(self, passes: Passes, reference: Reference, notes: Notes) -> None:
         self._passes, self._reference, self._notes = passes, reference, notes
 
     def judge(self, log: Sequence[dict[str, Any]] | None) -> None:
-        """Judge all of them; `log`: what the loop returned, None if it did not come to its end."""
-        of_subset = [each for each in self._passes.evaluations if each.is_of_subset]
-        for each in of_subset:
-            each.forwards = [(event, reviews) for event, reviews in each.forwards if known(reviews)]
+        """Judge all evaluations; `log`: what the loop returned, None if it did not finish."""
+        of_subset = [evaluation for evaluation in self._passes.evaluations if evaluation.is_of_subset]
+        for evaluation in of_subset:
+            evaluation.forwards = [(event, reviews) for event, reviews in evaluation.forwards if has_known(reviews)]
         if log is not None:
             self._notes.reached.add("evaluate")
         for number, after in enumerate(self._passes.ends, start=1):
-            found = next((each for each in of_subset if each.after == after), None)
-            if found is None:
+            matching = next((e for e in of_subset if e.after == after), None)
+            if matching is None:
                 if log is not None:
-                    self._missing(number, after, len(of_subset))
+                    self._report_missing(number, after, len(of_subset))
                 return
-            if not self._judge_pass(found, self._steps_of(number)):
+            if not self._judge_pass(matching, self._steps_of(number)):
                 return
         if log is not None and of_subset and self._passes.batches:
             self._judge_reported(of_subset, log)
 
-    def _missing(self, number: int, after: int, count: int) -> None:
-        """No evaluation of the subset follows an epoch."""
-        on_training = any(each.after == after for each in self._passes.evaluations)
-        self._notes.find(
+    def _report_missing(self, number: int, after: int, count: int) -> None:
+        """Report that no evaluation on the validation set follows an epoch."""
+        on_training = any(evaluation.after == after for evaluation in self._passes.evaluations)
+        self._notes.add(
             "evaluate.reviews" if on_training else "evaluate.moment",
             "the evaluation uses examples of the training set"
             if on_training
@@ -65,13 +65,13 @@ class EvaluationJudge:
         return epochs * self._passes.steps_per_epoch
 
     def _judge_pass(self, evaluation: Evaluation, step: int) -> bool:
-        """One evaluation: its mode, its reviews, its weights, the model's answers; whether all is right."""
+        """Judge the mode, reviews, weights and logits of one evaluation; return whether all are right."""
         notes, events = self._notes, [event for event, _ in evaluation.forwards]
         held = Counter(review for _, reviews in evaluation.forwards for review in reviews)
         size = len(self._passes.eval)
         missing = size - len([review for review in held if review is not None])
         if any(event["training"] or event["others"] for event in events):
-            notes.find(
+            notes.add(
                 "evaluate.mode",
                 "model.eval() is missing: dropout is on in the evaluation",
                 "train mode",
@@ -79,15 +79,15 @@ class EvaluationJudge:
                 step,
             )
         elif any(event["graph"] for event in events):
-            notes.find(
+            notes.add(
                 "evaluate.graph",
-                "the evaluation builds graphs that nobody needs: torch.no_grad() is missing",
+                "the evaluation builds graphs that are not needed: torch.no_grad() is missing",
                 "gradients on",
                 "gradients off",
                 step,
             )
         elif missing and missing == size % self._passes.config.per_device_eval_batch_size:
-            notes.find(
+            notes.add(
                 "evaluate.last_batch",
                 "the evaluation's last batch, which is not full, is left out (drop_last)",
                 counted(size - missing, "review"),
@@ -95,17 +95,17 @@ class EvaluationJudge:
                 step,
             )
         elif missing or None in held or max(held.values()) > 1:
-            notes.find(
+            notes.add(
                 "evaluate.samples",
-                "the evaluation does not come to every review once",
+                "the evaluation does not use every review exactly once",
                 f"{counted(held.total(), 'review')}, {size - missing} of the subset",
                 f"{counted(size, 'review')}, each once",
                 step,
             )
         elif not evaluation.is_current and not notes.has("weights.between"):
-            notes.find(
+            notes.add(
                 "evaluate.weights",
-                "other weights are evaluated than the last step has left, such as an average of several steps'",
+                "the evaluated weights are not those after the last step, but, for example, an average of several",
                 "other weights",
                 f"the weights after step {step}",
                 step,
@@ -115,91 +115,91 @@ class EvaluationJudge:
         return False
 
     def _judge_answers(self, evaluation: Evaluation, step: int) -> bool:
-        if {str(each.dtype) for each in evaluation.weights.values()} != {"torch.float32"}:
+        if {str(weight.dtype) for weight in evaluation.weights.values()} != {"torch.float32"}:
             return False
         for event, reviews in evaluation.forwards:
-            seen = event.tensors()
-            right, differs = self._passes.eval.right_inputs(seen, reviews)
-            if right is None or "logits" not in seen:
+            tensors = event.tensors()
+            right, differs = self._passes.eval.right_inputs(tensors, reviews)
+            if right is None or "logits" not in tensors:
                 continue
             logits = self._reference.answers(evaluation.weights, right)
-            if not self._notes.equal(seen["logits"], logits):
-                code, text = "evaluate.logits", "the model's answers in the evaluation are not those to its batches"
+            if not self._notes.equal(tensors["logits"], logits):
+                code, text = "evaluate.logits", "the logits in the evaluation are not those of its batches"
                 if differs is not None:
                     is_of_mask = differs.code in ("forward.mask", "forward.no_mask")
                     code, text = (
                         "evaluate.mask" if is_of_mask else "evaluate.batch",
                         f"in the evaluation {differs.text}",
                     )
-                self._notes.miss(code, text, seen["logits"], logits, step)
+                self._notes.add_difference(code, text, tensors["logits"], logits, step)
                 return False
         return True
 
     def _judge_reported(self, of_subset: list[Evaluation], log: Sequence[dict[str, Any]]) -> None:
-        """The numbers that the loop returns against the true ones."""
+        """Compare the numbers that the loop returns with the true ones."""
         ends = self._passes.ends
         lines = [line for line in log if "eval_loss" in line or "eval_accuracy" in line]
         if len(lines) not in (len(of_subset), len(ends)):
-            self._notes.find(
+            self._notes.add(
                 "evaluate.not_reported",
-                "it returns not one line with eval_loss and eval_accuracy per evaluation",
+                "it does not return one line with eval_loss and eval_accuracy per evaluation",
                 counted(len(lines), "line"),
                 counted(len(ends), "line"),
             )
             return
-        reported = of_subset if len(lines) == len(of_subset) else [each for each in of_subset if each.after in ends]
+        reported = of_subset if len(lines) == len(of_subset) else [e for e in of_subset if e.after in ends]
         for line, evaluation in zip(lines, reported, strict=False):
             step = self._steps_of(ends.index(evaluation.after) + 1) if evaluation.after in ends else 0
             if not self._judge_line(line, evaluation, step):
                 return
 
     def _judge_line(self, line: dict[str, Any], evaluation: Evaluation, step: int) -> bool:
-        """Whether both numbers of a line that the loop returns are right."""
+        """Judge both numbers of a line that the loop returns; return whether they are right."""
         sizes = [len(reviews) for _, reviews in evaluation.forwards]
-        means, counts = self._truth(evaluation)
+        means, counts = self._recomputed(evaluation)
         total = sum(sizes)
-        true = {
+        expected = {
             "eval_loss": sum(mean * size for mean, size in zip(means, sizes, strict=True)) / total,
             "eval_accuracy": sum(counts) / total,
         }
         for name, parts in (("eval_loss", means), ("eval_accuracy", counts)):
-            value, right = line.get(name), true[name]
+            value, right = line.get(name), expected[name]
             if not isinstance(value, (int, float)) or isinstance(value, bool):
-                self._notes.find("evaluate.not_reported", f"it returns no {name}", "nothing", f"{right:.6g}", step)
+                self._notes.add("evaluate.not_reported", f"it returns no {name}", "nothing", f"{right:.6g}", step)
                 return False
-            apart = abs(value - right) / max(1.0, abs(right))
-            if self._notes.is_rounding(apart):
+            difference = abs(value - right) / max(1.0, abs(right))
+            if self._notes.is_rounding(difference):
                 self._notes.exact &= name != "eval_loss" or value == self._exact_mean(evaluation)
                 continue
             training = len(self._passes.train), self._passes.per_epoch
-            code, how = way_of(name, value, sizes, parts, training, BOUND) or ("evaluate.number", "")
+            code, formula = way_of(name, value, sizes, parts, training, BOUND) or ("evaluate.number", "")
             text = f"the {name} that it returns is not the mean over the reviews"
-            if how:
-                text += f": it is {Words().fill(how)}"
+            if formula:
+                text += f": it is {Words().fill(formula)}"
             self._notes.smallest.setdefault("evaluate", abs(value - right))
-            self._notes.find(code, text, f"{name} {value:.6g}", f"{right:.6g}", step)
+            self._notes.add(code, text, f"{name} {value:.6g}", f"{right:.6g}", step)
             return False
         return True
 
-    def _truth(self, evaluation: Evaluation) -> tuple[list[float], list[int]]:
-        """Of each of the loop's batches the mean loss, and how many answers are right."""
+    def _recomputed(self, evaluation: Evaluation) -> tuple[list[float], list[int]]:
+        """The true mean loss of each of the loop's batches, and its number of correct predictions."""
         means, counts = [], []
         for event, reviews in evaluation.forwards:
             inputs, _ = self._passes.eval.right_inputs(event.tensors(), reviews)
             if inputs is None:
-                raise RecordingDamaged("an evaluation of reviews that are not there")
+                raise RecordingError("an evaluation of reviews that do not exist")
             logits, labels = self._reference.answers(evaluation.weights, inputs), inputs["labels"]
             means.append(torch.nn.functional.cross_entropy(logits.double(), labels).item())
             counts.append(int((logits.argmax(dim=-1) == labels).sum()))
         return means, counts
 
     def _exact_mean(self, evaluation: Evaluation) -> float:
-        """The mean as the two pages round it, from the loop's own answers."""
+        """The mean of the loop's own losses, rounded as the manual loop and the Trainer round it."""
         losses: list[float] = []
         for event, reviews in evaluation.forwards:
-            seen = event.tensors()
-            inputs, _ = self._passes.eval.right_inputs(seen, reviews)
-            if inputs is not None and "logits" in seen:
-                loss = torch.nn.functional.cross_entropy(seen["logits"], inputs["labels"])
+            tensors = event.tensors()
+            inputs, _ = self._passes.eval.right_inputs(tensors, reviews)
+            if inputs is not None and "logits" in tensors:
+                loss = torch.nn.functional.cross_entropy(tensors["logits"], inputs["labels"])
                 losses += [loss.item()] * len(reviews)
         return np.mean(losses, dtype=np.float32).item()

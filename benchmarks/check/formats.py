@@ -1,4 +1,4 @@
-"""What a check found, written down: for a terminal, as JSON, for Gradescope, as JUnit's XML."""
+"""Write the result of a check: for a terminal, as JSON, for Gradescope, as JUnit's XML."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 FORMATS = ("text", "json", "gradescope", "junit")
-# What stands before an item; the second where a terminal has no more than ASCII. Colour says nothing besides.
+# The mark before an item; the second is for terminals that have ASCII only. Colour adds no information.
 MARKS = {PASS: ("✓", "ok"), FAIL: ("✗", "x"), NOT_REACHED: ("·", "-"), OPEN: ("○", "o")}
 COLOURS = {PASS: "green", FAIL: "bold red", NOT_REACHED: "dim", OPEN: "yellow"}
-# The test that stands for the whole loop where there was nothing to judge.
+# The name of the test for the whole loop where there is nothing to judge.
 WHOLE = "the loop runs to its end"
 LONGEST_REASON = 400
-# So many of the last lines that a loop has printed are shown in a terminal.
+# The number of lines of the end of the loop's output that are shown in a terminal.
 LAST_LINES = 5
-# What XML cannot hold, nor a file in UTF-8, and what a terminal obeys.
+# Characters that XML or UTF-8 cannot hold, and those that control a terminal.
 UNFIT = re.compile("[^\t\n\x20-\x7e\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def written(result: Result, file_format: str, hints: bool = False) -> str:
-    """A result as a file's text.
+def as_text(result: Result, file_format: str, hints: bool = False) -> str:
+    """A result as the text of a file.
 
     Args:
         result: of a check.
         file_format: one of `FORMATS`; `text` is as wide as it needs to be.
-        hints: whether each item that failed has its question.
+        hints: whether each failed item gets its question.
     """
     if file_format == "json":
         return json.dumps(result.as_dict(), indent=1) + "\n"
@@ -64,12 +64,12 @@ def written(result: Result, file_format: str, hints: bool = False) -> str:
 
 
 def print_result(result: Result, console: Console, hints: bool = False) -> None:
-    """Print a result's rubric and its verdict; with ASCII only where the console has no more."""
+    """Print a result's rubric and its verdict, in ASCII where the console has nothing else."""
     console.print(rubric_text(result, hints, ascii_only=console.options.ascii_only))
 
 
 def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -> Group:
-    """One line per item, a reason and a question below those that failed, and the verdict."""
+    """One line per item, with a reason and a question for each failed one, and the verdict."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -89,12 +89,12 @@ def rubric_text(result: Result, hints: bool = False, ascii_only: bool = False) -
     end = Text(result.verdict, "bold green" if result.verdict in GOOD else "bold red")
     end.append(f": {points_text(result)}, {result.seconds:.1f} s", "not bold default")
     printed = result.output.strip().splitlines()[-LAST_LINES:]
-    said = [text("it printed:", "dim"), *(text(f"  {line}", "dim") for line in printed)] if printed else []
-    return Group(table, *said, *([text(result.why)] if result.why else []), end)
+    output_lines = [text("it printed:", "dim"), *(text(f"  {line}", "dim") for line in printed)] if printed else []
+    return Group(table, *output_lines, *([text(result.why)] if result.why else []), end)
 
 
 def evidence(row: dict[str, Any]) -> str:
-    """What is said of an item on one line: `step 3: norm 38.6, right is norm 1: the gradients are not clipped`."""
+    """An item's evidence on one line: `step 3: norm 38.6, right is norm 1: the gradients are not clipped`."""
     if row["status"] in (NOT_REACHED, OPEN):
         return row["status"]
     if row["status"] == PASS:
@@ -110,7 +110,7 @@ def points_text(result: Result) -> str:
 
 
 def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
-    """The content of Gradescope's `results.json`; one that failed has the traceback where students do not see it."""
+    """The content of Gradescope's `results.json`; students do not see the traceback of a loop that failed."""
     if result.verdict == FAILED and not result.counts:
         return {
             **_gradescope_head(result),
@@ -128,30 +128,30 @@ def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
     return {**_gradescope_head(result), "tests": tests}
 
 
-def broken(what: str, most: float, traceback: str = "") -> dict[str, Any]:
-    """The content of a `results.json` where not the loop but what was to judge it is at fault.
+def broken(message: str, most: float, traceback: str = "") -> dict[str, Any]:
+    """The content of a `results.json` for an error of the autograder, not of the loop.
 
     Args:
-        what: is said to the student.
-        most: the points that could have been had.
+        message: for the student.
+        most: the largest number of points.
         traceback: for the teacher.
     """
-    tests = [_test("the autograder", 0.0, most, markdown_line(what))]
+    tests = [_test("the autograder", 0.0, most, markdown_line(message))]
     return {"score": 0.0, "output_format": "md", "tests": [*tests, *([_hidden(traceback, "")] if traceback else [])]}
 
 
 def _gradescope_head(result: Result) -> dict[str, Any]:
-    said = {
-        "identical": "Every step has the right loop's bits.",
+    comment = {
+        "identical": "Every step is bit-identical to the right loop's.",
         "equivalent": "Every step is right, up to rounding.",
         DIFFERENT: f"Not right yet: {', '.join(result.failures)}.",
         UNFINISHED: result.why,
-        FAILED: "It did not come to its end." if result.counts else "There was nothing to judge to the end.",
+        FAILED: "The loop did not finish." if result.counts else "There was nothing to judge.",
     }[result.verdict]
     return {
         "score": result.score,
         "execution_time": round(result.seconds, 1),
-        "output": f"**{result.verdict}**, {points_text(result)}. {said}",
+        "output": f"**{result.verdict}**, {points_text(result)}. {comment}",
         "output_format": "md",
     }
 
@@ -178,7 +178,7 @@ def _reason(row: dict[str, Any], hints: bool) -> str:
     if row["status"] == PASS:
         return "Right."
     if row["status"] == NOT_REACHED:
-        return "Not reached: nothing of it was seen."
+        return "Not reached: this phase was not seen in the run."
     if row["status"] == OPEN:
         return "Open: this gap is still to be filled."
     step = f"At step {row['step']}: " if row["step"] is not None else ""
@@ -191,25 +191,25 @@ def _reason(row: dict[str, Any], hints: bool) -> str:
 
 
 def markdown_line(text: Any) -> str:
-    """Somebody else's text as part of a line of Markdown: nothing in it is markup."""
+    """Escape untrusted text for a line of Markdown, so that nothing in it is markup."""
     line = html.escape(shown(text, LONGEST_REASON), quote=False)
     return re.sub(r"([\\`*_{}\[\]()#!|~$])", r"\\\1", line)
 
 
 def markdown_block(text: str) -> str:
-    """Somebody else's text as a block of code, between fences that are longer than any in it."""
-    longest = max((len(found) for found in re.findall("`+", text)), default=0)
+    """Untrusted text as a code block, between fences that are longer than any in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
-    return f"{fence}text\n{fit(text).rstrip()}\n{fence}"
+    return f"{fence}text\n{clean(text).rstrip()}\n{fence}"
 
 
-def fit(text: str) -> str:
-    """A text without what neither XML nor UTF-8 can hold, and without what controls a terminal."""
+def clean(text: str) -> str:
+    """Replace the characters that XML or UTF-8 cannot hold, and those that control a terminal."""
     return UNFIT.sub("\ufffd", text)
 
 
 def junit(result: Result, hints: bool = False) -> str:
-    """JUnit's XML: a testcase per item; a loop that failed has one more, with the error."""
+    """JUnit's XML: one testcase per item, and one more with the error if the loop failed."""
     rows: Sequence[dict[str, Any]] = result.rubric
     failed = [row for row in rows if row["status"] == FAIL]
     skipped = [row for row in rows if row["status"] in (NOT_REACHED, OPEN)]
@@ -224,17 +224,17 @@ def junit(result: Result, hints: bool = False) -> str:
         time=f"{result.seconds:.3f}",
     )
     for row in rows:
-        case = ElementTree.SubElement(suite, "testcase", classname=fit(result.name), name=row["item"], time="0")
+        case = ElementTree.SubElement(suite, "testcase", classname=clean(result.name), name=row["item"], time="0")
         if row["status"] == FAIL:
-            failure = ElementTree.SubElement(case, "failure", message=fit(evidence(row)))
+            failure = ElementTree.SubElement(case, "failure", message=clean(evidence(row)))
             failure.text = HINTS[row["item"]] if hints else None
         elif row in skipped:
             ElementTree.SubElement(case, "skipped", message=row["status"])
     if crashed:
-        case = ElementTree.SubElement(suite, "testcase", classname=fit(result.name), name=WHOLE, time="0")
-        error = ElementTree.SubElement(case, "error", message=shown(fit(result.why), LONGEST_REASON))
-        error.text = fit(result.traceback) or None
-        ElementTree.SubElement(case, "system-out").text = fit(result.output)
+        case = ElementTree.SubElement(suite, "testcase", classname=clean(result.name), name=WHOLE, time="0")
+        error = ElementTree.SubElement(case, "error", message=shown(clean(result.why), LONGEST_REASON))
+        error.text = clean(result.traceback) or None
+        ElementTree.SubElement(case, "system-out").text = clean(result.output)
     ElementTree.indent(suite)
     text = ElementTree.tostring(suite, encoding="unicode")
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{text}\n'

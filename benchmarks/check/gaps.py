@@ -1,7 +1,7 @@
-"""A loop of which only a part is written: its open gaps are filled rightly, so that what is written can be judged.
+"""Fill the open gaps of an unfinished loop correctly, so that the part that is written can be judged.
 
-A gap of the skeleton is a `raise`. In its place the loop's process does what the phase must do: from the batches on, a
-training goes on to its end, and each phase that the student has written is judged in it, whatever is still open.
+A gap of the skeleton is a `raise`. In its place the loop's process does what the phase must do. From the batches on,
+the training runs to its end, and each phase that the student has written is judged, whatever is still open.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from typing import Any
 from benchmarks.judge.phases import BY_NAME
 from shared.running.script import LoopScript
 
-# What the `raise` of a gap says, after the phase's name.
+# The message of a gap's `raise`, after the name of the phase.
 STILL_OPEN = "this gap is still to be filled"
-# What stands in the place of a gap, by its phase; the names are the skeleton's. Where nothing has to be done so that
-# others can be judged, nothing is.
+# The line that replaces a gap, by its phase; it uses the skeleton's names. A phase that the judging of others does not
+# need is replaced by `pass`.
 FILLED = {
     "batch": "train_batches = _gaps.batches(locals(), train_dataset, tokenizer, config)",
     "train mode": "model.train()",
@@ -25,59 +25,59 @@ FILLED = {
     "step": "_gaps.step(locals(), model, config)",
     "zero": "model.zero_grad()",
 }
-# The phases of which the open gap `batch` has used what the student has written.
-used: set[str] = set()
+# The phases whose code, written by the student, the replacement of `batch` has used.
+used_phases: set[str] = set()
 
 
 def open_gaps(source: str) -> list[str]:
     """The phases whose gap is still open, from top to bottom; none in a file that is not Python."""
-    return [phase for _, phase in _places(source)]
+    return [phase for _, phase in _open_gap_lines(source)]
 
 
-def filled(script: LoopScript) -> LoopScript:
-    """The same page with every open gap filled, line by line as before."""
+def fill_gaps(script: LoopScript) -> LoopScript:
+    """The same script with every open gap filled; the line numbers stay the same."""
     global _output, _optimizer
     _output = _optimizer = None
-    used.clear()
+    used_phases.clear()
     source = script.source
     lines = source.splitlines(keepends=True)
-    places = _places(source)
+    places = _open_gap_lines(source)
     for number, phase in places:
         line = lines[number - 1]
         space = line[: len(line) - len(line.lstrip())]
-        instead = FILLED.get(phase, "pass")
-        lines[number - 1] = f"{space}from benchmarks.check import gaps as _gaps; {instead}\n"
+        replacement = FILLED.get(phase, "pass")
+        lines[number - 1] = f"{space}from benchmarks.check import gaps as _gaps; {replacement}\n"
     return script.edited(source, "".join(lines)) if places else script
 
 
-def _places(source: str) -> list[tuple[int, str]]:
-    """The line and the phase of every open gap."""
+def _open_gap_lines(source: str) -> list[tuple[int, str]]:
+    """The line number and the phase of every open gap."""
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
         return []
-    found = []
+    places = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call) and node.exc.args:
-            said = getattr(node.exc.args[0], "value", None)
-            name, _, rest = said.partition(": ") if isinstance(said, str) else ("", "", "")
+            text = getattr(node.exc.args[0], "value", None)
+            name, _, rest = text.partition(": ") if isinstance(text, str) else ("", "", "")
             if rest == STILL_OPEN and name.lower() in BY_NAME and node.lineno == node.end_lineno:
-                found.append((node.lineno, name.lower()))
-    return sorted(found)
+                places.append((node.lineno, name.lower()))
+    return sorted(places)
 
 
 # What fills the gaps ------------------------------------------------------------------------------
 
 
 def batches(names: Mapping[str, Any], train_dataset: Any, tokenizer: Any, config: Any) -> Any:
-    """Right batches, with the student's sampler and collator where there are any among the function's names."""
+    """Right batches, with the student's sampler and collator if the function has variables for them."""
     import torch
     from torch.utils.data import DataLoader, RandomSampler, Sampler
     from transformers import DataCollatorWithPadding
 
-    sampler = next((each for each in names.values() if isinstance(each, Sampler)), None)
-    collator = next((each for name, each in names.items() if _is_collator(name, each)), None)
-    used.update({"shuffle"} if sampler is not None else set(), {"collator"} if collator is not None else set())
+    sampler = next((value for value in names.values() if isinstance(value, Sampler)), None)
+    collator = next((value for name, value in names.items() if _is_collator(name, value)), None)
+    used_phases.update({"shuffle"} if sampler is not None else set(), {"collator"} if collator is not None else set())
     order = torch.Generator().manual_seed(config.seed)
     return DataLoader(
         train_dataset,
@@ -88,7 +88,7 @@ def batches(names: Mapping[str, Any], train_dataset: Any, tokenizer: Any, config
 
 
 def _is_collator(name: str, value: Any) -> bool:
-    """Whether what a name stands for makes a batch of rows: a collator of transformers, or a function named so."""
+    """Whether a variable holds a collator: one of transformers, or a function whose name says so."""
     module = getattr(value, "__module__", "") or ""
     if isinstance(value, type) or not callable(value):
         return False
@@ -107,17 +107,17 @@ _output: Any = None
 
 
 def backward(names: Mapping[str, Any]) -> None:
-    """The backward pass of the student's loss, or, where that is not written, of the model's."""
+    """The backward pass of the student's loss, or of the model's if that is not written."""
     import torch
 
     def is_loss(value: Any) -> bool:
         return isinstance(value, torch.Tensor) and value.dim() == 0 and value.requires_grad
 
     outputs = [*names.values(), _output]
-    found = [names.get("loss"), *names.values(), *(getattr(each, "loss", None) for each in outputs)]
-    loss = next((each for each in found if is_loss(each)), None)
+    candidates = [names.get("loss"), *names.values(), *(getattr(value, "loss", None) for value in outputs)]
+    loss = next((candidate for candidate in candidates if is_loss(candidate)), None)
     if loss is None:
-        logits = next(each for each in (getattr(each, "logits", each) for each in outputs) if _is_matrix(each))
+        logits = next(value for value in (getattr(x, "logits", x) for x in outputs) if _is_matrix(value))
         loss = torch.nn.functional.cross_entropy(logits, names["batch"]["labels"])
     loss.backward()
 
@@ -129,13 +129,13 @@ def _is_matrix(value: Any) -> bool:
 
 
 def step(names: Mapping[str, Any], model: Any, config: Any) -> None:
-    """A step of the student's optimizer, or, where that is not among the function's names, of the right one."""
+    """A step of the student's optimizer, or of the right one if the function has no variable for it."""
     global _optimizer
     import torch
 
     from manual_loop.optimizer import make_optimizer, parameter_groups
 
-    optimizer = next((each for each in names.values() if isinstance(each, torch.optim.Optimizer)), _optimizer)
+    optimizer = next((value for value in names.values() if isinstance(value, torch.optim.Optimizer)), _optimizer)
     if optimizer is None:
         optimizer = _optimizer = make_optimizer(parameter_groups(model, config), config)
     optimizer.step()

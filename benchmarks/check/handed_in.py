@@ -1,4 +1,4 @@
-"""What students hand in, as files that can be judged: notebooks and zip files become Python files."""
+"""Turn what students hand in into files that can be judged: notebooks and zip files become Python files."""
 
 from __future__ import annotations
 
@@ -15,71 +15,71 @@ from shared.progress import announce
 from shared.running.notebooks import loop_of_notebook
 
 SUFFIXES = (".py", ".ipynb", ".zip")
-# Of several files that bind `train` these are meant.
+# The names that are preferred among several files that define `train`.
 USUAL_NAMES = ("train.py", "loop.py")
-# Of a zip file so much is unpacked: one that is small may unfold to gigabytes.
+# Limits on what is unpacked: a small zip file may expand to gigabytes.
 MOST_MEMBERS, MOST_BYTES = 5000, 200_000_000
 
 
 class Submission(NamedTuple):
-    """What somebody has handed in.
+    """What one student has handed in.
 
     Attributes:
         name: of the file without its suffix, or of the folder.
-        file: the loop's; None: there is none.
-        why: there is none, in a sentence.
-        shown: the name of what was handed in, where `file` was made from it.
+        file: the loop's; None if there is none.
+        why: the reason why there is none, in a sentence.
+        original_name: the name of the file that was handed in, if `file` was made from it.
     """
 
     name: str
     file: Path | None
     why: str = ""
-    shown: str = ""
+    original_name: str = ""
 
 
 def find_submissions(folder: Path, scratch: Path) -> list[Submission]:
-    """What was handed in: every Python file, notebook, zip file and folder in a folder; by name.
+    """The submissions in a folder, sorted by name: every Python file, notebook, zip file and folder.
 
     Args:
-        folder: nothing is written into it.
-        scratch: an empty folder, for what has to be unpacked or written again.
+        folder: or a zip file; nothing is written into it.
+        scratch: an empty folder, for files that are unpacked or converted.
     """
     if folder.is_file():
         unpack(folder, scratch / "class")
-        folder = _within(scratch / "class")
+        folder = _inner_folder(scratch / "class")
     entries = _entries(folder)
-    taken = [each for each in entries if each.is_dir() or (each.is_file() and each.suffix.lower() in SUFFIXES)]
-    left_out = [each.name for each in entries if each not in taken]
+    submitted = [path for path in entries if path.is_dir() or (path.is_file() and path.suffix.lower() in SUFFIXES)]
+    left_out = [path.name for path in entries if path not in submitted]
     if left_out:
         names = shown(", ".join(left_out), 100)
-        announce(f"left out, for a submission is a .py, .ipynb or .zip file, or a folder: {names}")
-    # As file systems see them, some of which do not tell capitals.
-    stems = Counter((each.name if each.is_dir() else each.stem).casefold() for each in taken)
-    found = []
-    for number, each in enumerate(taken):
-        name = each.name if each.is_dir() or stems[each.stem.casefold()] > 1 else each.stem
-        found.append(find_loop(each, scratch / str(number))._replace(name=name))
-    return found
+        announce(f"left out, because a submission is a .py, .ipynb or .zip file, or a folder: {names}")
+    # Compared without case, as some file systems do.
+    stems = Counter((path.name if path.is_dir() else path.stem).casefold() for path in submitted)
+    submissions = []
+    for number, path in enumerate(submitted):
+        name = path.name if path.is_dir() or stems[path.stem.casefold()] > 1 else path.stem
+        submissions.append(find_loop(path, scratch / str(number))._replace(name=name))
+    return submissions
 
 
 def _entries(folder: Path) -> list[Path]:
-    return [each for each in sorted(folder.iterdir()) if is_meant(Path(each.name))]
+    return [path for path in sorted(folder.iterdir()) if is_relevant(Path(path.name))]
 
 
-def _within(folder: Path) -> Path:
-    """A folder, or the one that lies in it alone: somebody has packed or handed in the folder, not what is in it."""
+def _inner_folder(folder: Path) -> Path:
+    """The folder, or the only folder in it: often the folder itself was packed, not the files in it."""
     while len(entries := _entries(folder)) == 1 and entries[0].is_dir():
         folder = entries[0]
     return folder
 
 
 def find_loop(place: Path, scratch: Path) -> Submission:
-    """The loop of one submission: of a folder, or a zip file, the file that binds `train`, or of several the one so
-    named; a notebook only if no Python file does.
+    """The loop of one submission. In a folder or a zip file it is the file that defines `train`; if several do, the
+    one with a usual name; a notebook only if no Python file does.
 
     Args:
         place: a file or a folder.
-        scratch: a folder that is not there yet, for what has to be unpacked or written again.
+        scratch: a folder that does not exist yet, for files that are unpacked or converted.
     """
     name, suffix = place.name, place.suffix.lower()
     try:
@@ -87,48 +87,48 @@ def find_loop(place: Path, scratch: Path) -> Submission:
             return Submission(name, place)
         scratch.mkdir(parents=True)
         if place.is_file() and suffix == ".ipynb":
-            return Submission(name, _written_anew(place, scratch), shown=name)
+            return Submission(name, _write_loop(place, scratch), original_name=name)
         if place.is_file():
             unpack(place, scratch / "zip")
             place = scratch / "zip"
     except SameLoopError as error:
         return Submission(name, None, str(error))
-    entries = _entries(_within(place))
-    files = [each for each in entries if each.is_file() and each.suffix == ".py"]
-    notebooks = [each for each in entries if each.is_file() and each.suffix == ".ipynb"]
-    return _chosen(files, notebooks, scratch)._replace(name=name)
+    entries = _entries(_inner_folder(place))
+    files = [path for path in entries if path.is_file() and path.suffix == ".py"]
+    notebooks = [path for path in entries if path.is_file() and path.suffix == ".ipynb"]
+    return _choose_loop(files, notebooks, scratch)._replace(name=name)
 
 
-def _chosen(files: list[Path], notebooks: list[Path], scratch: Path) -> Submission:
+def _choose_loop(files: list[Path], notebooks: list[Path], scratch: Path) -> Submission:
     if not files and not notebooks:
         return Submission("", None, "there is no Python file and no notebook")
-    binding = files if len(files) == 1 and not notebooks else [each for each in files if binds_train(each)]
+    binding = files if len(files) == 1 and not notebooks else [file for file in files if defines_train(file)]
     if not binding and notebooks:
-        for each in files:  # what it imports
-            shutil.copy(each, scratch / each.name)
+        for file in files:  # what it imports
+            shutil.copy(file, scratch / file.name)
         try:
-            written = [_written_anew(each, scratch) for each in notebooks]
+            written = [_write_loop(notebook, scratch) for notebook in notebooks]
         except SameLoopError as error:
             return Submission("", None, str(error))
-        binding = written if len(written) == 1 and not files else [each for each in written if binds_train(each)]
+        binding = written if len(written) == 1 and not files else [file for file in written if defines_train(file)]
     if not binding:
-        return Submission("", None, "no file binds a function `train`")
-    named = [each for usual in USUAL_NAMES for each in binding if each.name == usual]
-    if len(binding) > 1 and not named:
-        several = ", ".join(each.name for each in binding)
-        return Submission("", None, f"several files bind a function `train` ({several}): call one of them train.py")
-    file = (named or binding)[0]
-    return Submission("", file, shown="" if file in files else f"{file.stem}.ipynb")
+        return Submission("", None, "no file defines a function `train`")
+    usually_named = [file for name in USUAL_NAMES for file in binding if file.name == name]
+    if len(binding) > 1 and not usually_named:
+        names = ", ".join(file.name for file in binding)
+        return Submission("", None, f"several files define a function `train` ({names}): call one of them train.py")
+    file = (usually_named or binding)[0]
+    return Submission("", file, original_name="" if file in files else f"{file.stem}.ipynb")
 
 
-def _written_anew(notebook: Path, scratch: Path) -> Path:
+def _write_loop(notebook: Path, scratch: Path) -> Path:
     file = scratch / f"{notebook.stem}.py"
     file.write_text(loop_of_notebook(notebook.read_bytes(), notebook.name), encoding="utf-8")
     return file
 
 
-def binds_train(file: Path) -> bool:
-    """Whether a file seems to hold a loop, told by reading it only."""
+def defines_train(file: Path) -> bool:
+    """Whether a file seems to define `train`; the file is read, but not run."""
     text = file.read_text(encoding="utf-8", errors="replace")
     try:
         body = ast.parse(text).body
@@ -138,31 +138,31 @@ def binds_train(file: Path) -> bool:
         if isinstance(statement, ast.FunctionDef) and statement.name == "train":
             return True
         targets = statement.targets if isinstance(statement, ast.Assign) else []
-        if any(isinstance(each, ast.Name) and each.id == "train" for each in targets):
+        if any(isinstance(target, ast.Name) and target.id == "train" for target in targets):
             return True
     return False
 
 
-def is_meant(path: PurePosixPath | Path) -> bool:
-    """Whether a file's name is none of those that systems and editors leave beside what is handed in."""
+def is_relevant(path: PurePosixPath | Path) -> bool:
+    """Whether a file is not one of those that systems and editors add, such as `__MACOSX`."""
     return not any(part.startswith((".", "__")) for part in path.parts)
 
 
 def unpack(file: Path, folder: Path) -> None:
-    """Unpack what may be a loop, or one of its modules, from a zip file.
+    """Unpack the files of a zip file that may be a loop or one of its modules.
 
     Raises:
-        SameLoopError: it is no zip file, is locked, or holds too much.
+        SameLoopError: it is not a zip file, is encrypted, or holds too much.
     """
     folder.mkdir()
     try:
         with zipfile.ZipFile(file) as archive:
-            members = [each for each in archive.infolist() if not each.is_dir()]
-            wanted = [each for each in members if each.filename.lower().endswith(SUFFIXES)]
-            wanted = [each for each in wanted if is_meant(PurePosixPath(each.filename))]
-            if len(wanted) > MOST_MEMBERS or sum(each.file_size for each in wanted) > MOST_BYTES:
+            members = [member for member in archive.infolist() if not member.is_dir()]
+            wanted = [member for member in members if member.filename.lower().endswith(SUFFIXES)]
+            wanted = [member for member in wanted if is_relevant(PurePosixPath(member.filename))]
+            if len(wanted) > MOST_MEMBERS or sum(member.file_size for member in wanted) > MOST_BYTES:
                 raise SameLoopError(f"{file.name} holds more than a submission does; unpack it yourself")
-            for each in wanted:
-                archive.extract(each, folder)
+            for member in wanted:
+                archive.extract(member, folder)
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError) as error:
         raise SameLoopError(f"{file.name} cannot be unpacked ({error}); unpack it yourself") from None

@@ -1,4 +1,4 @@
-"""The job that a checked loop is given: a small subset of real reviews and a small model under which mistakes show."""
+"""The job of a checked loop: a small subset of real reviews and a small model that make mistakes visible."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedTokenizerBase
 
-# 45 reviews in batches of 7 and 29 in batches of 6 for the evaluation: nothing divides evenly, no review is cut but
-# the longest. Epochs, sizes and rate are none that a loop has in it by chance: one that does not ask its config
-# for them is noticed. Only the clip's limit is the usual one, which the shortest loop of all has written in.
+# 45 reviews in batches of 7, and 29 in batches of 6 for the evaluation: nothing divides evenly, and only the longest
+# review is truncated. Nobody hard-codes these epochs, sizes and this rate by chance, so a loop that does not read its
+# config is noticed. Only the clip's limit is the usual one, which the shortest loop has hard-coded.
 SETTINGS: dict[str, Any] = {
     "seed": 1729,
     "train_size": 45,
@@ -31,7 +31,7 @@ SETTINGS: dict[str, Any] = {
     "logging_strategy": "no",
     "use_cpu": True,
 }
-# What a check takes besides. Everything else is fixed, or a loop could be asked for what no mistake shows under.
+# The settings that a check accepts. All others are fixed, because under some of them mistakes would not be visible.
 OWN_SETTINGS = (
     "gradient_accumulation_steps",
     "weight_decay",
@@ -41,13 +41,13 @@ OWN_SETTINGS = (
     "learning_rate",
     "seed",
 )
-# The tiny model's random weights are so small that all its answers are alike, and its gradients shorter than the clip
-# at 1.0. Times this they are 20 to 50 long at every step, and its answers differ from review to review.
+# The tiny model's random weights are so small that all its logits are alike, and that the gradients' norm is below the
+# clip's limit of 1.0. With weights times this the norm is 20 to 50 at every step, and the logits differ per review.
 SPREAD = 12.0
 
 
 class Job(NamedTuple):
-    """What a loop is called with; two calls with equal settings give equal ones.
+    """The arguments that a loop is called with; equal settings give equal jobs.
 
     Attributes:
         model: on the CPU, in float32.
@@ -62,24 +62,24 @@ class Job(NamedTuple):
 
 
 def job_config(**settings: Any) -> RunConfig:
-    """The settings of a check; `settings` as `OWN_SETTINGS` has them.
+    """The configuration of a check; `settings` are those of `OWN_SETTINGS`.
 
     Raises:
-        SameLoopError: one is not among them, or its value is wrong.
+        SameLoopError: a setting is not one of them, or its value is wrong.
     """
     for name in settings:
         if name not in OWN_SETTINGS:
-            raise SameLoopError(f"a check has no option {option(name)}: it has {', '.join(OWN_SETTINGS)}")
+            raise SameLoopError(f"a check has no option {option(name)}; it has {', '.join(OWN_SETTINGS)}")
     config = RunConfig.build("tiny", **{**SETTINGS, **settings})
     if config.lr_scheduler_type in METRIC_SCHEDULES:
         raise SameLoopError(
-            f"--lr-scheduler-type {config.lr_scheduler_type}: it follows the evaluation; a check asks for none"
+            f"--lr-scheduler-type {config.lr_scheduler_type}: it follows the evaluation, and a check needs none"
         )
     return config
 
 
 def make_job(config: RunConfig) -> Job:
-    """Load data and model; leaves the random states seeded, as a loop finds them."""
+    """Load data and model, and leave the random states seeded, as a loop expects them."""
     import numpy as np
     import torch
 
@@ -89,7 +89,7 @@ def make_job(config: RunConfig) -> Job:
     random.seed(config.seed)
     np.random.seed(config.seed)
     torch.manual_seed(config.seed)
-    with redirect_stderr(io.StringIO()):  # What is loaded is always the same, and nobody's question.
+    with redirect_stderr(io.StringIO()):  # Messages about loading are of no interest: it is always the same data.
         tokenizer = load_tokenizer(config)
         train_dataset, eval_dataset, labels = load_data(config, tokenizer)
         model = load_model(config, labels)

@@ -1,4 +1,4 @@
-"""Going through a loop's recording: each step is held against the right one, the run against what a run must be."""
+"""Judge a loop's recording: compare each step with the right one, and the whole run with what a run must contain."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
     """Judge one run.
 
     Args:
-        job: what the loop was called with; its model is moved about.
+        job: the loop's arguments; this changes the weights of its model.
         events: of the recording.
-        log: what the loop returned; None if it did not come to its end.
-        notes: takes what is found, also if a recording that does not fit together ends this.
+        log: what the loop returned; None if it did not finish.
+        notes: receives the findings, also those before an error in an inconsistent recording.
 
     Raises:
-        TapeDamaged, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError: it does not.
+        RecordingError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError: it is inconsistent.
     """
     ended = log is not None
     events = _without_steps_before(events, job, notes)
@@ -35,10 +35,10 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
     part = next((event["name"] for event in events if event.kind == "part"), None)
     if part is not None and not passes.batches:
         notes.reached.add("forward")
-        notes.find(
+        notes.add(
             "forward.part",
-            "the model is never called as a whole for training, but parts of it; so what goes in and comes out is not "
-            "seen. Call the model",
+            "only parts of the model are called in training, never the model itself, so its inputs and outputs are "
+            "not seen. Call the model",
             part,
             "model(...)",
             1,
@@ -53,7 +53,7 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
     if steps.grouping_is_right:
         judge_rates(steps.rates, passes, reference, notes, ended)
     else:
-        # Steps at the wrong places have moved the schedule's, too.
+        # Steps at the wrong places have moved the schedule's steps, too.
         _judge_rates_of_other_steps(steps.rates, passes, reference, notes, ended)
     EvaluationJudge(passes, reference, notes).judge(log)
 
@@ -61,25 +61,25 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
 def _judge_rates_of_other_steps(
     rates: Sequence[float], passes: Passes, reference: Reference, notes: Notes, ended: bool
 ) -> None:
-    """Whether the learning rates are right in spite of it; if they are not, nothing can be said of the schedule."""
-    tried = Notes()
-    judge_rates(rates, passes, reference, tried, ended)
-    notes.exact &= tried.exact
-    if tried.findings:
+    """Judge learning rates although the steps are grouped wrongly; if they are wrong, the schedule is not judged."""
+    rate_notes = Notes()
+    judge_rates(rates, passes, reference, rate_notes, ended)
+    notes.exact &= rate_notes.exact
+    if rate_notes.findings:
         notes.reached.discard("schedule step")
 
 
 def _without_steps_before(events: Sequence[Event], job: Job, notes: Notes) -> Sequence[Event]:
-    """The events without steps too many that another optimizer has made first, such as a search for a rate."""
+    """The events without extra steps that another optimizer makes first, as in a learning-rate search."""
     steps = [number for number, event in enumerate(events) if event.kind == "step"]
     objects = [events[number]["object"] for number in steps]
     first = objects.count(0)
     if len(objects) <= job.config.total_steps() or objects != sorted(objects) or not 0 < first <= len(objects) // 2:
         return events
-    notes.find(
+    notes.add(
         "step.before",
         f"the first {counted(first, 'step')} are made by another optimizer than the {len(objects) - first} after "
-        "them, such as a search for a learning rate, and have moved the weights, too; train a copy there",
+        "them, as in a learning-rate search, and have changed the weights, too; use a copy of the model there",
         counted(len(objects), "step"),
         counted(job.config.total_steps(), "step"),
         1,

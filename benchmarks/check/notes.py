@@ -1,4 +1,4 @@
-"""What a judge notes of a loop: its findings, what there was to judge, and how far from the right values it came."""
+"""A judge's notes on a loop: the findings, the phases that were reached, and the differences from the right values."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ import torch
 from benchmarks.check.replay import Tensors, all_equal
 from benchmarks.judge.finding import Finding
 
-# Up to here two values are equal up to rounding, relative to the right one's size: a norm for gradients, the largest
-# for logits, 1 at least for a loss. Where it comes from: a float32 rounds by u = 2**-24. A dot product of n terms is
-# off by n*u at most; here n is 128 at most, and the longest chain from ids to a gradient has some 40 of them, forth
-# and back: 128 * 40 * 2**-24 = 3.1e-4 if every rounding went the same way, about its square root's share, 4e-6, as
-# they go. `make check-table` measures both sides: the largest difference of right loops, the smallest of mistakes.
+# Two values are equal up to rounding if they differ by no more than this, relative to the size of the right one: the
+# norm for gradients, the largest for logits, at least 1 for a loss. Where it comes from: a float32 rounds by u =
+# 2**-24. A dot product of n terms is off by n*u at most; here n is 128 at most, and the longest chain from ids to a
+# gradient has about 40 of them, forward and backward: 128 * 40 * 2**-24 = 3.1e-4 if all roundings had one direction,
+# but sqrt(128 * 40) * 2**-24 = 4e-6 as they have random ones. `make check-table` measures both sides: the largest
+# difference of right loops, and the smallest of mistakes.
 BOUND = 1e-4
 
 
 class Notes:
-    """What a judge has found.
+    """The notes of a judge.
 
     Attributes:
-        findings: what is wrong, in the order in which it was found.
-        reached: the items of which there was something to judge.
-        exact: whether everything compared so far has equal bits.
-        rounding: the largest difference that counts as rounding, relative.
-        smallest: by item the difference that was the reason of a finding, relative.
+        findings: in the order in which they were made.
+        reached: the items for which there was something to judge.
+        exact: whether everything compared so far is bit-identical.
+        rounding: the largest relative difference that counts as rounding.
+        smallest: for each item the relative difference that caused a finding.
     """
 
     def __init__(self) -> None:
@@ -36,47 +37,47 @@ class Notes:
         self.rounding = 0.0
         self.smallest: dict[str, float] = {}
 
-    def find(self, code: str, text: str, student: Any = "", right: Any = "", step: int = 0) -> None:
-        """Note something that is wrong, with the loop's value and the right one; step 0: of the whole run."""
+    def add(self, code: str, text: str, student: Any = "", right: Any = "", step: int = 0) -> None:
+        """Add a finding, with the loop's value and the right one; step 0: it is about the whole run."""
         self.findings.append(Finding(code, step, text, {"student": str(student), "right": str(right)}))
 
     def has(self, code: str) -> bool:
-        """Whether such a finding was made."""
-        return any(each.code == code for each in self.findings)
+        """Whether there is a finding with this code."""
+        return any(finding.code == code for finding in self.findings)
 
-    def miss(self, code: str, text: str, ours: torch.Tensor, right: torch.Tensor, step: int) -> None:
-        """Note tensors that are not equal, by their first numbers."""
-        shown, wanted = (", ".join(f"{value:.6g}" for value in each.flatten()[:2].tolist()) for each in (ours, right))
-        self.find(code, text, shown, wanted, step)
-        if ours.shape == right.shape:
-            self.smallest.setdefault(self.findings[-1].phase, _apart(ours, right))
+    def add_difference(self, code: str, text: str, actual: torch.Tensor, right: torch.Tensor, step: int) -> None:
+        """Add a finding about unequal tensors; it shows their first two numbers."""
+        student, expected = (", ".join(f"{x:.6g}" for x in t.flatten()[:2].tolist()) for t in (actual, right))
+        self.add(code, text, student, expected, step)
+        if actual.shape == right.shape:
+            self.smallest.setdefault(self.findings[-1].phase, _relative_difference(actual, right))
 
-    def equal(self, ours: torch.Tensor, right: torch.Tensor) -> bool:
-        """Whether two tensors are equal, or up to rounding; keeps which."""
-        if torch.equal(ours, right):
+    def equal(self, actual: torch.Tensor, right: torch.Tensor) -> bool:
+        """Whether two tensors are equal, exactly or up to rounding; this notes which."""
+        if torch.equal(actual, right):
             return True
         self.exact = False
-        return ours.shape == right.shape and self.is_rounding(_apart(ours, right))
+        return actual.shape == right.shape and self.is_rounding(_relative_difference(actual, right))
 
-    def is_rounding(self, apart: float) -> bool:
-        """Whether a relative difference is rounding; keeps the largest that is."""
-        if not apart <= BOUND:
+    def is_rounding(self, difference: float) -> bool:
+        """Whether a relative difference is rounding; this notes the largest one."""
+        if not difference <= BOUND:
             return False
-        self.rounding = max(self.rounding, apart)
+        self.rounding = max(self.rounding, difference)
         return True
 
-    def same_gradients(self, ours: Tensors, right: Tensors, count: bool = True) -> bool:
-        """Whether gradients are equal, or up to rounding; one that is not there is zero.
+    def same_gradients(self, actual: Tensors, right: Tensors, count: bool = True) -> bool:
+        """Whether gradients are equal, exactly or up to rounding; a missing gradient is zero.
 
         Args:
-            ours, right: by the parameters' names.
-            count: whether it says something of the loop's arithmetic, and so is kept; not where ways are tried out.
+            actual, right: by the parameters' names.
+            count: whether this notes the result; False where the caller tries out possible causes.
         """
-        if all_equal(ours, right):
+        if all_equal(actual, right):
             return True
         square, size, equal = 0.0, 0.0, True
-        for name in {*ours, *right}:
-            a, b = ours.get(name), right.get(name)
+        for name in {*actual, *right}:
+            a, b = actual.get(name), right.get(name)
             a = torch.zeros_like(b) if a is None else a
             b = torch.zeros_like(a) if b is None else b
             gap = (a.double() - b.double()).square().sum().item()
@@ -84,17 +85,17 @@ class Notes:
             square, size = square + gap, size + b.double().square().sum().item()
         if equal:
             return True
-        apart = math.sqrt(square) / max(math.sqrt(size), 1e-30)
+        difference = math.sqrt(square) / max(math.sqrt(size), 1e-30)
         if not count:
-            return apart <= BOUND
+            return difference <= BOUND
         self.exact = False
-        return self.is_rounding(apart)
+        return self.is_rounding(difference)
 
 
 def norm_of(gradients: Tensors) -> float:
-    """The norm of all gradients together."""
-    return math.sqrt(sum(each.double().square().sum().item() for each in gradients.values()))
+    """The joint norm of all gradients."""
+    return math.sqrt(sum(gradient.double().square().sum().item() for gradient in gradients.values()))
 
 
-def _apart(ours: torch.Tensor, right: torch.Tensor) -> float:
-    return ((ours.float() - right.float()).abs().max() / max(1.0, right.float().abs().max().item())).item()
+def _relative_difference(actual: torch.Tensor, right: torch.Tensor) -> float:
+    return ((actual.float() - right.float()).abs().max() / max(1.0, right.float().abs().max().item())).item()

@@ -1,4 +1,4 @@
-"""Which reviews a loop trains on, in which order, and what its dropout draws from."""
+"""Judge which reviews a loop trains on, in which order, and from which random states its dropout draws."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from benchmarks.check.passes import Batch, Passes
 from benchmarks.judge.finding import counted
 from shared.recording.evidence import as_bytes, digest
 
-# Two shuffled orders of n reviews have some pairs of consecutive reviews in common, however large n is (each of the n
-# - 1 pairs has a chance of 2/n); half of 60 pairs by chance has a probability below 1e-30.
+# Two shuffled orders of n reviews have about two pairs of consecutive reviews in common, however large n is (each of
+# the n - 1 pairs has a probability of 2/n); half of 60 pairs has a probability below 1e-30.
 SAME_PAIRS = 0.5
 
 
 def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
-    """Every review once per epoch, in batches of the right size, in a random order that is another each time."""
+    """Judge that each epoch has every review once, in batches of the right size, in a new random order."""
     notes.reached |= {"batch", "shuffle"}
     foreign = next(
         (b for b in passes.batches if None in b.reviews and passes.eval.holds(b.forward.tensors())),
         None,
     )
     if foreign is not None:
-        notes.find(
+        notes.add(
             "batch.slice",
             "the training uses examples of the validation set",
             "reviews of eval_dataset",
@@ -33,7 +33,7 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
         )
         return
     if any(not batch.reviews or None in batch.reviews for batch in passes.batches):
-        # What is not known by its tokens cannot be counted.
+        # A review that is not recognized by its tokens cannot be counted.
         notes.reached -= {"batch", "shuffle"}
         return
     epochs: list[list[Batch]] = []
@@ -42,22 +42,22 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
             epochs.append([])
         epochs[-1].append(batch)
     complete = epochs if ended else epochs[:-1]
-    wanted = passes.config.per_device_train_batch_size
-    if passes.size != wanted:
-        notes.find(
+    size = passes.config.per_device_train_batch_size
+    if passes.size != size:
+        notes.add(
             "batch.size",
-            f"the batches are not of per_device_train_batch_size, {wanted} reviews; is {passes.size} written in?",
+            f"the batch size is not per_device_train_batch_size, {size} reviews; is {passes.size} hard-coded?",
             counted(passes.size, "review"),
-            counted(wanted, "review"),
+            counted(size, "review"),
             1,
         )
     for number, batches in enumerate(complete, start=1):
         if _judge_epoch(passes, notes, number, batches):
             break
     if ended and len(epochs) != passes.epochs:
-        notes.find(
+        notes.add(
             "batch.epochs",
-            f"it trains for another number of epochs than num_train_epochs; is {len(epochs)} written in?",
+            f"the number of epochs is not num_train_epochs; is {len(epochs)} hard-coded?",
             counted(len(epochs), "epoch"),
             counted(passes.epochs, "epoch"),
         )
@@ -65,7 +65,7 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
 
 
 def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]) -> bool:
-    """Whether an epoch's batches are not what they must be; `number` is the epoch's, from 1."""
+    """Judge an epoch's batches; return whether something is wrong. `number` is the epoch's, from 1."""
     size, subset_size = passes.size, len(passes.train)
     sizes = [len(batch.reviews) for batch in batches]
     held = Counter(review for batch in batches for review in batch.reviews)
@@ -74,45 +74,45 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
     step = passes.step_of(batches[-1])
     again = next((later for batch, later in pairwise(batches) if batch.reviews == later.reviews), None)
     if again is not None:
-        notes.find(
+        notes.add(
             "batch.again",
-            "a batch is trained on again right after itself; each comes once in an epoch",
+            "a batch is trained on twice in a row; each must come once in an epoch",
             f"the reviews of batch {again.place} as batch {again.place + 1}",
             "another batch",
             passes.step_of(again),
         )
-    elif any(each != size for each in sizes[:-1]):
+    elif any(count != size for count in sizes[:-1]):
         wrong = next(batch for batch in batches if len(batch.reviews) != size)
-        notes.find(
+        notes.add(
             "batch.size",
-            "the batches are not all of one size",
+            "the batches do not all have the same size",
             counted(len(wrong.reviews), "review"),
             counted(size, "review"),
             passes.step_of(wrong),
         )
     elif missing and twice and abs(sum(sizes) - subset_size) < size:
-        notes.find(
+        notes.add(
             "shuffle.replacement",
             "reviews are drawn with replacement: in an epoch some come twice and others never",
-            f"{counted(missing, 'review')} of epoch {number} never seen",
+            f"{counted(missing, 'review')} of epoch {number} never used",
             "each review once per epoch",
             step,
         )
     elif missing:
         is_last_batch = subset_size % size and missing == subset_size % size
-        notes.find(
+        notes.add(
             "batch.last" if is_last_batch else "batch.missing",
             "an epoch's last batch, which is not full, is left out (drop_last)"
             if is_last_batch
-            else "an epoch does not come to all reviews",
+            else "an epoch does not contain all reviews",
             f"{counted(subset_size - missing, 'review')} in epoch {number}",
             f"{counted(subset_size, 'review')}",
             step,
         )
     elif twice:
-        notes.find(
+        notes.add(
             "batch.twice",
-            "reviews come more than once in an epoch",
+            "some reviews come more than once in an epoch",
             f"{counted(twice, 'review')} of epoch {number} twice",
             "each review once",
             step,
@@ -127,59 +127,59 @@ def _judge_shuffle(passes: Passes, notes: Notes, epochs: list[list[Batch]]) -> N
     orders: list[list[int]] = []
     for number, batches in enumerate(epochs, start=1):
         order = [review for batch in batches for review in batch.reviews if review is not None]
-        code, text = _no_shuffle(order, number, orders, passes) if len(order) >= size else ("", "")
+        code, text = _why_not_random(order, number, orders, passes) if len(order) >= size else ("", "")
         if code:
-            shown = f"reviews {', '.join(map(str, order[:4]))} ..."
-            notes.find(code, text, shown, "another random order", passes.step_of(batches[0]))
+            first_reviews = f"reviews {', '.join(map(str, order[:4]))} ..."
+            notes.add(code, text, first_reviews, "another random order", passes.step_of(batches[0]))
             return
         orders.append(order)
 
 
-def _no_shuffle(order: list[int], number: int, earlier: list[list[int]], passes: Passes) -> tuple[str, str]:
-    """Why an epoch's order is no random one: a code and what it means; empty strings if it may be one."""
+def _why_not_random(order: list[int], number: int, earlier: list[list[int]], passes: Passes) -> tuple[str, str]:
+    """Why an epoch's order is not random: a code and its text; empty strings if it may be random."""
     if order == sorted(order):
         return "shuffle.none", "the reviews come in the dataset's own order: they are not shuffled"
     if passes.train.is_sorted(order):
         return "shuffle.sorted", "the reviews come sorted, not in a random order"
     if order in earlier:
-        return "shuffle.same", f"epoch {number} has the order of an epoch before it: shuffle again in every epoch"
+        return "shuffle.same", f"epoch {number} has the same order as an earlier epoch: shuffle again in every epoch"
     if share := _same_pairs(order, list(range(len(passes.train)))):
         return "shuffle.moved", (
-            f"the order is no random one: {share} of the pairs of consecutive reviews are consecutive in the dataset, "
-            "too, forwards or backwards; it is only turned round, or moved, or shuffled batch by batch"
+            f"the order is not random: {share} of the pairs of consecutive reviews are consecutive in the dataset, "
+            "too, forwards or backwards; it is only reversed, or shifted, or shuffled batch by batch"
         )
     for before, other in enumerate(earlier, start=1):
         if share := _same_pairs(order, other):
             return "shuffle.moved", (
-                f"the order of epoch {number} is made of epoch {before}'s, not a new one: {share} of the pairs of "
+                f"the order of epoch {number} is made from epoch {before}'s, not random: {share} of the pairs of "
                 "consecutive reviews are the same, forwards or backwards"
             )
     return "", ""
 
 
 def _same_pairs(order: Sequence[int], other: Sequence[int]) -> str:
-    """`59 of 60`, the pairs of consecutive reviews that both orders have; empty if chance may have made them."""
+    """`59 of 60`, the pairs of consecutive reviews that both orders have; empty if that may be chance."""
     pairs = [frozenset(pair) for pair in pairwise(order)]
     same = len(set(pairs) & {frozenset(pair) for pair in pairwise(other)})
     return f"{same} of {len(pairs)}" if same > SAME_PAIRS * len(pairs) else ""
 
 
 def judge_seeds(passes: Passes, notes: Notes) -> None:
-    """Dropout's numbers must go on: the same random state twice means the same neurons dropped twice."""
+    """Judge that dropout's random numbers are new each time: an equal random state drops the same neurons again."""
     notes.reached |= {"seed", "device"}
-    seen: dict[str, int] = {}
+    step_of_state: dict[str, int] = {}
     for batch in passes.batches:
         if not batch.forward["drew"]:
             continue
         state = digest([as_bytes(batch.forward.tensors()["rng"])])
-        if state in seen:
-            notes.find(
+        if state in step_of_state:
+            notes.add(
                 "seed.again",
                 "the random state is that of an earlier step: a seed is set inside the loop, so dropout drops the "
-                "same again",
-                f"as at step {seen[state]}",
+                "same neurons again",
+                f"as at step {step_of_state[state]}",
                 "a state of its own",
                 passes.step_of(batch),
             )
             return
-        seen[state] = passes.step_of(batch)
+        step_of_state[state] = passes.step_of(batch)

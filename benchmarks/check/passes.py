@@ -1,4 +1,4 @@
-"""Which forward pass of a recording is what: of which batch of which epoch, or of which evaluation."""
+"""Assign each forward pass of a recording to a batch of an epoch, or to an evaluation."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from benchmarks.check.subsets import Subset
 
 @dataclass
 class Batch:
-    """A batch that was trained on: a forward pass that a backward pass follows.
+    """A batch that was trained on: a forward pass with a backward pass after it.
 
     Attributes:
         forward: its event.
-        reviews: which of the training subset's reviews it holds, in order; None for one that is not among them.
-        epoch, place: of how many batches of which epoch it is, both from 0.
-        share: of how many batches its step is to be made.
-        ends: whether a step is to follow it.
-        passes: how many forward passes over it there were before a step.
-        backwards: after how many of these there was a backward pass.
+        reviews: the numbers of its reviews in the training set, in order; None for one that is not in it.
+        epoch, place: its epoch, and its place among the epoch's batches, both from 0.
+        share: the number of batches that its step must consist of.
+        ends: whether a step must follow it.
+        passes: the number of forward passes over it before a step.
+        backwards: the number of these that a backward pass followed.
     """
 
     forward: Event
@@ -42,10 +42,10 @@ class Evaluation:
     """A pass over reviews without training.
 
     Attributes:
-        after: how many batches had been trained on.
-        forwards: its forward passes, each with the reviews of the evaluation subset that it holds.
+        after: the number of batches that had been trained on before it.
+        forwards: its forward passes, each with the numbers of its reviews in the validation set.
         weights: of the model that was called, at that time.
-        is_current: whether they are those that the last step has left.
+        is_current: whether these are the weights after the last step.
     """
 
     after: int
@@ -55,24 +55,24 @@ class Evaluation:
 
     @property
     def is_of_subset(self) -> bool:
-        return any(known(reviews) for _, reviews in self.forwards)
+        return any(has_known(reviews) for _, reviews in self.forwards)
 
 
 class Passes:
     """A run's batches and evaluations.
 
     Args:
-        job: what the loop was called with.
+        job: the arguments that the loop was called with.
         events: of the whole run.
-        ended: whether the loop came to its end.
+        ended: whether the loop finished.
 
     Attributes:
         batches, evaluations: in order.
         without_backward: whether there were forward passes in train mode that no backward pass followed.
-        trained: the number of the model that was trained; 0: the one that the loop was given.
-        train, eval: the subsets of reviews.
-        size: of how many reviews most batches are.
-        per_epoch: how many batches of that size an epoch must have.
+        trained: the number of the model that was trained; 0: the one that was passed to the loop.
+        train, eval: the training and the validation set.
+        size: the number of reviews in most batches.
+        per_epoch: the number of batches of that size that an epoch must have.
     """
 
     def __init__(self, job: Job, events: Sequence[Event], ended: bool) -> None:
@@ -83,17 +83,17 @@ class Passes:
         self.batches: list[Batch] = []
         self.evaluations: list[Evaluation] = []
         self.without_backward = False
-        self._sort(events)
-        # What a loop has in it in the place of the config's is told once; the rest is judged by what it has.
+        self._classify(events)
+        # A hard-coded batch size gives one finding; the rest of the run is judged with the size that the loop has.
         lengths = Counter(len(batch.reviews) for batch in self.batches[:-1] if batch.reviews)
         self.size = lengths.most_common(1)[0][0] if lengths else self.config.per_device_train_batch_size
         self.per_epoch = math.ceil(len(self.train) / self.size)
         self.trained = self.batches[0].forward["model"] if self.batches else 0
-        self._place(ended)
+        self._assign_epochs(ended)
 
     @property
     def ends(self) -> list[int]:
-        """After how many batches each epoch ends."""
+        """For each epoch the number of batches from the start of the run to its end."""
         count = len(self.batches)
         return [n for n in range(1, count + 1) if n == count or self.batches[n].place == 0]
 
@@ -102,15 +102,15 @@ class Passes:
         return math.ceil(self.per_epoch / self.config.gradient_accumulation_steps)
 
     def step_of(self, batch: Batch) -> int:
-        """The number, from 1, of the step that a batch should be part of."""
+        """The number, from 1, of the step that a batch must be part of."""
         return batch.epoch * self.steps_per_epoch + batch.place // self.config.gradient_accumulation_steps + 1
 
     def is_of_training(self, event: Event) -> bool:
-        """Whether an event is about the model that is trained; the weights of a copy say nothing of the training."""
+        """Whether an event is about the trained model; the weights of a copy say nothing about the training."""
         return event.kind != "weights" or event["model"] == self.trained
 
-    def _sort(self, events: Sequence[Event]) -> None:
-        """Tell training from evaluation: a forward pass belongs to training if a backward pass follows it."""
+    def _classify(self, events: Sequence[Event]) -> None:
+        """Separate training from evaluation: a forward pass belongs to training if a backward pass follows it."""
         pending: Event | None = None
         # The last known weights of each model, and those after the last step.
         weights: dict[int, Event] = {}
@@ -120,61 +120,61 @@ class Passes:
         unused: list[list[int | None]] = []
         has_stepped = True
 
-        def settle() -> None:
+        def finish_pending() -> None:
             nonlocal pending
             if pending is None:
                 return
             reviews = self.eval.reviews(pending.tensors())
-            if pending["training"] and pending["graph"] and not known(reviews):
+            if pending["training"] and pending["graph"] and not has_known(reviews):
                 self.without_backward = True
                 unused.append(self.train.reviews(pending.tensors()))
             else:
-                self._evaluated(pending, reviews, weights.get(pending["model"]), stepped)
+                self._add_evaluation(pending, reviews, weights.get(pending["model"]), stepped)
             pending = None
 
-        # Where no optimizer of torch's steps, it is not known what a step has left.
+        # Without a torch optimizer it is not known which weights a step has produced.
         has_steps = any(event.kind == "step" for event in events)
         for event in events:
             if event.kind == "weights":
-                settle()
+                finish_pending()
                 weights[event["model"]] = event
                 if is_after_step or stepped is None or not has_steps:
                     stepped = event
             elif event.kind == "forward":
-                settle()
+                finish_pending()
                 pending = event
             elif event.kind == "backward" and pending is not None and pending["graph"]:
-                self._trained(pending, unused, has_stepped)
+                self._add_batch(pending, unused, has_stepped)
                 pending, unused, has_stepped = None, [], False
             is_after_step = event.kind == "step"
             has_stepped |= is_after_step
-        settle()
+        finish_pending()
 
-    def _trained(self, forward: Event, unused: list[list[int | None]], has_stepped: bool) -> None:
-        """A backward pass follows this forward pass: over a batch of its own, or once more over the last one."""
+    def _add_batch(self, forward: Event, unused: list[list[int | None]], has_stepped: bool) -> None:
+        """A backward pass follows this forward pass: over a new batch, or over the last one again."""
         reviews = self.train.reviews(forward.tensors())
-        again = sum(each == reviews for each in unused)
+        again = sum(earlier == reviews for earlier in unused)
         if self.batches and not has_stepped and reviews and self.batches[-1].reviews == reviews:
             self.batches[-1].passes += 1 + again
             self.batches[-1].backwards += 1
         else:
             self.batches.append(Batch(forward, reviews, passes=1 + again))
 
-    def _evaluated(
+    def _add_evaluation(
         self, forward: Event, reviews: list[int | None], weights: Event | None, stepped: Event | None
     ) -> None:
         if not self.evaluations or self.evaluations[-1].after != len(self.batches):
             self.evaluations.append(Evaluation(len(self.batches)))
         evaluation = self.evaluations[-1]
-        if not evaluation.weights and weights is not None and known(reviews):
+        if not evaluation.weights and weights is not None and has_known(reviews):
             evaluation.weights = weights.tensors()
             if stepped is not None and weights is not stepped:
                 evaluation.is_current = all_equal(evaluation.weights, stepped.tensors())
         evaluation.forwards.append((forward, reviews))
 
-    def _place(self, ended: bool) -> None:
-        """Say of each batch where in which epoch it is."""
-        starts = self._starts()
+    def _assign_epochs(self, ended: bool) -> None:
+        """Assign each batch its epoch, its place in it, and its step."""
+        starts = self._epoch_starts()
         epoch, place = -1, 0
         for number, batch in enumerate(self.batches):
             if number in starts:
@@ -183,7 +183,7 @@ class Passes:
             place += 1
         per_step = self.config.gradient_accumulation_steps
         lengths = Counter(batch.epoch for batch in self.batches)
-        if self.batches and not ended:  # What was cut off would have gone on.
+        if self.batches and not ended:  # The run was cut off: the epoch is not complete.
             lengths[self.batches[-1].epoch] = max(self.per_epoch, lengths[self.batches[-1].epoch])
         for batch in self.batches:
             last = lengths[batch.epoch]
@@ -191,29 +191,29 @@ class Passes:
             batch.share = min(per_step, last - first)
             batch.ends = batch.place == min(first + per_step, last) - 1
 
-    def _starts(self) -> set[int]:
+    def _epoch_starts(self) -> set[int]:
         """The batches with which an epoch begins.
 
-        An epoch ends after as many batches as there must be; if there are others in all, where the evaluation subset
-        is evaluated, or else where a review comes back.
+        If the total number of batches is right, each epoch has the right number. Otherwise an epoch ends where the
+        validation set is evaluated, or, if it never is, where reviews come again.
         """
         count = len(self.batches)
         if count == self.per_epoch * self.epochs:
             return set(range(0, count, self.per_epoch))
-        inner = {each.after for each in self.evaluations if each.is_of_subset and 0 < each.after < count}
+        inner = {e.after for e in self.evaluations if e.is_of_subset and 0 < e.after < count}
         if inner and len(inner) <= 2 * self.epochs:
             return {0, *inner}
         starts: set[int] = set()
-        seen: set[int] | None = None
+        epoch_reviews: set[int] | None = None
         for number, batch in enumerate(self.batches):
-            held = {each for each in batch.reviews if each is not None}
-            if seen is None or len(seen & held) > len(held) // 2:
+            batch_reviews = {review for review in batch.reviews if review is not None}
+            if epoch_reviews is None or len(epoch_reviews & batch_reviews) > len(batch_reviews) // 2:
                 starts.add(number)
-                seen = set()
-            seen |= held
+                epoch_reviews = set()
+            epoch_reviews |= batch_reviews
         return starts
 
 
-def known(reviews: Iterable[int | None]) -> bool:
-    """Whether a batch holds a review of the subset."""
+def has_known(reviews: Iterable[int | None]) -> bool:
+    """Whether at least one review of a batch is in the set."""
     return any(review is not None for review in reviews)

@@ -1,4 +1,4 @@
-"""The learning rate of every step, which depends on how many there are."""
+"""Judge the learning rate of every step, which depends on the number of steps."""
 
 from __future__ import annotations
 
@@ -10,54 +10,54 @@ from benchmarks.check.passes import Passes
 from benchmarks.check.replay import Reference
 from shared.config import RunConfig
 
-# Learning rates are float64 numbers; who computes them as a float32 is off by a few u.
+# Learning rates are float64 numbers; a loop that computes them in float32 is off by a few u (2**-24).
 RATE_BOUND = 1e-6
-# What `torch.optim.AdamW` takes where no rate is given.
+# The default learning rate of `torch.optim.AdamW`.
 TORCHS_RATE = 1e-3
 
 
 def judge_rates(rates: Sequence[float], passes: Passes, reference: Reference, notes: Notes, ended: bool) -> None:
-    """Hold the learning rates of all steps against the right ones.
+    """Compare the learning rates of all steps with the right ones.
 
     Args:
         rates: of every step.
-        passes: which pass of the recording is what.
-        reference: knows the right ones.
-        notes: takes what is found.
-        ended: whether the loop came to its end.
+        passes: the batches and evaluations of the recording.
+        reference: computes the right ones.
+        notes: receives the findings.
+        ended: whether the loop finished.
     """
     config = passes.config
     right = reference.learning_rates(config.total_steps())
     if not rates or list(rates) == right[: len(rates)]:
         return
-    # A loop that makes another number of steps may have the right schedule for them.
+    # A loop with another number of steps may have the right schedule for that number.
     own = reference.learning_rates(len(rates)) if ended else right
     if _fits(rates[: len(right)], right, config) or _fits(rates, own, config):
         notes.exact = False
         return
     wrong = next(
-        (k for k, (a, b) in enumerate(zip(rates, right, strict=False)) if not _near(a, b, config)), len(right)
+        (k for k, (a, b) in enumerate(zip(rates, right, strict=False)) if not _is_close(a, b, config)), len(right)
     )
-    notes.find(
-        *(_other_base(rates, (right, own), config) or _why(list(rates), right, passes, reference)),
+    notes.add(
+        *(_wrong_rate(rates, (right, own), config) or _cause(list(rates), right, passes, reference)),
         f"learning rate {rates[min(wrong, len(rates) - 1)]:.6g}",
         f"learning rate {right[min(wrong, len(right) - 1)]:.6g}",
         wrong + 1,
     )
 
 
-def _other_base(rates: Sequence[float], schedules: Iterable[list[float]], config: RunConfig) -> tuple[str, str] | None:
-    """A code and its text if the schedule is right, but for the rate that it begins with."""
+def _wrong_rate(rates: Sequence[float], schedules: Iterable[list[float]], config: RunConfig) -> tuple[str, str] | None:
+    """A code and its text if only the rate at the start of the schedule is wrong."""
     for right in schedules:
         scaled = [rate * right[0] / rates[0] for rate in rates] if rates[0] else []
         if scaled and right[0] and _fits(scaled, right, config) and len(set(rates)) > 1:
-            what = "0.001 is torch's own default" if rates[0] == TORCHS_RATE else f"is {rates[0]:g} written in?"
-            return "schedule.rate", f"the learning rate does not begin at config.learning_rate; {what}"
+            explanation = "0.001 is torch's own default" if rates[0] == TORCHS_RATE else f"is {rates[0]:g} hard-coded?"
+            return "schedule.rate", f"the learning rate does not start at config.learning_rate; {explanation}"
     return None
 
 
-def _why(rates: list[float], right: list[float], passes: Passes, reference: Reference) -> tuple[str, str]:
-    """A code and its text: which wrong schedule has these learning rates."""
+def _cause(rates: list[float], right: list[float], passes: Passes, reference: Reference) -> tuple[str, str]:
+    """The code and the text of the wrong schedule that has these learning rates."""
     config, total, per_epoch = passes.config, len(right), passes.steps_per_epoch
     per_step = config.gradient_accumulation_steps
     candidates = {
@@ -66,32 +66,32 @@ def _why(rates: list[float], right: list[float], passes: Passes, reference: Refe
         ),
         ("schedule.ahead", "the schedule is one step ahead"): [*right[1:], 0.0],
         ("schedule.behind", "the schedule is one step behind"): [right[0], *right[:-1]],
-        ("schedule.per_epoch", "the schedule is moved once per epoch, not after every step"): [
+        ("schedule.per_epoch", "scheduler.step() is called once per epoch, not after every step"): [
             right[k // per_epoch] for k in range(total)
         ],
         (
             "schedule.epoch_total",
-            "the schedule falls within one epoch: its total is the steps of one epoch, not of all",
+            "the schedule ends after one epoch: its total is the number of steps of one epoch, not of all",
         ): [
             *reference.learning_rates(per_epoch),
             *([0.0] * (total - per_epoch)),
         ],
-        ("schedule.batch_total", "the schedule counts batches, not steps: it falls too slowly"): (
+        ("schedule.batch_total", "the schedule counts batches, not steps: the learning rate falls too slowly"): (
             reference.learning_rates(passes.per_epoch * passes.epochs)[:total]
         ),
     }
-    for named, candidate in candidates.items():
+    for cause, candidate in candidates.items():
         if _fits(rates, candidate, config):
-            return named
-    if per_step > 1 and any(_fits(rates, each, config) for each in _moved_per_batch(total, passes, reference)):
-        return "schedule.per_batch", "the schedule is moved after every batch, not after every step"
-    if not _near(rates[0], right[0], config) and config.warmup_steps == 0:
-        return "schedule.first", "the first step does not have config.learning_rate: a warm-up, or another rate"
+            return cause
+    if per_step > 1 and any(_fits(rates, schedule, config) for schedule in _moved_per_batch(total, passes, reference)):
+        return "schedule.per_batch", "scheduler.step() is called after every batch, not after every step"
+    if not _is_close(rates[0], right[0], config) and config.warmup_steps == 0:
+        return "schedule.first", "the first step does not have config.learning_rate, but a warm-up or another rate"
     return "schedule.shape", "the schedule has another shape: check its warm-up and its total number of steps"
 
 
 def _moved_per_batch(total: int, passes: Passes, reference: Reference) -> Iterator[list[float]]:
-    """The rates of a schedule that every batch moves, also those of the step itself or not."""
+    """The rates of a schedule that moves after every batch, before or after the optimizer's step."""
     ends = [number for number, batch in enumerate(passes.batches, start=1) if batch.ends]
     rates = reference.learning_rates(total, len(passes.batches) + 1)
     for before in ([0, *ends], ends):
@@ -100,8 +100,8 @@ def _moved_per_batch(total: int, passes: Passes, reference: Reference) -> Iterat
 
 def _fits(rates: Sequence[float], right: Sequence[float], config: RunConfig) -> bool:
     pairs = zip(rates, right, strict=False)
-    return len(rates) <= len(right) and all(_near(a, b, config) for a, b in pairs)
+    return len(rates) <= len(right) and all(_is_close(a, b, config) for a, b in pairs)
 
 
-def _near(ours: float, right: float, config: RunConfig) -> bool:
-    return math.isfinite(ours) and abs(ours - right) <= RATE_BOUND * config.learning_rate
+def _is_close(actual: float, right: float, config: RunConfig) -> bool:
+    return math.isfinite(actual) and abs(actual - right) <= RATE_BOUND * config.learning_rate

@@ -1,7 +1,7 @@
-"""The recording: what a watched run leaves for the judge, a file of frames, each an event with its tensors.
+"""The recording of a watched run, which the judge reads: a file of frames, each one an event with its tensors.
 
-A frame is two lengths (8 bytes each, little endian), the event as JSON, and its tensors as safetensors: data, never
-code, whoever has written it.
+A frame is two lengths (8 bytes each, little endian), the event as JSON, and its tensors as safetensors. These are data
+and never code, whoever has written them.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 LENGTHS = struct.Struct("<QQ")
 
 
-class RecordingDamaged(Exception):  # noqa: N818 - says what happened
-    """The file is not what the watch writes."""
+class RecordingError(Exception):
+    """The file is not a recording that `watch` has written."""
 
 
 class RecordingWriter:
@@ -47,7 +47,7 @@ class Event:
 
     Attributes:
         kind: `forward`, `backward`, `step` and so on, see `watch`.
-        fields: what JSON holds of it.
+        fields: its values from the JSON.
     """
 
     def __init__(self, fields: dict[str, Any], path: Path, place: tuple[int, int]) -> None:
@@ -59,13 +59,13 @@ class Event:
         try:
             return self.fields[name]
         except KeyError:
-            raise RecordingDamaged(f"an event of kind {self.kind} has no {name}") from None
+            raise RecordingError(f"an event of kind {self.kind} has no {name}") from None
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        """Its tensors, read when they are asked for.
+        """Read its tensors from the file.
 
         Raises:
-            TapeDamaged: they cannot be read.
+            RecordingError: they cannot be read.
         """
         from safetensors import SafetensorError
         from safetensors.torch import load
@@ -75,14 +75,14 @@ class Event:
             try:
                 return load(file.read(self._place[1]))
             except (SafetensorError, ValueError, KeyError, TypeError) as error:
-                raise RecordingDamaged(str(error)) from None
+                raise RecordingError(str(error)) from None
 
 
 def read_recording(path: Path) -> Iterator[Event]:
-    """The events of a recording in order; a last one that was cut off is left out.
+    """The events of a recording, in order, without a last one that was cut off.
 
     Raises:
-        TapeDamaged: it holds what no watch writes.
+        RecordingError: it holds something that `watch` does not write.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -94,8 +94,8 @@ def read_recording(path: Path) -> Iterator[Event]:
             try:
                 fields = json.loads(file.read(head))
             except (ValueError, RecursionError):
-                raise RecordingDamaged("an event is not JSON") from None
+                raise RecordingError("an event is not JSON") from None
             if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
-                raise RecordingDamaged("an event has no kind")
+                raise RecordingError("an event has no kind")
             yield Event(fields, path, (place, body))
             file.seek(place + body)

@@ -1,8 +1,8 @@
-"""The right step, done from wherever another loop stands.
+"""Compute the right step from the state of another loop.
 
-A whole run of the right loop would part from another one at its first difference and tell nothing of what comes after.
-So every step is done again from the other loop's own weights, batch, random state and gradients: what differs then is
-what this step does wrong, and what it has inherited is equal on both sides.
+A whole run of the right loop would diverge from the other one at the first difference, and the rest could not be
+compared. So every step is computed again from the other loop's own weights, batch, random state and gradients. What it
+has inherited is then equal on both sides, and a difference is a mistake of this step.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ CPU = torch.device("cpu")
 
 
 class Pass(NamedTuple):
-    """What came of a batch.
+    """The result of a forward and a backward pass.
 
     Attributes:
         logits: (batch, classes).
-        loss: the value to hand to `backward()`, a scalar.
-        gradients: of every parameter, those that were there before added.
+        loss: the value to call `backward()` on, a scalar.
+        gradients: of every parameter, added to those from before.
     """
 
     logits: torch.Tensor
@@ -37,16 +37,16 @@ class Pass(NamedTuple):
 
 
 class Reference:
-    """The right loop of a job, put to one place after the other.
+    """The right loop of a job, which can compute a step from any state.
 
-    Its optimizer has seen all gradients that it was given so far, in order: its averages are those that the right
-    optimizer would have after the other loop's own gradients.
+    Its optimizer gets all of the other loop's gradients, in order, so its averages are those that the right optimizer
+    would have after them.
     """
 
     def __init__(self, job: Job) -> None:
         self._model, self._config = job.model, job.config
         self._parameters = dict(job.model.named_parameters())
-        self.first_weights = {name: each.detach().clone() for name, each in self._parameters.items()}
+        self.first_weights = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         groups = parameter_groups(job.model, job.config)
         if job.config.optim == "adamw_torch_fused":
             self._optimizer = torch.optim.AdamW(groups, **adamw_settings(job.config), fused=True)
@@ -59,14 +59,14 @@ class Reference:
         return type(self._optimizer).__name__
 
     def dropout(self, training: bool) -> list[float]:
-        """The shares that the model's dropout layers drop, each once."""
-        layers = (each for each in self._model.modules() if isinstance(each, torch.nn.Dropout))
-        return sorted({each.p for each in layers}) if training else []
+        """The distinct probabilities `p` of the model's dropout layers."""
+        layers = (module for module in self._model.modules() if isinstance(module, torch.nn.Dropout))
+        return sorted({layer.p for layer in layers}) if training else []
 
     def settings(self, name: str) -> dict:
-        """What the right optimizer's group that holds a parameter is set to."""
-        wanted = self._parameters[name]
-        group = next(each for each in self._optimizer.param_groups if any(wanted is held for held in each["params"]))
+        """The settings of the right optimizer's group that holds a parameter."""
+        parameter = self._parameters[name]
+        group = next(group for group in self._optimizer.param_groups if any(parameter is p for p in group["params"]))
         return {key: value for key, value in group.items() if key != "params"}
 
     def batch(
@@ -83,14 +83,14 @@ class Reference:
         """Forward and backward pass of one batch.
 
         Args:
-            weights: what they are at that moment.
+            weights: at that moment.
             inputs: `input_ids` and `attention_mask`, both (batch, tokens), and `labels` (batch,).
             rng: torch's random state before the pass.
             training: the model's mode.
-            others: the modules that are in the other one.
-            share: by how many the loss is divided: the batches of this step.
+            others: the modules that are in the other mode.
+            share: the loss is divided by it: the number of batches of this step.
             before: the gradients that the backward pass adds to.
-            scale: the loss is multiplied by it, 1 or the factor by which another loop's is wrong.
+            scale: the loss is multiplied by it; 1, or the factor by which the other loop's loss is wrong.
         """
         self._put(weights, before)
         self._model.train(training)
@@ -105,7 +105,7 @@ class Reference:
         return Pass(logits.detach(), loss.detach(), self._gradients())
 
     def clipped(self, gradients: Tensors) -> dict[str, torch.Tensor]:
-        """What the clip makes of gradients."""
+        """The gradients after clipping."""
         self._put({}, gradients)
         torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm or math.inf)
         return self._gradients()
@@ -116,7 +116,7 @@ class Reference:
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate
         self._optimizer.step()
-        return {name: each.detach().clone() for name, each in self._parameters.items()}
+        return {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
 
     @torch.no_grad()
     def answers(self, weights: Tensors, inputs: Tensors) -> torch.Tensor:
@@ -126,19 +126,19 @@ class Reference:
         return self._model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"]).logits
 
     def learning_rates(self, steps: int, count: int | None = None) -> list[float]:
-        """The learning rates of a schedule over so many steps, the first `count` of them; None: all."""
+        """The learning rates of a schedule over `steps` steps: the first `count` of them, or all if it is None."""
         config = self._config
         optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.learning_rate)
         if config.lr_scheduler_type == "linear" and config.warmup_steps == 0:
             scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (steps - step) / steps)
         else:
             scheduler = make_schedule(optimizer, steps, config)
-        found = []
+        rates = []
         for _ in range(steps if count is None else count):
-            found.append(float(optimizer.param_groups[0]["lr"]))
+            rates.append(float(optimizer.param_groups[0]["lr"]))
             optimizer.step()
             scheduler.step()
-        return found
+        return rates
 
     @torch.no_grad()
     def _put(self, weights: Tensors, gradients: Tensors) -> None:
@@ -148,7 +148,7 @@ class Reference:
             parameter.grad = gradients[name].clone() if name in gradients else None
 
     def _gradients(self) -> dict[str, torch.Tensor]:
-        return {name: each.grad.clone() for name, each in self._parameters.items() if each.grad is not None}
+        return {name: p.grad.clone() for name, p in self._parameters.items() if p.grad is not None}
 
 
 def all_equal(ours: Tensors, theirs: Tensors) -> bool:

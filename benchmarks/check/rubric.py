@@ -1,4 +1,4 @@
-"""What comes of a check: a line per phase, with evidence, a cause in words, and a question that leads to the line."""
+"""The result of a check: per phase the evidence, a cause in words, and a question that leads to the wrong line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.judge.finding import Finding
 from benchmarks.judge.phases import BY_NAME
 
-# The phases that a loop is judged by, in the order in which a rubric has them.
+# The phases by which a loop is judged, in the order of the rubric.
 ITEMS = (
     "seed",
     "shuffle",
@@ -34,28 +34,28 @@ UNFINISHED, FAILED = "unfinished", "failed"
 GOOD = (IDENTICAL, EQUIVALENT)
 
 
-# Findings about what no row is there for are shown in this one.
+# Findings without a row of their own are shown in this row.
 ITEM_OF = {"model": "step", "weights": "step"}
 
 
 @dataclass
 class Result:
-    """What a check says of a loop.
+    """The result of checking a loop.
 
     Attributes:
         name: the file's name.
-        verdict: `identical`: every step has the right one's bits; `equivalent`: up to rounding; `different`;
-            `unfinished`: gaps are still open; `failed`: there was nothing to judge to the end.
+        verdict: `identical`: every step is bit-identical to the right one; `equivalent`: equal up to rounding;
+            `different`; `unfinished`: gaps are still open; `failed`: it could not be judged to the end.
         rubric: a row per item: `item`, `status`, the finding's `code` and `cause`, `step`, `student`, `right`,
             `points`, `most`.
-        score, most: the points, and how many there are.
-        seconds: that the loop's process took, imports included.
-        why: of a loop that failed, in one sentence.
-        peak_mb: the most memory that it had, in MB.
-        rounding: the largest difference that was put down to rounding, relative.
-        output: what the loop printed, in part.
-        traceback: where it crashed; empty if it did not.
-        smallest: by item, the relative difference that a finding was made for.
+        score, most: the points, and the largest number possible.
+        seconds: the duration of the loop's process, imports included.
+        why: the reason why a loop failed or is unfinished, in one sentence.
+        peak_mb: its peak memory, in MB.
+        rounding: the largest relative difference that counts as rounding.
+        output: the beginning and the end of what the loop printed.
+        traceback: of its crash; empty if it did not crash.
+        smallest: for each item the relative difference that caused a finding.
     """
 
     name: str
@@ -73,7 +73,7 @@ class Result:
 
     @property
     def counts(self) -> bool:
-        """Whether what was right has its points: not where a loop was stopped, or has trained nothing."""
+        """Whether the right phases get points: not if the loop was stopped or has trained nothing."""
         return self.verdict != FAILED or self.score > 0
 
     @property
@@ -82,7 +82,7 @@ class Result:
         return [row["item"] for row in self.rubric if row["status"] == FAIL]
 
     def as_dict(self) -> dict[str, Any]:
-        """As `--format json` prints it."""
+        """The content of `--format json`."""
         fields = ("item", "status", "code", "cause", "step", "student", "right")
         return {
             "file": self.name,
@@ -102,36 +102,36 @@ def make_rubric(
     findings: Iterable[Finding],
     reached: Iterable[str],
     points: Mapping[str, float] | None = None,
-    unwritten: Collection[str] = (),
+    open_items: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """A row per item; of several findings of one item the first counts.
+    """One row per item; the first of several findings for an item counts.
 
     Args:
         findings: in the order in which they were made.
-        reached: the items of which there was something to judge.
-        points: what an item is worth; 1 if it is not named.
-        unwritten: the items whose gap is still open, of which nothing is said.
+        reached: the items for which there was something to judge.
+        points: of each item; 1 for an item that is not named.
+        open_items: the items whose gap is still open; they get no finding.
     """
     by_item: dict[str, Finding] = {}
     for finding in findings:
         item = ITEM_OF.get(finding.phase, finding.phase)
-        if item not in unwritten:
+        if item not in open_items:
             by_item.setdefault(item, finding)
     reached = set(reached)
     rows = []
     for item in ITEMS:
-        found, most = by_item.get(item), (points or {}).get(item, 1)
-        status = FAIL if found else PASS if item in reached else NOT_REACHED
-        status = OPEN if item in unwritten else status
+        failure, most = by_item.get(item), (points or {}).get(item, 1)
+        status = FAIL if failure else PASS if item in reached else NOT_REACHED
+        status = OPEN if item in open_items else status
         rows.append(
             {
                 "item": item,
                 "status": status,
-                "code": found.code if found else None,
-                "cause": found.text if found else None,
-                "step": (found.step or None) if found else None,
-                "student": found.values.get("student") if found else None,
-                "right": found.values.get("right") if found else None,
+                "code": failure.code if failure else None,
+                "cause": failure.text if failure else None,
+                "step": (failure.step or None) if failure else None,
+                "student": failure.values.get("student") if failure else None,
+                "right": failure.values.get("right") if failure else None,
                 "points": most if status == PASS else 0,
                 "most": most,
             }
@@ -141,9 +141,9 @@ def make_rubric(
 
 def summary(results: Sequence[Result]) -> str:
     """`20 loops: 8 right, 11 wrong, 1 not judged`."""
-    right = sum(each.verdict in GOOD for each in results)
-    failed = sum(each.verdict == FAILED for each in results)
-    unfinished = sum(each.verdict == UNFINISHED for each in results)
+    right = sum(result.verdict in GOOD for result in results)
+    failed = sum(result.verdict == FAILED for result in results)
+    unfinished = sum(result.verdict == UNFINISHED for result in results)
     wrong = len(results) - right - failed - unfinished
     parts = [f"{right} right", f"{wrong} wrong"]
     parts += [f"{unfinished} unfinished"] if unfinished else []

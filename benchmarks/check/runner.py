@@ -1,4 +1,4 @@
-"""Running a loop apart, with limits: what the judge has of it is its recording and what it printed."""
+"""Run a loop in its own process, with limits; the judge gets its recording and its output."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typing import Any, BinaryIO, NamedTuple
 import psutil
 
 from benchmarks.check.walls import WORLD_FILES, WORLD_MB
-from benchmarks.check.workshop import Workshop, opened
+from benchmarks.check.workshop import Workshop, use_workshop
 from shared.starting.launch import Family
 
-# A right loop takes some 2 seconds and 600 MB, most of them for what is imported.
+# A right loop takes about 2 seconds and 600 MB, mostly for the imports.
 SECONDS, MEGABYTES = 120, 2000
-# Of what a loop prints so much is kept of its beginning and of its end; who prints more than the most is stopped.
+# The characters kept of the beginning and of the end of a loop's output, and the most that it may print.
 KEPT_OUTPUT, MOST_OUTPUT = 4000, 20_000_000
-# It is looked at every so many seconds, which takes 20 ms; its folder, every so many times.
+# The seconds between two looks at its process, each of which takes 20 ms; every `SELDOM`th also at its folder.
 PAUSE, SELDOM = 0.2, 4
 
 
@@ -32,12 +32,12 @@ class Outcome(NamedTuple):
     """How a loop's process ended.
 
     Attributes:
-        recording: the file; it lies in a folder that is gone when `running` ends.
-        stopped: why it was stopped, in words; None: it ended by itself.
+        recording: the file; its folder is deleted when `running` ends.
+        stopped: why it was stopped, in words; None if it ended by itself.
         status: its exit status.
-        output: what it printed, the middle left out.
-        seconds: of its whole life, imports included where it has not been forked.
-        peak_mb: the most memory it had, in MB (10^6 bytes), with the processes it started.
+        output: what it printed, without the middle if it is long.
+        seconds: its duration, imports included if it was not forked.
+        peak_mb: its peak memory with the processes that it started, in MB (10^6 bytes).
     """
 
     recording: Path
@@ -56,53 +56,52 @@ def running(
     megabytes: int = MEGABYTES,
     workshop: Workshop | None = None,
 ) -> Iterator[Outcome]:
-    """Run a loop in a process of its own, in an empty folder of its own; gives how it ended, and its recording
-    meanwhile.
+    """Run a loop in a new process, in an empty folder; yields how it ended. Its recording exists inside the `with`.
 
     Args:
         file: the loop's; None: the package's manual loop.
         settings: of the job, as `job_config` takes them.
-        seconds, megabytes: more than this it may not have.
-        workshop: starts the process; None: one for this loop.
+        seconds, megabytes: its limits.
+        workshop: starts the process; None: a new one for this loop.
     """
     with (
-        opened(workshop) as workshop,
+        use_workshop(workshop) as workshop,
         tempfile.TemporaryDirectory(prefix="sameloop-check-", ignore_cleanup_errors=True) as folder,
     ):
-        # Apart from each other: the loop knows of its own folder only.
-        own, root, recording = (Path(folder).resolve() / name for name in ("loop", "root", "tape"))
-        own.mkdir()
+        # Separate from each other: the loop knows only its own folder.
+        own_folder, root, recording = (Path(folder).resolve() / name for name in ("loop", "root", "recording"))
+        own_folder.mkdir()
         root.mkdir()
         with recording.open("wb") as recording_file:
-            given = {
+            options = {
                 "file": None if file is None else str(file.resolve()),
                 "settings": dict(settings),
                 "memory_mb": megabytes,
                 "walls": list(workshop.walls),
                 "root": str(root),
             }
-            outcome = _run(workshop, given, own, recording, recording_file.fileno(), seconds, megabytes)
+            outcome = _run(workshop, options, own_folder, recording, recording_file.fileno(), seconds, megabytes)
         yield outcome
 
 
 def _run(
     workshop: Workshop,
-    given: Mapping[str, Any],
-    own: Path,
+    options: Mapping[str, Any],
+    own_folder: Path,
     recording: Path,
     number: int,
     seconds: float,
     megabytes: int,
 ) -> Outcome:
-    # Of the processes that are started these many, one below the other, are not the loop's.
+    # This number of processes, each one the child of the one before, do not belong to the loop.
     above = 0 if not sys.platform.startswith("linux") else 1 if workshop.walls.namespaces else 2
-    family: dict[int, psutil.Process] = {}
-    peak, stopped, looks = 0.0, None, 0
+    processes: dict[int, psutil.Process] = {}
+    peak, stopped, polls = 0.0, None, 0
     reading, writing = os.pipe()
     output = _Output(os.fdopen(reading, "rb"))
-    with Family() as started_here:
+    with Family() as family:
         try:
-            process = workshop.start(started_here, ("benchmarks.check.child", "main"), given, own, writing, number)
+            process = workshop.start(family, ("benchmarks.check.child", "main"), options, own_folder, writing, number)
         finally:
             os.close(writing)
         started = time.monotonic()
@@ -110,10 +109,10 @@ def _run(
             while process.poll() is None and stopped is None:
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(PAUSE)
-                looks += 1
+                polls += 1
                 with suppress(psutil.Error):
-                    family.update({each.pid: each for each in _below(psutil.Process(process.pid), above)})
-                now = sum(map(_memory_mb, family.values()))
+                    processes.update({child.pid: child for child in _descendants(psutil.Process(process.pid), above)})
+                now = sum(map(_memory_mb, processes.values()))
                 peak = max(peak, now)
                 if time.monotonic() - started > seconds:
                     stopped = f"it was not done after {seconds:g} seconds"
@@ -121,25 +120,25 @@ def _run(
                     stopped = f"it took more than {megabytes} MB of memory"
                 elif output.length > MOST_OUTPUT:
                     stopped = f"it printed more than {MOST_OUTPUT // 1_000_000} MB"
-                elif looks % SELDOM == 0 and _is_full(own):
+                elif polls % SELDOM == 0 and _is_full(own_folder):
                     stopped = f"it wrote more than {WORLD_MB} MB, or {WORLD_FILES} files"
         finally:
-            for each in reversed(family.values()):
+            for child in reversed(processes.values()):
                 with suppress(psutil.Error):
-                    each.kill()
+                    child.kill()
     status = process.wait()
     if stopped is None and status == -signal.SIGSYS:
-        stopped = "it asked the system for what no training needs (nodes, mounts, other processes), and was ended"
+        stopped = "it made a system call that no training needs (nodes, mounts, other processes), and was ended"
     output.join()
     return Outcome(recording, stopped, status, output.text(), time.monotonic() - started, peak)
 
 
-def _below(process: psutil.Process, above: int) -> list[psutil.Process]:
-    """A process and all that it has started, but for the first `above` levels."""
+def _descendants(process: psutil.Process, above: int) -> list[psutil.Process]:
+    """A process and all of its descendants, without the first `above` levels."""
     level = [process]
     for _ in range(above):
-        level = [child for each in level for child in each.children()]
-    return [*level, *(child for each in level for child in each.children(recursive=True))]
+        level = [child for parent in level for child in parent.children()]
+    return [*level, *(child for parent in level for child in parent.children(recursive=True))]
 
 
 def _memory_mb(process: psutil.Process) -> float:
@@ -149,7 +148,7 @@ def _memory_mb(process: psutil.Process) -> float:
 
 
 def _is_full(folder: Path) -> bool:
-    """Whether a loop's folder holds more than it may; in a world of its own the kernel sees to that."""
+    """Whether a loop's folder holds more than it may; inside namespaces the kernel enforces that."""
     size = count = 0
     for parent, _, names in os.walk(folder):
         for name in names:
@@ -162,7 +161,7 @@ def _is_full(folder: Path) -> bool:
 
 
 class _Output:
-    """Reads what a process prints, as fast as it comes, and keeps its two ends."""
+    """Reads the output of a process as fast as it comes, and keeps its beginning and its end."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.length = 0
@@ -179,7 +178,7 @@ class _Output:
                 self._end = (self._end + chunk[max(0, room) :])[-KEPT_OUTPUT:]
 
     def join(self) -> None:
-        # A process that the loop has hidden may hold the stream open: its words are not waited for.
+        # A process that the loop has hidden may hold the stream open: this does not wait for its output.
         self._thread.join(2)
 
     def text(self) -> str:

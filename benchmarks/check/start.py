@@ -1,4 +1,4 @@
-"""`sameloop start`: a loop with gaps, to begin with."""
+"""`sameloop start`: write a loop with gaps, for a student to begin with."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 from benchmarks.check.gaps import STILL_OPEN
 from benchmarks.judge.phases import BY_NAME
 
-# The gaps, in the order in which they are best filled: before the steps, in each step, and after an epoch's last.
+# The gaps, in the order in which to fill them: before the steps, in each step, and after the last one of an epoch.
 BEFORE = ("seed", "shuffle", "collator", "batch", "device", "optimizer")
 INSIDE = ("train mode", "forward", "loss", "backward", "clip", "step", "schedule step", "zero")
 AFTER = ("evaluate",)
 WIDTH = 100
 
-HEAD = '''"""Fine-tune DistilBERT by hand.
+HEAD = '''"""Fine-tune DistilBERT with a loop of your own.
 
-Fill the gaps from top to bottom: put your lines in the place of each `raise`. Then ask
+Fill the gaps from top to bottom: replace each `raise` by your lines. Then run
 
     sameloop check {name}.py --hints
 
-which of the phases are right. You may write it in another way, with functions or classes of your own; only
+to see which phases are right. You may write it in another way, with functions or classes of your own; only
 `train` keeps its name and its parameters.
 """
 
 
 def train(model, tokenizer, train_dataset, eval_dataset, config):
-    """Train `model` where it is, and return an evaluation of each epoch.
+    """Train `model` in place, and return an evaluation of each epoch.
 
-    model: a classifier of transformers; of input_ids, attention_mask (both batch x tokens) and labels (batch)
-        it makes logits (batch x classes) and the loss.
+    model: a classifier of transformers; from input_ids, attention_mask (both batch x tokens) and labels (batch)
+        it computes logits (batch x classes) and the loss.
     tokenizer: the model's.
-    train_dataset, eval_dataset: of each row input_ids and attention_mask, two lists, and labels, a number.
-    config: the settings, called as in TrainingArguments: config.num_train_epochs, config.learning_rate, ...
+    train_dataset, eval_dataset: each row has input_ids and attention_mask, two lists, and labels, a number.
+    config: the settings, named as in TrainingArguments: config.num_train_epochs, config.learning_rate, ...
 
     Returns a list with a dict for each epoch: eval_loss and eval_accuracy, two floats.
     """
@@ -41,7 +41,7 @@ def train(model, tokenizer, train_dataset, eval_dataset, config):
 
 
 def skeleton(name: str = "my_loop") -> str:
-    """The page with gaps; `name`: of the file, without its suffix."""
+    """The loop with gaps; `name`: of the file, without its suffix."""
     return "".join(
         [
             HEAD.replace("{name}", name),
@@ -57,7 +57,7 @@ def skeleton(name: str = "my_loop") -> str:
 
 
 def _gap(phase: str, indent: int) -> str:
-    """A comment that says what must be there, and a line that says that it is not."""
+    """A comment that says what must be written here, and a `raise` until it is."""
     space = " " * indent
     heading = phase.capitalize()
     comment = textwrap.fill(
@@ -72,14 +72,14 @@ def _gap(phase: str, indent: int) -> str:
 
 
 def notebook_text(name: str = "my_loop") -> str:
-    """A notebook in nbformat 4.5: what the job is, the skeleton in a cell that writes it, and the check."""
+    """A notebook in nbformat 4.5: the task, the skeleton in a cell that writes it to a file, and the check."""
     introduction = (
         "# Write the training loop\n\n"
         "`Trainer` of Hugging Face trains a model in one call. Here you write what it does: fine-tune a small "
         "DistilBERT on movie reviews, step by step.\n\n"
         f"1. Fill the gaps of the next cell, from top to bottom, and run it: it writes `{name}.py`.\n"
         "2. Run the last cell. It trains with your loop on a few reviews, compares each step with the right one, and "
-        "asks a question where they part.\n"
+        "asks a question where they differ.\n"
     )
     cells = [
         _cell("what-to-do", "markdown", introduction),

@@ -1,4 +1,4 @@
-"""Going through a loop's steps: each batch and each update is done again, rightly, from where the loop stands."""
+"""Judge a loop's steps: compute each batch and each update again, correctly, from the loop's own state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.check.clips import clip_places, judge_clip, times
+from benchmarks.check.clips import clip_places, judge_clip, scaled
 from benchmarks.check.job import Job
 from benchmarks.check.notes import Notes, norm_of
 from benchmarks.check.passes import Batch, Passes
@@ -21,14 +21,14 @@ class StepJudge:
     """Judges the steps of a run.
 
     Args:
-        job: what the loop was called with.
-        passes: which pass of the recording is what.
-        reference: does each step again.
-        notes: takes what is found.
+        job: the arguments that the loop was called with.
+        passes: the batches and evaluations of the recording.
+        reference: computes each step again.
+        notes: receives the findings.
 
     Attributes:
         rates: the learning rate of every step.
-        grouping_is_right: whether every step is made of the batches that it must be made of.
+        grouping_is_right: whether every step has the batches that it must have.
     """
 
     def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
@@ -38,18 +38,18 @@ class StepJudge:
         self._passes, self._reference, self._notes = passes, reference, notes
         self._updates = UpdateJudge(job, passes, reference, notes)
         # The gradients after the last backward pass.
-        self._after: Tensors = {}
-        self._stepped = self._in_order = True
-        # The batches since the last step, and whether torch's clip was called since.
-        self._since = 0
-        self._clipped_since = False
+        self._grads: Tensors = {}
+        self._has_stepped = self._step_was_due = True
+        # The number of batches since the last step, and whether torch's clip was called since then.
+        self._batches = 0
+        self._has_clipped = False
 
     @property
     def _count(self) -> int:
         return len(self.rates)
 
     def judge(self, events: Sequence[Event], ended: bool) -> None:
-        """Go through all events of the run; `ended`: whether the loop came to its end."""
+        """Judge all events of the run; `ended`: whether the loop finished."""
         self._clip_places = clip_places(events)
         self._has_steps = any(event.kind == "step" for event in events)
         changes = [event for event in events if event.kind == "weights" and event["model"] == self._passes.trained]
@@ -57,53 +57,53 @@ class StepJudge:
         forwards = {id(batch.forward): batch for batch in self._passes.batches}
         current: Batch | None = None
         last: Batch | None = None
-        where = "start"
+        last_event = "start"
         for event in filter(self._passes.is_of_training, events):
             if event.kind == "weights":
-                if not self._has_steps and self._since:
+                if not self._has_steps and self._batches:
                     self._judge_unseen_step(last)
-                self._updates.see(event.tensors())
+                self._updates.receive(event.tensors())
             elif event.kind == "forward":
-                self._updates.settle()
+                self._updates.judge_pending()
                 current = forwards.get(id(event))
-                where = "forward" if current is not None else where
+                last_event = "forward" if current is not None else last_event
             elif event.kind == "backward" and current is not None:
                 self._judge_batch(current, event, last)
-                last, current, where = current, None, "backward"
+                last, current, last_event = current, None, "backward"
             elif event.kind == "backward" and last is not None:
                 self._judge_second_backward(tensors_named(event.tensors(), "after."), last)
-            elif event.kind == "clip" and where == "backward":
-                self._clipped_since = True
+            elif event.kind == "clip" and last_event == "backward":
+                self._has_clipped = True
             elif event.kind == "step":
                 self._judge_step(Step.of(event), last)
-                where = "step"
-        self._updates.end(self._count)
+                last_event = "step"
+        self._updates.finish(self._count)
         self._judge_end(ended, last)
 
     # A batch ----------------------------------------------------------------------------------------
 
     def _judge_batch(self, batch: Batch, event: Event, last: Batch | None) -> None:
-        """A forward and a backward pass."""
+        """Judge a forward and a backward pass."""
         step = self._count + 1
-        self._updates.before_batch(step)
+        self._updates.check_before_batch(step)
         self._notes.reached |= {"collator", "train mode", "forward", "loss", "backward"}
         tensors = event.tensors()
         before, after = tensors_named(tensors, "before."), tensors_named(tensors, "after.")
-        if self._is_moved and last is not None and last.ends and not self._stepped:
+        if self._is_moved and last is not None and last.ends and not self._has_stepped:
             self._wrong_grouping(
                 "step.missing",
                 f"no step follows batch {last.place + 1} of epoch {last.epoch + 1}",
-                counted(self._since, "batch") + " without a step",
+                counted(self._batches, "batch") + " without a step",
                 f"a step after {counted(last.share, 'batch')}",
                 step,
             )
         if self._is_moved:
             self._notes.reached.add("zero")
             self._judge_zero(before, step)
-        self._since += 1
+        self._batches += 1
         self._judge_mode(batch, step)
-        self._after = after
-        self._stepped = False
+        self._grads = after
+        self._has_stepped = False
         if self._updates.is_float32:
             self._replay(batch, before, tensors.get("loss"), step)
 
@@ -113,24 +113,24 @@ class StepJudge:
             return
         off = forward["others"] if forward["training"] else []
         number = self._passes.batches.index(batch)
-        evaluated = any(each.after and each.after <= number for each in self._passes.evaluations)
-        where = "after the evaluation" if evaluated and self._count else "before this step"
-        self._notes.find(
+        evaluated = any(evaluation.after and evaluation.after <= number for evaluation in self._passes.evaluations)
+        moment = "after the evaluation" if evaluated and self._count else "before this step"
+        self._notes.add(
             "mode.parts" if off else "mode.eval",
             f"not all of the model is in train mode: {off[0]} is not"
             if off
-            else f"model.train() was not called {where}, so dropout is off",
+            else f"model.train() was not called {moment}, so dropout is off",
             "eval mode",
             "train mode",
             step,
         )
 
     def _replay(self, batch: Batch, before: Tensors, loss: torch.Tensor | None, step: int) -> None:
-        """Do the batch again, rightly, from the loop's weights, reviews, random state and gradients."""
-        notes, forward, seen = self._notes, batch.forward, batch.forward.tensors()
-        right, differs = self._passes.train.right_inputs(seen, batch.reviews)
+        """Compute the batch again, correctly, from the loop's weights, reviews, random state and gradients."""
+        notes, forward, tensors = self._notes, batch.forward, batch.forward.tensors()
+        right, differs = self._passes.train.right_inputs(tensors, batch.reviews)
         if differs is not None:
-            notes.find(*differs, step)
+            notes.add(*differs, step)
         if right is None:
             return
         inputs = right
@@ -138,120 +138,120 @@ class StepJudge:
         def again(scale: float = 1.0) -> Pass:
             modes = forward["training"], forward["others"]
             weights = self._updates.weights
-            return self._reference.batch(weights, inputs, seen["rng"], *modes, batch.share, before, scale)
+            return self._reference.batch(weights, inputs, tensors["rng"], *modes, batch.share, before, scale)
 
-        found, logits = again(), seen.get("logits")
-        if logits is not None and not notes.equal(logits, found.logits):
+        expected, logits = again(), tensors.get("logits")
+        if logits is not None and not notes.equal(logits, expected.logits):
             if differs is None:
-                self._judge_answers(forward, logits, found.logits, step)
-            # What follows is judged from the answers that there are.
-            inputs = {**right, **{name: seen[f"inputs.{name}"] for name in right if f"inputs.{name}" in seen}}
-            if "inputs.attention_mask" not in seen:
+                self._judge_answers(forward, logits, expected.logits, step)
+            # The rest is judged from the logits that the loop has.
+            inputs = {**right, **{name: tensors[f"inputs.{name}"] for name in right if f"inputs.{name}" in tensors}}
+            if "inputs.attention_mask" not in tensors:
                 inputs["attention_mask"] = torch.ones_like(inputs["input_ids"])
-            found = again()
-            if not notes.equal(logits, found.logits):
+            expected = again()
+            if not notes.equal(logits, expected.logits):
                 return
-        # Of a pass too many nothing comes if the loss is that of the one pass; it may count right answers.
-        is_of_one = loss is not None and notes.equal(loss, found.loss)
+        # An extra pass is harmless if the loss is that of one pass; it may be there to compute the accuracy.
+        is_of_one = loss is not None and notes.equal(loss, expected.loss)
         if batch.passes > 1 and not (is_of_one and batch.backwards == 1):
             self._judge_repeated(batch, step)
             return
-        factor = self._factor(loss, found.loss, step)
+        factor = self._factor(loss, expected.loss, step)
         if factor is None:
             return
         if factor != 1.0:
-            is_scaled = notes.same_gradients(self._after, again(factor).gradients, count=False)
-            self._judge_loss(batch, loss, found.loss, factor if is_scaled else math.nan, step)
-        elif not notes.same_gradients(self._after, found.gradients):
-            notes.find(
+            is_scaled = notes.same_gradients(self._grads, again(factor).gradients, count=False)
+            self._judge_loss(batch, loss, expected.loss, factor if is_scaled else math.nan, step)
+        elif not notes.same_gradients(self._grads, expected.gradients):
+            notes.add(
                 "backward.other",
                 "the backward pass leaves other gradients than the loss has",
-                f"norm {norm_of(self._after):.4g}",
-                f"norm {norm_of(found.gradients):.4g}",
+                f"norm {norm_of(self._grads):.4g}",
+                f"norm {norm_of(expected.gradients):.4g}",
                 step,
             )
 
     def _judge_answers(self, forward: Event, logits: torch.Tensor, right: torch.Tensor, step: int) -> None:
-        """Of the right inputs the model makes other logits."""
+        """Find out why the model's logits for the right inputs are others."""
         dropped = self._reference.dropout(forward["training"])
         if forward["autocast"]:
             kind = forward["autocast"].removeprefix("torch.")
-            self._notes.miss("autocast.forward", f"the forward pass runs in {kind}", logits, right, step)
+            self._notes.add_difference("autocast.forward", f"the forward pass runs in {kind}", logits, right, step)
         elif forward["dropout"] != dropped and not forward["others"]:
-            self._notes.find(
+            self._notes.add(
                 "dropout.rates",
-                "the dropout layers drop another share than the model's own configuration says",
+                "the dropout layers' probability is not that of the model's own configuration",
                 f"dropout {_shares(forward['dropout'])}",
                 f"dropout {_shares(dropped)}",
                 step,
             )
         else:
-            self._notes.miss("forward.other", "the model's answers are not those to this batch", logits, right, step)
+            self._notes.add_difference("forward.other", "the logits are not those of this batch", logits, right, step)
 
     def _judge_repeated(self, batch: Batch, step: int) -> None:
-        """The model is called several times on a batch: what is handed to `backward()` is made of all of them."""
-        self._notes.find(
+        """Report that the loss of a batch is made from several calls of the model."""
+        self._notes.add(
             "forward.repeated",
-            "the model is called several times on the same reviews before the weights are moved",
+            "the model is called several times on the same reviews before a step",
             f"{batch.passes} forward passes, {counted(batch.backwards, 'backward pass')}",
             "1 of each",
             step,
         )
 
     def _judge_second_backward(self, after: Tensors, last: Batch) -> None:
-        """A backward pass that no forward pass over another batch comes before."""
+        """Judge a backward pass without a new forward pass before it."""
         if last.passes > 1:
-            self._after = after
+            self._grads = after
             return
-        if not self._notes.same_gradients(after, self._after, count=False):
-            self._notes.find(
+        if not self._notes.same_gradients(after, self._grads, count=False):
+            self._notes.add(
                 "backward.repeated",
                 "there are two backward passes for one forward pass: its gradients count twice",
                 f"norm {norm_of(after):.4g}",
-                f"norm {norm_of(self._after):.4g}",
+                f"norm {norm_of(self._grads):.4g}",
                 self._count + 1,
             )
-        self._after = after
+        self._grads = after
 
     def _judge_zero(self, before: Tensors, step: int) -> None:
-        """What is there before a backward pass: nothing after a step, within one what the last pass left."""
+        """Judge the gradients before a backward pass: none after a step, else those after the last backward pass."""
         notes = self._notes
-        if self._stepped:
-            if before and self._in_order:
-                notes.find(
+        if self._has_stepped:
+            if before and self._step_was_due:
+                notes.add(
                     "zero.missing",
                     "the gradients of the step before are still there: zero_grad() is missing between the steps",
                     f"norm {norm_of(before):.4g} before the backward pass",
                     "0",
                     step,
                 )
-        elif not self._since or not self._after:
+        elif not self._batches or not self._grads:
             return
         elif not before:
-            notes.find(
+            notes.add(
                 "zero.inside",
                 "zero_grad() comes between the batches of one step: only the last one counts",
                 "0 before the backward pass",
-                f"norm {norm_of(self._after):.4g}, of the batches before",
+                f"norm {norm_of(self._grads):.4g}, of the batches before",
                 step,
             )
-        elif not notes.same_gradients(before, self._after):
-            factor = norm_of(before) / max(norm_of(self._after), 1e-30)
-            clipped = self._clipped_since and notes.same_gradients(before, times(self._after, factor))
-            notes.find(
+        elif not notes.same_gradients(before, self._grads):
+            factor = norm_of(before) / max(norm_of(self._grads), 1e-30)
+            clipped = self._has_clipped and notes.same_gradients(before, scaled(self._grads, factor))
+            notes.add(
                 "clip.inside" if clipped else "backward.between",
                 "the gradients are clipped after every batch, not once per step"
                 if clipped
                 else "the gradients change between two batches of one step",
                 f"norm {norm_of(before):.4g}",
-                f"norm {norm_of(self._after):.4g}",
+                f"norm {norm_of(self._grads):.4g}",
                 step,
             )
 
     def _factor(self, loss: torch.Tensor | None, right: torch.Tensor, step: int) -> float | None:
-        """By what the value that was handed to `backward()` is larger than the right one; None if there is no such."""
+        """The loop's loss divided by the right one, NaN if that says nothing; None if the loop's is no scalar."""
         if loss is None:
-            self._notes.find("loss.not_scalar", "what was handed to backward() is not one number", step=step)
+            self._notes.add("loss.not_scalar", "backward() is not called on a single number", step=step)
             return None
         if self._notes.equal(loss, right):
             return 1.0
@@ -259,7 +259,7 @@ class StepJudge:
         return factor if math.isfinite(factor) and factor else math.nan
 
     def _judge_loss(self, batch: Batch, loss: torch.Tensor, right: torch.Tensor, factor: float, step: int) -> None:
-        """Another value was handed to `backward()`; `factor`: by what it and all gradients are larger, or NaN."""
+        """Report a wrong loss; `factor`: how many times larger it and all gradients are, or NaN."""
         reviews, per_step = len(batch.reviews), self._config.gradient_accumulation_steps
         texts: dict[float, str] = {
             batch.share: f"the loss is not divided by the {batch.share} batches of this step",
@@ -270,27 +270,27 @@ class StepJudge:
         texts[batch.share / per_step] = (
             f"the loss is divided by {per_step}, but this step of the epoch has {counted(batch.share, 'batch')}"
         )
-        named = next((text for times, text in texts.items() if times != 1 and abs(factor / times - 1) < 1e-3), None)
+        matching = next((text for wrong, text in texts.items() if wrong != 1 and abs(factor / wrong - 1) < 1e-3), None)
         if math.isfinite(factor):
-            text = named or f"the value handed to backward() is {factor:.6g} times the mean loss of this batch"
-            self._notes.miss("loss.scale", text, loss, right, step)
+            text = matching or f"backward() is called on {factor:.6g} times the mean loss of this batch"
+            self._notes.add_difference("loss.scale", text, loss, right, step)
         else:
-            text = "the value handed to backward() is not the mean loss of this batch, nor a multiple of it"
-            self._notes.miss("loss.criterion", text, loss, right, step)
+            text = "backward() is called on another loss than the mean of this batch, and not on a multiple of it"
+            self._notes.add_difference("loss.criterion", text, loss, right, step)
 
     # A step -----------------------------------------------------------------------------------------
 
     def _judge_step(self, taken: Step, last: Batch | None) -> None:
-        """The optimizer is called: after how many batches, with which gradients."""
-        if self._has_steps and not self._since and self._updates.take_in(taken):
+        """Judge a step: the number of batches before it, and the gradients that the optimizer gets."""
+        if self._has_steps and not self._batches and self._updates.merge(taken):
             return
-        self._updates.settle()
+        self._updates.judge_pending()
         self._notes.reached |= {"step", "schedule step", "optimizer"}
         self.rates.append(taken.rate)
         step = self._count
-        self._in_order = True
+        self._step_was_due = True
         per_step = counted(self._config.gradient_accumulation_steps, "batch")
-        if not self._since:
+        if not self._batches:
             self._wrong_grouping(
                 "step.empty",
                 "the optimizer steps without a backward pass since its last step",
@@ -298,36 +298,36 @@ class StepJudge:
                 per_step,
                 step,
             )
-        elif last is not None and (not last.ends or self._since != last.share):
-            self._in_order = last.ends
+        elif last is not None and (not last.ends or self._batches != last.share):
+            self._step_was_due = last.ends
             self._wrong_grouping(
                 "step.number",
                 "the optimizer steps after another number of batches than gradient_accumulation_steps says",
-                counted(self._since, "batch"),
+                counted(self._batches, "batch"),
                 counted(last.share, "batch") if last.ends else per_step,
                 step,
             )
-        if self._updates.is_float32 and self._after and last is not None and last.ends and self._since == last.share:
+        if self._updates.is_float32 and self._grads and last is not None and last.ends and self._batches == last.share:
             self._notes.reached.add("clip")
-            right, limit = self._reference.clipped(self._after), self._config.max_grad_norm
-            judge_clip(taken.gradients, self._after, right, limit, self._clip_places, self._notes, step)
-        self._clipped_since = False
-        self._updates.begin(taken, step)
-        self._stepped, self._since = True, 0
+            right, limit = self._reference.clipped(self._grads), self._config.max_grad_norm
+            judge_clip(taken.gradients, self._grads, right, limit, self._clip_places, self._notes, step)
+        self._has_clipped = False
+        self._updates.start(taken, step)
+        self._has_stepped, self._batches = True, 0
 
     def _judge_unseen_step(self, last: Batch | None) -> None:
-        """No optimizer of torch's moves the weights: a step is where they change, and right if AdamW would do it."""
+        """Judge a change of the weights without a torch optimizer; it is right if AdamW would make the same step."""
         rates = self._reference.learning_rates(self._config.total_steps())
         rate = rates[min(self._count, len(rates) - 1)]
         names = list(self._updates.weights)
-        self._judge_step(Step.unseen(names, self._reference.clipped(self._after), rate), last)
+        self._judge_step(Step.unseen(names, self._reference.clipped(self._grads), rate), last)
 
     def _wrong_grouping(self, code: str, text: str, student: str, right: str, step: int) -> None:
         self.grouping_is_right = False
-        self._notes.find(code, text, student, right, step)
+        self._notes.add(code, text, student, right, step)
 
     def _judge_end(self, ended: bool, last: Batch | None) -> None:
-        if ended and last is not None and not self._stepped and (last.ends or not self._is_moved):
+        if ended and last is not None and not self._has_stepped and (last.ends or not self._is_moved):
             self._wrong_grouping(
                 "step.last" if self._is_moved else "step.none",
                 "no step follows the last batch" if self._is_moved else "optimizer.step() is never called",
@@ -338,16 +338,16 @@ class StepJudge:
             self._notes.reached.add("step")
         if self._passes.without_backward and not self._passes.batches:
             self._notes.reached.add("backward")
-            self._notes.find(
+            self._notes.add(
                 "backward.missing", "there are forward passes in train mode, and never a backward pass", step=1
             )
         graphs = self._updates.graphs
         if graphs > 2 * self._config.gradient_accumulation_steps + 4:
             self._notes.reached.add("loss")
-            self._notes.find(
+            self._notes.add(
                 "loss.graphs",
-                "the graphs of earlier steps are still held: what adds up or keeps losses needs loss.item() or "
-                "loss.detach()",
+                "the graphs of earlier steps are still in memory: use loss.item() or loss.detach() to keep or add up "
+                "losses",
                 counted(graphs, "graph"),
                 "1 graph",
                 self._count,

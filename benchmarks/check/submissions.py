@@ -1,4 +1,4 @@
-"""`sameloop check` of a folder: every submission judged, a table, and a chart of the class."""
+"""`sameloop check` of a folder: judge every submission, and make a table and a chart of the class."""
 
 from __future__ import annotations
 
@@ -40,46 +40,46 @@ def check_folder(
     """Judge every submission in a folder, print a table, and write table, chart and results.
 
     Args:
-        folder: holds a file or a folder per submission, or is a zip file of such; nothing is written into it.
-        output: where table, chart and a JSON file per submission go; None: `runs/check-<name>`.
+        folder: contains a file or a folder per submission, or is a zip file of them; nothing is written into it.
+        output: the folder for the table, the chart and a JSON file per submission; None: `runs/check-<name>`.
         settings, points, seconds, megabytes: as `check` takes them.
-        jobs: how many are judged at a time.
+        jobs: the number of submissions that are judged at the same time.
 
     Returns:
-        The results by submission, in the order of the names.
+        The result of each submission, sorted by name.
 
     Raises:
         SameLoopError: there is no submission in it, or the output cannot be written.
     """
     output = output or Path("runs") / f"check-{folder.stem if folder.is_file() else folder.resolve().name}"
     if output.resolve().is_relative_to(folder.resolve()):
-        raise SameLoopError(f"{output} lies among the submissions; name another place with --output")
+        raise SameLoopError(f"{output} is in the folder of the submissions; name another place with --output")
     with tempfile.TemporaryDirectory(prefix="sameloop-check-") as scratch:
         submissions = find_submissions(folder, Path(scratch))
         if not submissions:
-            raise SameLoopError(f"{folder}: there is no Python file in it, no notebook, no zip file and no folder")
+            raise SameLoopError(f"{folder}: there is no Python file, notebook, zip file or folder in it")
         options = {"points": points, "seconds": seconds, "megabytes": megabytes}
-        results = _written(submissions, output, dict(settings), options, jobs)
+        results = _check_and_write(submissions, output, dict(settings), options, jobs)
     Console(highlight=False).print(table(results))
-    announce(f"table, chart and every result in {output}")
+    announce(f"the table, the chart and every result are in {output}")
     return results
 
 
-def _written(
+def _check_and_write(
     submissions: Sequence[Submission], output: Path, settings: dict[str, Any], options: dict[str, Any], jobs: int
 ) -> dict[str, Result]:
-    """Judge them, and write each result as it comes, and all together at the end."""
+    """Judge all submissions; write each result when it is ready, and the table and the chart at the end."""
     try:
         output.mkdir(parents=True, exist_ok=True)
-        found: dict[str, Result] = {}
-        for submission, result in _judged(submissions, settings, options, jobs):
-            found[submission.name] = result
-            kept = {"submission": submission.name, **result.as_dict(), **_for_the_teacher(result)}
-            # As ASCII: a student's text may hold what UTF-8 cannot.
-            (output / f"{submission.name}.json").write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+        by_name: dict[str, Result] = {}
+        for submission, result in _check_all(submissions, settings, options, jobs):
+            by_name[submission.name] = result
+            content = {"submission": submission.name, **result.as_dict(), **_for_the_teacher(result)}
+            # As ASCII, because a student's text may contain characters that UTF-8 cannot hold.
+            (output / f"{submission.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             failures = f" ({', '.join(result.failures)})" if result.failures else ""
-            announce(f"{len(found)} of {len(submissions)}: {shown(submission.name)}: {result.verdict}{failures}")
-        results = {each.name: found[each.name] for each in submissions}
+            announce(f"{len(by_name)} of {len(submissions)}: {shown(submission.name)}: {result.verdict}{failures}")
+        results = {submission.name: by_name[submission.name] for submission in submissions}
         (output / TABLE).write_text(csv_text(results), encoding="utf-8", newline="")
         from benchmarks.check.chart import class_chart
 
@@ -89,31 +89,31 @@ def _written(
     return results
 
 
-def _judged(
+def _check_all(
     submissions: Sequence[Submission], settings: dict[str, Any], options: dict[str, Any], jobs: int
 ) -> Iterator[tuple[Submission, Result]]:
-    """Each submission with its result, as they are done."""
+    """Yield each submission with its result, in the order in which they finish."""
     with Workshop() as workshop, ThreadPoolExecutor(jobs) as workers:
         options = {**options, "workshop": workshop}
-        running = {workers.submit(judged, each, settings, options): each for each in submissions}
+        running = {workers.submit(check_submission, s, settings, options): s for s in submissions}
         try:
             for future in as_completed(running):
                 yield running[future], future.result()
-        except BaseException:  # Ctrl-C: those that wait are not judged first
+        except BaseException:  # Ctrl-C: do not judge the waiting ones first
             workers.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def judged(submission: Submission, settings: dict[str, Any], options: dict[str, Any]) -> Result:
-    """A submission's result; whatever goes wrong with it is one, too."""
+def check_submission(submission: Submission, settings: dict[str, Any], options: dict[str, Any]) -> Result:
+    """The result of a submission; an error of the check is a result, too."""
     if submission.file is None:
-        return checks.without_a_loop(submission.name, submission.why, options["points"])
+        return checks.failed_result(submission.name, submission.why, options["points"])
     try:
         result = checks.check(submission.file, settings, **options)
-        return replace(result, name=submission.shown) if submission.shown else result
+        return replace(result, name=submission.original_name) if submission.original_name else result
     except Exception as error:
-        why = f"the check itself broke ({type(error).__name__}: {shown(error, 200)}); please report it"
-        return checks.without_a_loop(submission.file.name, why, options["points"])
+        why = f"the check itself failed ({type(error).__name__}: {shown(error, 200)}); please report it"
+        return checks.failed_result(submission.file.name, why, options["points"])
 
 
 def _for_the_teacher(result: Result) -> dict[str, str]:
@@ -121,7 +121,7 @@ def _for_the_teacher(result: Result) -> dict[str, str]:
 
 
 def csv_text(results: Mapping[str, Result]) -> str:
-    """A line per submission: verdict, score, seconds, an item's status per column, and what is not right."""
+    """One line per submission: verdict, score, seconds, the status of each item, and the causes."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["submission", "verdict", "score", "max_score", "seconds", *ITEMS, "why"])
@@ -135,25 +135,25 @@ def csv_text(results: Mapping[str, Result]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A student's text as a cell that a spreadsheet does not take for a formula."""
+    """A student's text as a cell that a spreadsheet does not interpret as a formula."""
     text = text.encode("utf-8", "replace").decode("utf-8")
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def table(results: Mapping[str, Result]) -> Table:
-    """The class in the terminal."""
-    shown_table = Table(title=summary(list(results.values())), title_justify="left")
+    """The table of the class for the terminal."""
+    class_table = Table(title=summary(list(results.values())), title_justify="left")
     for heading, side in (
         ("submission", "left"),
         ("verdict", "left"),
         ("points", "right"),
         ("what is not right", "left"),
     ):
-        shown_table.add_column(heading, justify=side)
+        class_table.add_column(heading, justify=side)
     for name, result in results.items():
-        said = result.why if result.verdict in (UNFINISHED, FAILED) else ", ".join(result.failures)
+        reason = result.why if result.verdict in (UNFINISHED, FAILED) else ", ".join(result.failures)
         verdict = Text(result.verdict, "green" if result.verdict in GOOD else "red")
-        shown_table.add_row(
-            Text(shown(name)), verdict, points_text(result).removesuffix(" points"), Text(shown(said, 120))
+        class_table.add_row(
+            Text(shown(name)), verdict, points_text(result).removesuffix(" points"), Text(shown(reason, 120))
         )
-    return shown_table
+    return class_table

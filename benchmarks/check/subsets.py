@@ -1,4 +1,4 @@
-"""Telling which reviews a batch holds, and what the batch should have looked like."""
+"""Find out which reviews a batch contains, and what the right batch of them is."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 
 import torch
 
-# Who pads to a multiple of so many tokens does it for speed on a GPU, and changes nothing.
+# Padding to a multiple of this number of tokens is for speed on a GPU, and changes nothing.
 MULTIPLE = 8
 
 
 class Difference(NamedTuple):
-    """How a batch is not the right one: the finding's code, its text, and the two values."""
+    """How a batch differs from the right one: the finding's code, its text, and the two values."""
 
     code: str
     text: str
@@ -22,14 +22,14 @@ class Difference(NamedTuple):
 
 
 class Subset:
-    """A subset of reviews, known by their tokens.
+    """The training or validation set, whose reviews are recognized by their tokens.
 
     Args:
         rows: each with `input_ids` and `labels`.
-        pad: the padding token's number.
+        pad: the id of the padding token.
 
     Raises:
-        ValueError: two reviews have equal tokens, so one could not be told from the other.
+        ValueError: two reviews have equal tokens, so they cannot be told apart.
     """
 
     def __init__(self, rows: Iterable[Mapping[str, Any]], pad: int) -> None:
@@ -47,19 +47,19 @@ class Subset:
         return len(self._tokens)
 
     def reviews(self, tensors: Mapping[str, torch.Tensor]) -> list[int | None]:
-        """The number of each review of a batch in the subset; None for one that is not in it."""
+        """The number in the set of each review of a batch; None for one that is not in it."""
         ids = tensors.get("inputs.input_ids")
         if ids is None or ids.dim() != 2:
             return []
         rows = [tuple(token for token in row if token != self._pad) for row in ids.tolist()]
-        return [self._numbers.get(row, self._cut(row)) for row in rows]
+        return [self._numbers.get(row, self._truncated(row)) for row in rows]
 
     def holds(self, tensors: Mapping[str, torch.Tensor]) -> bool:
-        """Whether a batch holds a review of the subset."""
+        """Whether a batch contains a review of the set."""
         return any(review is not None for review in self.reviews(tensors))
 
     def is_sorted(self, order: Sequence[int]) -> bool:
-        """Whether reviews come by label or by length, in either direction."""
+        """Whether reviews are sorted by label or by length, ascending or descending."""
         by_label = [self._labels[number] for number in order]
         by_length = [len(self._tokens[number]) for number in order]
         return len(set(by_label)) > 1 and any(
@@ -69,7 +69,7 @@ class Subset:
     def right_inputs(
         self, tensors: Mapping[str, torch.Tensor], reviews: Sequence[int | None]
     ) -> tuple[dict[str, torch.Tensor] | None, Difference | None]:
-        """What a batch of these reviews is, as wide as the loop has made it, and how the loop's batch differs.
+        """The right batch of these reviews, as wide as the loop's, and how the loop's batch differs from it.
 
         Returns:
             `input_ids` and `attention_mask` (batch, tokens) and `labels` (batch,), None if the reviews are unknown;
@@ -81,7 +81,7 @@ class Subset:
         if any(review is None for review in reviews) or not reviews:
             return None, Difference(
                 "collator.tokens",
-                "the batch holds tokens of no example of the set",
+                "a row of the batch has the tokens of no example of the set",
                 str(ids[0, :6].tolist()),
                 "the reviews' own input_ids",
             )
@@ -91,7 +91,7 @@ class Subset:
         right = self._padded(tokens, width if width >= longest else longest)
         difference = None
         if width < longest:
-            cause = "reviews are cut: the batch is narrower than its longest review"
+            cause = "reviews are truncated: the batch is narrower than its longest review"
             difference = Difference("collator.cut", cause, f"{width} tokens", f"{longest} tokens")
         elif not torch.equal(ids, right["input_ids"]):
             cause = "the padding is not at the end of the reviews, or not the tokenizer's padding token"
@@ -102,20 +102,20 @@ class Subset:
             cause = "the batch is padded beyond its longest review: to one length for all batches"
             difference = Difference("collator.length", cause, f"{width} tokens", f"{longest} tokens")
         else:
-            difference = self._of_mask(tensors.get("inputs.attention_mask"), right["attention_mask"])
-        given = tensors.get("inputs.labels")
-        if difference is None and given is not None and not torch.equal(given.flatten().long(), labels):
+            difference = self._mask_difference(tensors.get("inputs.attention_mask"), right["attention_mask"])
+        own_labels = tensors.get("inputs.labels")
+        if difference is None and own_labels is not None and not torch.equal(own_labels.flatten().long(), labels):
             cause = "the labels are not those of the batch's reviews"
-            difference = Difference("collator.labels", cause, str(given.flatten().tolist()), str(labels.tolist()))
+            difference = Difference("collator.labels", cause, str(own_labels.flatten().tolist()), str(labels.tolist()))
         return {**right, "labels": labels}, difference
 
-    def _of_mask(self, mask: torch.Tensor | None, right: torch.Tensor) -> Difference | None:
-        shown = "1 for every token of a review, 0 for padding"
+    def _mask_difference(self, mask: torch.Tensor | None, right: torch.Tensor) -> Difference | None:
+        expected_text = "1 for every token of a review, 0 for padding"
         if mask is None:
             if right.all():
                 return None
-            cause = "the attention mask is not handed to the model: padding counts as words"
-            return Difference("forward.no_mask", cause, "no mask", shown)
+            cause = "the attention mask is not passed to the model: padding counts as words"
+            return Difference("forward.no_mask", cause, "no mask", expected_text)
         if mask.shape == right.shape and torch.equal(mask.bool(), right.bool()):
             return None
         cause = "the attention mask is wrong"
@@ -123,16 +123,16 @@ class Subset:
             cause += ": all ones, so padding counts as words"
         elif mask.shape == right.shape and torch.equal(mask.bool(), ~right.bool()):
             cause += ": inverted, so only padding counts"
-        return Difference("forward.mask", cause, str(mask.flatten().tolist()[:8]), shown)
+        return Difference("forward.mask", cause, str(mask.flatten().tolist()[:8]), expected_text)
 
     def _padded(self, tokens: Sequence[tuple[int, ...]], width: int) -> dict[str, torch.Tensor]:
         ids = torch.tensor([[*row, *[self._pad] * (width - len(row))] for row in tokens])
         mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in tokens])
         return {"input_ids": ids, "attention_mask": mask}
 
-    def _cut(self, row: tuple[int, ...]) -> int | None:
-        """The review that begins with these tokens, if it is plain which."""
+    def _truncated(self, row: tuple[int, ...]) -> int | None:
+        """The review that begins with these tokens, if there is only one."""
         if len(row) < 4:
             return None
-        begun = [number for number, tokens in enumerate(self._tokens) if tokens[: len(row) - 1] == row[:-1]]
-        return begun[0] if len(begun) == 1 else None
+        matches = [number for number, tokens in enumerate(self._tokens) if tokens[: len(row) - 1] == row[:-1]]
+        return matches[0] if len(matches) == 1 else None

@@ -1,4 +1,4 @@
-"""What becomes of the weights: each update is done again from the loop's own weights and gradients."""
+"""Judge the weights: compute each update again from the loop's own weights and gradients."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from benchmarks.check.passes import Passes
 from benchmarks.check.recording import Event
 from benchmarks.check.replay import Reference, Tensors, all_equal
 
-# A weight is a float32 itself: written down it is off by u. Four of them: the decay, the update, their order.
+# A weight is a float32, so storing it rounds by u. Four roundings: the decay, the update, and their order.
 WEIGHT_BOUND = 4 * 2.0**-24
 FLOAT32 = {"float32"}
 
 
 @dataclass
 class Step:
-    """An optimizer's step, or that of several that hold different parameters and step one after the other.
+    """An optimizer's step, or the steps of several optimizers with different parameters, one after the other.
 
     Attributes:
-        optimizer: the class's name; empty: none of torch's has made it.
-        number: which optimizer object made it, 0 for the first that ever stepped.
+        optimizer: the name of its class; empty if it is not a torch optimizer.
+        number: of the optimizer object, 0 for the first that ever stepped.
         groups: their settings and parameters.
-        gradients: that it found, by the parameters' names.
-        graphs: how many graphs of forward passes were held.
+        gradients: that it used, by the parameters' names.
+        graphs: the number of graphs of forward passes that were in memory.
     """
 
     optimizer: str
@@ -45,7 +45,7 @@ class Step:
 
     @classmethod
     def unseen(cls, names: Sequence[str], gradients: Tensors, rate: float) -> Step:
-        """One that no optimizer of torch's has made: with these gradients and at this rate, if it is right."""
+        """A step without a torch optimizer: if it is right, it has these gradients and this rate."""
         settings = {"lr": rate, "weight_decay": None, "betas": None}
         return cls("", 0, [{"parameters": list(names), "settings": settings}], dict(gradients), 0)
 
@@ -60,15 +60,15 @@ class Step:
 
 
 class UpdateJudge:
-    """Judges what becomes of the weights.
+    """Judges the changes of the weights.
 
     Args:
         job, passes, reference, notes: as `StepJudge` has them.
 
     Attributes:
-        weights: what they are now, by name; empty before the first forward pass.
-        is_float32: whether they are, so that a step can be done again.
-        graphs: how many graphs of forward passes the last step has found.
+        weights: the current ones, by name; empty before the first forward pass.
+        is_float32: whether they are float32, so that a step can be computed again.
+        graphs: the number of graphs of forward passes in memory at the last step.
     """
 
     def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
@@ -77,178 +77,177 @@ class UpdateJudge:
         self.graphs = 0
         self._config, self._trained = job.config, passes.trained
         self._reference, self._notes = reference, notes
-        # A step of which it is not yet known whether another optimizer goes on with it, its number, and the weights
-        # that were seen since.
-        self._due: Step | None = None
+        # A step that another optimizer may still continue, its number, and the weights that were seen since.
+        self._pending: Step | None = None
         self._step = 0
-        self._moved: Tensors | None = None
-        self._last_object: int | None = None
-        # As they were at first, and as every step has left them.
-        self._left: list[Tensors] = []
+        self._new_weights: Tensors | None = None
+        self._last_optimizer: int | None = None
+        # The weights at the start, and after every step.
+        self._history: list[Tensors] = []
 
-    def begin(self, taken: Step, step: int) -> None:
-        """An optimizer moves the weights; `step`: its number, from 1."""
-        self._due, self._step, self._moved, self.graphs = taken, step, None, taken.graphs
+    def start(self, taken: Step, step: int) -> None:
+        """An optimizer steps; `step`: the number of the step, from 1."""
+        self._pending, self._step, self._new_weights, self.graphs = taken, step, None, taken.graphs
 
-    def take_in(self, taken: Step) -> bool:
-        """Whether another optimizer's step, over other parameters, belongs to the one before; then it is added."""
-        if self._due is None or self._due.parameters & taken.parameters:
+    def merge(self, taken: Step) -> bool:
+        """Add the step of another optimizer with other parameters to the step before; return whether that was so."""
+        if self._pending is None or self._pending.parameters & taken.parameters:
             return False
-        self._due.groups += taken.groups
-        self._due.gradients |= {name: each for name, each in taken.gradients.items() if name in taken.parameters}
-        self._moved = None
+        self._pending.groups += taken.groups
+        self._pending.gradients |= {name: grad for name, grad in taken.gradients.items() if name in taken.parameters}
+        self._new_weights = None
         return True
 
-    def see(self, weights: Tensors) -> None:
-        """New weights: those of the step before, or there was none."""
+    def receive(self, weights: Tensors) -> None:
+        """Take new weights: those after the last step, if there was one."""
         if not self.weights:
             self._judge_first(weights)
-        elif self._due is not None and self._moved is None:
-            self._moved = weights
+        elif self._pending is not None and self._new_weights is None:
+            self._new_weights = weights
             return
         else:
-            self.settle()
+            self.judge_pending()
         self.weights = weights
 
-    def settle(self) -> None:
-        """The step before is over: judge what it has made of the weights."""
-        if self._due is None:
+    def judge_pending(self) -> None:
+        """Judge the weights after the last step, which is complete now."""
+        if self._pending is None:
             return
-        taken, before = self._due, self.weights
-        self._due = None
-        if self._moved is not None:
-            self.weights, self._moved = self._moved, None
-        self._left.append(self.weights)
-        if self.is_float32 and _kinds(self.weights) != FLOAT32:
+        taken, before = self._pending, self.weights
+        self._pending = None
+        if self._new_weights is not None:
+            self.weights, self._new_weights = self._new_weights, None
+        self._history.append(self.weights)
+        if self.is_float32 and _dtypes(self.weights) != FLOAT32:
             self._low_precision(self.weights)
             self.is_float32 = False
         if self.is_float32:
             self._judge_update(taken, before)
-        self._last_object = taken.number
+        self._last_optimizer = taken.number
 
     def _judge_first(self, weights: Tensors) -> None:
         first = self._reference.first_weights
-        self._left.append(weights)
-        self.is_float32 = _kinds(weights) == FLOAT32
+        self._history.append(weights)
+        self.is_float32 = _dtypes(weights) == FLOAT32
         if not self.is_float32:
             self._low_precision(weights)
         elif not all_equal(weights, first):
-            self._notes.find(
-                "weights.first", "the first forward pass has other weights than the model was handed over with", step=1
+            self._notes.add(
+                "weights.first", "the first forward pass has other weights than those passed to train()", step=1
             )
         if self._trained:
-            self._notes.find(
+            self._notes.add(
                 "model.copy",
-                "it trains another model than the one that it was given, such as a copy of it; the given one stays as "
-                "it was",
+                "it trains another model than the one that was passed to train(), such as a copy of it; that one does "
+                "not change",
                 "another model",
-                "the model that train() is given",
+                "the model that is passed to train()",
                 1,
             )
 
-    def before_batch(self, step: int) -> None:
-        """A batch is about to be trained on, of the step with this number: its weights are those that were left."""
-        if self._left and self.weights is not self._left[-1] and not all_equal(self.weights, self._left[-1]):
-            self._notes.find(
+    def check_before_batch(self, step: int) -> None:
+        """Judge that the weights before a batch of this step are those after the last step."""
+        if self._history and self.weights is not self._history[-1] and not all_equal(self.weights, self._history[-1]):
+            self._notes.add(
                 "weights.between",
                 "the weights change without a step of an optimizer",
                 "changed",
-                "as the step before left them" if step > 1 else "as the model was handed over",
+                "as the step before left them" if step > 1 else "as they were passed to train()",
                 step,
             )
 
-    def end(self, step: int) -> None:
-        """The run is over, after so many steps: what it leaves is what a step has left, the last or the best."""
-        self.settle()
-        if step and not any(all_equal(self.weights, each) for each in self._left):
-            self._notes.find(
+    def finish(self, step: int) -> None:
+        """Judge that the weights at the end of the run are those after a step, the last or the best one."""
+        self.judge_pending()
+        if step and not any(all_equal(self.weights, weights) for weights in self._history):
+            self._notes.add(
                 "weights.end",
-                "after the last step the weights change, and not to those of an earlier step: what the loop leaves "
-                "behind is not what it has trained",
+                "after the last step the weights change, and not to those of an earlier step: the final model is not "
+                "the trained one",
                 "changed",
                 "as the last step left them, or an earlier one",
                 step,
             )
 
     def _low_precision(self, weights: Tensors) -> None:
-        kind = ", ".join(sorted(_kinds(weights)))
-        self._notes.find(
+        dtypes = ", ".join(sorted(_dtypes(weights)))
+        self._notes.add(
             "dtype.weights",
-            f"the weights themselves are in {kind}: most updates are too small for it and are rounded away; keep them "
+            f"the weights are in {dtypes}: most updates are too small for it and are rounded away; keep them "
             "in float32 and use torch.autocast",
-            kind,
+            dtypes,
             "float32",
             1,
         )
 
     def _judge_update(self, taken: Step, before: Tensors) -> None:
-        """What the step has made of the weights."""
+        """Judge the weights after a step."""
         right = self._reference.step(before, taken.gradients, taken.rate)
-        for name, each in right.items():
-            ours = self.weights.get(name)
-            if ours is not None and torch.equal(ours, each):
+        for name, right_weight in right.items():
+            actual = self.weights.get(name)
+            if actual is not None and torch.equal(actual, right_weight):
                 continue
             self._notes.exact = False
-            apart = math.inf if ours is None else (ours - each).abs().max().item()
-            update, size = (each - before[name]).abs().max().item(), each.abs().max().item()
-            if apart <= WEIGHT_BOUND * size + BOUND * update:
+            difference = math.inf if actual is None else (actual - right_weight).abs().max().item()
+            update, size = (right_weight - before[name]).abs().max().item(), right_weight.abs().max().item()
+            if difference <= WEIGHT_BOUND * size + BOUND * update:
                 if update:
-                    self._notes.is_rounding(min(BOUND, apart / (update + size)))
+                    self._notes.is_rounding(min(BOUND, difference / (update + size)))
                 continue
-            code, text, student, expected = self._why(taken, name)
+            code, text, student, expected = self._cause(taken, name)
             if not student:
-                moved = math.nan if ours is None else (ours - before[name]).abs().max().item()
+                moved = math.nan if actual is None else (actual - before[name]).abs().max().item()
                 student, expected = f"{name} moved by {moved:.3g}", f"{update:.3g}"
-            self._notes.smallest.setdefault("optimizer", apart / (update or 1.0))
-            self._notes.find(code, text, student, expected, self._step)
+            self._notes.smallest.setdefault("optimizer", difference / (update or 1.0))
+            self._notes.add(code, text, student, expected, self._step)
             return
 
-    def _why(self, taken: Step, name: str) -> tuple[str, str, str, str]:
-        """The code and the text of a wrong update, and the two values where it is a setting."""
-        group = next((each for each in taken.groups if name in each["parameters"]), None)
+    def _cause(self, taken: Step, name: str) -> tuple[str, str, str, str]:
+        """The code and the text of a wrong update, and both values if a setting is wrong."""
+        group = next((group for group in taken.groups if name in group["parameters"]), None)
         if group is None:
-            return "optimizer.missing", f"the optimizer was not given every parameter: {name} is missing", "", ""
+            return "optimizer.missing", f"the optimizer does not have every parameter: {name} is missing", "", ""
         if (setting := self._other_setting(taken, group["settings"], name)) is not None:
             return "optimizer.settings", *setting
-        rates = sorted({each["settings"].get("lr") for each in taken.groups})
+        rates = sorted({group["settings"].get("lr") for group in taken.groups})
         if len(rates) > 1:
             text = "the optimizer's groups have different learning rates"
             return "optimizer.rates", text, ", ".join(f"{rate:.6g}" for rate in rates), f"{taken.rate:.6g}"
-        if self._last_object not in (None, taken.number):
+        if self._last_optimizer not in (None, taken.number):
             text = (
                 "this step is made by another optimizer object than the one before: its means of the gradients and of "
-                "their squares begin again; make the optimizer once"
+                "their squares start again; create the optimizer once"
             )
             return "optimizer.again", text, "", ""
         name = self._reference.optimizer_name
-        return "optimizer.other", f"the step moves the weights otherwise than {name} does", "", ""
+        return "optimizer.other", f"the step does not change the weights as {name} does", "", ""
 
     def _other_setting(self, taken: Step, settings: dict[str, Any], name: str) -> tuple[str, str, str] | None:
-        """What of the optimizer that holds a parameter is not set as it must be: the text and both values."""
+        """A wrong setting of the optimizer that holds a parameter: the text and both values; None if there is none."""
         right, class_name = self._reference.settings(name), self._reference.optimizer_name
         if not taken.optimizer:
             return None
         if "weight_decay" not in settings or "betas" not in settings:
             return f"the optimizer is {taken.optimizer}, not {class_name}", taken.optimizer, class_name
         for key in ("weight_decay", "betas", "eps", "amsgrad", "maximize"):
-            have, wanted = settings.get(key), right.get(key)
-            wanted = list(wanted) if isinstance(wanted, tuple) else wanted
-            if key in settings and have != wanted:
+            value, right_value = settings.get(key), right.get(key)
+            right_value = list(right_value) if isinstance(right_value, tuple) else right_value
+            if key in settings and value != right_value:
                 text = f"the optimizer's {key} is not the right one"
-                if key == "weight_decay" and have == 0.01:
+                if key == "weight_decay" and value == 0.01:
                     text += ": 0.01 is torch's own default"
-                elif key == "weight_decay" and not wanted and have == self._config.weight_decay:
+                elif key == "weight_decay" and not right_value and value == self._config.weight_decay:
                     text += f" for {name}: biases and norms never decay"
-                return text, f"{key} {have}", f"{key} {wanted}"
+                return text, f"{key} {value}", f"{key} {right_value}"
         if taken.optimizer == "Adam":
             return "the optimizer is Adam, not AdamW", "Adam", class_name
         return None
 
 
 def tensors_named(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
-    """Those of a recording's event whose names begin so, by the rest of their names."""
-    return {name.removeprefix(prefix): each for name, each in tensors.items() if name.startswith(prefix)}
+    """The tensors whose names start with the prefix, by the rest of their names."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
-def _kinds(weights: Tensors) -> set[str]:
-    return {str(each.dtype).removeprefix("torch.") for each in weights.values()}
+def _dtypes(weights: Tensors) -> set[str]:
+    return {str(weight.dtype).removeprefix("torch.") for weight in weights.values()}

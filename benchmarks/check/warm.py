@@ -1,5 +1,4 @@
-"""Imported where checks are judged, and by the server that they are forked from: it makes the job once, so that what
-that loads is there already."""
+"""Make the job once on import: the judge and the server that it is forked from then have loaded everything already."""
 
 from __future__ import annotations
 

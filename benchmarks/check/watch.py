@@ -1,24 +1,24 @@
-"""Watching a loop for the judge: what a step was made from, and what came of it, tensor by tensor.
+"""Watch a loop for the judge: record the tensors that each step is made from, and those that result from it.
 
-The flight recorder keeps digests, from which two runs can be compared. To do a step again one needs the tensors
+The flight recorder keeps digests, which are enough to compare two runs. Computing a step again needs the tensors
 themselves: the weights before it, the batch, the random state, the gradients. Both listen to `shared.recording.hooks`.
 
 The events, in the order in which they happen; `model` is the number of the model they are about, 0 for the one that
-the loop was given, others for copies of it, or what else it calls:
+was passed to the loop, others for copies of it, or other models that it calls:
 
-- `weights`: all of a model's, when they are not those of its last such event: asked before a pass, and before and
-  after a step.
-- `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; in train
-  mode (`training`), which modules are in the other mode (`others`), whether gradients are on, whether it has drawn a
-  random number (`drew`), which shares its dropout layers drop, autocast's type, the files and
-  modules whose code called it.
-- `part`: what was called first is a part of the model, and not the model.
-- `backward`: the value (`loss`), the gradients before it (`before.*`, left out where they are zero) and after it
+- `weights`: all weights of a model, if they changed since its last such event; looked at before a pass, and before
+  and after a step.
+- `forward`: a call of the model: `inputs.*`, `rng` (torch's random state before it), `logits`, `loss`; whether it is
+  in train mode (`training`), the modules in the other mode (`others`), whether gradients are on, whether it has drawn
+  a random number (`drew`), the probabilities of its dropout layers, autocast's type, the files and modules whose code
+  called it.
+- `part`: a part of the model was called first, not the model.
+- `backward`: the value (`loss`), the gradients before it (`before.*`, without those that are zero) and after it
   (`after.*`).
-- `clip`: a call of torch's clip functions: its name and its limit. Only for the words of a cause.
+- `clip`: a call of torch's clip functions: its name and its limit. It is used for the text of a cause only.
 - `step`: an optimizer's step: its class, its number (`object`: 0 for the first that stepped), its groups with their
-  settings and parameters, the gradients it found (`gradients.*`), and how many graphs of earlier forward passes are
-  still held.
+  settings and parameters, the gradients that it uses (`gradients.*`), and the number of graphs of earlier forward
+  passes that are still in memory.
 """
 
 from __future__ import annotations
@@ -35,66 +35,66 @@ from shared.recording.evidence import BATCH_KEYS
 from shared.recording.hooks import Hooks, Listener, field_of
 
 Write = Callable[[str, Mapping[str, Any], Mapping[str, torch.Tensor] | None], None]
-# A setting of an optimizer's group that is none: what torch adds by itself.
+# Entries of an optimizer's group that are not settings: torch adds them by itself.
 NO_SETTINGS = ("params", "initial_lr")
-# With so many graphs held it is worth asking the garbage collector whether anybody still wants them.
+# With more graphs than this in memory it is worth running the garbage collector before counting them.
 MANY_GRAPHS = 3
 
 
 class _Token:
-    """Lives as long as the graph of the forward pass that it was given to."""
+    """An object that lives as long as the graph of a forward pass."""
 
 
 class Watch(Listener):
     """Context manager that watches the one training that happens inside it.
 
     Args:
-        write: takes the events.
-        model: what is to be trained; None: the first module that is called.
+        write: receives the events.
+        model: the model to be trained; None: the first module that is called.
     """
 
     def __init__(self, write: Write, model: torch.nn.Module | None = None) -> None:
         self._write = write
-        self._given = model
+        self._model = model
         self._hooks = Hooks(self)
-        # By its number: each model that was called, and its weights when they were written down last.
+        # Each model that was called, and by its number the weights that were written last.
         self._models: list[torch.nn.Module] = [] if model is None else [model]
         self._weights: dict[int, dict[str, torch.Tensor]] = {}
         self._graphs: list[weakref.ref] = []
         self._optimizers: list[weakref.ref[torch.optim.Optimizer]] = []
-        # Bound before anything that is watched can replace them.
+        # Saved here, before the loop can replace them.
         self._equal, self._rng_state = torch.equal, torch.get_rng_state
 
     def __enter__(self) -> Watch:
         self._hooks.__enter__()
-        if self._given is not None:
-            self._hooks.give(self._given)
+        if self._model is not None:
+            self._hooks.give(self._model)
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._hooks.__exit__(*exception)
 
     def finish(self) -> None:
-        """Keep the weights that the run ends with: those of the model that the loop was given."""
+        """Record the weights at the end of the run: those of the model that was passed to the loop."""
         if self._models and self._hooks.layers:
-            self._keep_weights(0)
+            self._write_weights(0)
 
     # The model --------------------------------------------------------------------------------------
 
     def model_is_known(self, hooks: Hooks) -> None:
         called = hooks.first_called
-        if called is not hooks.model and any(each is called for each in hooks.model.modules()):
-            self._write("part", {"name": next(n for n, each in hooks.model.named_modules() if each is called)}, None)
+        if called is not hooks.model and any(part is called for part in hooks.model.modules()):
+            self._write("part", {"name": next(n for n, part in hooks.model.named_modules() if part is called)}, None)
 
     def _number(self, module: torch.nn.Module) -> int:
-        """The number of a model that is called, or of the one inside, if it is called through what wraps it."""
+        """The number of a model that is called, or of the model inside a wrapper that is called."""
         model = self._hooks.model if module in self._hooks.layers else module
-        if not any(each is model for each in self._models):
+        if not any(known is model for known in self._models):
             self._models.append(model)
-        return next(number for number, each in enumerate(self._models) if each is model)
+        return next(number for number, known in enumerate(self._models) if known is model)
 
     def before_forward(self, module: torch.nn.Module) -> None:
-        self._keep_weights(self._number(module))
+        self._write_weights(self._number(module))
         self._rng = self._rng_state()
         self._callers = _callers()
 
@@ -105,17 +105,17 @@ class Watch(Listener):
             if (value := field_of(output, name)) is not None:
                 tensors[name] = value.detach().clone()
                 if name == "logits" and value.requires_grad:
-                    self._graphs.append(_mark(value))
+                    self._graphs.append(_graph_reference(value))
         self._write(
             "forward",
             {
                 "model": self._number(module),
                 "training": module.training,
-                "others": [name for name, each in module.named_modules() if each.training != module.training],
+                "others": [name for name, part in module.named_modules() if part.training != module.training],
                 "graph": torch.is_grad_enabled(),
                 "drew": not self._equal(self._rng, self._rng_state()),
                 "dropout": sorted(
-                    {each.p for each in module.modules() if isinstance(each, torch.nn.Dropout) and each.training}
+                    {layer.p for layer in module.modules() if isinstance(layer, torch.nn.Dropout) and layer.training}
                 ),
                 "autocast": str(torch.get_autocast_dtype("cpu")) if torch.is_autocast_enabled("cpu") else None,
                 "callers": self._callers,
@@ -123,12 +123,12 @@ class Watch(Listener):
             tensors,
         )
 
-    def _keep_weights(self, number: int) -> None:
-        """Write a model's weights down if they are not those that were written last."""
+    def _write_weights(self, number: int) -> None:
+        """Record the weights of a model if they changed since they were written last."""
         now = {name: parameter.detach() for name, parameter in self._models[number].named_parameters()}
-        kept = self._weights.get(number, {})
-        if now.keys() == kept.keys() and all(
-            now[name].dtype == each.dtype and self._equal(now[name], each) for name, each in kept.items()
+        last_weights = self._weights.get(number, {})
+        if now.keys() == last_weights.keys() and all(
+            now[name].dtype == last.dtype and self._equal(now[name], last) for name, last in last_weights.items()
         ):
             return
         self._weights[number] = {name: value.clone() for name, value in now.items()}
@@ -151,8 +151,8 @@ class Watch(Listener):
     def _write_backward(
         self, losses: list[torch.Tensor], before: dict[str, torch.Tensor], after: dict[str, torch.Tensor]
     ) -> None:
-        left = {f"before.{name}": gradient for name, gradient in before.items() if gradient.any()}
-        tensors = {**left, **{f"after.{name}": gradient for name, gradient in after.items()}}
+        remaining = {f"before.{name}": gradient for name, gradient in before.items() if gradient.any()}
+        tensors = {**remaining, **{f"after.{name}": gradient for name, gradient in after.items()}}
         if all(loss.numel() == 1 for loss in losses):
             tensors["loss"] = torch.stack([loss.detach().reshape(()).float() for loss in losses]).sum()
         self._write("backward", {}, tensors)
@@ -161,61 +161,61 @@ class Watch(Listener):
         self._write("clip", {"function": function, "limit": limit}, None)
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        self._keep_weights(self._number(self._hooks.model))
+        self._write_weights(self._number(self._hooks.model))
         names = {id(parameter): name for name, parameter in self._hooks.model.named_parameters()}
         groups = [
             {
-                "parameters": [names.get(id(each)) for each in group["params"]],
-                "settings": {key: _plain(value) for key, value in group.items() if key not in NO_SETTINGS},
+                "parameters": [names.get(id(parameter)) for parameter in group["params"]],
+                "settings": {key: _json_value(value) for key, value in group.items() if key not in NO_SETTINGS},
             }
             for group in optimizer.param_groups
         ]
-        if not any(each() is optimizer for each in self._optimizers):
+        if not any(known() is optimizer for known in self._optimizers):
             self._optimizers.append(weakref.ref(optimizer))
-        if len(self._alive()) > MANY_GRAPHS:
+        if len(self._live_graphs()) > MANY_GRAPHS:
             gc.collect()
         self._write(
             "step",
             {
                 "optimizer": type(optimizer).__name__,
-                "object": next(number for number, each in enumerate(self._optimizers) if each() is optimizer),
+                "object": next(number for number, known in enumerate(self._optimizers) if known() is optimizer),
                 "groups": groups,
-                "graphs": len(self._alive()),
+                "graphs": len(self._live_graphs()),
             },
             {f"gradients.{name}": gradient for name, gradient in self._gradients().items()},
         )
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
-        # What is done to them before the model is called again is no part of the step.
-        self._keep_weights(self._number(self._hooks.model))
+        # Changes between the step and the next call of the model are not part of the step.
+        self._write_weights(self._number(self._hooks.model))
 
-    def _alive(self) -> list[weakref.ref]:
+    def _live_graphs(self) -> list[weakref.ref]:
         self._graphs = [graph for graph in self._graphs if graph() is not None]
         return self._graphs
 
 
-def _mark(value: torch.Tensor) -> weakref.ref:
-    """A reference that is dead as soon as the graph behind `value` is."""
+def _graph_reference(value: torch.Tensor) -> weakref.ref:
+    """A weak reference that is dead as soon as the graph behind `value` is."""
     token = _Token()
-    # A hook belongs to the graph's node, and this one holds the token; it returns nothing, so it changes nothing.
+    # The graph's node owns the hook, and the hook owns the token; the hook returns None, so it changes nothing.
     value.register_hook(lambda gradient, token=token: None)
     return weakref.ref(token)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         value = value.item()
     if isinstance(value, (tuple, list)):
-        return [_plain(each) for each in value]
+        return [_json_value(item) for item in value]
     return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
 
 
 def _callers() -> list[str]:
-    """The files, and the modules, of the code that is running, innermost first, each once."""
-    found: dict[str, None] = {}
+    """The distinct files and modules of the running code, the innermost first."""
+    callers: dict[str, None] = {}
     frame = sys._getframe(1)
     while frame is not None:
-        found[frame.f_code.co_filename] = None
-        found[str(frame.f_globals.get("__name__"))] = None
+        callers[frame.f_code.co_filename] = None
+        callers[str(frame.f_globals.get("__name__"))] = None
         frame = frame.f_back
-    return list(found)
+    return list(callers)

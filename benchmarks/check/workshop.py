@@ -1,4 +1,4 @@
-"""Where the processes of checks come from: all from one server, which has imported torch and transformers once."""
+"""Start the processes of checks: all are forked from one server, which imports torch and transformers once."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from shared.starting.children import function_argv
 from shared.starting.interrupt import signals_wait
 from shared.starting.launch import Family, Process
 
-# Of the environment a loop sees these, and nothing that may be a secret.
-SEEN = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
+# The environment variables that a loop sees; none of them may be a secret.
+VARIABLES = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV", "PYTHONPATH", "SYSTEMROOT")
 OURS = ("benchmarks.check.child", "benchmarks.check.watch", "benchmarks.check.judge", "benchmarks.check.warm")
 
 
 class Workshop:
-    """Context manager that starts the processes of checks; all of them end with it.
+    """Context manager that starts the processes of checks, and ends all of them on exit.
 
     On macOS, where a process that has imported torch may not be forked, each imports it again.
 
     Attributes:
-        walls: the kernel's, as they can be had here.
+        walls: the kernel's walls that are available here.
     """
 
     def __enter__(self) -> Workshop:
@@ -44,9 +44,9 @@ class Workshop:
         self._home.mkdir()
         # On macOS a process that has imported torch may not be forked. A GPU does not matter: nothing here uses it.
         self._server = self._new_server() if sys.platform == "linux" else None
-        tried = Path(folder) / "tried"
-        tried.mkdir()
-        self.walls: Walls = available(tried)
+        trial_folder = Path(folder) / "tried"
+        trial_folder.mkdir()
+        self.walls: Walls = available(trial_folder)
         if missing := self.walls.missing():
             announce(missing)
         return self
@@ -60,38 +60,38 @@ class Workshop:
         return ForkServer((*LIBRARIES, *OURS), environment(self._home))
 
     def start(
-        self, family: Family, function: tuple[str, str], given: Mapping[str, Any], folder: Path, output: int, file: int
+        self, family: Family, function: tuple[str, str], options: Mapping[str, Any], folder: Path, output: int, fd: int
     ) -> Process:
         """Start a process that calls a function of SameLoop's.
 
         Args:
-            family: it ends with this.
+            family: the process ends with it.
             function: its module and its name.
-            given: what it is called with, as JSON; `file` besides.
-            folder: it is started there, and it is its home.
-            output: an open file that takes what it prints.
-            file: an open file that it has, too, under the same number.
+            options: its argument, as JSON, together with `fd`.
+            folder: the working directory and the home of the process.
+            output: an open file for what the process prints.
+            fd: an open file that the process gets under the same number.
 
         Raises:
-            SameLoopError: the system gives no process.
+            SameLoopError: the system cannot start a process.
         """
-        command = function_argv(*function, json.dumps({**given, "number": file}))
-        seen = environment(folder)
+        command = function_argv(*function, json.dumps({**options, "number": fd}))
+        variables = environment(folder)
         with Path(os.devnull).open("rb") as nothing, signals_wait():
             if (server := self._server) is None:
-                how = {"stdin": nothing, "stdout": output, "stderr": output, "pass_fds": [file]}
-                return family.start(command, seen, cwd=folder, **how)
-            files = {0: nothing.fileno(), 1: output, 2: output, file: file}
+                streams = {"stdin": nothing, "stdout": output, "stderr": output, "pass_fds": [fd]}
+                return family.start(command, variables, cwd=folder, **streams)
+            files = {0: nothing.fileno(), 1: output, 2: output, fd: fd}
             try:
-                process: Process = server.start(command, seen, str(folder), files)
+                process: Process = server.start(command, variables, str(folder), files)
             except SameLoopError:
-                # The system may have ended the server, for its memory perhaps; a second time it is not tried.
-                process = self._in_place_of(server).start(command, seen, str(folder), files)
+                # The system may have ended the server, perhaps because of its memory; this tries only once more.
+                process = self._in_place_of(server).start(command, variables, str(folder), files)
             family.members.append(process)
             return process
 
     def _in_place_of(self, server: ForkServer) -> ForkServer:
-        """The server that stands in for one that has ended, for whoever asks first a new one."""
+        """The server that replaces one that has ended; the first caller starts it."""
         with self._lock:
             if self._server is None or self._server is server:
                 server.end()
@@ -99,24 +99,24 @@ class Workshop:
             return self._server
 
 
-def opened(workshop: Workshop | None) -> AbstractContextManager[Workshop]:
-    """The workshop that there is, or one for what happens inside."""
+def use_workshop(workshop: Workshop | None) -> AbstractContextManager[Workshop]:
+    """The given workshop, or a new one that ends with the `with` block."""
     return Workshop() if workshop is None else nullcontext(workshop)
 
 
 def environment(home: Path) -> dict[str, str]:
-    """What the process of a check sees."""
+    """The environment variables of a check's process."""
     return {
-        **{name: os.environ[name] for name in SEEN if name in os.environ},
+        **{name: os.environ[name] for name in VARIABLES if name in os.environ},
         "HOME": str(home),
-        # Not from that home: packages, and the embedded assets, may have been installed for this user alone.
+        # Not from that home, because packages and the embedded assets may be installed for this user only.
         "PYTHONUSERBASE": site.getuserbase(),
         "TMPDIR": str(home),
         "SAMELOOP_CACHE": str(cache_folder()),
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_DISABLE_PROGRESS_BARS": "1",
         "OMP_NUM_THREADS": "1",
-        # Or tokenizers says that it has been forked.
+        # Otherwise tokenizers warns that it was forked.
         "TOKENIZERS_PARALLELISM": "false",
         "CUDA_VISIBLE_DEVICES": "",
         "MPLBACKEND": "agg",

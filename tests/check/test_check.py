@@ -1,4 +1,4 @@
-"""`sameloop check`: right loops pass however they are written, and each mistake fails its own phase and no other."""
+"""`sameloop check`: right loops pass however they are written, and each mistake fails only its own phase."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import torch
 from benchmarks.check.check import check, check_script
 from benchmarks.check.job import job_config, make_job
 from benchmarks.check.notes import BOUND
-from benchmarks.check.recording import RecordingDamaged, RecordingWriter, read_recording
-from benchmarks.check.replayed import in_words, replayed
+from benchmarks.check.recording import RecordingError, RecordingWriter, read_recording
+from benchmarks.check.replayed import cause_sentences, check_diverged
 from benchmarks.check.rubric import FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
 from benchmarks.check.subsets import Subset
 from benchmarks.judge.finding import Finding
@@ -28,11 +28,11 @@ from shared.running.script import own_script, package_script
 RIGHT = [file.stem for file in right_loops()]
 IN_MINIMAL = [name for name, mistake in MISTAKES.items() if mistake.pieces]
 HOSTILE = sorted(file.stem for file in (LOOPS / "hostile").glob("*.py"))
-# Of each kind of difference in style one, in every `make test`; all in the slow tests.
+# One of each kind of difference in style, in every `make test`; the slow tests have all.
 SOME_RIGHT = ("06_pad_sequence_randperm", "13_autograd_grad")
 SOME_MISTAKES = (
     *("no_mask", "short_group", "step_outside", "clip_every_batch", "seed_in_every_step", "zero_before_step"),
-    "shuffle_true",  # no mistake: a check does not mind another order
+    "shuffle_true",  # no mistake: a check allows another order
     "stray_draw",  # nor other draws
 )
 
@@ -48,12 +48,12 @@ def assert_right(name: str) -> None:
     assert result.rounding < BOUND / 50
 
 
-def assert_found(name: str) -> None:
+def assert_only_its_phase_fails(name: str) -> None:
     result = check_mistake(MISTAKES[name])
     assert is_checked_rightly(MISTAKES[name], result), (result.why, result.rubric)
 
 
-def test_the_page_of_all_settings_and_the_minimal_page_are_identical() -> None:
+def test_the_full_loop_and_the_minimal_loop_are_identical() -> None:
     for script in (package_script("manual"), own_script(MINIMAL)):
         result = check_script(script)
         assert (result.verdict, result.score, result.most) == (IDENTICAL, len(ITEMS), len(ITEMS))
@@ -72,24 +72,24 @@ def test_every_right_loop_passes(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mistake", list(settings()), ids=lambda each: each.name)
+@pytest.mark.parametrize("mistake", list(settings()), ids=lambda mistake: mistake.name)
 def test_what_a_mistake_is_planted_in_is_right(mistake) -> None:
-    """The pages of the gallery before their mistakes: 8 seconds."""
+    """The gallery's loops before their mistakes are planted: 8 seconds."""
     assert check_script(right_script(mistake), mistake.settings).verdict in GOOD
 
 
 @pytest.mark.parametrize("name", SOME_MISTAKES)
 def test_a_mistake_fails_its_phase_and_no_other(name: str) -> None:
-    assert_found(name)
+    assert_only_its_phase_fails(name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "name", [name for name, each in MISTAKES.items() if each.pieces and name not in SOME_MISTAKES]
+    "name", [name for name, mistake in MISTAKES.items() if mistake.pieces and name not in SOME_MISTAKES]
 )
 def test_every_mistake_fails_its_phase_and_no_other(name: str) -> None:
     """The rest of those in the minimal loop: two minutes."""
-    assert_found(name)
+    assert_only_its_phase_fails(name)
 
 
 @pytest.mark.slow
@@ -103,11 +103,11 @@ def test_a_wrong_loop_of_another_author_fails_where_it_is_wrong(name: str) -> No
 
 def test_a_loop_obeys_the_schedules_own_arguments(tmp_path: Path) -> None:
     settings = {"lr_scheduler_type": "cosine_with_restarts", "lr_scheduler_kwargs": {"num_cycles": 2}}
-    asked = COURSE.read_text().replace('"linear", ', "config.lr_scheduler_type, ")
-    assert asked != COURSE.read_text()
-    obeyed = asked.replace("=num_training_steps\n", "=num_training_steps,\n**own(config)\n")
+    scheduled = COURSE.read_text().replace('"linear", ', "config.lr_scheduler_type, ")
+    assert scheduled != COURSE.read_text()
+    obeyed = scheduled.replace("=num_training_steps\n", "=num_training_steps,\n**own(config)\n")
     obeyed += "\n\ndef own(config):\n    return {'scheduler_specific_kwargs': config.lr_scheduler_kwargs}\n"
-    for text, failed in ((asked, ["schedule step"]), (obeyed, [])):
+    for text, failed in ((scheduled, ["schedule step"]), (obeyed, [])):
         (tmp_path / "loop.py").write_text(text)
         result = check_script(own_script(tmp_path / "loop.py"), settings)
         assert sorted({*result.failures} - {*COURSE_ITEMS}) == failed
@@ -127,15 +127,15 @@ def test_the_courses_loop_fails_three_phases_and_nothing_else() -> None:
 
 
 ORDER = "    sampler = RandomSampler(train_dataset, generator=generator)\n"
-ANEW = "        generator.manual_seed(config.seed + epoch)  # as Trainer does for every epoch\n"
+RESEED = "        generator.manual_seed(config.seed + epoch)  # as Trainer does for every epoch\n"
 DRAWN_ONCE = "    sampler = torch.randperm(len(train_dataset)).tolist()\n"
 EVALUATE, RETURN = "        model.eval()\n", "    return evaluations\n"
 DESTROY = "for p in model.parameters():\n                p.data.zero_()\n"
-# What a loop can do so that each of its steps is right, and the training is not.
+# Ways in which each step of a loop is right, but the training is not.
 AROUND_THE_STEPS = {
-    "an order that is turned round": ({ORDER: DRAWN_ONCE, ANEW: "        sampler.reverse()\n"}, ["shuffle.moved"]),
-    "an order that is moved on": (
-        {ORDER: DRAWN_ONCE, ANEW: "        sampler.append(sampler.pop(0))\n"},
+    "an order that is reversed": ({ORDER: DRAWN_ONCE, RESEED: "        sampler.reverse()\n"}, ["shuffle.moved"]),
+    "an order that is shifted": (
+        {ORDER: DRAWN_ONCE, RESEED: "        sampler.append(sampler.pop(0))\n"},
         ["shuffle.moved"],
     ),
     "only its batches are shuffled": (
@@ -144,7 +144,7 @@ AROUND_THE_STEPS = {
             "    rows = list(range(len(train_dataset)))\n"
             "    parts = [rows[n : n + size] for n in range(0, len(rows) - size, size)]\n"
             "    sampler = rows[:]\n",
-            ANEW: "        mixed = [parts[n] for n in torch.randperm(len(parts)).tolist()]\n"
+            RESEED: "        mixed = [parts[n] for n in torch.randperm(len(parts)).tolist()]\n"
             "        sampler[:] = [row for part in mixed for row in part] + rows[len(parts) * size :]\n",
         },
         ["shuffle.moved"],
@@ -153,7 +153,7 @@ AROUND_THE_STEPS = {
         {RETURN: "    if evaluations:\n            " + DESTROY + RETURN},
         ["weights.end"],
     ),
-    "weights that are destroyed before the last evaluation, behind a pass that nobody needs": (
+    "weights that are destroyed before the last evaluation, after a pass that is not needed": (
         {EVALUATE: "        if epoch == epochs - 1:\n            model(**batch)\n            " + DESTROY + EVALUATE},
         ["weights.end", "evaluate.weights"],
     ),
@@ -161,7 +161,7 @@ AROUND_THE_STEPS = {
 
 
 @pytest.mark.parametrize("name", AROUND_THE_STEPS)
-def test_what_is_wrong_around_right_steps_is_found(name: str) -> None:
+def test_a_mistake_around_right_steps_is_found(name: str) -> None:
     pieces, codes = AROUND_THE_STEPS[name]
     script = own_script(MINIMAL)
     for right, wrong in pieces.items():
@@ -177,8 +177,8 @@ def test_the_best_weights_may_be_put_back() -> None:
     assert check_script(script.edited(RETURN, "    model.load_state_dict(kept)\n" + RETURN)).verdict == IDENTICAL
 
 
-def test_whoever_trains_under_another_files_name_is_told(tmp_path: Path) -> None:
-    """Code can be compiled under any name; which module it belongs to is seen, too."""
+def test_a_loop_that_trains_under_another_file_name_fails(tmp_path: Path) -> None:
+    """Code can be compiled under any name, but the module that it belongs to is seen, too."""
     file = tmp_path / "loop.py"
     file.write_text(
         "import importlib.util, sys\n"
@@ -220,20 +220,20 @@ def test_the_phases_that_a_loop_is_judged_by_have_a_question_and_a_gap() -> None
 def test_a_check_in_a_process_of_its_own_gives_the_same() -> None:
     result = check(MINIMAL)
     assert (result.verdict, result.failures) == (IDENTICAL, [])
-    # A torch that is built for CUDA takes up more as it is imported.
+    # A torch that is built for CUDA takes more memory when it is imported.
     assert result.peak_mb < (700 if torch.version.cuda is None else 900)
     assert result.output == ""
 
 
 def test_a_loop_that_diverges_is_checked_with_the_comparisons_arguments() -> None:
     """The minimal loop is right, but for accumulated batches, which it does not know."""
-    result = replayed(MINIMAL, RunConfig.build("tiny", gradient_accumulation_steps=2))
+    result = check_diverged(MINIMAL, RunConfig.build("tiny", gradient_accumulation_steps=2))
     assert [row["code"] for row in result.rubric if row["code"]] == ["loss.scale", "step.number"]
-    assert len(in_words(result)) == 2
+    assert len(cause_sentences(result)) == 2
 
 
 @pytest.mark.parametrize("name", ["08_writes_outside"])
-def test_what_it_must_not_do_is_refused_and_said(name: str) -> None:
+def test_a_forbidden_act_is_refused_and_reported(name: str) -> None:
     result = check(LOOPS / "hostile" / f"{name}.py")
     assert result.verdict == FAILED and "it tried to write to" in result.why
 
@@ -247,15 +247,15 @@ def test_no_hostile_loop_passes(name: str) -> None:
     assert result.score < result.most
 
 
-def test_a_file_that_is_not_there_is_said_before_anything_runs(tmp_path: Path) -> None:
+def test_a_missing_file_is_reported_before_anything_runs(tmp_path: Path) -> None:
     with pytest.raises(SameLoopError, match="there is no such file"):
         check(tmp_path / "none.py")
     with pytest.raises(SameLoopError, match="a check has no option --bf16"):
         check(MINIMAL, {"bf16": True})
 
 
-def test_a_damaged_tape_is_noticed(tmp_path: Path) -> None:
-    path = tmp_path / "tape"
+def test_a_damaged_recording_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "recording"
     with path.open("wb") as file:
         writer = RecordingWriter(file)
         writer.write("weights", {}, {"a": torch.ones(3)})
@@ -267,9 +267,9 @@ def test_a_damaged_tape_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(whole[:-5])
     assert [event.kind for event in read_recording(path)] == ["weights"]
     path.write_bytes(whole.replace(b'"kind"', b'"kinx"'))
-    with pytest.raises(RecordingDamaged):
+    with pytest.raises(RecordingError):
         list(read_recording(path))
-    with pytest.raises(RecordingDamaged):
+    with pytest.raises(RecordingError):
         events[1]["optimizer"]
 
 
@@ -277,7 +277,7 @@ def test_the_job_is_one_under_which_mistakes_show() -> None:
     job = make_job(job_config())
     subsets = [Subset(rows, job.tokenizer.pad_token_id) for rows in (job.train_dataset, job.eval_dataset)]
     sizes = job.config.per_device_train_batch_size, job.config.per_device_eval_batch_size
-    assert all(len(each) % size for each, size in zip(subsets, sizes, strict=True))
+    assert all(len(subset) % size for subset, size in zip(subsets, sizes, strict=True))
     written = {"seed": 42, "num_train_epochs": 3, "learning_rate": 1e-3}
     assert all(getattr(job.config, name) != value for name, value in written.items())
     assert 8 not in sizes and 16 not in sizes and job.config.max_grad_norm == 1.0

@@ -1,4 +1,4 @@
-"""The autograder's zip where it runs: a folder of its own, no network, and no namespaces, as in most containers."""
+"""The autograder's zip in its environment: a separate folder, no network, and no namespaces, as in most containers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def grader(tmp_path_factory) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "score", "said"),
+    ("name", "content", "score", "message"),
     [
         ("my loop.py", RIGHT, 15, "identical"),
         ("loop.py", RIGHT.replace(ZERO, ""), 14, "zero"),
@@ -62,7 +62,7 @@ def grader(tmp_path_factory) -> Path:
     ],
     ids=["right", "wrong", "notebook", "empty", "hostile", "endless"],
 )
-def test_a_submission_is_graded_in_a_container(name, content, score, said, grader: Path) -> None:
+def test_a_submission_is_graded_in_a_container(name, content, score, message, grader: Path) -> None:
     """10 seconds each, the endless one 40."""
     submission = grader / "submission"
     submission.mkdir()
@@ -75,7 +75,7 @@ def test_a_submission_is_graded_in_a_container(name, content, score, said, grade
         for file in submission.iterdir():
             file.unlink()
         submission.rmdir()
-    found = json.loads((grader / "results" / "results.json").read_text(encoding="utf-8"))
-    assert found["score"] == score and said in json.dumps(found), (found, finished.stderr)
+    results = json.loads((grader / "results" / "results.json").read_text(encoding="utf-8"))
+    assert results["score"] == score and message in json.dumps(results), (results, finished.stderr)
     if name.endswith(".py"):
-        assert "cannot be had here: namespaces" in finished.stderr
+        assert "not available here: namespaces" in finished.stderr

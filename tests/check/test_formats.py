@@ -1,6 +1,6 @@
-"""What a check found, as it is written down: for students, for teachers, for Gradescope; and what they begin with.
+"""The results of a check as they are written for students, teachers and Gradescope, and the skeleton to begin with.
 
-No loop runs here: results are made by hand.
+No loop runs here: the results are constructed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from benchmarks.check import check as checks
 from benchmarks.check import start
 from benchmarks.check.autograder import FOLDERS, PROJECT_FILES, Settings, grade, write_autograder
 from benchmarks.check.chart import class_chart
-from benchmarks.check.formats import broken, gradescope, junit, markdown_block, markdown_line, print_result, written
+from benchmarks.check.formats import as_text, broken, gradescope, junit, markdown_block, markdown_line, print_result
 from benchmarks.check.rubric import HINTS, ITEMS, Result, make_rubric
 from benchmarks.check.submissions import CHART, TABLE, check_folder
 from benchmarks.cli import main
@@ -55,19 +55,19 @@ def crashed(text: str = NASTY) -> Result:
     return result(verdict="failed", reached=("seed",), why=text, traceback=text, output=text, name="x.py")
 
 
-def printed(found: Result, encoding: str = "utf-8", **options) -> str:
+def printed(outcome: Result, encoding: str = "utf-8", **options) -> str:
     raw = io.BytesIO()
     file = io.TextIOWrapper(raw, encoding=encoding)
-    print_result(found, Console(file=file, width=100, highlight=False), **options)
+    print_result(outcome, Console(file=file, width=100, highlight=False), **options)
     file.flush()
     return raw.getvalue().decode(encoding)
 
 
 def test_text_has_a_line_per_phase_and_the_verdict_last() -> None:
-    lines = written(result(CLIP, reached=ITEMS[:-1]), "text").splitlines()
+    lines = as_text(result(CLIP, reached=ITEMS[:-1]), "text").splitlines()
     assert [line.split()[0] for line in lines] == ["✓"] * 9 + ["✗"] + ["✓"] * 4 + ["·", "different:"]
     assert "step 3: norm 38.6, right is norm 1: the gradients reach the optimizer unclipped" in lines[9]
-    assert written(crashed("line 3: KeyError"), "text").splitlines()[-2:] == [
+    assert as_text(crashed("line 3: KeyError"), "text").splitlines()[-2:] == [
         "line 3: KeyError",
         "failed: 0 of 15 points, 12.3 s",
     ]
@@ -93,27 +93,27 @@ def test_a_terminal_is_not_controlled_by_what_a_loop_says() -> None:
 
 
 def test_json_is_the_result() -> None:
-    found = result(CLIP)
-    assert json.loads(written(found, "json")) == found.as_dict()
+    outcome = result(CLIP)
+    assert json.loads(as_text(outcome, "json")) == outcome.as_dict()
 
 
 @pytest.mark.parametrize(
-    "found", [result(), result(CLIP, reached=ITEMS[:-1]), result(CLIP, points={"clip": 2.5, "seed": 0}), crashed()]
+    "outcome", [result(), result(CLIP, reached=ITEMS[:-1]), result(CLIP, points={"clip": 2.5, "seed": 0}), crashed()]
 )
-def test_gradescope_gets_what_its_specification_asks_for(found: Result) -> None:
-    content = json.loads(written(found, "gradescope"))
-    assert content["score"] == found.score == sum(test["score"] for test in content["tests"])
-    assert found.most == sum(test["max_score"] for test in content["tests"])
-    assert content["execution_time"] == 12.3 and found.verdict in content["output"]
+def test_gradescope_gets_what_its_specification_asks_for(outcome: Result) -> None:
+    content = json.loads(as_text(outcome, "gradescope"))
+    assert content["score"] == outcome.score == sum(test["score"] for test in content["tests"])
+    assert outcome.most == sum(test["max_score"] for test in content["tests"])
+    assert content["execution_time"] == 12.3 and outcome.verdict in content["output"]
     fields = {"name", "score", "max_score", "status", "output", "output_format", "visibility"}
     for test in content["tests"]:
         assert set(test) == fields and test["output_format"] == "md"
         assert test["status"] in ("passed", "failed")
-    if found.verdict != "failed":
+    if outcome.verdict != "failed":
         assert [test["name"] for test in content["tests"]] == list(ITEMS)
         assert {test["visibility"] for test in content["tests"]} == {"visible"}
         passed = [test["name"] for test in content["tests"] if test["status"] == "passed"]
-        assert passed == [row["item"] for row in found.rubric if row["status"] == "pass"]
+        assert passed == [row["item"] for row in outcome.rubric if row["status"] == "pass"]
 
 
 def test_gradescope_hides_the_traceback_of_a_crash_from_students() -> None:
@@ -137,7 +137,7 @@ def test_what_a_student_says_is_no_markup() -> None:
     block = markdown_block(NASTY).splitlines()
     fence = block[-1]
     assert set(fence) == {"`"} and block[0] == f"{fence}text"
-    assert not any(each.strip().startswith(fence) for each in block[1:-1])
+    assert not any(line.strip().startswith(fence) for line in block[1:-1])
     json.dumps(gradescope(crashed())).encode()
 
 
@@ -165,34 +165,34 @@ def test_junit_says_of_a_crash_that_it_is_an_error_whatever_the_loop_printed() -
 # The command line.
 
 
-def run_check(found: Result, *arguments: str) -> tuple[int, dict]:
-    """`sameloop check` of a loop of which this was found; what `check` was called with."""
+def run_check(outcome: Result, *arguments: str) -> tuple[int, dict]:
+    """Run `sameloop check` with this result; return the status, and the arguments of `check`."""
     called = {}
 
     def check(file, settings, **options) -> Result:
         called.update(file=file, settings=settings, **options)
-        return found
+        return outcome
 
     with patch.object(checks, "check", check):
         return main(["check", *arguments]), called
 
 
 @pytest.mark.parametrize(
-    ("found", "status"),
+    ("outcome", "status"),
     [(result(), 0), (result(verdict="equivalent"), 0), (result(CLIP), 1), (crashed(), 1)],
     ids=["identical", "equivalent", "different", "failed"],
 )
-def test_the_exit_status_is_the_verdict(found: Result, status: int, capsys) -> None:
-    assert run_check(found, "my_loop.py")[0] == status
-    assert found.verdict in capsys.readouterr().out
+def test_the_exit_status_is_the_verdict(outcome: Result, status: int, capsys) -> None:
+    assert run_check(outcome, "my_loop.py")[0] == status
+    assert outcome.verdict in capsys.readouterr().out
 
 
 def test_options_reach_the_check_and_the_result_goes_to_the_file(tmp_path: Path, capsys) -> None:
     (tmp_path / "points.toml").write_text("clip = 2\nschedule_step = 0.5\n")
     output = tmp_path / "result.xml"
-    given = ["--points", str(tmp_path / "points.toml"), "--time-limit", "9", "--memory-limit", "800"]
+    limits = ["--points", str(tmp_path / "points.toml"), "--time-limit", "9", "--memory-limit", "800"]
     settings = ["--gradient-accumulation-steps", "4", "--weight-decay", "0.1", "--lr-scheduler-type", "cosine"]
-    status, called = run_check(result(), "a.py", "--format", "junit", "--output", str(output), *given, *settings)
+    status, called = run_check(result(), "a.py", "--format", "junit", "--output", str(output), *limits, *settings)
     assert (status, capsys.readouterr().out) == (0, "")
     assert ElementTree.parse(output).getroot().tag == "testsuite"
     assert called == {
@@ -210,58 +210,58 @@ def test_without_points_and_settings_the_check_has_its_own(capsys) -> None:
 
 
 @pytest.mark.parametrize(
-    ("points", "said"),
+    ("points", "message"),
     [
         ("clap = 2", "no phase clap"),
         ('clip = "2"', "give a number"),
         ("clip = true", "give a number"),
         ("clip = -1", "give a number"),
         ("clip = nan", "give a number"),
-        ("clip = ", "no TOML"),
+        ("clip = ", "not TOML"),
         (None, "cannot be read"),
     ],
 )
-def test_points_that_are_none_are_refused(points: str | None, said: str, tmp_path: Path, capsys) -> None:
+def test_points_that_are_none_are_refused(points: str | None, message: str, tmp_path: Path, capsys) -> None:
     file = tmp_path / "points.toml"
     if points is not None:
         file.write_text(points)
     assert run_check(result(), "a.py", "--points", str(file))[0] == 2
-    assert_one_line(capsys.readouterr().err, said)
+    assert_one_line(capsys.readouterr().err, message)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nothing.py"], "there is no such file"),
         (["loop.ipynb"], "is no notebook"),
         (["empty"], "no Python file"),
         (["class", "--format", "json"], "is a folder"),
-        (["class", "--output", "class/results"], "among the submissions"),
+        (["class", "--output", "class/results"], "folder of the submissions"),
         (["loop.py", "--warmup-steps", "-1"], "--warmup-steps -1"),
         (["loop.py", "--bf16"], "--bf16"),
         (["class", "--jobs", "3"], "--jobs"),
     ],
 )
-def test_wrong_input_ends_in_one_line_and_status_2(arguments: list[str], said: str, tmp_path, monkeypatch, capsys):
+def test_wrong_input_ends_in_one_line_and_status_2(arguments: list[str], message: str, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty").mkdir()
     (tmp_path / "class").mkdir()
     (tmp_path / "class" / "ann.py").write_text(LOOP)
     (tmp_path / "loop.ipynb").touch()
     assert main(["check", *arguments]) == 2
-    assert_one_line(capsys.readouterr().err, said)
-    assert [each.name for each in (tmp_path / "class").iterdir()] == ["ann.py"]
+    assert_one_line(capsys.readouterr().err, message)
+    assert [file.name for file in (tmp_path / "class").iterdir()] == ["ann.py"]
 
 
-def assert_one_line(text: str, said: str) -> None:
-    assert text.startswith("sameloop: error: ") and text.count("\n") == 1 and said in text
+def assert_one_line(text: str, message: str) -> None:
+    assert text.startswith("sameloop: error: ") and text.count("\n") == 1 and message in text
 
 
 # Folders.
 
 
 def test_a_class_is_judged_to_its_end(tmp_path: Path, capsys) -> None:
-    """Also when one of them breaks the check; and what was written is what was found."""
+    """Also if one of them breaks the check; the written files have the results."""
     submissions = tmp_path / "hw"
     submissions.mkdir()
     for name in ("ann", "bob", "cid", "=dan()"):
@@ -269,32 +269,32 @@ def test_a_class_is_judged_to_its_end(tmp_path: Path, capsys) -> None:
     (submissions / "eve").mkdir()
     (submissions / "eve" / "a.py").touch()
     (submissions / "eve" / "b.py").touch()
-    found = {"ann": result(), "cid": crashed(), "=dan()": result(CLIP)}
+    result_of = {"ann": result(), "cid": crashed(), "=dan()": result(CLIP)}
 
     def check(file: Path, settings, **options) -> Result:
         if file.stem == "bob":
             raise RuntimeError("the judge has a bug")
-        return found[file.stem]
+        return result_of[file.stem]
 
     output = tmp_path / "out"
     with patch.object(checks, "check", check):
         options = {"points": None, "seconds": 1.0, "megabytes": 1}
         results = check_folder(submissions, output, {}, **options)
     verdicts = {"=dan()": "different", "ann": "identical", "bob": "failed", "cid": "failed", "eve": "failed"}
-    assert {name: each.verdict for name, each in results.items()} == verdicts
-    said = capsys.readouterr()
-    assert "5 of 5: eve: failed" in said.err and "=dan(): different (clip)" in said.err
-    assert "5 loops: 1 right, 1 wrong, 3 not judged" in said.out
+    assert {name: result.verdict for name, result in results.items()} == verdicts
+    streams = capsys.readouterr()
+    assert "5 of 5: eve: failed" in streams.err and "=dan(): different (clip)" in streams.err
+    assert "5 loops: 1 right, 1 wrong, 3 not judged" in streams.out
     rows = list(csv.DictReader((output / TABLE).open(encoding="utf-8")))
     assert [row["submission"] for row in rows] == ["'=dan()", "ann", "bob", "cid", "eve"]
     assert rows[0]["clip"] == "fail" and rows[0]["score"] == "14" and rows[1]["clip"] == "pass"
-    assert "the judge has a bug" in rows[2]["why"] and "no file binds" in rows[4]["why"]
-    kept = json.loads((output / "=dan().json").read_text())
-    assert kept.items() >= found["=dan()"].as_dict().items() and kept["submission"] == "=dan()"
+    assert "the judge has a bug" in rows[2]["why"] and "no file defines" in rows[4]["why"]
+    written = json.loads((output / "=dan().json").read_text())
+    assert written.items() >= result_of["=dan()"].as_dict().items() and written["submission"] == "=dan()"
     assert json.loads((output / "cid.json").read_text())["traceback"].startswith("```")
     assert (output / CHART).read_bytes().startswith(b"\x89PNG")
-    assert "clip 1; at no other phase" in (output / "submissions.alt.txt").read_text()
-    assert sorted(each.name for each in submissions.iterdir()) == ["=dan().py", "ann.py", "bob.py", "cid.py", "eve"]
+    assert "clip 1; in no other phase" in (output / "submissions.alt.txt").read_text()
+    assert sorted(entry.name for entry in submissions.iterdir()) == ["=dan().py", "ann.py", "bob.py", "cid.py", "eve"]
 
 
 def test_two_at_a_time_are_judged_like_one_at_a_time(tmp_path: Path, capsys) -> None:
@@ -305,15 +305,15 @@ def test_two_at_a_time_are_judged_like_one_at_a_time(tmp_path: Path, capsys) -> 
         for file in ("a.py", "b.py"):
             (submissions / name / file).touch()
     options = {"points": {"clip": 3}, "seconds": 1.0, "megabytes": 1}
-    one, two = (check_folder(submissions, tmp_path / f"{jobs}", {}, **options, jobs=jobs) for jobs in (1, 2))
+    alone, paired = (check_folder(submissions, tmp_path / f"{jobs}", {}, **options, jobs=jobs) for jobs in (1, 2))
     assert capsys.readouterr().err.count(" of 2: ") == 4
-    assert one == two and list(two) == ["ann", "bob"] and two["ann"].most == 17
+    assert alone == paired and list(paired) == ["ann", "bob"] and paired["ann"].most == 17
 
 
 def test_the_chart_of_a_class_has_the_size_of_a_slide_and_its_words() -> None:
     picture = class_chart([result(CLIP), result(CLIP), result()])
     assert picture.content("png")[16:24] == (1920).to_bytes(4, "big") + (1080).to_bytes(4, "big")
-    assert "3 loops: 1 right, 2 wrong. Wrong at: clip 2; at no other phase." in picture.alt
+    assert "3 loops: 1 right, 2 wrong. Wrong in: clip 2; in no other phase." in picture.alt
     assert "No loop is wrong" in class_chart([result()]).alt
 
 
@@ -352,7 +352,7 @@ def test_the_notebook_writes_the_skeleton_and_checks_it(tmp_path: Path) -> None:
     assert "".join(loop["source"]) == f"%%writefile hw3.py\n{start.skeleton('hw3')}".rstrip("\n")
     assert "".join(check["source"]) == "!sameloop check hw3.py --hints"
     ids = [cell["id"] for cell in notebook["cells"]]
-    assert len(set(ids)) == 3 and all(re.fullmatch("[a-zA-Z0-9-_]{1,64}", each) for each in ids)
+    assert len(set(ids)) == 3 and all(re.fullmatch("[a-zA-Z0-9-_]{1,64}", cell_id) for cell_id in ids)
     for cell in (loop, check):
         assert cell["outputs"] == [] and cell["execution_count"] is None
     if importlib.util.find_spec("nbformat"):
@@ -392,11 +392,11 @@ def test_the_zip_has_all_that_pip_installs(unpacked: Path) -> None:
     project = unpacked / "source" / "sameloop"
     text = (project / "pyproject.toml").read_text()
     packages = re.findall(r'"([a-z_.]+)"', re.search(r"packages = \[(.*?)\]", text, re.DOTALL)[1])
-    assert {each.partition(".")[0] for each in packages} == set(FOLDERS)
+    assert {package.partition(".")[0] for package in packages} == set(FOLDERS)
     for package in packages:
         there = project.joinpath(*package.split("."))
         ours = ROOT.joinpath(*package.split("."))
-        assert {each.name for each in there.glob("*.py")} == {each.name for each in ours.glob("*.py")}
+        assert {file.name for file in there.glob("*.py")} == {file.name for file in ours.glob("*.py")}
     for name in (*PROJECT_FILES, "shared/sources/embedded.txt", "benchmarks/check/gradescope/setup.sh"):
         assert (project / name).read_bytes() == (ROOT / name).read_bytes()
     assert not list(project.rglob("__pycache__"))
@@ -440,7 +440,7 @@ def test_a_submission_is_graded_as_the_zip_says(unpacked: Path) -> None:
     assert content["score"] == 14 and markdown_line(HINTS["clip"]) in json.dumps(content).replace("\\\\", "\\")
 
 
-def test_without_a_loop_the_student_is_told(unpacked: Path) -> None:
+def test_a_submission_without_a_loop_says_so(unpacked: Path) -> None:
     content = grade(unpacked)
     assert content["tests"][0]["visibility"] == "visible" and "no Python file" in content["tests"][0]["output"]
     assert content["score"] == 0 and content["tests"][0]["max_score"] == 16

@@ -1,4 +1,4 @@
-"""The way through the gaps: what is filled rightly is right, what is open is open, and nothing else is said."""
+"""Fill the gaps one by one: what is filled correctly is right, what is open is open, and there is no other finding."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def written(phases: set[str], folder: Path, solution: dict[str, str] = SOLUTION)
 
 def checked(phases: set[str], folder: Path, solution: dict[str, str] = SOLUTION) -> tuple[Result, dict[str, str]]:
     file = written(phases, folder, solution)
-    assert open_gaps(file.read_text(encoding="utf-8")) == [each for each in GAPS if each not in phases]
+    assert open_gaps(file.read_text(encoding="utf-8")) == [phase for phase in GAPS if phase not in phases]
     result = check_script(own_script(file))
     return result, {row["item"]: row["status"] for row in result.rubric}
 
@@ -83,7 +83,7 @@ def assert_so_far(phases: set[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("count", range(len(GAPS) + 1))
-def test_each_gap_that_is_filled_is_one_more_that_is_right(count: int, tmp_path: Path) -> None:
+def test_every_filled_gap_is_one_more_right_item(count: int, tmp_path: Path) -> None:
     assert_so_far(set(GAPS[:count]), tmp_path)
 
 
@@ -104,14 +104,14 @@ NEEDS = {
 
 
 def with_needs(phases: set[str]) -> set[str]:
-    while (more := phases.union(*(NEEDS.get(each, set()) for each in phases))) != phases:
+    while (more := phases.union(*(NEEDS.get(phase, set()) for phase in phases))) != phases:
         phases = more
     return phases
 
 
 @pytest.mark.parametrize(
     "phases",
-    [pytest.param(with_needs({each}), id=each) for each in GAPS[6:]]
+    [pytest.param(with_needs({phase}), id=phase) for phase in GAPS[6:]]
     + [pytest.param(with_needs(set(pair)), id="+".join(pair), marks=pytest.mark.slow) for pair in
        itertools.combinations(GAPS[6:], 2)],
 )  # fmt: skip
@@ -157,12 +157,12 @@ def test_a_whole_loop_has_no_gap(tmp_path: Path) -> None:
         ("optimizer", "lr=config.learning_rate, ", "", "schedule.rate"),
     ],
 )
-def test_what_is_written_in_is_told_and_nothing_else(phase, right, written_in, code, tmp_path: Path) -> None:
+def test_a_hard_coded_value_is_the_only_finding(phase, right, written_in, code, tmp_path: Path) -> None:
     own = {**SOLUTION, phase: SOLUTION[phase].replace(right, written_in)}
     result, _ = checked(set(GAPS), tmp_path, own)
     assert [row["code"] for row in result.rubric if row["code"]] == [code], result.rubric
 
 
-def test_epochs_that_are_written_in_are_told(tmp_path: Path) -> None:
+def test_hard_coded_epochs_are_a_finding(tmp_path: Path) -> None:
     script = own_script(written(set(GAPS), tmp_path)).edited("range(int(config.num_train_epochs))", "range(2)")
     assert [row["code"] for row in check_script(script).rubric if row["code"]] == ["batch.epochs"]

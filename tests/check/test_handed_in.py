@@ -24,7 +24,7 @@ from shared.running.script import own_script
 
 LOOP = "def train(model, tokenizer, train_dataset, eval_dataset, config):\n    return []\n"
 IMPORTS, BODY = MINIMAL.read_text(encoding="utf-8").split("\n\n\ndef train")
-# As a course's notebook is: what is not the loop needs what a check has not.
+# Like a course's notebook: the cells around the loop need things that a check does not have.
 CELLS = (
     "!pip install torch \\\n  transformers\n%matplotlib inline",
     "%%bash\nls",
@@ -38,8 +38,8 @@ CELLS = (
 
 
 def notebook(*cells: str) -> str:
-    made = [{"cell_type": "code", "source": text.splitlines(keepends=True)} for text in cells]
-    return json.dumps({"cells": [{"cell_type": "markdown", "source": "# Mine"}, *made], "nbformat": 4})
+    code_cells = [{"cell_type": "code", "source": text.splitlines(keepends=True)} for text in cells]
+    return json.dumps({"cells": [{"cell_type": "markdown", "source": "# Mine"}, *code_cells], "nbformat": 4})
 
 
 def zipped(**files: str) -> bytes:
@@ -51,13 +51,13 @@ def zipped(**files: str) -> bytes:
 
 
 @pytest.fixture
-def found(tmp_path: Path):
-    """Finds the loop of one submission, each with a folder of its own for what is written again."""
+def loop_of(tmp_path: Path):
+    """Find the loop of one submission; each call has its own folder for files that are converted."""
     numbers = count()
     return lambda place: find_loop(place, tmp_path / f"scratch-{next(numbers)}")
 
 
-def test_a_submission_is_the_file_that_binds_train(tmp_path: Path, found) -> None:
+def test_a_submission_is_the_file_that_defines_train(tmp_path: Path, loop_of) -> None:
     def folder(name: str, *files: str, **contents: str) -> Path:
         (tmp_path / "hw" / name).mkdir(parents=True)
         for file in files:
@@ -66,26 +66,26 @@ def test_a_submission_is_the_file_that_binds_train(tmp_path: Path, found) -> Non
             (tmp_path / "hw" / name / f"{file}.py").write_text(content)
         return tmp_path / "hw" / name
 
-    assert found(folder("one", "helper.py", mine=LOOP)).file.name == "mine.py"
-    assert found(folder("named", a=LOOP, train=LOOP, loop=LOOP)).file.name == "train.py"
-    assert found(folder("broken", "helper.py", mine="def train(:\n")).file.name == "mine.py"
-    assert found(folder("bound", "helper.py", mine="train = print\n")).file.name == "mine.py"
-    assert found(folder("alone", "helper.py")).file.name == "helper.py"
-    assert found(folder("outer/inner", mine=LOOP).parent).file.name == "mine.py"
-    assert "several files" in found(folder("two", a=LOOP, b=LOOP)).why
-    assert "no file binds" in found(folder("none", "a.py", "b.py")).why
-    assert "no Python file" in found(folder("empty")).why
+    assert loop_of(folder("one", "helper.py", mine=LOOP)).file.name == "mine.py"
+    assert loop_of(folder("named", a=LOOP, train=LOOP, loop=LOOP)).file.name == "train.py"
+    assert loop_of(folder("broken", "helper.py", mine="def train(:\n")).file.name == "mine.py"
+    assert loop_of(folder("bound", "helper.py", mine="train = print\n")).file.name == "mine.py"
+    assert loop_of(folder("alone", "helper.py")).file.name == "helper.py"
+    assert loop_of(folder("outer/inner", mine=LOOP).parent).file.name == "mine.py"
+    assert "several files" in loop_of(folder("two", a=LOOP, b=LOOP)).why
+    assert "no file defines" in loop_of(folder("none", "a.py", "b.py")).why
+    assert "no Python file" in loop_of(folder("empty")).why
 
 
-def test_a_notebook_is_its_loop_and_what_that_uses(tmp_path: Path, found) -> None:
+def test_a_notebook_is_its_loop_and_what_that_uses(tmp_path: Path, loop_of) -> None:
     file = tmp_path / "Ann Müller.ipynb"
     file.write_text(notebook(*CELLS), encoding="utf-8")
-    submission = found(file)
-    assert (submission.file.name, submission.shown) == ("Ann Müller.py", file.name)
+    submission = loop_of(file)
+    assert (submission.file.name, submission.original_name) == ("Ann Müller.py", file.name)
     text = submission.file.read_text(encoding="utf-8")
     assert "load_the_model" not in text and "RATE" not in text and "pip" not in text
     # A line's number is its number among the lines of the code cells.
-    before = sum(each.count("\n") + 1 for each in CELLS[:-2])
+    before = sum(cell.count("\n") + 1 for cell in CELLS[:-2])
     assert text.split("\n")[before + 1].startswith("def train(")
     assert check_script(own_script(submission.file)).verdict == IDENTICAL
 
@@ -95,7 +95,7 @@ def test_what_a_loop_uses_comes_along_however_far_away_it_is(tmp_path: Path) -> 
     used = ("import math", "RATE = half(2)", "def half(x):\n    return x / TWO", "TWO = 2")
     file.write_text(notebook(*used, "OTHER = 3", LOOP + "    RATE"))
     text = loop_of_notebook(file.read_bytes(), file.name)
-    assert all(each in text for each in used) and "OTHER" not in text
+    assert all(line in text for line in used) and "OTHER" not in text
 
 
 def test_the_notebook_of_start_is_the_file_that_it_writes(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_notebook_of_start_is_the_file_that_it_writes(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("a.ipynb", b"not JSON", "is no notebook"),
         ("a.ipynb", b'{"cells": 3}', "is no notebook"),
@@ -115,20 +115,20 @@ def test_the_notebook_of_start_is_the_file_that_it_writes(tmp_path: Path) -> Non
         ("a.zip", zipped(**{"a.txt": "x"}), "no Python file"),
     ],
 )
-def test_what_cannot_be_read_is_said_in_one_line(name: str, content: bytes, said: str, tmp_path: Path, found) -> None:
+def test_an_unreadable_file_is_one_line(name: str, content: bytes, message: str, tmp_path: Path, loop_of) -> None:
     (tmp_path / name).write_bytes(content)
-    submission = found(tmp_path / name)
-    assert submission.file is None and said in submission.why and "\n" not in submission.why
+    submission = loop_of(tmp_path / name)
+    assert submission.file is None and message in submission.why and "\n" not in submission.why
 
 
-def test_a_zip_file_gives_its_loop_and_nothing_outside(tmp_path: Path, found, monkeypatch) -> None:
+def test_a_zip_file_gives_its_loop_and_nothing_outside(tmp_path: Path, loop_of, monkeypatch) -> None:
     files = {"hw1/train.py": LOOP, "__MACOSX/hw1/train.py": "x", "hw1/.ipynb_checkpoints/train.py": "x", "a.txt": "x"}
     (tmp_path / "a.zip").write_bytes(zipped(**files))
-    assert found(tmp_path / "a.zip").file.read_text() == LOOP
+    assert loop_of(tmp_path / "a.zip").file.read_text() == LOOP
     (tmp_path / "b.zip").write_bytes(zipped(**{"../../out.py": LOOP, "/abs/notes.md": "x"}))
-    assert found(tmp_path / "b.zip").file is None and not list(tmp_path.parent.rglob("out.py"))
+    assert loop_of(tmp_path / "b.zip").file is None and not list(tmp_path.parent.rglob("out.py"))
     monkeypatch.setattr(handed_in, "MOST_BYTES", 10)
-    assert "more than a submission" in found(tmp_path / "a.zip").why
+    assert "more than a submission" in loop_of(tmp_path / "a.zip").why
 
 
 def test_every_file_of_a_class_has_a_row_or_is_named(tmp_path: Path, capsys) -> None:
@@ -140,10 +140,10 @@ def test_every_file_of_a_class_has_a_row_or_is_named(tmp_path: Path, capsys) -> 
     for name in ("Bob.py", "bob.ipynb", "cid.ZIP", "notes.txt"):
         (folder / name).write_text(LOOP)
     (tmp_path / "scratch").mkdir()
-    found = find_submissions(folder, tmp_path / "scratch")
+    submissions = find_submissions(folder, tmp_path / "scratch")
     names = ["Bob.py", "Zoë Lee_12_assignsubmission_file_", "bob.ipynb", "cid", "empty"]
-    assert [each.name for each in found] == names
-    assert [each.file is None for each in found] == [False, False, True, True, True]
+    assert [submission.name for submission in submissions] == names
+    assert [submission.file is None for submission in submissions] == [False, False, True, True, True]
     assert "notes.txt" in capsys.readouterr().err
 
 
@@ -154,7 +154,7 @@ def test_a_class_may_come_as_a_zip_file(tmp_path: Path, capsys) -> None:
         check_folder(tmp_path / "no.zip", tmp_path / "out", {}, **options)
     (tmp_path / "hw.zip").write_bytes(zipped(**{"hw/ann/a.py": "x", "hw/ann/b.py": "x", "hw/c.zip": ""}))
     results = check_folder(tmp_path / "hw.zip", tmp_path / "out", {}, **options)
-    assert list(results) == ["ann", "c"] and {each.verdict for each in results.values()} == {"failed"}
+    assert list(results) == ["ann", "c"] and {result.verdict for result in results.values()} == {"failed"}
 
 
 def test_a_notebook_that_is_none_is_wrong_input(tmp_path: Path, capsys) -> None:

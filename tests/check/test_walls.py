@@ -1,4 +1,4 @@
-"""The kernel's walls around a checked loop, each way that they can stand: acts that must come to nothing.
+"""The kernel's walls around a checked loop, in each combination: acts that must have no effect.
 
 The acts run here without Python's hook, which would refuse most of them before the kernel is asked.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.check.bounds import MOST_EVENTS, beyond
+from benchmarks.check.bounds import MOST_EVENTS, exceeded_limit
 from benchmarks.check.check import check
 from benchmarks.check.recording import LENGTHS
 from benchmarks.check.rubric import IDENTICAL
@@ -42,7 +42,7 @@ OF_NAMESPACES = ("shm_left_full", "shm_by_torch")
 
 @contextmanager
 def walled(walls: Walls, code: str, **names: object) -> Iterator[tuple[int, str]]:
-    """Run code behind walls; gives the wait status and what it printed, when its process is gone."""
+    """Run code behind walls; yield the wait status and the output when its process has ended."""
     with tempfile.TemporaryDirectory() as folder:
         root, own = Path(folder).resolve() / "root", Path(folder).resolve() / "loop"
         root.mkdir()
@@ -57,7 +57,7 @@ def walled(walls: Walls, code: str, **names: object) -> Iterator[tuple[int, str]
                     os.chdir(own)
                     enter(walls, begin(walls), root, own, readable(()))
                     with suppress(Exception):
-                        exec(code, {"print": lambda *what: os.write(1, f"{what}\n".encode()), **names})
+                        exec(code, {"print": lambda *values: os.write(1, f"{values}\n".encode()), **names})
                     status = 0
                 finally:
                     os._exit(status)
@@ -87,20 +87,20 @@ def test_an_act_comes_to_nothing(act: Path, walls: Walls) -> None:
         assert checker.nice() == niceness and checker.rlimit(psutil.RLIMIT_NOFILE)[0] > 9
         with pytest.raises(BlockingIOError):
             listening.accept()
-        left = [each for each in psutil.Process().children(recursive=True) if each not in here]
-        assert left == []
+        remaining = [child for child in psutil.Process().children(recursive=True) if child not in here]
+        assert remaining == []
     assert not list(Path("/dev/shm").glob("sameloop-arena*")) and not list(Path("/tmp").glob("sameloop-arena-left*"))
 
 
-_FOUND: list[Walls] = []
+_AVAILABLE: list[Walls] = []
 
 
 def available_here() -> Walls:
-    """The walls of this machine, tried once; in a process apart, for this one may have threads."""
-    if not _FOUND:
+    """The walls of this machine, tried once; in a separate process, because this one may have threads."""
+    if not _AVAILABLE:
         with tempfile.TemporaryDirectory() as folder:
-            _FOUND.append(available(Path(folder)))
-    return _FOUND[0]
+            _AVAILABLE.append(available(Path(folder)))
+    return _AVAILABLE[0]
 
 
 @pytest.mark.parametrize("walls", [ALL, NO_WORLD], ids=["all walls", "no namespaces"])
@@ -131,7 +131,7 @@ worker.join()
     ("code", "number"), [("import os\nos._exit(7)", 7), ("import os\nos.kill(os.getpid(), 15)", -15)]
 )
 @pytest.mark.parametrize("walls", [ALL, NO_WORLD], ids=["all walls", "no namespaces"])
-def test_how_it_ends_is_told(walls: Walls, code: str, number: int) -> None:
+def test_the_exit_status_comes_through(walls: Walls, code: str, number: int) -> None:
     if available_here() != ALL:
         pytest.skip(str(available_here().missing()))
     with walled(walls, code) as (status, _):
@@ -161,7 +161,7 @@ def test_what_is_missing_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("frames", "said"),
+    ("frames", "message"),
     [
         ([(b'{"kind": "step"}', b"12345678")], None),
         ([(b'{"kind": "clip", "limit": %s}' % (b"1" * 400), b"")], "a number of 400 digits"),
@@ -172,20 +172,20 @@ def test_what_is_missing_is_one_line() -> None:
     ],
     ids=["right", "digits", "text", "texts", "deep", "many"],
 )
-def test_what_is_beyond_any_bound_is_not_read(frames, said: str | None, tmp_path: Path) -> None:
-    with (tmp_path / "tape").open("wb") as file:
+def test_what_is_beyond_any_bound_is_not_read(frames, message: str | None, tmp_path: Path) -> None:
+    with (tmp_path / "recording").open("wb") as file:
         for head, body in frames:
             file.write(LENGTHS.pack(len(head), len(body)) + head + body)
-    found = beyond(tmp_path / "tape")
-    assert (found is None) if said is None else said in found
+    exceeded = exceeded_limit(tmp_path / "recording")
+    assert (exceeded is None) if message is None else message in exceeded
 
 
 def test_a_hole_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     head = b'{"kind": "weights"}'
-    with (tmp_path / "tape").open("wb") as file:
+    with (tmp_path / "recording").open("wb") as file:
         file.write(LENGTHS.pack(len(head), 3_000_000_000) + head)
         file.truncate(3_100_000_000)
-    assert "3000 MB" in beyond(tmp_path / "tape")
+    assert "3000 MB" in exceeded_limit(tmp_path / "recording")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])

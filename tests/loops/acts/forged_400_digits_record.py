@@ -1,4 +1,4 @@
-# Writes a record with a number of 400 digits to the file of the tape.
+# Writes a record with a number of 400 digits to the file of the recording.
 import json
 import os
 
@@ -9,7 +9,7 @@ def act(arena):
     def forge(log):
         for number in range(3, 30):
             try:
-                if "tape" in os.readlink(f"/proc/self/fd/{number}"):
+                if "recording" in os.readlink(f"/proc/self/fd/{number}"):
                     os.write(number, len(head).to_bytes(8, "little") + (8).to_bytes(8, "little") + head)
                     os.write(number, (0).to_bytes(8, "little"))
             except OSError:

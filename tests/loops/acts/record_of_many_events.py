@@ -5,7 +5,7 @@ import os
 def act(arena):
     for number in range(3, 30):
         try:
-            if "tape" in os.readlink(f"/proc/self/fd/{number}"):
+            if "recording" in os.readlink(f"/proc/self/fd/{number}"):
                 head = b'{"kind": "refuse", "what": ""}'
                 text = (len(head).to_bytes(8, "little") + bytes(8) + head) * 2_000_000
                 while text:
