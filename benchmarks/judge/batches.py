@@ -1,4 +1,4 @@
-"""Why a batch differs: how many passes make a step, what the model is given, which reviews in which order."""
+"""Why a batch differs: how many passes make a step, what the model gets, which reviews in which order."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from shared.recording.record import RunRecord
 def batch_cause(evidence: Evidence) -> Finding:
     ours, theirs = evidence.lines
     mine, other = ours["batch"], theirs["batch"]
-    if found := evidence.found("step"):
-        return found
+    if finding := evidence.first_of("step"):
+        return finding
     if len(mine) != len(other):
         return _number_of_batches(evidence)
-    if found := other_inputs(evidence):
-        return found
+    if finding := other_inputs(evidence):
+        return finding
     if ours["samples"] != theirs["samples"]:
         sizes = [(line.get("passes") or [{}])[0].get("batch_size") for line in (epoch_start(evidence))]
         of_whom = f" (batch size {sizes[0]} in $loop, {sizes[1]} in $Trainer)" if sizes[0] != sizes[1] else ""
@@ -30,22 +30,21 @@ def batch_cause(evidence: Evidence) -> Finding:
             trainer=theirs["samples"],
         )
     differing = [number for number, pair in enumerate(zip(mine, other, strict=True)) if differing_inputs(*pair)]
-    # Records of an older make, or made up, say no more.
+    # Records of older versions, or made-up ones, do not tell more.
     if not differing or not isinstance(mine[differing[0]], dict):
         return evidence.finding("batch.not_decided", f"{NOT_DECIDED}: the batches differ")
     first = differing[0]
     inputs = set().union(*(differing_inputs(mine[number], other[number]) for number in differing))
     if inputs == {"labels"}:
-        shown = ours["labels"][first][:8], theirs["labels"][first][:8]
+        labels = ours["labels"][first][:8], theirs["labels"][first][:8]
         flipped = all(a == 1 - b for a, b in zip(ours["labels"][first], theirs["labels"][first], strict=True))
-        how = "every 0 is a 1 and every 1 a 0" if flipped else f"{shown[0]} in $loop, {shown[1]} in $Trainer"
-        return evidence.finding("batch.labels", f"the labels: the same examples with other labels; {how}")
+        how = "every 0 is a 1 and every 1 a 0" if flipped else f"{labels[0]} in $loop, {labels[1]} in $Trainer"
+        return evidence.finding("batch.labels", f"the labels: the same examples with different labels; {how}")
     if inputs == {"attention_mask"}:
         if not ours["masked"][first]:
             return evidence.finding(
                 "forward.no_mask",
-                "the attention mask: the model is given none, so it takes padding for words; pass attention_mask "
-                "along",
+                "the attention mask: the model gets none, so it treats padding as words; pass attention_mask too",
             )
         return evidence.finding("forward.mask", "the attention mask: the same tokens with another mask")
     if "input_ids" not in inputs:
@@ -55,14 +54,14 @@ def batch_cause(evidence: Evidence) -> Finding:
 
 
 def other_inputs(evidence: Evidence) -> Finding | None:
-    """Whether the model was given no token ids."""
-    ours, theirs = ([each for each in line["batch"] if isinstance(each, dict)] for line in evidence.lines)
+    """Whether the model got no token ids."""
+    ours, theirs = ([batch for batch in line["batch"] if isinstance(batch, dict)] for line in evidence.lines)
     if not any("input_ids" in b and "input_ids" not in a for a, b in zip(ours, theirs, strict=False)):
         return None
     return evidence.finding(
         "forward.inputs",
-        "the forward pass: the model is given no input_ids in $loop, but something made of them, such as "
-        "embeddings (inputs_embeds); $Trainer gives it the batch as it is",
+        "the forward pass: in $loop the model gets no input_ids, but something computed from them, such as "
+        "embeddings (inputs_embeds); $Trainer passes it the batch as it is",
     )
 
 
@@ -74,7 +73,7 @@ def _number_of_batches(evidence: Evidence) -> Finding:
         return evidence.finding(
             "forward.part",
             "the forward pass: your loop never calls the model that it was given as a whole, but parts of it, such as "
-            "its body; so what went in and came out was not seen. Call the model",
+            "its body; so its inputs and outputs were not seen. Call the model",
         )
     reviews = ours.get("reviews") or [[]]
     idle = sum(not count for count in ours.get("backward_passes", []))
@@ -133,11 +132,11 @@ def _changes_between_epochs(record: RunRecord) -> bool:
 
 
 def _beginnings(evidence: Evidence, first: int) -> Finding | None:
-    """Whether the same examples came shorter: the same labels, none longer, and the first begins alike."""
+    """Whether the same examples are shorter: the same labels, none longer, and the first has the same beginning."""
     ours, theirs = evidence.lines
     lengths = [line["lengths"][first] for line in (ours, theirs)]
     tokens = [(line.get("first_review") or [[]])[first] for line in (ours, theirs)]
-    shared = min(map(len, tokens)) - 1  # the last one may be the end token of what was cut
+    shared = min(map(len, tokens)) - 1  # the last token may be the end token of a cut example
     if (
         ours.get("labels") != theirs.get("labels")
         or any(mine > other for mine, other in zip(*lengths, strict=False))
@@ -156,7 +155,7 @@ def _beginnings(evidence: Evidence, first: int) -> Finding | None:
 
 
 def _tokens(evidence: Evidence, first: int) -> Finding | None:
-    """Whether the same examples came with other tokens in some places."""
+    """Whether the same examples have other tokens in some places."""
     ours, theirs = evidence.lines
     alike = all(ours.get(name) == theirs.get(name) for name in ("lengths", "labels", "masked"))
     pair = [(line.get("first_review") or [[]])[first] for line in (ours, theirs)]
@@ -167,7 +166,7 @@ def _tokens(evidence: Evidence, first: int) -> Finding | None:
         return None
     return evidence.finding(
         "batch.tokens",
-        f"the tokens: examples of the same lengths and labels, some of whose token ids are other ones ({len(foreign)} "
+        f"the tokens: examples of the same lengths and labels, some of whose token ids differ ({len(foreign)} "
         "of the examples drawn in $loop are not in $Trainer's training set as they are); of the first "
         f"{len(pair[0])} tokens of one of them, {len(other)} differ; leave input_ids as the data has them",
         reviews=len(foreign),
@@ -186,9 +185,7 @@ def _cut(evidence: Evidence) -> Finding | None:
     short, long = (ours, theirs) if longest[0] < longest[1] else (theirs, ours)
     reviews = [chain(*line["reviews"]) for line in (short, long)]
     lengths = [chain(*line["lengths"]) for line in (short, long)]
-    if not all(
-        one == other or (n == min(longest) and m > n) for one, other, n, m in zip(*reviews, *lengths, strict=True)
-    ):
+    if not all(a == b or (n == min(longest) and m > n) for a, b, n, m in zip(*reviews, *lengths, strict=True)):
         return None
     return evidence.finding(
         "batch.cut",
@@ -214,17 +211,17 @@ def _order(evidence: Evidence) -> Finding:
         if "job" not in evidence.trainer.header:
             text += "; take shuffle(seed=slice_seed).select(range(train_size)), and no review of the evaluation"
         return evidence.finding("batch.slice", text, foreign=foreign)
-    if found := _what_is_drawn(evidence, drawn):
-        return found
+    if finding := _what_is_drawn(evidence, drawn):
+        return finding
     if evidence.step > 1 and not evidence.starts_epoch:
         return evidence.finding(
-            "shuffle.middle", "the sampler or the loader: the batches part in the middle of an epoch"
+            "shuffle.middle", "the sampler or the loader: the batches diverge in the middle of an epoch"
         )
     return _sampler(evidence)
 
 
 def _cut_to_shortest(evidence: Evidence, foreign: int) -> Finding | None:
-    """Whether in every batch all reviews have one length, as `zip` leaves them, and in Trainer's they have not."""
+    """Whether all reviews of every batch have one length, as `zip` leaves them, and Trainer's do not."""
     alike = [
         all(len(set(batch)) == 1 for line in record.steps for batch in line["lengths"])
         for record in (evidence.manual, evidence.trainer)
@@ -264,7 +261,7 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
             "shuffle.replacement",
             f"the sampler: it draws some examples several times in an epoch and others not at all: {len(first_epoch)} "
             f"draws in $loop are {len(set(first_epoch))} different examples, and {never} of $Trainer's "
-            f"{len(drawn[1])} come in no step; draw without replacement",
+            f"{len(drawn[1])} are in no step; draw without replacement",
             draws=len(first_epoch),
             different=len(set(first_epoch)),
         )
@@ -287,40 +284,40 @@ def _sampler(evidence: Evidence) -> Finding:
     config, epoch = evidence.trainer.config, evidence.trainer.epoch_of(evidence.step) - 1
     seed = config.seed if config.data_seed is None else config.data_seed
     passes = epoch_start(evidence)[0].get("passes", [])
-    found = passes[0] if passes else {}
+    loader = passes[0] if passes else {}
     whose = f"with seed + epoch ({seed + epoch} here)"
     rule = f"seed the sampler's own generator {whose}"
-    if config.train_sampling_strategy != "random" or not found:
+    if config.train_sampling_strategy != "random" or not loader:
         return evidence.finding("shuffle.order", f"{where}; {rule}")
-    if found["sampler"] == "SequentialSampler":
+    if loader["sampler"] == "SequentialSampler":
         return evidence.finding(
             "shuffle.none",
-            f"{where}: in $loop they come as they lie, not shuffled; use a RandomSampler, and {rule}",
+            f"{where}: in $loop they come in the dataset's order, not shuffled; use a RandomSampler, and {rule}",
         )
-    if found["draws_first"]:
+    if loader["draws_first"]:
         return evidence.finding(
             "shuffle.shared_generator",
             f"{where}: the loader was given the sampler's generator, too, and draws from it first; give it to the "
             "sampler alone, DataLoader(sampler=RandomSampler(dataset, generator=generator))",
         )
-    if found["sampler"] != "RandomSampler":
+    if loader["sampler"] != "RandomSampler":
         return evidence.finding(
             "shuffle.order",
-            f"{where}: in $loop the order comes from a {found['sampler']}; $Trainer takes a RandomSampler, whose own "
+            f"{where}: in $loop the order comes from a {loader['sampler']}; $Trainer takes a RandomSampler, whose own "
             f"generator is seeded {whose}",
         )
-    if found["sampler_seed"] is None:
+    if loader["sampler_seed"] is None:
         return evidence.finding(
             "shuffle.global_state", f"{where}: it draws from torch's global random state, as shuffle=True does; {rule}"
         )
-    if found["sampler_seed"] != seed + epoch:
+    if loader["sampler_seed"] != seed + epoch:
         return evidence.finding(
             "shuffle.seed",
-            f"{where}: its generator was seeded with {found['sampler_seed']}; seed it in every epoch, {whose}",
-            manual=found["sampler_seed"],
+            f"{where}: its generator was seeded with {loader['sampler_seed']}; seed it in every epoch, {whose}",
+            manual=loader["sampler_seed"],
             trainer=seed + epoch,
         )
     return evidence.finding(
         "shuffle.draws",
-        f"{where}: its generator was seeded with {seed + epoch}, as it must, but drawn from otherwise",
+        f"{where}: its generator was seeded with {seed + epoch}, as it must be, but it is drawn from in another way",
     )

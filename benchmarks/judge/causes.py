@@ -1,9 +1,9 @@
-"""What causes a divergence, decided from the evidence in the two records, and from nothing else.
+"""What causes a divergence, decided only from the evidence in the two records.
 
-`benchmarks.judge.ways` holds the two loops' ways of working against each other. Here a rule per quantity says which of
-them explains what differs first, or decides from that quantity's own values. Competing explanations are tested: a
-scale must be the same factor in every pass, a rounding must lie within its bound. Where the evidence does not decide,
-that is said, with what was observed.
+`benchmarks.judge.ways` compares the two loops' ways of working. Here a rule per quantity says which of them explains
+what differs first, or decides from that quantity's own values. Competing explanations are tested: a scale must be the
+same factor in every pass, a rounding must lie within its bound. Where the evidence does not decide, the finding says
+so, with what was observed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from shared.recording.record import RunRecord
 
 
 def explain(step: int, quantity: str, manual: RunRecord, trainer: RunRecord) -> list[Finding]:
-    """What the evidence says about why the runs part here: first the cause, then what else was found.
+    """What the evidence says about why the runs diverge here: first the cause, then the other findings.
 
     Args:
         step: the step of the first divergence, from 1; 0 is before the first.
@@ -36,7 +36,7 @@ def explain(step: int, quantity: str, manual: RunRecord, trainer: RunRecord) -> 
         rule = next(rule for prefix, rule in RULES if quantity.startswith(prefix))
         cause = rule(evidence)
     words = Words.of(manual, trainer)
-    return [each._replace(text=words.fill(each.text)) for each in (cause, *_others(cause, evidence))]
+    return [finding._replace(text=words.fill(finding.text)) for finding in (cause, *_others(cause, evidence))]
 
 
 def likely_cause(step: int, quantity: str, manual: RunRecord, trainer: RunRecord) -> str:
@@ -51,26 +51,26 @@ STANDS_ALONE = (
 )
 
 
-# These say themselves how many steps there are, or make another number of them.
-TELL_THE_STEPS = ("batch.size", "batch.count", "step.number", "step.none")
+# These findings give the number of steps themselves, or are the reason for another number of them.
+COVER_THE_STEPS = ("batch.size", "batch.count", "step.number", "step.none")
 
 
 def _others(cause: Finding, evidence: Evidence) -> list[Finding]:
-    """What else the manual loop does otherwise, besides the cause of the first divergence."""
+    """What else the manual loop does differently, apart from the cause of the first divergence."""
     manual, trainer = evidence.manual, evidence.trainer
     if cause.code in STANDS_ALONE or not manual.steps:
         return []
-    # Batches of another size make another number of steps, and so another schedule.
+    # Batches of another size lead to another number of steps, and so to another schedule.
     follows = ("schedule",) if cause.code in ("batch.size", "batch.count") else ()
-    found = [each for each in evidence.ways if each.text not in cause.text and each.topic not in follows]
-    if len(manual.steps) != len(trainer.steps) and cause.code not in TELL_THE_STEPS:
-        found.append(_number_of_steps(evidence))
-    return found
+    others = [finding for finding in evidence.ways if finding.text not in cause.text and finding.topic not in follows]
+    if len(manual.steps) != len(trainer.steps) and cause.code not in COVER_THE_STEPS:
+        others.append(_number_of_steps(evidence))
+    return others
 
 
 # What explains the quantity that differs first ----------------------------------------------------
 
-# What rounding can move without anything being wrong.
+# What can differ by rounding without a mistake.
 SUMS = ("forward_losses", "losses", "grad_norm", "eval_forward_logits", "eval_forward_loss", "eval_loss", "weights")
 
 
@@ -80,15 +80,15 @@ def _not_reproducible(evidence: Evidence) -> Finding | None:
     if config.full_determinism or evidence.quantity not in SUMS:
         return None
     if config.torch_compile:
-        what = "what torch.compile makes of the embeddings' gradient"
+        computation = "what torch.compile makes of the embeddings' gradient"
     elif device != "cpu" and not config.use_cpu:
-        what = "some of the GPU's sums (embeddings' gradient, attention's backward pass)"
+        computation = "some of the GPU's sums (embeddings' gradient, attention's backward pass)"
     else:
         return None
     return evidence.finding(
         "environment.not_reproducible",
-        f"no mistake, perhaps: {what} adds up in an order that varies from run to run, so the same loop run twice "
-        "differs in the last digits too; compare with --full-determinism, which must be identical",
+        f"possibly no mistake: {computation} adds up in an order that varies from run to run, so the same loop "
+        "run twice differs in the last digits too; compare with --full-determinism, which must be identical",
     )
 
 
@@ -101,8 +101,8 @@ def _number_of_processes(evidence: Evidence) -> Finding:
 
 
 def _initial_weights(evidence: Evidence) -> Finding:
-    if found := evidence.found("dtype"):
-        return found
+    if finding := evidence.first_of("dtype"):
+        return finding
     kinds = [record.start.get("model") for record in (evidence.manual, evidence.trainer)]
     if kinds[0] != kinds[1]:
         return evidence.finding(
@@ -129,13 +129,13 @@ def _initial_weights(evidence: Evidence) -> Finding:
 
 
 def _mode(evidence: Evidence) -> Finding:
-    return evidence.found("mode") or evidence.finding("mode.not_decided", NOT_DECIDED)
+    return evidence.first_of("mode") or evidence.finding("mode.not_decided", NOT_DECIDED)
 
 
 def _forward_loss(evidence: Evidence) -> Finding:
     if evidence.step == 1 or not evidence.weights_differ:
         return (
-            evidence.found("autocast", "dtype")
+            evidence.first_of("autocast", "dtype")
             or other_inputs(evidence)
             or evidence.finding(
                 "forward.loss",
@@ -149,8 +149,8 @@ def _forward_loss(evidence: Evidence) -> Finding:
 def _backward_loss(evidence: Evidence) -> Finding:
     ours, theirs = evidence.lines
     mine, other = ours["losses"], theirs["losses"]
-    if found := evidence.found("backward"):
-        return found
+    if finding := evidence.first_of("backward"):
+        return finding
     if evidence.trainer.config.trainer_defaults and mine and other and mine[0]:
         return evidence.finding(
             "loss.upstream",
@@ -160,23 +160,23 @@ def _backward_loss(evidence: Evidence) -> Finding:
         )
     if evidence.step > 1 and evidence.weights_differ:
         return _weights_moved_differently(evidence)
-    if found := evidence.found("autocast", "dtype"):
-        return found
+    if finding := evidence.first_of("autocast", "dtype"):
+        return finding
     return loss_cause(evidence)
 
 
 def _grad_norm(evidence: Evidence) -> Finding:
     ours, theirs = evidence.lines
-    if found := evidence.found("zero", "model", "backward"):
-        return found
-    if missing_of(evidence.manual) and (found := evidence.found("optimizer")):
-        return found
+    if finding := evidence.first_of("zero", "model", "backward"):
+        return finding
+    if missing_of(evidence.manual) and (finding := evidence.first_of("optimizer")):
+        return finding
     if evidence.weights_differ:
         return _weights_moved_differently(evidence)
     mine, other = ours["grad_norm"], theirs["grad_norm"]
     if ours.get("unclipped_norm") == theirs.get("unclipped_norm"):
-        if found := evidence.found("clip"):
-            return found
+        if finding := evidence.first_of("clip"):
+            return finding
         if other and math.isclose(mine, other, rel_tol=ROUNDING) and ours.get("gradients"):
             return evidence.finding(
                 "clip.rounding",
@@ -188,8 +188,8 @@ def _grad_norm(evidence: Evidence) -> Finding:
             f"{NOT_DECIDED}: the gradients are equal after the backward pass, at the optimizer they are not (norm "
             f"{mine:.6g} in $loop, {other:.6g} in $Trainer)",
         )
-    if found := evidence.found("clip"):
-        return found
+    if finding := evidence.first_of("clip"):
+        return finding
     mine, other = ours.get("unclipped_norm"), theirs.get("unclipped_norm")
     how = f" ({mine / other:.6g} times $Trainer's)" if mine and other else ""
     return evidence.finding(
@@ -200,21 +200,21 @@ def _grad_norm(evidence: Evidence) -> Finding:
 
 
 def _learning_rate(evidence: Evidence) -> Finding:
-    return evidence.found("schedule") or evidence.finding("schedule.not_decided", NOT_DECIDED)
+    return evidence.first_of("schedule") or evidence.finding("schedule.not_decided", NOT_DECIDED)
 
 
 def _weights_moved_differently(evidence: Evidence) -> Finding:
-    """Same batch, random state and earlier gradients, another loss: the step before moved the weights otherwise."""
-    return evidence.found("weights", "step", "optimizer", "model", "dtype", "backward") or evidence.finding(
+    """Same batch, random state and earlier gradients, another loss: the step before moved the weights differently."""
+    return evidence.first_of("weights", "step", "optimizer", "model", "dtype", "backward") or evidence.finding(
         "optimizer.other",
         "the optimizer: up to here gradients and learning rates are equal, so the step before moved the weights "
-        "otherwise; check the kind of optimizer, its settings, and what else touches the weights",
+        "differently; check the kind of optimizer, its settings, and what else touches the weights",
     )
 
 
 def _when_to_evaluate(evidence: Evidence) -> Finding:
     steps = [[line["step"] for line in record.evaluations] for record in (evidence.manual, evidence.trainer)]
-    when = [", ".join(map(str, each)) or "none" for each in steps]
+    when = [", ".join(map(str, numbers)) or "none" for numbers in steps]
     return evidence.finding(
         "evaluate.moment",
         "the epoch's length or the evaluation's moment: only one loop evaluates here (after the steps "
@@ -273,28 +273,28 @@ def _evaluated_logits(evidence: Evidence) -> Finding:
         return evidence.finding(
             "evaluate.forward",
             "the evaluation's forward pass: weights and batches are equal, the outputs are not; check what is on in "
-            "the evaluation besides the model's mode, such as a functional dropout",
+            "the evaluation whatever the model's mode is, such as a functional dropout",
         )
     if parts := [names for names in ours.get("parts", []) if names]:
         return evidence.finding(
             "evaluate.mode", f"the evaluation's mode: a part of the model, {parts[0][0]}, is in another mode"
         )
-    found = _weights_moved_differently(evidence)
-    return found._replace(text=f"the weights at the evaluation: the last step moved them otherwise. {found.text}")
+    finding = _weights_moved_differently(evidence)
+    return finding._replace(text=f"the weights at the evaluation: the last step's update differs. {finding.text}")
 
 
 def _no_steps(evidence: Evidence) -> Finding:
-    """The run came to its end, and no optimizer of `torch.optim` has made a step."""
+    """The run came to its end, and no optimizer of `torch.optim` made a step."""
     weights = [line.get("weights") for line in evidence.manual.evaluations]
-    seen = ""
+    evaluated = ""
     if len(weights) > 1:
-        seen = (
+        evaluated = (
             f", and the evaluations in $loop saw {'one and the same' if len(set(weights)) == 1 else 'other'} weights"
         )
     return evidence.finding(
         "step.none",
         f"the step: no optimizer of torch.optim made one in $loop, {len(evidence.trainer.steps)} are made in "
-        f"$Trainer{seen}; check whether optimizer.step() is reached",
+        f"$Trainer{evaluated}; check whether optimizer.step() is reached",
         trainer=len(evidence.trainer.steps),
     )
 
@@ -315,7 +315,7 @@ def _logged(evidence: Evidence) -> Finding:
     elif evidence.quantity == "logged grad_norm":
         text = "the log: every step is equal, the gradient norm that is logged is not; log the norm before the clip"
     else:
-        text = "the log: every step is equal, what the loops report of them is not; check how the mean loss is taken"
+        text = "the log: every step is equal, what the loops report is not; check how the mean loss is computed"
     return evidence.finding("log.training", text)
 
 
@@ -324,26 +324,26 @@ def _final_weights(evidence: Evidence) -> Finding:
         return _no_steps(evidence)
     if after_the_end := _weights_at_the_end(evidence):
         return after_the_end
-    found = _weights_moved_differently(evidence)
-    if found.code == "model.copy":
-        return found
-    return found._replace(
-        text=f"the last step or the saving: every step is equal, the saved weights are not. {found.text}"
+    finding = _weights_moved_differently(evidence)
+    if finding.code == "model.copy":
+        return finding
+    return finding._replace(
+        text=f"the last step or the saving: every step is equal, the saved weights are not. {finding.text}"
     )
 
 
 def _weights_at_the_end(evidence: Evidence) -> Finding | None:
-    """Whether the weights were changed after the last step without a step."""
+    """Whether the weights were changed after the last step without an optimizer step."""
     record = evidence.manual
     at_the_end, steps = record.footer.get("weights"), record.steps
     if not steps or not at_the_end or at_the_end == steps[-1].get("weights_after", at_the_end):
         return None
     same = [line["step"] for line in steps if line.get("weights_after") == at_the_end]
-    which = f"; they are those after step {same[-1]} again" if same else ""
+    again = f"; they are those after step {same[-1]} again" if same else ""
     return evidence.finding(
         "weights.end",
         f"the weights at the end: after the last step, {len(steps)}, they are changed without an optimizer "
-        f"step{which}; $Trainer ends with the last step's weights, unless load_best_model_at_end is set",
+        f"step{again}; $Trainer ends with the last step's weights, unless load_best_model_at_end is set",
     )
 
 

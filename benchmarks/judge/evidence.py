@@ -57,16 +57,16 @@ class Evidence:
 
     @cached_property
     def ways(self) -> list[Finding]:
-        """Every way of working in which the two loops differ; found once, as that goes through all steps."""
+        """Every way of working in which the two loops differ; cached, because it goes through all steps."""
         return findings(self.manual, self.trainer)
 
-    def found(self, *topics: str) -> Finding | None:
-        """What was found of one of these topics up to this step; the earliest topic's, None if nothing was."""
-        known = [each for each in self.ways if each.step <= max(self.step, 1)]
-        return next((each for topic in topics for each in known if each.topic == topic), None)
+    def first_of(self, *topics: str) -> Finding | None:
+        """The finding of the first of these topics that has one up to this step; None if none has one."""
+        findings = [finding for finding in self.ways if finding.step <= max(self.step, 1)]
+        return next((finding for topic in topics for finding in findings if finding.topic == topic), None)
 
     def finding(self, code: str, text: str, **values: Any) -> Finding:
-        """One at the step of the divergence."""
+        """A finding at the step of the divergence."""
         return Finding(code, self.step, text, values)
 
 

@@ -1,4 +1,4 @@
-"""A finding: one thing that was observed in a loop, as a code with values; and what a rule may look at."""
+"""A finding: one thing that was observed in a loop, as a code with values; and helpers that read a record."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from shared.recording.record import RunRecord
 
-# Of a code whose cause the evidence does not decide, and of its sentence.
+# In the code and in the sentence of a finding whose cause the evidence does not decide.
 UNDECIDED, NOT_DECIDED = "not_decided", "not decided"
 # Which part of a loop a finding is about, by the first word of its code: a name of the check's rubric where it has
 # one, else `model`, `weights` or `environment`.
@@ -36,12 +36,12 @@ PHASE_OF_TOPIC = {
 
 
 class Finding(NamedTuple):
-    """One way in which the manual loop works otherwise than `Trainer`.
+    """One way in which the manual loop works differently from `Trainer`.
 
     Attributes:
-        code: what was found, as `topic.what`; the topic is a key of `PHASE_OF_TOPIC`.
-        step: the first step that shows it, from 1; 0: it is so from the start.
-        text: what was seen, and what to do.
+        code: what was found, as `topic.detail`; the topic is a key of `PHASE_OF_TOPIC`.
+        step: the first step that shows it, from 1; 0 if it is so from the start.
+        text: what was observed, and what to do.
         values: both loops' values, and what else was measured.
     """
 
@@ -68,10 +68,10 @@ def names_of(names: list[str]) -> str:
     return names[0] if len(names) == 1 else f"{len(names)} tensors ({names[0]} first)"
 
 
-def counted(count: int, what: str) -> str:
+def counted(count: int, noun: str) -> str:
     """`1 batch`, `2 batches`, `3 passes`, `4 epochs`."""
-    plural = f"{what}es" if what.endswith(("s", "tch")) else f"{what}s"
-    return f"{count} {what if count == 1 else plural}"
+    plural = f"{noun}es" if noun.endswith(("s", "tch")) else f"{noun}s"
+    return f"{count} {noun if count == 1 else plural}"
 
 
 def follows_evaluation(record: RunRecord, step: int) -> bool:
@@ -85,12 +85,12 @@ def line_of(record: RunRecord, step: int) -> dict[str, Any]:
 
 
 def missing_of(record: RunRecord) -> list[str]:
-    """The weights that could learn and are in none of the optimizer's groups."""
+    """The trainable weights that are in none of the optimizer's groups."""
     return record.start.get("optimizer", {}).get("missing", [])
 
 
 def differing_inputs(ours: Any, theirs: Any) -> set[str]:
-    """The inputs in which two batches differ; one that only one of the models was given is not compared."""
+    """The inputs in which two batches differ; an input that only one of the models got is not compared."""
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
     return set() if ours == theirs else {"batch"}

@@ -1,4 +1,4 @@
-"""Why another loss is handed to `backward()` though the model gives the same: a scale of the right one, or another."""
+"""Why another loss is passed to `backward()` though the model's loss is equal: a multiple of it, or another loss."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from benchmarks.judge.evidence import Evidence
 from benchmarks.judge.finding import Finding
 from shared.recording.record import RunRecord
 
-# Two float32 losses whose quotient is one number have it up to the rounding of both.
+# The quotient of two float32 losses is exact up to the rounding of both.
 SAME_FACTOR = 2**-21
 
 
 def loss_cause(evidence: Evidence) -> Finding:
-    """Equal weights and batches, another loss handed to `backward()`: a scale of the right one, or another one."""
+    """Equal weights and batches, another loss passed to `backward()`: a multiple of the right one, or another one."""
     ours, theirs = evidence.lines
     mine, other = ours["losses"], theirs["losses"]
     values = {"manual": mine, "trainer": other}
     ratios = [a / b for a, b in zip(mine, other, strict=False) if b]
-    same = ratios and all(math.isclose(each, ratios[0], rel_tol=SAME_FACTOR) for each in ratios)
+    same = ratios and all(math.isclose(ratio, ratios[0], rel_tol=SAME_FACTOR) for ratio in ratios)
     own = _own_ratios(evidence.manual)
     if own is None:
-        # The model gave no loss: one pass alone cannot tell a scale from another criterion.
+        # The model gave no loss: from one pass alone, a scale looks like another criterion.
         size, batches = len((ours.get("reviews") or [[]])[0]), len(mine)
         if same and (
             (len(ratios) > 1 and math.isclose(ratios[0], batches, rel_tol=SAME_FACTOR))
@@ -30,40 +30,40 @@ def loss_cause(evidence: Evidence) -> Finding:
             return _scale(evidence, ratios[0])
         return evidence.finding(
             "loss.criterion",
-            "the criterion: the model computes no loss in $loop, and the one handed to backward() is another than the "
-            f"model's ({_shown(mine)} in $loop, {_shown(other)} in $Trainer); use the mean cross-entropy of the batch",
+            "the criterion: the model computes no loss in $loop, and the loss passed to backward() differs from "
+            f"$Trainer's ({_text(mine)} in $loop, {_text(other)} in $Trainer); use the batch's mean cross-entropy",
             **values,
         )
-    if all(size > 1 and math.isclose(each, size, rel_tol=SAME_FACTOR) for each, _, size in own):
+    if all(size > 1 and math.isclose(ratio, size, rel_tol=SAME_FACTOR) for ratio, _, size in own):
         return _scale(evidence, own[0][0])
-    full = [each for each, batches, _ in own if batches == len(mine)]
-    if all(math.isclose(each, full[0], rel_tol=SAME_FACTOR) for each in full):
+    full = [ratio for ratio, batches, _ in own if batches == len(mine)]
+    if all(math.isclose(ratio, full[0], rel_tol=SAME_FACTOR) for ratio in full):
         return _scale(evidence, ratios[0] if ratios else math.nan)
     return evidence.finding(
         "loss.criterion",
-        f"the loss: the model's own loss is equal, but another one is handed to backward() ({_shown(mine)} in $loop, "
-        f"{_shown(other)} in $Trainer). It is no multiple of the model's: from pass to pass it is "
+        f"the loss: the model's own loss is equal, but another one is passed to backward() ({_text(mine)} in $loop, "
+        f"{_text(other)} in $Trainer). It is not a multiple of the model's: from pass to pass it is "
         f"{min(full):.6g} to {max(full):.6g} times that; check what the loss is made of",
         **values,
     )
 
 
 def _own_ratios(record: RunRecord) -> list[tuple[float, int, int]] | None:
-    """By what each loss handed to `backward()` is larger than the model's own, the batches of its step, its reviews.
+    """Each loss passed to `backward()`, as a multiple of the model's own; its step's batches; its batch's reviews.
 
-    None where that cannot be told: the model gave no loss, or one pass had none or several backward passes.
+    None where that is not known: the model gave no loss, or one pass had none or several backward passes.
     """
-    found = []
+    ratios = []
     for line in record.steps:
         pairs = list(zip(line["losses"], line["forward_losses"], strict=False))
         if len(line["losses"]) != len(line["forward_losses"]) or any(not own for _, own in pairs):
             return None
         sizes = map(len, line["reviews"])
-        found += [(loss / own, len(pairs), size) for (loss, own), size in zip(pairs, sizes, strict=False)]
-    return found
+        ratios += [(loss / own, len(pairs), size) for (loss, own), size in zip(pairs, sizes, strict=False)]
+    return ratios
 
 
-def _shown(losses: list[float]) -> str:
+def _text(losses: list[float]) -> str:
     return ", ".join(f"{loss:.6g}" for loss in losses[:4]) or "none"
 
 
@@ -78,7 +78,7 @@ def _scale(evidence: Evidence, factor: float) -> Finding:
     smoothing = " and label smoothing" if evidence.trainer.config.label_smoothing_factor else ""
     return evidence.finding(
         "loss.scale",
-        "the loss's scale: the model's loss is equal, the one handed to backward() is not (in $loop "
+        "the loss's scale: the model's loss is equal, the one passed to backward() is not (in $loop "
         f"{factor:.6g} times $Trainer's{why}); check what it is "
         f"divided by, gradient_accumulation_steps or the size of a short last group{smoothing}",
         factor=factor,

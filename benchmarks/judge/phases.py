@@ -1,4 +1,4 @@
-"""What a training does, phase by phase: one row for all who show a phase, ask for it, or judge a loop by it."""
+"""What a training does, phase by phase: the one list for what shows a phase, asks for it, or judges a loop by it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ class Phase(NamedTuple):
     """One thing that a training does.
 
     Attributes:
-        name: as the pages' comments call it.
+        name: as the scripts' comments call it.
         does: what it is, in a few words.
-        bought: what buys it from `Trainer`: an argument or a call. Or, where neither page does it for the sake of
-            training, why it stands there.
+        bought: the argument or the call by which `Trainer` does it. Or, where it is not part of the training in either
+            script, why it stands there.
         why: why it is there, in a sentence or two; empty where it is not part of the training.
         hint: of a phase that a loop is judged by: a question that leads to the line, and no answer.
-        gap: what must stand in its gap of the loop that is to be written: enough to know what, and no code.
+        gap: what a student must write in its gap of the loop: enough to know what, without code.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Why the random state differs: seeds, further passes over a loader, further evaluations, stray draws."""
+"""Why the random state differs: seeds, additional passes over a loader, additional evaluations, stray draws."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from shared.recording.record import RunRecord
 
 
 def random_state_cause(evidence: Evidence) -> Finding:
-    if found := evidence.found("mode", "dropout"):
-        return found
-    if found := _seeded_again(evidence) or _further_evaluation(evidence):
-        return found
-    passes = [[each["own_generator"] for each in line.get("passes", [])] for line in epoch_start(evidence)]
+    if finding := evidence.first_of("mode", "dropout"):
+        return finding
+    if finding := _seeded_again(evidence) or _further_evaluation(evidence):
+        return finding
+    passes = [[loader["own_generator"] for loader in line.get("passes", [])] for line in epoch_start(evidence)]
     if any(passes[0]) and not any(passes[1]):
         return evidence.finding(
             "seed.loader",
-            "the loader's generator: it was given one, so a pass over it no longer draws its number from torch's "
+            "the loader's generator: it was given one, so a pass over it no longer draws a number from torch's "
             "global random state; give the generator to the sampler alone",
         )
-    if found := _further_pass(evidence):
-        return found
+    if finding := _further_pass(evidence):
+        return finding
     ours, theirs = (line.get("rng") or {} for line in evidence.lines)
     names = ["torch"]
     if isinstance(ours, dict):
@@ -31,8 +31,8 @@ def random_state_cause(evidence: Evidence) -> Finding:
         return evidence.finding(
             "seed.within",
             f"the random state{whose}: both loops begin step {evidence.step} with the same one, and within the step "
-            "your loop draws other numbers: in the forward pass (another dropout), or between it and the optimizer's "
-            "step (noise)",
+            "your loop draws different numbers: in the forward pass (another dropout), or between it and the "
+            "optimizer's step (noise)",
         )
     if evidence.step == 1:
         return evidence.finding(
@@ -43,12 +43,12 @@ def random_state_cause(evidence: Evidence) -> Finding:
     if evidence.after_evaluation or evidence.starts_epoch:
         return evidence.finding(
             "seed.stray",
-            f"a stray draw{whose}: one loop drew a random number more around the evaluation or the start of this "
+            f"a stray draw{whose}: one loop drew one more random number around the evaluation or the start of this "
             "epoch (every iter(DataLoader) draws once, also for the evaluation)",
         )
     return evidence.finding(
         "seed.stray",
-        f"a stray draw: one loop drew a random number{whose} that the other did not since the step before",
+        f"a stray draw: since the step before, one loop drew a random number{whose} that the other did not",
     )
 
 
@@ -87,13 +87,13 @@ def _further_evaluation(evidence: Evidence) -> Finding | None:
         "evaluate.before" if after == 0 else "evaluate.more",
         f"the evaluation's moment: your loop evaluates {when} ({line['samples']} examples in "
         f"{counted(len(line.get('batch_sizes', [])), 'batch')}), $Trainer does not; every pass over a loader draws a "
-        "random number, and so dropout draws others after it",
+        "random number, and so dropout draws other numbers after it",
         reviews=line["samples"],
     )
 
 
 def _seeded_again(evidence: Evidence) -> Finding | None:
-    """Whether torch's random state is one in which another step begins, by hand and not in Trainer."""
+    """Whether torch's random state is one in which another step begins, in the manual loop and not in Trainer."""
 
     def same(record: RunRecord) -> int | None:
         states = line_of(record, evidence.step).get("rng_before") or [None]
@@ -107,6 +107,6 @@ def _seeded_again(evidence: Evidence) -> Finding | None:
     return evidence.finding(
         "seed.again",
         f"the seed: step {steps[1]} begins with the random state of step {steps[0]} again, so dropout draws the same "
-        "numbers once more; a seed is set again in between. Seed once, before training",
+        "numbers again; a seed is set in between. Seed once, before training",
         steps=steps,
     )

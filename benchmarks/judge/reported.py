@@ -1,6 +1,6 @@
-"""What a loop reports of an evaluation, held against what the evaluation's own batches give.
+"""What a loop reports about an evaluation, compared with what the evaluation's own batches give.
 
-Every right part can be put together wrongly: divided by the number of batches, each batch weighed alike, in percent.
+Right parts can be combined wrongly: divided by the number of batches, each batch weighed alike, in percent.
 Each such way is computed from the recorded batches; the one whose result is the reported number is named.
 """
 
@@ -25,7 +25,7 @@ def reported_evaluation(
     Args:
         step: the step that the evaluation follows.
         quantity: `eval_loss` or `eval_accuracy`.
-        evaluation: the record's line of the evaluation by hand.
+        evaluation: the record's line of the manual loop's evaluation.
         manual, trainer: the two records.
     """
     mine, other = (
@@ -37,11 +37,11 @@ def reported_evaluation(
         return Finding("evaluate.number", step, f"the report: $Trainer reports no {quantity} here", values)
     if mine is None:
         reported = any(line.get("step") == step for line in manual.log_history)
-        what = f"no {quantity}" if reported and manual.log_history else "nothing"
+        returned = f"no {quantity}" if reported and manual.log_history else "nothing"
         return Finding(
             "evaluate.not_reported",
             step,
-            f"the report: the loop returned {what} for this evaluation, which itself is equal; return its values",
+            f"the report: the loop returned {returned} for this evaluation, which itself is equal; return its values",
             values,
         )
     samples = evaluation.get("samples", 1)
@@ -50,11 +50,11 @@ def reported_evaluation(
             "evaluate.rounding",
             step,
             "the evaluation's mean: equal but for the last digits; $Trainer repeats each batch's loss once per "
-            "example and takes numpy's mean of them in float32, and every other way to add them up rounds otherwise",
+            "example and takes numpy's mean of them in float32, and every other way to add them up rounds differently",
             values,
         )
-    if found := _way(step, quantity, mine, evaluation, manual):
-        return found._replace(values=values)
+    if finding := _way(step, quantity, mine, evaluation, manual):
+        return finding._replace(values=values)
     text = (
         "the evaluation's mean: the batches' losses are equal, the reported mean is not; weigh every "
         "example alike and average with numpy"
@@ -65,34 +65,34 @@ def reported_evaluation(
 
 
 def wrongly_reported(manual: RunRecord) -> Iterator[Finding]:
-    """Numbers that a loop reports of its own evaluations and that these do not give, where it can be told how."""
+    """Numbers that a loop reports about its own evaluations and that these do not give, where it is known how."""
     for line in manual.log_history:
-        evaluation = next((each for each in manual.evaluations if each["step"] == line.get("step")), {})
+        evaluation = next((candidate for candidate in manual.evaluations if candidate["step"] == line.get("step")), {})
         for quantity in ("eval_loss", "eval_accuracy"):
-            right = evaluation.get(quantity.removeprefix("eval_"))
+            expected = evaluation.get(quantity.removeprefix("eval_"))
             mine = line.get(quantity)
-            if right is None or mine is None or math.isclose(mine, right, rel_tol=evaluation["samples"] * UNIT):
+            if expected is None or mine is None or math.isclose(mine, expected, rel_tol=evaluation["samples"] * UNIT):
                 continue
-            if found := _way(line["step"], quantity, mine, evaluation, manual):
-                yield found
+            if finding := _way(line["step"], quantity, mine, evaluation, manual):
+                yield finding
 
 
 def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manual: RunRecord) -> Finding | None:
-    """The way in which the reported number was made from the evaluation's batches, if one of the known ones was it."""
+    """The way in which the reported number was computed from the evaluation's batches, if it is a known one."""
     sizes = evaluation.get("batch_sizes") or []
     parts = evaluation.get("losses" if quantity == "eval_loss" else "correct") or []
     if not sizes or len(parts) != len(sizes) or None in parts:
         return None
     in_epoch = sum(len(line["batch"]) for line in manual.steps[: manual.steps_per_epoch])
     samples = evaluation.get("samples", 1)
-    found = way_of(quantity, mine, sizes, parts, (manual.config.train_size, in_epoch), max(samples, 8) * UNIT)
-    if found is None:
+    way = way_of(quantity, mine, sizes, parts, (manual.config.train_size, in_epoch), max(samples, 8) * UNIT)
+    if way is None:
         return None
-    what = "the evaluation's mean" if quantity == "eval_loss" else "the evaluation's metric"
+    subject = "the evaluation's mean" if quantity == "eval_loss" else "the evaluation's metric"
     return Finding(
-        found[0],
+        way[0],
         step,
-        f"{what}: {mine:.6g} in $loop is {found[1]}; $Trainer reports the mean over the {samples} examples: "
+        f"{subject}: {mine:.6g} in $loop is {way[1]}; $Trainer reports the mean over the {samples} examples: "
         "weigh every example alike",
     )
 
@@ -105,15 +105,15 @@ def way_of(
     training: tuple[int, int],
     rounding: float,
 ) -> tuple[str, str] | None:
-    """In which way a number was made from an evaluation's batches: a finding's code, and the way in words.
+    """In which way a number was computed from an evaluation's batches: a finding's code, and the way in words.
 
     Args:
         quantity: `eval_loss` or `eval_accuracy`.
         mine: the number.
-        sizes: of the batches.
-        parts: of each batch the mean loss, or how many answers are right.
+        sizes: the batches' sizes.
+        parts: each batch's mean loss, or how many of its answers are right.
         training: how many reviews, and batches, an epoch of the training has.
-        rounding: up to this two numbers are the same, relative.
+        rounding: two numbers are the same up to this relative difference.
 
     Returns:
         None if it was none of the known ways.
@@ -128,8 +128,8 @@ def way_of(
 def _ways(
     quantity: str, sizes: Sequence[int], parts: Sequence[float], training: tuple[int, int]
 ) -> Iterator[tuple[str, str, float]]:
-    """Ways to put the batches' parts together wrongly: a code, the words for it, and what comes out."""
-    # In sums over reviews: a batch's loss is a mean, its number of right answers is a sum.
+    """Ways to combine the batches' parts wrongly: a code, the words for it, and the result."""
+    # Sums over reviews: a batch's loss is a mean, its number of right answers is a sum already.
     sums = [a * b for a, b in zip(parts, sizes, strict=True)] if quantity == "eval_loss" else list(parts)
     means = [total / size for total, size in zip(sums, sizes, strict=True)]
     name = "loss" if quantity == "eval_loss" else "right answers"
@@ -147,14 +147,14 @@ def _ways(
     )
     yield "evaluate.percent", "in percent", 100 * sum(sums) / reviews
     yield "evaluate.last_batch_only", "the last batch's alone", means[-1]
-    yield "evaluate.sum", "a sum and no mean", sum(means)
-    yield "evaluate.sum", "a sum and no mean", sum(sums)
+    yield "evaluate.sum", "a sum, not a mean", sum(means)
+    yield "evaluate.sum", "a sum, not a mean", sum(sums)
     others = {
         "the number of training examples": training[0],
         "the number of training batches": training[1],
         "the batch size": sizes[0],
         "the number of full batches times the batch size": sizes[0] * batches,
     }
-    for what, count in others.items():
-        yield "evaluate.divided", f"the sum over the examples divided by {count}, {what}", sum(sums) / count
-        yield "evaluate.divided", f"the sum of the batches' means divided by {count}, {what}", sum(means) / count
+    for divisor, count in others.items():
+        yield "evaluate.divided", f"the sum over the examples divided by {count}, {divisor}", sum(sums) / count
+        yield "evaluate.divided", f"the sum of the batches' means divided by {count}, {divisor}", sum(means) / count

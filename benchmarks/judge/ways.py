@@ -28,13 +28,13 @@ ROUNDING = 1e-4
 
 
 def findings(manual: RunRecord, trainer: RunRecord) -> list[Finding]:
-    """Every way of working in which the two loops differ, in the order of a step; each topic once."""
-    found: dict[str, Finding] = {}
+    """Every way of working in which the two loops differ, in the order of a step; one finding per topic."""
+    by_topic: dict[str, Finding] = {}
     rules = (_another_model, _frozen, _dtypes, _optimizer_settings, _optimizers, _by_step, _schedule, _evaluations)
     for rule in rules:
         for finding in rule(manual, trainer):
-            found.setdefault(finding.topic, finding)
-    return list(found.values())
+            by_topic.setdefault(finding.topic, finding)
+    return list(by_topic.values())
 
 
 def _another_model(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
@@ -42,8 +42,8 @@ def _another_model(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
         yield Finding(
             "model.copy",
             0,
-            "the model: your loop calls another model than the one it was given, such as a copy of it, and trains "
-            "that one; the given one is saved, and stays as it was. Train the model that train() is given",
+            "the model: your loop calls and trains another model than the one that train() got, such as a copy of it; "
+            "the model that train() got is saved, and stays as it was. Train that one",
         )
 
 
@@ -80,28 +80,28 @@ def _optimizer_settings(manual: RunRecord, trainer: RunRecord) -> Iterator[Findi
 
 
 def _optimizer_differences(manual: RunRecord, trainer: RunRecord) -> str:
-    """`weight_decay 0.01 by hand, 0.0 in Trainer`, from the records' description of the optimizer."""
+    """`weight_decay 0.01 in $loop, 0.0 in $Trainer`, from the records' description of the optimizer."""
     ours, theirs = (record.start.get("optimizer", {}) for record in (manual, trainer))
     if ours.get("class") != theirs.get("class"):
         return f"{ours.get('class')} in $loop, {theirs.get('class')} in $Trainer"
     our_groups, their_groups = ours.get("groups", []), theirs.get("groups", [])
     if len(our_groups) == 1:
-        # One group against two: its settings are held against those that the two have in common.
+        # One group against two: its settings are compared with those of both.
         our_groups = our_groups * len(their_groups)
-    found = [
+    texts = [
         f"{name} {mine[name]} in $loop, {other.get(name)} in $Trainer"
         for mine, other in zip(our_groups, their_groups, strict=False)
         for name in mine
         if name not in ("initial_lr", "parameters") and mine[name] != other.get(name)
     ]
     sizes = [[group["parameters"] for group in record] for record in (our_groups, their_groups)]
-    if not found and sizes[0] != sizes[1] and len({str(group.get("weight_decay")) for group in their_groups}) > 1:
-        found = ["parameters are split into other groups"]
-    return "; ".join(dict.fromkeys(found))
+    if not texts and sizes[0] != sizes[1] and len({str(group.get("weight_decay")) for group in their_groups}) > 1:
+        texts = ["parameters are split into other groups"]
+    return "; ".join(dict.fromkeys(texts))
 
 
 def _optimizers(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
-    """Steps that another optimizer makes first, and learning rates that differ from group to group."""
+    """Steps that another optimizer makes first, and learning rates that differ by group."""
     numbers = [line.get("optimizer", 0) for line in manual.steps]
     if numbers and numbers[-1] and numbers == sorted(numbers):
         first = numbers.index(numbers[-1] if len(numbers) > len(trainer.steps) else 1)
@@ -119,7 +119,7 @@ def _optimizers(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
                 "optimizer.again",
                 first + 1,
                 f"the optimizer: step {first + 1} is made by another optimizer object than step {first}; unless its "
-                "state was loaded, the means of the gradients and of their squares begin again there",
+                "state was loaded, the means of the gradients and of their squares start from zero there",
                 {"optimizers": numbers[-1] + 1},
             )
     ours, theirs = (line_of(record, 1).get("learning_rates") or [] for record in (manual, trainer))
@@ -134,32 +134,32 @@ def _optimizers(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
 
 
 def _by_step(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
-    """What single steps show of the way of working, each at the first step that shows it."""
+    """What single steps show about the way of working, in the order of the steps."""
     for ours, theirs in zip(manual.steps, trainer.steps, strict=False):
         step = ours["step"]
         for rule in STEP_RULES:
-            if (found := rule(ours, theirs, manual, trainer)) is not None:
-                code, text = found
+            if (result := rule(ours, theirs, manual, trainer)) is not None:
+                code, text = result
                 yield Finding(code, step, text)
 
 
-StepRule = tuple[str, str] | None
+StepResult = tuple[str, str] | None
 
 
-def _mode_of_step(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
-    wrong, right = set(ours.get("mode", [])), set(theirs.get("mode", []))
-    if wrong == right or not wrong or not right:
+def _mode_of_step(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
+    mine, other = set(ours.get("mode", [])), set(theirs.get("mode", []))
+    if mine == other or not mine or not other:
         return None
-    if "eval" in wrong and right == {"train"}:
+    if "eval" in mine and other == {"train"}:
         when = "after the evaluation" if follows_evaluation(trainer, ours["step"]) else "before this step"
         return "mode.eval", f"train mode: dropout is off because model.train() was not called {when}"
     return (
         "mode.other",
-        f"train mode: the model was in {' and '.join(sorted(wrong))} mode in $loop, not in $Trainer",
+        f"train mode: the model was in {' and '.join(sorted(mine))} mode in $loop, not in $Trainer",
     )
 
 
-def _parts(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+def _parts(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
     mine, other = ((line.get("parts") or [[]])[0] for line in (ours, theirs))
     if mine == other or not mine or ours.get("mode") != theirs.get("mode"):
         return None
@@ -170,28 +170,28 @@ def _parts(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> S
     )
 
 
-def _dropout(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+def _dropout(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
     mine, other = (line.get("dropout", [[]])[:1] for line in (ours, theirs))
     if mine == other or ours.get("mode") != theirs.get("mode") or not mine or not other:
         return None
-    texts = [", ".join(f"{p:g}" for p in each[0]) or "none" for each in (mine, other)]
+    texts = [", ".join(f"{p:g}" for p in rates[0]) or "none" for rates in (mine, other)]
     return "dropout.rates", f"dropout: the layers that are on drop {texts[0]} in $loop, {texts[1]} in $Trainer"
 
 
-def _autocast(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+def _autocast(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
     mine, other = (set(line.get("autocast", [])) for line in (ours, theirs))
     if mine == other or not mine or not other:
         return None
-    texts = [" and ".join(str(each or "float32") for each in kinds) for kinds in (mine, other)]
+    texts = [" and ".join(str(dtype or "float32") for dtype in kinds) for kinds in (mine, other)]
     return "autocast.forward", f"autocast: the forward pass runs in {texts[0]} in $loop, in {texts[1]} in $Trainer"
 
 
-def _backward_passes(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+def _backward_passes(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
     mine, other = (line.get("backward_passes", []) for line in (ours, theirs))
     if not mine or len(mine) != len(other) or mine == other:
         return None
     if not any(mine) and ours.get("grad_norm"):
-        return None  # there are gradients, so they were taken in another way
+        return None  # there are gradients, so they were computed in another way
     if not any(mine):
         return "backward.missing", "backward: loss.backward() is not called, so there is no gradient to learn from"
     return (
@@ -200,9 +200,9 @@ def _backward_passes(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRe
     )
 
 
-def _leftover(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+def _leftover(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
     mine, other = (line.get("gradients", {}).get("left", 0.0) for line in (ours, theirs))
-    # What the optimizer does not hold, it does not forget either: that has a finding of its own.
+    # What the optimizer does not hold, it does not set to zero either: that has a finding of its own.
     if not mine or other or missing_of(manual):
         return None
     return "zero.missing", (
@@ -211,16 +211,16 @@ def _leftover(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -
     )
 
 
-def _between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+def _between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
     """With accumulation: what happens to the gradients between two backward passes of one step."""
     mine, after = ours.get("gradients", {}).get("between", []), ours.get("gradients", {}).get("backward", [])
     other = theirs.get("gradients", {}).get("between", [])
     if len(mine) != len(other):
         return None
-    for before, now, right in zip(after, mine, other, strict=False):
-        if now == 0 and right > 0:
+    for before, now, expected in zip(after, mine, other, strict=False):
+        if now == 0 and expected > 0:
             return "zero.inside", (
-                "zero_grad() inside the accumulation: the gradients of the batches before are forgotten, only the "
+                "zero_grad() inside the accumulation: the gradients of the batches before are lost, only the "
                 "last batch counts; call it once per step"
             )
         if now < before:
@@ -231,7 +231,7 @@ def _between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) ->
     return None
 
 
-def _detached(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+def _detached(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
     mine, other = (set(line.get("without_gradient", [])) for line in (ours, theirs))
     frozen = set(trainer.start.get("frozen", [])) ^ set(manual.start.get("frozen", []))
     extra = sorted(mine - other - frozen)
@@ -249,7 +249,7 @@ def _detached(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -
     )
 
 
-def _weights_between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
+def _weights_between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
     before = line_of(manual, ours["step"] - 1)
     if ours.get("weights") == before.get("weights_after", ours.get("weights")):
         return None
@@ -259,18 +259,18 @@ def _weights_between(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRe
     )
 
 
-def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepRule:
-    """Whether the gradients are clipped, told by what happens to them after the last backward pass."""
+def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> StepResult:
+    """Whether the gradients are clipped, judged by what happens to them after the last backward pass."""
     limit = trainer.config.max_grad_norm
     norm, at_step = ours.get("unclipped_norm"), ours.get("grad_norm", 0.0)
     scaled = ours.get("gradients", {}).get("scaled")
     their_scaled = theirs.get("gradients", {}).get("scaled") or [1.0, 1.0]
-    if trainer.config.loop:  # a loop may do otherwise than the settings say
+    if trainer.config.loop:  # a loop may differ from what the settings say
         limit = theirs.get("grad_norm", 0.0) if their_scaled[1] < 1 - ROUNDING else 0.0
     if norm is None or scaled is None or not at_step or not any(ours.get("backward_passes", [])):
         return None
     if manual.start.get("dtypes") != trainer.start.get("dtypes"):
-        return None  # in 16 bits, norms round too coarsely to say
+        return None  # in 16 bits, norms are rounded too coarsely to decide
     lowest, highest = scaled
     if limit and norm > limit * (1 + ROUNDING) and lowest == highest == 1.0:
         return "clip.missing", (
@@ -279,7 +279,7 @@ def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> St
         )
     if highest > 1 + ROUNDING and highest - lowest > ROUNDING and their_scaled[1] - their_scaled[0] <= ROUNDING:
         return "clip.changed", (
-            "the gradients: after the backward pass they are changed in $loop in another way than by a clip (the "
+            "the gradients: after the backward pass they are changed in $loop, and not by a clip (the "
             f"tensors' norms by factors of {lowest:.4g} to {highest:.4g}; noise, for example)"
         )
     if highest - lowest > ROUNDING and their_scaled[1] - their_scaled[0] <= ROUNDING:
@@ -289,10 +289,10 @@ def _clip(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -> St
         )
     target = min(norm, limit) if limit else norm
     if norm and lowest != 1.0 and not missing_of(manual) and not math.isclose(at_step, target, rel_tol=10 * ROUNDING):
-        what = f"to max_grad_norm {limit:.4g}" if limit else "not at all"
+        how = f"to max_grad_norm {limit:.4g}" if limit else "not at all"
         return (
             "clip.limit",
-            f"the clip: in $loop norm {norm:.4g} is scaled to {at_step:.4g}, $Trainer scales it {what}",
+            f"the clip: in $loop norm {norm:.4g} is scaled to {at_step:.4g}, $Trainer scales it {how}",
         )
     return None
 
@@ -304,7 +304,7 @@ STEP_RULES = (
 
 
 def _schedule(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
-    """The learning rates of all steps: they depend on no weight, so each differs for a reason of its own."""
+    """The learning rates of all steps: they depend on no weight, so they differ for a reason of their own."""
     ours, theirs = ([line["learning_rate"] for line in record.steps] for record in (manual, trainer))
     step = next((n for n, (a, b) in enumerate(zip(ours, theirs, strict=False), start=1) if a != b), None)
     if step is not None:
@@ -318,7 +318,7 @@ def _schedule(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
 
 
 def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: int, per_epoch: int) -> str:
-    """What the two sequences of learning rates say; `batches`: how many make up one step by hand.
+    """What the two sequences of learning rates say; `batches`: how many make up one step of the manual loop.
 
     `per_epoch`: how many steps an epoch has.
     """
@@ -332,7 +332,7 @@ def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: i
         )
     if step > 1 and len(set(ours[:count])) == 1:
         return (
-            f"the schedule: the learning rate stood still in $loop, at {mine:.6g} in the optimizer's groups; "
+            f"the schedule: the learning rate did not change in $loop, at {mine:.6g} in the optimizer's groups; "
             "call scheduler.step() after every optimizer step, unless the optimizer changes the rate inside step()"
         )
     if (
@@ -348,7 +348,7 @@ def _schedule_text(step: int, ours: list[float], theirs: list[float], batches: i
     ratios = [a / b for a, b in zip(ours[:count], theirs[:count], strict=True) if b]
     if step == 1 and len(ratios) > 1 and all(math.isclose(ratio, ratios[0], rel_tol=1e-9) for ratio in ratios):
         return f"the learning rate: {ratios[0]:.6g} times $Trainer's at every step; check the optimizer's lr"
-    # Of the schedules that move at all, does ours run ahead of Trainer's, or faster?
+    # If Trainer's schedule changes at all: is ours ahead of it, or faster?
     if len(set(theirs[:count])) > 1:
         if count > 2 and _same_sequence(ours[: count - 1], theirs[1:count]):
             return (
@@ -381,7 +381,7 @@ def _moves_at(rates: list[float]) -> list[int]:
 
 
 def _steps_to_zero(rates: list[float]) -> int | None:
-    """Within how many steps the rates fall to 0 in a straight line; None if they do not fall so."""
+    """Within how many steps the rates fall to 0 in a straight line; None if they do not."""
     if len(rates) < 3 or rates[0] <= rates[1]:
         return None
     total = round(rates[0] / (rates[0] - rates[1]))
@@ -417,40 +417,40 @@ def _evaluations(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
 def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
     """In what the batches of two evaluations differ."""
 
-    def found(code: str, text: str) -> Finding:
+    def finding(code: str, text: str) -> Finding:
         return Finding(code, ours.get("step", 0), text)
 
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"attention_mask"}:
-        return found("evaluate.mask", "the evaluation's attention mask: the same tokens with another mask")
+        return finding("evaluate.mask", "the evaluation's attention mask: the same tokens with another mask")
     if ours.get("samples") != theirs.get("samples"):
         counts = f"{ours.get('samples')} examples in $loop, {theirs.get('samples')} in $Trainer"
         mine, other = (line.get("batch_sizes") or [] for line in (ours, theirs))
-        # Only where all but the last batch were seen, has it been left out.
+        # Only if all but the last batch were evaluated, the last one was left out.
         if mine == other[: len(mine)] and len(other) == len(mine) + 1:
-            return found(
+            return finding(
                 "evaluate.last_batch",
-                f"the evaluation's batches: {counts}; leave no smaller last batch out (drop_last)",
+                f"the evaluation's batches: {counts}; do not leave out a smaller last batch (drop_last)",
             )
-        return found(
+        return finding(
             "evaluate.samples", f"the evaluation's batches: {counts}; evaluate the whole validation set, once"
         )
     if ours.get("reviews") != theirs.get("reviews"):
-        return found(
+        return finding(
             "evaluate.reviews",
             "the evaluation's batches: other examples; check which subset is evaluated, and how it is cut",
         )
     if ours.get("batch_sizes") != theirs.get("batch_sizes"):
         sizes = ours["batch_sizes"][:1], theirs["batch_sizes"][:1]
-        return found(
+        return finding(
             "evaluate.batch_size",
             f"the evaluation's batches: {sizes[0][0]} examples at a time in $loop, {sizes[1][0]} in $Trainer",
         )
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"labels"}:
-        return found("evaluate.labels", "the evaluation's labels: the same examples with other labels")
+        return finding("evaluate.labels", "the evaluation's labels: the same examples with different labels")
     if ours.get("padded_tokens") != theirs.get("padded_tokens"):
-        return found(
+        return finding(
             "evaluate.order", "the evaluation's batches: the same examples in another order or with another padding"
         )
-    return found(
+    return finding(
         "evaluate.order", "the evaluation's batches: the same examples in another order, or with another mask"
     )

@@ -1,4 +1,4 @@
-"""What a job's own things are called: a sentence has `$loop` or `$Trainer` for it, filled in where it is shown."""
+"""What the parts of a job are called: a sentence contains `$loop` or `$Trainer`, filled in where it is shown."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from shared.recording.record import RunRecord
 
 
 class Words(NamedTuple):
-    """The words of one job; without arguments those of our own.
+    """The words of one job; without arguments, those of our own job.
 
     Attributes:
-        settings: what sets the numbers.
-        model: that is trained.
-        Trainer: what stands on the other side: `Trainer`, or the name of a file where that is not clear from it.
-        loop: what is held against it.
+        settings: what the settings are called.
+        model: the model that is trained.
+        Trainer: the other side: `Trainer`, or the name of a file where `Trainer` would be ambiguous.
+        loop: what is compared with it.
     """
 
     settings: str = "settings"
@@ -26,10 +26,10 @@ class Words(NamedTuple):
 
     @classmethod
     def of(cls, manual: RunRecord, trainer: RunRecord) -> Words:
-        """Those of a comparison of two runs."""
+        """The words for a comparison of two runs."""
         ours, theirs = (record.header.get("job") for record in (manual, trainer))
         if ours and theirs:
-            # A script against its loop has one Trainer, and that is what it is called.
+            # A script that is compared with its loop has one Trainer, so it is called `Trainer`.
             is_the_only_one = ours["is_loop"] and not theirs["is_loop"]
             name = "Trainer" if is_the_only_one else theirs["side"]
             return cls("arguments", theirs["model"], name, ours["side"])
@@ -38,5 +38,5 @@ class Words(NamedTuple):
         return cls() if names is NAMES else cls(Trainer=names["trainer"], loop=names["manual"])
 
     def fill(self, sentence: str) -> str:
-        """A sentence as it is shown; a `$` that names none of these stays."""
+        """A sentence as it is shown; a `$` that names none of these words stays."""
         return Template(sentence).safe_substitute(self._asdict())

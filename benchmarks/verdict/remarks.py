@@ -1,4 +1,4 @@
-"""What a verdict must add: what was not put to the test, what was not compared, and what changes no number."""
+"""What a verdict must add: what was not exercised, what was not compared, and what changes no number."""
 
 from __future__ import annotations
 
@@ -9,75 +9,75 @@ from shared.recording.record import RunRecord
 
 # What the loops themselves report after an evaluation.
 REPORTED_EVALUATION = ("eval_loss", "eval_accuracy")
-# What they report of the training, and what is a measurement of time or of speed, different in every run.
+# What they report about the training, without measurements of time and speed, which differ in every run.
 REPORTED_TRAINING = ("loss", "grad_norm", "learning_rate", "epoch")
 
 
 def never_acted(trainers: list[RunRecord]) -> list[str]:
-    """What these settings and this subset did not put to the test: a loop that lacks it would be identical, too.
+    """What these settings and this subset did not exercise: a loop that lacks it would be identical, too.
 
     A sentence each, with the evidence.
     """
     record, config = trainers[0], trainers[0].config
-    steps = [line for each in trainers for line in each.steps]
-    found = []
+    steps = [line for trainer in trainers for line in trainer.steps]
+    sentences = []
     unclipped = [line["unclipped_norm"] for line in steps if line.get("unclipped_norm") is not None]
     if config.max_grad_norm and unclipped and max(unclipped) <= config.max_grad_norm:
-        found.append(
+        sentences.append(
             f"the clip, because no gradient norm was above {max(unclipped):.3g}, and max_grad_norm is "
             f"{config.max_grad_norm:g}"
         )
     lengths = [n for line in steps for batch in line.get("lengths", ()) for n in batch]
-    # Of a job of somebody's own the script has cut, or not.
+    # In a user's own job the script cuts the texts, or does not.
     if lengths and max(lengths) < config.max_length and "job" not in record.header:
-        found.append(f"max_length {config.max_length}, because the longest text has {max(lengths)} tokens")
+        sentences.append(f"max_length {config.max_length}, because the longest text has {max(lengths)} tokens")
     if len(record.steps) <= record.steps_per_epoch:
-        found.append("a new order in every epoch, and train mode after an evaluation, because there was one epoch")
+        sentences.append("a new order in every epoch, and train mode after an evaluation, because there was one epoch")
     evaluations = [sizes for line in record.evaluations if (sizes := line.get("batch_sizes"))]
     if evaluations and all(len(set(sizes)) == 1 for sizes in evaluations):
-        found.append("a smaller last evaluation batch, because every evaluation batch was full")
+        sentences.append("a smaller last evaluation batch, because every evaluation batch was full")
     sizes = {line["samples"] for line in steps}
     if config.dataloader_drop_last and len(sizes) == 1 and config.train_size % config.per_device_train_batch_size == 0:
-        found.append("dataloader_drop_last, because every batch was full")
+        sentences.append("dataloader_drop_last, because every batch was full")
     if config.gradient_accumulation_steps > 1 and all(len(line["batch"]) == 1 for line in steps):
-        found.append("gradient_accumulation_steps, because every step had one batch")
+        sentences.append("gradient_accumulation_steps, because every step had one batch")
     rates = {line["learning_rate"] for line in steps}
     if not config.lr_scheduler_type.startswith("constant") and len(rates) == 1:
-        found.append(f"the schedule, because every step had the same learning rate, {rates.pop():g}")
-    return found
+        sentences.append(f"the schedule, because every step had the same learning rate, {rates.pop():g}")
+    return sentences
 
 
 def not_compared(manual: RunRecord, trainer: RunRecord) -> list[str]:
-    """What the manual loop does not show, and so was not compared; a sentence each."""
-    found = []
+    """What the manual loop does not show, so that it was not compared; a sentence each."""
+    sentences = []
     if has_no_steps(manual):
-        found.append(
-            "not compared: the steps; no optimizer of torch.optim has made one, so they were not seen. What was "
+        sentences.append(
+            "not compared: the steps; no optimizer of torch.optim made one, so they were not seen. What was "
             "compared: the evaluations and the weights at the end"
         )
     if any(None in (line.get("forward_losses") or ()) for line in manual.steps) and not any(
         None in (line.get("forward_losses") or ()) for line in trainer.steps
     ):
-        found.append(
+        sentences.append(
             "not compared: the model's own loss and its labels, which $loop keeps from it; what goes into "
             "backward() was"
         )
     if not is_lenient(manual):
-        return found
+        return sentences
     evaluated = [{line["step"] for line in record.evaluations} for record in (manual, trainer)]
     if more := sorted(evaluated[0] - evaluated[1]):
-        found.append(
+        sentences.append(
             f"not compared: the evaluations after steps {', '.join(map(str, more))}, which $Trainer does not make"
         )
     for name in (*REPORTED_EVALUATION, *REPORTED_TRAINING):
         ours, theirs = (sum(name in line for line in record.log_history) for record in (manual, trainer))
         if ours < theirs and name not in ("epoch", "grad_norm", "learning_rate"):
-            found.append(f"not compared: {name} of {theirs - ours} log lines, which the loop does not return")
-    return found
+            sentences.append(f"not compared: {name} of {theirs - ours} log lines, which the loop does not return")
+    return sentences
 
 
 def observations(manual: RunRecord, trainer: RunRecord) -> list[str]:
-    """What changes no number and is worth a sentence all the same."""
+    """What changes no number and is still worth a sentence."""
     if any(line.get("graph") for line in manual.evaluations) and not any(
         line.get("graph") for line in trainer.evaluations
     ):
@@ -91,7 +91,7 @@ def observations(manual: RunRecord, trainer: RunRecord) -> list[str]:
 def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
     """In which entries the two saved models' `config.json` differ; weights are compared elsewhere."""
     if not any((folder / "config.json").exists() for folder in (manual_dir, trainer_dir)):
-        return []  # a model that has none
+        return []  # a model without one
     try:
         ours, theirs = (dict(read_json(folder / "config.json")) for folder in (manual_dir, trainer_dir))
     except (OSError, ValueError, TypeError):
@@ -100,11 +100,11 @@ def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:
     values = (
         f"{name} ({ours.get(name, 'not set')} in $loop, {theirs.get(name, 'not set')} in $Trainer)" for name in names
     )
-    return [f"the saved config.json differ in {', '.join(values)}"] if names else []
+    return [f"the saved config.json files differ in {', '.join(values)}"] if names else []
 
 
 def is_lenient(manual: RunRecord) -> bool:
-    """Whether the run is of a loop that its user gave with `--loop`: it may report less than `Trainer` does."""
+    """Whether the run is of a loop that the user passed with `--loop`: it may report less than `Trainer` does."""
     return manual.config.loop is not None
 
 

@@ -22,7 +22,7 @@ COSTS = (
 
 
 def print_comparison(comparison: dict[str, Any], output_dir: Path, console: Console) -> None:
-    """Print the epochs, the costs and the verdict of a `comparison.json`, and what the records beside it add."""
+    """Print the epochs, the costs and the verdict of a `comparison.json`, and what the records next to it add."""
     records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
     if "job" in comparison:
         console.print("manual: {}; trainer: {}".format(*comparison["job"]["sides"]))
@@ -35,7 +35,7 @@ def print_comparison(comparison: dict[str, Any], output_dir: Path, console: Cons
 
 
 def epochs_table(comparison: dict[str, Any]) -> Table:
-    """Training loss, validation loss and accuracy per epoch, by hand and by Trainer."""
+    """Training loss, validation loss and accuracy per epoch, of the manual loop and of Trainer."""
     table = Table(title="Epoch by epoch", title_justify="left")
     table.add_column("epoch", justify="right")
     for heading in ("training loss", "validation loss", "accuracy"):
@@ -49,7 +49,7 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
 
 
 def reported_table(records: Sequence[RunRecord]) -> Table:
-    """What both sides of somebody's own job have reported."""
+    """What both sides of a user's own job reported."""
     table = Table(title="What they report", title_justify="left")
     for heading in ("step", "", *LOOPS):
         table.add_column(heading, justify="left" if not heading else "right")
@@ -59,12 +59,12 @@ def reported_table(records: Sequence[RunRecord]) -> Table:
 
 
 def epoch_rows(comparison: Mapping[str, Any], accuracy: str = ".4f", missing: str = "-") -> list[list[str]]:
-    """A row per epoch: its number, then training loss, validation loss and accuracy, each by hand and by Trainer.
+    """A row per epoch: its number, then training loss, validation loss and accuracy, each of both loops.
 
     Args:
         comparison: the content of `comparison.json`.
-        accuracy: how an accuracy is written.
-        missing: what stands for a number that is not there.
+        accuracy: the format of an accuracy.
+        missing: what a missing number is shown as.
     """
     columns = [
         (comparison[loop][name], form)
@@ -79,7 +79,7 @@ def epoch_rows(comparison: Mapping[str, Any], accuracy: str = ".4f", missing: st
 
 
 def reported_rows(records: Sequence[RunRecord], missing: str = "-") -> list[list[str]]:
-    """A row per log line that has a loss or a metric, of anybody's own job: step, name, by hand and by Trainer."""
+    """A row per loss or metric in the log of a user's own job: step, name, the manual loop's value and Trainer's."""
     rows = [_reported(record) for record in records]
     keys = [*rows[0], *(key for key in rows[1] if key not in rows[0])]
     return [[str(key[0]), key[1], *(cell(row.get(key), ".6g", missing) for row in rows)] for key in keys]
@@ -105,49 +105,49 @@ def costs_table(comparison: dict[str, Any], records: Sequence[RunRecord]) -> Tab
 
 
 def cost_rows(comparison: dict[str, Any], records: Sequence[RunRecord], missing: str = "-") -> list[list[str]]:
-    """A row per cost: its name, by hand, and by Trainer. Which is faster is said by `which_is_faster` alone.
+    """A row per cost: its name, the manual loop's, and Trainer's. Only `which_is_faster` says which is faster.
 
     Args:
         comparison: the content of `comparison.json`.
-        records: by hand, Trainer; of several processes the first one's.
-        missing: what stands for a number that is not there.
+        records: the manual loop's and Trainer's; of several processes the first one's.
+        missing: what a missing number is shown as.
     """
     spreads = [step_seconds(record) for record in records]
     seconds = [comparison[loop]["train_seconds"] for loop in LOOPS]
     return [
-        ["step, median", *(duration(each.median) if each else missing for each in spreads)],
-        ["step, middle half", *(range_text(each) if each else missing for each in spreads)],
-        ["training in all", *(missing if each is None else duration(each) for each in seconds)],
+        ["step, median", *(duration(spread.median) if spread else missing for spread in spreads)],
+        ["step, middle half", *(range_text(spread) if spread else missing for spread in spreads)],
+        ["training in all", *(missing if total is None else duration(total) for total in seconds)],
         *(
             [name, *(cell(comparison[loop][key], form, missing) for loop in LOOPS)]
             for name, key, form in COSTS
-            # A job without tokens has none in a second.
+            # A job without tokens has no tokens per second.
             if any(comparison[loop][key] != 0 for loop in LOOPS)
         ),
     ]
 
 
 def verdict_text(comparison: dict[str, Any]) -> Text:
-    """The verdict in words: what was compared, where the runs part if they do, and what has to be known besides."""
+    """The verdict in words: what was compared, where the runs diverge if they do, and what else must be known."""
     if comparison["verdict"] == "identical":
-        found = Text.assemble(
+        text = Text.assemble(
             ("identical", "bold green"),
             f": all {comparison['steps']} steps, every evaluation and every weight are equal, difference exactly 0.0",
         )
     else:
         first = comparison["first_divergence"]
-        found = Text.assemble(
+        text = Text.assemble(
             ("diverged", "bold red"),
             f" at step {first['step']}, {first['quantity']}: manual {first['manual']}, trainer {first['trainer']}\n"
             f"likely cause: {first['likely_cause']}",
         )
     for line in (*notes(comparison), *(f"to know: {fact}" for fact in comparison.get("job", {}).get("facts", ()))):
-        found.append(f"\n· {line}")
-    return found
+        text.append(f"\n· {line}")
+    return text
 
 
 def notes(comparison: dict[str, Any]) -> list[str]:
-    """What must be known besides the verdict: what else differs, what was not compared, and what was not tested."""
+    """What must be known in addition to the verdict: what else differs, what was not compared or not tested."""
     also = (comparison["first_divergence"] or {}).get("also", [])
     return [
         *(f"also: {text}" for text in also),
@@ -157,5 +157,5 @@ def notes(comparison: dict[str, Any]) -> list[str]:
 
 
 def cell(value: float | None, form: str, missing: str) -> str:
-    """A number as a table shows it, or what stands for one that is not there."""
+    """A number as a table shows it, or what a missing number is shown as."""
     return missing if value is None else f"{value:{form}}"

@@ -1,13 +1,13 @@
-"""The verdict: are two runs bit-identical, and if not, where do they part first?
+"""The verdict: are two runs bit-identical, and if not, where do they first diverge?
 
 Reads two records and two saved models; runs nothing. Equal means exactly equal: `==` on floats (two NaNs
 count as equal), `torch.equal` on weights. There is no tolerance.
 
-What only one of the loops shows is not compared: the labels and the loss where a loop keeps them from the model and
-has a criterion of its own, the loss where gradients are not taken by `backward()`, and a random generator from which
-neither loop draws. Of a loop given with `--loop`, further evaluations and log lines that it does not return are not
-compared either, nor its steps where no optimizer of torch.optim makes them. The verdict says what that was, and which
-settings never acted.
+What only one of the loops shows is not compared: the labels and the loss where a loop does not pass labels to the
+model and has a criterion of its own, the loss where gradients are not computed by `backward()`, and a random generator
+from which neither loop draws. Of a loop passed with `--loop`, additional evaluations and log lines that it does not
+return are not compared either, nor its steps where no optimizer of torch.optim makes them. The verdict says what was
+not compared, and which settings had no effect in this run.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from shared.files import digest_of_file, sha256
 from shared.recording.record import FILE_NAME, RunRecord
 from shared.running.folder import COMPARED, WEIGHTS_FILE
 
-# What a step is made of, in causal order: what comes later depends on what comes before.
+# The quantities of a step in causal order: what comes later depends on what comes before.
 STEP_QUANTITIES = ("batch", "mode", "rng", "forward_losses", "losses", "grad_norm", "learning_rate")
 EVALUATION_QUANTITIES = ("batch", "mode", "logits", "loss", "accuracy")
 
 
 class Divergence(NamedTuple):
-    """Where two runs part.
+    """Where two runs diverge.
 
     Attributes:
         step: optimizer step, counted from 1; 0 is before the first.
@@ -90,8 +90,8 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
         and _explained(first, rank, manuals[rank], trainers[rank], (manual_dir, trainer_dir)),
         "never_acted": never_acted(trainers),
         "remarks": [
-            Words.of(manuals[0], trainers[0]).fill(each)
-            for each in (
+            Words.of(manuals[0], trainers[0]).fill(remark)
+            for remark in (
                 *not_compared(manuals[0], trainers[0]),
                 *observations(manuals[0], trainers[0]),
                 *saved_config_differences(manual_dir, trainer_dir),
@@ -110,7 +110,7 @@ def _explained(
 ) -> dict[str, Any]:
     """The first divergence with its cause, what else differs, and batches shown by their first review."""
     findings = explain(first.step, first.quantity, manual, trainer)
-    shown = first
+    divergence = first
     if first.quantity in ("batch", "eval_forward_batch"):
         words = Words.of(manual, trainer)
         texts = [
@@ -118,13 +118,13 @@ def _explained(
             for record, folder in zip((manual, trainer), folders, strict=True)
         ]
         if all(texts):
-            shown = first._replace(manual=texts[0], trainer=texts[1])
+            divergence = first._replace(manual=texts[0], trainer=texts[1])
     return {
-        **shown._asdict(),
+        **divergence._asdict(),
         "rank": rank,
         "likely_cause": findings[0].text,
-        "also": [each.text for each in findings[1:]],
-        "findings": [each.as_dict() for each in findings],
+        "also": [finding.text for finding in findings[1:]],
+        "findings": [finding.as_dict() for finding in findings],
     }
 
 
@@ -132,7 +132,7 @@ def _first_review(record: RunRecord, folder: Path, first: Divergence, words: Wor
     """How a batch that differs begins, in words, and how large it is; None where that is not known."""
     if first.quantity == "batch":
         line = record.steps[first.step - 1]
-        ours, theirs = (each if isinstance(each, list) else [] for each in (first.manual, first.trainer))
+        ours, theirs = (batches if isinstance(batches, list) else [] for batches in (first.manual, first.trainer))
         number = next((n for n, pair in enumerate(zip(ours, theirs, strict=False)) if differing_inputs(*pair)), 0)
         tokens = (line.get("first_review") or [[]])[min(number, len(line.get("first_review") or [[]]) - 1)]
     else:
@@ -153,11 +153,11 @@ def first_divergence(manuals: list[RunRecord], trainers: list[RunRecord]) -> tup
     if len(manuals) != len(trainers):
         return Divergence(0, "number of processes", len(manuals), len(trainers)), 0
     firsts = [
-        (found, rank)
+        (divergence, rank)
         for rank, pair in enumerate(zip(manuals, trainers, strict=True))
-        if (found := next(divergences(*pair), None)) is not None
+        if (divergence := next(divergences(*pair), None)) is not None
     ]
-    return min(firsts, key=lambda each: (each[0].step, each[1]), default=(None, 0))
+    return min(firsts, key=lambda ranked: (ranked[0].step, ranked[1]), default=(None, 0))
 
 
 def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
@@ -169,7 +169,7 @@ def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
     lenient = is_lenient(manual)
     ours, theirs = manual.start.get("initial_weights", {}), trainer.start.get("initial_weights", {})
     if not ours and lenient:
-        theirs = {}  # no step has been seen
+        theirs = {}  # no step was seen
     for name in [*ours, *(name for name in theirs if name not in ours)]:
         if ours.get(name) != theirs.get(name):
             yield Divergence(0, f"initial weights: {name}", ours.get(name), theirs.get(name))
@@ -209,9 +209,9 @@ def _comparable(ours: dict[str, Any], theirs: dict[str, Any], generators: set[st
         for line in (ours, theirs):
             line["rng"] = {name: value for name, value in line["rng"].items() if name in generators}
     if any(line.get("losses") == [] and line.get("grad_norm") for line in (ours, theirs)):
-        # Gradients that were not taken by `backward()`, but by torch.autograd.grad for example: the recorder has
-        # looked at them at the step only, and so has taken their norm in another way. What is compared in its place is
-        # some numbers of every gradient, bit for bit.
+        # Gradients that were not computed by `backward()`, but by torch.autograd.grad for example: the recorder saw
+        # them only at the step, and so computed their norm in another way. Instead of it, some numbers of every
+        # gradient are compared, bit for bit.
         ours["losses"] = theirs["losses"] = None
         sample = ours.get("gradient_sample")
         if sample and sample == theirs.get("gradient_sample"):
@@ -227,12 +227,12 @@ def _common(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[dict, dict]:
 
 
 def _generators_drawn_from(manual: RunRecord, trainer: RunRecord) -> set[str]:
-    """The random generators that decide: torch's, and any other whose state changes in the course of either run."""
-    found = {"torch", "cuda", "mps"}
+    """The random generators that matter: torch's, and any other whose state changes during either run."""
+    names = {"torch", "cuda", "mps"}
     for record in (manual, trainer):
         states = [line["rng"] for line in record.steps if isinstance(line.get("rng"), dict)]
-        found |= {name for state in states for name in state if state[name] != states[0].get(name)}
-    return found
+        names |= {name for state in states for name in state if state[name] != states[0].get(name)}
+    return names
 
 
 class WeightsDifference(NamedTuple):
@@ -317,15 +317,15 @@ def epoch_means(records: list[RunRecord]) -> list[float]:
 def _evaluation_divergences(
     step: int, evaluations: dict, reports: dict, lenient: bool, names: list[str]
 ) -> Iterator[Divergence]:
-    """The differences of the evaluations after `step`: first what was seen, then what was reported."""
+    """The differences of the evaluations after `step`: first what was recorded, then what was reported."""
     for ours, theirs in evaluations.get(step, []):
         if lenient and not theirs:
-            continue  # what it disturbs, if anything, shows in what comes after it
+            continue  # if it disturbs anything, that shows in what comes after it
         if not (ours and theirs):
             yield Divergence(step, "evaluation", *("yes" if line else "no" for line in (ours, theirs)))
-        # The loss and the accuracy that the model's own outputs give; without labels it gives none.
-        shown = {name for name in ("loss", "accuracy") if ours.get(name) is None or theirs.get(name) is None}
-        quantities = tuple(name for name in EVALUATION_QUANTITIES if name not in shown)
+        # The loss and the accuracy come from the model's own outputs; without labels there are none.
+        missing = {name for name in ("loss", "accuracy") if ours.get(name) is None or theirs.get(name) is None}
+        quantities = tuple(name for name in EVALUATION_QUANTITIES if name not in missing)
         yield from _unequal(step, quantities, *_comparable(ours, theirs, set()), prefix="eval_forward_")
     for ours, theirs in reports.get(step, []):
         if lenient and not theirs:
@@ -362,9 +362,9 @@ def _pair_by_step(ours: list[dict], theirs: list[dict]) -> dict[int, list[tuple[
 
 
 def _pair_by_order(ours: list[dict], theirs: list[dict]) -> dict[int, list[tuple[dict, dict]]]:
-    """The same where ours say nothing of steps: the first with the first, by the step that theirs follows."""
-    left = [*ours, *({} for _ in theirs)]
-    return {line["step"]: [(mine, line)] for mine, line in zip(left, theirs, strict=False)}
+    """The same where ours do not name their steps: the first with the first, by the step that theirs follows."""
+    padded = [*ours, *({} for _ in theirs)]
+    return {line["step"]: [(mine, line)] for mine, line in zip(padded, theirs, strict=False)}
 
 
 def _unequal(step: int, names: tuple[str, ...], ours: dict, theirs: dict, prefix: str = "") -> Iterator[Divergence]:
@@ -373,13 +373,13 @@ def _unequal(step: int, names: tuple[str, ...], ours: dict, theirs: dict, prefix
             yield Divergence(step, prefix + name, ours.get(name), theirs.get(name))
 
 
-def equal(one: Any, other: Any) -> bool:
+def equal(ours: Any, theirs: Any) -> bool:
     """Exact equality; two NaNs are equal, and lists are compared item by item."""
-    if isinstance(one, float) and isinstance(other, float):
-        return one == other or (math.isnan(one) and math.isnan(other))
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(equal, one, other))
-    return one == other
+    if isinstance(ours, float) and isinstance(theirs, float):
+        return ours == theirs or (math.isnan(ours) and math.isnan(theirs))
+    if isinstance(ours, list) and isinstance(theirs, list):
+        return len(ours) == len(theirs) and all(map(equal, ours, theirs))
+    return ours == theirs
 
 
 def _largest(pairs: list[tuple[dict, dict]], name: str) -> float | None:
