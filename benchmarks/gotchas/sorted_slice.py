@@ -111,12 +111,12 @@ def _train(
     evaluated_on: Sequence[str],
 ) -> list[float]:
     """Train the minimal loop on a subset, and return the accuracy on each of the others."""
-    from benchmarks.mistakes.costs import worth
+    from benchmarks.mistakes.costs import evaluate_rightly
     from manual_loop.minimal import train
     from shared.running.plain import train_fresh
 
     model, _, _ = train_fresh(train, config, tokenizer, train_dataset, datasets[evaluated_on[0]], names)
-    return [worth(model, tokenizer, datasets[name])[0] for name in evaluated_on]
+    return [evaluate_rightly(model, tokenizer, datasets[name])[0] for name in evaluated_on]
 
 
 def show(found: Found, console: Console) -> None:

@@ -58,7 +58,7 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
     import torch
     import transformers
 
-    from benchmarks.mistakes.costs import worth
+    from benchmarks.mistakes.costs import evaluate_rightly
     from shared.data import load_subsets
     from shared.model import load_tokenizer
     from shared.sources import embedded
@@ -73,7 +73,7 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
             loaded, info = transformers.AutoModelForSequenceClassification.from_pretrained(
                 embedded.checkpoint(model), num_labels=2, output_loading_info=True
             )
-        accuracy, _ = worth(loaded, tokenizer, dataset)
+        accuracy, _ = evaluate_rightly(loaded, tokenizer, dataset)
     sizes = {name: parameter.numel() for name, parameter in loaded.named_parameters()}
     new = {name: sizes[name] for name in sizes if name in info["missing_keys"]}
     prefix = f"{loaded.base_model_prefix}."

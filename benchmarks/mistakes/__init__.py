@@ -1,1 +1,1 @@
-"""What people get wrong in a training loop, what each mistake costs, and the way from one to none."""
+"""What people get wrong in a training loop, what each mistake costs, and how to fix it."""

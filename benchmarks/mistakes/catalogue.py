@@ -1,8 +1,8 @@
-"""The one list of mistakes: what the gallery, the ladder, the lesson's questions, exercises and proofs draw from.
+"""The one list of mistakes: the gallery, the ladder, the lesson's questions, the exercises and the proofs use it.
 
-Those of the gallery were made by people in loops of their own: where is in `source`; the facts are the threads', the
-edits are ours. The others are what readers have done to the page, and what a rule of a comparison's or a check's is
-there for. What cannot be seen in a loop's run, or not in one process on one machine, is in `UNSEEN`.
+The mistakes of the gallery were made by people in loops of their own: `source` says where; the facts are from the
+threads, the edits are ours. The others are what readers did to the script, and what the rules of comparisons and of
+checks are there for. What cannot be seen in a loop's run, or not in one process on one machine, is in `UNSEEN`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ MISTAKES: dict[str, Mistake] = {
     mistake.name: mistake for mistake in (*OF_DATA, *OF_GRADIENTS, *OF_UPDATES, *OF_REPORTS)
 }
 GALLERY = {name: mistake for name, mistake in MISTAKES.items() if mistake.source}
-# By the names of the repairs, in the order in which the first difference never moves to the left. The pieces of two of
-# them do not overlap, so that any can be left out in any order.
+# By the names of the fixes, in the order in which the first difference never moves to an earlier step. The pieces of
+# two of them do not overlap, so that any can be left out in any order.
 LADDER_STEPS: dict[str, Mistake] = {
     mistake.step.name: mistake
-    for mistake in sorted(MISTAKES.values(), key=lambda each: each.step.place if each.step else 0)
+    for mistake in sorted(MISTAKES.values(), key=lambda mistake: mistake.step.place if mistake.step else 0)
     if mistake.step
 }
 # By the phase whose line is left out.
@@ -29,13 +29,13 @@ QUESTIONS: dict[str, Question] = {
     mistake.phase: mistake.question for mistake in MISTAKES.values() if mistake.question is not None
 }
 
-# Mistakes of the same threads that a check does not see, and what does.
+# Mistakes from the same threads that a check does not see, and what sees them.
 UNSEEN = {
     "the seed is set after the model was built (huggingface/trl PR #4887, PaddleNLP #6546, transformers #11965)": (
         "a checked loop is handed its model; `sameloop compare` sees it in the initial weights"
     ),
     "the logged training loss is the last small batch's (nanoGPT's train.py says so)": (
-        "a checked loop returns its evaluations only; `sameloop compare` sees it in the log of a page that has one"
+        "a checked loop returns its evaluations only; `sameloop compare` sees it in the log of a loop that has one"
     ),
     "numpy's random state is alike in all loader workers (pytorch #5059, fairseq #1383)": (
         "nothing here draws from numpy in a worker: there is no augmentation of text"

@@ -1,7 +1,7 @@
 """What a mistake costs: accuracy and loss over several seeds on real reviews, seconds, memory.
 
-Every mistake is held against the right loop with the same settings and the same seed. Two numbers are told apart: what
-the loop reports, and what its model is worth in truth, on the same reviews, evaluated rightly.
+Every mistake is compared with the right loop with the same settings and the same seed. There are two numbers: what the
+loop reports, and what its model achieves on the same reviews when they are evaluated rightly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from shared.running.script import LoopScript, train_of
 from shared.starting.launch import pool, settle_worker
 
 SEEDS = 5
-# The tiny model learns something from 2,000 snippets: from chance to some 67 % in two seconds.
+# The tiny model learns something from 2,000 snippets: from chance to about 67 % in two seconds.
 FOR_TINY: dict[str, Any] = {
     "train_size": 2000,
     "eval_size": 500,
@@ -37,11 +37,11 @@ FOR_TINY: dict[str, Any] = {
     "per_device_eval_batch_size": 64,
     "learning_rate": 3e-3,
 }
-# So many batches make a step, where the mistake is one of accumulation: two cost the least time.
+# The batches of a step where the mistake is about accumulation: two cost the least time.
 ACCUMULATED = 2
-# Of a difference of means, this many standard errors are needed to call it one.
+# A difference of means counts as one only beyond this many of its standard errors.
 SURE = 2.0
-# What one can notice without a check: another accuracy, a report that is not so, more time, more memory.
+# What one can notice without a check: another accuracy, a wrong report, more time, more memory.
 SIGNS = ("accuracy", "report", "time", "memory", "nothing")
 
 
@@ -51,9 +51,9 @@ class Run:
 
     Attributes:
         reported_accuracy, reported_loss: what the loop returned for its last evaluation.
-        accuracy, loss: of its model, evaluated rightly on the same reviews.
-        seconds: of `train`.
-        memory_mb: by how much the process grew meanwhile, at most, in MB (10^6 bytes).
+        accuracy, loss: its model's, evaluated rightly on the same reviews.
+        seconds: the time of `train`.
+        memory_mb: by how much the process grew at most during the training, in MB (10^6 bytes).
     """
 
     reported_accuracy: float
@@ -69,8 +69,8 @@ class Cost:
     """A mistake against the right loop, run by run with the same seed.
 
     Attributes:
-        name: the mistake's.
-        right, wrong: the runs, a seed each.
+        name: the mistake's name.
+        right, wrong: the runs, one per seed.
     """
 
     name: str
@@ -78,12 +78,12 @@ class Cost:
     wrong: list[Run]
 
     def difference(self, quantity: str) -> list[float]:
-        """Wrong less right of a quantity of `Run`, by seed."""
+        """Wrong minus right of a quantity of `Run`, by seed."""
         return [getattr(w, quantity) - getattr(r, quantity) for r, w in zip(self.right, self.wrong, strict=True)]
 
     @property
     def accuracy(self) -> float:
-        """The model's accuracy, wrong less right, mean over the seeds."""
+        """The model's accuracy, wrong minus right, mean over the seeds."""
         return statistics.fmean(self.difference("accuracy"))
 
     @property
@@ -98,50 +98,50 @@ class Cost:
 
     @property
     def overstated(self) -> float:
-        """The accuracy that the loop reports less that of its model, mean over the seeds."""
+        """The accuracy that the loop reports minus that of its model, mean over the seeds."""
         return statistics.fmean(run.reported_accuracy - run.accuracy for run in self.wrong)
 
     @property
     def overstated_loss(self) -> float:
-        """The same of the loss."""
+        """The same for the loss."""
         return statistics.fmean(run.reported_loss - run.loss for run in self.wrong)
 
     @property
     def seconds(self) -> float:
-        """How many times the right loop's seconds, median."""
+        """The time as a multiple of the right loop's, median over the seeds."""
         return statistics.median(w.seconds / r.seconds for r, w in zip(self.right, self.wrong, strict=True))
 
     def is_sure(self, quantity: str = "accuracy") -> bool:
-        """Whether the difference is more than the seeds' chance: beyond `SURE` standard errors of its mean."""
-        found = self.difference(quantity)
-        # One that is not finite is of a loss that overflowed, or of a damaged file.
-        if len(found) < 2 or not all(map(math.isfinite, found)):
+        """Whether the difference is more than seed-to-seed variation: beyond `SURE` standard errors of its mean."""
+        differences = self.difference(quantity)
+        # A difference that is not finite comes from a loss that overflowed, or from a damaged file.
+        if len(differences) < 2 or not all(map(math.isfinite, differences)):
             return False
-        error = statistics.stdev(found) / len(found) ** 0.5
-        return abs(statistics.fmean(found)) > SURE * error and any(found)
+        error = statistics.stdev(differences) / len(differences) ** 0.5
+        return abs(statistics.fmean(differences)) > SURE * error and any(differences)
 
     @property
     def signs(self) -> list[str]:
         """What one could notice without a check, each of `SIGNS`."""
         overstates = abs(self.overstated) > 0.002 or abs(self.overstated_loss) > 0.01
         slower, larger = self.seconds > 1.25, statistics.median(self.difference("memory_mb")) > 50
-        seen = dict(zip(SIGNS, (self.is_sure(), overstates, slower, larger), strict=False))
-        return [sign for sign, is_seen in seen.items() if is_seen] or [SIGNS[-1]]
+        noticeable = dict(zip(SIGNS, (self.is_sure(), overstates, slower, larger), strict=False))
+        return [sign for sign, is_noticeable in noticeable.items() if is_noticeable] or [SIGNS[-1]]
 
     def noticed(self) -> str:
         """What one would notice without a check, in words."""
-        signs, said = self.signs, []
+        signs, sentences = self.signs, []
         if "accuracy" in signs:
-            said.append(f"accuracy {100 * self.accuracy:+.1f} points")
+            sentences.append(f"accuracy {100 * self.accuracy:+.1f} points")
         if "report" in signs:
             accuracy, loss = f"{100 * self.overstated:+.1f} points", f"{self.overstated_loss:+.3f}"
-            said.append(f"the reported numbers are wrong: accuracy {accuracy}, loss {loss}")
+            sentences.append(f"the reported numbers are wrong: accuracy {accuracy}, loss {loss}")
         if "time" in signs:
-            said.append(f"{self.seconds:.1f} times the seconds")
+            sentences.append(f"{self.seconds:.1f} times the seconds")
         if "memory" in signs:
-            said.append(f"{statistics.median(self.difference('memory_mb')):.0f} MB more")
-        if said:
-            return "; ".join(said)
+            sentences.append(f"{statistics.median(self.difference('memory_mb')):.0f} MB more")
+        if sentences:
+            return "; ".join(sentences)
         if not any(self.difference("accuracy")) and not any(self.difference("loss")):
             return "nothing: the same model, bit for bit"
         return f"within seed-to-seed variation ({100 * self.accuracy:+.1f} points)"
@@ -163,10 +163,10 @@ def job_of(config: RunConfig) -> str:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What is kept of costs.
+    """The costs as they are kept in `gallery.json`.
 
     Attributes:
-        config: the settings of what was trained.
+        config: the settings of the trainings.
         mistakes: in the order in which they are shown.
     """
 
@@ -188,7 +188,7 @@ GALLERY_KEPT = Kept("gallery.json", Gallery, "sameloop break --all", schema=1, c
 
 
 def cost_config(preset: str, seed: int, settings: Mapping[str, Any]) -> RunConfig:
-    """The settings of a run whose cost counts.
+    """The settings of a run whose cost is measured.
 
     Raises:
         SameLoopError: there is no such preset.
@@ -199,7 +199,7 @@ def cost_config(preset: str, seed: int, settings: Mapping[str, Any]) -> RunConfi
     config = RunConfig.build(preset, **settings)
     if config.gradient_accumulation_steps == 1:
         return config
-    # The step stays as large as it is without accumulation, or there would be a fraction of the steps.
+    # A step has as many reviews as without accumulation, or there would be fewer steps.
     size = max(1, config.per_device_train_batch_size // ACCUMULATED)
     return config.model_copy(update={"per_device_train_batch_size": size})
 
@@ -209,51 +209,51 @@ def costs_of(
     preset: str,
     seeds: int = SEEDS,
     processes: int = 2,
-    told: Callable[[int, int], None] = lambda done, total: None,
+    report_progress: Callable[[int, int], None] = lambda done, total: None,
     also: Callable[[Mistake], Any] | None = None,
 ) -> tuple[list[Cost], list[Any]]:
     """Train every mistake and its right loop with every seed.
 
     Args:
-        mistakes: which.
+        mistakes: the mistakes to train.
         preset: `tiny`, `quick` and so on.
         seeds: how many, from 0.
         processes: how many runs at once.
-        told: is called after each run with how many are done, and how many there are.
-        also: is called with each mistake, among the runs.
+        report_progress: is called after each run with the number of runs done and of all runs.
+        also: is called with each mistake, in the same processes.
 
     Returns:
         A cost per mistake, and what `also` gave for each; empty without it.
     """
-    rights = {_right_key(each): each.name for each in mistakes}
+    rights = {_right_key(mistake): mistake.name for mistake in mistakes}
     tasks = [(name, False, seed) for name in rights.values() for seed in range(seeds)]
-    tasks += [(each.name, True, seed) for each in mistakes for seed in range(seeds)]
+    tasks += [(mistake.name, True, seed) for mistake in mistakes for seed in range(seeds)]
     runs: dict[tuple[str, bool, int], Run] = {}
     with pool(processes, settle_worker) as workers:
         futures = {workers.submit(train_once, *task, preset): task for task in tasks}
-        others = [workers.submit(also, each) for each in mistakes] if also else []
+        others = [workers.submit(also, mistake) for mistake in mistakes] if also else []
         for done, future in enumerate(as_completed(futures), start=1):
             runs[futures[future]] = future.result()
-            told(done, len(tasks))
-        found = [future.result() for future in others]
+            report_progress(done, len(tasks))
+        results = [future.result() for future in others]
     costs = [
         Cost(
-            each.name,
-            [runs[rights[_right_key(each)], False, seed] for seed in range(seeds)],
-            [runs[each.name, True, seed] for seed in range(seeds)],
+            mistake.name,
+            [runs[rights[_right_key(mistake)], False, seed] for seed in range(seeds)],
+            [runs[mistake.name, True, seed] for seed in range(seeds)],
         )
-        for each in mistakes
+        for mistake in mistakes
     ]
-    return costs, found
+    return costs, results
 
 
 def by_cost(costs: Iterable[Cost]) -> list[Cost]:
-    """The dearest first."""
+    """The most costly first."""
     return sorted(costs, key=lambda cost: cost.accuracy)
 
 
 def train_once(name: str, is_wrong: bool, seed: int, preset: str) -> Run:
-    """Train one loop, of a mistake or the right one that it is held against, in this process."""
+    """Train one loop, a mistake's or the right one that it is compared with, in this process."""
     mistake = MISTAKES[name]
     script = wrong_script(mistake) if is_wrong else right_script(mistake)
     return _train(script, cost_config(preset, seed, mistake.settings))
@@ -279,7 +279,7 @@ def _train(script: LoopScript, config: RunConfig) -> Run:
 
     growth = [0.0]
 
-    def watched(*job: Any) -> Any:
+    def measure(*job: Any) -> Any:
         with _growth(growth):
             return train(*job)
 
@@ -287,20 +287,20 @@ def _train(script: LoopScript, config: RunConfig) -> Run:
         tokenizer, train_dataset, eval_dataset, labels = _data(config.preset)
         with script.loaded() as module:
             train, _ = train_of(module, script)
-            model, returned, seconds = train_fresh(watched, config, tokenizer, train_dataset, eval_dataset, labels)
-    accuracy, loss = worth(model, tokenizer, eval_dataset)
+            model, returned, seconds = train_fresh(measure, config, tokenizer, train_dataset, eval_dataset, labels)
+    accuracy, loss = evaluate_rightly(model, tokenizer, eval_dataset)
     last = returned[-1]
     return Run(last["eval_accuracy"], last["eval_loss"], accuracy, loss, seconds, growth[0])
 
 
-def worth(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
+def evaluate_rightly(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
     """A model's accuracy and mean loss over a subset, evaluated rightly, on the CPU wherever it was trained."""
     import torch
     from torch.utils.data import DataLoader
     from transformers import DataCollatorWithPadding
 
     for module in model.modules():
-        module.__dict__.pop("forward", None)  # what a mistake has put in a layer's place
+        module.__dict__.pop("forward", None)  # what a mistake has replaced in a layer
     model.cpu().float().eval()
     losses, right = [], []
     with torch.no_grad():
@@ -313,16 +313,16 @@ def worth(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
 
 
 @contextmanager
-def _growth(found: list[float]) -> Iterator[None]:
-    """By how much the process grows meanwhile, at most, in MB: the list's one number, looked at every 20 ms."""
+def _growth(peak: list[float]) -> Iterator[None]:
+    """By how much the process grows at most in this block, in MB: the list's one number, sampled every 20 ms."""
     process, done = psutil.Process(), threading.Event()
     before = process.memory_info().rss
 
-    def look() -> None:
+    def sample() -> None:
         while not done.wait(0.02):
-            found[0] = max(found[0], (process.memory_info().rss - before) / 1e6)
+            peak[0] = max(peak[0], (process.memory_info().rss - before) / 1e6)
 
-    thread = threading.Thread(target=look, daemon=True)
+    thread = threading.Thread(target=sample, daemon=True)
     thread.start()
     try:
         yield

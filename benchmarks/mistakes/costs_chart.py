@@ -14,8 +14,8 @@ from benchmarks.mistakes.costs import Cost
 
 TITLE = "What a mistake costs"
 NOTE = (
-    "Diamond: mean, dots: seeds; hollow: what the loop itself reports, where that is not so. Grey marks: within what "
-    "the seeds do by chance; grey band: how far one seed of the right loop lies from another (standard deviation)."
+    "Diamond: mean, dots: seeds; hollow: what the loop itself reports, where that is wrong. Grey marks: within "
+    "seed-to-seed variation; grey band: how far one seed of the right loop lies from another (standard deviation)."
 )
 
 
@@ -32,7 +32,7 @@ def costs_chart(costs: Sequence[Cost], job: str, style_name: str = "slide") -> C
     """Draw what mistakes cost.
 
     Args:
-        costs: in the order of the rows; one alone has a panel per quantity instead, a line per seed.
+        costs: in the order of the rows; a single one has a panel per quantity instead, a line per seed.
         job: what was trained on what, in words.
         style_name: a key of `STYLES`.
     """
@@ -61,9 +61,9 @@ def _draw_rows(axes: Axes, costs: Sequence[Cost], style: Style) -> None:
     axes.axvspan(-spread, spread, color=style.grid, zorder=0, linewidth=0)
     axes.axvline(0, color=style.ink, linewidth=style.scale, zorder=1)
     for number, cost in enumerate(costs):
-        each = [100 * value for value in cost.difference("accuracy")]
+        dots = [100 * value for value in cost.difference("accuracy")]
         colour = style.wrong if cost.is_sure() else style.faint
-        axes.plot(each, [number] * len(each), "o", color=colour, alpha=0.45, markersize=0.4 * style.font, zorder=2)
+        axes.plot(dots, [number] * len(dots), "o", color=colour, alpha=0.45, markersize=0.4 * style.font, zorder=2)
         axes.plot([100 * cost.accuracy], [number], "D", color=colour, markersize=0.6 * style.font, zorder=3)
         if abs(cost.overstated) > 0.002:
             reported = 100 * (cost.accuracy + cost.overstated)
@@ -94,7 +94,7 @@ def _draw_seeds(axes: Axes, cost: Cost, quantity: str, factor: float, style: Sty
     axes.set_xticks([0, 1], ["right", "mistake"])
     axes.tick_params(labelsize=0.8 * style.font)
     axes.margins(y=0.15)
-    if quantity in ("seconds", "memory_mb"):  # From 0: a machine's whims must not look like a cost.
+    if quantity in ("seconds", "memory_mb"):  # From 0: small variations of the machine must not look like a cost.
         axes.set_ylim(0, 1.15 * factor * max(getattr(run, quantity) for run in (*cost.right, *cost.wrong)) or 1)
 
 
@@ -106,6 +106,6 @@ def _spread(costs: Sequence[Cost]) -> float:
 
 def alt_text(costs: Sequence[Cost], job: str) -> str:
     """The picture in words, for those who cannot see it."""
-    lines = [f"{TITLE}. {job}. A row per mistake, dearest first: its model's accuracy against the right loop's."]
+    lines = [f"{TITLE}. {job}. A row per mistake, most costly first: its model's accuracy against the right loop's."]
     lines += [f"{GALLERY[cost.name].what}: {100 * cost.accuracy:+.1f} points; {cost.noticed()}." for cost in costs]
     return "\n".join(lines) + "\n"

@@ -1,8 +1,8 @@
-"""`sameloop ladder`: from the loop that courses teach to `Trainer`, one repair at a time.
+"""`sameloop ladder`: from the loop that courses teach to `Trainer`, one fix at a time.
 
-The start is `manual_loop/minimal.py` with every step taken out of it, by declared edits; no copy of the page is kept.
-Each step is put back in turn, and after each the page runs and is held against one run of `Trainer`'s: how far do the
-two go together?
+The start is `manual_loop/minimal.py` without any of the fixes, by declared edits; no copy of the script is kept. The
+fixes are put back one by one, and after each the script runs and is compared with one run of `Trainer`: up to which
+step are the two equal?
 """
 
 from __future__ import annotations
@@ -36,17 +36,17 @@ if TYPE_CHECKING:
 START = "course's loop"
 LADDER_FILE = "ladder.json"
 PAGES_FOLDER = "pages"
-# The repairs that are other lines with accelerate.
+# The fixes that are other lines with accelerate.
 WITH_ACCELERATE = {"shuffle": SEEDABLE, "clip": ((CLIP_OF_ACCELERATE, ""),)}
-# With batches of 8, no gradient of the tiny model is longer than 1: a clip that never acts cannot be missed.
+# With batches of 8, no gradient of the tiny model is longer than 1: a clip without effect would not be missed.
 FOR_TINY = {"per_device_train_batch_size": 4}
-# The settings that `minimal.py` takes from its config or that decide before it begins.
+# The settings that `minimal.py` takes from its config, or that are used before it begins.
 SETTINGS = (
     *("preset", "dataset", "dataset_config", "dataset_revision", "text_column", "label_column"),
     *("model", "model_revision", "train_size", "eval_size", "max_length", "slice_seed"),
     *("per_device_train_batch_size", "per_device_eval_batch_size", "learning_rate", "seed", "full_determinism"),
 )
-# What a step and the evaluation after it are made of, in causal order, as benchmarks.verdict.verdict compares them.
+# The quantities of a step and the evaluation after it, in causal order, as benchmarks.verdict.verdict compares them.
 IN_A_STEP = (
     *("batch", "mode", "rng", "forward_losses", "losses", "grad_norm", "learning_rate"),
     *("eval_forward_batch", "eval_forward_mode", "eval_forward_logits", "eval_forward_loss", "eval_forward_accuracy"),
@@ -56,17 +56,17 @@ IN_A_STEP = (
 
 @dataclass(frozen=True)
 class Row:
-    """One page of the ladder and how far it goes with `Trainer`.
+    """One script of the ladder, and up to where it is equal to `Trainer`.
 
     Attributes:
-        name: the step that is repaired here; `START` where none is yet.
-        why: the step's sentence.
-        diff: what the repair changed in the page, a line each, beginning with `-` or `+`.
+        name: the fix that this row adds; `START` for the row without one.
+        why: the fix's reason, in a sentence.
+        diff: what the fix changed in the script, a line each, beginning with `-` or `+`.
         step, quantity: the first difference; None if there is none.
         cause: its likely cause.
         steps: optimizer steps of the whole run.
         eval_accuracy: after each epoch, a fraction.
-        code: of the finding that is the likely cause.
+        code: the code of the finding that is the likely cause.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Row:
 
     @property
     def equal_steps(self) -> float:
-        """How many steps the two runs went together; of the step where they part, how far in it, as a share."""
+        """How many steps are equal in the two runs; of the step where they diverge, the share that is equal."""
         if self.step is None or self.quantity is None:
             return self.steps
         if self.quantity in IN_A_STEP:
@@ -100,12 +100,12 @@ class Row:
 
 @dataclass(frozen=True)
 class Ladder:
-    """All rows, from the course's loop to the last repair.
+    """All rows, from the course's loop to the last fix.
 
     Attributes:
         job: what was trained on what.
-        steps_per_epoch: after so many steps comes an evaluation.
-        rows: the first without a repair, the last with all of them.
+        steps_per_epoch: the number of steps before each evaluation.
+        rows: the first without a fix, the last with all of them.
         config: the settings.
         environment: versions and device, as a record's header has them.
     """
@@ -121,16 +121,16 @@ LADDER = Kept(LADDER_FILE, Ladder, "sameloop ladder", schema=1)
 
 
 def script_without(steps: Collection[str], accelerate: bool = False) -> LoopScript:
-    """`minimal.py` without these repairs, whatever their order.
+    """`minimal.py` without these fixes, whatever their order.
 
     Args:
-        accelerate: the same loop with accelerate, without them.
+        accelerate: the loop with accelerate instead.
 
     Raises:
-        ValueError: the page no longer holds one of the pieces exactly once.
+        ValueError: the script no longer holds one of the pieces exactly once.
     """
-    other = WITH_ACCELERATE if accelerate else {}
-    pieces = (piece for name in steps for piece in other.get(name, LADDER_STEPS[name].pieces))
+    replaced = WITH_ACCELERATE if accelerate else {}
+    pieces = (piece for name in steps for piece in replaced.get(name, LADDER_STEPS[name].pieces))
     return edited(own_script(MINIMAL), (*(ACCELERATE if accelerate else ()), *pieces))
 
 
@@ -148,7 +148,7 @@ def order_from(text: str | None) -> tuple[str, ...]:
         if name not in LADDER_STEPS:
             raise SameLoopError(f"--order: there is no step {name!r}; choose among {', '.join(LADDER_STEPS)}")
         if named.count(name) > 1:
-            raise SameLoopError(f"--order: {name} is named {named.count(name)} times; it can be repaired once")
+            raise SameLoopError(f"--order: {name} is named {named.count(name)} times; name it once")
     return (*named, *(name for name in LADDER_STEPS if name not in named))
 
 
@@ -156,7 +156,7 @@ def ladder_config(preset: str | None = None, **settings: Any) -> RunConfig:
     """The settings of a ladder: the preset's, but as `minimal.py` has them, and no last batch is full.
 
     Args:
-        settings: what the user asks for; it stays as it is.
+        settings: what the user asks for; these are not changed.
 
     Raises:
         SameLoopError: as `RunConfig.build`.
@@ -167,25 +167,25 @@ def ladder_config(preset: str | None = None, **settings: Any) -> RunConfig:
         size = getattr(config, f"{subset}_size")
         batch = getattr(config, f"per_device_{subset}_batch_size")
         if f"{subset}_size" not in settings and size % batch == 0:
-            # Of batches of one size, the mean of their means is the mean, and no mistake.
+            # With batches of one size, the mean of their means is the mean, and no mistake.
             settings[f"{subset}_size"] = max(size - batch // 2, 1)
     return RunConfig.build(preset, **settings)
 
 
-def ladder(
+def write_ladder(
     config: RunConfig, order: Sequence[str], output_dir: Path, overwrite: bool = False, accelerate: bool = False
 ) -> Ladder:
-    """Climb, and leave what was found in `output_dir`.
+    """Run the ladder, and write the results to `output_dir`.
 
-    It is then the folder of a comparison, of the last page and `Trainer`, with `ladder.json` and every row's page in
-    `pages/` besides.
+    The folder is then that of a comparison, of the last script and `Trainer`, with `ladder.json` and every row's
+    script in `pages/`.
 
     Args:
         config: as `ladder_config` gives it.
         order: every step once.
         output_dir: made if absent.
         overwrite: replace a run with other settings too.
-        accelerate: climb from the course's loop with accelerate.
+        accelerate: start from the course's loop with accelerate.
 
     Raises:
         SameLoopError: the folder holds something else, or a loop did not finish.
@@ -193,29 +193,29 @@ def ladder(
     """
     with output_folder(output_dir, config, overwrite):
         try:
-            found = run_ladder(config, order, output_dir, accelerate)
+            result = run_ladder(config, order, output_dir, accelerate)
         except Interrupted as error:
-            raise Interrupted("the ladder is cut off; start it again", error.exit_status - 128) from None
-        LADDER.write(output_dir, found)
-        return found
+            raise Interrupted("the ladder was interrupted; start it again", error.exit_status - 128) from None
+        LADDER.write(output_dir, result)
+        return result
 
 
 def run_ladder(config: RunConfig, order: Sequence[str], folder: Path, accelerate: bool = False) -> Ladder:
-    """Run `Trainer` once and the page of every row, all in this process, and compare.
+    """Run `Trainer` once and the script of every row, all in this process, and compare.
 
     Args:
         config: as `ladder_config` gives it.
         order: every step once.
-        folder: where both runs of the last row, their comparison, and all pages go.
-        accelerate: the pages are those with accelerate.
+        folder: where both runs of the last row, their comparison, and all scripts go.
+        accelerate: use the scripts with accelerate.
 
     Raises:
         SameLoopError: a loop did not finish.
-        ValueError: `minimal.py` no longer holds what a step replaces.
+        ValueError: `minimal.py` no longer holds what a fix replaces.
     """
     # Before anything runs: an edit that no longer applies must not cost a minute.
     scripts = [script_without(order[done:], accelerate) for done in range(len(order) + 1)]
-    # What is half done lies elsewhere: a folder that a kill leaves behind is then as good as empty.
+    # Unfinished results lie elsewhere, so that the folder that a kill leaves behind is as good as empty.
     with tempfile.TemporaryDirectory() as work:
         trainer, manual = Path(work) / "trainer", Path(work) / "manual"
         announce("Trainer, once for all steps")
@@ -237,8 +237,8 @@ def run_ladder(config: RunConfig, order: Sequence[str], folder: Path, accelerate
             rows.append(_row(name, scripts[max(done - 1, 0)], script, comparison))
         record = RunRecord.read(trainer)
         folder.mkdir(parents=True, exist_ok=True)
-        for each in (trainer, manual, Path(work) / PAGES_FOLDER):
-            shutil.move(each, folder / each.name)
+        for path in (trainer, manual, Path(work) / PAGES_FOLDER):
+            shutil.move(path, folder / path.name)
         write_json(folder / COMPARISON_FILE, comparison)
     return Ladder(
         job=job_name(record.config, record.start.get("parameters")),
@@ -251,10 +251,10 @@ def run_ladder(config: RunConfig, order: Sequence[str], folder: Path, accelerate
 
 def _row(name: str, before: LoopScript, script: LoopScript, comparison: dict[str, Any]) -> Row:
     first = comparison["first_divergence"] or {}
-    repair = LADDER_STEPS[name].step if name in LADDER_STEPS else None
+    fix = LADDER_STEPS[name].step if name in LADDER_STEPS else None
     return Row(
         name=name,
-        why=repair.why if repair else "AdamW, shuffle=True, model.train() once, nothing else.",
+        why=fix.why if fix else "AdamW, shuffle=True, model.train() once, nothing else.",
         diff=[f"{sign} {line.strip()}" for sign, line in differing_lines(before, script)],
         step=first.get("step"),
         quantity=first.get("quantity"),
@@ -266,7 +266,7 @@ def _row(name: str, before: LoopScript, script: LoopScript, comparison: dict[str
 
 
 def print_ladder(ladder: Ladder, console: Console) -> None:
-    """Print a bar per row as far as it goes with `Trainer`, then what each repair changed and why."""
+    """Print a bar per row up to its first difference from `Trainer`, then what each fix changed and why."""
     from rich.bar import Bar
     from rich.table import Table
     from rich.text import Text
@@ -291,8 +291,8 @@ def print_ladder(ladder: Ladder, console: Console) -> None:
         console.print(
             Text.assemble(
                 ("identical", "bold green"),
-                f" with all {len(ladder.rows) - 1} repairs: all {steps} steps, every evaluation and every weight",
+                f" with all {len(ladder.rows) - 1} fixes: all {steps} steps, every evaluation and every weight",
             )
         )
     else:
-        console.print(Text.assemble(("diverged", "bold red"), f" with every repair: {last.where}\n{last.cause}"))
+        console.print(Text.assemble(("diverged", "bold red"), f" with every fix: {last.where}\n{last.cause}"))

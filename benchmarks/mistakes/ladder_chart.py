@@ -1,4 +1,4 @@
-"""The ladder as a picture: a row per step, a bar as far as the two loops go together."""
+"""The ladder as a picture: a row per fix, a bar as long as the two loops are equal."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from benchmarks.mistakes.ladder import Ladder, Row
 
 TITLE = "From the course's loop to Trainer, one fix at a time"
 IN_POINTS: Look = {"textcoords": "offset points"}
-# Of a row's height, how much the bar takes; its sentence stands below.
+# The bar's share of a row's height; the row's sentence stands below the bar.
 BAR = 0.46
-# From this share of the axis on, what a bar says stands to the left of its end.
+# From this share of the axis on, a bar's text stands to the left of its end.
 WIDE = 0.6
 
 
@@ -35,8 +35,8 @@ def ladder_chart(ladder: Ladder, style_name: str = "slide") -> Chart:
             label.set_fontweight("bold")
         for step in range(ladder.steps_per_epoch, ladder.rows[0].steps, ladder.steps_per_epoch):
             axes.axvline(step, color=style.faint, linewidth=style.scale, linestyle=(0, (4, 3)), zorder=0)
-            shown: Look = {"ha": "center", "va": "bottom", "color": style.soft, "fontsize": 0.7 * style.font}
-            axes.annotate("evaluation", (step, 1), (0, 2), xycoords=("data", "axes fraction"), **IN_POINTS, **shown)
+            look: Look = {"ha": "center", "va": "bottom", "color": style.soft, "fontsize": 0.7 * style.font}
+            axes.annotate("evaluation", (step, 1), (0, 2), xycoords=("data", "axes fraction"), **IN_POINTS, **look)
         for number, row in enumerate(ladder.rows):
             _draw_row(axes, row, number, style)
     return chart
@@ -48,10 +48,10 @@ def _draw_row(axes: Axes, row: Row, number: int, style: Style) -> None:
     axes.barh(number, steps, BAR, color=style.grid, zorder=1)
     axes.barh(number, end, BAR, color=style.exact, alpha=1.0 if row.is_exact else 0.5, zorder=2)
     beyond = end <= WIDE * steps
-    shown: Look = {"va": "center", "weight": "bold", "fontsize": 0.85 * style.font, "zorder": 4, **IN_POINTS}
+    look: Look = {"va": "center", "weight": "bold", "fontsize": 0.85 * style.font, "zorder": 4, **IN_POINTS}
     if row.is_exact:
         text = f"identical: all {steps} steps, every evaluation, every weight"
-        axes.annotate(text, (steps, number), (-0.5 * style.font, 0), ha="right", color=style.ground, **shown)
+        axes.annotate(text, (steps, number), (-0.5 * style.font, 0), ha="right", color=style.ground, **look)
     else:
         ends: Look = {
             "color": style.wrong,
@@ -62,8 +62,8 @@ def _draw_row(axes: Axes, row: Row, number: int, style: Style) -> None:
         axes.plot([end, end], [number - BAR / 2, number + BAR / 2], zorder=3, **ends)
         offset = (0.5 if beyond else -0.5) * style.font
         side = "left" if beyond else "right"
-        axes.annotate(row.where, (end, number), (offset, 0), ha=side, color=style.wrong, **shown)
-    # On the ground's own colour: the line of an evaluation must not go through the words.
+        axes.annotate(row.where, (end, number), (offset, 0), ha=side, color=style.wrong, **look)
+    # With a background: the line of an evaluation must not go through the words.
     box = {"facecolor": style.ground, "edgecolor": "none", "pad": 1}
     below: Look = {"va": "top", "color": style.soft, "fontsize": 0.68 * style.font, "zorder": 1, "bbox": box}
     axes.text(0, number + BAR / 2 + 0.06, row.why, **below)

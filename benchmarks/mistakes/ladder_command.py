@@ -22,22 +22,22 @@ def _ladder(
     overwrite_output_dir: bool,
     **parameters: Any,
 ) -> int:
-    from benchmarks.mistakes.ladder import ladder, ladder_config, order_from, print_ladder
+    from benchmarks.mistakes.ladder import ladder_config, order_from, print_ladder, write_ladder
 
     steps = order_from(order)
-    given = {name: value for name, value in parameters.items() if value is not None}
-    config = settle(ladder_config(**given))
+    settings = {name: value for name, value in parameters.items() if value is not None}
+    config = settle(ladder_config(**settings))
     output_dir = output_dir or default_output_dir(config.preset, "ladder")
-    found = ladder(config, steps, output_dir, overwrite_output_dir, accelerate)
+    result = write_ladder(config, steps, output_dir, overwrite_output_dir, accelerate)
 
     from rich.console import Console
 
     from benchmarks.mistakes.ladder_chart import ladder_chart
 
-    ladder_chart(found, style).save(output_dir / "ladder.png")
-    print_ladder(found, Console(highlight=False))
-    click.echo(f"picture, pages, both runs of the last row and ladder.json in {output_dir}", err=True)
-    return 0 if found.rows[-1].is_exact else DIVERGED
+    ladder_chart(result, style).save(output_dir / "ladder.png")
+    print_ladder(result, Console(highlight=False))
+    click.echo(f"picture, scripts, both runs of the last row and ladder.json in {output_dir}", err=True)
+    return 0 if result.rows[-1].is_exact else DIVERGED
 
 
 ladder_command = SettingCommand(
@@ -53,7 +53,7 @@ ladder_command = SettingCommand(
         click.Option(
             ["--style"], type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="of the picture"
         ),
-        *(each for each in setting_options() if each.name in SETTINGS),
+        *(option for option in setting_options() if option.name in SETTINGS),
     ],
     callback=_ladder,
     help="From the loop that courses teach to Trainer, one fix at a time: up to which step are the two equal? "

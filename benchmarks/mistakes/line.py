@@ -1,4 +1,4 @@
-"""Lines of the minimal loop that mistakes are made in, and what it is given first where a mistake needs more."""
+"""Lines of the minimal loop that mistakes are made in, and what is added to it first where a mistake needs more."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LOSSES = '            losses += [output.loss.item()] * len(batch["labels"])  # o
 BEGIN = "    evaluations = []\n"
 RETURN = "    return evaluations\n"
 
-# Right additions to the minimal loop that a mistake may need to be possible at all.
+# Right additions to the minimal loop without which some mistakes would not be possible.
 SHARED = " / share"
 ENDS = """            if number % per_step and number < len(loader):
                 continue  # the step goes on with the next batch
@@ -57,11 +57,11 @@ DECAY: Pieces = (
     (
         "    optimizer = " + OPTIMIZER,
         """    named = list(model.named_parameters())
-    spared = [each for name, each in named if "bias" in name or "norm" in name.lower()]
-    decayed = [each for name, each in named if "bias" not in name and "norm" not in name.lower()]
+    no_decay = [p for name, p in named if "bias" in name or "norm" in name.lower()]
+    decay = [p for name, p in named if "bias" not in name and "norm" not in name.lower()]
     groups = [
-        {"params": decayed, "weight_decay": config.weight_decay},
-        {"params": spared, "weight_decay": 0},
+        {"params": decay, "weight_decay": config.weight_decay},
+        {"params": no_decay, "weight_decay": 0},
     ]
     optimizer = torch.optim.AdamW(groups, lr, fused=True)""",
     ),
@@ -107,7 +107,7 @@ ACCELERATE: Pieces = (
     (CLIP, CLIP_OF_ACCELERATE),
     (EVAL_FORWARD, EVAL_FORWARD.replace("batch.to(device)", "batch")),
 )
-# It divides by the number of batches once more, hence the factor.
+# accelerator.backward() divides by the number of batches again, hence the factor.
 SHARES = " / share * per_step"
 ACCELERATE_ACCUMULATES: Pieces = (
     *ACCELERATE,
@@ -133,15 +133,15 @@ FOUR: dict[str, Any] = {"gradient_accumulation_steps": 4}
 
 
 def after(there: str, new: str) -> Pieces:
-    """The page with lines after one that is there."""
+    """An edit that adds lines after an existing one."""
     return ((there, there + new),)
 
 
 def before(there: str, new: str) -> Pieces:
-    """The page with lines before one that is there."""
+    """An edit that adds lines before an existing one."""
     return ((there, new + there),)
 
 
 def changed(there: str, right: str, wrong: str) -> Pieces:
-    """The page with a part of one line replaced."""
+    """An edit that replaces a part of one line."""
     return ((there, there.replace(right, wrong)),)

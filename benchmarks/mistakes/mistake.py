@@ -1,7 +1,7 @@
-"""What a mistake is: an edit of a right page, and what a comparison and a check must say of it.
+"""What a mistake is: an edit of a right script, and what a comparison and a check must say about it.
 
-The page is the minimal one, `manual_loop/minimal.py`; what only the full loop has, as the log or the saving,
-is edited there. No copy of a page is kept: an edit that no longer applies, exactly once, is an error.
+The script is the minimal loop, `manual_loop/minimal.py`; what only the full loop has, as the log or the saving, is
+edited there. No copy of a script is kept: an edit that no longer applies exactly once is an error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from shared.running.script import LoopScript, own_script, package_script
 from shared.starting.children import ROOT
 
 MINIMAL = ROOT / "manual_loop" / "minimal.py"
-# What it has written into it, or knows nothing of.
+# The settings that it has as constants, or does not have.
 AS_MINIMAL: dict[str, Any] = {
     "num_train_epochs": 2,
     "max_grad_norm": 1.0,
@@ -24,19 +24,19 @@ AS_MINIMAL: dict[str, Any] = {
     "save_strategy": "no",
 }
 Pieces = tuple[tuple[str, str], ...]
-# What a comparison says of two loops that differ in nothing.
+# The verdict of a comparison of two equal loops.
 IDENTICAL = "identical"
 
 
-class Compared(NamedTuple):
+class Verdict(NamedTuple):
     """What `sameloop compare` must say.
 
     Attributes:
-        where: the step and what differs first, `step 9: batch`; the latter alone where rounding decides on the step.
-        code: of the finding that is the cause.
+        where: the step and what differs first, `step 9: batch`; the latter alone where rounding decides the step.
+        code: the code of the finding that is the cause.
         also: the codes of all other findings, in their order.
-        settings: under which it is compared, if others than the mistake's.
-        stopped: of a mistake that stops the run, what the error line must contain.
+        settings: the settings of the comparison, if not the mistake's.
+        stopped: what the error line must contain, if the mistake stops the run.
     """
 
     where: str = IDENTICAL
@@ -46,17 +46,17 @@ class Compared(NamedTuple):
     stopped: str = ""
 
 
-NO_DIFFERENCE = Compared()
+NO_DIFFERENCE = Verdict()
 
 
 class Question(NamedTuple):
-    """What happens without a phase's line, as the lesson asks and the report says.
+    """What happens without a phase's line: the lesson asks it and the report answers it.
 
     Attributes:
         without: what is done instead, in words that go on from "Without it".
-        pieces: what is replaced by what in the full loop, specialized for the settings of the lesson.
+        pieces: the replacements in the full loop, specialized for the settings of the lesson.
         asked: whether the lesson asks what differs first.
-        settings: under which there is such a line.
+        settings: the settings with which there is such a line.
     """
 
     without: str
@@ -66,12 +66,12 @@ class Question(NamedTuple):
 
 
 class LadderStep(NamedTuple):
-    """A repair on the way from the course's loop to `Trainer`.
+    """A fix on the way from the course's loop to `Trainer`.
 
     Attributes:
-        place: on the ladder, from 1.
+        place: its place on the ladder, from 1.
         name: as `sameloop ladder --order` takes it.
-        why: in a sentence.
+        why: the reason, in a sentence.
     """
 
     place: int
@@ -86,18 +86,18 @@ class Mistake:
     Attributes:
         name: as `sameloop break NAME` takes it.
         what: the mistake in words.
-        phase: whose line it is, one of `benchmarks.judge.phases.PHASES`.
-        pieces: what of the minimal loop is replaced by what, in order.
-        whole: the same of the full loop; only where the minimal loop has no such line.
-        compared: what a comparison with `Trainer` must say; None: it is not made.
-        check: the code of the finding that a check must make; empty: a check does not see it.
-        items: of the check's rubric what must fail, `check` in the first, where it is not the phase alone.
-        source: where it happened in public; what has one is in the gallery.
-        setting: what the minimal loop is given first, rightly.
-        settings: under which the mistake is one.
+        phase: the phase whose line it is, one of `benchmarks.judge.phases.PHASES`.
+        pieces: the replacements in the minimal loop, in order.
+        whole: the same in the full loop; only where the minimal loop has no such line.
+        compared: what a comparison with `Trainer` must say; None if none is made.
+        check: the code of the finding that a check must report; empty if a check does not see the mistake.
+        items: the items of the check's rubric that must fail, `check` in the first, if not the phase alone.
+        source: where it happened in public; a mistake that has one is in the gallery.
+        setting: right replacements that the minimal loop needs first.
+        settings: the settings with which it is a mistake.
         stops: whether the run cannot come to its end.
-        question: of the lesson; its page is folded, so it has an edit of its own.
-        step: of the ladder; its repair is that the edit is undone.
+        question: the lesson's question; its script is specialized, so it has an edit of its own.
+        step: the ladder's step; its fix is to undo the edit.
     """
 
     name: str
@@ -105,7 +105,7 @@ class Mistake:
     phase: str
     pieces: Pieces = ()
     whole: Pieces = ()
-    compared: Compared | None = NO_DIFFERENCE
+    compared: Verdict | None = NO_DIFFERENCE
     check: str = ""
     items: tuple[str, ...] = ()
     source: str = ""
@@ -117,7 +117,7 @@ class Mistake:
 
     @property
     def fails(self) -> tuple[str, ...]:
-        """The items of the check's rubric that it must fail; none: a check does not see it."""
+        """The items of the check's rubric that it must fail; empty if a check does not see it."""
         return (self.items or (self.phase,)) if self.check else ()
 
     @property
@@ -127,29 +127,29 @@ class Mistake:
 
 
 def right_script(mistake: Mistake | None = None) -> LoopScript:
-    """The page that a mistake is made in, with what it needs: the minimal one, or that of all settings."""
+    """The right script that a mistake is made in, with what it needs: the minimal loop or the full one."""
     if mistake is not None and mistake.whole:
         return package_script("manual")
     return edited(own_script(MINIMAL), mistake.setting if mistake else ())
 
 
 def wrong_script(mistake: Mistake) -> LoopScript:
-    """The page with the mistake planted.
+    """The script with the mistake planted.
 
     Raises:
-        ValueError: an edit applies no longer, exactly once.
+        ValueError: an edit no longer applies exactly once.
     """
     return edited(right_script(mistake), mistake.pieces or mistake.whole)
 
 
 def edited(script: LoopScript, pieces: Pieces) -> LoopScript:
-    """A page with pieces of its text replaced, one after the other; raises as `Page.edited`."""
-    for right, wrong in pieces:
-        script = script.edited(right, wrong)
+    """A script with pieces of its text replaced, one after the other; raises as `LoopScript.edited`."""
+    for old, new in pieces:
+        script = script.edited(old, new)
     return script
 
 
 def differing_lines(before: LoopScript, after: LoopScript) -> list[tuple[str, str]]:
-    """The lines in which two pages differ, in order: `-` and a line that goes, `+` and one that comes."""
+    """The lines in which two scripts differ, in order: `-` and a removed line, `+` and an added one."""
     lines = difflib.ndiff(before.source.splitlines(), after.source.splitlines())
     return [(line[0], line[2:]) for line in lines if line[0] in "+-"]

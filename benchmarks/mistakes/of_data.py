@@ -1,9 +1,9 @@
-"""Mistakes with what is trained, and with what: seeds, reviews, the model, order, batches, padding, masks."""
+"""Mistakes in what is trained, and on what: seeds, reviews, the model, order, batches, padding, masks."""
 
 from __future__ import annotations
 
 from benchmarks.mistakes import line
-from benchmarks.mistakes.mistake import Compared, LadderStep, Mistake, Question
+from benchmarks.mistakes.mistake import LadderStep, Mistake, Question, Verdict
 
 LOADED = "    train_dataset, eval_dataset, labels = load_data(config, tokenizer)\n"
 BUILT = "    model = load_model(config, labels)\n"
@@ -20,7 +20,7 @@ OF_DATA = (
         "the model is built before the seed is set",
         "seed",
         whole=((FIRST_SEED + "    set_seed(config.seed)\n", ""),),
-        compared=Compared("step 0: initial weights: pre_classifier.weight", "model.head"),
+        compared=Verdict("step 0: initial weights: pre_classifier.weight", "model.head"),
         question=Question(
             "another seed is set, so the new head gets other random weights",
             ((FIRST_SEED + "    set_seed(42)\n", "    set_seed(7)\n"),),
@@ -31,7 +31,7 @@ OF_DATA = (
         "no seed right before training",
         "seed",
         (("import DataCollatorWithPadding, set_seed\n", "import DataCollatorWithPadding\n"), (line.SEED, "")),
-        compared=Compared("step 1: rng", "seed.state"),
+        compared=Verdict("step 1: rng", "seed.state"),
         step=LadderStep(
             2,
             "seed",
@@ -43,7 +43,7 @@ OF_DATA = (
         "the seed is set again in every step",
         "seed",
         line.before(line.TRAIN, "            set_seed(config.seed)\n"),
-        compared=Compared("step 1: rng", "seed.again"),
+        compared=Verdict("step 1: rng", "seed.again"),
         check="seed.again",
     ),
     Mistake(
@@ -51,14 +51,14 @@ OF_DATA = (
         "a number is drawn after every step",
         "seed",
         line.after(line.ZERO, "            torch.rand(1)\n"),
-        compared=Compared("step 2: rng", "seed.stray"),
+        compared=Verdict("step 2: rng", "seed.stray"),
     ),
     Mistake(
         "draw_at_evaluation",
         "a number is drawn at the evaluation",
         "seed",
         line.after(line.EVAL, "        torch.rand(1)\n"),
-        compared=Compared("step 9: rng", "seed.stray"),
+        compared=Verdict("step 9: rng", "seed.stray"),
     ),
     # Data
     Mistake(
@@ -66,21 +66,21 @@ OF_DATA = (
         "another subset",
         "data",
         whole=((LOADED, LOADED.replace("config,", "config.model_copy(update={'slice_seed': 1}),")),),
-        compared=Compared("step 1: batch", "batch.slice"),
+        compared=Verdict("step 1: batch", "batch.slice"),
     ),
     Mistake(
         "halved_max_length",
         "reviews cut to half the length",
         "data",
         whole=((LOADED, LOADED.replace("config,", "config.model_copy(update={'max_length': 12}),")),),
-        compared=Compared("step 1: batch", "batch.cut"),
+        compared=Verdict("step 1: batch", "batch.cut"),
     ),
     Mistake(
         "labels_flipped",
         "labels flipped",
         "data",
         line.before(line.FORWARD, '            batch["labels"] = 1 - batch["labels"]\n'),
-        compared=Compared("step 1: batch", "batch.labels"),
+        compared=Verdict("step 1: batch", "batch.labels"),
         check="collator.labels",
         items=("collator", "loss"),
     ),
@@ -89,7 +89,7 @@ OF_DATA = (
         "the labels of a batch in another order than its reviews",
         "data",
         line.before(line.FORWARD, '            batch["labels"] = batch["labels"].flip(0)\n'),
-        compared=Compared("step 1: batch", "batch.labels"),
+        compared=Verdict("step 1: batch", "batch.labels"),
         check="collator.labels",
         items=("collator", "loss"),
     ),
@@ -99,7 +99,7 @@ OF_DATA = (
         "the training set is not shuffled",
         "shuffle",
         line.changed(line.SAMPLED, "sampler=sampler, ", ""),
-        compared=Compared("step 1: batch", "shuffle.none"),
+        compared=Verdict("step 1: batch", "shuffle.none"),
         check="shuffle.none",
         source="google-research/bert #324, super-gradients #416",
     ),
@@ -108,7 +108,7 @@ OF_DATA = (
         "every epoch has the same order",
         "shuffle",
         line.changed(line.ORDER, " + epoch", ""),
-        compared=Compared(
+        compared=Verdict(
             "step 9: batch",
             "shuffle.seed",
         ),
@@ -125,7 +125,7 @@ OF_DATA = (
         line.after(
             line.SEED, '    train_dataset = train_dataset.sort("labels").select(range(len(train_dataset) // 2))\n'
         ),
-        compared=Compared("step 1: batch", "shuffle.subset", ("schedule.rate", "step.number")),
+        compared=Verdict("step 1: batch", "shuffle.subset", ("schedule.rate", "step.number")),
         check="batch.missing",
         items=("batch",),
         source='split="train[:2000]" of IMDB, in many tutorials',
@@ -148,7 +148,7 @@ OF_DATA = (
             ("sampler=sampler", "shuffle=True"),
             (line.ORDER, ""),
         ),
-        compared=Compared("step 1: batch", "shuffle.global_state"),
+        compared=Verdict("step 1: batch", "shuffle.global_state"),
         step=LadderStep(
             1,
             "shuffle",
@@ -160,28 +160,28 @@ OF_DATA = (
         "`shuffle=True, generator=g`: the loader draws from it first",
         "shuffle",
         (("sampler=sampler", "shuffle=True, generator=generator"),),
-        compared=Compared("step 1: batch", "shuffle.shared_generator"),
+        compared=Verdict("step 1: batch", "shuffle.shared_generator"),
     ),
     Mistake(
         "two_generators",
-        "a generator for the loader besides the sampler's",
+        "a second generator, for the loader",
         "shuffle",
         (("sampler=sampler", "sampler=sampler, generator=torch.Generator()"),),
-        compared=Compared("step 1: rng", "seed.loader"),
+        compared=Verdict("step 1: rng", "seed.loader"),
     ),
     Mistake(
         "never_reseeded",
-        "the sampler is seeded once and runs on",
+        "the sampler is seeded once, not in every epoch",
         "shuffle",
         ((line.ORDER, ""), (line.BEGIN, line.BEGIN + "    generator.manual_seed(config.seed)\n")),
-        compared=Compared("step 9: batch", "shuffle.seed"),
+        compared=Verdict("step 9: batch", "shuffle.seed"),
     ),
     Mistake(
         "with_replacement",
         "reviews are drawn with replacement",
         "shuffle",
         line.changed(line.SAMPLER, "generator=", "replacement=True, generator="),
-        compared=Compared("step 1: batch", "shuffle.replacement"),
+        compared=Verdict("step 1: batch", "shuffle.replacement"),
         check="shuffle.replacement",
     ),
     # Batch
@@ -190,7 +190,7 @@ OF_DATA = (
         "batches of 16",
         "batch",
         line.changed(line.SAMPLED, "batch_size", "16"),
-        compared=Compared("step 1: batch", "batch.size"),
+        compared=Verdict("step 1: batch", "batch.size"),
         check="batch.size",
         question=Question(
             "batches are twice as large, and there are half as many steps",
@@ -202,7 +202,7 @@ OF_DATA = (
         "the epoch's last batch, which is not full, is left out",
         "batch",
         line.changed(line.SAMPLED, "collate_fn", "drop_last=True, collate_fn"),
-        compared=Compared("step 8: batch", "batch.size"),
+        compared=Verdict("step 8: batch", "batch.size"),
         check="batch.last",
         setting=line.CONSTANT,
         settings={"lr_scheduler_type": "constant"},
@@ -211,8 +211,8 @@ OF_DATA = (
         "batch_skipped",
         "one batch of every epoch is left out",
         "batch",
-        line.changed(line.FOR, "in loader:", "in [each for number, each in enumerate(loader) if number != 2]:"),
-        compared=Compared("step 3: batch", "shuffle.middle", ("step.number",)),
+        line.changed(line.FOR, "in loader:", "in [b for number, b in enumerate(loader) if number != 2]:"),
+        compared=Verdict("step 3: batch", "shuffle.middle", ("step.number",)),
         check="batch.missing",
     ),
     Mistake(
@@ -222,14 +222,14 @@ OF_DATA = (
         line.before(
             line.FORWARD, "            for values in batch.values():\n                values.copy_(values.flip(0))\n"
         ),
-        compared=Compared("step 1: batch", "batch.order"),
+        compared=Verdict("step 1: batch", "batch.order"),
     ),
     Mistake(
         "one_epoch",
-        "an epoch less, and the learning rate falls as if there were all",
+        "one epoch less, but the schedule of all epochs",
         "epoch",
         line.changed(line.EPOCHS, "epochs", "epochs - 1"),
-        compared=Compared("step 9: number of steps", "step.number"),
+        compared=Verdict("step 9: number of steps", "step.number"),
         check="batch.epochs",
         items=("batch",),
         question=Question(
@@ -242,7 +242,7 @@ OF_DATA = (
         "the loop stops one step early",
         "epoch",
         whole=(("            if cut_short and state.ends:\n", "            if state.step == max_steps - 1:\n"),),
-        compared=Compared("step 16: number of steps", "step.number"),
+        compared=Verdict("step 16: number of steps", "step.number"),
         settings={"eval_strategy": "no", "logging_strategy": "no"},
     ),
     # Collator
@@ -256,7 +256,7 @@ OF_DATA = (
                 'DataCollatorWithPadding(tokenizer, "max_length", config.max_length)',
             ),
         ),
-        compared=Compared("step 1: batch", "collator.length"),
+        compared=Verdict("step 1: batch", "collator.length"),
         check="collator.length",
         source="rasbt/LLMs-from-scratch, chapter 6: 2.46 minutes against 0.28",
         question=Question(
@@ -270,7 +270,7 @@ OF_DATA = (
         "padding on the left",
         "collator",
         ((f"    collator = {line.PAD}", f'    tokenizer.padding_side = "left"\n    collator = {line.PAD}'),),
-        compared=Compared("step 1: batch", "collator.padding"),
+        compared=Verdict("step 1: batch", "collator.padding"),
         check="collator.padding",
         items=("collator", "evaluate"),
     ),
@@ -284,7 +284,7 @@ OF_DATA = (
             "            for name in ('input_ids', 'attention_mask'):\n"
             "                batch[name] = batch[name][:, :shortest]\n",
         ),
-        compared=Compared("step 1: batch", "batch.cut"),
+        compared=Verdict("step 1: batch", "batch.cut"),
         check="collator.cut",
     ),
     # Masks
@@ -293,7 +293,7 @@ OF_DATA = (
         "the attention mask is not handed to the model",
         "forward",
         ((line.FORWARD, '            loss = model(batch["input_ids"], labels=batch["labels"]).loss\n'),),
-        compared=Compared("step 1: batch", "forward.no_mask"),
+        compared=Verdict("step 1: batch", "forward.no_mask"),
         check="forward.no_mask",
         source="AES-NPCR #7 (2026)",
         question=Question(
@@ -311,7 +311,7 @@ OF_DATA = (
         "the attention mask is all ones",
         "forward",
         line.before(line.FORWARD, '            batch["attention_mask"].fill_(1)\n'),
-        compared=Compared("step 1: batch", "forward.mask"),
+        compared=Verdict("step 1: batch", "forward.mask"),
         check="forward.mask",
         source="bert_nli PR #3",
     ),
@@ -320,7 +320,7 @@ OF_DATA = (
         "the attention mask is inverted",
         "forward",
         line.before(line.FORWARD, '            batch["attention_mask"] = 1 - batch["attention_mask"]\n'),
-        compared=Compared("step 1: batch", "forward.mask"),
+        compared=Verdict("step 1: batch", "forward.mask"),
         check="forward.mask",
         source='nyu-mll/jiant PR #465 ("critical bug")',
     ),
@@ -330,7 +330,7 @@ OF_DATA = (
         "the pretrained weights are replaced by random ones",
         "model",
         whole=((BUILT, BUILT + "    model = type(model)(model.config)\n"),),
-        compared=Compared("step 0: initial weights", "model.body"),
+        compared=Verdict("step 0: initial weights", "model.body"),
         question=Question(
             "the pretrained weights are replaced by random ones",
             ((BUILT, BUILT + "    model = type(model)(model.config)\n"),),
@@ -341,7 +341,7 @@ OF_DATA = (
         "the body frozen",
         "model",
         line.after(line.PLACED, "    model.base_model.requires_grad_(False)\n"),
-        compared=Compared("step 1: grad_norm", "model.frozen"),
+        compared=Verdict("step 1: grad_norm", "model.frozen"),
         check="backward.other",
         items=("backward",),
     ),
@@ -350,7 +350,7 @@ OF_DATA = (
         "embeddings frozen",
         "model",
         line.after(line.PLACED, "    model.distilbert.embeddings.requires_grad_(False)\n"),
-        compared=Compared("step 1: grad_norm", "model.frozen"),
+        compared=Verdict("step 1: grad_norm", "model.frozen"),
         check="backward.other",
         items=("backward",),
     ),
@@ -359,7 +359,7 @@ OF_DATA = (
         "`freeze_body` asks for a frozen body, and it learns",
         "model",
         whole=(("        model.base_model.requires_grad_(False)\n", "        pass\n"),),
-        compared=Compared("step 1: grad_norm", "model.not_frozen"),
+        compared=Verdict("step 1: grad_norm", "model.not_frozen"),
         settings={"freeze_body": True},
     ),
     Mistake(
@@ -375,7 +375,7 @@ OF_DATA = (
                 '            loss = torch.nn.functional.cross_entropy(logits, batch["labels"])\n',
             ),
         ),
-        compared=Compared("step 1: batch", "forward.part"),
+        compared=Verdict("step 1: batch", "forward.part"),
     ),
     # Device
     Mistake(

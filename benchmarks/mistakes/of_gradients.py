@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.mistakes import line
-from benchmarks.mistakes.mistake import Compared, LadderStep, Mistake, Question
+from benchmarks.mistakes.mistake import LadderStep, Mistake, Question, Verdict
 
-UNCLIPPED = "the clip: by hand the gradients reach the optimizer at norm"
-NORM = "torch.nn.utils.get_total_norm([each.grad for each in model.parameters()])"
+NORM = "torch.nn.utils.get_total_norm([p.grad for p in model.parameters()])"
 LOGITS = '            logits = model(batch["input_ids"], batch["attention_mask"]).logits\n'
 
 OF_GRADIENTS = (
@@ -16,7 +15,7 @@ OF_GRADIENTS = (
         "model.train() is never called",
         "train mode",
         ((line.TRAIN, ""),),
-        compared=Compared("step 1: mode", "mode.eval"),
+        compared=Verdict("step 1: mode", "mode.eval"),
         check="mode.eval",
         source="transformers PR #1703, its own README's example",
         question=Question(
@@ -30,7 +29,7 @@ OF_GRADIENTS = (
         "model.train() is called once, before the first epoch",
         "train mode",
         ((line.EPOCHS, "    model.train()\n" + line.EPOCHS), (line.TRAIN, "")),
-        compared=Compared("step 9: mode", "mode.eval"),
+        compared=Verdict("step 9: mode", "mode.eval"),
         check="mode.eval",
         source="huggingface/lerobot #3668 (2026)",
         step=LadderStep(
@@ -44,7 +43,7 @@ OF_GRADIENTS = (
         "model.eval() is not called for the evaluation",
         "evaluate",
         ((line.EVAL, ""),),
-        compared=Compared("step 8: eval_forward_mode", "evaluate.mode"),
+        compared=Verdict("step 8: eval_forward_mode", "evaluate.mode"),
         check="evaluate.mode",
         source="ethos-ares #20, a published paper's results",
         question=Question("dropout stays on in the evaluation", (("    model.eval()\n", "    pass\n"),), asked=True),
@@ -58,7 +57,7 @@ OF_GRADIENTS = (
             "    drop, share = torch.nn.functional.dropout, model.dropout.p\n"
             "    model.dropout.forward = lambda hidden: drop(hidden, share)\n",
         ),
-        compared=Compared("step 8: eval_forward_logits", "evaluate.forward"),
+        compared=Verdict("step 8: eval_forward_logits", "evaluate.forward"),
         check="evaluate.logits",
         source="karpathy/nanoGPT PR #240",
     ),
@@ -71,25 +70,25 @@ OF_GRADIENTS = (
             "    for module in model.modules():\n"
             "        if isinstance(module, torch.nn.Dropout):\n            module.p = 0.0\n",
         ),
-        compared=Compared("step 1: rng", "dropout.rates"),
+        compared=Verdict("step 1: rng", "dropout.rates"),
         check="dropout.rates",
     ),
     Mistake(
         "other_dropout",
-        "a dropout of its own, of another share",
+        "a dropout of the loop's own, with another probability",
         "forward",
         line.after(
             line.BEGIN,
             "    drop = torch.nn.functional.dropout\n"
             "    model.dropout.forward = lambda hidden: drop(hidden, 0.5, model.training)\n",
         ),
-        compared=Compared("step 1: forward_losses", "forward.loss"),
+        compared=Verdict("step 1: forward_losses", "forward.loss"),
         check="forward.other",
     ),
     # Forward
     Mistake(
         "autocast_by_hand",
-        "autocast, which nobody has asked for",
+        "autocast, which no setting asks for",
         "forward",
         (
             (
@@ -98,15 +97,15 @@ OF_GRADIENTS = (
                 "                loss = model(**batch.to(device)).loss\n",
             ),
         ),
-        compared=Compared("step 1: forward_losses", "autocast.forward"),
+        compared=Verdict("step 1: forward_losses", "autocast.forward"),
         check="autocast.forward",
     ),
     Mistake(
         "second_forward",
-        "the forward pass a second time, to count right answers",
+        "a second forward pass, to count right answers",
         "forward",
         line.before(line.FORWARD, "            model(**batch.to(device)).logits\n"),
-        compared=Compared("step 1: batch", "forward.repeated"),
+        compared=Verdict("step 1: batch", "forward.repeated"),
     ),
     # Loss
     Mistake(
@@ -114,7 +113,7 @@ OF_GRADIENTS = (
         "the loss is not divided by the number of accumulated batches",
         "loss",
         ((line.SHARED + "\n", "\n"),),
-        compared=Compared(
+        compared=Verdict(
             "step 1: losses",
             "loss.scale",
         ),
@@ -133,7 +132,7 @@ OF_GRADIENTS = (
         "a short last group is divided by the full number",
         "loss",
         ((line.SHARED + "\n", " / per_step\n"),),
-        compared=Compared("step 3: losses", "loss.scale"),
+        compared=Verdict("step 3: losses", "loss.scale"),
         check="loss.scale",
         source="Lightning #19987",
         setting=line.ACCUMULATE,
@@ -145,7 +144,7 @@ OF_GRADIENTS = (
         "loss",
         ((line.SHARES, ""),),
         # 45 reviews are 6 batches: the second step has two of its four.
-        compared=Compared("step 2: losses", "loss.scale", settings={**line.FOUR, "train_size": 45}),
+        compared=Verdict("step 2: losses", "loss.scale", settings={**line.FOUR, "train_size": 45}),
         check="loss.scale",
         source="huggingface/accelerate #1847",
         setting=line.ACCELERATE_ACCUMULATES,
@@ -156,7 +155,7 @@ OF_GRADIENTS = (
         "the loss is divided by the number of accumulated batches, and by accelerator.backward() once more",
         "loss",
         ((line.SHARES, line.SHARED),),
-        compared=Compared("step 1: losses", "loss.scale"),
+        compared=Verdict("step 1: losses", "loss.scale"),
         check="loss.scale",
         source="huggingface/accelerate #1773, its own DeepSpeed example",
         setting=line.ACCELERATE_ACCUMULATES,
@@ -167,7 +166,7 @@ OF_GRADIENTS = (
         "the loss is the batch's sum",
         "loss",
         ((line.BACKWARD, '            (loss * len(batch["labels"])).backward()\n'),),
-        compared=Compared("step 1: losses", "loss.scale"),
+        compared=Verdict("step 1: losses", "loss.scale"),
         check="loss.scale",
     ),
     Mistake(
@@ -180,7 +179,7 @@ OF_GRADIENTS = (
                 LOGITS + '            loss = torch.nn.functional.cross_entropy(logits.softmax(-1), batch["labels"])\n',
             ),
         ),
-        compared=Compared("step 1: losses", "loss.criterion"),
+        compared=Verdict("step 1: losses", "loss.criterion"),
         check="loss.criterion",
     ),
     Mistake(
@@ -206,7 +205,7 @@ OF_GRADIENTS = (
         "no backward pass",
         "backward",
         ((line.BACKWARD, ""),),
-        compared=Compared("step 1: losses", "backward.missing"),
+        compared=Verdict("step 1: losses", "backward.missing"),
         check="backward.missing",
         items=("backward", "step"),
         question=Question("there are no gradients", (("            loss.backward()", "            pass"),)),
@@ -216,7 +215,7 @@ OF_GRADIENTS = (
         "the backward pass twice",
         "backward",
         line.before(line.BACKWARD, "            loss.backward(retain_graph=True)\n"),
-        compared=Compared("step 1: losses", "backward.repeated"),
+        compared=Verdict("step 1: losses", "backward.repeated"),
         check="backward.repeated",
     ),
     Mistake(
@@ -228,7 +227,7 @@ OF_GRADIENTS = (
             "    model.base_model.register_forward_hook("
             "lambda module, args, output: type(output)(output[0].detach()))\n",
         ),
-        compared=Compared("step 1: grad_norm", "backward.detached"),
+        compared=Verdict("step 1: grad_norm", "backward.detached"),
         check="backward.other",
     ),
     # Zero
@@ -237,7 +236,7 @@ OF_GRADIENTS = (
         "zero_grad() is missing",
         "zero",
         ((line.ZERO, ""),),
-        compared=Compared("step 2: grad_norm", "zero.missing"),
+        compared=Verdict("step 2: grad_norm", "zero.missing"),
         check="zero.missing",
         source="meta-pytorch/torchforge PR #71 (2025), StackOverflow 60335387",
         question=Question(
@@ -251,7 +250,7 @@ OF_GRADIENTS = (
         "zero_grad() once per epoch",
         "zero",
         ((line.ZERO, ""), (line.ORDER, line.ORDER + "        optimizer.zero_grad()\n")),
-        compared=Compared("step 2: grad_norm", "zero.missing"),
+        compared=Verdict("step 2: grad_norm", "zero.missing"),
         check="zero.missing",
         source="pytorch #47175",
     ),
@@ -260,7 +259,7 @@ OF_GRADIENTS = (
         "zero_grad() at every small batch, inside the accumulation",
         "zero",
         line.before(line.BACKWARD, "            optimizer.zero_grad()\n"),
-        compared=Compared("step 1: grad_norm", "zero.inside"),
+        compared=Verdict("step 1: grad_norm", "zero.inside"),
         check="zero.inside",
         source="huggingface/accelerate #616, the official documentation",
         setting=line.ACCUMULATE,
@@ -271,7 +270,7 @@ OF_GRADIENTS = (
         "zero_grad() between the backward pass and the step",
         "zero",
         line.before(line.STEP, "            optimizer.zero_grad()\n"),
-        compared=Compared("step 1: grad_norm", "zero.before_step"),
+        compared=Verdict("step 1: grad_norm", "zero.before_step"),
         check="zero.before_step",
     ),
     # Step
@@ -285,7 +284,7 @@ OF_GRADIENTS = (
                 "            if (number - 1) % per_step:\n",
             ),
         ),
-        compared=Compared("step 1: batch", "batch.count"),
+        compared=Verdict("step 1: batch", "batch.count"),
         check="step.number",
         source="ten files of huggingface/accelerate/examples, rasbt/LLMs-from-scratch #299",
         setting=line.ACCUMULATE,
@@ -296,7 +295,7 @@ OF_GRADIENTS = (
         "an epoch's last batches, fewer than a step has, leak into the next epoch",
         "step",
         ((" and number < len(loader):", ":"),),
-        compared=Compared("step 3: batch", "batch.count"),
+        compared=Verdict("step 3: batch", "batch.count"),
         check="step.missing",
         source="torchtune PR #2745, timoschick/pet #36",
         setting=line.ACCUMULATE,
@@ -307,7 +306,7 @@ OF_GRADIENTS = (
         "optimizer.step() outside the accumulation's if",
         "step",
         ((line.STEP, ""), (line.BACKWARD, line.BACKWARD + line.STEP)),
-        compared=Compared(
+        compared=Verdict(
             "step 1: batch",
             "batch.count",
             ("zero.missing", "clip.missing"),
@@ -322,7 +321,7 @@ OF_GRADIENTS = (
         "the optimizer never steps",
         "step",
         ((line.STEP, ""),),
-        compared=Compared("step 8: eval_forward_logits", "step.none"),
+        compared=Verdict("step 8: eval_forward_logits", "step.none"),
         check="step.none",
         question=Question("no weight changes", (("            optimizer.step()", "            pass"),)),
     ),
@@ -332,7 +331,7 @@ OF_GRADIENTS = (
         "no clip, where Trainer clips at 1.0",
         "clip",
         ((line.CLIP, ""),),
-        compared=Compared("step 1: grad_norm", "clip.missing"),
+        compared=Verdict("step 1: grad_norm", "clip.missing"),
         check="clip.missing",
         source="the Hugging Face course, chapter 3",
         question=Question(
@@ -346,10 +345,10 @@ OF_GRADIENTS = (
     ),
     Mistake(
         "norm_without_clip",
-        "the norm taken, nothing clipped",
+        "the norm is computed, but nothing is clipped",
         "clip",
         ((line.CLIP, f"            norm = {NORM}\n"),),
-        compared=Compared("step 1: grad_norm", "clip.missing"),
+        compared=Verdict("step 1: grad_norm", "clip.missing"),
         check="clip.missing",
     ),
     Mistake(
@@ -357,7 +356,7 @@ OF_GRADIENTS = (
         "clip by value",
         "clip",
         ((line.CLIP, "            torch.nn.utils.clip_grad_value_(model.parameters(), 0.005)\n"),),
-        compared=Compared("step 1: grad_norm", "clip.uneven"),
+        compared=Verdict("step 1: grad_norm", "clip.uneven"),
         check="clip.uneven",
     ),
     Mistake(
@@ -365,28 +364,28 @@ OF_GRADIENTS = (
         "clip at another limit",
         "clip",
         line.changed(line.CLIP, "1.0", "0.05"),
-        compared=Compared("step 1: grad_norm", "clip.limit"),
+        compared=Verdict("step 1: grad_norm", "clip.limit"),
         check="clip.limit",
     ),
     Mistake(
         "own_clip_arithmetic",
-        "a clip in arithmetic of its own, right but for the last digits",
+        "a clip in its own arithmetic, equal except for the last digits",
         "clip",
         (
             (
                 line.CLIP,
-                f"            norm = {NORM}\n            for each in model.parameters():\n"
-                "                each.grad /= norm / config.max_grad_norm\n",
+                f"            norm = {NORM}\n            for p in model.parameters():\n"
+                "                p.grad /= norm / config.max_grad_norm\n",
             ),
         ),
-        compared=Compared("step 1: grad_norm", "clip.rounding"),
+        compared=Verdict("step 1: grad_norm", "clip.rounding"),
     ),
     Mistake(
         "clip_after_step",
         "the clip comes after the step",
         "clip",
         ((line.CLIP, ""), (line.STEP, line.STEP + line.CLIP)),
-        compared=Compared("step 1: grad_norm", "clip.missing"),
+        compared=Verdict("step 1: grad_norm", "clip.missing"),
         check="clip.missing",
         source="awslabs/graphstorm #1366, five trainers",
     ),
@@ -395,7 +394,7 @@ OF_GRADIENTS = (
         "the clip comes before the backward pass",
         "clip",
         ((line.CLIP, ""), (line.BACKWARD, line.CLIP + line.BACKWARD)),
-        compared=Compared("step 1: grad_norm", "clip.missing"),
+        compared=Verdict("step 1: grad_norm", "clip.missing"),
         check="clip.missing",
         source="nano-world-model PR #22 (2026)",
     ),
@@ -404,7 +403,7 @@ OF_GRADIENTS = (
         "the clip at every small batch",
         "clip",
         ((line.CLIP, ""), (line.BACKWARD, line.BACKWARD + line.CLIP)),
-        compared=Compared("step 1: grad_norm", "clip.inside"),
+        compared=Verdict("step 1: grad_norm", "clip.inside"),
         check="clip.inside",
         source="transformers #1563",
         setting=line.ACCUMULATE,
@@ -415,7 +414,7 @@ OF_GRADIENTS = (
         "the weights themselves are in bfloat16",
         "step",
         ((line.PLACED, "    model.to(device, torch.bfloat16)\n"),),
-        compared=Compared("step 0: initial weights", "dtype.weights"),
+        compared=Verdict("step 0: initial weights", "dtype.weights"),
         check="dtype.weights",
         source="ml-by-hand PR #85: 0 of 768 weights moved in 100 steps",
     ),

@@ -1,9 +1,9 @@
-"""Mistakes with what is said and left of a run: evaluation, log, saving; what stops it; and several at once."""
+"""Mistakes in what a run reports and saves: evaluation, log, saving; what stops it; and several mistakes at once."""
 
 from __future__ import annotations
 
 from benchmarks.mistakes import line
-from benchmarks.mistakes.mistake import Compared, LadderStep, Mistake, Pieces, Question
+from benchmarks.mistakes.mistake import LadderStep, Mistake, Pieces, Question, Verdict
 
 # Lines of the full loop.
 WHOLE_CLIP = "grad_norm = torch.nn.utils.clip_grad_norm_(model.parameters(), limit)"
@@ -12,9 +12,9 @@ WHOLE_RETURN = "    return state.log_history\n"
 LOGGED = "log_training(state, grad_norm, rate)"
 
 
-def _returned(what: str) -> Pieces:
+def _returned(expression: str) -> Pieces:
     """The full loop, returning something else than its log."""
-    return ((WHOLE_RETURN, f"    return {what}\n"),)
+    return ((WHOLE_RETURN, f"    return {expression}\n"),)
 
 
 OF_REPORTS = (
@@ -24,7 +24,7 @@ OF_REPORTS = (
         "drop_last=True on the evaluation's loader",
         "evaluate",
         line.changed(line.EVAL_LOADER, ")", ", drop_last=True)"),
-        compared=Compared("step 8: eval_forward_batch", "evaluate.last_batch"),
+        compared=Verdict("step 8: eval_forward_batch", "evaluate.last_batch"),
         check="evaluate.last_batch",
         source="thuml/Nonstationary_Transformers #26: an error of 1.89 reported, 2.94 in truth",
     ),
@@ -33,7 +33,7 @@ OF_REPORTS = (
         "the evaluation's loss is the mean of the batches' means",
         "evaluate",
         ((line.LOSSES, "            losses.append(output.loss.item())\n"),),
-        compared=Compared("step 8: eval_loss", "evaluate.mean_of_means"),
+        compared=Verdict("step 8: eval_loss", "evaluate.mean_of_means"),
         check="evaluate.mean_of_means",
         source="mlcommons/training #89, MLPerf's IMDB reference",
         step=LadderStep(
@@ -55,14 +55,14 @@ OF_REPORTS = (
         "the evaluation loss summed in Python's floats",
         "evaluate",
         (("np.mean(losses, dtype=np.float32).item()", "sum(losses) / len(losses)"),),
-        compared=Compared("step 8: eval_loss", "evaluate.rounding"),
+        compared=Verdict("step 8: eval_loss", "evaluate.rounding"),
     ),
     Mistake(
         "accuracy_of_last_batch",
         "the accuracy is the last batch's",
         "evaluate",
         (("            correct += (output", "            correct = (output"),),
-        compared=Compared("step 8: eval_accuracy", "evaluate.last_batch_only"),
+        compared=Verdict("step 8: eval_accuracy", "evaluate.last_batch_only"),
         check="evaluate.last_batch_only",
     ),
     Mistake(
@@ -70,14 +70,14 @@ OF_REPORTS = (
         "another batch size in the evaluation",
         "evaluate",
         line.changed(line.EVAL_LOADER, "eval_batch_size", "4"),
-        compared=Compared("step 8: eval_forward_batch", "evaluate.batch_size"),
+        compared=Verdict("step 8: eval_forward_batch", "evaluate.batch_size"),
     ),
     Mistake(
         "evaluated_on_training_set",
-        "evaluated is what was trained on",
+        "the evaluation uses training examples",
         "evaluate",
         line.changed(line.EVAL_LOADER, "eval_dataset", "train_dataset.select(range(len(eval_dataset)))"),
-        compared=Compared("step 8: eval_forward_batch", "evaluate.reviews"),
+        compared=Verdict("step 8: eval_forward_batch", "evaluate.reviews"),
         check="evaluate.reviews",
     ),
     Mistake(
@@ -85,7 +85,7 @@ OF_REPORTS = (
         "labels flipped in the evaluation",
         "evaluate",
         line.after(line.EVAL_FOR, '            batch["labels"] = 1 - batch["labels"]\n'),
-        compared=Compared("step 8: eval_forward_batch", "evaluate.labels"),
+        compared=Verdict("step 8: eval_forward_batch", "evaluate.labels"),
         check="evaluate.number",
     ),
     Mistake(
@@ -95,7 +95,7 @@ OF_REPORTS = (
         line.changed(
             line.EVAL_LOADER, "=collator", '=DataCollatorWithPadding(tokenizer, "max_length", config.max_length)'
         ),
-        compared=Compared("step 8: eval_forward_batch", "evaluate.order"),
+        compared=Verdict("step 8: eval_forward_batch", "evaluate.order"),
     ),
     Mistake(
         "eval_reversed",
@@ -104,14 +104,14 @@ OF_REPORTS = (
         line.after(
             line.EVAL_FOR, "            batch.update({name: values.flip(0) for name, values in batch.items()})\n"
         ),
-        compared=Compared("step 8: eval_forward_batch", "evaluate.order"),
+        compared=Verdict("step 8: eval_forward_batch", "evaluate.order"),
     ),
     Mistake(
         "eval_mask_of_ones",
         "the attention mask is all ones in the evaluation",
         "evaluate",
         line.after(line.EVAL_FOR, '            batch["attention_mask"].fill_(1)\n'),
-        compared=Compared("step 8: eval_forward_batch", "evaluate.mask"),
+        compared=Verdict("step 8: eval_forward_batch", "evaluate.mask"),
         check="evaluate.mask",
     ),
     Mistake(
@@ -119,15 +119,15 @@ OF_REPORTS = (
         "autocast in the evaluation only",
         "evaluate",
         line.changed(line.EVAL_FORWARD, "model(**", 'torch.autocast("cpu", torch.bfloat16)(model)(**'),
-        compared=Compared("step 8: eval_forward_logits", "evaluate.precision"),
+        compared=Verdict("step 8: eval_forward_logits", "evaluate.precision"),
         check="evaluate.logits",
     ),
     Mistake(
         "no_evaluation",
-        "figures are returned that no evaluation has made",
+        "numbers are returned that no evaluation computed",
         "evaluate",
         ((line.EVAL_FOR, "        losses, correct = [0.1], [1.0]\n        for batch in ():\n"),),
-        compared=Compared("step 8: evaluation", "evaluate.moment"),
+        compared=Verdict("step 8: evaluation", "evaluate.moment"),
         check="evaluate.moment",
     ),
     # Log, and what is returned
@@ -136,28 +136,28 @@ OF_REPORTS = (
         "return []",
         "log",
         whole=_returned("[]"),
-        compared=Compared("step 8: eval_loss", "evaluate.not_reported"),
+        compared=Verdict("step 8: eval_loss", "evaluate.not_reported"),
     ),
     Mistake(
         "no_evaluation_reported",
-        "no evaluation among what is returned",
+        "no evaluation in the returned log",
         "log",
         whole=_returned("[line for line in state.log_history if 'eval_loss' not in line]"),
-        compared=Compared("step 8: eval_loss", "evaluate.not_reported"),
+        compared=Verdict("step 8: eval_loss", "evaluate.not_reported"),
     ),
     Mistake(
         "no_loss_reported",
-        "no training loss among what is returned",
+        "no training loss in the returned log",
         "log",
         whole=_returned("[line for line in state.log_history if 'loss' not in line]"),
-        compared=Compared("step 16: number of log lines", "log.training"),
+        compared=Verdict("step 16: number of log lines", "log.training"),
     ),
     Mistake(
         "clipped_norm_logged",
         "the gradient norm that is logged is the one after the clip",
         "log",
         whole=((LOGGED, LOGGED.replace("grad_norm", "grad_norm.clamp(max=limit)")),),
-        compared=Compared("step 8: logged grad_norm", "log.training"),
+        compared=Verdict("step 8: logged grad_norm", "log.training"),
     ),
     Mistake(
         "last_loss_logged",
@@ -169,7 +169,7 @@ OF_REPORTS = (
                 "            state.total_loss = loss.detach() * (state.step + 1 - state.step_logged)",
             ),
         ),
-        compared=Compared("step 8: logged loss", "log.training"),
+        compared=Verdict("step 8: logged loss", "log.training"),
     ),
     Mistake(
         "no_bar",
@@ -184,7 +184,7 @@ OF_REPORTS = (
         "the weights are rounded to 16 bits before they are saved",
         "save",
         line.before(line.RETURN, "    model.half().float()\n"),
-        compared=Compared("step 16: weights", "weights.end"),
+        compared=Verdict("step 16: weights", "weights.end"),
         check="weights.end",
         items=("step",),
     ),
@@ -193,7 +193,7 @@ OF_REPORTS = (
         "the trained model is lost",
         "save",
         whole=(("        model.save_pretrained(output_dir)\n", ""),),
-        compared=Compared("", stopped="its train has left no model"),
+        compared=Verdict("", stopped="its train has left no model"),
         stops=True,
         question=Question("the trained model is lost", (("    model.save_pretrained(output_dir)\n", ""),)),
     ),
@@ -208,13 +208,13 @@ OF_REPORTS = (
             settings={"save_strategy": "epoch"},
         ),
     ),
-    # What stops the run, and is the page's
+    # What stops the run, as an error of the script
     Mistake(
         "clip_commented_out",
         "the clip commented out, its value still used",
         "clip",
         whole=((WHOLE_CLIP, "# the clip"),),
-        compared=Compared("", stopped="NameError: name 'grad_norm' is not defined"),
+        compared=Verdict("", stopped="NameError: name 'grad_norm' is not defined"),
         stops=True,
     ),
     Mistake(
@@ -222,7 +222,7 @@ OF_REPORTS = (
         "a name mistyped",
         "zero",
         whole=((WHOLE_ZERO, "            optimiser.zero_grad()\n"),),
-        compared=Compared("", stopped="NameError: name 'optimiser' is not defined"),
+        compared=Verdict("", stopped="NameError: name 'optimiser' is not defined"),
         stops=True,
     ),
     Mistake(
@@ -230,7 +230,7 @@ OF_REPORTS = (
         "a bracket not closed",
         "zero",
         whole=((WHOLE_ZERO, "            optimizer.zero_grad(\n"),),
-        compared=Compared("", stopped="SyntaxError: '(' was never closed"),
+        compared=Verdict("", stopped="SyntaxError: '(' was never closed"),
         stops=True,
     ),
     Mistake(
@@ -238,7 +238,7 @@ OF_REPORTS = (
         "no no_grad, and numpy of a tensor with a graph",
         "evaluate",
         whole=(("@torch.no_grad()\n", ""),),
-        compared=Compared("", stopped="RuntimeError: Can't call numpy() on Tensor that requires grad"),
+        compared=Verdict("", stopped="RuntimeError: Can't call numpy() on Tensor that requires grad"),
         stops=True,
     ),
     Mistake(
@@ -246,7 +246,7 @@ OF_REPORTS = (
         "the evaluation returns nothing",
         "evaluate",
         whole=(('    return {"eval_loss"', '    metrics = {"eval_loss"'),),
-        compared=Compared("", stopped="TypeError: "),
+        compared=Verdict("", stopped="TypeError: "),
         stops=True,
     ),
     # Several
@@ -255,7 +255,7 @@ OF_REPORTS = (
         "no train mode, no clip and torch's decay at once",
         "train mode",
         ((line.TRAIN, ""), (line.CLIP, ""), (line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), lr)")),
-        compared=Compared("step 1: mode", "mode.eval", ("optimizer.settings", "clip.missing")),
+        compared=Verdict("step 1: mode", "mode.eval", ("optimizer.settings", "clip.missing")),
         check="mode.eval",
         items=("train mode", "clip", "optimizer"),
     ),

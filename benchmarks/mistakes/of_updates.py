@@ -1,16 +1,16 @@
-"""Mistakes with how weights are moved: optimizer and schedule."""
+"""Mistakes in how the weights are updated: optimizer and schedule."""
 
 from __future__ import annotations
 
 from benchmarks.mistakes import line
-from benchmarks.mistakes.mistake import Compared, LadderStep, Mistake, Question
+from benchmarks.mistakes.mistake import LadderStep, Mistake, Question, Verdict
 
 # At a smaller rate it depends on torch's rounding whether losses or gradients differ first, and in which step.
 LEARNING_FAST = {"learning_rate": 0.01}
 DECAYING = {"weight_decay": 0.1, **LEARNING_FAST}
 RATES = (
-    "    matrices = [each for each in model.parameters() if each.ndim > 1]\n"
-    "    others = [each for each in model.parameters() if each.ndim == 1]\n"
+    "    matrices = [p for p in model.parameters() if p.ndim > 1]\n"
+    "    others = [p for p in model.parameters() if p.ndim == 1]\n"
     '    groups = [{"params": matrices}, {"params": others, "lr": 2 * lr}]\n'
 )
 
@@ -22,7 +22,7 @@ OF_UPDATES = (
         "torch's own weight decay of 0.01, where Trainer has none",
         "optimizer",
         ((", weight_decay=0", ""),),
-        compared=Compared("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
+        compared=Verdict("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
         check="optimizer.settings",
         source="the Hugging Face course, chapter 3",
         question=Question("weight decay is 0.01, torch's own default", ((", weight_decay=0,", ","),), asked=True),
@@ -34,8 +34,8 @@ OF_UPDATES = (
         "all_decay",
         "biases and norms decay, too",
         "optimizer",
-        (('{"params": spared, "weight_decay": 0}', '{"params": spared, "weight_decay": config.weight_decay}'),),
-        compared=Compared(
+        (('{"params": no_decay, "weight_decay": 0}', '{"params": no_decay, "weight_decay": config.weight_decay}'),),
+        compared=Verdict(
             "step 2: forward_losses",
             "optimizer.settings",
             settings={"weight_decay": 0.1, **LEARNING_FAST},
@@ -53,7 +53,7 @@ OF_UPDATES = (
             ('if "bias" in name or "norm" in name.lower()]', 'if "bias" in name]'),
             ('if "bias" not in name and "norm" not in name.lower()]', 'if "bias" not in name]'),
         ),
-        compared=Compared(
+        compared=Verdict(
             "step 2: forward_losses",
             "optimizer.settings",
             settings={"weight_decay": 0.1, **LEARNING_FAST},
@@ -72,7 +72,7 @@ OF_UPDATES = (
                 'torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay_rate": 0}], lr, fused=True)',
             ),
         ),
-        compared=Compared("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
+        compared=Verdict("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
         check="optimizer.settings",
         source="transformers #8396",
     ),
@@ -81,7 +81,7 @@ OF_UPDATES = (
         "the plain AdamW, where Trainer takes the fused one",
         "optimizer",
         ((", fused=True", ""),),
-        compared=Compared("grad_norm", "optimizer.settings"),
+        compared=Verdict("grad_norm", "optimizer.settings"),
         step=LadderStep(
             4, "fused", "Trainer takes the fused AdamW: the same formula, rounded otherwise in the last bit."
         ),
@@ -91,7 +91,7 @@ OF_UPDATES = (
         "AdamW(model.parameters(), lr=...), as every tutorial has it",
         "optimizer",
         ((line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), lr=lr)"),),
-        compared=Compared("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
+        compared=Verdict("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
         check="optimizer.settings",
     ),
     Mistake(
@@ -99,7 +99,7 @@ OF_UPDATES = (
         "SGD instead of AdamW",
         "optimizer",
         ((line.OPTIMIZER, "torch.optim.SGD(model.parameters(), lr)"),),
-        compared=Compared("step 2: forward_losses", "optimizer.settings"),
+        compared=Verdict("step 2: forward_losses", "optimizer.settings"),
         check="optimizer.settings",
     ),
     Mistake(
@@ -107,7 +107,7 @@ OF_UPDATES = (
         "twice the learning rate",
         "optimizer",
         line.changed(line.OPTIMIZER, "lr, ", "2 * lr, "),
-        compared=Compared("step 1: learning_rate", "schedule.rate"),
+        compared=Verdict("step 1: learning_rate", "schedule.rate"),
         check="schedule.rate",
         items=("schedule step",),
     ),
@@ -121,7 +121,7 @@ OF_UPDATES = (
                 RATES + "    optimizer = torch.optim.AdamW(groups, lr, weight_decay=0, fused=True)",
             ),
         ),
-        compared=Compared("step 2: forward_losses", "optimizer.rates"),
+        compared=Verdict("step 2: forward_losses", "optimizer.rates"),
         check="optimizer.rates",
     ),
     Mistake(
@@ -129,7 +129,7 @@ OF_UPDATES = (
         "the head is in none of the optimizer's groups",
         "optimizer",
         line.changed(line.OPTIMIZER, "model.parameters", "model.base_model.parameters"),
-        compared=Compared("step 1: grad_norm", "optimizer.missing"),
+        compared=Verdict("step 1: grad_norm", "optimizer.missing"),
         check="optimizer.missing",
         items=("optimizer", "zero"),
     ),
@@ -143,7 +143,7 @@ OF_UPDATES = (
             "        scheduler.optimizer = optimizer\n"
             '        optimizer.param_groups[0]["lr"] = scheduler.get_last_lr()[0]\n',
         ),
-        compared=Compared("forward_losses", "optimizer.again"),
+        compared=Verdict("forward_losses", "optimizer.again"),
         check="optimizer.again",
     ),
     # Schedule
@@ -152,8 +152,8 @@ OF_UPDATES = (
         "the schedule is moved at every small batch",
         "schedule step",
         ((line.RATE, ""), (line.BACKWARD, line.BACKWARD + line.RATE)),
-        # With four, the rate is at 0 before it can be seen how fast it moves.
-        compared=Compared("step 1: learning_rate", "schedule.rate", settings=line.TWO),
+        # With four, the rate is at 0 before one can see how fast it falls.
+        compared=Verdict("step 1: learning_rate", "schedule.rate", settings=line.TWO),
         check="schedule.per_batch",
         source="accelerate #963, starVLA PR #210 (2026)",
         setting=line.ACCUMULATE,
@@ -164,25 +164,25 @@ OF_UPDATES = (
         "the schedule's length in batches, not in steps",
         "schedule step",
         (("math.ceil(len(loader) / per_step)", "len(loader)"),),
-        compared=Compared("step 2: learning_rate", "schedule.rate", settings=line.TWO),
+        compared=Verdict("step 2: learning_rate", "schedule.rate", settings=line.TWO),
         check="schedule.batch_total",
         setting=line.ACCUMULATE,
         settings=line.FOUR,
     ),
     Mistake(
         "schedule_of_one_epoch",
-        "the schedule counts on one epoch only",
+        "the schedule has the length of one epoch",
         "schedule step",
         ((line.FALLING, "lambda step: max(0, len(loader) - step) / len(loader)"),),
-        compared=Compared("step 2: learning_rate", "schedule.rate"),
+        compared=Verdict("step 2: learning_rate", "schedule.rate"),
         check="schedule.epoch_total",
     ),
     Mistake(
         "four_steps_more",
-        "four steps more than the epochs have",
+        "the schedule has four more steps than the epochs",
         "schedule step",
         line.changed(line.STEPS, "\n", " + 4\n"),
-        compared=Compared("step 2: learning_rate", "schedule.rate"),
+        compared=Verdict("step 2: learning_rate", "schedule.rate"),
         check="schedule.shape",
     ),
     Mistake(
@@ -190,7 +190,7 @@ OF_UPDATES = (
         "the learning rate stays constant",
         "schedule",
         ((line.FALLING, "lambda step: 1.0"),),
-        compared=Compared("step 2: learning_rate", "schedule.rate"),
+        compared=Verdict("step 2: learning_rate", "schedule.rate"),
         check="schedule.constant",
         items=("schedule step",),
         question=Question(
@@ -203,7 +203,7 @@ OF_UPDATES = (
         "scheduler.step() is never called",
         "schedule step",
         ((line.RATE, ""),),
-        compared=Compared("step 2: learning_rate", "schedule.rate"),
+        compared=Verdict("step 2: learning_rate", "schedule.rate"),
         check="schedule.constant",
         question=Question(
             "scheduler.step() is never called", (("            scheduler.step()", "            pass"),), asked=True
@@ -214,7 +214,7 @@ OF_UPDATES = (
         "warm-up and total are swapped",
         "schedule step",
         (("int(config.warmup_steps), steps)", "steps, int(config.warmup_steps))"),),
-        compared=Compared("step 2: learning_rate", "schedule.rate"),
+        compared=Verdict("step 2: learning_rate", "schedule.rate"),
         check="schedule.shape",
         source="cross-doc-misinfo-detection #1",
         setting=line.WARMUP,
@@ -225,7 +225,7 @@ OF_UPDATES = (
         "the schedule is moved before the optimizer",
         "schedule step",
         ((line.RATE, ""), (line.STEP, line.RATE + line.STEP)),
-        compared=Compared("step 1: learning_rate", "schedule.rate"),
+        compared=Verdict("step 1: learning_rate", "schedule.rate"),
         check="schedule.ahead",
         source="transformers PR #1136",
     ),
@@ -234,7 +234,7 @@ OF_UPDATES = (
         "the schedule is moved once per epoch, not after every step",
         "schedule step",
         ((line.RATE, ""), (line.EVAL, "        scheduler.step()\n" + line.EVAL)),
-        compared=Compared("step 2: learning_rate", "schedule.rate"),
+        compared=Verdict("step 2: learning_rate", "schedule.rate"),
         check="schedule.per_epoch",
         source="espnet PR #3319",
     ),

@@ -27,8 +27,8 @@ class Rewrite(NamedTuple):
     """One rewrite.
 
     Attributes:
-        what: in words.
-        pieces: of the full loop what is replaced by what, one after the other.
+        what: the rewrite in words.
+        pieces: the replacements in the full loop, one after the other.
     """
 
     what: str

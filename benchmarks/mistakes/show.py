@@ -1,4 +1,4 @@
-"""`sameloop break` and `sameloop exercise`: a mistake's line, what sees it, what it costs; and one to find."""
+"""`sameloop break` and `sameloop exercise`: a mistake's line, what finds it, what it costs; and one to find."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from benchmarks.mistakes.costs import Cost
 
 FILES = ("gallery.json", "gallery.png", "gallery.alt.txt", "gallery.html")
-# The first line of an exercise says nothing of what is wrong with it.
+# The first line of an exercise does not tell what is wrong with it.
 EXERCISE = (
     '"""One line of this loop, or a few, are wrong. Which phase is it? `sameloop check` tells, after your guess."""'
 )
@@ -36,24 +36,24 @@ def mistake_named(name: str) -> Mistake:
     """A mistake of the gallery.
 
     Raises:
-        SameLoopError: there is none of this name.
+        SameLoopError: there is no mistake of this name.
     """
-    found = GALLERY.get(name.replace("-", "_"))
-    if found is None:
+    mistake = GALLERY.get(name.replace("-", "_"))
+    if mistake is None:
         near = difflib.get_close_matches(name.replace("-", "_"), GALLERY, 1)
         raise SameLoopError(
             f"there is no mistake {name!r}{f': {near[0]}?' if near else ''}; `sameloop break` lists all"
         )
-    return found
+    return mistake
 
 
 def changed_lines(mistake: Mistake) -> list[str]:
-    """What the mistake changes in the page, a line each, beginning with `-` or `+`."""
+    """What the mistake changes in the script, a line each, beginning with `-` or `+`."""
     return [sign + line for sign, line in differing_lines(right_script(mistake), wrong_script(mistake))]
 
 
-def look_at(mistake: Mistake) -> dict[str, Any]:
-    """The row of the check's rubric that the mistake fails, and all items that fail.
+def first_failure(mistake: Mistake) -> dict[str, Any]:
+    """The row of the check's rubric that fails first, and all items that fail.
 
     Raises:
         RuntimeError: a check does not see the mistake.
@@ -69,7 +69,7 @@ def look_at(mistake: Mistake) -> dict[str, Any]:
 
 
 def print_list(console: Console) -> None:
-    """Every mistake with the phase it belongs to and where it happened, and those that a check cannot see."""
+    """Print every mistake with its phase and where it happened, and those that a check cannot see."""
     from rich.text import Text
 
     console.print(f"{len(GALLERY)} mistakes that people made, each shown by sameloop break NAME\n")
@@ -80,12 +80,12 @@ def print_list(console: Console) -> None:
                 console.print(Text(f"{'':22}{item}; {mistake.source}", "dim"), soft_wrap=True)
     console.print()
     console.print("Not seen by a check:")
-    for what, why in UNSEEN.items():
-        console.print(f"  {what}: {why}", soft_wrap=True)
+    for description, why in UNSEEN.items():
+        console.print(f"  {description}: {why}", soft_wrap=True)
 
 
-def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | None, console: Console) -> None:
-    """One mistake: its lines, a question, the first difference, what it costs, and a chart of that.
+def print_one(name: str, preset: str, seeds: int, processes: int, output_dir: Path | None, console: Console) -> None:
+    """Print one mistake: its lines, a question, the first difference, what it costs; and draw a chart of that.
 
     Raises:
         SameLoopError: there is no such mistake, or the folder holds something else.
@@ -102,22 +102,22 @@ def show(name: str, preset: str, seeds: int, processes: int, output_dir: Path | 
         console.print("with " + ", ".join(f"{setting}={value}" for setting, value in mistake.settings.items()))
     for line in changed_lines(mistake):
         console.print(Text(f"  {line}", "green" if line[0] == "+" else "red"))
-    said = ask("What will one notice without a check?", SIGNS, console)
-    row = look_at(mistake)
+    guess = ask("What will one notice without a check?", SIGNS, console)
+    row = first_failure(mistake)
     where = f"step {row['step']}" if row["step"] else "the whole run"
     console.print(f"first difference: {where}, {row['item']}: {row['cause']}")
     console.print(f"  here: {row['student']}\n  right: {row['right']}")
     (cost,), _ = _costs([mistake], preset, seeds, processes)
     console.print(_cost_table(cost))
-    if said:
-        console.print("right!" if said in cost.signs else f"no, not {said}", style="bold")
+    if guess:
+        console.print("right!" if guess in cost.signs else f"no, not {guess}", style="bold")
     console.print(f"what one notices without a check: {cost.noticed()}")
-    write(folder, [cost], preset, {mistake.name: row})
+    write_gallery(folder, [cost], preset, {mistake.name: row})
     click.echo(f"the chart: {folder / 'gallery.png'}", err=True)
 
 
-def show_all(preset: str, seeds: int, processes: int, output_dir: Path | None, console: Console) -> None:
-    """Every mistake: a table, a page and a chart, the dearest first.
+def print_gallery(preset: str, seeds: int, processes: int, output_dir: Path | None, console: Console) -> None:
+    """Print a table of every mistake, the most costly first, and write a page and a chart.
 
     Raises:
         SameLoopError: the folder holds something else.
@@ -128,9 +128,9 @@ def show_all(preset: str, seeds: int, processes: int, output_dir: Path | None, c
 
     folder = _folder(output_dir or Path("runs") / f"{preset}-gallery")
     mistakes = list(GALLERY.values())
-    costs, found = _costs(mistakes, preset, seeds, processes, look_at)
-    costs, rows = by_cost(costs), {mistake.name: row for mistake, row in zip(mistakes, found, strict=True)}
-    table = Table(title=f"{len(costs)} mistakes, the dearest first: {seeds} seeds each", title_justify="left")
+    costs, results = _costs(mistakes, preset, seeds, processes, first_failure)
+    costs, rows = by_cost(costs), {mistake.name: row for mistake, row in zip(mistakes, results, strict=True)}
+    table = Table(title=f"{len(costs)} mistakes, the most costly first: {seeds} seeds each", title_justify="left")
     table.add_column("mistake", no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("phase", no_wrap=True)
@@ -138,18 +138,18 @@ def show_all(preset: str, seeds: int, processes: int, output_dir: Path | None, c
     for cost in costs:
         table.add_row(cost.name, f"{100 * cost.accuracy:+.1f}", rows[cost.name]["item"], cost.noticed())
     console.print(table)
-    write(folder, costs, preset, rows)
+    write_gallery(folder, costs, preset, rows)
     click.echo(f"the page: {folder / 'gallery.html'}", err=True)
 
 
-def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
-    """Leave `gallery.json`, the chart with its text, and the page in a folder.
+def write_gallery(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write `gallery.json`, the chart with its text, and the page to a folder.
 
     Args:
         folder: made if absent.
         costs: in the order in which they are shown.
-        preset: that was trained.
-        rows: by name, what a check says first.
+        preset: the preset that was trained.
+        rows: what a check says first, by the mistake's name.
     """
     import jinja2
 
@@ -172,7 +172,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
     template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
         "gallery.html"
     )
-    shown = [
+    entries = [
         {
             "mistake": GALLERY[cost.name],
             "cost": cost,
@@ -182,7 +182,7 @@ def write(folder: Path, costs: Sequence[Cost], preset: str, rows: Mapping[str, M
         for cost in costs
     ]
     script = template.render(
-        shown=shown,
+        entries=entries,
         unseen=UNSEEN,
         job=job,
         seeds=len(costs[0].right),
@@ -199,7 +199,7 @@ def _folder(folder: Path) -> Path:
     Raises:
         SameLoopError: it holds something that is not a gallery's.
     """
-    if folder.exists() and (not folder.is_dir() or any(each.name not in FILES for each in folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(file.name not in FILES for file in folder.iterdir())):
         raise SameLoopError(f"{folder} holds something else: name another with --output-dir")
     return folder
 
@@ -213,14 +213,14 @@ def _costs(
 ) -> tuple[list[Cost], list[Any]]:
     from benchmarks.mistakes.costs import cost_config, costs_of
 
-    cost_config(preset, 0, {})  # a wrong name is said at once
+    cost_config(preset, 0, {})  # a wrong name is an error at once
     announce(f"training each with {seeds} seeds, and the right loops, {processes} at once")
 
-    def told(done: int, total: int) -> None:
+    def report_progress(done: int, total: int) -> None:
         if done % max(1, total // 10) == 0:
             announce(f"{done} of {total}")
 
-    return costs_of(mistakes, preset, seeds, processes, told, also)
+    return costs_of(mistakes, preset, seeds, processes, report_progress, also)
 
 
 def _cost_table(cost: Cost) -> Any:
@@ -232,12 +232,12 @@ def _cost_table(cost: Cost) -> Any:
     for seed, (right, wrong) in enumerate(zip(cost.right, cost.wrong, strict=True)):
         accuracies = (right.accuracy, wrong.accuracy, wrong.reported_accuracy)
         losses = (right.loss, wrong.loss, wrong.reported_loss)
-        table.add_row(str(seed), *(f"{each:.1%}" for each in accuracies), *(f"{each:.4f}" for each in losses))
+        table.add_row(str(seed), *(f"{value:.1%}" for value in accuracies), *(f"{value:.4f}" for value in losses))
     return table
 
 
 def ask(question: str, answers: Iterable[str], console: Console) -> str:
-    """Ask, where somebody can answer; elsewhere the question stands there for the reader."""
+    """Ask where somebody can answer; elsewhere the question is only printed."""
     console.print(question, style="bold")
     console.print(f"  ({', '.join(answers)})", soft_wrap=True)
     if not (is_interactive() and sys.stdin.isatty()):
@@ -249,7 +249,7 @@ def ask(question: str, answers: Iterable[str], console: Console) -> str:
 
 
 def exercise(name: str | None, output: Path, guess: str | None, console: Console) -> None:
-    """Plant a mistake in a copy of the minimal loop; or, where the copy is there, answer a guess.
+    """Plant a mistake in a copy of the minimal loop; with a guess, answer it.
 
     Raises:
         SameLoopError: there is no such mistake or phase, or the file is no exercise.
@@ -263,19 +263,19 @@ def exercise(name: str | None, output: Path, guess: str | None, console: Console
     output.write_text(exercise_source(mistake), encoding="utf-8")
     settings = "".join(f" --{setting.replace('_', '-')} {value}" for setting, value in mistake.settings.items())
     console.print(f"written: {output}, a loop with one mistake")
-    row = look_at(mistake)
+    row = first_failure(mistake)
     where = f"at step {row['step']}" if row["step"] else "over the whole run"
     console.print(f"the verdict: different, first {where}; the rest is for you to find out", soft_wrap=True)
-    said = ask("Read the file: which phase is it?", ITEMS, console)
-    if said:
-        answer(output, said, console)
+    reply = ask("Read the file: which phase is it?", ITEMS, console)
+    if reply:
+        answer(output, reply, console)
     else:
         console.print(f"guess: sameloop exercise --output {output} --guess PHASE", soft_wrap=True)
-    console.print(f"mend it, then: sameloop check {output}{settings}", soft_wrap=True)
+    console.print(f"fix it, then: sameloop check {output}{settings}", soft_wrap=True)
 
 
 def exercise_source(mistake: Mistake) -> str:
-    """The text of an exercise: the page with the mistake and without a first line that tells."""
+    """The text of an exercise: the script with the mistake, without a first line that gives it away."""
     _, _, rest = wrong_script(mistake).source.partition("\n")
     return f"{EXERCISE}\n{rest}"
 
@@ -292,7 +292,7 @@ def answer(file: Path, guess: str, console: Console) -> None:
         source = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise SameLoopError(f"{file}: there is no exercise; `sameloop exercise` writes one") from None
-    mistake = next((each for each in GALLERY.values() if exercise_source(each) == source), None)
+    mistake = next((candidate for candidate in GALLERY.values() if exercise_source(candidate) == source), None)
     if mistake is None:
         raise SameLoopError(f"{file} is not an exercise as it was written: judge it with `sameloop check {file}`")
     console.print("right!" if guess == mistake.fails[0] else f"no, it is not {guess}", style="bold")
@@ -322,9 +322,9 @@ def break_command(
     if name and all_of_them:
         raise SameLoopError(f"--all shows every mistake: leave out {name}, or --all")
     if all_of_them:
-        show_all(preset, seeds, jobs, output_dir, console)
+        print_gallery(preset, seeds, jobs, output_dir, console)
     elif name:
-        show(name, preset, seeds, jobs, output_dir, console)
+        print_one(name, preset, seeds, jobs, output_dir, console)
     else:
         print_list(console)
 
@@ -342,5 +342,5 @@ def exercise_command(name: str | None, output: Path, guess: str | None) -> None:
     exercise(name, output, guess, Console(highlight=False))
 
 
-for each in (break_command, exercise_command):
-    each.params.append(debug_option())
+for command in (break_command, exercise_command):
+    command.params.append(debug_option())

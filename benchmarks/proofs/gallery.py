@@ -21,7 +21,7 @@ from benchmarks.check.check import check_script
 from benchmarks.check.rubric import GOOD, Result
 from benchmarks.mistakes import line
 from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
-from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Compared, Mistake, edited, wrong_script
+from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Mistake, Verdict, edited, wrong_script
 from benchmarks.mistakes.rewrites import REWRITES, Rewrite
 from benchmarks.proofs.measuring import DOCS, quietly, where_measured, write_table
 from benchmarks.proofs.parity import kept_run
@@ -99,7 +99,7 @@ def _compare(script: LoopScript, config: RunConfig, kept: Path) -> Said:
         return Said(compare_runs(Path(folder) / "manual", trainer))
 
 
-def is_compared_rightly(expected: Compared, said: Said, stops: bool = False) -> bool:
+def is_compared_rightly(expected: Verdict, said: Said, stops: bool = False) -> bool:
     """Whether a comparison has said what it must: the first difference, its cause, and nothing else blamed."""
     if stops or said.comparison is None:
         return stops and said.comparison is None and expected.stopped in said.stopped
@@ -136,13 +136,13 @@ def measure_costs() -> dict[str, Any]:
     """Train every mistake of the gallery, climb the ladder, and leave both pictures in docs/."""
     from rich.console import Console
 
-    from benchmarks.mistakes.ladder import ladder, ladder_config, order_from
+    from benchmarks.mistakes.ladder import ladder_config, order_from, write_ladder
     from benchmarks.mistakes.ladder_chart import ladder_chart
-    from benchmarks.mistakes.show import show_all
+    from benchmarks.mistakes.show import print_gallery
 
     with tempfile.TemporaryDirectory() as folder:
-        show_all("tiny", 5, 2, Path(folder) / "gallery", Console(highlight=False))
-        found = ladder(ladder_config("tiny"), order_from(None), Path(folder) / "ladder")
+        print_gallery("tiny", 5, 2, Path(folder) / "gallery", Console(highlight=False))
+        found = write_ladder(ladder_config("tiny"), order_from(None), Path(folder) / "ladder")
         ladder_chart(found).save(Path(folder) / "ladder" / "ladder.png")
         gallery = read_json(Path(folder) / "gallery" / "gallery.json")
         shutil.copy(Path(folder) / "gallery" / "gallery.png", DOCS / "gallery.png")

@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.whatif import FILE, IN_A_STEP, MEASURED, Measured, Seen, WhatIf
 from benchmarks.mistakes.catalogue import LADDER_STEPS, QUESTIONS
-from benchmarks.mistakes.ladder import LADDER_FILE, ladder, ladder_config
+from benchmarks.mistakes.ladder import LADDER_FILE, ladder_config, write_ladder
 from benchmarks.mistakes.mistake import differing_lines, edited
 from benchmarks.pages.fold import folded_source
 from benchmarks.runs import run_text_here
@@ -176,7 +176,7 @@ def main() -> None:
     write_measured(measure())
     announce(f"written: {FILE.name}")
     with tempfile.TemporaryDirectory() as folder:
-        ladder(ladder_config(PRESET), tuple(LADDER_STEPS), Path(folder) / "ladder")
+        write_ladder(ladder_config(PRESET), tuple(LADDER_STEPS), Path(folder) / "ladder")
         shutil.copy(Path(folder) / "ladder" / LADDER_FILE, MEASURED)
     announce(f"written: {LADDER_FILE}")
 

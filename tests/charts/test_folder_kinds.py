@@ -31,7 +31,7 @@ from benchmarks.lesson.quality_chart import confusion_chart
 from benchmarks.mistakes.catalogue import GALLERY
 from benchmarks.mistakes.costs import GALLERY_KEPT, Cost, Run
 from benchmarks.mistakes.ladder import LADDER, LADDER_FILE, Ladder, Row
-from benchmarks.mistakes.show import write
+from benchmarks.mistakes.show import write_gallery
 from benchmarks.pages import costs as script
 from benchmarks.pages.costs import SettingCost
 from benchmarks.pages.costs_chart import settings_chart
@@ -84,7 +84,7 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     (base / "ladder").mkdir()
     LADDER.write(base / "ladder", a_ladder())
     names = ("no_mask", "no_eval_mode", "no_clip")
-    write(base / "break", costs(*names), "tiny", dict.fromkeys(names, CHECK))
+    write_gallery(base / "break", costs(*names), "tiny", dict.fromkeys(names, CHECK))
     points = [Point(64, [1.0, 1.1], [0.5, 0.6]), Point(128, [2.0, 2.1], [0.6, 0.7])]
     keep(Size("2 layers on Rotten Tomatoes", points, 4, 1000, {}, ENVIRONMENT), base / "size")
     (base / "speed").mkdir()
@@ -181,7 +181,7 @@ def test_the_pictures_say_what_the_folders_hold(charts: Callable[..., Chart], ti
 
 
 def test_one_mistake_has_a_chart_of_its_own(tmp_path: Path) -> None:
-    write(tmp_path / "one", costs("no_clip"), "tiny", {"no_clip": CHECK})
+    write_gallery(tmp_path / "one", costs("no_clip"), "tiny", {"no_clip": CHECK})
     title = f"What it costs: {GALLERY['no_clip'].what}"
     assert title in texts_of(chart_of([tmp_path / "one"], "break").content("svg"))
 

@@ -16,7 +16,7 @@ from benchmarks.mistakes import show
 from benchmarks.mistakes.catalogue import GALLERY, UNSEEN
 from benchmarks.mistakes.costs import Cost, Run, by_cost, costs_of
 from benchmarks.mistakes.costs_chart import costs_chart
-from benchmarks.mistakes.show import answer, changed_lines, exercise_source, write
+from benchmarks.mistakes.show import answer, changed_lines, exercise_source, write_gallery
 
 
 def run(
@@ -51,11 +51,11 @@ def test_a_guess_at_what_one_notices_is_judged(guess: str, said: str | None, tmp
     assert harm.signs == ["accuracy"]
     row = {"item": "clip", "step": 1, "cause": "no clip", "student": "2", "right": "1"}
     monkeypatch.setattr(show, "ask", lambda question, answers, console: guess)
-    monkeypatch.setattr(show, "look_at", lambda mistake: row)
+    monkeypatch.setattr(show, "first_failure", lambda mistake: row)
     monkeypatch.setattr(show, "_costs", lambda *_: ([harm], []))
-    monkeypatch.setattr(show, "write", lambda *_: None)
+    monkeypatch.setattr(show, "write_gallery", lambda *_: None)
     console = Console(file=io.StringIO(), width=100)
-    show.show("no_clip", "tiny", 3, 1, tmp_path / "out", console)
+    show.print_one("no_clip", "tiny", 3, 1, tmp_path / "out", console)
     printed = console.file.getvalue()
     assert ("right!" in printed or "no, not" in printed) == bool(said)
     assert said is None or said in printed
@@ -78,7 +78,7 @@ def test_chart_and_page_show_each_mistake(tmp_path: Path) -> None:
     rows = {
         each.name: {"item": "forward", "step": 1, "cause": "a <cause>", "student": "1", "right": "0"} for each in costs
     }
-    write(tmp_path / "gallery", costs, "tiny", rows)
+    write_gallery(tmp_path / "gallery", costs, "tiny", rows)
     script = (tmp_path / "gallery" / "gallery.html").read_text()
     assert (
         "a &lt;cause&gt;" in script

@@ -142,7 +142,7 @@ def test_it_prints_a_bar_per_row_and_leaves_pages_and_picture(ladder_run) -> Non
     lines = printed.splitlines()
     bars = [next(line for line in lines if f" {name} " in line and "│" in line).count("█") for name in LADDER_STEPS]
     assert bars == sorted(bars) and bars[-1] > 20
-    assert "identical with all 7 repairs" in printed
+    assert "identical with all 7 fixes" in printed
     assert "{'eval_loss'" not in printed
     assert [path.name.partition("-")[0] for path in sorted((folder / "pages").iterdir())] == list("01234567")
     assert (folder / "pages" / "7-train_mode.py").read_text() == MINIMAL.read_text()
@@ -198,5 +198,5 @@ def test_a_last_page_that_differs_is_said(capsys: pytest.CaptureFixture) -> None
     row = Row("mean", "Why.", ["- a", "+ b"], 3, "eval_loss", "the mean", 4, [0.5])
     found = Ladder("a job", 2, [row, row], {}, {})
     lesson.print_ladder(found, Console(highlight=False, width=100))
-    assert "diverged with every repair: step 3, eval_loss\nthe mean" in capsys.readouterr().out
+    assert "diverged with every fix: step 3, eval_loss\nthe mean" in capsys.readouterr().out
     assert "identical" not in alt_text(found)

@@ -50,7 +50,7 @@ ALL = {
     "no_mask": Loop(
         CRITERION, "logits = model(ids, mask).logits", "logits = model(ids).logits", "batch", "the attention mask"
     ),
-    "constant_rate": Loop(WHILE, " * ((total - step) / total)", "", "learning_rate", "the learning rate did not change"),
+    "constant_rate": Loop(WHILE, " * ((total - step) / total)", "", "learning_rate", "learning rate did not change"),
 }
 
 
