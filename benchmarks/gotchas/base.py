@@ -1,4 +1,4 @@
-"""What the gotchas share: how one is described, and small helpers to run them."""
+"""What the gotchas share: the description of one, and small helpers to run them."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ class Gotcha(NamedTuple):
 
     Attributes:
         name: what `sameloop gotcha` calls it.
-        title: in one line.
+        title: what it is, in one line.
         tutorial: what the tutorial says about it, in our words.
-        find: runs it and returns what was found; its parameters make it smaller or larger.
-        show: prints what was found.
+        run: runs it and returns the result; its parameters make it smaller or larger.
+        print_result: prints that result.
         lesson: the sentence to take home.
     """
 
     name: str
     title: str
     tutorial: str
-    find: Callable[..., Any]
-    show: Callable[[Any, Console], None]
+    run: Callable[..., Any]
+    print_result: Callable[[Any, Console], None]
     lesson: str
 
 
 def attempt(action: Callable[[], Any]) -> str | None:
-    """Do what may be refused, and return the refusal as Python prints it, `ValueError: ...`; None if it is done."""
+    """Try an action, and return its error as Python prints it, `ValueError: ...`; None if there is none."""
     try:
         action()
-    except Exception as error:  # whatever a release raises is what is to be shown
+    except Exception as error:  # whatever a release raises is the result
         return f"{type(error).__name__}: {error}"
     return None
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep to themselves what loaders and `Trainer` print, and transformers' notices and bars, for what is inside."""
+    """Silence what loaders and `Trainer` print, and transformers' notices and progress bars, in this block."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -62,7 +62,7 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Compute on one thread: the tiny model is no faster on two, and much slower where another program wants one."""
+    """Compute on one thread: the tiny model is no faster on two, and much slower while another program needs one."""
     import torch
 
     threads = torch.get_num_threads()
@@ -74,19 +74,19 @@ def one_thread() -> Iterator[None]:
 
 
 def tokenized(rows: datasets.Dataset, tokenizer: Any, max_length: int, batched: bool = True) -> datasets.Dataset:
-    """The tutorial's `dataset.map(tokenize, batched=True)`, done afresh every time and kept in memory.
+    """The tutorial's `dataset.map(tokenize, batched=True)`, done again every time and kept in memory.
 
     Args:
         rows: columns `text` and `label`.
         tokenizer: as `load_tokenizer` gives it.
-        max_length: tokens that a review is cut to.
+        max_length: the number of tokens that a review is cut to.
         batched: whether `tokenize` gets 1,000 reviews at a time, or one.
     """
 
     def tokenize(batch: dict) -> dict:
         return tokenizer(batch["text"], truncation=True, max_length=max_length)
 
-    # A random fingerprint, because `datasets` would look in its cache for one that it knows.
+    # A random fingerprint: `datasets` would look up a known one in its cache.
     return rows.map(
         tokenize,
         batched=batched,
@@ -98,11 +98,11 @@ def tokenized(rows: datasets.Dataset, tokenizer: Any, max_length: int, batched: 
 
 
 def make_trainer(model: Any, tokenizer: Any, train_dataset: Any, /, **arguments: Any) -> Any:
-    """A `Trainer` that trains for two steps, saves nothing and reports to nobody; for a try.
+    """A `Trainer` for a short try: it trains for two steps, saves nothing and reports nowhere.
 
     Args:
         model, tokenizer, train_dataset: as `Trainer` takes them.
-        arguments: `Trainer`'s own, besides.
+        arguments: other arguments of `Trainer`.
 
     Raises:
         Exception: what `Trainer` raises.
@@ -116,7 +116,7 @@ def make_trainer(model: Any, tokenizer: Any, train_dataset: Any, /, **arguments:
 
 
 def make_arguments(**arguments: Any) -> Any:
-    """The `TrainingArguments` of such a try, and these besides.
+    """The `TrainingArguments` of such a try, with these arguments in addition.
 
     Raises:
         Exception: what `TrainingArguments` raises.
@@ -124,7 +124,7 @@ def make_arguments(**arguments: Any) -> Any:
     from transformers import TrainingArguments
 
     return TrainingArguments(
-        # A folder that is there already, so that none is made; nothing is written to it.
+        # A folder that exists, so that none is created; nothing is written to it.
         output_dir=tempfile.gettempdir(),
         max_steps=2,
         save_strategy="no",

@@ -1,4 +1,4 @@
-"""`sameloop gotcha`: the list, and one of them run."""
+"""`sameloop gotcha`: print the list, or run one gotcha."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.gotchas.labels import LABELS
 from benchmarks.gotchas.mapping import MAPPING
 from benchmarks.gotchas.renamed import RENAMED
 from benchmarks.gotchas.size import PICTURE, SEEDS, SIZE, SIZE_KEPT, SIZES, Size, size_config, size_folder, sizes_from
-from benchmarks.gotchas.sorted_slice import SLICE
+from benchmarks.gotchas.sorted_subset import SUBSET
 from benchmarks.gotchas.weights import WEIGHTS
 from shared.config import option
 from shared.determinism import use_one_device
@@ -26,14 +26,14 @@ from shared.sources.hub import go_offline_if_unreachable
 if TYPE_CHECKING:
     from rich.console import Console
 
-GOTCHAS = {each.name: each for each in (SIZE, GPU, MAPPING, LABELS, RENAMED, WEIGHTS, SLICE)}
+GOTCHAS = {gotcha.name: gotcha for gotcha in (SIZE, GPU, MAPPING, LABELS, RENAMED, WEIGHTS, SUBSET)}
 
 
 def gotcha_named(name: str) -> Gotcha:
     """One of `GOTCHAS`.
 
     Raises:
-        SameLoopError: there is none of this name.
+        SameLoopError: there is no gotcha of this name.
     """
     if name not in GOTCHAS:
         near = difflib.get_close_matches(name, GOTCHAS, 1)
@@ -44,7 +44,7 @@ def gotcha_named(name: str) -> Gotcha:
 
 
 def print_list(console: Console) -> None:
-    """Every gotcha's name and title."""
+    """Print every gotcha's name and title."""
     from rich.table import Table
 
     console.print(f"{len(GOTCHAS)} gotchas of the fine-tuning tutorial, each run by sameloop gotcha NAME\n")
@@ -56,20 +56,20 @@ def print_list(console: Console) -> None:
     console.print(table)
 
 
-def print_gotcha(gotcha: Gotcha, found: Any, console: Console) -> None:
-    """What the tutorial says, what was found, and the sentence to take home."""
+def print_gotcha(gotcha: Gotcha, result: Any, console: Console) -> None:
+    """Print what the tutorial says, the result, and the sentence to take home."""
     from rich.text import Text
 
     console.print(Text(f"{gotcha.name}: {gotcha.title}", "bold"))
     console.print(Text(f"The tutorial: {gotcha.tutorial}"))
     console.print()
-    gotcha.show(found, console)
+    gotcha.print_result(result, console)
     console.print()
     console.print(Text.assemble(("Take home: ", "bold"), gotcha.lesson))
 
 
-def keep(found: Size, folder: Path) -> Path:
-    """Leave `size.json`, and the picture with its text, in a folder that is made if absent; returns the picture.
+def write_size(curve: Size, folder: Path) -> Path:
+    """Write `size.json`, and the picture with its text, to a folder that is made if absent; return the picture.
 
     Raises:
         SameLoopError: it cannot be written.
@@ -78,8 +78,8 @@ def keep(found: Size, folder: Path) -> Path:
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        SIZE_KEPT.write(folder, found)
-        return size_chart(found).save(folder / PICTURE)
+        SIZE_KEPT.write(folder, curve)
+        return size_chart(curve).save(folder / PICTURE)
     except OSError as error:
         raise SameLoopError(
             f"--output-dir {folder}: cannot be written ({error.strerror}); name another folder"
@@ -113,22 +113,22 @@ def gotcha_command(name: str | None, preset: str, seeds: int, sizes: str, output
     gotcha = gotcha_named(name) if name else None
     if gotcha is not SIZE:
         source_of = click.get_current_context().get_parameter_source
-        for each in ("preset", "seeds", "sizes", "output_dir"):
-            if source_of(each) is click.core.ParameterSource.COMMANDLINE:
-                raise SameLoopError(f"{option(each)} is for `sameloop gotcha size` alone; leave it out")
+        for parameter in ("preset", "seeds", "sizes", "output_dir"):
+            if source_of(parameter) is click.core.ParameterSource.COMMANDLINE:
+                raise SameLoopError(f"{option(parameter)} is for `sameloop gotcha size` alone; leave it out")
     if gotcha is None:
         print_list(console)
         return
     use_one_device()
     if gotcha is not SIZE:
-        print_gotcha(gotcha, gotcha.find(), console)
+        print_gotcha(gotcha, gotcha.run(), console)
         return
     wanted = sizes_from(sizes)
     go_offline_if_unreachable(size_config(preset, wanted))
     folder = size_folder(output_dir or default_output_dir("gotcha", "size"))
-    found = SIZE.find(preset, wanted, seeds)
-    print_gotcha(SIZE, found, console)
-    click.echo(f"the chart: {keep(found, folder)}", err=True)
+    result = SIZE.run(preset, wanted, seeds)
+    print_gotcha(SIZE, result, console)
+    click.echo(f"the chart: {write_size(result, folder)}", err=True)
 
 
 gotcha_command.params.append(debug_option())

@@ -1,4 +1,4 @@
-"""The GPU that must be turned on: what is here, what a step takes, and the two lines that use it."""
+"""The GPU that must be turned on: what this machine has, how long a step takes, and the two lines that use it."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
-    """What torch finds here, and what it takes.
+class GpuCheck:
+    """The devices that torch finds here, and the time of a step on them.
 
     Attributes:
         torch: its version.
         cuda_is_available: what `torch.cuda.is_available()` says.
         device: what torch would train on: `cpu`, `cuda`, `mps`.
-        doctor: what `sameloop doctor` says of the device.
+        doctor: what `sameloop doctor` says about the device.
         loaded_on: where `from_pretrained` leaves the model.
-        trainer_device: where `Trainer` has put it, with no line about it.
-        forgotten: what the model says to a batch that was left on the CPU, once it is on the GPU; None: no GPU.
-        job: what a step trains on what.
-        steps: of the whole job.
-        seconds: of each step that was timed, by device.
+        trainer_device: where `Trainer` puts it without being told.
+        forgotten: the error of a model on the GPU for a batch on the CPU; None if there is no GPU.
+        job: the model and the data of a step.
+        steps: the number of steps of the whole job.
+        seconds: the time of each measured step, by device.
     """
 
     torch: str
@@ -48,12 +48,12 @@ class Found:
         return self.device != "cpu"
 
 
-def find(preset: str = "quick", steps: int = 3) -> Found:
-    """Look for a GPU, see what `Trainer` does with it, and time a few steps on each device that is here.
+def run(preset: str = "quick", steps: int = 3) -> GpuCheck:
+    """Look for a GPU, see what `Trainer` does with it, and time a few steps on each device of this machine.
 
     Args:
-        preset: whose job the steps are of.
-        steps: how many are timed, after one that is not.
+        preset: the preset whose job is timed.
+        steps: how many are timed, after a first one that is not.
     """
     announce("importing torch")
     import torch
@@ -66,7 +66,7 @@ def find(preset: str = "quick", steps: int = 3) -> Found:
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
     device = accelerator.type if accelerator is not None else "cpu"
     doctor = next(finding.detail for finding in device_findings() if finding.subject == "device")
-    announce(f"timing {steps} steps of `{preset}` on each device that is here")
+    announce(f"timing {steps} steps of `{preset}` on each device of this machine")
     with quiet():
         tokenizer = load_tokenizer(config)
         data = load_data(config, tokenizer)
@@ -81,7 +81,7 @@ def find(preset: str = "quick", steps: int = 3) -> Found:
             model.to("cpu")
         trainer_device = make_trainer(model, tokenizer, data.train_dataset).model.device.type
         parameters = sum(parameter.numel() for parameter in model.parameters())
-    return Found(
+    return GpuCheck(
         torch.__version__,
         torch.cuda.is_available(),
         device,
@@ -105,7 +105,7 @@ def _batches(dataset: Any, tokenizer: Any, config: RunConfig, count: int) -> lis
 
 
 def _timed(model: Any, batches: list[Any], device: str) -> list[float]:
-    """Seconds of each training step but the first, which has memory to get."""
+    """Seconds of each training step but the first, which allocates memory."""
     import torch
 
     model.to(device).train()
@@ -122,37 +122,37 @@ def _timed(model: Any, batches: list[Any], device: str) -> list[float]:
     return seconds[1:]
 
 
-def show(found: Found, console: Console) -> None:
-    """What is here, what a step takes on it, and who moves what."""
+def print_result(check: GpuCheck, console: Console) -> None:
+    """Print the devices, the time of a step on each, and who moves what to the GPU."""
     from rich.text import Text
 
-    console.print(f"torch {found.torch}: torch.cuda.is_available() is {found.cuda_is_available}")
-    if found.has_gpu:
-        console.print(Text(f"there is a GPU here: torch calls it {found.device}", "green"))
+    console.print(f"torch {check.torch}: torch.cuda.is_available() is {check.cuda_is_available}")
+    if check.has_gpu:
+        console.print(Text(f"there is a GPU here: torch calls it {check.device}", "green"))
     else:
         console.print(Text("there is no GPU here: all that follows was done on the CPU", "yellow"))
-    console.print(Text(f"sameloop doctor: {found.doctor}"))
+    console.print(Text(f"sameloop doctor: {check.doctor}"))
     console.print("in Colab: Runtime > Change runtime type > a GPU, before the first cell: it restarts the machine")
     console.print()
-    for device, seconds in found.seconds.items():
+    for device, seconds in check.seconds.items():
         middle = statistics.median(seconds)
         spread = f"{min(seconds):.3g} to {max(seconds):.3g}"
         count = f"{len(seconds)} step{'' if len(seconds) == 1 else 's'}"
         console.print(
-            f"a step on {device}: {middle:.3g} s (median of {count}, {spread}); so {found.steps} steps of "
-            f"{found.job} take about {middle * found.steps:.0f} s"
+            f"a step on {device}: {middle:.3g} s (median of {count}, {spread}); so {check.steps} steps of "
+            f"{check.job} take about {middle * check.steps:.0f} s"
         )
-    if found.has_gpu:
-        cpu, gpu = (statistics.median(found.seconds[name]) for name in ("cpu", found.device))
+    if check.has_gpu:
+        cpu, gpu = (statistics.median(check.seconds[name]) for name in ("cpu", check.device))
         console.print(f"the CPU takes {cpu / gpu:.1f} times as long")
     console.print()
-    console.print(f"from_pretrained leaves the model on {found.loaded_on}. By hand it takes two lines:")
+    console.print(f"from_pretrained leaves the model on {check.loaded_on}. A manual loop needs two lines:")
     console.print(Text("  model.to(device)  # once\n  batch.to(device)  # every batch", "bold"))
-    if found.forgotten:
+    if check.forgotten:
         console.print("the first without the second:")
-        console.print(Text(f"  {found.forgotten}", "red"))
+        console.print(Text(f"  {check.forgotten}", "red"))
     console.print("without both nothing fails: it trains on the CPU, and is slow")
-    console.print(f"Trainer, with no line about it, has put the model on {found.trainer_device}")
+    console.print(f"Trainer, without being told, has put the model on {check.trainer_device}")
 
 
 GPU = Gotcha(
@@ -160,7 +160,7 @@ GPU = Gotcha(
     "the GPU must be turned on",
     "On a GPU it takes minutes, on a CPU hours. Trainer finds the GPU by itself; in a loop of your own, you move "
     "the model and every batch to it.",
-    find,
-    show,
+    run,
+    print_result,
     "Print torch.cuda.is_available() first: a GPU that is off is no error, only slow.",
 )

@@ -1,4 +1,4 @@
-"""The label column's name, for `Trainer` and by hand."""
+"""The label column's name, for `Trainer` and for a manual loop."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ RIGHT = ("labels", "label")
 
 
 @dataclass(frozen=True)
-class Found:
+class LabelCheck:
     """What the installed release does with each name.
 
     Attributes:
-        columns: of the dataset with the wrong name.
+        columns: the columns of the dataset with the wrong name.
         trainer_error: what `Trainer` raises, class and message.
-        call_error: what `model(**batch)` raises by hand; None: nothing.
+        call_error: what `model(**batch)` raises in a manual loop; None if nothing.
         has_loss: whether that call gave a loss.
-        backward_error: what `loss.backward()` raises by hand.
-        repaired: by the name that the column is given, what `Trainer` raises then; None: it trains.
+        backward_error: what `loss.backward()` raises in a manual loop.
+        fixed: what `Trainer` raises with the column renamed, by the new name; None if it trains.
     """
 
     columns: list[str]
@@ -33,11 +33,11 @@ class Found:
     call_error: str | None
     has_loss: bool
     backward_error: str | None
-    repaired: dict[str, str | None]
+    fixed: dict[str, str | None]
 
 
-def find() -> Found:
-    """Rename the column, and hand the dataset to `Trainer` and to the model; then repair it."""
+def run() -> LabelCheck:
+    """Rename the column, and pass the dataset to `Trainer` and to the model; then fix the name."""
     from transformers import DataCollatorWithPadding
 
     announce("training with a label column of another name, and with the right one")
@@ -50,30 +50,30 @@ def find() -> Found:
         call_error = attempt(lambda: outputs.append(model(**batch)))
         has_loss = bool(outputs) and outputs[0].loss is not None
         backward_error = attempt(lambda: outputs[0].loss.backward()) if outputs else None
-        repaired = {
+        fixed = {
             name: attempt(lambda name=name: make_trainer(model, tokenizer, wrong.rename_column(WRONG, name)).train())
             for name in RIGHT
         }
-    return Found(wrong.column_names, trainer_error, call_error, has_loss, backward_error, repaired)
+    return LabelCheck(wrong.column_names, trainer_error, call_error, has_loss, backward_error, fixed)
 
 
-def show(found: Found, console: Console) -> None:
-    """The errors word for word, and the repair."""
+def print_result(check: LabelCheck, console: Console) -> None:
+    """Print the errors word for word, and the fix."""
     from rich.text import Text
 
-    console.print(Text(f"the dataset's columns: {', '.join(found.columns)}"))
+    console.print(Text(f"the dataset's columns: {', '.join(check.columns)}"))
     console.print(Text.assemble(("Trainer(...).train()", "bold")))
-    console.print(Text(f"  {found.trainer_error or 'trains'}", "red" if found.trainer_error else "green"))
+    console.print(Text(f"  {check.trainer_error or 'trains'}", "red" if check.trainer_error else "green"))
     console.print(Text.assemble(("manual: model(**batch)", "bold")))
-    if found.call_error:
-        console.print(Text(f"  {found.call_error}", "red"))
-    elif not found.has_loss:
+    if check.call_error:
+        console.print(Text(f"  {check.call_error}", "red"))
+    elif not check.has_loss:
         console.print(Text(f"  no error: the model takes any name and does not look at {WRONG}; its loss is None"))
         console.print(Text.assemble(("manual: loss.backward()", "bold")))
-        console.print(Text(f"  {found.backward_error}", "red"))
+        console.print(Text(f"  {check.backward_error}", "red"))
     else:
         console.print(Text("  gives a loss", "green"))
-    for name, error in found.repaired.items():
+    for name, error in check.fixed.items():
         console.print(Text.assemble((f'dataset.rename_column("{WRONG}", "{name}")', "bold")))
         console.print(Text(f"  {error or 'Trainer trains'}", "red" if error else "green"))
 
@@ -82,8 +82,8 @@ LABELS = Gotcha(
     "labels",
     "the label column must have the name that the model takes",
     "Rename the column label to labels, because the model expects an argument labels.",
-    find,
-    show,
+    run,
+    print_result,
     "An error that says there is no loss is about the label column: call it labels (or label, which the collator "
     "renames).",
 )

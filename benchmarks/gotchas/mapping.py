@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
-    """Both ways, timed in turn.
+class MapTimes:
+    """The times of both ways, measured alternately.
 
     Attributes:
         reviews, max_length: how many, and how many tokens each is cut to.
         is_fast: whether the tokenizer is one of the fast ones, which take many texts at once.
-        batched, one_by_one: seconds, pair by pair.
-        batched_work, one_by_one_work: the same of the processor, all threads added up.
-        equal: whether both gave the same tokens, in every pair.
+        batched, one_by_one: seconds, one per pair.
+        batched_work, one_by_one_work: seconds of processor time, summed over all threads, one per pair.
+        equal: whether both gave the same tokens in every pair.
         tokens: how many, without padding.
     """
 
@@ -40,7 +40,7 @@ class Found:
 
     @property
     def factors(self) -> list[float]:
-        """How many times as long it takes one by one, pair by pair."""
+        """How many times as long one by one takes, one per pair."""
         return [slow / fast for fast, slow in zip(self.batched, self.one_by_one, strict=True)]
 
     @property
@@ -49,13 +49,13 @@ class Found:
         return statistics.median(self.factors)
 
 
-def find(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> Found:
-    """Tokenize the same IMDB reviews in both ways, in turn, nothing read from a cache.
+def run(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> MapTimes:
+    """Tokenize the same IMDB reviews in both ways, alternately, without a cache.
 
     Args:
         reviews: how many.
-        pairs: how often each way.
-        max_length: tokens that a review is cut to.
+        pairs: how many times each way.
+        max_length: the number of tokens that a review is cut to.
     """
     from shared.data import load_subsets
     from shared.model import load_tokenizer
@@ -69,16 +69,16 @@ def find(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> Found:
         work: dict[bool, list[float]] = {True: [], False: []}
         equal = True
         for pair in range(pairs):
-            made = {}
-            # Every other pair the other way round: neither always finds the machine as the other has left it.
+            datasets = {}
+            # Every second pair in the other order, so that neither way always runs after the other.
             for batched in (True, False) if pair % 2 == 0 else (False, True):
                 started, worked = time.perf_counter(), time.process_time()
-                made[batched] = tokenized(rows, tokenizer, max_length, batched)
+                datasets[batched] = tokenized(rows, tokenizer, max_length, batched)
                 seconds[batched].append(time.perf_counter() - started)
                 work[batched].append(time.process_time() - worked)
-            equal = equal and made[True].to_dict() == made[False].to_dict()
-    tokens = sum(map(len, made[True]["input_ids"]))
-    return Found(
+            equal = equal and datasets[True].to_dict() == datasets[False].to_dict()
+    tokens = sum(map(len, datasets[True]["input_ids"]))
+    return MapTimes(
         reviews,
         max_length,
         tokenizer.is_fast,
@@ -91,37 +91,37 @@ def find(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> Found:
     )
 
 
-def show(found: Found, console: Console) -> None:
-    """Both times, the factor, and whether the tokens are the same."""
+def print_result(times: MapTimes, console: Console) -> None:
+    """Print both times, the factor, and whether the tokens are the same."""
     from rich.table import Table
 
-    kind = "fast" if found.is_fast else "slow"
-    pairs = f"{len(found.factors)} pair{'' if len(found.factors) == 1 else 's'}"
-    console.print(f"{found.reviews:,} IMDB reviews, at most {found.max_length} tokens, {kind} tokenizer, {pairs}")
+    kind = "fast" if times.is_fast else "slow"
+    pairs = f"{len(times.factors)} pair{'' if len(times.factors) == 1 else 's'}"
+    console.print(f"{times.reviews:,} IMDB reviews, at most {times.max_length} tokens, {kind} tokenizer, {pairs}")
     table = Table()
     table.add_column("tokenize gets")
-    for heading in ("seconds", "of the processor", "reviews a second"):
+    for heading in ("seconds", "processor seconds", "reviews/s"):
         table.add_column(heading, justify="right")
-    for what, seconds, work in (
-        ("1,000 reviews at a time", found.batched, found.batched_work),
-        ("one review at a time", found.one_by_one, found.one_by_one_work),
+    for label, seconds, work in (
+        ("1,000 reviews at a time", times.batched, times.batched_work),
+        ("one review at a time", times.one_by_one, times.one_by_one_work),
     ):
         middle = statistics.median(seconds)
-        table.add_row(what, f"{middle:.2f}", f"{statistics.median(work):.2f}", f"{found.reviews / middle:,.0f}")
+        table.add_row(label, f"{middle:.2f}", f"{statistics.median(work):.2f}", f"{times.reviews / middle:,.0f}")
     console.print(table)
-    spread = f"{min(found.factors):.2f} to {max(found.factors):.2f}"
-    console.print(f"one by one takes {found.factor:.2f} times as long (median of the pairs; they range from {spread})")
-    same = "the same" if found.equal else "NOT the same"
+    spread = f"{min(times.factors):.2f} to {max(times.factors):.2f}"
+    console.print(f"one by one takes {times.factor:.2f} times as long (median of the pairs; they range from {spread})")
+    same = "the same" if times.equal else "NOT the same"
     console.print("medians; a fast tokenizer spreads 1,000 reviews over the cores, so other programs can slow it down")
-    console.print(f"the tokens are {same}: ids, masks and labels of every review, {found.tokens:,} tokens")
+    console.print(f"the tokens are {same}: ids, masks and labels of every review, {times.tokens:,} tokens")
 
 
 MAPPING = Gotcha(
     "map",
     "dataset.map(tokenize, batched=True), or one review at a time",
     "Tokenize with dataset.map(tokenize, batched=True): it is much faster.",
-    find,
-    show,
-    "batched=True changes the time and never the tokens; by how much depends on the reviews' length and on the "
+    run,
+    print_result,
+    "batched=True changes the time, never the tokens; by how much depends on the reviews' length and on the "
     "machine, so measure before you believe a factor.",
 )

@@ -1,4 +1,4 @@
-"""Arguments that have another name than in most tutorials; the installed release is asked for both."""
+"""Arguments that have another name than in most tutorials; both names are tried with the installed release."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-RENAMED_ARGUMENTS = [each for each in RENAMINGS if each.owner in ("Trainer", "TrainingArguments")]
+RENAMED_ARGUMENTS = [renaming for renaming in RENAMINGS if renaming.owner in ("Trainer", "TrainingArguments")]
 
 
 @dataclass(frozen=True)
 class Name:
-    """What the installed release makes of one name.
+    """What the installed release does with one name.
 
     Attributes:
         owner, name: the class, and the argument.
-        since: the release that has the new name first.
+        since: the first release with the new name.
         in_signature: whether the constructor's signature has it.
-        error: what constructing with it raises, class and message; None: it is taken.
+        error: what constructing with it raises, class and message; None if it is accepted.
     """
 
     owner: str
@@ -36,11 +36,11 @@ class Name:
 
 
 @dataclass(frozen=True)
-class Found:
+class NameCheck:
     """Every name, the old one before the new one.
 
     Attributes:
-        version: of transformers.
+        version: the version of transformers.
         names: two for each of `RENAMED_ARGUMENTS`.
     """
 
@@ -48,41 +48,41 @@ class Found:
     names: list[Name]
 
 
-def find() -> Found:
+def run() -> NameCheck:
     """Look for each name in the signature, and construct with it."""
-    announce("asking the installed transformers for both names of each argument")
+    announce("trying both names of each argument with the installed transformers")
     with quiet():
         import transformers
 
         model, tokenizer, dataset = tiny_job()
 
-        def construct(owner: str, given: dict[str, Any]) -> None:
+        def construct(owner: str, arguments: dict[str, Any]) -> None:
             if owner == "Trainer":
-                make_trainer(model, tokenizer, dataset, **given)
+                make_trainer(model, tokenizer, dataset, **arguments)
             else:
-                make_arguments(**given)
+                make_arguments(**arguments)
 
         names = []
         for owner, today, since, before, default, older in RENAMED_ARGUMENTS:
             parameters = inspect.signature(getattr(transformers, owner)).parameters
             value = tokenizer if owner == "Trainer" else default
-            for name, given in ((before, older(value) if older else value), (today, value)):
-                error = attempt(lambda owner=owner, given={name: given}: construct(owner, given))
+            for name, arguments in ((before, older(value) if older else value), (today, value)):
+                error = attempt(lambda owner=owner, arguments={name: arguments}: construct(owner, arguments))
                 names.append(Name(owner, name, shown(since), name in parameters, error))
-    return Found(transformers.__version__, names)
+    return NameCheck(transformers.__version__, names)
 
 
-def show(found: Found, console: Console) -> None:
-    """Each name, and the error word for word where it is not taken."""
+def print_result(check: NameCheck, console: Console) -> None:
+    """Print each name, and the error word for word where it is not accepted."""
     from rich.text import Text
 
-    console.print(f"transformers {found.version}")
-    for number, name in enumerate(found.names):
+    console.print(f"transformers {check.version}")
+    for number, name in enumerate(check.names):
         if number % 2 == 0:
-            console.print(f"\n{found.names[number + 1].name}, its name since {name.since}:")
+            console.print(f"\n{check.names[number + 1].name}, its name since {name.since}:")
         listed = "in its signature" if name.in_signature else "not in its signature"
-        taken = "refused" if name.error else "taken"
-        console.print(Text.assemble((f"{name.owner}({name.name}=...)", "bold"), f": {listed}, {taken}"))
+        outcome = "refused" if name.error else "accepted"
+        console.print(Text.assemble((f"{name.owner}({name.name}=...)", "bold"), f": {listed}, {outcome}"))
         if name.error:
             console.print(Text(f"  {name.error}", "red"))
 
@@ -92,8 +92,8 @@ RENAMED = Gotcha(
     "arguments that were renamed: evaluation_strategy, tokenizer",
     "TrainingArguments(eval_strategy=...) and Trainer(processing_class=...); older copies of it, and most answers on "
     "the web, say evaluation_strategy and tokenizer.",
-    find,
-    show,
-    "An unexpected keyword argument is mostly an old name: ask the release that you have, with "
-    "help(TrainingArguments), not the tutorial that you read.",
+    run,
+    print_result,
+    "An unexpected keyword argument is mostly an old name: look it up in the release that you have, with "
+    "help(TrainingArguments), not in the tutorial that you read.",
 )

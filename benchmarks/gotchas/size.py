@@ -1,4 +1,4 @@
-"""The size setting: what more training reviews cost in time, and what they bring in accuracy."""
+"""The size setting: what more training reviews cost in time, and what they add in accuracy."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Point:
 
     Attributes:
         size: training reviews.
-        seconds: of training with its evaluations, seed by seed.
-        accuracies: after the last epoch, seed by seed.
+        seconds: the time of the training with its evaluations, one per seed.
+        accuracies: after the last epoch, one per seed.
     """
 
     size: Count
@@ -54,14 +54,14 @@ class Point:
 
 @dataclass(frozen=True)
 class Size:
-    """The setting, turned.
+    """Time and accuracy by the number of training reviews.
 
     Attributes:
-        job: what was trained on what.
+        job: the model and the data.
         points: smallest first.
-        epochs: of each training; each ends with an evaluation.
+        epochs: the number of epochs of each training; each ends with an evaluation.
         eval_size: how many reviews the accuracy is counted on, the same ones for every point.
-        config: the settings of the largest, its seed 0.
+        config: the settings of the largest training with seed 0.
         environment: versions and device, as a record's header has them.
     """
 
@@ -110,19 +110,19 @@ def sizes_from(text: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS, **settings: Any) -> Size:
+def run(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS, **settings: Any) -> Size:
     """Train the minimal loop with every size and every seed.
 
     A smaller subset is the beginning of a larger one; all are evaluated on the same reviews.
 
     Args:
-        preset: whose model and reviews.
-        sizes: training reviews.
+        preset: the preset with the model and the reviews.
+        sizes: the numbers of training reviews.
         seeds: how many trainings of each size, seeded from 0.
-        settings: others than the preset's.
+        settings: settings that differ from the preset's.
 
     Raises:
-        SameLoopError: a setting is wrong, or there are not so many reviews.
+        SameLoopError: a setting is wrong, or there are too few reviews.
     """
     from manual_loop.minimal import train
     from shared.data import load_data
@@ -132,13 +132,13 @@ def find(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS,
 
     config = size_config(preset, sizes).model_copy(update=settings)
     announce(f"training with {', '.join(map(str, sizes))} reviews, {_counted(seeds, 'seed')} each")
-    # Before anything is timed: what is loaded or tokenized on the way would count for the first.
+    # Before anything is timed: otherwise the first training would include the loading and tokenizing.
     try:
         with quiet():
             tokenizer = load_tokenizer(config)
             data = load_data(config, tokenizer)
     except SameLoopError as error:
-        # What the largest is called here.
+        # The option of this command that asks for the reviews.
         raise SameLoopError(str(error).replace(option("train_size"), "--sizes")) from None
     points = []
     with one_thread():
@@ -168,10 +168,10 @@ def size_folder(folder: Path) -> Path:
     """A folder to write to.
 
     Raises:
-        SameLoopError: it holds something that is not this lesson's, or cannot be read.
+        SameLoopError: it holds something that is not this gotcha's, or cannot be read.
     """
     try:
-        holds = [each.name for each in folder.iterdir()]
+        holds = [path.name for path in folder.iterdir()]
     except FileNotFoundError:
         return folder
     except OSError as error:
@@ -181,32 +181,32 @@ def size_folder(folder: Path) -> Path:
     return folder
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def show(found: Size, console: Console) -> None:
-    """A row per size: seconds, accuracy, the seeds' spread, and the evaluation's own interval."""
+def print_result(curve: Size, console: Console) -> None:
+    """Print a row per size: seconds, accuracy, the seeds' spread, and the evaluation's interval."""
     from rich.table import Table
 
-    epochs, seeds = _counted(found.epochs, "epoch"), _counted(found.seeds, "seed")
-    table = Table(title=f"{found.job}, {epochs}, {seeds} each", title_justify="left")
+    epochs, seeds = _counted(curve.epochs, "epoch"), _counted(curve.seeds, "seed")
+    table = Table(title=f"{curve.job}, {epochs}, {seeds} each", title_justify="left")
     for heading in ("reviews", "seconds", "accuracy", "seeds differ by", "95 % interval"):
         table.add_column(heading, justify="right")
-    for point in found.points:
-        seconds, (low, high) = statistics.median(point.seconds), found.interval(point)
+    for point in curve.points:
+        seconds, (low, high) = statistics.median(point.seconds), curve.interval(point)
         table.add_row(
             f"{point.size:,}",
             f"{seconds:.1f}",
             f"{point.accuracy:.1%}",
-            # Of a single seed nothing is known about others.
-            f"± {100 * point.spread:.1f}" if found.seeds > 1 else "-",
+            # A single seed says nothing about others.
+            f"± {100 * point.spread:.1f}" if curve.seeds > 1 else "-",
             range_text(low, high),
         )
     console.print(table)
     console.print(
         f"seconds: of training with its evaluations, median; accuracy: mean of the seeds, ± their standard deviation "
-        f"in points; interval: what {found.eval_size:,} evaluation reviews leave open (Wilson)"
+        f"in points; interval: what {curve.eval_size:,} evaluation reviews leave open (Wilson)"
     )
 
 
@@ -214,8 +214,8 @@ SIZE = Gotcha(
     "size",
     "train_size: time and accuracy against the number of training examples",
     "Take a smaller subset of the dataset to fine-tune on: it takes less time.",
-    find,
-    show,
-    "Time grows with the reviews in a straight line and accuracy does not; a gain within the interval, or within what "
-    "the seeds do, is none.",
+    run,
+    print_result,
+    "Time grows linearly with the number of reviews, and accuracy does not; a gain within the interval, or within "
+    "seed-to-seed variation, is not a gain.",
 )

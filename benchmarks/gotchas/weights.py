@@ -1,4 +1,4 @@
-"""The notice about new weights: what it says, which weights they are, and what the model is worth with them."""
+"""The notice about new weights: what it says, which weights they are, and the model's accuracy with them."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Found:
+class WeightCheck:
     """The notice, and the model before any training.
 
     Attributes:
-        version: of transformers.
-        job: which model, on which reviews.
+        version: the version of transformers.
+        job: the model and the reviews.
         notice: the lines that the release prints, joined; empty if it prints none.
         new: the new parameters by name, with how many numbers each has.
-        of_body: how many of the checkpoint's parameters are new; must be 0.
+        of_body: how many of the checkpoint's parameters are new; it must be 0.
         parameters: how many numbers the model has.
-        reviews: how many it was asked about.
+        reviews: how many it was evaluated on.
         accuracy: its share of right answers.
     """
 
@@ -47,13 +47,13 @@ class Found:
         return sum(self.new.values()) / self.parameters
 
 
-def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> Found:
+def run(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> WeightCheck:
     """Load a pretrained body with a new head, as the tutorial does, and evaluate it before it is trained.
 
     Args:
         model: `embedded` or `embedded-tiny`.
         reviews: how many to evaluate on.
-        max_length: tokens that a review is cut to.
+        max_length: the number of tokens that a review is cut to.
     """
     import torch
     import transformers
@@ -64,7 +64,7 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
     from shared.sources import embedded
 
     config = RunConfig.build("quick", model=model, eval_size=reviews, max_length=max_length)
-    announce(f"loading the model, and asking it about {reviews} IMDB reviews")
+    announce(f"loading the model, and evaluating it on {reviews} IMDB reviews")
     with quiet(), one_thread():
         tokenizer = load_tokenizer(config)
         dataset = tokenized(load_subsets(config).eval, tokenizer, max_length).rename_column("label", "labels")
@@ -77,7 +77,7 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
     sizes = {name: parameter.numel() for name, parameter in loaded.named_parameters()}
     new = {name: sizes[name] for name in sizes if name in info["missing_keys"]}
     prefix = f"{loaded.base_model_prefix}."
-    return Found(
+    return WeightCheck(
         transformers.__version__,
         job_name(config, sum(sizes.values())),
         "\n".join(lines),
@@ -91,7 +91,7 @@ def find(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> F
 
 @contextmanager
 def _notices() -> Iterator[list[str]]:
-    """What transformers says at the level that it has by default, line by line, and keeps from the terminal."""
+    """Capture what transformers logs at its default level, line by line, instead of printing it."""
     from rich.text import Text
     from transformers.utils import logging as transformers_logging
 
@@ -115,27 +115,27 @@ def _notices() -> Iterator[list[str]]:
         transformers_logging.enable_default_handler()
 
 
-def show(found: Found, console: Console) -> None:
-    """The notice word for word, the new parameters, and the accuracy before training."""
+def print_result(check: WeightCheck, console: Console) -> None:
+    """Print the notice word for word, the new parameters, and the accuracy before training."""
     from rich.table import Table
     from rich.text import Text
 
-    console.print(f"transformers {found.version} says, on loading {found.job.partition(' on ')[0]} with a new head:")
-    console.print(Text(found.notice or "nothing", "yellow"))
+    console.print(f"transformers {check.version} says, on loading {check.job.partition(' on ')[0]} with a new head:")
+    console.print(Text(check.notice or "nothing", "yellow"))
     console.print()
     table = Table(title="new, and so random", title_justify="left")
     table.add_column("parameter")
     table.add_column("numbers", justify="right")
-    for name, numbers in found.new.items():
+    for name, numbers in check.new.items():
         table.add_row(name, f"{numbers:,}")
     console.print(table)
     console.print(
-        f"{sum(found.new.values()):,} of {found.parameters:,} numbers, {found.share:.2%} of the model; of the "
-        f"pretrained body {found.of_body or 'none'}"
+        f"{sum(check.new.values()):,} of {check.parameters:,} numbers, {check.share:.2%} of the model; of the "
+        f"pretrained body {check.of_body or 'none'}"
     )
-    low, high = wilson(found.accuracy * found.reviews, found.reviews)
+    low, high = wilson(check.accuracy * check.reviews, check.reviews)
     console.print(
-        f"accuracy before training, on {found.reviews} IMDB reviews: {found.accuracy:.1%} (95 % interval "
+        f"accuracy before training, on {check.reviews} IMDB reviews: {check.accuracy:.1%} (95 % interval "
         f"{range_text(low, high)}; guessing has 50 %)"
     )
 
@@ -145,8 +145,8 @@ WEIGHTS = Gotcha(
     "the notice that some weights are new",
     "The warning that some weights are newly initialized is no cause for worry: the pretrained head is thrown away, "
     "and a new one takes its place.",
-    find,
-    show,
+    run,
+    print_result,
     "Ignore the notice once, because the next thing is training; if it names a layer of the body, or comes when you "
     "load a model that you have trained, stop.",
 )

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from benchmarks.charts.canvas import Chart
 from benchmarks.charts.styles import STYLE_NAMES
 from benchmarks.cli import main
-from benchmarks.gotchas.command import keep
+from benchmarks.gotchas.command import write_size
 from benchmarks.gotchas.size import Point, Size
 from benchmarks.lesson.quality import ClassScore, Quality, measure
 from benchmarks.lesson.quality_chart import confusion_chart
@@ -86,7 +86,7 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     names = ("no_mask", "no_eval_mode", "no_clip")
     write_gallery(base / "break", costs(*names), "tiny", dict.fromkeys(names, CHECK))
     points = [Point(64, [1.0, 1.1], [0.5, 0.6]), Point(128, [2.0, 2.1], [0.6, 0.7])]
-    keep(Size("2 layers on Rotten Tomatoes", points, 4, 1000, {}, ENVIRONMENT), base / "size")
+    write_size(Size("2 layers on Rotten Tomatoes", points, 4, 1000, {}, ENVIRONMENT), base / "size")
     (base / "speed").mkdir()
     keep_lesson(a_lesson_in_speed(), base / "speed")
     own = {kind: base / kind for kind in ("ladder", "break", "size", "speed")}

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
-from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_slice, weights
+from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_subset, weights
 from benchmarks.gotchas.base import attempt, one_thread, quiet, tokenized
 from benchmarks.gotchas.command import GOTCHAS, print_gotcha
 from benchmarks.gotchas.size import SIZE_KEPT, Point, Size, sizes_from
@@ -34,12 +34,12 @@ SIZES = (16, 48)
 def found() -> dict[str, Any]:
     """Every gotcha but `size`, run in this process and small."""
     return {
-        "gpu": gpu.find("tiny", steps=2),
-        "map": mapping.find(reviews=40, pairs=2, max_length=32),
-        "labels": labels.find(),
-        "renamed": renamed.find(),
-        "weights": weights.find("embedded-tiny", reviews=100, max_length=32),
-        "slice": sorted_slice.find(size=320, evaluated=60),
+        "gpu": gpu.run("tiny", steps=2),
+        "map": mapping.run(reviews=40, pairs=2, max_length=32),
+        "labels": labels.run(),
+        "renamed": renamed.run(),
+        "weights": weights.run("embedded-tiny", reviews=100, max_length=32),
+        "slice": sorted_subset.run(size=320, evaluated=60),
     }
 
 
@@ -120,7 +120,7 @@ def test_labels_of_another_name_give_no_loss_and_the_right_name_trains(found: di
     assert each.trainer_error.startswith("ValueError: The model did not return a loss from the inputs")
     assert each.call_error is None and not each.has_loss
     assert each.backward_error == "AttributeError: 'NoneType' object has no attribute 'backward'"
-    assert each.repaired == {"labels": None, "label": None}
+    assert each.fixed == {"labels": None, "label": None}
     printed = _words(_printed("labels", each))
     assert each.trainer_error in printed and each.backward_error in printed
     assert printed.count("Trainer trains") == 2
@@ -173,7 +173,7 @@ def test_a_body_that_is_new_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert len(kept) < len(state)
     save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
     monkeypatch.setattr(embedded, "checkpoint", lambda model: tmp_path)
-    each = weights.find("embedded-tiny", reviews=8, max_length=16)
+    each = weights.run("embedded-tiny", reviews=8, max_length=16)
     assert each.of_body == len(state) - len(kept)
     assert len(each.new) == each.of_body + 4
 
@@ -193,7 +193,7 @@ def test_the_notice_is_captured_and_logging_is_as_before(found: dict[str, Any]) 
 @pytest.mark.slow
 def test_of_the_pretrained_model_less_than_a_hundredth_is_new() -> None:
     """Evaluates MiniLM on 200 reviews: some 15 s."""
-    each = weights.find()
+    each = weights.run()
     assert sum(each.new.values()) == 384 * 384 + 384 + 2 * 384 + 2
     assert each.of_body == 0 and each.share < 0.01
     low, high = wilson(each.accuracy * each.reviews, each.reviews)
@@ -202,10 +202,10 @@ def test_of_the_pretrained_model_less_than_a_hundredth_is_new() -> None:
 
 def test_a_slice_of_the_sorted_set_has_one_class_and_a_perfect_accuracy(found: dict[str, Any]) -> None:
     each = found["slice"]
-    assert each.sliced == {"neg": 320, "pos": 0}
+    assert each.unshuffled == {"neg": 320, "pos": 0}
     assert sum(each.shuffled.values()) == 320 and min(each.shuffled.values()) > 100
     assert each.evaluated == 60
-    assert each.accuracy_on_sliced == 1.0
+    assert each.accuracy_on_next == 1.0
     assert each.accuracy_on_balanced == 0.5
     printed = _printed("slice", each)
     assert 'split="train[:320]"' in printed and "shuffle(seed=0).select(range(320))" in printed
@@ -225,8 +225,8 @@ def test_no_review_is_trained_on_and_evaluated_on(monkeypatch: pytest.MonkeyPatc
         assert sum(datasets["balanced"]["labels"]) == 30
         return [0.0 for _ in on]
 
-    monkeypatch.setattr(sorted_slice, "_train", train)
-    sorted_slice.find(size=500, evaluated=60)
+    monkeypatch.setattr(sorted_subset, "_train", train)
+    sorted_subset.run(size=500, evaluated=60)
     assert seen == [("after", set()), ("balanced", set()), ("balanced", set())]
 
 
@@ -245,7 +245,7 @@ def test_other_tokens_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         return tokenized(rows, tokenizer, max_length if batched else max_length - 1, batched)
 
     monkeypatch.setattr(mapping, "tokenized", cut)
-    each = mapping.find(reviews=10, pairs=1, max_length=16)
+    each = mapping.run(reviews=10, pairs=1, max_length=16)
     assert not each.equal
     assert "the tokens are NOT the same" in _words(_printed("map", each))
 
@@ -397,7 +397,7 @@ def test_a_smaller_slice_is_the_beginning_of_a_larger_and_all_are_evaluated_alik
         return [{"eval_accuracy": 0.1}, {"eval_accuracy": 0.5 + 0.1 * config.seed}]
 
     monkeypatch.setattr(minimal, "train", train)
-    setting = size.find("tiny", (8, 24), 2, eval_size=12)
+    setting = size.run("tiny", (8, 24), 2, eval_size=12)
     assert [(seed, len(trained)) for seed, trained, _, _ in calls] == [(0, 8), (1, 8), (0, 24), (1, 24)]
     assert calls[2][1][:8] == calls[0][1]
     assert all(evaluated == calls[0][2] and len(evaluated) == 12 for _, _, evaluated, _ in calls)

@@ -26,32 +26,32 @@ SETTINGS: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Found:
+class SubsetCheck:
     """One loop, trained on a subset of the sorted set and on a subset of the shuffled one.
 
     Attributes:
-        size, evaluated: how many reviews are trained on, and how many each evaluation has.
-        sliced, shuffled: how many of each class are in the first `size` reviews, before and after the shuffle.
-        accuracy_on_sliced, accuracy_on_balanced: of the model trained on the first `size` reviews as they come, on
+        size, evaluated: how many reviews the model is trained on, and how many each evaluation has.
+        unshuffled, shuffled: how many of each class are in the first `size` reviews, before and after the shuffle.
+        accuracy_on_next, accuracy_on_balanced: of the model trained on the first `size` reviews as they come, on
             the reviews right after them and on as many of each class.
         accuracy_of_shuffled: of the model trained on the shuffled subset, on the same balanced reviews.
     """
 
     size: int
     evaluated: int
-    sliced: dict[str, int]
+    unshuffled: dict[str, int]
     shuffled: dict[str, int]
-    accuracy_on_sliced: float
+    accuracy_on_next: float
     accuracy_on_balanced: float
     accuracy_of_shuffled: float
 
 
-def find(size: int = 2000, evaluated: int = 500) -> Found:
+def run(size: int = 2000, evaluated: int = 500) -> SubsetCheck:
     """Train the tiny model on `train[:size]` of IMDB, in the order of the Hub, and on the same of its shuffle.
 
     Args:
         size: how many reviews to train on.
-        evaluated: how many to evaluate on, half of them of each class; none of them is trained on.
+        evaluated: how many to evaluate on, half of them of each class; none of them is used for training.
     """
     import numpy as np
 
@@ -66,11 +66,11 @@ def find(size: int = 2000, evaluated: int = 500) -> Found:
         names = rows.features["label"].names
         labels = np.array(rows["label"])
         order = np.random.default_rng(config.slice_seed).permutation(len(rows))
-        # Neither model has seen them: behind the shuffled subset, and not in the sorted one.
+        # Neither model was trained on these: they come after the shuffled subset, and are not in the sorted one.
         unseen = [row for row in order[size:].tolist() if row >= size]
         balanced = [row for number in (0, 1) for row in _of_class(unseen, labels, number, evaluated // 2)]
         subsets = {
-            "sliced": range(size),
+            "unshuffled": range(size),
             "after": range(size, size + len(balanced)),
             "shuffled": order[:size].tolist(),
             "balanced": balanced,
@@ -81,18 +81,20 @@ def find(size: int = 2000, evaluated: int = 500) -> Found:
             )
             for name, chosen in subsets.items()
         }
-        on_sliced, on_balanced = _train(config, tokenizer, names, datasets["sliced"], datasets, ("after", "balanced"))
+        on_next, on_balanced = _train(
+            config, tokenizer, names, datasets["unshuffled"], datasets, ("after", "balanced")
+        )
         (of_shuffled,) = _train(config, tokenizer, names, datasets["shuffled"], datasets, ("balanced",))
 
     def counted(chosen: Sequence[int]) -> dict[str, int]:
         return {name: int((labels[list(chosen)] == number).sum()) for number, name in enumerate(names)}
 
-    return Found(
+    return SubsetCheck(
         size,
         len(balanced),
-        counted(subsets["sliced"]),
+        counted(subsets["unshuffled"]),
         counted(subsets["shuffled"]),
-        on_sliced,
+        on_next,
         on_balanced,
         of_shuffled,
     )
@@ -110,7 +112,7 @@ def _train(
     datasets: dict[str, Any],
     evaluated_on: Sequence[str],
 ) -> list[float]:
-    """Train the minimal loop on a subset, and return the accuracy on each of the others."""
+    """Train the minimal loop on a subset, and return the accuracy on each of the evaluated ones."""
     from benchmarks.mistakes.costs import evaluate_rightly
     from manual_loop.minimal import train
     from shared.running.plain import train_fresh
@@ -119,40 +121,40 @@ def _train(
     return [evaluate_rightly(model, tokenizer, datasets[name])[0] for name in evaluated_on]
 
 
-def show(found: Found, console: Console) -> None:
-    """The classes of both subsets, and what the models are worth."""
+def print_result(check: SubsetCheck, console: Console) -> None:
+    """Print the classes of both subsets, and the models' accuracies."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"the first {found.size:,} of IMDB's 25,000 training reviews", title_justify="left")
-    table.add_column("slice")
-    for name in found.sliced:
+    table = Table(title=f"the first {check.size:,} of IMDB's 25,000 training reviews", title_justify="left")
+    table.add_column("subset")
+    for name in check.unshuffled:
         table.add_column(name, justify="right")
     # Text, or rich would take what is in brackets for a style.
-    table.add_row(Text(f'split="train[:{found.size}]"'), *(f"{count:,}" for count in found.sliced.values()))
+    table.add_row(Text(f'split="train[:{check.size}]"'), *(f"{count:,}" for count in check.unshuffled.values()))
     table.add_row(
-        Text(f"shuffle(seed=0).select(range({found.size}))"), *(f"{count:,}" for count in found.shuffled.values())
+        Text(f"shuffle(seed=0).select(range({check.size}))"), *(f"{count:,}" for count in check.shuffled.values())
     )
     console.print(table)
-    evaluated = f"accuracy on {found.evaluated} others"
+    evaluated = f"accuracy on {check.evaluated} others"
     table = Table(title=f"{evaluated}, after two epochs of the same loop", title_justify="left")
     table.add_column("trained on")
     table.add_column("evaluated on")
     table.add_column("accuracy", justify="right")
-    table.add_row("the sorted subset", "the next of the sorted set", f"{found.accuracy_on_sliced:.1%}")
-    table.add_row("the sorted subset", "as many of each class", f"{found.accuracy_on_balanced:.1%}")
-    table.add_row("the shuffled subset", "as many of each class", f"{found.accuracy_of_shuffled:.1%}")
+    table.add_row("the sorted subset", "the next of the sorted set", f"{check.accuracy_on_next:.1%}")
+    table.add_row("the sorted subset", "as many of each class", f"{check.accuracy_on_balanced:.1%}")
+    table.add_row("the shuffled subset", "as many of each class", f"{check.accuracy_of_shuffled:.1%}")
     console.print(table)
     console.print("the model is tiny and begins with random weights; the loop is manual_loop/minimal.py")
 
 
-SLICE = Gotcha(
+SUBSET = Gotcha(
     "slice",
     "a subset of a sorted dataset has one class only",
     'Shuffle, then select: dataset.shuffle(seed=42).select(range(1000)). Many a copy takes split="train[:1000]" '
     "instead.",
-    find,
-    show,
+    run,
+    print_result,
     "Count the classes of a subset before you train on it: an accuracy of 100 % is the sign of one class, not of a "
     "good model.",
 )
