@@ -31,7 +31,7 @@ SIZES = (16, 48)
 
 
 @pytest.fixture(scope="module")
-def found() -> dict[str, Any]:
+def results() -> dict[str, Any]:
     """Every gotcha but `size`, run in this process and small."""
     return {
         "gpu": gpu.run("tiny", steps=2),
@@ -60,9 +60,9 @@ def _run(*arguments: str) -> tuple[int, str]:
     return status, printed.getvalue()
 
 
-def _printed(name: str, found: Any, width: int = 100) -> str:
+def _printed(name: str, result: Any, width: int = 100) -> str:
     file = io.StringIO()
-    print_gotcha(GOTCHAS[name], found, Console(file=file, width=width, highlight=False))
+    print_gotcha(GOTCHAS[name], result, Console(file=file, width=width, highlight=False))
     return file.getvalue()
 
 
@@ -84,7 +84,7 @@ def test_the_list_names_all_seven_with_their_titles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["lables"], "there is no gotcha 'lables': labels?; choose one of size, gpu, map"),
         (["map", "--seeds", "2"], "--seeds is for `sameloop gotcha size` alone"),
@@ -97,39 +97,39 @@ def test_the_list_names_all_seven_with_their_titles() -> None:
     ],
 )
 def test_what_a_user_can_get_wrong_is_one_line(
-    arguments: list[str], said: str, capfd, monkeypatch: pytest.MonkeyPatch
+    arguments: list[str], message: str, capfd, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     assert main(["gotcha", *arguments]) == 2
     error = capfd.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
 
 
-def test_more_reviews_than_there_are_is_said_of_the_option_that_asks_for_them(tmp_path: Path, capfd) -> None:
+def test_more_reviews_than_there_are_is_an_error_of_the_option_that_asks_for_them(tmp_path: Path, capfd) -> None:
     assert main(["gotcha", "size", "--sizes", "64,9000", "--output-dir", str(tmp_path / "x")]) == 2
     assert "error: --sizes 9000: embedded-rotten-tomatoes has only 8530 examples" in capfd.readouterr().err
     assert not (tmp_path / "x").exists()
 
 
-# What is found ------------------------------------------------------------------------------------
+# The results ---------------------------------------------------------------------------------------
 
 
-def test_labels_of_another_name_give_no_loss_and_the_right_name_trains(found: dict[str, Any]) -> None:
-    each = found["labels"]
-    assert each.columns == ["sentiment", "input_ids", "attention_mask"]
-    assert each.trainer_error.startswith("ValueError: The model did not return a loss from the inputs")
-    assert each.call_error is None and not each.has_loss
-    assert each.backward_error == "AttributeError: 'NoneType' object has no attribute 'backward'"
-    assert each.fixed == {"labels": None, "label": None}
-    printed = _words(_printed("labels", each))
-    assert each.trainer_error in printed and each.backward_error in printed
+def test_labels_of_another_name_give_no_loss_and_the_right_name_trains(results: dict[str, Any]) -> None:
+    result = results["labels"]
+    assert result.columns == ["sentiment", "input_ids", "attention_mask"]
+    assert result.trainer_error.startswith("ValueError: The model did not return a loss from the inputs")
+    assert result.call_error is None and not result.has_loss
+    assert result.backward_error == "AttributeError: 'NoneType' object has no attribute 'backward'"
+    assert result.fixed == {"labels": None, "label": None}
+    printed = _words(_printed("labels", result))
+    assert result.trainer_error in printed and result.backward_error in printed
     assert printed.count("Trainer trains") == 2
 
 
-def test_of_an_arguments_two_names_the_installed_release_takes_one_at_least(found: dict[str, Any]) -> None:
-    names = found["renamed"].names
+def test_of_an_arguments_two_names_the_installed_release_takes_one_at_least(results: dict[str, Any]) -> None:
+    names = results["renamed"].names
     assert len(names) == 2 * len(renamed.RENAMED_ARGUMENTS)
-    printed = _words(_printed("renamed", found["renamed"]))
+    printed = _words(_printed("renamed", results["renamed"]))
     for old, new, known in zip(names[::2], names[1::2], renamed.RENAMED_ARGUMENTS, strict=True):
         assert (old.owner, old.name, new.name) == (known.owner, known.before, known.today)
         assert (new.error is None) == new.in_signature == (known.since <= INSTALLED)
@@ -140,24 +140,24 @@ def test_of_an_arguments_two_names_the_installed_release_takes_one_at_least(foun
             assert (wanted in printed) == (name.error is not None)
 
 
-def test_the_new_weights_are_the_heads_and_the_notice_names_them(found: dict[str, Any]) -> None:
-    each = found["weights"]
-    assert each.new == {
+def test_the_new_weights_are_the_heads_and_the_notice_names_them(results: dict[str, Any]) -> None:
+    result = results["weights"]
+    assert result.new == {
         "pre_classifier.weight": 32 * 32,
         "pre_classifier.bias": 32,
         "classifier.weight": 2 * 32,
         "classifier.bias": 2,
     }
-    assert each.of_body == 0
-    for name in each.new:
-        assert name in each.notice
-    assert "distilbert." not in each.notice and "newly initialized" in each.notice
-    assert "\x1b" not in each.notice
-    assert math.isclose(each.share * each.parameters, sum(each.new.values()))
-    assert each.parameters > 900_000
-    low, high = wilson(each.accuracy * each.reviews, each.reviews)
+    assert result.of_body == 0
+    for name in result.new:
+        assert name in result.notice
+    assert "distilbert." not in result.notice and "newly initialized" in result.notice
+    assert "\x1b" not in result.notice
+    assert math.isclose(result.share * result.parameters, sum(result.new.values()))
+    assert result.parameters > 900_000
+    low, high = wilson(result.accuracy * result.reviews, result.reviews)
     assert low < 0.5 < high
-    assert _words(each.notice) in _words(_printed("weights", each))
+    assert _words(result.notice) in _words(_printed("weights", result))
 
 
 def test_a_body_that_is_new_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -169,19 +169,19 @@ def test_a_body_that_is_new_is_counted(monkeypatch: pytest.MonkeyPatch, tmp_path
     AutoModel.from_pretrained(folder).save_pretrained(tmp_path)
     AutoTokenizer.from_pretrained(folder).save_pretrained(tmp_path)
     state = load_file(tmp_path / "model.safetensors")
-    kept = {name: tensor for name, tensor in state.items() if ".layer.0." not in name}
-    assert len(kept) < len(state)
-    save_file(kept, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    remaining = {name: tensor for name, tensor in state.items() if ".layer.0." not in name}
+    assert len(remaining) < len(state)
+    save_file(remaining, tmp_path / "model.safetensors", metadata={"format": "pt"})
     monkeypatch.setattr(embedded, "checkpoint", lambda model: tmp_path)
-    each = weights.run("embedded-tiny", reviews=8, max_length=16)
-    assert each.of_body == len(state) - len(kept)
-    assert len(each.new) == each.of_body + 4
+    result = weights.run("embedded-tiny", reviews=8, max_length=16)
+    assert result.of_body == len(state) - len(remaining)
+    assert len(result.new) == result.of_body + 4
 
 
-def test_the_notice_is_captured_and_logging_is_as_before(found: dict[str, Any]) -> None:
+def test_the_notice_is_captured_and_logging_is_as_before(results: dict[str, Any]) -> None:
     from transformers.utils import logging as transformers_logging
 
-    assert found["weights"].notice
+    assert results["weights"].notice
     handlers, verbosity = set(logging.getLogger("transformers").handlers), transformers_logging.get_verbosity()
     with weights._notices() as lines:
         transformers_logging.get_logger("transformers.test").warning("one line")
@@ -193,51 +193,51 @@ def test_the_notice_is_captured_and_logging_is_as_before(found: dict[str, Any]) 
 @pytest.mark.slow
 def test_of_the_pretrained_model_less_than_a_hundredth_is_new() -> None:
     """Evaluates MiniLM on 200 reviews: some 15 s."""
-    each = weights.run()
-    assert sum(each.new.values()) == 384 * 384 + 384 + 2 * 384 + 2
-    assert each.of_body == 0 and each.share < 0.01
-    low, high = wilson(each.accuracy * each.reviews, each.reviews)
+    result = weights.run()
+    assert sum(result.new.values()) == 384 * 384 + 384 + 2 * 384 + 2
+    assert result.of_body == 0 and result.share < 0.01
+    low, high = wilson(result.accuracy * result.reviews, result.reviews)
     assert low < 0.55 and high > 0.45
 
 
-def test_a_slice_of_the_sorted_set_has_one_class_and_a_perfect_accuracy(found: dict[str, Any]) -> None:
-    each = found["slice"]
-    assert each.unshuffled == {"neg": 320, "pos": 0}
-    assert sum(each.shuffled.values()) == 320 and min(each.shuffled.values()) > 100
-    assert each.evaluated == 60
-    assert each.accuracy_on_next == 1.0
-    assert each.accuracy_on_balanced == 0.5
-    printed = _printed("slice", each)
+def test_a_subset_of_the_sorted_set_has_one_class_and_a_perfect_accuracy(results: dict[str, Any]) -> None:
+    result = results["slice"]
+    assert result.unshuffled == {"neg": 320, "pos": 0}
+    assert sum(result.shuffled.values()) == 320 and min(result.shuffled.values()) > 100
+    assert result.evaluated == 60
+    assert result.accuracy_on_next == 1.0
+    assert result.accuracy_on_balanced == 0.5
+    printed = _printed("slice", result)
     assert 'split="train[:320]"' in printed and "shuffle(seed=0).select(range(320))" in printed
     assert "100.0%" in printed and "50.0%" in printed
 
 
 def test_no_review_is_trained_on_and_evaluated_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[tuple[str, set[tuple[int, ...]]]] = []
+    overlaps: list[tuple[str, set[tuple[int, ...]]]] = []
 
     def train(config: Any, tokenizer: Any, names: Any, train_dataset: Any, datasets: Any, on: Any) -> list[float]:
         def ids(dataset: Any) -> set[tuple[int, ...]]:
-            return {tuple(each) for each in dataset["input_ids"]}
+            return {tuple(tokens) for tokens in dataset["input_ids"]}
 
         for name in on:
-            seen.append((name, ids(train_dataset) & ids(datasets[name])))
+            overlaps.append((name, ids(train_dataset) & ids(datasets[name])))
         # Both classes alike.
         assert sum(datasets["balanced"]["labels"]) == 30
         return [0.0 for _ in on]
 
     monkeypatch.setattr(sorted_subset, "_train", train)
     sorted_subset.run(size=500, evaluated=60)
-    assert seen == [("after", set()), ("balanced", set()), ("balanced", set())]
+    assert overlaps == [("after", set()), ("balanced", set()), ("balanced", set())]
 
 
-def test_both_ways_to_map_give_the_same_tokens(found: dict[str, Any]) -> None:
-    each = found["map"]
-    assert each.equal and each.is_fast
-    assert len(each.factors) == 2 and all(factor > 0 for factor in each.factors)
-    assert 40 * 10 < each.tokens <= 40 * 32
-    printed = _words(_printed("map", each))
+def test_both_ways_to_map_give_the_same_tokens(results: dict[str, Any]) -> None:
+    result = results["map"]
+    assert result.equal and result.is_fast
+    assert len(result.factors) == 2 and all(factor > 0 for factor in result.factors)
+    assert 40 * 10 < result.tokens <= 40 * 32
+    printed = _words(_printed("map", result))
     assert "the tokens are the same" in printed
-    assert f"one by one takes {each.factor:.2f} times as long" in printed
+    assert f"one by one takes {result.factor:.2f} times as long" in printed
 
 
 def test_other_tokens_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,9 +245,9 @@ def test_other_tokens_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
         return tokenized(rows, tokenizer, max_length if batched else max_length - 1, batched)
 
     monkeypatch.setattr(mapping, "tokenized", cut)
-    each = mapping.run(reviews=10, pairs=1, max_length=16)
-    assert not each.equal
-    assert "the tokens are NOT the same" in _words(_printed("map", each))
+    result = mapping.run(reviews=10, pairs=1, max_length=16)
+    assert not result.equal
+    assert "the tokens are NOT the same" in _words(_printed("map", result))
 
 
 def test_nothing_is_read_from_a_cache() -> None:
@@ -264,26 +264,26 @@ def test_nothing_is_read_from_a_cache() -> None:
         assert len(calls) == count and isinstance(calls[0], list) == batched
 
 
-def test_what_torch_finds_here_is_what_trainer_takes(found: dict[str, Any]) -> None:
+def test_what_torch_finds_here_is_what_trainer_takes(results: dict[str, Any]) -> None:
     import torch
 
-    each = found["gpu"]
-    assert each.cuda_is_available == torch.cuda.is_available()
-    assert each.loaded_on == "cpu"
-    assert each.trainer_device == each.device
-    assert list(each.seconds) == list(dict.fromkeys(("cpu", each.device)))
-    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in each.seconds.values())
-    assert (each.forgotten is not None) == each.has_gpu
-    printed = _words(_printed("gpu", each))
-    assert _words(each.doctor) in printed
-    assert ("there is no GPU here" in printed) == (not each.has_gpu)
+    result = results["gpu"]
+    assert result.cuda_is_available == torch.cuda.is_available()
+    assert result.loaded_on == "cpu"
+    assert result.trainer_device == result.device
+    assert list(result.seconds) == list(dict.fromkeys(("cpu", result.device)))
+    assert all(len(seconds) == 2 and min(seconds) > 0 for seconds in result.seconds.values())
+    assert (result.forgotten is not None) == result.has_gpu
+    printed = _words(_printed("gpu", result))
+    assert _words(result.doctor) in printed
+    assert ("there is no GPU here" in printed) == (not result.has_gpu)
 
 
-def test_with_a_gpu_the_times_and_the_forgotten_line_are_shown(found: dict[str, Any]) -> None:
+def test_with_a_gpu_the_times_and_the_forgotten_line_are_shown(results: dict[str, Any]) -> None:
     from dataclasses import replace
 
     with_gpu = replace(
-        found["gpu"],
+        results["gpu"],
         device="cuda",
         trainer_device="cuda",
         cuda_is_available=True,
@@ -297,10 +297,10 @@ def test_with_a_gpu_the_times_and_the_forgotten_line_are_shown(found: dict[str, 
 
 @pytest.mark.parametrize("width", [60, 120])
 def test_each_obeys_the_terminals_width_and_ends_with_its_lesson(
-    width: int, found: dict[str, Any], sized: tuple[Path, str]
+    width: int, results: dict[str, Any], sized: tuple[Path, str]
 ) -> None:
-    for name, each in {**found, "size": SIZE_KEPT.read(sized[0])}.items():
-        printed = _printed(name, each, width)
+    for name, result in {**results, "size": SIZE_KEPT.read(sized[0])}.items():
+        printed = _printed(name, result, width)
         assert max(map(len, printed.splitlines())) <= width, name
         assert _words(printed).endswith(f"Take home: {GOTCHAS[name].lesson}")
         assert _words(GOTCHAS[name].tutorial) in _words(printed)
@@ -315,16 +315,16 @@ def test_quiet_and_one_thread_end_with_their_block(capfd) -> None:
     try:
         with contextlib.suppress(KeyError), quiet(), one_thread():
             assert torch.get_num_threads() == 1
-            print("said inside")
-            transformers_logging.get_logger("transformers.test").warning("said inside")
+            print("printed inside")
+            transformers_logging.get_logger("transformers.test").warning("printed inside")
             raise KeyError
         assert torch.get_num_threads() == 2
         assert transformers_logging.get_verbosity() == before[1]
     finally:
         torch.set_num_threads(before[0])
-    print("said outside")
+    print("printed outside")
     output = capfd.readouterr()
-    assert output.out == "said outside\n" and not output.err
+    assert output.out == "printed outside\n" and not output.err
 
 
 def test_a_refusal_is_what_python_prints() -> None:
@@ -354,10 +354,10 @@ def test_the_size_setting_leaves_its_numbers_and_its_chart(sized: tuple[Path, st
 
 
 def test_the_chart_can_be_drawn_again_in_another_style(sized: tuple[Path, str], tmp_path: Path, capfd) -> None:
-    output = tmp_path / "dial.svg"
+    output = tmp_path / "curve.svg"
     assert main(["plot", str(sized[0]), "--kind", "size", "--style", "dark", "--output", str(output)]) == 0
     assert "training reviews" in output.read_text()
-    assert (tmp_path / "dial.alt.txt").read_text() == (sized[0] / "size.alt.txt").read_text()
+    assert (tmp_path / "curve.alt.txt").read_text() == (sized[0] / "size.alt.txt").read_text()
     assert main(["plot", str(sized[0]), str(sized[0]), "--kind", "size"]) == 2
     assert main(["plot", str(tmp_path), "--kind", "size"]) == 2
     assert main(["plot", str(sized[0]), "--kind", "size", "--output", str(tmp_path / "absent" / "x.png")]) == 2
@@ -383,7 +383,7 @@ def test_a_damaged_file_is_one_line(change: dict[str, Any], sized: tuple[Path, s
         SIZE_KEPT.read(tmp_path)
 
 
-def test_a_smaller_slice_is_the_beginning_of_a_larger_and_all_are_evaluated_alike(
+def test_a_smaller_subset_is_the_beginning_of_a_larger_and_all_are_evaluated_alike(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from manual_loop import minimal
@@ -425,7 +425,7 @@ def test_no_words_of_the_chart_leave_it_or_lie_on_another(style: str, sizes: Any
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     environment = dict.fromkeys(("torch", "transformers", "accelerate", "python", "device"), "1.0")
-    points = [Point(each, [each / 100, each / 90], [0.5, 0.6]) for each in sizes]
+    points = [Point(count, [count / 100, count / 90], [0.5, 0.6]) for count in sizes]
     setting = Size("2 layers, random (1.0 M) on Rotten Tomatoes", points, 4, 1000, {}, {**environment, "threads": 1})
     figure = size_chart(setting, style)
     figure.lay_out()

@@ -24,24 +24,24 @@ DOCUMENT = PAGE.read_text(encoding="utf-8")
 with (PAGE.parent / "data" / f"{TABLE}.csv").open(encoding="utf-8", newline="") as file:
     ROWS = list(csv.DictReader(file))
 MODULES = (batches, causes, losses, randomness, reported, ways)
-# What a comparison can find that no edit of a page brings about, and why.
-NOT_A_PAGES = {
-    "environment.config": "two runs, not a page",
-    "environment.processes": "two runs, not a page",
+# What a comparison can find that no edit of a script causes, and why.
+NOT_OF_A_SCRIPT = {
+    "environment.config": "two runs, not a script",
+    "environment.processes": "two runs, not a script",
     "environment.not_reproducible": "a GPU or torch.compile",
-    "loss.upstream": "Trainer's, not the page's: tests/test_equivalence.py",
+    "loss.upstream": "Trainer's, not the script's: tests/test_equivalence.py",
     "backward.not_decided": "not decided",
-    "batch.not_decided": "not decided: of records that say no more",
+    "batch.not_decided": "not decided: records that do not tell more",
     "clip.not_decided": "not decided",
-    "mode.not_decided": "not decided: of records that say no more",
-    "schedule.not_decided": "not decided: of records that say no more",
+    "mode.not_decided": "not decided: records that do not tell more",
+    "schedule.not_decided": "not decided: records that do not tell more",
     "mode.other": "Trainer trains in train mode, so that a mode that differs is eval",
     "evaluate.loss": "of equal batches: the model itself would have to change",
 }
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
-def test_an_edit_applies_to_its_page_and_changes_it(mistake: Mistake) -> None:
+def test_an_edit_applies_to_its_script_and_changes_it(mistake: Mistake) -> None:
     before, after = right_script(mistake), wrong_script(mistake)
     assert not (mistake.pieces and mistake.whole)
     if mistake.pieces or mistake.whole:
@@ -71,7 +71,7 @@ def test_every_mistake_is_there_once() -> None:
     assert all(edits.count(edit) == 1 for edit in edits)
     asked = [mistake.phase for mistake in every if mistake.question]
     assert len(asked) == len(set(asked)) == len(QUESTIONS)
-    places = [repair.step.place for repair in LADDER_STEPS.values() if repair.step]
+    places = [fix.step.place for fix in LADDER_STEPS.values() if fix.step]
     assert places == list(range(1, len(LADDER_STEPS) + 1))
 
 
@@ -93,24 +93,24 @@ def codes() -> set[str]:
     """Every code that the judge's modules can give a finding."""
     texts = [Path(module.__file__).read_text(encoding="utf-8") for module in MODULES]
     constants = [node.value for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
-    named = [each for each in constants if isinstance(each, str) and re.fullmatch(r"[a-z]+\.[a-z_]+", each)]
-    return {each for each in named if each.partition(".")[0] in PHASE_OF_TOPIC}
+    named = [value for value in constants if isinstance(value, str) and re.fullmatch(r"[a-z]+\.[a-z_]+", value)]
+    return {value for value in named if value.partition(".")[0] in PHASE_OF_TOPIC}
 
 
-def test_every_cause_that_can_be_named_is_named_of_a_mistake() -> None:
-    """In the table of what was found, or in tests/verdict/test_findings.py."""
+def test_every_cause_is_the_cause_of_a_mistake() -> None:
+    """In the table of findings, or in tests/verdict/test_findings.py."""
     elsewhere = (Path(__file__).parents[1] / "verdict" / "test_findings.py").read_text(encoding="utf-8")
     assert len(codes()) > 60
-    found = {code for row in ROWS for column in COLUMNS[-2:] for code in row[column].split(", ")}
-    unsaid = {each for each in codes() - found if f'"{each}"' not in elsewhere}
-    assert unsaid == set(NOT_A_PAGES)
+    listed = {code for row in ROWS for column in COLUMNS[-2:] for code in row[column].split(", ")}
+    unlisted = {code for code in codes() - listed if f'"{code}"' not in elsewhere}
+    assert unlisted == set(NOT_OF_A_SCRIPT)
 
 
 def test_the_table_has_every_mistake_and_what_was_found_is_what_must_be() -> None:
-    found = [tuple(row[column] for column in COLUMNS[:2]) for row in ROWS]
+    listed = [tuple(row[column] for column in COLUMNS[:2]) for row in ROWS]
     compared = [mistake for mistake in MISTAKES.values() if mistake.compared]
     rewrites = [("a right rewrite", rewrite.what) for rewrite in REWRITES.values()]
-    assert found == [(each.name, each.what) for each in compared] + rewrites, "run `make gallery-page`"
+    assert listed == [(mistake.name, mistake.what) for mistake in compared] + rewrites, "run `make gallery-page`"
     for row, mistake in zip(ROWS, compared, strict=False):
         expected = mistake.compared
         assert mistake.stops or (expected.where in row["first difference"]), mistake.name

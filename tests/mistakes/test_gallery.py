@@ -29,7 +29,7 @@ def cost(wrong: list[Run], name: str = "no_clip") -> Cost:
     return Cost(name, [run(0.6), run(0.62), run(0.58)], wrong)
 
 
-def test_a_cost_is_called_one_only_beyond_what_the_seeds_do() -> None:
+def test_a_cost_counts_only_beyond_seed_to_seed_variation() -> None:
     harm = cost([run(0.5), run(0.51), run(0.49)])
     assert harm.is_sure() and "accuracy -10.0 points" in harm.noticed()
     chance = cost([run(0.64), run(0.57), run(0.6)])
@@ -38,15 +38,15 @@ def test_a_cost_is_called_one_only_beyond_what_the_seeds_do() -> None:
     assert "bit for bit" in same.noticed()
 
 
-def test_what_a_loop_reports_and_what_its_model_is_worth_are_told_apart() -> None:
+def test_what_a_loop_reports_is_compared_with_what_its_model_achieves() -> None:
     boasting = cost([run(0.6, 0.7), run(0.62, 0.72), run(0.58, 0.68)])
     assert "the reported numbers are wrong: accuracy +10.0 points" in boasting.noticed()
     slow = cost([run(0.6, seconds=3), run(0.62, seconds=3), run(0.58, seconds=3)])
     assert "3.0 times the seconds" in slow.noticed()
 
 
-@pytest.mark.parametrize(("guess", "said"), [("accuracy", "right!"), ("nothing", "no, not nothing"), ("", None)])
-def test_a_guess_at_what_one_notices_is_judged(guess: str, said: str | None, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(("guess", "reply"), [("accuracy", "right!"), ("nothing", "no, not nothing"), ("", None)])
+def test_a_guess_at_what_one_notices_is_judged(guess: str, reply: str | None, tmp_path: Path, monkeypatch) -> None:
     harm = cost([run(0.5), run(0.51), run(0.49)])
     assert harm.signs == ["accuracy"]
     row = {"item": "clip", "step": 1, "cause": "no clip", "student": "2", "right": "1"}
@@ -57,26 +57,27 @@ def test_a_guess_at_what_one_notices_is_judged(guess: str, said: str | None, tmp
     console = Console(file=io.StringIO(), width=100)
     show.print_one("no_clip", "tiny", 3, 1, tmp_path / "out", console)
     printed = console.file.getvalue()
-    assert ("right!" in printed or "no, not" in printed) == bool(said)
-    assert said is None or said in printed
+    assert ("right!" in printed or "no, not" in printed) == bool(reply)
+    assert reply is None or reply in printed
 
 
-def test_the_dearest_comes_first() -> None:
+def test_the_most_costly_comes_first() -> None:
     costs = [cost([run(0.6)] * 3, "no_clip"), cost([run(0.4)] * 3, "no_mask")]
-    assert [each.name for each in by_cost(costs)] == ["no_mask", "no_clip"]
+    assert [entry.name for entry in by_cost(costs)] == ["no_mask", "no_clip"]
 
 
 def test_the_list_names_every_mistake_its_source_and_what_is_not_seen() -> None:
     output = CliRunner().invoke(sameloop, ["break"]).output
     for mistake in GALLERY.values():
         assert mistake.name in output and mistake.source in output
-    assert all(what in output for what in UNSEEN)
+    assert all(description in output for description in UNSEEN)
 
 
 def test_chart_and_page_show_each_mistake(tmp_path: Path) -> None:
     costs = [cost([run(0.5), run(0.51), run(0.49)], "no_mask"), cost([run(0.6, 0.7)] * 3, "no_eval_mode")]
     rows = {
-        each.name: {"item": "forward", "step": 1, "cause": "a <cause>", "student": "1", "right": "0"} for each in costs
+        entry.name: {"item": "forward", "step": 1, "cause": "a <cause>", "student": "1", "right": "0"}
+        for entry in costs
     }
     write_gallery(tmp_path / "gallery", costs, "tiny", rows)
     script = (tmp_path / "gallery" / "gallery.html").read_text()
@@ -85,14 +86,16 @@ def test_chart_and_page_show_each_mistake(tmp_path: Path) -> None:
         and GALLERY["no_mask"].what in script
         and "http" not in script.replace("http-equiv", "")
     )
-    shown = html.unescape(script)
-    assert all(line[1:].strip() in shown for line in changed_lines(GALLERY["no_mask"]))
+    text = html.unescape(script)
+    assert all(line[1:].strip() in text for line in changed_lines(GALLERY["no_mask"]))
     assert costs_chart(costs, "a job").save(tmp_path / "chart.png").read_bytes().startswith(b"\x89PNG")
     assert "no_mask" not in (tmp_path / "chart.alt.txt").read_text()
     assert GALLERY["no_mask"].what in (tmp_path / "chart.alt.txt").read_text()
 
 
-def test_an_exercise_says_nothing_and_the_answer_is_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_an_exercise_hides_its_mistake_and_a_right_guess_shows_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
     from rich.console import Console
 
     mistake = GALLERY["clip_after_step"]
@@ -129,7 +132,7 @@ def test_wrong_input_is_one_line(arguments, line: str, tmp_path: Path, capsys: p
         "file": tmp_path / "mine.py",
         "none": tmp_path / "none.py",
     }
-    status = main([each.format(**places) for each in arguments])
+    status = main([argument.format(**places) for argument in arguments])
     assert status == 2
     assert line in capsys.readouterr().err
     assert (tmp_path / "mine.py").read_text() == "mine" and not (tmp_path / "new").exists()

@@ -1,4 +1,4 @@
-"""The ladder: every edit applies in every order, no repair moves the first difference back, the last page is exact."""
+"""The ladder: every edit applies in every order, no fix moves the first difference back, the last script is exact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from packaging.version import Version
 
 from benchmarks.cli import main
-from benchmarks.mistakes import ladder as lesson
+from benchmarks.mistakes import ladder as ladder_module
 from benchmarks.mistakes.ladder import LADDER, LADDER_STEPS, MINIMAL, START, Ladder, Row, order_from, script_without
 from benchmarks.mistakes.ladder_chart import alt_text
 from shared.errors import SameLoopError
@@ -43,7 +43,7 @@ def _rows(folder: Path) -> list[Row]:
 
 
 @pytest.mark.parametrize("accelerate", [False, True])
-def test_any_rungs_can_be_left_out_in_any_order(accelerate: bool) -> None:
+def test_any_fixes_can_be_left_out_in_any_order(accelerate: bool) -> None:
     for count in range(len(LADDER_STEPS) + 1):
         for steps in itertools.combinations(LADDER_STEPS, count):
             script = script_without(steps, accelerate)
@@ -60,7 +60,7 @@ def test_the_start_is_the_loop_that_courses_teach() -> None:
     assert source.index("model.train()") < source.index("for epoch in")
 
 
-def test_no_repair_is_left_out_and_each_changes_the_page() -> None:
+def test_no_fix_is_left_out_and_each_changes_the_script() -> None:
     assert script_without(()).source == MINIMAL.read_text()
     for name in LADDER_STEPS:
         assert script_without([name]).source != MINIMAL.read_text()
@@ -68,7 +68,7 @@ def test_no_repair_is_left_out_and_each_changes_the_page() -> None:
 
 @pytest.mark.parametrize("name", LADDER_STEPS)
 def test_an_edit_that_no_longer_applies_is_an_error(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once for each piece: as if the page held it with another word in it."""
+    """Once for each piece: as if the script had another word there."""
     pieces = LADDER_STEPS[name].pieces
     for number, (right, wrong) in enumerate(pieces):
         changed = (*pieces[:number], (right.replace("e", "E", 1), wrong), *pieces[number + 1 :])
@@ -86,7 +86,7 @@ def test_an_edit_that_fits_twice_is_an_error(monkeypatch: pytest.MonkeyPatch) ->
 # The order ----------------------------------------------------------------------------------------
 
 
-def test_rungs_that_the_order_leaves_out_come_last() -> None:
+def test_fixes_that_the_order_leaves_out_come_last() -> None:
     assert order_from(None) == tuple(LADDER_STEPS)
     assert order_from("mean, train-mode") == (
         *("mean", "train_mode"),
@@ -95,14 +95,14 @@ def test_rungs_that_the_order_leaves_out_come_last() -> None:
 
 
 @pytest.mark.parametrize(
-    ("order", "said"), [("mean,warmup", "there is no step 'warmup'"), ("clip,clip", "clip is named 2 times")]
+    ("order", "message"), [("mean,warmup", "there is no step 'warmup'"), ("clip,clip", "clip is named 2 times")]
 )
-def test_a_wrong_order_is_one_line(order: str, said: str, tmp_path: Path, capfd) -> None:
-    with pytest.raises(SameLoopError, match=said):
+def test_a_wrong_order_is_one_line(order: str, message: str, tmp_path: Path, capfd) -> None:
+    with pytest.raises(SameLoopError, match=message):
         order_from(order)
     assert main(["ladder", "--preset", "tiny", "--order", order, "--output-dir", str(tmp_path / "run")]) == 2
     error = capfd.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
     assert not (tmp_path / "run").exists()
 
 
@@ -113,7 +113,7 @@ def test_a_wrong_order_is_one_line(order: str, said: str, tmp_path: Path, capfd)
     Version(torch.__version__) < Version("2.13"),
     reason="in which step `tiny` first needs its clip depends on how torch rounds: with 2.6 as late as the evaluation",
 )
-def test_every_repair_moves_the_first_difference_to_the_right_until_it_is_gone(ladder_run) -> None:
+def test_every_fix_moves_the_first_difference_to_the_right_until_it_is_gone(ladder_run) -> None:
     folder, status, _ = ladder_run
     rows = _rows(folder)
     assert status == 0
@@ -129,15 +129,15 @@ def test_every_repair_moves_the_first_difference_to_the_right_until_it_is_gone(l
     Version(torch.__version__) < Version("2.13"),
     reason="in which step `tiny` first needs its clip depends on how torch rounds: with 2.6 as late as the evaluation",
 )
-def test_what_differs_first_is_what_the_next_rung_repairs(ladder_run) -> None:
+def test_what_differs_first_is_what_the_next_fix_changes(ladder_run) -> None:
     folder, _, _ = ladder_run
     rows = _rows(folder)
-    for row, repaired in itertools.pairwise(rows):
-        assert LADDER_STEPS[repaired.name].compared.code == row.code, repaired.name
-        assert repaired.diff
+    for row, fixed in itertools.pairwise(rows):
+        assert LADDER_STEPS[fixed.name].compared.code == row.code, fixed.name
+        assert fixed.diff
 
 
-def test_it_prints_a_bar_per_row_and_leaves_pages_and_picture(ladder_run) -> None:
+def test_it_prints_a_bar_per_row_and_writes_scripts_and_picture(ladder_run) -> None:
     folder, _, printed = ladder_run
     lines = printed.splitlines()
     bars = [next(line for line in lines if f" {name} " in line and "│" in line).count("█") for name in LADDER_STEPS]
@@ -157,9 +157,9 @@ def test_the_report_of_its_folder_shows_the_ladder(ladder_run) -> None:
 
     folder, *_ = ladder_run
     script = write_report(folder).read_text(encoding="utf-8")
-    shown = script[script.index('<section id="ladder"') : script.index('<section id="costs"')]
+    section = script[script.index('<section id="ladder"') : script.index('<section id="costs"')]
     for row in LADDER.read(folder).rows:
-        assert row.is_exact or row.where in shown
+        assert row.is_exact or row.where in section
 
 
 def test_it_goes_in_another_order(tmp_path: Path) -> None:
@@ -192,11 +192,11 @@ def test_other_files_are_left_alone(tmp_path: Path, capfd) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
-def test_a_last_page_that_differs_is_said(capsys: pytest.CaptureFixture) -> None:
+def test_a_last_script_that_differs_is_named(capsys: pytest.CaptureFixture) -> None:
     from rich.console import Console
 
     row = Row("mean", "Why.", ["- a", "+ b"], 3, "eval_loss", "the mean", 4, [0.5])
-    found = Ladder("a job", 2, [row, row], {}, {})
-    lesson.print_ladder(found, Console(highlight=False, width=100))
+    ladder = Ladder("a job", 2, [row, row], {}, {})
+    ladder_module.print_ladder(ladder, Console(highlight=False, width=100))
     assert "diverged with every fix: step 3, eval_loss\nthe mean" in capsys.readouterr().out
-    assert "identical" not in alt_text(found)
+    assert "identical" not in alt_text(ladder)

@@ -1,4 +1,4 @@
-"""Edits of a page: a mistake gets the cause that is its own, of a right rewrite nothing is said.
+"""Edits of a script: a mistake gets its own cause, a right rewrite gets none.
 
 Half a second each. In `make test` one or two of a kind, all of them in `make test-slow` and `make gallery-page`.
 """
@@ -21,11 +21,11 @@ COMPARED = {name: mistake for name, mistake in MISTAKES.items() if mistake.compa
 
 def some() -> Iterator[str]:
     """One of each phase where the same differs first, and one more for which `Trainer` need not run again."""
-    seen: Counter[tuple] = Counter()
+    counts: Counter[tuple] = Counter()
     for name, mistake in COMPARED.items():
         kind = (mistake.phase, mistake.compared.where.partition(": ")[2], mistake.stops)
-        if not seen[kind] or (seen[kind] == 1 and not mistake.compared_settings and not mistake.stops):
-            seen[kind] += 1
+        if not counts[kind] or (counts[kind] == 1 and not mistake.compared_settings and not mistake.stops):
+            counts[kind] += 1
             yield name
 
 
@@ -38,16 +38,16 @@ SOME = set(some())
 )
 def test_a_mistake_gets_its_own_cause(name: str, kept_runs: Path) -> None:
     mistake = MISTAKES[name]
-    said = compare_mistake(mistake, kept_runs)
-    assert is_compared_rightly(mistake.compared, said, mistake.stops), said.stopped or said.first
-    assert "GPU" not in str(said)
+    comparison = compare_mistake(mistake, kept_runs)
+    assert is_compared_rightly(mistake.compared, comparison, mistake.stops), comparison.stopped or comparison.first
+    assert "GPU" not in str(comparison)
 
 
 @pytest.mark.parametrize("name", REWRITES)
 def test_a_right_rewrite_is_identical(name: str, kept_runs: Path) -> None:
-    said = compare_rewrite(REWRITES[name], kept_runs)
-    assert is_compared_rightly(NO_DIFFERENCE, said), said.stopped or said.first
-    assert "GPU" not in str(said)
+    comparison = compare_rewrite(REWRITES[name], kept_runs)
+    assert is_compared_rightly(NO_DIFFERENCE, comparison), comparison.stopped or comparison.first
+    assert "GPU" not in str(comparison)
 
 
 def test_the_order_of_an_epoch_is_explained_in_a_whole_sentence(kept_runs: Path) -> None:
@@ -58,9 +58,9 @@ def test_the_order_of_an_epoch_is_explained_in_a_whole_sentence(kept_runs: Path)
 
 
 def test_a_cause_that_is_not_the_right_one_is_noticed(kept_runs: Path) -> None:
-    expected, said = MISTAKES["no_clip"].compared, compare_mistake(MISTAKES["no_clip"], kept_runs)
-    assert is_compared_rightly(expected, said)
-    assert not is_compared_rightly(expected._replace(code="zero.missing"), said)
-    assert not is_compared_rightly(expected._replace(where=IDENTICAL), said)
-    assert not is_compared_rightly(expected._replace(also=("optimizer.settings",)), said)
-    assert not is_compared_rightly(expected, said, stops=True)
+    expected, comparison = MISTAKES["no_clip"].compared, compare_mistake(MISTAKES["no_clip"], kept_runs)
+    assert is_compared_rightly(expected, comparison)
+    assert not is_compared_rightly(expected._replace(code="zero.missing"), comparison)
+    assert not is_compared_rightly(expected._replace(where=IDENTICAL), comparison)
+    assert not is_compared_rightly(expected._replace(also=("optimizer.settings",)), comparison)
+    assert not is_compared_rightly(expected, comparison, stops=True)

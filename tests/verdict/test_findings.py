@@ -1,4 +1,4 @@
-"""What people do to a loop that the two loops of this project do not: each is told by a code, and none wrongly."""
+"""What people do to a loop that the two loops of this project do not: each has its code, no right loop has one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Edit(NamedTuple):
     """A piece of the minimal loop, what takes its place, and the codes that must be found, the cause first.
 
     Attributes:
-        pieces: what is replaced, by what.
+        pieces: the replacements.
         codes: the first is the cause; none: the runs are identical.
     """
 
@@ -100,7 +100,7 @@ EDITS = {
             "                p.grad = gradient\n"
         }
     ),
-    "a schedule that rounds otherwise": Edit(
+    "a schedule that rounds differently": Edit(
         {
             "LambdaLR(optimizer, lambda step: (steps - step) / steps)": "torch.optim.lr_scheduler.LinearLR("
             "optimizer, 1.0, 0.0, steps)"
@@ -171,7 +171,7 @@ EDITS = {
         ("forward.repeated",),
     ),
     "every batch twice": Edit(
-        {"        for batch in loader:": "        for batch in (each for each in loader for _ in range(2)):"},
+        {"        for batch in loader:": "        for batch in (batch for batch in loader for _ in range(2)):"},
         ("batch.again", "step.number"),
     ),
     # Weights that something else moves.
@@ -430,15 +430,15 @@ def test_what_was_done_to_the_loop_is_found(name: str, trainer_run: Path, tmp_pa
         return
     findings = first["findings"]
     assert findings[0]["code"] == edit.codes[0], findings
-    assert set(edit.codes) <= {each["code"] for each in findings}
-    assert all(each["phase"] == PHASE_OF_TOPIC[each["code"].partition(".")[0]] and each["text"] for each in findings)
-    assert (first["likely_cause"], *first["also"]) == tuple(each["text"] for each in findings)
+    assert set(edit.codes) <= {row["code"] for row in findings}
+    assert all(row["phase"] == PHASE_OF_TOPIC[row["code"].partition(".")[0]] and row["text"] for row in findings)
+    assert (first["likely_cause"], *first["also"]) == tuple(row["text"] for row in findings)
 
 
-# Where a check says otherwise: any order, any seed and any rounding is right to it, it has a code for each wrong
-# schedule, and it does not see what is no part of the training.
+# Where a check has other codes: any order, any seed and any rounding is right for it, it has a code for each wrong
+# schedule, and it does not see what is not part of the training.
 CHECKED = {
-    "a schedule that rounds otherwise": (),
+    "a schedule that rounds differently": (),
     "a progress bar": (),
     "every batch twice": ("batch.again",),
     "the first epoch's weights put back": (),  # as the best are
@@ -458,7 +458,7 @@ CHECKED = {
     "the mean rounded": (),
     "an evaluation first": (),
 }
-# The right ones that are written in the oddest ways, and what a loop does to itself; the others are slow tests.
+# The right loops that are written in the oddest ways, and some wrong ones; the others are slow tests.
 SOME = (
     *("inside a module", "two optimizers", "gradients by another function", "no optimizer of torch's"),
     *("the passes in a closure", "R-Drop", "FGM", "an average is evaluated", "a clamp", "a copy is trained"),
@@ -481,25 +481,25 @@ def test_a_check_finds_it_and_nothing_else(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(EDITS) - set(SOME)))
-def test_a_check_finds_each_and_nothing_else(name: str, tmp_path: Path) -> None:
+def test_a_check_finds_the_others_and_nothing_else(name: str, tmp_path: Path) -> None:
     """The rest of the table: half a minute."""
     assert_checked(name, tmp_path)
 
 
 @pytest.mark.parametrize(
-    ("pieces", "said"),
+    ("pieces", "message"),
     [
         ({LOSS: f"            batch['label'] = batch.pop('labels')\n{LOSS}"}, "`labels`"),
         ({"train_dataset, eval_dataset, config": "train_loader, optimizer, epoch"}, "train_loader"),
-        ({"by hand": "à la main"}, "UTF-8"),
+        ({"import numpy as np": "import numpy as np  # à la main"}, "UTF-8"),
         ({"    return evaluations\n": "    yield evaluations\n"}, "yield"),
     ],
 )
-def test_a_mistake_of_the_file_is_told_with_its_remedy(pieces: dict[str, str], said: str, tmp_path: Path) -> None:
+def test_a_mistake_of_the_file_is_reported_with_its_fix(pieces: dict[str, str], message: str, tmp_path: Path) -> None:
     file = edited(Edit(pieces), tmp_path)
     file.write_text(file.read_text(encoding="utf-8"), encoding="cp1252")
     config = RunConfig.build("tiny", loop=str(file))
-    with pytest.raises(ScriptError, match=said):
+    with pytest.raises(ScriptError, match=message):
         run_in_process("manual", config, tmp_path / "run", script=own_script(file))
 
 
@@ -508,7 +508,7 @@ def test_a_loop_in_a_notebook_is_compared(trainer_run: Path, tmp_path: Path) -> 
     text = MINIMAL.read_text(encoding="utf-8")
     cells = ["!pip install nothing\nraise SystemExit", text]
     file = tmp_path / "loop.ipynb"
-    whole = {"cells": [{"cell_type": "code", "source": each} for each in cells], "nbformat": 4}
+    whole = {"cells": [{"cell_type": "code", "source": source} for source in cells], "nbformat": 4}
     file.write_text(json.dumps(whole), encoding="utf-8")
     config = JOB.model_copy(update={"loop": str(file)})
     run = run_in_process("manual", config, tmp_path / "run", script=own_script(file))

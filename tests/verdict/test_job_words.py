@@ -1,4 +1,4 @@
-"""Sentences in the words of their job: what each of them names can be filled in, and is."""
+"""Sentences in the words of their job: every `$word` can be filled in, and is."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def job(side: str, is_loop: bool) -> dict:
 
 def test_every_word_that_a_sentence_asks_for_is_one() -> None:
     folders = [Path(package.__file__ or "").parent for package in (benchmarks.judge, benchmarks.verdict)]
-    asked = [
+    used = [
         word
         for folder in folders
         for file in folder.glob("*.py")
         for word in re.findall(r"\$\{?(\w+)", file.read_text(encoding="utf-8"))
     ]
-    assert len(asked) > 60
-    assert set(asked) <= set(Words._fields)
+    assert len(used) > 60
+    assert set(used) <= set(Words._fields)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +59,6 @@ def test_every_word_that_a_sentence_asks_for_is_one() -> None:
     ],
 )
 def test_the_words_of_a_job(ours: RunRecord, theirs: RunRecord, words: tuple[str, ...]) -> None:
-    told = Words.of(ours, theirs).fill("$settings, $model, $Trainer")
-    assert told == ", ".join(words)
+    sentence = Words.of(ours, theirs).fill("$settings, $model, $Trainer")
+    assert sentence == ", ".join(words)
     assert Words().fill("costs $5 and $nothing") == "costs $5 and $nothing"

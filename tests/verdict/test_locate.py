@@ -1,4 +1,4 @@
-"""The second pass names the tensor where two runs part, and only runs as far as it must."""
+"""The second pass names the tensor where two runs diverge, and only runs as far as it must."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Loops that others could have written, through `--loop`: right ones are identical, wrong ones rightly explained.
 
-Of the mistakes only those that look otherwise in such a loop: a mask by position, a rate set by hand. The others are
-edits of the two pages, in test_edits.py.
+Only the mistakes that look different in such a loop: a mask by position, a rate that the loop sets. The others are
+edits of the two scripts, in test_edits.py.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ WHILE, CRITERION, CLASS = "while_with_iterator.py", "own_criterion.py", "class_w
 
 
 class Loop(NamedTuple):
-    """One loop: a file, what is replaced in it, and what must be said of it."""
+    """One loop: a file, what is replaced in it, and what the comparison must say about it."""
 
     file: str
     right: str = ""
@@ -80,12 +80,12 @@ def test_a_loop_is_judged_as_it_must_be(name: str, trainer_run: Path, tmp_path: 
     assert first["quantity"].startswith(loop.quantity)
     assert loop.cause in first["likely_cause"]
     assert len(first["also"]) == len(loop.also), first["also"]
-    assert all(any(text in found for found in first["also"]) for text in loop.also)
+    assert all(any(text in finding for finding in first["also"]) for text in loop.also)
 
 
-def test_what_a_loop_does_not_report_is_not_compared_and_said(trainer_run: Path, tmp_path: Path) -> None:
+def test_what_a_loop_does_not_report_is_named_as_not_compared(trainer_run: Path, tmp_path: Path) -> None:
     comparison = judged(ALL["own_criterion"], trainer_run, tmp_path)
-    said = " ".join(comparison["remarks"])
+    remarks = " ".join(comparison["remarks"])
     for name in ("eval_loss", "eval_accuracy", "loss", "the model's own loss and its labels"):
-        assert f"not compared: {name}" in said
+        assert f"not compared: {name}" in remarks
     assert comparison["never_acted"] == []
