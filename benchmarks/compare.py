@@ -40,21 +40,21 @@ def compare(
     reuse: bool = False,
     meanwhile: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """Run the two loops, each in processes of its own, one after the other, and compare what they left.
+    """Run the two loops, each in processes of its own, one after the other, and compare their results.
 
-    A comparison with the same settings that was cut off goes on where it was: a loop that is done is not run again,
-    one that has a checkpoint resumes from it, unless its page has changed since. Leaves `manual/` and `trainer/` (a
-    model, a record and the page's code each), `comparison.json`, `comparison.png`, `comparison.svg` and
-    `comparison.alt.txt` in `output_dir`.
+    An interrupted comparison with the same settings continues: a loop that is done is not run again, one that has a
+    checkpoint resumes from it, unless its code has changed since. Writes `manual/` and `trainer/` (a model, a record
+    and the loop's code each), `comparison.json`, `comparison.png`, `comparison.svg` and `comparison.alt.txt` into
+    `output_dir`.
 
     Args:
         config: the settings.
         output_dir: made if absent.
         overwrite: replace a comparison with other settings too.
         nproc_per_node: how many processes each loop has.
-        reuse: of a finished comparison, keep a loop's run where nothing that it depends on has changed since.
-        meanwhile: imports what this process needs after both loops, while theirs imports what they need; None: what
-            the verdict and its charts need.
+        reuse: keep a loop's run of a finished comparison if nothing that it depends on has changed since.
+        meanwhile: imports what this process needs after both loops, while the loops' process imports what they need;
+            None: what the verdict and its charts need.
 
     Returns:
         The content of `comparison.json`.
@@ -73,7 +73,7 @@ def compare(
             folder = output_dir / loop
             changed[loop] = earlier_config(folder) and _why_not_the_same(folder, config, scripts[loop])
             if changed[loop] or not is_finished(folder):
-                resumable = not changed[loop] and any(problem_with(each) is None for each in in_order(folder))
+                resumable = not changed[loop] and any(problem_with(path) is None for path in in_order(folder))
                 options[loop] = ["--resume-from-checkpoint", LAST] if resumable else ["--overwrite-output-dir"]
         with ready_to_fork(nproc_per_node if options else 0, meanwhile or import_what_follows) as server:
             for number, loop in enumerate(LOOPS, start=1):
@@ -90,7 +90,7 @@ def compare(
 
 
 def _check_in(config: RunConfig, nproc_per_node: int) -> None:
-    """Refuse what can be told to be wrong before anything runs."""
+    """Refuse what is known to be wrong before anything runs."""
     if problem := config.problem_with(nproc_per_node):
         raise SameLoopError(problem)
     if launched_world_size() > 1:
@@ -103,13 +103,13 @@ def _check_in(config: RunConfig, nproc_per_node: int) -> None:
 
 
 def import_what_follows() -> None:
-    """What the verdict and its charts need, heavy libraries among it."""
+    """Import what the verdict and its charts need, including heavy libraries."""
     from benchmarks.charts import charts  # noqa: F401
     from benchmarks.verdict import verdict  # noqa: F401
 
 
 def was_cut_off(output_dir: Path, config: RunConfig, nproc_per_node: int) -> bool:
-    """Whether `output_dir` holds this very comparison, not finished and with something to go on from."""
+    """Whether `output_dir` holds this comparison, unfinished and with something to continue from."""
     if (output_dir / COMPARISON_FILE).exists() or not can_be_resumed(output_dir):
         return False
     started = [RunRecord.read(output_dir / loop) for loop in LOOPS if earlier_config(output_dir / loop) is not None]
@@ -121,7 +121,7 @@ def was_cut_off(output_dir: Path, config: RunConfig, nproc_per_node: int) -> boo
 def _reusable(
     output_dir: Path, config: RunConfig, scripts: Mapping[str, LoopScript], nproc_per_node: int, reuse: bool
 ) -> list[str]:
-    """The loops whose runs in a finished comparison a new one takes over, if asked to; if not, offers it."""
+    """The loops whose runs in a finished comparison a new one reuses, if `reuse`; otherwise say that it could."""
     if not (output_dir / COMPARISON_FILE).is_file():
         return []
     announce(f"looking at what {output_dir} holds")
@@ -141,7 +141,7 @@ def _reusable(
 
 
 def _why_not_reused(run_dir: Path, config: RunConfig, script: LoopScript, nproc_per_node: int) -> str | None:
-    """What a finished run depends on that has changed since, in a few words; None if nothing has."""
+    """Which dependency of a finished run has changed since, in a few words; None if none has."""
     record = RunRecord.read(run_dir)
     if different := config.differences(record.config):
         name, (ours, theirs) = next(iter(different.items()))
@@ -155,13 +155,13 @@ def _why_not_reused(run_dir: Path, config: RunConfig, script: LoopScript, nproc_
     now, then = environment(), record.header["environment"]
     if nproc_per_node > 1:
         now["threads"] = int(os.environ.get("OMP_NUM_THREADS", max(1, (os.cpu_count() or 1) // nproc_per_node)))
-    # What the commit says is in the digests, and more exactly.
+    # The digests say the same as the commit, and more exactly.
     others = [name for name in now if name != "git" and now[name] != then.get(name)]
     return f"{others[0]} {then.get(others[0])}, now {now[others[0]]}" if others else None
 
 
 def _is_as_compared(run_dir: Path) -> bool:
-    """Whether a run's model is the one that its comparison saw."""
+    """Whether a run's model is the one that was compared."""
     try:
         kept = COMPARED.read(run_dir.parent)
         return getattr(kept, run_dir.name).weights_sha256 == sha256(run_dir / WEIGHTS_FILE)
@@ -173,12 +173,12 @@ def _why_not_the_same(run_dir: Path, config: RunConfig, script: LoopScript) -> s
     """Which of the files that a run was made from has changed since, in a few words; None if none has."""
     if changed := what_changed(kept_code(run_dir), script.code):
         return changed
-    # What is in the reviews' file counts, not its date.
+    # The content of the reviews' file counts, not its date.
     own = not needs_hub(config) and config.dataset not in REVIEW_SOURCES
     if own and RunRecord.read(run_dir).header.get("data") != load_subsets(config).described():
         return f"the data of --dataset {config.dataset} has changed since"
-    begun, model = (run_dir / CODE_FILE).stat().st_mtime, Path(config.model)
-    if any(path.stat().st_mtime > begun for path in (model, *model.rglob("*")) if path.exists()):
+    started, model = (run_dir / CODE_FILE).stat().st_mtime, Path(config.model)
+    if any(path.stat().st_mtime > started for path in (model, *model.rglob("*")) if path.exists()):
         return f"--model {model} has changed since"
     return None
 

@@ -24,8 +24,8 @@ from shared.sources import embedded
 from shared.sources.hub import hub_is_reachable, needs_hub
 
 HUB_MODEL, HUB_DATASET = PRESETS["lesson"]["model"], PRESETS["lesson"]["dataset"]
-# Padded tokens per review where max_length does not cut it short: IMDB at 512 tokens has a mean of 274; random batches
-# of 8 have 1.75 times as many with their padding, grouped by length of `fast` 1.05.
+# Padded tokens per review where max_length does not truncate it: IMDB at 512 tokens has a mean of 274; random batches
+# of 8 have 1.75 times as many with their padding, the batches grouped by length of `fast` 1.05 times.
 IMDB_PADDED_TOKENS, IMDB_GROUPED_TOKENS = 480, 288
 # Importing the libraries, loading and tokenizing, per loop.
 STARTUP_SECONDS = 8
@@ -67,19 +67,19 @@ def print_diagnosis() -> None:
 
 
 def library_findings() -> Iterator[Finding]:
-    """The versions that a result may depend on, whether they are in our ranges, and whether they were run together."""
-    found = environment()
+    """The versions that a result may depend on: whether they are in our ranges, and were tested together."""
+    installed = environment()
     names = ("sameloop", "python", "torch", "transformers", "accelerate", "datasets")
     outside = outside_our_ranges()
-    versions = ", ".join(f"{name} {found[name]}" for name in names)
+    versions = ", ".join(f"{name} {installed[name]}" for name in names)
     yield Finding("versions", not outside, "; ".join([versions, *outside]))
-    fine, known = what_is_known(found["transformers"], found["torch"], found["python"])
+    fine, known = what_is_known(installed["transformers"], installed["torch"], installed["python"])
     yield Finding("stack", fine, f"{known} (docs/versions.md)")
 
 
 def outside_our_ranges() -> list[str]:
-    """What is installed in a release that SameLoop does not ask for, or not at all, each with its range."""
-    found = []
+    """The libraries that are missing or outside the range that SameLoop requires, each with its range."""
+    outside = []
     for text in metadata.requires("sameloop") or []:
         requirement = Requirement(text)
         if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
@@ -89,18 +89,18 @@ def outside_our_ranges() -> list[str]:
         except metadata.PackageNotFoundError:
             installed = "missing"
         if installed == "missing" or not requirement.specifier.contains(installed, prereleases=True):
-            found.append(f"{requirement.name}: {installed}, where we ask for {requirement.specifier}")
-    return found
+            outside.append(f"{requirement.name}: {installed}, where SameLoop requires {requirement.specifier}")
+    return outside
 
 
 def device_findings() -> Iterator[Finding]:
     """GPU and threads."""
     if torch.cuda.is_available():
         count = torch.cuda.device_count()
-        more = f"; {count} in sight, one is used unless you start with torchrun" if count > 1 else ""
+        more = f"; {count} are visible, one is used unless you start with torchrun" if count > 1 else ""
         yield Finding("device", True, f"torch.cuda.is_available() is True: {torch.cuda.get_device_name()}{more}")
     elif is_apple_silicon():
-        yield Finding("device", True, "Apple Silicon: its CPU, where runs are equal to the bit; --use-mps for its GPU")
+        yield Finding("device", True, "Apple Silicon: its CPU, where runs are bit-identical; --use-mps for its GPU")
     else:
         built = (
             "this torch is a CPU build"
@@ -110,16 +110,16 @@ def device_findings() -> Iterator[Finding]:
         yield Finding(
             "device",
             False,
-            f"torch.cuda.is_available() is False: {built}. Without a GPU all is well up to `quick`. With one: check "
+            f"torch.cuda.is_available() is False: {built}. Without a GPU, use presets up to `quick`. With one: check "
             "that `nvidia-smi` lists it, then install the CUDA build of the pinned torch from pytorch.org",
         )
     yield Finding("threads", True, f"{torch.get_num_threads()} (OMP_NUM_THREADS changes it; keep it for both loops)")
 
 
 def fast_finding() -> Finding:
-    """What the preset `fast` chooses on this machine, and by what."""
+    """What the preset `fast` chooses on this machine, and why."""
     config, known = RunConfig.build("fast"), hardware.bf16()
-    order = "grouped by length" if config.train_sampling_strategy == "group_by_length" else "batches as they are drawn"
+    order = "grouped by length" if config.train_sampling_strategy == "group_by_length" else "random batches"
     return Finding("fast", known.in_hardware, f"{order}; {'' if config.bf16 else 'no '}bf16 ({known.why})")
 
 
@@ -137,7 +137,7 @@ def asset_findings() -> Iterator[Finding]:
 
 
 def hub_findings(reachable: bool) -> Iterator[Finding]:
-    """The Hub, and what of the presets' needs is in its cache."""
+    """The Hub, and which of the files that presets need are in its cache."""
     yield Finding("Hub", reachable, "reachable" if reachable else "not reachable; only `lesson` and `full` need it")
     for name, cached in ((HUB_MODEL, is_model_cached()), (HUB_DATASET, is_dataset_cached())):
         yield Finding("Hub cache", cached, f"{name} {'present' if cached else 'not downloaded'}")
@@ -147,8 +147,8 @@ def is_model_cached() -> bool:
     """Whether the pinned revision of the presets' Hub model has been downloaded."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = try_to_load_from_cache(HUB_MODEL, "model.safetensors", revision=HUB_REVISIONS[HUB_MODEL])
-    return isinstance(found, str)
+    path = try_to_load_from_cache(HUB_MODEL, "model.safetensors", revision=HUB_REVISIONS[HUB_MODEL])
+    return isinstance(path, str)
 
 
 def is_dataset_cached() -> bool:

@@ -1,4 +1,4 @@
-"""The runs that paths name, and where they part: what charts of runs are drawn from."""
+"""The runs that paths name, and where they diverge: the data of charts of runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from benchmarks.charts.data import NAMES, Alike, Difference, Pair, Run, names_of
+from benchmarks.charts.data import NAMES, Difference, EqualRuns, Pair, Run, names_of
 from benchmarks.charts.texts import shorten
 from benchmarks.runs import read_comparison
 from shared.errors import SameLoopError
@@ -16,10 +16,10 @@ from shared.running.folder import LOOPS
 if TYPE_CHECKING:
     from benchmarks.charts.canvas import Chart
 
-# What a step must say for a kind to be drawn.
+# What a step's line must hold for a kind to be drawn.
 NEEDS = {"memory": "memory_mb", "learning-rate": "learning_rate", "gradient-norm": "grad_norm", "batches": "reviews"}
 LONGEST_LABEL = 24
-# More lines than this in one chart cannot be told apart.
+# More lines than this in one chart cannot be distinguished.
 MOST_RUNS = 8
 
 
@@ -32,17 +32,17 @@ class Source(NamedTuple):
 
     @property
     def role(self) -> str:
-        """The loop, or of two loops on our own job, which are both by hand, the side of the comparison."""
+        """The loop; for two loops on our own job, which are both manual loops, the side of the comparison."""
         return self.folder.name if self.folder.name in LOOPS else self.record.loop
 
 
-class Gathered(NamedTuple):
-    """All that charts are drawn from.
+class GatheredRuns(NamedTuple):
+    """Everything that charts are drawn from.
 
     Attributes:
         sources: the runs as they were found, in drawing order.
         runs: the same, named.
-        pair: the two that are held against each other; None: there are no two.
+        pair: the two runs that are compared; None: there are not two.
     """
 
     sources: list[Source]
@@ -61,7 +61,7 @@ class Gathered(NamedTuple):
             for source in self.sources:
                 if any(needed not in line for line in source.record.steps):
                     raise SameLoopError(
-                        f"the record in {source.folder} says nothing of `{needed}`, it was written by an older "
+                        f"the record in {source.folder} has no `{needed}`, because it was written by an older "
                         "version: run again, or choose another --kind"
                     )
         # It imports matplotlib, which `--help` must not wait for.
@@ -70,26 +70,26 @@ class Gathered(NamedTuple):
         return runs_chart(kind, self.runs, self.pair, style)
 
 
-def gather(paths: Sequence[Path]) -> Gathered:
-    """Read the runs that the paths name, once for however many charts.
+def gather(paths: Sequence[Path]) -> GatheredRuns:
+    """Read the runs that the paths name, once for any number of charts.
 
     Raises:
         SameLoopError: as `find_runs`, or there are too many.
     """
     sources = [source for path in paths for source in find_runs(path)]
     if len(sources) > MOST_RUNS:
-        raise SameLoopError(f"{len(sources)} runs in one chart: {MOST_RUNS} can be told apart; name fewer")
-    # The Trainer's runs first: they are drawn broad and pale, those by hand thin and dark on top of them.
+        raise SameLoopError(f"{len(sources)} runs are too many for one chart: name at most {MOST_RUNS}")
+    # The Trainer's runs first: they are drawn broad and pale, the manual loop's thin and dark on top of them.
     sources.sort(key=lambda source: source.role == "manual")
     runs = label(sources)
-    return Gathered(sources, runs, find_pair(sources, runs))
+    return GatheredRuns(sources, runs, find_pair(sources, runs))
 
 
 def find_runs(path: Path) -> list[Source]:
-    """The runs that a path names: both of a comparison's folder, the one of a run's folder or of its record.
+    """The runs that a path names: both runs of a comparison's folder, or the run of a run's folder or record.
 
     Raises:
-        SameLoopError: there is none, or a record is damaged.
+        SameLoopError: there is no run, or a record is damaged.
     """
     if path.is_file():
         record = RunRecord.read(path)
@@ -98,10 +98,10 @@ def find_runs(path: Path) -> list[Source]:
         raise SameLoopError(f"{path}: there is no such folder or record; `sameloop compare` makes one")
     if (path / FILE_NAME).is_file():
         return [_read(path)]
-    found = [_read(path / loop) for loop in LOOPS if (path / loop / FILE_NAME).is_file()]
-    if not found:
+    sources = [_read(path / loop) for loop in LOOPS if (path / loop / FILE_NAME).is_file()]
+    if not sources:
         raise SameLoopError(f"{path}: it holds neither a {FILE_NAME} nor a comparison's two runs")
-    return found
+    return sources
 
 
 def _read(folder: Path) -> Source:
@@ -129,25 +129,25 @@ def label(sources: Sequence[Source]) -> list[Run]:
 
 
 def find_pair(sources: Sequence[Source], runs: Sequence[Run]) -> Pair | None:
-    """Choose the two runs that are held against each other, and find where they part; None for a lone run.
+    """Choose the two runs that are compared, and find where they diverge; None for a single run.
 
-    One by hand and one of the Trainer, of the same settings if there are such; else the first two.
+    One of the manual loop and one of the Trainer, with the same settings if there are such; else the first two.
     """
     if len(runs) < 2:
         return None
     numbers = {loop: [n for n, source in enumerate(sources) if source.record.loop == loop] for loop in LOOPS}
     pairs = [(ours, theirs) for ours in numbers["manual"] for theirs in numbers["trainer"]] or [(0, 1)]
     alike = (pair for pair in pairs if not sources[pair[0]].record.config.differences(sources[pair[1]].record.config))
-    one, other = next(alike, pairs[0])
+    ours, other = next(alike, pairs[0])
     if len(runs) == 2:
-        return Pair(runs[one], runs[other], find_difference(sources[one], sources[other]))
+        return Pair(runs[ours], runs[other], find_difference(sources[ours], sources[other]))
     groups = find_groups(sources, runs)
     firsts = [group.first for group in groups if group.first is not None]
-    return Pair(runs[one], runs[other], min(firsts, key=lambda each: each.step, default=None), groups)
+    return Pair(runs[ours], runs[other], min(firsts, key=lambda first: first.step, default=None), groups)
 
 
-def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[Alike, ...]:
-    """Which of the runs are equal, and where each such group parts from the first; causes are a pair's alone."""
+def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[EqualRuns, ...]:
+    """Which of the runs are equal, and where each such group diverges from the first; only a pair has a cause."""
     members: list[list[int]] = []
     for number, source in enumerate(sources):
         equal = (group for group in members if find_difference(source, sources[group[0]]) is None)
@@ -157,32 +157,32 @@ def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[Alike, 
             group.append(number)
     firsts = [find_difference(sources[group[0]], sources[members[0][0]]) for group in members]
     return tuple(
-        Alike(tuple(runs[number] for number in group), first and first._replace(cause=None))
+        EqualRuns(tuple(runs[number] for number in group), first and first._replace(cause=None))
         for group, first in zip(members, firsts, strict=True)
     )
 
 
 def find_difference(ours: Source, theirs: Source) -> Difference | None:
-    """Where two runs part first; different settings, which are named elsewhere, do not count as such."""
+    """Where two runs first diverge; different settings do not count, because they are named elsewhere."""
     # It imports torch, which `--help` must not wait for.
     from benchmarks.verdict.verdict import divergences, first_divergence
 
-    found, rank = first_divergence(ours.records, theirs.records)
-    if found is not None and found.quantity == "config":
-        found = next((each for each in divergences(ours.record, theirs.record) if each.quantity != "config"), None)
-        return found and Difference(found.step, found.quantity)
-    if found is None:
+    first, rank = first_divergence(ours.records, theirs.records)
+    if first is not None and first.quantity == "config":
+        first = next((item for item in divergences(ours.record, theirs.record) if item.quantity != "config"), None)
+        return first and Difference(first.step, first.quantity)
+    if first is None:
         return _difference_of_weights(ours, theirs)
     cause = None
     if (ours.record.loop, theirs.record.loop) == LOOPS:
         from benchmarks.judge.causes import likely_cause
 
-        cause = likely_cause(found.step, found.quantity, ours.records[rank], theirs.records[rank])
-    return Difference(found.step, found.quantity, cause, rank)
+        cause = likely_cause(first.step, first.quantity, ours.records[rank], theirs.records[rank])
+    return Difference(first.step, first.quantity, cause, rank)
 
 
 def _difference_of_weights(ours: Source, theirs: Source) -> Difference | None:
-    """The records do not hold the trained weights; a comparison that found them different has said so."""
+    """The difference of the trained weights as a comparison found it; the records do not hold the weights."""
     folder = ours.folder.parent
     if folder != theirs.folder.parent:
         return None
@@ -191,5 +191,5 @@ def _difference_of_weights(ours: Source, theirs: Source) -> Difference | None:
         if first is not None and first["quantity"] == "weights":
             return Difference(first["step"], first["quantity"], first["likely_cause"])
     except SameLoopError:
-        return None  # no comparison is there, or it is no longer whole: nobody has said so
+        return None  # there is no comparison, or it is no longer complete: nothing is known
     return None

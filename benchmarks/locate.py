@@ -1,4 +1,4 @@
-"""The second pass: run both loops again up to the first divergence, and name the tensor where it begins."""
+"""The second pass: run both loops again up to the first divergence, and name the first tensor that differs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.running.folder import LOOPS
 from shared.running.script import kept_scripts
 from shared.sources.hub import go_offline_if_unreachable
 
-# The parts of a `detail` line in causal order, and how a difference in each is put into words.
+# The parts of a `detail` line in causal order, and the words for a difference in each.
 PARTS = {
     "weights_before": "the weight {name} before the step",
     "outputs": "the output of {name} in the forward pass",
@@ -24,11 +24,11 @@ PARTS = {
 }
 
 
-class Located(NamedTuple):
-    """Where two runs part, to the tensor.
+class Location(NamedTuple):
+    """The tensor at which two runs diverge.
 
     Attributes:
-        step: the optimizer step that was looked into, counted from 1.
+        step: the optimizer step that was examined, counted from 1.
         part: a key of `PARTS`, or None if all its digests are equal.
         name: the parameter or module.
     """
@@ -39,16 +39,16 @@ class Located(NamedTuple):
 
     def __str__(self) -> str:
         if self.part is None:
-            return f"step {self.step}: every weight, activation and gradient is equal; they part outside the model"
+            return f"step {self.step}: every weight, activation and gradient is equal; they diverge outside the model"
         return f"step {self.step}: the first tensor that differs is {PARTS[self.part].format(name=self.name)}"
 
 
-def locate(output_dir: Path) -> Located | None:
-    """Look into the first divergence of the comparison in `output_dir`; None if it found none.
+def locate(output_dir: Path) -> Location | None:
+    """Examine the first divergence of the comparison in `output_dir`; None if it found none.
 
-    Both loops run again as they ran, from the code that they have kept, in fresh processes, up to the step of the
+    Both loops run again from the code that the comparison has kept, in fresh processes, up to the step of the
     divergence, with a digest of every weight, every module's output and every gradient of that step. The folder itself
-    is left as it is.
+    does not change.
 
     Raises:
         SameLoopError: there is no comparison in the folder, or none that keeps its code; or a loop did not finish.
@@ -73,21 +73,21 @@ def locate(output_dir: Path) -> Located | None:
             options = ("--detail-step", str(step), "--code", str(output_dir / loop))
             run_in_fresh_process(loop, config, run_dir, processes, *options, server=server)
             details.append(RunRecord.read_all(run_dir)[first["rank"]].detail)
-    return next(differences(step, *details), Located(step, None, ""))
+    return next(differences(step, *details), Location(step, None, ""))
 
 
-def differences(step: int, manual: dict[str, Any], trainer: dict[str, Any]) -> Iterator[Located]:
+def differences(step: int, manual: dict[str, Any], trainer: dict[str, Any]) -> Iterator[Location]:
     """Every tensor whose digests differ, in causal order.
 
     Args:
-        step: the step that was looked into.
+        step: the step that was examined.
         manual, trainer: the `detail` lines; each part a list of [name, digest] in the order of the calls.
     """
     for part in PARTS:
         ours, theirs = manual.get(part, []), trainer.get(part, [])
         for mine, other in zip(ours, theirs, strict=False):
             if mine != other:
-                yield Located(step, part, mine[0])
+                yield Location(step, part, mine[0])
         if len(ours) != len(theirs):
             longer = max(ours, theirs, key=len)
-            yield Located(step, part, longer[min(len(ours), len(theirs))][0])
+            yield Location(step, part, longer[min(len(ours), len(theirs))][0])

@@ -1,4 +1,4 @@
-"""`sameloop plot`: a chart of runs, or of what a command left in a folder, with its alt text beside it."""
+"""`sameloop plot`: a chart of runs, or of the results of a command in a folder, with its alt text next to it."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ KINDS = (*RUN_KINDS, *FOLDER_KINDS)
 def plot(
     paths: Sequence[Path], kind: str, style: str, file_format: str | None = None, output: Path | None = None
 ) -> Path:
-    """Draw a chart into a file, and write its alt text into `<name>.alt.txt` beside it.
+    """Draw a chart into a file, and write its alt text into `<name>.alt.txt` next to it.
 
     Args:
         paths: comparison folders, runs' folders, or `record.jsonl` files; for a kind of `FOLDER_KINDS`, one folder.
         kind, style: one of `KINDS`, one of `STYLE_NAMES`.
         file_format: one of `FORMATS`; None: as the output's suffix says, or png.
-        output: the file; None: `<kind>-<style>.<format>` in the first run's folder. A picture there is replaced.
+        output: the file; None: `<kind>-<style>.<format>` in the first run's folder. An existing file is replaced.
 
     Returns:
         The file's path.
@@ -121,10 +121,10 @@ def chart_of(paths: Sequence[Path], kind: str = "overview", style: str = "slide"
 
 
 def _check_format(output: Path, file_format: str | None) -> None:
-    """Whether the output's suffix names a format.
+    """Check that the output's suffix names a format.
 
     Raises:
-        SameLoopError: none that is known, or not the one that was asked for.
+        SameLoopError: it names no known format, or not the one that was asked for.
     """
     suffix = output.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:

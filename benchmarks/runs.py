@@ -1,4 +1,4 @@
-"""Starting a loop, in this process or in one of its own, and reading a comparison of two."""
+"""Start a loop, in this process or in one of its own, and read a comparison of two loops."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from shared.starting.launch import check_end, launch
 
 
 def run_here(loop: str, script: LoopScript, config: RunConfig, folder: Path, **options: Any) -> None:
-    """Run a page in this process, and leave nothing of it to the next run; the arguments are `run_loop`'s.
+    """Run a loop in this process without effects on the next run; the arguments are those of `run_loop`.
 
     Raises:
         SameLoopError: as `run_loop`.
@@ -49,7 +49,7 @@ def forget_accelerator() -> None:
 
 
 def run_text_here(source: str, file: Path, config: RunConfig, folder: Path) -> None:
-    """The same with the text of a loop, as a user's file is run: what it does not report is not compared.
+    """Run the text of a loop in this process as a user's file: what it does not report is not compared.
 
     Args:
         source: the text.
@@ -66,10 +66,10 @@ def run_text_here(source: str, file: Path, config: RunConfig, folder: Path) -> N
 
 
 def read_comparison(output_dir: Path) -> dict[str, Any]:
-    """What the comparison in `output_dir` finds, as `comparison.json` holds it.
+    """The result of the comparison in `output_dir`, as `comparison.json` holds it.
 
-    It is found again each time, in the records and the models that were compared: whatever stands in the file, what
-    is said of a comparison is what its runs say.
+    It is computed again each time from the records and the models that were compared: whatever the file says, the
+    result is that of the runs.
 
     Raises:
         SameLoopError: there is no comparison, it is damaged, or one of the runs is not the one that was compared.
@@ -82,23 +82,21 @@ def read_comparison(output_dir: Path) -> dict[str, Any]:
         ):
             path = output_dir / loop / file
             if not path.is_file() or digest_of(path) != expected:
-                raise SameLoopError(
-                    f"{path} is not what was compared, it has changed since: run `{COMPARED.command}` again"
-                )
+                raise SameLoopError(f"{path} has changed since it was compared: run `{COMPARED.command}` again")
     # It imports torch, which `--help` must not wait for.
     from benchmarks.verdict.verdict import compare_runs
 
-    found = compare_runs(*(output_dir / loop for loop in LOOPS))
-    if found["verdict"] != kept.verdict:
+    comparison = compare_runs(*(output_dir / loop for loop in LOOPS))
+    if comparison["verdict"] != kept.verdict:
         announce(
-            f"note: {output_dir / COMPARED.name} says {kept.verdict}, but its runs are {found['verdict']}: what "
+            f"note: {output_dir / COMPARED.name} says {kept.verdict}, but its runs are {comparison['verdict']}: what "
             "follows is from the runs"
         )
-    return json.loads(json.dumps(found))
+    return json.loads(json.dumps(comparison))
 
 
 def command_line(loop: str, config: RunConfig, output_dir: Path, *options: str) -> list[str]:
-    """The command that runs one loop in a process of its own, of the same SameLoop as this one."""
+    """The command that runs one loop in a process of its own, with the same SameLoop as this one."""
     if loop != "manual":
         config = config.model_copy(update={"loop": None})
     return loop_argv(loop, *config.flags(), "--output-dir", str(output_dir), *options)
@@ -115,20 +113,20 @@ def run_in_fresh_process(
     """Run one loop, in one process or several, its output shown as it comes.
 
     Args:
-        server: forks its process, where there is one.
+        server: forks its process, if there is a server.
 
     Raises:
-        SameLoopError: it did not finish; its own message is on stderr already.
+        SameLoopError: the loop did not finish; its own message is on stderr already.
         Interrupted: it was asked to stop.
     """
     returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, server)
-    check_end(returncode, f"the {loop} loop", "the comparison is cut off; the same command goes on from there")
+    check_end(returncode, f"the {loop} loop", "the comparison was interrupted; the same command continues it")
     if not is_finished(output_dir) and not _has_detail(output_dir):
         raise SameLoopError(f"the {loop} loop ended its process before it was done: `train` must return")
 
 
 def _has_detail(run_dir: Path) -> bool:
-    """Whether a run was to look into one step, and has."""
+    """Whether a run was to record one step in detail, and has done so."""
     try:
         return bool(RunRecord.read(run_dir).detail)
     except SameLoopError:
@@ -139,7 +137,7 @@ def _has_detail(run_dir: Path) -> bool:
 def ready_to_fork(nproc_per_node: int, meanwhile: Callable[[], object] = lambda: None) -> Iterator[ForkServer | None]:
     """A fork server for the loops, which has imported what they need; None where they cannot be forked.
 
-    Of a loop in several processes each is started again: how many threads it has is set before torch is imported.
+    Loops in several processes are not forked: the number of threads is set before torch is imported.
 
     Args:
         nproc_per_node: how many processes each loop has; 0 if none is to run.

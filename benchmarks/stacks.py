@@ -1,7 +1,7 @@
-"""Which releases of what SameLoop stands on were run together, and what came of it.
+"""Which releases of SameLoop's dependencies were tested together, and the results.
 
-`make versions` runs them (`benchmarks/proofs/versions.py`) and keeps what it found in `stacks.jsonl`, a line for each;
-`sameloop doctor` says whether the installed ones are among them.
+`make versions` runs them (`benchmarks/proofs/versions.py`) and keeps the results in `stacks.jsonl`, a line for each;
+`sameloop doctor` says whether the installed releases are among them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from pathlib import Path
 from pydantic import BaseModel
 
 FILE = Path(__file__).with_name("stacks.jsonl")
-# Where it is known that the loops differ.
+# The settings with which the loops are known to differ.
 WITHOUT_REMEDY = "accumulation without the remedy"
-# What came of a set of settings besides `identical`, in words.
+# The outcomes of a set of settings other than `identical`, in words.
 OTHERWISE = {
     "log": "every step, evaluation and weight identical, but not the log",
     "diverged": "diverged",
@@ -25,19 +25,19 @@ OTHERWISE = {
 
 
 class Stack(BaseModel):
-    """Releases that were run together.
+    """Releases that were tested together.
 
     Attributes:
         name: as in `transformers-4.46.3-torch-2.13.0-python-3.11`.
         date: when they were run.
-        how: `two scripts`, those that eject writes, or `both loops`, SameLoop itself.
+        how: `two scripts`, which eject writes, or `both loops`, SameLoop itself.
         seconds: how long it took.
         versions: of Python and the libraries, by name.
-        outcomes: of each set of settings, `identical` or one of `OTHERWISE`.
-        seen: of those that are not identical, the first difference or the one line that was said.
-        scale: without our remedy, with two batches to a step, the first step's gradient norm by Trainer over that by
-            hand; of `both loops`, the loss's.
-        tests: in our range, how SameLoop's own tests of identity and of resuming ended there.
+        outcomes: for each set of settings, `identical` or one of `OTHERWISE`.
+        seen: for those that are not identical, the first difference or the error message.
+        scale: without our remedy, with two batches to a step, the first step's gradient norm of Trainer divided by
+            that of the manual loop; for `both loops`, the same of the loss.
+        tests: within our range, the result of SameLoop's own tests of identity and of resuming.
     """
 
     name: str
@@ -52,47 +52,47 @@ class Stack(BaseModel):
 
     @property
     def summary(self) -> str:
-        """`21 of 23 identical`, and what the others are, the one without the remedy apart."""
-        outcomes = {name: each for name, each in self.outcomes.items() if name != WITHOUT_REMEDY}
-        said = [f"{sum(each == 'identical' for each in outcomes.values())} of {len(outcomes)} identical"]
+        """`21 of 23 identical`, and what the others are; the one without the remedy does not count."""
+        outcomes = {name: outcome for name, outcome in self.outcomes.items() if name != WITHOUT_REMEDY}
+        parts = [f"{sum(outcome == 'identical' for outcome in outcomes.values())} of {len(outcomes)} identical"]
         for kind, words in OTHERWISE.items():
-            names = [name for name, each in outcomes.items() if each == kind]
+            names = [name for name, outcome in outcomes.items() if outcome == kind]
             if names:
-                said.append(f"{words}: {', '.join(names) if len(names) <= 6 else f'{len(names)} cases'}")
-        return "; ".join([*said, *filter(None, [self.tests])])
+                parts.append(f"{words}: {', '.join(names) if len(names) <= 6 else f'{len(names)} cases'}")
+        return "; ".join([*parts, *filter(None, [self.tests])])
 
     @property
     def fine(self) -> bool:
-        """Whether all was identical, or refused."""
-        found = {each for name, each in self.outcomes.items() if name != WITHOUT_REMEDY}
-        return found <= {"identical", "refused"} and "failed" not in (self.tests or "")
+        """Whether every outcome is identical or refused."""
+        outcomes = {outcome for name, outcome in self.outcomes.items() if name != WITHOUT_REMEDY}
+        return outcomes <= {"identical", "refused"} and "failed" not in (self.tests or "")
 
 
 def tried() -> list[Stack]:
-    """The stacks that were run, by release."""
+    """The stacks that were tested, by release."""
     return [Stack.model_validate(json.loads(line)) for line in FILE.read_text(encoding="utf-8").splitlines()]
 
 
 def what_is_known(transformers: str, torch: str, python: str) -> tuple[bool, str]:
-    """Whether a stack was run and all was identical, and a sentence on it, for `sameloop doctor`.
+    """Whether a stack was tested and all was identical, and a sentence about it, for `sameloop doctor`.
 
     Args:
         transformers, torch, python: the installed versions.
     """
     stacks = tried()
-    same = [each for each in stacks if each.versions["transformers"] == transformers]
+    same = [stack for stack in stacks if stack.versions["transformers"] == transformers]
     ours = (_minor(torch), _minor(python))
-    exact = [each for each in same if (_minor(each.versions["torch"]), _minor(each.versions["python"])) == ours]
+    exact = [stack for stack in same if (_minor(stack.versions["torch"]), _minor(stack.versions["python"])) == ours]
     if exact:
-        return exact[0].fine, f"run on {exact[0].date}: {exact[0].summary}"
+        return exact[0].fine, f"tested on {exact[0].date}: {exact[0].summary}"
     if same:
-        others = ", ".join(f"torch {each.versions['torch']}, Python {each.versions['python']}" for each in same)
-        return True, f"this transformers was run, with {others}: {same[0].summary}"
-    near = [version for each in stacks if _minor(version := each.versions["transformers"]) == _minor(transformers)]
+        others = ", ".join(f"torch {stack.versions['torch']}, Python {stack.versions['python']}" for stack in same)
+        return True, f"this transformers was tested with {others}: {same[0].summary}"
+    near = [version for stack in stacks if _minor(version := stack.versions["transformers"]) == _minor(transformers)]
     if near:
-        return True, f"transformers {near[0]} was run, this patch release not"
-    known = sorted({each.versions["transformers"] for each in stacks}, key=numbers)
-    return False, f"transformers {transformers} was not run; these were: {', '.join(known)}"
+        return True, f"transformers {near[0]} was tested, this patch release was not"
+    known = sorted({stack.versions["transformers"] for stack in stacks}, key=numbers)
+    return False, f"transformers {transformers} was not tested; these were: {', '.join(known)}"
 
 
 def numbers(version: str) -> list[int]:

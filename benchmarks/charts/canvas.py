@@ -1,6 +1,6 @@
-"""From panels to a picture: a title above them, a footnote below, the same in words; its files, its place on a page.
+"""From panels to a chart: title, footnote and alt text; its files, and its SVG element for a page.
 
-The same panels give the same bytes of SVG, whatever the file is called.
+The same panels give the same bytes of SVG, whatever the name of the file is.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from matplotlib.transforms import Bbox
 
 from benchmarks.charts.styles import STYLES, Style
 
-# An SVG names its font; where that is not installed, Verdana has letters of the same width.
+# An SVG names its font; where it is not installed, Verdana has letters of the same width.
 FONTS = "'DejaVu Sans', Verdana, sans-serif"
-# Where title and lines begin, and how far panels stay from the edges, as shares of width and height.
+# Where title and lines begin, and the distance of panels from the edges, as shares of width and height.
 LEFT, EDGE = 0.03, 0.015
-# Nothing in a file that tells when it was made.
+# No date in a file.
 METADATA = {
     "png": {"Software": None},
     "svg": {"Date": None},
@@ -34,11 +34,11 @@ METADATA = {
 
 
 class Chart(Figure):
-    """A picture that knows its style and says what it shows; a notebook shows it without pyplot.
+    """A chart with its style and its alt text; a notebook displays it without pyplot.
 
     Attributes:
-        look: whose settings it is drawn with.
-        title, alt: what a file of it carries.
+        look: the style whose settings it is drawn with.
+        title, alt: its title and alt text, which its files contain.
     """
 
     look: Style = STYLES["slide"]
@@ -46,7 +46,7 @@ class Chart(Figure):
     alt: str = ""
 
     def lay_out(self) -> None:
-        """Find the panels' places, if that is still to be done: when it is drawn, and not again for every file."""
+        """Compute the panels' positions once, when the chart is first drawn, and not again for every file."""
         layout = self.get_layout_engine()
         if layout is None:
             return
@@ -54,12 +54,12 @@ class Chart(Figure):
             layout.execute(self)
         self.set_layout_engine(None)
         for axes in self.axes:
-            # The solver's last bits are others from time to time.
-            found = axes.get_position(original=True).bounds
-            axes.set_position(Bbox.from_bounds(*(round(share, 5) for share in found)))
+            # The last bits of the solver's result vary.
+            bounds = axes.get_position(original=True).bounds
+            axes.set_position(Bbox.from_bounds(*(round(share, 5) for share in bounds)))
 
     def content(self, file_format: str) -> bytes:
-        """A file's content; an SVG or a PDF carries the title, an SVG the alt text too.
+        """The content of a file; an SVG or a PDF contains the title, an SVG also the alt text.
 
         Args:
             file_format: `png`, `svg` or `pdf`.
@@ -82,7 +82,7 @@ class Chart(Figure):
         return svg.encode("utf-8")
 
     def save(self, path: Path) -> Path:
-        """Write a file, and the alt text into `<name>.alt.txt` beside it; what is there is replaced.
+        """Write a file, and the alt text into `<name>.alt.txt` next to it; existing files are replaced.
 
         Args:
             path: ends in .png, .svg or .pdf.
@@ -98,16 +98,16 @@ class Chart(Figure):
         return path
 
     def inline_svg(self, name: str) -> str:
-        """An `<svg>` element that can stand in an HTML page, beside others like it, and scales with the page.
+        """An `<svg>` element for an HTML page, which may have several of them; it scales with the page.
 
         Its `<title>` and `<desc>` hold title and alt text.
 
         Args:
-            name: what its ids begin with; no other on the page has it.
+            name: the prefix of its ids; no other element on the page may have it.
         """
         svg = self.content("svg").decode("utf-8")
         svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg ") :], flags=re.DOTALL)
-        svg = re.sub(r"^<svg [^>]*?>", lambda found: re.sub(r' (width|height)="[^"]*"', "", found[0]), svg)
+        svg = re.sub(r"^<svg [^>]*?>", lambda match: re.sub(r' (width|height)="[^"]*"', "", match[0]), svg)
         return re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{name}-", svg)
 
     def _repr_png_(self) -> tuple[bytes, dict[str, str]]:
@@ -125,17 +125,17 @@ def canvas(
     colour: str = "",
     height: float = 0.0,
 ) -> Iterator[Chart]:
-    """A picture to add panels to; matplotlib finds their places, between what is written above and below them.
+    """A chart to add panels to; matplotlib places them between the text above and the text below.
 
-    A style that is bare has the panels alone.
+    A bare style has only the panels.
 
     Args:
-        style: sizes and colours; what is drawn meanwhile is drawn in them.
+        style: sizes and colours, also for what the caller draws.
         title, alt: what it shows, in a line and in whole sentences.
         lines: below the title, each with its colour.
         footnote: below the panels; empty: none.
         colour: the title's; empty: the ink's.
-        height: in inches, if it is not the style's.
+        height: in inches; 0: that of the style.
     """
     with matplotlib.rc_context(style.settings()):
         pad = 0.3 * style.font / 72
@@ -157,25 +157,25 @@ def canvas(
 
 
 def _write(chart: Chart, y: float, text: str, factor: float, colour: str, **options: Any) -> float:
-    """Write a text, wrapped to the chart's width, its top at `y`; returns where the next one can begin."""
+    """Write a text, wrapped to the chart's width, with its top at `y`; returns the top of the next one."""
     size = factor * chart.look.font
-    shown = {"fontsize": size, "color": colour, "va": "top", "linespacing": 1.2, **options}
+    text_options = {"fontsize": size, "color": colour, "va": "top", "linespacing": 1.2, **options}
     lines = []
     for part in text.split("\n"):
-        written = chart.text(LEFT, y, part, **shown)
-        width = written.get_window_extent().width / chart.bbox.width
-        written.remove()
-        # A line may hold broader letters than all of them are on average.
+        sample = chart.text(LEFT, y, part, **text_options)
+        width = sample.get_window_extent().width / chart.bbox.width
+        sample.remove()
+        # The letters of a line may be broader than the average.
         lines += _wrap(part, int(0.97 * len(part) * (1 - 2 * LEFT) / width)) if width > 1 - 2 * LEFT else [part]
-    chart.text(LEFT, y, "\n".join(lines), **shown)
+    chart.text(LEFT, y, "\n".join(lines), **text_options)
     return y - _points(size * (1.2 * len(lines) + 0.35), chart)
 
 
 def _wrap(text: str, longest: int) -> list[str]:
-    """As few lines as can be, of about the same length."""
+    """The fewest possible lines, of about the same length."""
     lines = textwrap.wrap(text, longest)
     even = range(len(text) // len(lines), longest)
-    return next((found for width in even if len(found := textwrap.wrap(text, width)) == len(lines)), lines)
+    return next((wrapped for width in even if len(wrapped := textwrap.wrap(text, width)) == len(lines)), lines)
 
 
 def _points(points: float, chart: Chart) -> float:

@@ -1,4 +1,4 @@
-"""Charts of runs: one panel or all of them, under what they show and the verdict."""
+"""Charts of runs: one panel or all of them, below a title and the verdict."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from shared.recording.record import RunRecord
 
 
 def draw_comparison(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any], folder: Path) -> list[Path]:
-    """Draw `comparison.png` (1920 x 1080) and `comparison.svg` into `folder`, with `comparison.alt.txt` beside them.
+    """Draw `comparison.png` (1920 x 1080) and `comparison.svg` into `folder`, with `comparison.alt.txt` next to them.
 
     Args:
         manual, trainer: the two records.
@@ -26,16 +26,16 @@ def draw_comparison(manual: RunRecord, trainer: RunRecord, comparison: dict[str,
     Returns:
         The three paths.
     """
-    chart = runs_chart("overview", *compared(manual, trainer, comparison), "slide")
+    chart = runs_chart("overview", *runs_and_pair(manual, trainer, comparison), "slide")
     return [*(chart.save(folder / f"comparison.{kind}") for kind in ("png", "svg")), folder / "comparison.alt.txt"]
 
 
-def compared(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> tuple[list[Run], Pair]:
-    """Both runs in drawing order, and where they part as the comparison says."""
+def runs_and_pair(manual: RunRecord, trainer: RunRecord, comparison: dict[str, Any]) -> tuple[list[Run], Pair]:
+    """Both runs in drawing order, and where they diverge according to the comparison."""
     names, first = names_of(manual, trainer), comparison["first_divergence"]
-    by_hand, theirs = Run(names["manual"], manual), Run(names["trainer"], trainer)
-    found = first and Difference(first["step"], first["quantity"], first["likely_cause"], first.get("rank", 0))
-    return [theirs, by_hand], Pair(by_hand, theirs, found)
+    ours, theirs = Run(names["manual"], manual), Run(names["trainer"], trainer)
+    difference = first and Difference(first["step"], first["quantity"], first["likely_cause"], first.get("rank", 0))
+    return [theirs, ours], Pair(ours, theirs, difference)
 
 
 def runs_chart(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: str) -> Chart:
@@ -44,7 +44,7 @@ def runs_chart(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: st
     Args:
         kind: `overview`, or a key of `texts.TITLES`.
         runs: in drawing order, the first one lowest.
-        pair: the two that are held against each other; None: nothing is.
+        pair: the two runs that are compared; None: nothing is compared.
         style_name: a key of `STYLES`.
     """
     style, title = STYLES[style_name], texts.in_words_of(runs, texts.title_of(kind, runs, pair))
@@ -68,16 +68,16 @@ def runs_chart(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: st
 
 
 def differences_of(runs: Sequence[Run], pair: Pair | None) -> list[tuple[Run, Run]]:
-    """Of two runs their difference; of more, each one's difference from the pair's second run."""
+    """For two runs their difference; for more, each one's difference from the pair's second run."""
     if pair is None:
         return []
     if len(runs) == 2:
-        return [(pair.one, pair.other)]
+        return [(pair.run, pair.other)]
     return [(run, pair.other) for run in runs if run is not pair.other]
 
 
 def _verdicts(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -> list[tuple[str, str]]:
-    """What is said of the pair above a chart, each with its colour."""
+    """The lines about the pair above a chart, each with its colour."""
     if pair is None:
         return []
     lines = []
@@ -86,15 +86,15 @@ def _verdicts(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -
         lines.append((texts.in_words_of(runs, texts.reviews_note(runs)), style.exact if alike else style.wrong))
     if kind == "time" and (note := texts.time_note(runs)):
         lines.append((note, style.soft))
-    is_said = kind == "overview" and not pair.groups  # by the title
+    is_in_title = kind == "overview" and not pair.groups  # by the title
     if pair.first is None:
-        return lines or ([] if is_said else [(texts.verdict(pair), style.exact)])
+        return lines or ([] if is_in_title else [(texts.verdict(pair), style.exact)])
     if pair.groups:
         return [*lines, (texts.verdict(pair), style.ink)]
-    # Where the chart marks and names the first difference itself, there is room for the cause instead.
+    # Where the chart itself marks and names the first difference, this line has the cause instead.
     if pair.first.cause and kind not in ("time", "batches"):
         return [*lines, (f"Likely cause: {pair.first.cause}", style.wrong)]
-    return lines if is_said else [*lines, (texts.verdict(pair), style.wrong)]
+    return lines if is_in_title else [*lines, (texts.verdict(pair), style.wrong)]
 
 
 # All panels ---------------------------------------------------------------------------------------
@@ -107,9 +107,9 @@ def _overview(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style
     else:
         grid = chart.add_gridspec(4, 2, height_ratios=(2, 1.1, 1, 1.1))
         large, small = [grid[0, :], grid[1, :]], [grid[2, 0], grid[2, 1], grid[3, :]]
-    losses, one = chart.add_subplot(large[0]), texts.in_words_of(runs, "review")
+    losses, example = chart.add_subplot(large[0]), texts.in_words_of(runs, "review")
     metric = next((name for name in runs[0].record.metric_names if not name.endswith("loss")), "eval_accuracy")
-    panels.draw_series(losses, runs, "loss", f"mean per {one}", style)
+    panels.draw_series(losses, runs, "loss", f"mean per {example}", style)
     losses.set_title(texts.TITLES["losses"])
     panels.mark_epochs(losses, runs[-1].record, style)
     if len(runs) > 1 and losses.lines:
@@ -124,8 +124,8 @@ def _overview(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style
             panels.mark_step(axes, pair.first.step, style)
     panels.mark_epochs(second, runs[-1].record, style, named=False)
     for place, name, title, unit in (
-        (small[0], "eval_loss", "Validation loss", f"mean per {one}"),
-        (small[1], metric, "Validation accuracy", f"{one}s right")
+        (small[0], "eval_loss", "Validation loss", f"mean per {example}"),
+        (small[1], metric, "Validation accuracy", f"{example}s right")
         if metric == "eval_accuracy"
         else (small[1], metric, "Validation, as reported", metric),
     ):
@@ -138,7 +138,7 @@ def _overview(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style
 
 
 def _second_panel(axes: Axes, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
-    """Below the losses: of several runs their difference, of one the gradient norm."""
+    """The panel below the losses: for several runs their difference, for one run the gradient norm."""
     axes.set_xlabel("optimizer step")
     if pair is not None:
         pairs = differences_of(runs, pair)
@@ -163,7 +163,7 @@ def _series(kind: str, chart: Chart, runs: Sequence[Run], pair: Pair | None, sty
     panels.draw_series(axes, runs, name, texts.in_words_of(runs, unit), style)
     axes.set_xlabel("optimizer step")
     if kind == "learning-rate":
-        # Else the axis' power of ten would stand where the first difference is named.
+        # Otherwise the axis' power of ten would overlap the name of the first difference.
         axes.yaxis.set_major_formatter("{x:.6g}")
     if kind == "memory":
         panels.draw_peaks(axes, runs, style)
@@ -177,8 +177,8 @@ def _difference(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Sty
     note = texts.largest_difference(pairs) if first else texts.difference_note(pairs, pair)
     note = re.sub("(?<=[:,]) ", "\n", note, count=1) if style.bare else note
     looks = _looks_of(pairs, runs, style)
-    # Away from the line that marks the first difference.
-    early = pair and first and first.step <= len(pair.one.record.steps) / 2
+    # On the side without the line that marks the first difference.
+    early = pair and first and first.step <= len(pair.run.record.steps) / 2
     panels.draw_difference(axes, pairs, looks, style, note=note, side="right" if early else "left")
     axes.set_xlabel("optimizer step")
     panels.mark_epochs(axes, runs[-1].record, style)
@@ -216,24 +216,24 @@ def _steps_that_fit(runs: Sequence[Run]) -> int:
 
 
 def _norms(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
-    """The gradient norm before and after the clip, one panel each; only the latter where no record has the former."""
+    """The gradient norm before and after clipping, one panel each; only the latter where no record has the former."""
     names = texts.norms_of(runs)
-    found: list[Axes] = list(chart.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0])
+    panels_of_norms: list[Axes] = list(chart.subplots(len(names), 1, sharex=True, squeeze=False)[:, 0])
     first = pair and pair.first
-    for axes, name in zip(found, names, strict=True):
+    for axes, name in zip(panels_of_norms, names, strict=True):
         panels.draw_series(axes, runs, name, "L2 norm", style)
         panels.draw_limits(axes, list(texts.limits_of(runs)), style)
-        panels.mark_epochs(axes, runs[-1].record, style, named=axes is found[-1])
-        # Below the first panel's title is the name of the first difference.
-        pad = (1.6 if first and axes is found[0] else 0.4) * style.font
+        panels.mark_epochs(axes, runs[-1].record, style, named=axes is panels_of_norms[-1])
+        # The name of the first difference is below the first panel's title.
+        pad = (1.6 if first and axes is panels_of_norms[0] else 0.4) * style.font
         axes.set_title(texts.norm_title(name, runs), fontsize=0.8 * style.font, weight="normal", pad=pad)
-    _name_and_mark(found[0], runs, style.looks(len(runs)), pair, style, share=0.65 / len(names))
-    if first and found[-1] is not found[0]:
-        panels.mark_step(found[-1], first.step, style)
-    found[-1].set_xlabel("optimizer step")
+    _name_and_mark(panels_of_norms[0], runs, style.looks(len(runs)), pair, style, share=0.65 / len(names))
+    if first and panels_of_norms[-1] is not panels_of_norms[0]:
+        panels.mark_step(panels_of_norms[-1], first.step, style)
+    panels_of_norms[-1].set_xlabel("optimizer step")
 
 
-# By kind, what adds the panels; kinds of `texts.SERIES` have one in common.
+# The functions that add the panels, by kind; the kinds of `texts.SERIES` share `_series`.
 KINDS: dict[str, Callable[[Chart, Sequence[Run], Pair | None, Style], None]] = {
     "overview": _overview,
     "difference": _difference,
@@ -245,9 +245,9 @@ KINDS: dict[str, Callable[[Chart, Sequence[Run], Pair | None, Style], None]] = {
 
 
 def _looks_of(pairs: Sequence[tuple[Run, Run]], runs: Sequence[Run], style: Style) -> list[Look]:
-    """A difference looks like the run whose it is."""
+    """The look of each difference: that of its run."""
     looks = style.looks(len(runs))
-    return [looks[next(n for n, each in enumerate(runs) if each is run)] for run, _ in pairs]
+    return [looks[next(n for n, other in enumerate(runs) if other is run)] for run, _ in pairs]
 
 
 def _name_and_mark(
@@ -261,23 +261,23 @@ def _name_and_mark(
     peaks: bool = False,
     share: float = 0.65,
 ) -> None:
-    """Name the lines and mark the first difference; `share` is the panel's part of the figure's height, about."""
-    found = [run.record.footer.get("peak_memory_mb") for run in runs] if peaks else []
-    extra = ["" if peak is None else f"\npeak {peak:,.0f} MB" for peak in found]
+    """Name the lines and mark the first difference; `share`: the panel's approximate share of the figure's height."""
+    peak_memory = [run.record.footer.get("peak_memory_mb") for run in runs] if peaks else []
+    extra = ["" if peak is None else f"\npeak {peak:,.0f} MB" for peak in peak_memory]
     if pair is not None and pair.first is not None and axes.lines:
-        x = pair.first.step / pair.one.record.steps_per_epoch if in_epochs else pair.first.step
+        x = pair.first.step / pair.run.record.steps_per_epoch if in_epochs else pair.first.step
         panels.mark_step(axes, x, style, f"first difference: {texts.shorten(str(pair.first), 50)}")
     if not style.bare or peaks or len(runs) != 2:
         panels.name_lines(axes, runs, looks, style, height=_height(axes) * share, extra=extra)
 
 
 def _height(axes: Axes) -> float:
-    """Of the whole chart, in points."""
+    """The height of the whole chart, in points."""
     return 72 * axes.figure.bbox.height / axes.figure.dpi
 
 
 def _footnote(runs: Sequence[Run]) -> str:
-    """Versions and device of the last run; nothing where the record does not have them."""
+    """Versions and device of the last run; empty where the record does not have them."""
     try:
         return texts.footnote(runs[-1].record.header["environment"])
     except KeyError:

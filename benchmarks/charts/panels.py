@@ -1,7 +1,7 @@
-"""The drawing: one function per panel, used by the single charts and by the overview alike.
+"""The panels: one function for each, used by the single charts and by the overview.
 
-Every function takes the runs in drawing order, the first one lowest, and a style. Drawn with matplotlib's object
-interface, no global state.
+Every function takes the runs in drawing order, the first one lowest, and a style. They use matplotlib's object
+interface, without global state.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from benchmarks.charts.data import (
     Run,
     differences,
-    drawn,
+    drawn_reviews,
     evaluations,
     has,
     outline,
@@ -28,11 +28,11 @@ from benchmarks.charts.styles import MARKERS, PHASE_COLOURS, Look, Style
 from benchmarks.statistics import duration, range_text, step_seconds, unit_for
 from shared.recording.record import RunRecord, training_seconds
 
-# More names than this beside an axis would not fit; a legend then takes their place.
+# More names than this do not fit next to an axis; a legend replaces them.
 MOST_NAMES = 7
-# A part of a bar has its value written on it from this share of the longest bar on.
+# The value is written on a part of a bar that has at least this share of the longest bar.
 WIDE_ENOUGH = 0.08
-# An SVG holds each dot as an element of its own; more of them go in as a picture.
+# In an SVG each dot is an element; more dots than this are embedded as an image.
 MOST_SVG_DOTS = 4000
 
 
@@ -50,7 +50,7 @@ def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: St
         gaps += sum(map(math.isnan, finite)) if has(run.record, name) else 0
         if style.columns:
             steps, finite = outline(steps, finite, style.columns)
-        # A lone step makes no line.
+        # A single step has no line, so it gets a marker.
         axes.plot(steps, finite, label=run.label, marker="o" if len(steps) == 1 else "", **look)
     axes.margins(y=0.1)
     if gaps:
@@ -62,7 +62,7 @@ def draw_limits(axes: Axes, limits: Sequence[float], style: Style) -> None:
     """The norms that gradients are scaled down to, as dotted lines across, on an axis that begins at zero."""
     for limit in limits:
         axes.axhline(limit, color=style.wrong, linewidth=1.6 * style.scale, linestyle=(0, (1, 1.5)))
-    # A limit that everything is cut down to would lie on the panel's edge.
+    # Without this, a limit that all norms are scaled down to would be on the panel's edge.
     axes.set_ylim(bottom=0, top=max([axes.get_ylim()[1], *(1.1 * limit for limit in limits)]))
 
 
@@ -78,9 +78,9 @@ def draw_difference(
     """The absolute difference of two runs' training losses at every step that both have; a line per pair.
 
     Args:
-        pairs: of each, the run whose difference it is, and the run that it is held against.
-        looks: of each pair; a lone pair is shown in the colour of its verdict.
-        note: what the panel says in words, on its `side`, left or right.
+        pairs: pairs of a run and the run that it is compared with.
+        looks: of each pair; a single pair is shown in the colour of its verdict.
+        note: a text in the panel, on its `side`, left or right.
     """
     other = pairs[0][1].label
     axes.set_ylabel(f"|{pairs[0][0].label} − {other}|" if len(pairs) == 1 else f"|run − {other}|")
@@ -97,7 +97,7 @@ def draw_difference(
     _scale_differences(axes, [value for _, values in lines for value in values if math.isfinite(value)])
     colour = style.wrong if differ else style.exact
     box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-    shown: Look = {
+    text_options: Look = {
         "va": "top",
         "ha": side,
         "color": colour,
@@ -105,11 +105,11 @@ def draw_difference(
         "weight": "bold",
         "bbox": box,
     }
-    axes.text(0.012 if side == "left" else 0.988, 0.94, note, transform=axes.transAxes, **shown)
+    axes.text(0.012 if side == "left" else 0.988, 0.94, note, transform=axes.transAxes, **text_options)
 
 
 def _scale_differences(axes: Axes, values: list[float]) -> None:
-    """A logarithmic axis that has a zero, with room for a note above; only the zero where nothing differs."""
+    """A logarithmic axis with a zero, and room for a note above; only the zero where nothing differs."""
     largest = max(values, default=0.0)
     if largest == 0:
         axes.set_ylim(-0.6, 1)
@@ -124,7 +124,7 @@ def _scale_differences(axes: Axes, values: list[float]) -> None:
 
 
 def draw_reports(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: Style) -> None:
-    """What the loops reported after each evaluation, `eval_loss` or `eval_accuracy`, by epochs done."""
+    """The metric that the loops reported after each evaluation, `eval_loss` or `eval_accuracy`, by epochs done."""
     points = [evaluations(run.record, name) for run in runs]
     if not any(epochs for epochs, _ in points):
         say_nothing_to_show(axes, "no evaluation in this run", style)
@@ -149,7 +149,7 @@ def draw_reports(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: S
 
 
 def _label_points(axes: Axes, points: Sequence[tuple[list[float], list[float]]], name: str) -> None:
-    """Write the values at the points, above the highest and below the lowest, where there are few enough to read."""
+    """Write the values at the points, above the highest and below the lowest, if there are few enough to read."""
     by_epoch: dict[float, list[float]] = {}
     for epochs, values in points:
         for epoch, value in zip(epochs, values, strict=True):
@@ -167,10 +167,10 @@ def _label_points(axes: Axes, points: Sequence[tuple[list[float], list[float]]],
 
 
 def draw_step_seconds(axes: Axes, runs: Sequence[Run], note: str, style: Style) -> None:
-    """The time of a step, evaluation and recording left out: of each run the median and the middle half.
+    """The time of a step without evaluation and recording: the median and the middle half of each run.
 
     Args:
-        note: what can be said of a difference; empty: nothing.
+        note: a text about a difference; empty: none.
     """
     spreads = [step_seconds(run.record) for run in runs]
     if not any(spreads):
@@ -195,19 +195,19 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
     if not any(run.record.steps for run in runs):
         say_nothing_to_show(axes, "no step in this run", style)
         return
-    found = [phase_seconds(run.record) for run in runs]
+    means = [phase_seconds(run.record) for run in runs]
     spreads = [step_seconds(run.record) for run in runs]
-    highest = [*(sum(seconds.values()) for seconds in found), *(spread.high for spread in spreads if spread)]
+    highest = [*(sum(seconds.values()) for seconds in means), *(spread.high for spread in spreads if spread)]
     unit, factor = unit_for(max(highest))
     longest = max(highest) * factor or 1.0
-    phases = list(dict.fromkeys(phase for seconds in found for phase in seconds))
+    phases = list(dict.fromkeys(phase for seconds in means for phase in seconds))
     for number, phase in enumerate(phases):
         colour = PHASE_COLOURS[min(number, len(PHASE_COLOURS) - 1)]
-        for place, seconds in enumerate(found):
+        for place, seconds in enumerate(means):
             width = seconds.get(phase, 0.0) * factor
             left = sum(seconds.get(earlier, 0.0) for earlier in phases[:number]) * factor
-            shown: Look = {"color": colour, "edgecolor": style.ink, "linewidth": 0.8 * style.scale}
-            axes.barh(place, width, left=left, height=0.5, label=phase if not place else "_", **shown)
+            bar_options: Look = {"color": colour, "edgecolor": style.ink, "linewidth": 0.8 * style.scale}
+            axes.barh(place, width, left=left, height=0.5, label=phase if not place else "_", **bar_options)
             if width > (2.5 if style.bare else 1) * WIDE_ENOUGH * longest:
                 text = f"{width:.3g}" if width < 1000 else f"{width:.0f}"
                 axes.text(left + width / 2, place, text, ha="center", va="center", color=_readable_on(colour))
@@ -228,9 +228,9 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
             axes.plot(
                 [spread.median * factor], [place - 0.31], color=style.ink, marker="o", markersize=6 * style.scale
             )
-        # A little to the right of the axis, which its first letter would touch.
-        beside: Look = {"xytext": (0.3 * style.font, 0), "textcoords": "offset points"}
-        axes.annotate(text, (0, place + 0.29), va="bottom", weight="bold", **beside).set_in_layout(False)
+        # Slightly to the right of the axis, so that the first letter does not touch it.
+        offset: Look = {"xytext": (0.3 * style.font, 0), "textcoords": "offset points"}
+        axes.annotate(text, (0, place + 0.29), va="bottom", weight="bold", **offset).set_in_layout(False)
     axes.set_yticks(range(len(runs)), [run.label for run in runs])
     axes.set_ylim(-0.45, len(runs) - 0.25)
     axes.set_xlim(0, longest * 1.02)
@@ -255,27 +255,27 @@ def draw_peaks(axes: Axes, runs: Sequence[Run], style: Style) -> None:
     axes.margins(y=0.15)
 
 
-def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, one: str, style: Style) -> None:
-    """A dot per review drawn in the first `steps` steps: when, and which, numbered by their first draw.
+def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, noun: str, style: Style) -> None:
+    """A dot for each review drawn in the first `steps` steps: its step and its number, in order of the first draw.
 
     Args:
-        one: what the job calls one.
+        noun: the job's word for a review.
     """
-    axes.set_ylabel(f"{one}, numbered")
+    axes.set_ylabel(f"{noun}, numbered")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=style.ticks))
-    draws = [list(drawn(run.record, steps)) for run in runs]
+    draws = [list(drawn_reviews(run.record, steps)) for run in runs]
     numbers: dict[str, int] = {}
-    for found in draws:
-        for _, review in found:
+    for run_draws in draws:
+        for _, review in run_draws:
             numbers.setdefault(review, len(numbers) + 1)
     if not numbers:
-        say_nothing_to_show(axes, f"no {one} was drawn in this run", style)
+        say_nothing_to_show(axes, f"no {noun} was drawn in this run", style)
         return
     broad = style.scale * min(8.0, max(2.0, 220 / math.sqrt(max(map(len, draws)))))
-    for number, (run, look, found) in enumerate(zip(runs, style.looks(len(runs)), draws, strict=True)):
+    for number, (run, look, run_draws) in enumerate(zip(runs, style.looks(len(runs)), draws, strict=True)):
         axes.plot(
-            [step for step, _ in found],
-            [numbers[review] for _, review in found],
+            [step for step, _ in run_draws],
+            [numbers[review] for _, review in run_draws],
             linestyle="",
             marker="o",
             markersize=broad * (0.4 ** (number / max(1, len(runs) - 1)) if len(runs) > 1 else 0.6),
@@ -283,7 +283,7 @@ def draw_reviews(axes: Axes, runs: Sequence[Run], steps: int, one: str, style: S
             color=look["color"],
             alpha=look.get("alpha", 1.0),
             label=run.label,
-            rasterized=len(found) > MOST_SVG_DOTS,
+            rasterized=len(run_draws) > MOST_SVG_DOTS,
         )
     # Room for the names of the epochs.
     axes.set_ylim(1 - 0.16 * len(numbers), len(numbers) * 1.04)
@@ -296,7 +296,7 @@ def draw_padding(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> N
         lines = run.record.steps[:steps]
         if not lines:
             continue
-        # Where steps are narrower than the picture is fine, the means of so many of them.
+        # Where steps are narrower than the resolution, means over several of them.
         width = -(-len(lines) // (style.columns or len(lines)))
         parts = [lines[start : start + width] for start in range(0, len(lines), width)]
         edges = [part[0]["step"] - 0.5 for part in parts] + [lines[-1]["step"] + 0.5]
@@ -318,7 +318,7 @@ def draw_padding(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> N
 
 
 def padding_text(runs: Sequence[Run]) -> str:
-    """`12.3% of all tokens are padding`, once if it is the same in all runs."""
+    """`12.3% of all tokens are padding`, only once if it is the same in all runs."""
     shares = {run.label: f"{padding_share(run.record):.1%}" for run in runs}
     if len(set(shares.values())) == 1:
         return f"{next(iter(shares.values()))} of all tokens are padding"
@@ -343,12 +343,12 @@ def name_lines(
     height: float,
     extra: Sequence[str] = (),
 ) -> None:
-    """Name the lines beside their right ends, each with a sample of it, moved apart where the ends coincide.
+    """Name the lines at their right ends, each with a sample of the line, moved apart where the ends coincide.
 
     Args:
         runs, looks: in the order in which they were drawn.
-        height: of the axes in points, about; what decides how far apart names must be.
-        extra: what follows each name.
+        height: approximate height of the axes in points, which decides how far apart names must be.
+        extra: a text after each name.
     """
     lines = axes.lines[: len(runs)]
     if len(runs) < 2 or len(lines) < len(runs):
@@ -373,7 +373,7 @@ def name_lines(
 
 
 def spread(wanted: Sequence[float], gap: float) -> list[float]:
-    """Places between 0 and 1, as near as can be to those wanted, in their order, and at least `gap` apart."""
+    """Positions between 0 and 1, as near as possible to the wanted ones, in their order, and at least `gap` apart."""
     order = sorted(range(len(wanted)), key=lambda number: (wanted[number], -number))
     places: list[float] = []
     for number in order:
@@ -381,14 +381,14 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     shift = sum(places) / len(places) - sum(wanted) / len(wanted)
     shift += max(0.0, places[-1] - shift - 1)
     shift -= max(0.0, shift - places[0])
-    found = [0.0] * len(wanted)
+    moved = [0.0] * len(wanted)
     for number, place in zip(order, places, strict=True):
-        found[number] = place - shift
-    return found
+        moved[number] = place - shift
+    return moved
 
 
 def mark_step(axes: Axes, x: float, style: Style, text: str = "") -> None:
-    """A line across where two runs part, named above the panel if there is a text."""
+    """A line at the step where two runs diverge, with its text, if any, above the panel."""
     axes.axvline(x, color=style.wrong, linewidth=2 * style.scale, linestyle=(0, (3, 1.5)), gid="first-difference")
     if text:
         left, right = axes.get_xlim()
@@ -398,7 +398,7 @@ def mark_step(axes: Axes, x: float, style: Style, text: str = "") -> None:
 
 
 def mark_epochs(axes: Axes, record: RunRecord, style: Style, named: bool = True) -> None:
-    """Faint lines where an epoch ends, named at the bottom where there is room."""
+    """Faint lines at the end of each epoch, named at the bottom if there is room."""
     ends = range(record.steps_per_epoch, len(record.steps) + 1, record.steps_per_epoch)
     if len(ends) > 12:
         return

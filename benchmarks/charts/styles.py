@@ -1,4 +1,4 @@
-"""How charts look: on paper, on a slide, on a dark slide."""
+"""The styles of charts: for paper, a slide, a dark slide."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2)), (0, (5, 1.5, 1, 1.5)), (0, (2, 3)), (0, (9, 2, 2, 2)))
 MARKERS = ("o", "s", "D", "^", "v", "P")
-# Of one colour family for all styles, from light to dark to middle: helper modules differ in grey, too.
-# What matplotlib is told of a line, a bar or a text.
+# One colour family for all styles, from light to dark to middle: neighbouring phases differ in grey, too.
+# Properties of a line, a bar or a text for matplotlib.
 Look = dict[str, Any]
-# What one can ask for; `page` is the report's.
+# The styles that a user can choose; `page` is the report's.
 STYLE_NAMES = ("slide", "paper", "dark")
 PHASE_COLOURS = ("#F0E442", "#56B4E9", "#0072B2", "#CC79A7", "#999999")
 
@@ -26,11 +26,11 @@ class Style:
         font, overview_font: size of plain text, in points.
         scale: factor on the widths of lines.
         ground, ink, soft, faint, grid: background, text, text of less weight, thin lines, grid lines.
-        exact, wrong: what is equal, what is not.
-        accents: colours of runs, Okabe and Ito's, told apart by the colour-blind; the last run has the ink's.
-        beside: whether the overview puts its small panels beside the large ones, not below.
-        bare: whether a single chart is the panel alone, because title and names stand around it.
-        columns: how many steps can be told apart across a panel; more are drawn as their outline. 0: any number.
+        exact, wrong: the colours of what is equal and what is not.
+        accents: colours of runs, by Okabe and Ito, which the colour-blind can distinguish; the last run has the ink's.
+        beside: whether the overview has its small panels next to the large ones, not below.
+        bare: whether a single chart is only the panel, because the page has title and names.
+        columns: how many steps can be distinguished in a panel; more are drawn as their outline. 0: any number.
         ticks: how many numbers an axis of steps has, at most.
         title_size, line_size, note_size: of the title, the lines below it and the footnote, as multiples of `font`.
     """
@@ -70,7 +70,7 @@ class Style:
     def looks(self, count: int) -> list[Look]:
         """Line properties for `count` runs, so that curves that coincide can all be seen.
 
-        The first is broad and pale, the last thin, dark and dashed on top of it, those between fall in width.
+        The first is broad and pale, the last thin, dark and dashed on top of it; the width decreases between them.
         """
         if count == 1:
             return [{"color": self.ink, "linewidth": 2 * self.scale}]
@@ -86,7 +86,7 @@ class Style:
         return looks
 
     def settings(self) -> dict[str, Any]:
-        """What matplotlib must be told; the same record then gives the same file."""
+        """The settings for matplotlib; with them the same record gives the same file."""
         return {
             "font.family": "DejaVu Sans",
             "font.size": self.font,
@@ -121,8 +121,8 @@ class Style:
         }
 
 
-# Small, with text as large as a page's own. No colour is plain black or white: a page that shows the chart tells them
-# by their values and puts its theme's in their place.
+# Small, with text as large as that of a page. No colour is plain black or white: a page that shows the chart finds the
+# colours by their values and replaces them by those of its theme.
 _PAGE = Style(
     (4.6, 3.1),
     (6.3, 7.6),

@@ -1,4 +1,4 @@
-"""What the charts say in words: titles, and the alt text for who cannot see them."""
+"""The texts of the charts: titles, and the alt text for those who cannot see them."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from benchmarks.charts.data import (
-    Alike,
+    EqualRuns,
     Pair,
     Run,
     clips,
     differences,
     different_settings,
-    drawn,
+    drawn_reviews,
     evaluations,
     first_other_reviews,
     has,
@@ -33,7 +33,7 @@ SERIES = {
     "memory": ("memory_mb", "Memory in use at each step", "MB (10⁶ bytes)"),
     "learning-rate": ("learning_rate", "Learning rate of each step", "learning rate"),
 }
-# The two gradient norms of a step -> when, and what that means.
+# The two gradient norms of a step -> when, and an explanation.
 NORMS = {
     "unclipped_norm": ("before clipping", "after the last backward pass"),
     "grad_norm": ("after clipping", "as the optimizer sees it"),
@@ -49,7 +49,7 @@ TITLES = {
 
 
 def title_of(kind: str, runs: Sequence[Run], pair: Pair | None) -> str:
-    """The title: of the overview the verdict, of the other kinds what is shown."""
+    """The title: the verdict for the overview, what is shown for the other kinds."""
     if kind != "overview":
         return TITLES[kind]
     if pair is None:
@@ -59,24 +59,24 @@ def title_of(kind: str, runs: Sequence[Run], pair: Pair | None) -> str:
     if pair.first is not None:
         where = f"at step {pair.first.step}" if pair.first.step else "before step 1"
         return f"Diverged {where}: {shorten(pair.first.quantity, 50)}"
-    if {pair.one.record.loop, pair.other.record.loop} == {"manual", "trainer"}:
+    if {pair.run.record.loop, pair.other.record.loop} == {"manual", "trainer"}:
         return "Identical: Trainer and the manual loop are equal, bit for bit"
-    return f"Identical: {pair.one.label} and {pair.other.label}, bit for bit"
+    return f"Identical: {pair.run.label} and {pair.other.label}, bit for bit"
 
 
 def verdict(pair: Pair | None) -> str:
-    """One line on two runs held against each other; nothing if there are none."""
+    """One line on the runs that are compared; empty if there are none."""
     if pair is None:
         return ""
     if pair.groups:
         return _verdict_on_many(pair.groups)
     if pair.first is not None:
-        return f"{pair.one.label} and {pair.other.label}: first difference: {shorten(str(pair.first), 80)}"
-    names = f"{pair.one.label} and {pair.other.label}"
+        return f"{pair.run.label} and {pair.other.label}: first difference: {shorten(str(pair.first), 80)}"
+    names = f"{pair.run.label} and {pair.other.label}"
     return f"{names}: every batch, loss, gradient norm and evaluation is equal, difference 0.0"
 
 
-def _verdict_on_many(groups: Sequence[Alike]) -> str:
+def _verdict_on_many(groups: Sequence[EqualRuns]) -> str:
     count = sum(len(group.runs) for group in groups)
     if len(groups) == 1:
         return f"all {count} runs: every batch, loss, gradient norm and evaluation is equal, difference 0.0"
@@ -90,32 +90,32 @@ def _verdict_on_many(groups: Sequence[Alike]) -> str:
 
 
 def time_note(runs: Sequence[Run]) -> str:
-    """Which loop is faster, if that can be told; nothing if they are not one of each."""
-    pair = _one_of_each(runs)
+    """Which loop is faster, if the runs show it; empty if they are not one of each."""
+    pair = _manual_and_trainer(runs)
     return which_is_faster(pair[0], pair[1]).replace("`", "") if pair else ""
 
 
 def short_time_note(runs: Sequence[Run]) -> str:
     """The same in a few words: `no difference that these 127 steps could tell`, or `manual / Trainer: 0.84`."""
-    if not (pair := _one_of_each(runs)):
+    if not (pair := _manual_and_trainer(runs)):
         return ""
-    told = ratio_of_steps(*pair)
-    return told if isinstance(told, str) else f"manual / Trainer: {told.median:.2f}"
+    ratio = ratio_of_steps(*pair)
+    return ratio if isinstance(ratio, str) else f"manual / Trainer: {ratio.median:.2f}"
 
 
-def _one_of_each(runs: Sequence[Run]) -> list[RunRecord]:
+def _manual_and_trainer(runs: Sequence[Run]) -> list[RunRecord]:
     """The records of the manual loop and of Trainer; empty if the runs are not one of each."""
     by_loop = {run.record.loop: run.record for run in runs}
     return [by_loop["manual"], by_loop["trainer"]] if len(runs) == len(by_loop) == 2 else []
 
 
 def is_own_job(runs: Sequence[Run]) -> bool:
-    """Whether the runs are of somebody's own job, whose examples are no reviews."""
+    """Whether the runs are of a user's own job, whose examples are not reviews."""
     return any("job" in run.record.header for run in runs)
 
 
 def in_words_of(runs: Sequence[Run], text: str) -> str:
-    """A text in the words of the runs' job."""
+    """A text with the runs' own word for a review."""
     return text.replace("review", "example") if is_own_job(runs) else text
 
 
@@ -123,42 +123,42 @@ def subtitle(runs: Sequence[Run]) -> str:
     """Model, data, subset, steps and seeds in one line; where runs differ, all values."""
     configs = [run.record.config for run in runs]
 
-    def each(name: str, show: Callable[[Any], str] = str) -> str:
+    def of_all(name: str, show: Callable[[Any], str] = str) -> str:
         return alternatives(show(getattr(config, name)) for config in configs)
 
     jobs = alternatives(shorten(job_name(run.record.config, run.record.start.get("parameters")), 80) for run in runs)
     world = alternatives(str(run.record.header.get("world_size", 1)) for run in runs)
-    sizes = f"{each('train_size', '{:,}'.format)} + {each('eval_size', '{:,}'.format)}"
+    sizes = f"{of_all('train_size', '{:,}'.format)} + {of_all('eval_size', '{:,}'.format)}"
     steps = alternatives(f"{len(run.record.steps):,}" for run in runs)
     if is_own_job(runs):
-        return f"{jobs}: {sizes} examples, {steps} steps, seed {each('seed')}"
+        return f"{jobs}: {sizes} examples, {steps} steps, seed {of_all('seed')}"
     return (
-        f"{jobs}: {sizes} reviews of at most {each('max_length')} tokens, {steps} steps, seed {each('seed')}, "
-        f"subset seed {each('slice_seed')}" + (f", the first of {world} processes" if world != "1" else "")
+        f"{jobs}: {sizes} reviews of at most {of_all('max_length')} tokens, {steps} steps, seed {of_all('seed')}, "
+        f"subset seed {of_all('slice_seed')}" + (f", the first of {world} processes" if world != "1" else "")
     )
 
 
 def settings_that_differ(runs: Sequence[Run]) -> str:
-    """`different settings: seed 42 (by hand), 7 (Trainer)`; nothing if all runs have the same."""
-    found = different_settings([run.record for run in runs])
-    pages = {value for run, value in zip(runs, found.get("loop", ()), strict=False) if run.record.loop == "manual"}
-    if len(pages) < 2:
-        found.pop("loop", None)  # a page of the user's beside Trainer, which has none: no setting differs
+    """`different settings: seed 42 (manual), 7 (Trainer)`; empty if all runs have the same."""
+    different = different_settings([run.record for run in runs])
+    loops = {value for run, value in zip(runs, different.get("loop", ()), strict=False) if run.record.loop == "manual"}
+    if len(loops) < 2:
+        different.pop("loop", None)  # a user's loop and Trainer, which has none: no setting differs
     if is_own_job(runs):
-        # What the scripts are, is named elsewhere.
-        found = {name: values for name, values in found.items() if name not in ("dataset", "model")}
-    if not found:
+        # The names of the scripts are shown elsewhere.
+        different = {name: values for name, values in different.items() if name not in ("dataset", "model")}
+    if not different:
         return ""
     texts = []
-    for name, values in list(found.items())[:4]:
+    for name, values in list(different.items())[:4]:
         named = [f"{shorten(str(value))} ({run.label})" for run, value in zip(runs, values, strict=True)]
         texts.append(f"{name} {', '.join(named)}" if len(runs) <= 4 else f"{name} {alternatives(map(str, values))}")
-    more = f"; and {len(found) - 4} more" if len(found) > 4 else ""
+    more = f"; and {len(different) - 4} more" if len(different) > 4 else ""
     return f"different {'arguments' if is_own_job(runs) else 'settings'}: {'; '.join(texts)}{more}"
 
 
 def difference_note(pairs: Sequence[tuple[Run, Run]], pair: Pair | None) -> str:
-    """What the difference panel says in words."""
+    """The note in the difference panel."""
     lines = [differences(run.record, other.record) for run, other in pairs]
     steps = max((len(values) for _, values in lines), default=0)
     if len(pairs) == 1 and pair is not None and pair.first is not None:
@@ -175,19 +175,19 @@ def largest_difference(pairs: Sequence[tuple[Run, Run]]) -> str:
     """`largest difference: 0.0019, at step 7`, of all pairs."""
     lines = [zip(*differences(run.record, other.record), strict=True) for run, other in pairs]
     finite = [(value, step) for line in lines for step, value in line if math.isfinite(value)]
-    value, step = max(finite, key=lambda each: each[0], default=(0.0, 0))
+    value, step = max(finite, key=lambda point: point[0], default=(0.0, 0))
     return f"largest difference: {number(value)}, at step {step}" if value else "0.0 at every step that both have"
 
 
 def reviews_note(runs: Sequence[Run]) -> str:
-    """Whether all runs drew the same reviews; nothing of a lone run."""
+    """Whether all runs drew the same reviews; empty for a single run."""
     if len(runs) < 2:
         return ""
     step = first_other_reviews([run.record for run in runs])
     names = f"all {len(runs)} runs" if len(runs) > 2 else " and ".join(run.label for run in reversed(runs))
     if step is None:
         return f"{names} drew the same reviews in the same order, at every step"
-    return f"{names} drew other reviews, or in another order, from step {step} on"
+    return f"{names} drew different reviews, or in a different order, from step {step} on"
 
 
 def footnote(environment: dict[str, Any]) -> str:
@@ -211,12 +211,12 @@ def shorten(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def alt_text(kind: str, runs: Sequence[Run], pair: Pair | None, pairs: Sequence[tuple[Run, Run]] = ()) -> str:
-    """Whole sentences, one a line: what is drawn, in which units, the numbers, and the verdict.
+    """Whole sentences, one per line: what is drawn, in which units, the numbers, and the verdict.
 
     Args:
         kind: of the chart.
         runs, pair: as for the chart.
-        pairs: of which the difference is drawn.
+        pairs: the pairs whose difference is drawn.
     """
     sentences = [f"{title_of(kind, runs, pair)}."]
     if kind == "overview":
@@ -236,8 +236,8 @@ def alt_text(kind: str, runs: Sequence[Run], pair: Pair | None, pairs: Sequence[
     return "\n".join(sentences) + "\n"
 
 
-def _for_each(runs: Sequence[Run], say: Callable[[Run], str]) -> list[str]:
-    """A sentence per run; runs of which the same is to be said share one."""
+def _per_run(runs: Sequence[Run], say: Callable[[Run], str]) -> list[str]:
+    """A sentence per run; runs with the same sentence share one."""
     named: dict[str, list[str]] = {}
     for run in runs:
         named.setdefault(say(run), []).append(run.label)
@@ -254,14 +254,14 @@ def _series(kind: str) -> Callable[..., list[str]]:
         values = [series(run.record, name) for run in runs]
         sentences = [
             f"{TITLES[kind]}: a line per run; x is the optimizer step, y is {_unit(unit)}.",
-            *_for_each(runs, lambda run: _range(*series(run.record, name))),
+            *_per_run(runs, lambda run: _range(*series(run.record, name))),
         ]
         if len(runs) > 1 and values[0][0] and all(same(values[0][1], other) for _, other in values[1:]):
             sentences.append("The lines coincide at every step.")
         if kind == "losses":
-            sentences += _for_each(runs, _epoch_means)
+            sentences += _per_run(runs, _epoch_means)
         if kind == "memory":
-            sentences += _for_each(runs, _peak)
+            sentences += _per_run(runs, _peak)
         return [sentence for sentence in sentences if sentence]
 
     return say
@@ -277,7 +277,7 @@ def _range(steps: list[int], values: list[float]) -> str:
     finite = [(value, step) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
     if not finite:
         return f"none of the {len(steps):,} values is a finite number"
-    (low, low_step), (high, high_step) = min(finite), max(finite, key=lambda each: each[0])
+    (low, low_step), (high, high_step) = min(finite), max(finite, key=lambda point: point[0])
     missing = len(steps) - len(finite)
     gaps = f"; {missing:,} values are not finite numbers and left out" if missing else ""
     (first, first_step), (last, last_step) = finite[0], finite[-1]
@@ -298,7 +298,7 @@ def _epoch_means(run: Run) -> str:
 
 def _peak(run: Run) -> str:
     peak = run.record.footer.get("peak_memory_mb")
-    return "the peak is not known, the run did not finish" if peak is None else f"peak of the run {peak:,.0f} MB"
+    return "the peak is not known: the run did not finish" if peak is None else f"peak of the run {peak:,.0f} MB"
 
 
 def _difference(runs: Sequence[Run], pair: Pair | None, pairs: Sequence[tuple[Run, Run]]) -> list[str]:
@@ -310,7 +310,7 @@ def _difference(runs: Sequence[Run], pair: Pair | None, pairs: Sequence[tuple[Ru
         if not apart:
             sentences.append(f"{name}: 0.0 at all {len(steps):,} steps.")
             continue
-        finite = [each for each in apart if math.isfinite(each[0])]
+        finite = [point for point in apart if math.isfinite(point[0])]
         largest = f"at most {number(max(finite)[0])}, at step {max(finite)[1]}" if finite else "never a finite number"
         sentences.append(
             f"{name}: not 0.0 at {len(apart):,} of {len(steps):,} steps, first at step {apart[0][1]}; {largest}."
@@ -320,14 +320,14 @@ def _difference(runs: Sequence[Run], pair: Pair | None, pairs: Sequence[tuple[Ru
 
 def _evaluations(name: str) -> Callable[..., list[str]]:
     def say(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
-        what = "Validation accuracy, share of reviews right" if name == "eval_accuracy" else "Validation loss"
+        quantity = "Validation accuracy, share of reviews right" if name == "eval_accuracy" else "Validation loss"
         show = "{:.1%}".format if name == "eval_accuracy" else number
 
         def points(run: Run) -> str:
-            found = zip(*evaluations(run.record, name), strict=True)
-            return _list(f"after epoch {epoch:.4g} {show(value)}" for epoch, value in found) or "no evaluation"
+            reported = zip(*evaluations(run.record, name), strict=True)
+            return _list(f"after epoch {epoch:.4g} {show(value)}" for epoch, value in reported) or "no evaluation"
 
-        return [f"{what}; x is the epochs done.", *_for_each(runs, points)]
+        return [f"{quantity}; x is the epochs done.", *_per_run(runs, points)]
 
     return say
 
@@ -345,7 +345,7 @@ def _time(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
     return [
         "A stacked bar per run: the time of each phase, mean of the middle half of all optimizer steps but the first. "
         "Below it, a line from the shortest to the longest of this half, with a dot at the median.",
-        *_for_each(runs, say),
+        *_per_run(runs, say),
         *([note] if (note := time_note(runs)) else []),
     ]
 
@@ -361,25 +361,25 @@ def _norms(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
         def say(run: Run, name: str = name) -> str:
             return _range(*series(run.record, name))
 
-        sentences += _for_each(known, say)
+        sentences += _per_run(known, say)
     for limit, names in limits_of(runs).items():
         sentences.append(f"A dotted line at {show(limit)}: max_grad_norm, the limit of {_list(names)}.")
-    told = [run for run in runs if run.record.config.max_grad_norm and has(run.record, "unclipped_norm")]
-    return sentences + _for_each(told, clips_text)
+    clipped = [run for run in runs if run.record.config.max_grad_norm and has(run.record, "unclipped_norm")]
+    return sentences + _per_run(clipped, clips_text)
 
 
 def norms_of(runs: Sequence[Run]) -> list[str]:
-    """The gradient norms that any of the runs knows, before the clip and after it; at least the latter."""
+    """The gradient norms that any of the runs has, before and after clipping; at least the latter."""
     return [name for name in NORMS if name == "grad_norm" or any(has(run.record, name) for run in runs)]
 
 
 def limits_of(runs: Sequence[Run]) -> dict[float, list[str]]:
-    """The limits that the runs clip their gradients to, each with the names of the runs; none where nothing is."""
-    found: dict[float, list[str]] = {}
+    """The limits to which the runs clip their gradients, each with the names of the runs; empty without clipping."""
+    limits: dict[float, list[str]] = {}
     for run in runs:
         if run.record.config.max_grad_norm:
-            found.setdefault(run.record.config.max_grad_norm, []).append(run.label)
-    return found
+            limits.setdefault(run.record.config.max_grad_norm, []).append(run.label)
+    return limits
 
 
 def norm_title(name: str, runs: Sequence[Run]) -> str:
@@ -398,13 +398,13 @@ def _seconds(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
         spread = step_seconds(run.record)
         return f"{duration(spread.median)} ({range_text(spread)})" if spread else "no step"
 
-    said = ["Time of a step: a bar from the shortest to the longest of the middle half, with a dot at the median."]
-    return [*said, *_for_each(runs, say), *([note] if (note := time_note(runs)) else [])]
+    lines = ["Time of a step: a bar from the shortest to the longest of the middle half, with a dot at the median."]
+    return [*lines, *_per_run(runs, say), *([note] if (note := time_note(runs)) else [])]
 
 
 def _batches(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
     def say(run: Run) -> str:
-        draws = [review for _, review in drawn(run.record)]
+        draws = [review for _, review in drawn_reviews(run.record)]
         tokens = sum(line["padded_tokens"] for line in run.record.steps)
         return (
             f"{len(run.record.steps):,} steps drew {len(set(draws)):,} different reviews in {len(draws):,} draws; "
@@ -415,7 +415,7 @@ def _batches(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
         "Upper panel: a dot per review drawn; x is the optimizer step, y the review, numbered in the order of first "
         "draw. So the first epoch is a rising line and every later one a scatter.",
         "Lower panel: useful tokens and padding of each step, stacked.",
-        *_for_each(runs, say),
+        *_per_run(runs, say),
         *([f"{reviews_note(runs)}."] if pair else []),
     ]
 
@@ -439,7 +439,7 @@ def number(value: float) -> str:
 
 def _list(texts: Any, most: int = 12) -> str:
     """Join with commas; of a long list the first and the last few."""
-    found = list(texts)
-    if len(found) > most:
-        found = [*found[: most // 2], f"… ({len(found) - most} more) …", *found[-most // 2 :]]
-    return ", ".join(found)
+    items = list(texts)
+    if len(items) > most:
+        items = [*items[: most // 2], f"… ({len(items) - most} more) …", *items[-most // 2 :]]
+    return ", ".join(items)

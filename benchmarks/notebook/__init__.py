@@ -1,1 +1,1 @@
-"""What `import sameloop` gives: commands that run apart, and results that show themselves in a notebook."""
+"""Behind `import sameloop`: commands that run in processes of their own, and results that a notebook displays."""

@@ -1,4 +1,4 @@
-"""Running a command of SameLoop's in a process of its own, with a bar that moves as its record grows."""
+"""Run a SameLoop command in a process of its own, with a progress bar that follows its record."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from shared.errors import SameLoopError
 from shared.starting.children import sameloop_argv
 from shared.starting.launch import Family, ending
 
-# How often the records are looked at, and how often a bar is drawn again though nothing has moved.
+# How often the records are read, and how often a bar is redrawn even if nothing has changed.
 SECONDS = 0.2
 SECONDS_TO_DRAW = 1.0
 # How long a process may take to end after a Ctrl-C, with a checkpoint.
@@ -31,12 +31,12 @@ NOT_COUNTED = "{desc} [{elapsed}{postfix}]"
 ANNOUNCED, NOTE = "· ", "· note: "
 
 
-class Watched(NamedTuple):
-    """A bar.
+class Bar(NamedTuple):
+    """A progress bar.
 
     Attributes:
-        name: what it is called.
-        steps: how many there will be; 0: as many as the process says, `3 of 7`.
+        name: its label.
+        steps: how many there will be; 0: as many as the process announces, `3 of 7`.
         record: the `record.jsonl` whose steps it counts.
     """
 
@@ -45,26 +45,26 @@ class Watched(NamedTuple):
     record: Path | None = None
 
 
-class Said(NamedTuple):
-    """What a process has printed: on stdout, and on both together."""
+class Output(NamedTuple):
+    """What a process has printed: on stdout, and on stdout and stderr together."""
 
     stdout: str
     text: str
 
 
 def run(
-    arguments: Sequence[str], watched: Sequence[Watched] = (), answers: Sequence[int] = (0,), verbose: bool = False
-) -> Said:
+    arguments: Sequence[str], bar_specs: Sequence[Bar] = (), answers: Sequence[int] = (0,), verbose: bool = False
+) -> Output:
     """Run `sameloop` with these arguments.
 
     Args:
         arguments: of the command line.
-        watched: the bars, one after the other.
-        answers: the exit statuses of a command that has done what it should.
-        verbose: print what the process prints as it comes, in place of the bars.
+        bar_specs: the bars, one after the other.
+        answers: the exit statuses of a command that has succeeded.
+        verbose: print what the process prints as it comes, instead of the bars.
 
     Raises:
-        SameLoopError: another exit status; its text is the line that the process ended with.
+        SameLoopError: another exit status; the message is the last line that the process printed.
     """
     family = Family(ask=signal.SIGINT, seconds=SECONDS_TO_END)
     process = family.start(
@@ -79,9 +79,9 @@ def run(
     lines: queue.SimpleQueue[tuple[str, str] | None] = queue.SimpleQueue()
     streams = (("stdout", process.stdout), ("stderr", process.stderr))
     for name, stream in streams:
-        threading.Thread(target=_read, args=(name, stream, lines), daemon=True).start()
-    found: list[tuple[str, str]] = []
-    bars = _Bars([] if verbose else watched)
+        threading.Thread(target=_read_lines, args=(name, stream, lines), daemon=True).start()
+    texts: list[tuple[str, str]] = []
+    bars = _Bars([] if verbose else bar_specs)
     try:
         open_streams = len(streams)
         while open_streams:
@@ -92,24 +92,24 @@ def run(
             if line is None:
                 open_streams -= 1
             elif line[1]:
-                found.append(line)
-                said = line[1] if line[0] == "stderr" else ""
-                if verbose or said.startswith(NOTE):
+                texts.append(line)
+                message = line[1] if line[0] == "stderr" else ""
+                if verbose or message.startswith(NOTE):
                     bars.print(line[1])
-                if said.startswith(ANNOUNCED):
-                    bars.say(said.removeprefix(ANNOUNCED).strip())
-            bars.look()
+                if message.startswith(ANNOUNCED):
+                    bars.show_task(message.removeprefix(ANNOUNCED).strip())
+            bars.update()
         process.wait()
     finally:
         family.end()
         bars.close(whole=process.returncode in answers)
-    everything = Said("".join(text for name, text in found if name == "stdout"), "".join(text for _, text in found))
+    output = Output("".join(text for name, text in texts if name == "stdout"), "".join(text for _, text in texts))
     if process.returncode not in answers:
-        raise SameLoopError(_last_line(everything.text) or f"the process ended with {ending(process.returncode)}")
-    return everything
+        raise SameLoopError(_last_line(output.text) or f"the process ended with {ending(process.returncode)}")
+    return output
 
 
-def _read(name: str, stream: IO[str], lines: queue.SimpleQueue[tuple[str, str] | None]) -> None:
+def _read_lines(name: str, stream: IO[str], lines: queue.SimpleQueue[tuple[str, str] | None]) -> None:
     with stream:
         for line in stream:
             lines.put((name, line))
@@ -117,23 +117,23 @@ def _read(name: str, stream: IO[str], lines: queue.SimpleQueue[tuple[str, str] |
 
 
 def _last_line(text: str) -> str:
-    """What the command line says when it ends with an error; if it does not come to that, the last line there is."""
+    """The error message that the command line ends with; without one, the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    said = [line for line in lines if line.startswith("sameloop: ")]
-    return (said or lines or [""])[-1].removeprefix("sameloop: ").removeprefix("error: ")
+    errors = [line for line in lines if line.startswith("sameloop: ")]
+    return (errors or lines or [""])[-1].removeprefix("sameloop: ").removeprefix("error: ")
 
 
 def in_notebook() -> bool:
-    """Whether a notebook runs this, and no terminal."""
+    """Whether this runs in a notebook."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
     return shell is not None and "IPKernelApp" in shell.config
 
 
 class _Bars:
-    """Bars that follow each other, each as its process has come."""
+    """Bars one after the other, each for one part of the process."""
 
-    def __init__(self, watched: Sequence[Watched]) -> None:
-        self._waiting = list(watched)
+    def __init__(self, bars: Sequence[Bar]) -> None:
+        self._waiting = list(bars)
         self._bar: Any = None
         self._follower: _Follower | None = None
         self._since = time.time_ns()
@@ -141,7 +141,7 @@ class _Bars:
         self._next()
 
     def _next(self) -> None:
-        """Close the bar that there is, and begin the next, if there is one."""
+        """Close the current bar, and begin the next, if there is one."""
         if self._bar is not None:
             self._bar.close()
             self._bar = self._follower = None
@@ -149,7 +149,7 @@ class _Bars:
             return
         name, steps, record = self._waiting.pop(0)
         with warnings.catch_warnings():
-            # Without ipywidgets tqdm warns, and draws its bar in letters.
+            # Without ipywidgets tqdm warns, and draws its bar as text.
             warnings.simplefilter("ignore")
             from tqdm.auto import tqdm
         shape = STEPS if record else NOT_COUNTED
@@ -158,36 +158,36 @@ class _Bars:
         self._bar = tqdm(total=steps or None, desc=name, bar_format=shape, file=where)
         self._follower = _Follower(record, self._since) if record else None
 
-    def say(self, doing: str) -> None:
-        """Show what is being done now; what says `3 of 7` moves a bar that follows no record."""
+    def show_task(self, task: str) -> None:
+        """Show what the process is doing now; a text with `3 of 7` moves a bar that follows no record."""
         if self._bar is None:
             return
-        counted = re.search(r"\b(\d+) of (\d+)\b", doing)
+        counted = re.search(r"\b(\d+) of (\d+)\b", task)
         if counted and self._follower is None:
             if self._bar.total != int(counted[2]):
                 began, self._bar.bar_format = self._bar.start_t, COUNTED
-                # Only so does a widget learn of it, too; but the time goes on.
+                # Only a reset updates a widget, too; but the time goes on.
                 self._bar.reset(int(counted[2]))
                 self._bar.start_t = began
             self._bar.n = int(counted[1])
         elif counted and self._follower and self._follower.step == 0:
-            # A loop begins: what both have imported before is not its time.
+            # A loop begins: the imports before it do not count as its time.
             self._bar.start_t = time.time()
-        self._bar.set_postfix_str(doing)
+        self._bar.set_postfix_str(task)
 
-    def look(self, whole: bool = False) -> None:
-        """Move the bar to where its record is; `whole`: the process has ended well, and so has every record."""
+    def update(self, whole: bool = False) -> None:
+        """Move the bar to where its record is; `whole`: the process has succeeded, so every record is complete."""
         if self._bar is None:
             return
         if self._follower is not None:
-            moved = self._follower.look(whole)
+            moved = self._follower.update(whole)
             if moved:
-                self._bar.set_postfix_str(self._follower.said, refresh=False)
+                self._bar.set_postfix_str(self._follower.loss_text, refresh=False)
                 self._bar.update(self._follower.step - self._bar.n)
             if self._follower.is_done and self._waiting:
                 self._bar.refresh()
                 self._next()
-                self.look(whole)
+                self.update(whole)
                 return
         if time.monotonic() - self._drawn > SECONDS_TO_DRAW:
             self._bar.refresh()
@@ -201,14 +201,14 @@ class _Bars:
             self._bar.write(line.rstrip("\n"))
 
     def close(self, whole: bool) -> None:
-        """Bring the bars to where they end; `whole`: the process has ended well."""
+        """Move the bars to their ends; `whole`: the process has succeeded."""
         if whole:
-            self.look(whole)
+            self.update(whole)
             if self._bar is not None and self._follower is None:
                 self._bar.n = self._bar.total or 0
                 self._bar.set_postfix_str("", refresh=False)
             elif self._bar is not None and self._follower is not None:
-                self._bar.set_postfix_str(self._follower.said, refresh=False)
+                self._bar.set_postfix_str(self._follower.loss_text, refresh=False)
         if self._bar is not None:
             self._bar.refresh()
             self._bar.close()
@@ -216,33 +216,33 @@ class _Bars:
 
 
 class _Follower:
-    """Reads what a record has more than before; each of its lines is flushed as it is written.
+    """Reads the new lines of a record; each line is flushed as it is written.
 
     Attributes:
-        step: the last one that is there.
-        said: its loss.
-        is_done: whether the run has come to its end.
+        step: the last step in the record.
+        loss_text: its loss, as text.
+        is_done: whether the run has ended.
     """
 
     def __init__(self, path: Path, since: int) -> None:
-        self.step, self.said, self.is_done = 0, "", False
+        self.step, self.loss_text, self.is_done = 0, "", False
         self._path, self._since = path, since
         self._file: int | None = None
         self._offset = 0
 
-    def look(self, whole: bool = False) -> bool:
-        """Whether there are more steps; a record that was there before the process began counts when it is `whole`."""
+    def update(self, whole: bool = False) -> bool:
+        """Whether there are new steps; a record that is older than the process counts only when it is `whole`."""
         try:
-            found = self._path.stat()
-            if found.st_mtime_ns < self._since and not whole:
+            status = self._path.stat()
+            if status.st_mtime_ns < self._since and not whole:
                 return False
-            if found.st_ino != self._file or found.st_size < self._offset:
-                self._file, self._offset, self.step, self.is_done = found.st_ino, 0, 0, False
+            if status.st_ino != self._file or status.st_size < self._offset:
+                self._file, self._offset, self.step, self.is_done = status.st_ino, 0, 0, False
             with self._path.open("rb") as file:
                 file.seek(self._offset)
                 new = file.read()
         except OSError:
-            return False  # not begun, or set aside this moment for the run that takes its place
+            return False  # not begun, or just moved away for the run that replaces it
         new = new[: new.rfind(b"\n") + 1]
         self._offset += len(new)
         before = self.step
@@ -250,6 +250,6 @@ class _Follower:
             line = json.loads(text)
             if line["kind"] == "step":
                 self.step = line["step"]
-                self.said = "" if line["loss"] is None else f"loss {line['loss']:.4f}"
+                self.loss_text = "" if line["loss"] is None else f"loss {line['loss']:.4f}"
             self.is_done = self.is_done or line["kind"] == "footer"
         return self.step != before

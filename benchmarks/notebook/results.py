@@ -1,7 +1,7 @@
-"""What `import sameloop` gives back: results that a notebook shows, and that a script reads.
+"""The results of `import sameloop`, which a notebook displays and a script reads.
 
-Each is plain data first (`as_dict`, pandas frames), then a figure, then what a notebook shows. pandas and matplotlib
-are imported where they are asked for, and never from the current folder.
+Each is plain data (`as_dict`, pandas frames), a figure, and what a notebook displays. pandas and matplotlib are
+imported where they are needed, and never from the current folder.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     import pandas
 
     from benchmarks.charts.canvas import Chart
-    from benchmarks.gather import Gathered
+    from benchmarks.gather import GatheredRuns
 
-# Of a step's line what is one number.
+# The entries of a step's line that are one number.
 OF_A_STEP = (
     *("loss", "unclipped_norm", "grad_norm", "learning_rate"),
     *("samples", "tokens", "padded_tokens", "memory_mb"),
@@ -36,7 +36,7 @@ OF_A_STEP = (
 class Run:
     """One loop's run.
 
-    What its record has besides, as `config`, `header` or `log_history`, is here under the same name.
+    Other attributes of its record, such as `config`, `header` or `log_history`, are here under the same name.
 
     Attributes:
         folder: where it is kept.
@@ -48,7 +48,7 @@ class Run:
         """Read the run in a folder.
 
         Raises:
-            SameLoopError: there is none, or its record is damaged.
+            SameLoopError: there is no run, or its record is damaged.
         """
         self.folder, self.output = Path(folder), output
         self.record = RunRecord.read(self.folder)
@@ -75,22 +75,22 @@ class Run:
 
     @property
     def evaluations(self) -> pandas.DataFrame:
-        """A row per evaluation, as the loop has reported it; of one that reports nothing, as it was seen."""
+        """A row per evaluation, as the loop reported it; if it reports nothing, as the recorder measured it."""
         rows = self.record.reported_evaluations or self.record.seen_evaluations
         columns = ["step", "epoch", "eval_loss", "eval_accuracy"]
         return frame([{name: row.get(name) for name in columns} for row in rows], columns)
 
     @own_imports()
     def figure(self, kind: str = "losses", style: str = "slide") -> Chart:
-        """A chart of it; `sameloop.plot` has the kinds and the styles, and what is raised."""
+        """A chart of the run; `sameloop.plot` describes the kinds, the styles and the errors."""
         from benchmarks.charts.data import Run as Line
-        from benchmarks.gather import Gathered, Source
+        from benchmarks.gather import GatheredRuns, Source
 
         source = Source(self.record, [self.record], self.folder)
-        return _chart(Gathered([source], [Line(self._name, self.record)], None), kind, style, self.folder)
+        return _chart(GatheredRuns([source], [Line(self._name, self.record)], None), kind, style, self.folder)
 
     def as_dict(self) -> dict[str, Any]:
-        """The record, in types that JSON knows; a copy."""
+        """A copy of the record, in types that JSON has."""
         names = ("loop", "header", "start", "steps", "evaluations", "footer", "log_history")
         return json.loads(json.dumps({name: getattr(self.record, name) for name in names}))
 
@@ -118,7 +118,7 @@ class Run:
 
 
 class Comparison(Content):
-    """Both loops and the verdict; `comparison["verdict"]` and all else that `comparison.json` holds.
+    """Both loops and the verdict; its keys are those of `comparison.json`, as in `comparison["verdict"]`.
 
     Attributes:
         folder: where it is kept.
@@ -130,14 +130,14 @@ class Comparison(Content):
         """Read the comparison in a folder.
 
         Raises:
-            SameLoopError: there is none, or its files are not those that were compared.
+            SameLoopError: there is no comparison, or its files are not those that were compared.
         """
         from benchmarks.runs import read_comparison
 
         self.folder, self.output = Path(folder), output
         super().__init__(read_comparison(self.folder))
         self.manual, self.trainer = (Run(self.folder / loop) for loop in LOOPS)
-        # As they are now: another comparison may take this one's place in the folder.
+        # Read now: another comparison may replace this one in the folder.
         self._svg, self._png = ((self.folder / f"comparison.{kind}").read_bytes() for kind in ("svg", "png"))
         self._alt = (self.folder / "comparison.alt.txt").read_text(encoding="utf-8")
 
@@ -158,17 +158,17 @@ class Comparison(Content):
 
     @own_imports()
     def figure(self, kind: str = "overview", style: str = "slide") -> Chart:
-        """A chart of both; `sameloop.plot` has the kinds and the styles, and what is raised."""
-        from benchmarks.charts.charts import compared
-        from benchmarks.gather import Gathered, Source
+        """A chart of both; `sameloop.plot` describes the kinds, the styles and the errors."""
+        from benchmarks.charts.charts import runs_and_pair
+        from benchmarks.gather import GatheredRuns, Source
 
-        runs, pair = compared(self.manual.record, self.trainer.record, self._content)
+        runs, pair = runs_and_pair(self.manual.record, self.trainer.record, self._content)
         sources = [Source(run.record, [run.record], run.folder) for run in (self.trainer, self.manual)]
-        return _chart(Gathered(sources, runs, pair), kind, style, self.folder)
+        return _chart(GatheredRuns(sources, runs, pair), kind, style, self.folder)
 
     @own_imports()
     def __str__(self) -> str:
-        """The verdict and what has to be known besides, as the command line says it."""
+        """The verdict and its remarks, as the command line prints them."""
         from benchmarks.verdict.table import verdict_text
 
         return verdict_text(self._content).plain
@@ -183,14 +183,14 @@ class Comparison(Content):
         first, *more = str(self).splitlines()
         good = self.verdict == "identical"
         cause = "" if good else f"<p>{escape(more[0])}</p>"
-        known = "".join(f"<li>{escape(note)}</li>" for note in notes(self._content))
+        remarks = "".join(f"<li>{escape(note)}</li>" for note in notes(self._content))
         heads = [
             f"{name}, {NAMES[loop]}" for name in ("training loss", "validation loss", "accuracy") for loop in LOOPS
         ]
         return html(
             first_line(self.verdict, good, first.removeprefix(self.verdict)),
             cause,
-            f'<ul class="soft">{known}</ul>' if known else "",
+            f'<ul class="soft">{remarks}</ul>' if remarks else "",
             image(self._svg, "svg", self._alt),
             table(["epoch", *heads], epoch_rows(self, missing="–"), numbers=True),
         )
@@ -206,10 +206,10 @@ class Script(str):
 
     @own_imports()
     def write(self, file: str | Path) -> Path:
-        """Write it to a file that is not there yet.
+        """Write it to a new file.
 
         Raises:
-            SameLoopError: it is there, or it cannot be written.
+            SameLoopError: the file already exists, or cannot be written.
         """
         from benchmarks.pages.eject import write_script
 
@@ -225,7 +225,7 @@ class Script(str):
         from pygments.formatters import HtmlFormatter
         from pygments.lexers import PythonLexer
 
-        # Colours that can be read on white, on a ground of their own: a dark notebook's would not do.
+        # Colours that can be read on white, with a background of their own: a dark notebook's would be unreadable.
         formatter = HtmlFormatter(
             style="friendly", noclasses=True, nobackground=True, prestyles="white-space: pre; background: none"
         )
@@ -234,8 +234,8 @@ class Script(str):
         return html(f'<div style="{ground}">{code}</div>')
 
 
-class Checked(Content):
-    """What a check says of a loop; the keys are those of `sameloop check --format json`."""
+class CheckResult(Content):
+    """The result of a check of a loop; the keys are those of `sameloop check --format json`."""
 
     @property
     def verdict(self) -> str:
@@ -244,14 +244,14 @@ class Checked(Content):
 
     @property
     def failures(self) -> list[str]:
-        """The phases that are not right."""
+        """The phases that are wrong."""
         from benchmarks.check.rubric import FAIL
 
         return [row["item"] for row in self["rubric"] if row["status"] == FAIL]
 
     @property
     def phases(self) -> pandas.DataFrame:
-        """A row per phase: its status, and of one that is not right the step, the cause and both values."""
+        """A row per phase: its status, and for a wrong one the step, the cause and both values."""
         columns = ["item", "status", "step", "cause", "student", "right"]
         return frame([{name: row[name] for name in columns} for row in self["rubric"]], columns)
 
@@ -268,24 +268,24 @@ class Checked(Content):
         from benchmarks.check.formats import MARKS, evidence
         from benchmarks.check.rubric import FAIL, GOOD, HINTS, PASS
 
-        def shown(row: Mapping[str, Any]) -> list[Any]:
+        def cells(row: Mapping[str, Any]) -> list[Any]:
             status = row["status"]
             kind = "good" if status == PASS else "bad" if status == FAIL else "soft"
             mark = Markup('<span class="{}">{}</span>').format(kind, MARKS[status][0])
-            said = escape(evidence({**row, "student": row["student"] or "", "right": row["right"] or ""}))
+            text = escape(evidence({**row, "student": row["student"] or "", "right": row["right"] or ""}))
             if status == FAIL:
-                said += Markup("<details><summary>a question</summary>{}</details>").format(HINTS[row["item"]])
-            return [mark, row["item"], said]
+                text += Markup("<details><summary>a question</summary>{}</details>").format(HINTS[row["item"]])
+            return [mark, row["item"], text]
 
-        printed = self["output"].strip()
+        output = self["output"].strip()
         return html(
             first_line(self.verdict, self.verdict in GOOD, self._sentence),
-            table(("", "phase", "what was seen"), map(shown, self["rubric"])),
-            f"<details><summary>it printed</summary><pre>{escape(printed)}</pre></details>" if printed else "",
+            table(("", "phase", "what was seen"), map(cells, self["rubric"])),
+            f"<details><summary>it printed</summary><pre>{escape(output)}</pre></details>" if output else "",
         )
 
 
-class XRayed(Content):
+class XRayResult(Content):
     """A step of both loops, event by event; the keys are those of `sameloop xray --json`."""
 
     @property
@@ -295,7 +295,7 @@ class XRayed(Content):
 
     @property
     def events(self) -> pandas.DataFrame:
-        """A row per event of the whole run, with the line by hand and the one inside `Trainer` that led to it."""
+        """A row per event of the whole run, with its line in the manual loop and its line inside `Trainer`."""
         columns = ["part", "epoch", "step", "phase", "what", "equal", "by_hand", "in_trainer"]
         rows = [
             {
@@ -314,7 +314,7 @@ class XRayed(Content):
     @property
     def _sentence(self) -> str:
         count = len(self["events"])
-        return f": {count} events in both" if self.equal else f": of {count} events, not all are in both and alike"
+        return f": {count} events in both" if self.equal else f": of {count} events, some are missing or differ"
 
     def __repr__(self) -> str:
         return f"<{'equal' if self.equal else 'different'}{self._sentence}>"
@@ -348,7 +348,7 @@ class LadderResult(Content):
         """Read the ladder in a folder.
 
         Raises:
-            SameLoopError: there is none, or it is damaged.
+            SameLoopError: there is no ladder, or it is damaged.
         """
         from benchmarks.mistakes.ladder import LADDER
 
@@ -359,13 +359,13 @@ class LadderResult(Content):
 
     @property
     def rows(self) -> pandas.DataFrame:
-        """A row per page: what was repaired, how many steps are equal, and what differs first."""
+        """A row per loop: what was fixed, how many steps are equal, and what differs first."""
         names = ("name", "equal_steps", "where", "cause", "why")
         return frame([{name: getattr(row, name) for name in names} for row in self._rows], list(names))
 
     @own_imports()
     def figure(self, style: str = "slide") -> Chart:
-        """The picture.
+        """The chart.
 
         Raises:
             SameLoopError: there is no such style.
@@ -373,12 +373,12 @@ class LadderResult(Content):
         from benchmarks.charts.styles import STYLE_NAMES
         from benchmarks.mistakes.ladder_chart import ladder_chart
 
-        _one_of(style, "style", STYLE_NAMES)
+        _check_choice(style, "style", STYLE_NAMES)
         return ladder_chart(self._ladder, style)
 
     def __repr__(self) -> str:
         last = self._rows[-1]
-        return f"<{len(self._rows) - 1} repairs, with all of them {last.where}; {self.folder}>"
+        return f"<{len(self._rows) - 1} fixes, with all of them {last.where}; {self.folder}>"
 
     @own_imports()
     def _repr_html_(self) -> str:
@@ -393,40 +393,40 @@ class LadderResult(Content):
         ]
         return html(
             image(picture.content("svg"), "svg", picture.alt),
-            table(("repair", "why", "what changes"), rows, is_wide=True),
+            table(("fix", "why", "what changes"), rows, is_wide=True),
         )
 
     def _repr_png_(self) -> bytes:
         return self.figure().content("png")
 
 
-def _one_of(value: str, what: str, among: Iterable[str]) -> None:
-    if value not in among:
-        raise SameLoopError(f"there is no {what} {value!r}: choose one of {', '.join(among)}")
+def _check_choice(value: str, kind: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise SameLoopError(f"there is no {kind} {value!r}: choose one of {', '.join(choices)}")
 
 
-def _chart(gathered: Gathered | None, kind: str, style: str, *folders: Path) -> Chart:
-    """A chart of runs that have been read, or of what is in their folders."""
+def _chart(gathered: GatheredRuns | None, kind: str, style: str, *folders: Path) -> Chart:
+    """A chart of runs that have been read, or of the contents of their folders."""
     from benchmarks.charts.styles import STYLE_NAMES
     from benchmarks.plot import FOLDER_KINDS, KINDS, chart_of
 
-    _one_of(kind, "chart", KINDS)
-    _one_of(style, "style", STYLE_NAMES)
+    _check_choice(kind, "chart", KINDS)
+    _check_choice(style, "style", STYLE_NAMES)
     if gathered is None or kind in FOLDER_KINDS:
         return chart_of(folders, kind, style)
     return gathered.chart(kind, style)
 
 
 @own_imports()
-def plotted(runs: Any, kind: str, style: str) -> Chart:
-    """A chart of one or more runs, comparisons or their folders; `sameloop.plot` has the arguments."""
-    several = list(runs) if isinstance(runs, (list, tuple)) else [runs]
-    folders = [Path(getattr(each, "folder", each)) for each in several]
-    if len(several) == 1:
-        (one,) = several
-        if not isinstance(one, (Run, Comparison)) and (folders[0] / COMPARISON_FILE).is_file():
-            one = Comparison(one)
-        if isinstance(one, (Run, Comparison)):
-            return one.figure(kind, style)
-    # Of many, which ones are equal takes torch.
+def draw_runs(runs: Any, kind: str, style: str) -> Chart:
+    """A chart of one or more runs, comparisons or their folders; `sameloop.plot` describes the arguments."""
+    all_runs = list(runs) if isinstance(runs, (list, tuple)) else [runs]
+    folders = [Path(getattr(run, "folder", run)) for run in all_runs]
+    if len(all_runs) == 1:
+        (run,) = all_runs
+        if not isinstance(run, (Run, Comparison)) and (folders[0] / COMPARISON_FILE).is_file():
+            run = Comparison(run)
+        if isinstance(run, (Run, Comparison)):
+            return run.figure(kind, style)
+    # To find out which of many runs are equal, torch is needed.
     return _chart(None, kind, style, *folders)

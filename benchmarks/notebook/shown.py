@@ -1,4 +1,4 @@
-"""What a notebook is shown: HTML with a look of its own, tables, pictures, and frames; and what all results have."""
+"""What a notebook displays: HTML with its own style, tables, pictures and frames; and the base class of results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.running.imports import own_imports
 if TYPE_CHECKING:
     import pandas
 
-# The notebook's own colours around it; only what is right and what is not has one of ours, and a word with it.
+# The notebook's own colours; only right and wrong have colours of ours, always together with a word.
 LOOK = """<style>
 .sameloop { line-height: 1.45; max-width: 60rem }
 .sameloop .scroll { overflow-x: auto }
@@ -33,7 +33,7 @@ LOOK = """<style>
 
 
 class Content(Mapping):
-    """A dictionary that is read only."""
+    """A read-only dictionary."""
 
     def __init__(self, content: Mapping[str, Any]) -> None:
         self._content = dict(content)
@@ -48,22 +48,22 @@ class Content(Mapping):
         return len(self._content)
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, in types that JSON knows; a copy."""
+        """A copy of the whole content, in types that JSON has."""
         return json.loads(json.dumps(self._content))
 
 
 def html(*parts: str) -> str:
-    """What a notebook shows, from parts that are HTML already."""
+    """What a notebook displays, from parts that are HTML already."""
     return f'<div class="sameloop">{LOOK}{"".join(parts)}</div>'
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = False, is_wide: bool = False) -> str:
-    """A table; a cell that is no Markup is escaped.
+    """A table; a cell that is not Markup is escaped.
 
     Args:
-        heads, rows: what it holds.
-        numbers: all columns but the first stand to the right.
-        is_wide: where there is less room it is moved sideways, and not made narrow.
+        heads, rows: its content.
+        numbers: all columns but the first are aligned to the right.
+        is_wide: where there is less room it scrolls sideways, instead of becoming narrow.
     """
 
     def cells(tag: str, row: Sequence[Any]) -> str:

@@ -1,6 +1,6 @@
-"""A function of a notebook as a file: its own source, and what it uses of the notebook.
+"""A function of a notebook as a file: its own source, and what it uses from the notebook.
 
-A check runs a loop in a process of its own, to which nothing but a file comes along.
+A check runs a loop in a process of its own, which gets nothing but a file.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ PLAIN = (bool, int, float, str, bytes, type(None))
 
 
 def source_of(function: Callable[..., Any]) -> str | Path:
-    """The file of a function that was imported; of one that a notebook or a script defines, the text of a file.
+    """The file of a function that was imported; for one that a notebook or a script defines, the text of a file.
 
     The text has the function, the functions that it uses, the imports of what else it uses, and plain numbers and
-    strings; no other line of the notebook is run.
+    strings; no other line of the notebook runs.
 
     Raises:
-        SameLoopError: it is no function called `train`, or it uses what no file can hold.
+        SameLoopError: it is not a function called `train`, or it uses something that a file cannot hold.
     """
     if not isinstance(function, types.FunctionType) or function.__name__ != NAME:
         name = getattr(function, "__name__", type(function).__name__)
@@ -45,7 +45,7 @@ def _gather(name: str, function: types.FunctionType, heads: dict[str, str], func
     """Add a function's source and what it needs.
 
     Args:
-        name: what it is called where it is used.
+        name: its name where it is used.
         heads: by name, the imports and the plain values.
         functions: by name, their sources.
     """
@@ -59,7 +59,7 @@ def _gather(name: str, function: types.FunctionType, heads: dict[str, str], func
         raise SameLoopError(f"the source of {name} is not known: define it in a cell, or write it to a file") from None
     functions[name] = ""  # it may use itself
     for used in dict.fromkeys(_globals_in(compile(text, "<cell>", "exec", dont_inherit=True))):
-        # What is nowhere is an error of the loop's, and the check says so.
+        # A name that is defined nowhere is an error of the loop, and the check reports it.
         if used in heads or used in functions or used not in function.__globals__:
             continue
         value = function.__globals__[used]
@@ -71,7 +71,7 @@ def _gather(name: str, function: types.FunctionType, heads: dict[str, str], func
 
 
 def _globals_in(code: types.CodeType) -> Iterator[str]:
-    """The names that some code looks up outside of itself."""
+    """The names that a piece of code looks up outside of itself."""
     for instruction in dis.get_instructions(code):
         if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") and not hasattr(builtins, instruction.argval):
             yield instruction.argval
@@ -84,7 +84,7 @@ def _line(name: str, value: Any, user: str) -> str:
     """The line of a file that binds `name` to `value`.
 
     Raises:
-        SameLoopError: no line can.
+        SameLoopError: no line can do that.
     """
     if isinstance(value, types.ModuleType):
         return f"import {value.__name__}" if value.__name__ == name else f"import {value.__name__} as {name}"
@@ -93,8 +93,8 @@ def _line(name: str, value: Any, user: str) -> str:
         return f"from {module} import {own}" if own == name else f"from {module} import {own} as {name}"
     if type(value) in PLAIN:
         return f"{name} = {value!r}"
-    what = "a class" if isinstance(value, type) else f"a {type(value).__name__}"
+    kind = "a class" if isinstance(value, type) else f"a {type(value).__name__}"
     raise SameLoopError(
-        f"{user} uses {name}, {what} of the notebook, which a check cannot take along: make it inside {user}, or "
+        f"{user} uses {name}, {kind} of the notebook, which a check cannot take along: make it inside {user}, or "
         "write the loop to a file (%%writefile my_loop.py)"
     )

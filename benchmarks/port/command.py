@@ -1,4 +1,4 @@
-"""The options by which `compare` and `eject` are given somebody's own script, and what they then do."""
+"""The options of `compare` and `eject` for a user's own script, and what these commands do with it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def own_trainer() -> list[click.Parameter]:
-    """Of `xray` and `diff`: whose job it is."""
+    """Parameters of `xray` and `diff` that name the script whose job it is."""
     return [
         click.Argument(["arguments"], nargs=-1, metavar="[-- ARGUMENTS]"),
         click.Option(
@@ -32,20 +32,20 @@ def own_trainer() -> list[click.Parameter]:
 
 
 def own_sides() -> list[click.Parameter]:
-    """Of `compare`: whose job it is, and what is held against what."""
+    """Parameters of `compare` that name the script whose job it is, and the two sides to compare."""
     return [
         *own_trainer(),
         click.Option(
             ["--against"],
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="another loop, or another Trainer script, in the place of Trainer",
+            help="another loop, or another Trainer script, instead of Trainer",
         ),
     ]
 
 
 def own_script() -> list[click.Parameter]:
-    """Of `eject`."""
+    """Parameters of `eject` that name the script."""
     return [
         click.Argument(["file"], required=False, type=click.Path(path_type=Path), metavar="[SCRIPT]"),
         click.Argument(["arguments"], nargs=-1, metavar="[-- ARGUMENTS]"),
@@ -94,11 +94,11 @@ def compare_own(
 
 
 def _later(output_dir: Path) -> Callable[[], XRay]:
-    """A script that takes long is not run twice more without being asked."""
+    """The x-ray of a report, refused: a script that takes long is not run twice more unless the user asks for it."""
 
     def refused() -> XRay:
         raise SameLoopError(
-            f"it runs the script once more for each side; `sameloop report {output_dir}` makes this page with it"
+            f"it runs the script once more for each side; `sameloop report {output_dir}` makes the report with it"
         )
 
     return refused
@@ -108,16 +108,16 @@ def eject_own(file: Path, arguments: tuple[str, ...], output: Path | None, param
     """Write the loop that a script's Trainer stands for, with the script's own lines around it.
 
     Raises:
-        SameLoopError: the script does not come to its Trainer, or the file is there.
+        SameLoopError: the script does not reach its Trainer, or the file already exists.
     """
     _refuse_settings(parameters)
     if output is not None and output.exists():
-        raise SameLoopError(f"{output} is there already; it stays as it is: give another name with -o")
+        raise SameLoopError(f"{output} already exists and stays as it is: give another name with -o")
 
     from benchmarks.pages.eject import write_script
-    from benchmarks.port.compare import ejected
+    from benchmarks.port.compare import eject
 
-    source, notes = ejected(Script(file, arguments), output.name if output else f"{file.stem}_loop.py")
+    source, notes = eject(Script(file, arguments), output.name if output else f"{file.stem}_loop.py")
     for note in notes:
         click.echo(f"note: {note}", err=True)
     if output is None:
@@ -128,48 +128,48 @@ def eject_own(file: Path, arguments: tuple[str, ...], output: Path | None, param
 
 
 def set_by_file(file: Path, arguments: tuple[str, ...], parameters: dict[str, Any]) -> None:
-    """Have a file of `TrainingArguments` set the settings that the command line does not; what they cannot say is
-    named.
+    """Take the settings that the command line does not set from a file of `TrainingArguments`; name what is not
+    carried over.
 
     Raises:
-        SameLoopError: as `dials_of`, or there are arguments of a script besides.
+        SameLoopError: as `settings_of`, or there are also arguments of a script.
     """
     from benchmarks.port.arguments import settings_of
 
     refuse_beside(f"{file}", dict.fromkeys(arguments, True))
     source_of = click.get_current_context().get_parameter_source
-    settings, left = settings_of(file, parameters["preset"])
-    for each in left:
-        click.echo(f"note: not carried over: {each}", err=True)
+    settings, not_carried = settings_of(file, parameters["preset"])
+    for argument in not_carried:
+        click.echo(f"note: not carried over: {argument}", err=True)
     for name, value in settings.items():
         if source_of(name) is not click.core.ParameterSource.COMMANDLINE:
             parameters[name] = value
 
 
-def refuse_beside(what: str, given: dict[str, Any]) -> None:
-    """Refuse options that would be passed over without a word.
+def refuse_beside(subject: str, options: dict[str, Any]) -> None:
+    """Refuse options that would be ignored silently.
 
     Raises:
         SameLoopError: one of them is given.
     """
-    for name in given:
-        if given[name]:
-            raise SameLoopError(f"{name}: not with {what}; leave it out")
+    for name in options:
+        if options[name]:
+            raise SameLoopError(f"{name}: not with {subject}; leave it out")
 
 
 def own_job(
     output_dir: Path | None, trainer: Path | None, arguments: tuple[str, ...], parameters: dict[str, Any]
 ) -> tuple[Side, Side] | None:
-    """The sides that `xray` and `diff` look at, where these are of a script's job.
+    """The sides that `xray` and `diff` examine, where they belong to a script's job.
 
     Args:
         output_dir: the folder of a comparison; with `trainer` the first of the script's own arguments, if any.
         trainer: the script.
-        arguments: its own, the further ones.
+        arguments: the script's other arguments.
         parameters: the other options.
 
     Raises:
-        SameLoopError: what is given does not go together, or what the comparison has kept is not what ran.
+        SameLoopError: the options do not fit together, or the code that the comparison kept is not the code that ran.
     """
     from benchmarks.port.compare import is_own, kept_sides
 
@@ -182,12 +182,12 @@ def own_job(
         refuse_beside(f"{output_dir}, which has its own", {"--loop": parameters["loop"]})
         return kept_sides(output_dir)
     _refuse_settings(parameters)
-    given = arguments if output_dir is None else (str(output_dir), *arguments)
-    return sides_of(trainer, Path(parameters["loop"]) if parameters["loop"] else None, None, given)
+    all_arguments = arguments if output_dir is None else (str(output_dir), *arguments)
+    return sides_of(trainer, Path(parameters["loop"]) if parameters["loop"] else None, None, all_arguments)
 
 
 def look_inside(output_dir: Path) -> Callable[[], XRay] | None:
-    """How the report of a comparison looks into both sides; None: as of our own job."""
+    """The x-ray for the report of a comparison on a script's job; None: the comparison is on our own job."""
     from benchmarks.port.compare import is_own, kept_sides
 
     if not is_own(output_dir):
@@ -198,11 +198,11 @@ def look_inside(output_dir: Path) -> Callable[[], XRay] | None:
 
 
 def _refuse_settings(parameters: dict[str, Any]) -> None:
-    """The script decides: a setting besides would be passed over without a word."""
+    """Refuse settings: the script decides, and a setting on the command line would be ignored silently."""
     source_of = click.get_current_context().get_parameter_source
     for name in parameters:
         is_given = source_of(name) is click.core.ParameterSource.COMMANDLINE
         if is_given and name in RunConfig.model_fields and name != "loop":
             raise SameLoopError(
-                f"{option(name)}: the script sets its own arguments; change it there, or give its own ones after --"
+                f"{option(name)}: the script sets its own arguments; change it there, or put its arguments after --"
             )

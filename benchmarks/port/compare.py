@@ -1,4 +1,4 @@
-"""Two sides on one job: each is run in a process of its own, and what they left is compared."""
+"""Two sides on one job: each runs in a process of its own, and their records are compared."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from shared.starting.children import child_environment, ending_with_parent, loop
 from shared.starting.launch import Family, check_end
 
 if TYPE_CHECKING:
-    from benchmarks.locate import Located
+    from benchmarks.locate import Location
 
-# Two processes must agree on the order of a set of words, from which scripts make their classes.
+# Two processes must agree on the order of a set of strings, from which scripts make their labels.
 HASH_SEED = "0"
 
 
 def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, config: RunConfig) -> dict[str, Any]:
     """Run both sides, one after the other, and write `comparison.json` and its charts, as `benchmarks.compare` does.
 
-    A comparison on a script's job that was cut off goes on with the side that is done, if nothing has changed since.
+    An interrupted comparison on a script's job keeps the side that is done, if nothing has changed since.
 
     Args:
-        sides: on a script's job, or both on that of the settings.
+        sides: on a script's job, or both on the job of the settings.
         output_dir: gets `manual/` and `trainer/`, a side each, and the comparison.
-        overwrite: replace what is there.
+        overwrite: replace an existing comparison.
         config: the settings, where no script decides.
 
     Raises:
@@ -72,14 +72,14 @@ def run_side(role: str, side: Side, folder: Path, words: Path | None = None, **l
         role: `manual` or `trainer`.
         side: what trains.
         folder: gets the run.
-        words: the tokenizer of the other side's run, by which this one numbers its words.
+        words: the tokenizer of the other side's run, from which this side takes its token ids.
         looks_at: instead of a whole run: `detail_step`, of which every tensor is recorded, or `until_step`, up to
             which it is traced.
 
     Raises:
-        SameLoopError: it did not finish; its own message is on stderr already.
+        SameLoopError: the side did not finish; its own message is on stderr already.
     """
-    told = {
+    task = {
         "does": "loop" if side.is_loop else "trainer",
         "role": role,
         "loop": str(side.loop) if side.loop else None,
@@ -88,38 +88,38 @@ def run_side(role: str, side: Side, folder: Path, words: Path | None = None, **l
         "words": str(words) if words else None,
         **looks_at,
     }
-    start(side.script, told)
+    start(side.script, task)
     if not looks_at and not (folder / "model.safetensors").is_file():
         raise SameLoopError(f"{side.name} ended its process before it was done")
 
 
-def start(script: Script | None, told: dict[str, Any]) -> None:
-    """Have a process of its own run a script, and do behind its door what it is told."""
+def start(script: Script | None, task: dict[str, Any]) -> None:
+    """Run a script in a process of its own, and the task behind its door."""
     assert script is not None
-    whole = {**told, "script": str(script.file), "arguments": list(script.arguments), "code": script.digest}
-    _run(sameloop_argv("port-side", json.dumps(whole)), script.file.name)
+    full_task = {**task, "script": str(script.file), "arguments": list(script.arguments), "code": script.digest}
+    _run(sameloop_argv("port-side", json.dumps(full_task)), script.file.name)
 
 
-def _run(command: list[str], what: str) -> None:
+def _run(command: list[str], name: str) -> None:
     environment = {**ending_with_parent(child_environment()), "PYTHONHASHSEED": HASH_SEED}
     # What a script prints of its own, and Trainer's log lines, must not be mixed with the verdict.
-    with Family() as family, family.passing_signals_on() as asked:
+    with Family() as family, family.passing_signals_on() as signals:
         status = family.start(command, environment, stdout=2).wait()
-    check_end(128 + asked[0] if asked else status, what, "cut off; the same command keeps a side that is done")
+    check_end(128 + signals[0] if signals else status, name, "interrupted; the same command keeps a side that is done")
 
 
 def _run_on_our_job(role: str, side: Side, config: RunConfig, folder: Path) -> None:
-    """A loop of the user's on the job of our settings, in either place."""
+    """Run a loop of the user's on the job of our settings, as either side."""
     flags = config.model_copy(update={"loop": str(side.loop)}).flags()
     _run(loop_argv("manual", *flags, "--output-dir", str(folder), "--overwrite-output-dir"), side.name)
 
 
 @contextmanager
 def _folder_for(output_dir: Path, sides: tuple[Side, Side], overwrite: bool) -> Iterator[None]:
-    """The folder, empty or with the first side done; what is there is put back if this one does not come to its end.
+    """The folder, empty or with the first side done; its old content is put back if this comparison does not finish.
 
     Raises:
-        SameLoopError: something else is there.
+        SameLoopError: the folder holds something else.
     """
     previous = output_dir.with_name(output_dir.name + ".previous")
     goes_on = (
@@ -131,7 +131,7 @@ def _folder_for(output_dir: Path, sides: tuple[Side, Side], overwrite: bool) -> 
             raise SameLoopError(
                 f"--output-dir {output_dir}: it holds files that are not a SameLoop run; name a new or empty folder"
             )
-        if not overwrite and _names_in(output_dir) not in (None, [each.name for each in sides]):
+        if not overwrite and _side_names(output_dir) not in (None, [side.name for side in sides]):
             raise SameLoopError(
                 f"--output-dir {output_dir}: it holds another comparison; name another folder, or add "
                 "--overwrite-output-dir"
@@ -153,12 +153,12 @@ def _folder_for(output_dir: Path, sides: tuple[Side, Side], overwrite: bool) -> 
 
 
 def _is_done(run_dir: Path, side: Side) -> bool:
-    """Whether a folder holds this very side's run on a script's job, finished, and nothing of the code has changed."""
+    """Whether a folder holds this side's finished run on a script's job, and none of the code has changed."""
     if side.script is None or not is_finished(run_dir):
         return False
     job, kept = RunRecord.read(run_dir).header.get("job", {}), kept_code(run_dir)
-    told = {"script": str(side.script.file), "arguments": list(side.script.arguments), "side": side.name}
-    if kept is None or any(job.get(name) != value for name, value in told.items()):
+    expected = {"script": str(side.script.file), "arguments": list(side.script.arguments), "side": side.name}
+    if kept is None or any(job.get(name) != value for name, value in expected.items()):
         return False
     # A loop that is written for the script follows from the script.
     is_same = (
@@ -167,8 +167,8 @@ def _is_done(run_dir: Path, side: Side) -> bool:
     return is_same and job.get("code") == side.script.digest
 
 
-def _names_in(output_dir: Path) -> list[str] | None:
-    """How the sides of the comparison there are called; None where they have no names of their own."""
+def _side_names(output_dir: Path) -> list[str] | None:
+    """The names of the sides of the comparison in a folder; None where they have no names of their own."""
     try:
         jobs = [RunRecord.read(output_dir / role).header["job"] for role in LOOPS]
     except (SameLoopError, KeyError):
@@ -177,10 +177,10 @@ def _names_in(output_dir: Path) -> list[str] | None:
 
 
 def _check_words(folders: Sequence[Path], sides: tuple[Side, Side]) -> None:
-    """See to it that both runs of a script have the same vocabulary.
+    """Check that both runs of a script have the same vocabulary.
 
     Raises:
-        SameLoopError: they have not: what is trained by the library tokenizers gives words other numbers each time.
+        SameLoopError: they have not: the library tokenizers, when it trains, gives tokens other ids each time.
     """
     files = [folder / "tokenizer.json" for folder in folders]
     if sides[0].script is None or sides[0].script != sides[1].script or not all(map(Path.is_file, files)):
@@ -188,16 +188,16 @@ def _check_words(folders: Sequence[Path], sides: tuple[Side, Side]) -> None:
     ours, theirs = (read_json(file)["model"].get("vocab") for file in files)
     if ours != theirs:
         raise SameLoopError(
-            f"{sides[-1].name}: each time it runs, its tokenizer gives words other numbers (it is trained in the "
+            f"{sides[-1].name}: each time it runs, its tokenizer gives tokens other ids (it is trained in the "
             "script), so its two runs have different data; train it once, save it, load it in the script"
         )
 
 
 def kept_sides(output_dir: Path) -> tuple[Side, Side]:
-    """The sides of a comparison on a script's job, a loop as the run has kept it.
+    """The sides of a comparison on a script's job; a loop is the copy that the run has kept.
 
     Raises:
-        SameLoopError: what it has kept is not what ran.
+        SameLoopError: the kept code is not the code that ran.
     """
 
     def side(role: str) -> Side:
@@ -210,13 +210,13 @@ def kept_sides(output_dir: Path) -> tuple[Side, Side]:
     return ours, theirs
 
 
-def locate_sides(output_dir: Path) -> Located | None:
+def locate_sides(output_dir: Path) -> Location | None:
     """Run both sides again, up to their first divergence, and name the first tensor; None if there is none.
 
     Raises:
         SameLoopError: there is no comparison, it has changed since, or a side did not finish.
     """
-    from benchmarks.locate import Located, differences
+    from benchmarks.locate import Location, differences
     from benchmarks.runs import read_comparison
 
     first = read_comparison(output_dir)["first_divergence"]
@@ -229,40 +229,40 @@ def locate_sides(output_dir: Path) -> Located | None:
             (Path(folder) / role).mkdir()
             run_side(role, side, Path(folder) / role, detail_step=step)
             details.append(RunRecord.read(Path(folder) / role).detail)
-    return next(differences(step, *details), Located(step, None, ""))
+    return next(differences(step, *details), Location(step, None, ""))
 
 
 def is_own(output_dir: Path) -> bool:
     """Whether a folder holds a comparison on a script's job."""
-    return _names_in(output_dir) is not None
+    return _side_names(output_dir) is not None
 
 
 def sources_of(sides: tuple[Side, Side]) -> dict[str, str]:
-    """What both sides' files say; the loop that is to be written for a script is written.
+    """The source of both sides; a loop that is to be written for a script is written first.
 
     Raises:
-        SameLoopError: a file cannot be read, or the script does not come to its Trainer.
+        SameLoopError: a file cannot be read, or the script does not reach its Trainer.
     """
 
     def source(side: Side) -> str:
         if side.loop is not None:
             return own_script(side.loop).source
         assert side.script is not None
-        return ejected(side.script, f"{side.script.file.stem}_loop.py")[0] if side.is_ejected else side.script.source
+        return eject(side.script, f"{side.script.file.stem}_loop.py")[0] if side.is_ejected else side.script.source
 
     return dict(zip(LOOPS, map(source, sides), strict=True))
 
 
-def ejected(script: Script, name: str) -> tuple[str, list[str]]:
-    """The script with its manual loop, and what a reader must know of it.
+def eject(script: Script, name: str) -> tuple[str, list[str]]:
+    """The script with its manual loop, and notes for its reader.
 
     Raises:
-        SameLoopError: the script does not come to its Trainer.
+        SameLoopError: the script does not reach its Trainer.
     """
     with tempfile.TemporaryDirectory(prefix="sameloop-eject-") as folder:
         start(script, {"does": "eject", "folder": folder, "name": name})
-        found = read_json(Path(folder) / "ejected.json")
-    return found["source"], found["notes"]
+        result = read_json(Path(folder) / "ejected.json")
+    return result["source"], result["notes"]
 
 
 def default_folder(side: Side) -> Path:

@@ -1,4 +1,4 @@
-"""A script's job as a record has it: its arguments in the places of our settings, and what there is besides."""
+"""A script's job as a record holds it: its arguments as our settings, and further facts about its Trainer."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from benchmarks.port.arguments import possible
+from benchmarks.port.arguments import valid_settings
 from benchmarks.port.door import Captured
 from benchmarks.port.probe import Probe
 from benchmarks.port.settings import Settings
@@ -15,7 +15,7 @@ from shared.errors import SameLoopError
 from shared.running.run import header
 from shared.running.script import LoopScript
 
-# No review is cut here: the script has made its tokens.
+# No example is truncated here: the script has made its tokens.
 LONGEST = 1_000_000
 Watch = Callable[[Any], None]
 
@@ -24,10 +24,10 @@ class Training(NamedTuple):
     """One side, ready to train.
 
     Attributes:
-        page, module: the file that trains, and what it was imported as.
-        train: trains, after it has said which model; returns what was logged.
-        explained: makes one line of what is raised, or None where that is not the file's mistake.
-        settings: of the script with what one batch has shown, where one was looked at.
+        loop_script, module: the file that trains, and the module that it was imported as.
+        train: trains, after it has named the model to watch; returns the log.
+        explained: turns an exception into an error of one line, or None where it is not the file's mistake.
+        settings: of the script with the results of one batch, where one was probed.
     """
 
     loop_script: LoopScript
@@ -37,47 +37,47 @@ class Training(NamedTuple):
     settings: Settings | None = None
 
 
-def header_of(captured: Captured, given: dict[str, Any], probed: Settings | None) -> dict[str, Any]:
+def header_of(captured: Captured, task: dict[str, Any], probed: Settings | None) -> dict[str, Any]:
     """The record's first line.
 
     Args:
         captured: the script at its door.
-        given: what this process was told: the side's name and role, and the files.
-        probed: the settings with what one batch has shown, where one was looked at.
+        task: what this process is to do: the side's name and role, and the files.
+        probed: the settings with the results of one batch, where one was probed.
     """
     settings = probed or Settings(captured, Probe())
-    first = header(given["role"], config_of(settings, given), None, None)
+    first = header(task["role"], config_of(settings, task), None, None)
     return {
         **first,
         "steps_per_epoch": settings.steps_per_epoch,
         "job": {
-            "script": given["script"],
-            "arguments": given["arguments"],
-            "code": given["code"],
-            "side": given["name"],
-            "is_loop": given["does"] == "loop",
-            **_told_of(settings),
-            # Not beside the script's own Trainer, which could not train any more.
+            "script": task["script"],
+            "arguments": task["arguments"],
+            "code": task["code"],
+            "side": task["name"],
+            "is_loop": task["does"] == "loop",
+            **_job_facts(settings),
+            # Not for the script's own Trainer, which could not train any more afterwards.
             "set": probed.changed_arguments if probed else {},
         },
     }
 
 
-def config_of(settings: Settings, given: dict[str, Any]) -> RunConfig:
-    """The script's arguments as settings, as far as there are such; a value that a setting cannot have is left out."""
+def config_of(settings: Settings, task: dict[str, Any]) -> RunConfig:
+    """The script's arguments as settings, where these exist; a value that a setting cannot have is left out."""
     args, trainer = settings.args, settings.captured.trainer
     arguments: dict[str, Any] = {
-        "dataset": given["script"],
+        "dataset": task["script"],
         "model": type(trainer.model).__name__,
         "train_size": len(trainer.train_dataset),
         "eval_size": _size(trainer.eval_dataset),
         "max_length": LONGEST,
         # What is written for the script reports all that its Trainer does; a loop of the user's may report less.
-        "loop": given["loop"],
+        "loop": task["loop"],
     }
     names = [name for name in RunConfig.model_fields if hasattr(args, name) and name not in arguments]
     theirs = {name: getattr(value := getattr(args, name), "value", value) for name in names}
-    return RunConfig.build("tiny", **arguments).model_copy(update=possible("tiny", theirs))
+    return RunConfig.build("tiny", **arguments).model_copy(update=valid_settings("tiny", theirs))
 
 
 def _size(sets: Any) -> int:
@@ -86,8 +86,8 @@ def _size(sets: Any) -> int:
     return len(sets) if sets is not None and len(sets) else 1
 
 
-def _told_of(settings: Settings) -> dict[str, Any]:
-    """What else there is to know of the script's Trainer; `facts` makes sentences of it."""
+def _job_facts(settings: Settings) -> dict[str, Any]:
+    """Further facts about the script's Trainer, from which `benchmarks.verdict.facts` makes sentences."""
     from transformers import Seq2SeqTrainer
 
     trainer, args, probe = settings.captured.trainer, settings.args, settings.probe

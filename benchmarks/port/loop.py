@@ -1,6 +1,6 @@
-"""The loop that a script's Trainer stands for, written out: `train` and `evaluate`, and nothing that is off.
+"""The loop that a script's Trainer runs, written out: `train` and `evaluate`, without what is switched off.
 
-Its text is in `templates/loop.py.jinja`; here is what that asks for.
+Its text is in `templates/loop.py.jinja`; this module holds what the template uses.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ PLAIN = ("model", "tokenizer", "train_dataset", "eval_dataset")
 
 
 class Loop:
-    """Writes the loop of one script's settings; the template asks for what it holds.
+    """Writes the loop of one script's settings; the template reads its attributes.
 
     Args:
-        settings: as they were read; gets what a loss of the user's own brings with it.
+        settings: of the script; the extras and refusals of a user's own loss are added to it.
 
     Attributes:
-        extras: what `train` is given besides the four that every loop has, by name.
+        extras: the arguments that `train` takes in addition to the four that every loop has, by name.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -68,9 +68,9 @@ class Loop:
             "model": self.probe.counts,
         }
         self.items = "num_items" if settings.is_counted and uses[self.kind] else ""
-        self.told = f", num_items_in_batch={self.items}" if self.items else ""
+        self.items_argument = f", num_items_in_batch={self.items}" if self.items else ""
         self.count = f'batch["labels"]{"[..., 1:]" if self.trainer._loss_shifts_labels else ""}.ne(-100).sum()'
-        # The columns that the model takes none of, by data set; of those that are used.
+        # The columns that the model does not take, by data set, for the data sets that are used.
         sets = {name: columns for name, columns in self.probe.unused.items() if columns}
         self.unused = {name: sets[name] for name in sets if self.evaluates or name == "train_dataset"}
         workers = [f"num_workers={args.dataloader_num_workers}"] if args.dataloader_num_workers else []
@@ -78,24 +78,24 @@ class Loop:
         self.loading = ", ".join(["collate_fn=data_collator", *workers, *dropped])
 
     def source(self) -> str:
-        """All of it but the script's own lines."""
+        """The whole loop without the script's own lines."""
         environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader(Path(__file__).with_name("templates")),
             undefined=jinja2.StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        given = {"args": self.args, "stopping": self.settings.stopping, "strategy": self.args.train_sampling_strategy}
-        return formatted(environment.get_template("loop.py.jinja").render(s=self, **given))
+        scope = {"args": self.args, "stopping": self.settings.stopping, "strategy": self.args.train_sampling_strategy}
+        return formatted(environment.get_template("loop.py.jinja").render(s=self, **scope))
 
     def names(self) -> set[str]:
-        """What the loop binds, which the script must not bind otherwise."""
-        found = {"train", "evaluate"} | ({"compute_loss", "model_loss"} if self.override else set())
+        """The names that the loop binds, so that the script must not bind them to something else."""
+        names = {"train", "evaluate"} | ({"compute_loss", "model_loss"} if self.override else set())
         helpers = {"one_ahead": self.probe.draws, "steps_of": self.accumulates, "without": self.probe.extra_keys}
-        return found | {name for name, is_there in helpers.items() if is_there}
+        return names | {name for name, is_there in helpers.items() if is_there}
 
     def call(self) -> dict[str, Any]:
-        """What `train` is called with at the script's door, by name."""
+        """The arguments that `train` is called with at the script's door, by name."""
         trainer = self.trainer
         plain = (trainer.model, trainer.processing_class, trainer.train_dataset, trainer.eval_dataset)
         return {**dict(zip(PLAIN, plain, strict=True)), **self.extras}
@@ -104,14 +104,14 @@ class Loop:
 
     @property
     def collator(self) -> str:
-        """What Trainer takes where it is given none."""
+        """The collator that Trainer takes where it is given none."""
         from transformers import DataCollatorWithPadding
 
         pads = isinstance(self.trainer.data_collator, DataCollatorWithPadding)
         return "DataCollatorWithPadding(tokenizer)" if pads else "default_data_collator"
 
     def lengths(self, name: str) -> str:
-        """Where the sampler has the examples' lengths from."""
+        """The sampler's argument that says from where it takes the examples' lengths."""
         column, columns = self.args.length_column_name, getattr(getattr(self.trainer, name), "column_names", [])
         if column in columns and column not in self.probe.unused.get(name, []):
             return f'lengths={name}["{column}"]'
@@ -136,20 +136,20 @@ class Loop:
 
     @property
     def optimizer(self) -> str:
-        kind, given = self.trainer.get_optimizer_cls_and_kwargs(self.args, self.trainer.model)
-        defaults = {each.name: each.default for each in inspect.signature(kind).parameters.values()}
+        kind, arguments = self.trainer.get_optimizer_cls_and_kwargs(self.args, self.trainer.model)
+        defaults = {parameter.name: parameter.default for parameter in inspect.signature(kind).parameters.values()}
         if not self.args.weight_decay and defaults.get("weight_decay"):
-            given = {**given, "weight_decay": 0.0}
-        # The learning rate also where it is torch's own: a reader looks for it.
-        kept = ", ".join(
-            f"{name}={value!r}" for name, value in given.items() if name == "lr" or value != defaults.get(name)
+            arguments = {**arguments, "weight_decay": 0.0}
+        # The learning rate also where it is torch's own default: a reader looks for it.
+        changed = ", ".join(
+            f"{name}={value!r}" for name, value in arguments.items() if name == "lr" or value != defaults.get(name)
         )
         module = "torch.optim" if kind.__module__.startswith("torch.optim") else "transformers"
-        return f"{module}.{kind.__name__}(parameters, {kept})"
+        return f"{module}.{kind.__name__}(parameters, {changed})"
 
     @property
     def scheduler(self) -> str:
-        """Nothing where the script has given one."""
+        """Empty where the script has given a scheduler."""
         if self.trainer.lr_scheduler is not None:
             return ""
         args, kind = self.args, getattr(self.args.lr_scheduler_type, "value", self.args.lr_scheduler_type)
@@ -161,21 +161,21 @@ class Loop:
 
     @property
     def checkpointing(self) -> str:
-        """What activation checkpointing is switched on with, as `Trainer` takes it apart."""
+        """The arguments of `activation_checkpointing_enable`, divided as `Trainer` divides them."""
         layers = dict(getattr(self.args, "activation_checkpointing_kwargs", None) or {})
         own = [f"{name}={layers.pop(name)!r}" for name in ("every_n_layers", "offload") if name in layers]
         return ", ".join([*([f"activation_checkpointing_kwargs={layers!r}"] if layers else []), *own])
 
     @property
     def ends_in_epoch(self) -> str:
-        """When the training ends inside an epoch, as a test; nothing where it cannot."""
+        """The condition under which the training ends inside an epoch; empty where it cannot."""
         tests, stopping = ["step == max_steps"] if self.settings.is_cut_short else [], self.settings.stopping
         if stopping and self.args.eval_strategy.value == "steps":
             tests += [f"worse >= {stopping.early_stopping_patience}"]
         return " or ".join(tests)
 
     def logs_when(self, strategy: str) -> str:
-        """A test; `always`; or nothing, where it is never due by steps or by epochs. The next two likewise."""
+        """A condition; `always`; or empty, where it is never due by steps or by epochs. The next two likewise."""
         own = self.args.logging_strategy.value == strategy
         if strategy == "epoch":
             return "always" if own else ""
@@ -199,12 +199,12 @@ class Loop:
 
     @property
     def evaluate_extras(self) -> str:
-        """What `evaluate` is given besides, as it stands in a list of arguments."""
-        found = ["compute_metrics", "preprocess_logits_for_metrics"] if self.has_metrics else []
-        found = [name for name in [*found, "compute_loss_func"] if name in self.extras]
-        found += ["smoother"] if self.kind == "smoother" else []
-        found += self.override.extras if self.override else []
-        return "".join(f", {name}" for name in found)
+        """The further arguments of `evaluate`, as text in a list of arguments."""
+        names = ["compute_metrics", "preprocess_logits_for_metrics"] if self.has_metrics else []
+        names = [name for name in [*names, "compute_loss_func"] if name in self.extras]
+        names += ["smoother"] if self.kind == "smoother" else []
+        names += self.override.extras if self.override else []
+        return "".join(f", {name}" for name in names)
 
     @property
     def labels(self) -> str:
@@ -213,7 +213,7 @@ class Loop:
 
     @property
     def scores(self) -> str:
-        """From the model's outputs to what metrics are computed from."""
+        """The expression that takes from the model's outputs what metrics are computed from."""
         names = self.probe.scores
         if self.probe.output == "place":
             return "outputs[1]" if len(names) == 1 else "outputs[1:]"

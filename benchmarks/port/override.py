@@ -9,7 +9,7 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.port.text import parents_in, replaced
+from benchmarks.port.text import parents_in, replace_nodes
 
 if TYPE_CHECKING:
     from benchmarks.port.settings import Refusal, Settings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OWN_LOSS = '''
 def model_loss(model, inputs, return_outputs=False, num_items_in_batch=None):
     """The loss that the model gives by itself, as Trainer.compute_loss takes it."""
-    outputs = model(**inputs{told})
+    outputs = model(**inputs{items_argument})
     loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
     return (loss, outputs) if return_outputs else loss
 
@@ -30,9 +30,9 @@ class Override:
 
     Attributes:
         source: its text, with a helper before it where it calls `super().compute_loss`.
-        uses_items: whether it does anything with `num_items_in_batch`.
-        extras: what it took from its Trainer, by name: the function is given it.
-        refusals: what it does that a function cannot.
+        uses_items: whether it uses `num_items_in_batch`.
+        extras: what it took from its Trainer, by name, which the function gets as arguments.
+        refusals: what it does that a function cannot do.
     """
 
     source: str
@@ -42,7 +42,7 @@ class Override:
 
     @classmethod
     def of(cls, owner: type, settings: Settings) -> Override:
-        """Read it where it stands.
+        """Read the method from its class.
 
         Args:
             owner: the user's class that has it.
@@ -57,10 +57,10 @@ class Override:
             return cls("", refusals=[Refusal(0, "the source of compute_loss cannot be found", "write it into a file")])
         source = textwrap.dedent("".join(lines))
         function: Any = ast.parse(source).body[0]
-        given, trainer = function.args, settings.captured.trainer
-        me, found = given.args[0], cls("")
+        args, trainer = function.args, settings.captured.trainer
+        me, override = args.args[0], cls("")
         problems = [(1, f"uses {name}, a local name around it") for name in method.__code__.co_freevars]
-        problems = [each for each in problems if "__class__" not in each[1]]
+        problems = [problem for problem in problems if "__class__" not in problem[1]]
         changes, parents = list[tuple[ast.AST, str]](), parents_in(function)
         for node in ast.walk(function):
             if isinstance(node, ast.Call) and _calls_super(node):
@@ -70,34 +70,34 @@ class Override:
                 value = _value_of(used, parents[used], trainer)
                 if value is not None:
                     changes.append(value)
-                elif isinstance(used, ast.Attribute) and used.attr == "model" and given.args[1:]:
-                    # Of a process with one device the Trainer's model is the one that compute_loss is given.
-                    changes.append((used, given.args[1].arg))
+                elif isinstance(used, ast.Attribute) and used.attr == "model" and args.args[1:]:
+                    # In a process with one device the Trainer's model is the one that compute_loss is given.
+                    changes.append((used, args.args[1].arg))
                 elif isinstance(used, ast.Attribute) and _is_the_users(used.attr, trainer):
-                    found.extras[used.attr] = getattr(trainer, used.attr)
+                    override.extras[used.attr] = getattr(trainer, used.attr)
                     changes.append((used, used.attr))
                 else:
                     problems.append(
                         (node.lineno, f"uses {ast.unparse(used if isinstance(used, ast.Attribute) else node)}")
                     )
         advice = "make it an argument of the class, or a name of the module"
-        found.refusals = [Refusal(start + line - 1, f"compute_loss {what}", advice) for line, what in problems]
-        read = {node.id for each in function.body for node in ast.walk(each) if isinstance(node, ast.Name)}
-        found.uses_items = bool({"num_items_in_batch", given.kwarg.arg if given.kwarg else ""} & read)
-        body = replaced(source, changes).splitlines()[function.body[0].lineno - 1 :]
-        given.args.pop(0)
-        given.kwonlyargs += [ast.arg(name) for name in found.extras]
-        given.kw_defaults += [None] * len(found.extras)
-        told = ", num_items_in_batch=num_items_in_batch" if settings.probe.counts else ""
-        own = OWN_LOSS.replace("{told}", told) if any(new == "model_loss" for _, new in changes) else ""
-        found.source = "\n".join([own, f"def compute_loss({ast.unparse(given)}):", *body])
-        return found
+        override.refusals = [Refusal(start + line - 1, f"compute_loss {text}", advice) for line, text in problems]
+        used_names = {node.id for part in function.body for node in ast.walk(part) if isinstance(node, ast.Name)}
+        override.uses_items = bool({"num_items_in_batch", args.kwarg.arg if args.kwarg else ""} & used_names)
+        body = replace_nodes(source, changes).splitlines()[function.body[0].lineno - 1 :]
+        args.args.pop(0)
+        args.kwonlyargs += [ast.arg(name) for name in override.extras]
+        args.kw_defaults += [None] * len(override.extras)
+        items = ", num_items_in_batch=num_items_in_batch" if settings.probe.counts else ""
+        own = OWN_LOSS.replace("{items_argument}", items) if any(new == "model_loss" for _, new in changes) else ""
+        override.source = "\n".join([own, f"def compute_loss({ast.unparse(args)}):", *body])
+        return override
 
     def arguments(self, with_outputs: bool, items: str) -> str:
-        """What the loop calls it with."""
-        given = ["model", "batch", *(["return_outputs=True"] if with_outputs else [])]
-        given += [f"num_items_in_batch={items}"] if items else []
-        return ", ".join([*given, *(f"{name}={name}" for name in self.extras)])
+        """The arguments with which the loop calls it, as text."""
+        arguments = ["model", "batch", *(["return_outputs=True"] if with_outputs else [])]
+        arguments += [f"num_items_in_batch={items}"] if items else []
+        return ", ".join([*arguments, *(f"{name}={name}" for name in self.extras)])
 
 
 def _calls_super(node: ast.Call) -> bool:
@@ -105,7 +105,7 @@ def _calls_super(node: ast.Call) -> bool:
 
 
 def _value_of(used: ast.AST, around: ast.AST, trainer: Any) -> tuple[ast.AST, str] | None:
-    """`self.args.NAME` and the value that stands in its place."""
+    """`self.args.NAME` and the value that replaces it."""
     if isinstance(used, ast.Attribute) and used.attr == "args" and isinstance(around, ast.Attribute):
         value = getattr(trainer.args, around.attr, trainer)
         return (around, repr(value)) if isinstance(value, (bool, int, float, str, type(None))) else None
@@ -115,7 +115,7 @@ def _value_of(used: ast.AST, around: ast.AST, trainer: Any) -> tuple[ast.AST, st
 
 
 def _is_the_users(name: str, trainer: Any) -> bool:
-    """Whether the user's class has set it, and not `Trainer` itself."""
+    """Whether the user's class has set an attribute, and not `Trainer` itself."""
     from transformers import Trainer
 
     return name in vars(trainer) and re.search(rf"self\.{name}\b", inspect.getsource(Trainer)) is None

@@ -1,4 +1,4 @@
-"""One batch of a script's own, shown to its model without learning from it: what the loop has to be written for."""
+"""One batch of a script's data, run through its model without training: the facts that the loop is written for."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from shared.recording.evidence import rng_digests
 
 @dataclass
 class Probe:
-    """What one batch has shown.
+    """The facts that one batch shows.
 
     Attributes:
         draws: whether making the batch draws random numbers, as a collator that masks words does.
-        unused: the columns of each data set that Trainer takes out, by the set's name.
-        extra_keys: the same of examples that are dictionaries in a data set of the user's own.
+        unused: the columns of each data set that Trainer removes, by the data set's name.
+        extra_keys: the same for examples that are dictionaries in a data set of the user's own.
         has_labels_key: whether the batch has `labels`.
-        labels: the names of what Trainer takes for labels; none where the batch lacks any of them.
+        labels: the names of what Trainer takes as labels; none where the batch lacks any of them.
         is_plain: whether the batch is a dictionary of tensors; `is_encoding`: one with a method `to`.
-        output: `attribute`, `key` or `place`: how the model gives its loss; None: it was not asked for one.
-        scores: the names of what it gives besides, that metrics are computed from; none where it gives no dictionary.
-        is_joined: whether these are one matrix, a row per example, that can be joined as it is.
-        counts: whether the model divides its loss by the number of labels that it is told.
-        share: what that makes of its mean loss, by the number that Trainer counts.
+        output: `attribute`, `key` or `place`: how the model gives its loss; None: the model was not run.
+        scores: the names of its other outputs, from which metrics are computed; none where it gives no dictionary.
+        is_joined: whether these are one matrix, a row per example, which can be concatenated as it is.
+        counts: whether the model divides its loss by the `num_items_in_batch` that it is given.
+        share: that loss with the number that Trainer counts, divided by its mean loss.
     """
 
     draws: bool = False
@@ -48,76 +48,76 @@ class Probe:
 
 
 def probe(trainer: Any) -> Probe:
-    """Look at one batch; random states and the modules' modes are put back.
+    """Examine one batch; random states and the modules' modes are restored.
 
     Raises:
-        PageError: the batch cannot be made, or the model does not take it.
+        ScriptError: the batch cannot be made, or the model does not take it.
     """
-    found = Probe()
+    result = Probe()
     if trainer.train_dataset is None or isinstance(trainer.train_dataset, torch.utils.data.IterableDataset):
-        return found
-    _look_at_columns(trainer, found)
+        return result
+    _look_at_columns(trainer, result)
     with _left_as_it_was(trainer.model):
         try:
-            batch = _batch_of(trainer, found)
+            batch = _batch_of(trainer, result)
             if isinstance(batch, Mapping):
-                _look_at_batch(trainer, found, batch)
-                _look_at_output(trainer, found, batch)
+                _look_at_batch(trainer, result, batch)
+                _look_at_output(trainer, result, batch)
         except Exception as error:
-            what = f"{type(error).__name__}: {shown(error, 200)}"
-            raise ScriptError(f"the first batch cannot be trained on, in Trainer neither: {what}") from error
-    return found
+            problem = f"{type(error).__name__}: {shown(error, 200)}"
+            raise ScriptError(f"the first batch cannot be trained on, here or in Trainer: {problem}") from error
+    return result
 
 
-def _look_at_columns(trainer: Any, found: Probe) -> None:
+def _look_at_columns(trainer: Any, result: Probe) -> None:
     import datasets
 
     sets = {"train_dataset": trainer.train_dataset}
     others = trainer.eval_dataset
     if isinstance(others, dict):
-        sets |= {f"eval_dataset[{name!r}]": each for name, each in others.items()}
+        sets |= {f"eval_dataset[{name!r}]": dataset for name, dataset in others.items()}
     elif others is not None:
         sets["eval_dataset"] = others
     if not trainer.args.remove_unused_columns:
         return
     trainer._set_signature_columns_if_needed()
     known = trainer._signature_columns
-    for name, each in sets.items():
-        if isinstance(each, datasets.Dataset):
-            found.unused[name] = [column for column in each.column_names if column not in known]
+    for name, dataset in sets.items():
+        if isinstance(dataset, datasets.Dataset):
+            result.unused[name] = [column for column in dataset.column_names if column not in known]
     if not isinstance(trainer.train_dataset, datasets.Dataset):
         example = trainer.train_dataset[0]
-        found.extra_keys = [key for key in example if key not in known] if isinstance(example, Mapping) else []
+        result.extra_keys = [key for key in example if key not in known] if isinstance(example, Mapping) else []
 
 
-def _batch_of(trainer: Any, found: Probe) -> Any:
+def _batch_of(trainer: Any, result: Probe) -> Any:
     """The batch that the first examples make, and whether making it has drawn anything."""
     from transformers.trainer_utils import RemoveColumnsCollator
 
     examples, collator = trainer.train_dataset, trainer.data_collator
-    if found.unused.get("train_dataset"):
-        examples = examples.remove_columns(found.unused["train_dataset"])
-    if found.extra_keys:
+    if result.unused.get("train_dataset"):
+        examples = examples.remove_columns(result.unused["train_dataset"])
+    if result.extra_keys:
         collator = RemoveColumnsCollator(collator, trainer._signature_columns)
-    # Copies: it may have a generator of its own, which must not be ahead later, and may take its examples apart.
+    # Copies: it may have a random generator of its own, which must not advance here, and may change its examples.
     collator = copy.deepcopy(collator)
     before = rng_digests()
-    numbers = range(min(len(examples), trainer.args.train_batch_size))
-    batch, again = (collator([copy.deepcopy(examples[each]) for each in numbers]) for _ in range(2))
-    found.draws = before != rng_digests() or not _equal(batch, again)
+    indices = range(min(len(examples), trainer.args.train_batch_size))
+    batch, again = (collator([copy.deepcopy(examples[index]) for index in indices]) for _ in range(2))
+    result.draws = before != rng_digests() or not _equal(batch, again)
     return batch
 
 
-def _look_at_batch(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> None:
-    found.has_labels_key = "labels" in batch
+def _look_at_batch(trainer: Any, result: Probe, batch: Mapping[str, Any]) -> None:
+    result.has_labels_key = "labels" in batch
     names = list(trainer.label_names)
-    found.labels = names if names and all(batch.get(name) is not None for name in names) else []
-    found.is_plain = all(isinstance(value, torch.Tensor) for value in batch.values())
-    found.is_encoding = hasattr(batch, "to")
+    result.labels = names if names and all(batch.get(name) is not None for name in names) else []
+    result.is_plain = all(isinstance(value, torch.Tensor) for value in batch.values())
+    result.is_encoding = hasattr(batch, "to")
 
 
-def _look_at_output(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> None:
-    """What the model itself gives for the batch; with a loss of the user's own, it may not take labels at all."""
+def _look_at_output(trainer: Any, result: Probe, batch: Mapping[str, Any]) -> None:
+    """The model's own output for the batch; with a loss of the user's own, it may not take labels at all."""
     from transformers import Trainer
 
     model = trainer.model
@@ -131,25 +131,25 @@ def _look_at_output(trainer: Any, found: Probe, batch: Mapping[str, Any]) -> Non
     if isinstance(output, Mapping):
         ignored = getattr(getattr(model, "config", None), "keys_to_ignore_at_inference", None) or []
         names = [name for name in output if name not in (*ignored, "loss")]
-        found.scores = names
-        found.output = "attribute" if hasattr(output, "logits") or hasattr(output, "loss") else "key"
+        result.scores = names
+        result.output = "attribute" if hasattr(output, "logits") or hasattr(output, "loss") else "key"
         only = output[names[0]] if len(names) == 1 else None
     else:
-        found.output = "place"
-        found.scores = [str(place) for place in range(1, len(output))] if isinstance(output, tuple) else []
+        result.output = "place"
+        result.scores = [str(place) for place in range(1, len(output))] if isinstance(output, tuple) else []
         only = output[1] if isinstance(output, tuple) and len(output) == 2 else None
-    found.is_joined = isinstance(only, torch.Tensor) and only.dim() == 2 and len(found.labels) == 1
-    found.is_joined = found.is_joined and batch.get(found.labels[0], only).dim() <= 2
+    result.is_joined = isinstance(only, torch.Tensor) and only.dim() == 2 and len(result.labels) == 1
+    result.is_joined = result.is_joined and batch.get(result.labels[0], only).dim() <= 2
     if trainer.model_accepts_loss_kwargs and "labels" in batch and isinstance(output, Mapping) and "loss" in output:
         counted = trainer._get_num_items_in_batch([batch], trainer.args.device)
         once, twice = (model(**batch, num_items_in_batch=counted * times)["loss"] for times in (1, 2))
-        found.counts = not torch.equal(once, twice)
-        found.share = (once / model(**batch)["loss"]).item() if found.counts else 1.0
+        result.counts = not torch.equal(once, twice)
+        result.share = (once / model(**batch)["loss"]).item() if result.counts else 1.0
 
 
 @contextmanager
 def _left_as_it_was(model: torch.nn.Module) -> Iterator[None]:
-    """The model in eval mode without gradients; afterwards its modes and all random states are as before."""
+    """Put the model in eval mode without gradients; afterwards its modes and all random states are as before."""
     modes = [(module, module.training) for module in model.modules()]
     states = random_states()
     try:
@@ -162,11 +162,11 @@ def _left_as_it_was(model: torch.nn.Module) -> Iterator[None]:
         restore_random_states(states)
 
 
-def _equal(one: Any, other: Any) -> bool:
-    if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+def _equal(batch: Any, other: Any) -> bool:
+    if not isinstance(batch, Mapping) or not isinstance(other, Mapping):
         return True
     return all(
         value.shape == other[name].shape and torch.equal(value, other[name])
-        for name, value in one.items()
+        for name, value in batch.items()
         if isinstance(value, torch.Tensor)
     )

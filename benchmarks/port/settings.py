@@ -1,7 +1,7 @@
-"""What a script's Trainer stands for: which of its arguments, methods and callbacks act on the numbers, and how.
+"""What a script's Trainer does: which of its arguments, methods and callbacks change the numbers, and how.
 
-Everything is read from the `Trainer` that the script has built, and from one batch that its model is shown without
-learning from it. What a manual loop cannot have from here is named (`Refusal`), with its line and what to do.
+Everything is read from the `Trainer` that the script has built, and from one batch that runs through its model without
+training. What is not carried over into the manual loop is named (`Refusal`), with its line and what to do.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from benchmarks.port.door import Captured
 from benchmarks.port.probe import Probe, probe
 from shared.config import METRIC_SCHEDULES
 
-# Arguments that act on numbers and that the loop does not have.
+# Arguments that change numbers and that the loop does not have.
 NOT_CARRIED = (
     *("accelerator_config", "auto_find_batch_size", "batch_eval_metrics"),
     *("bf16_full_eval", "deepspeed", "eval_do_concat_batches", "fp16", "fp16_full_eval", "fsdp", "fsdp_config"),
     *("include_for_metrics", "neftune_noise_alpha", "optim_target_modules"),
     *("parallelism_config", "predict_with_generate", "tf32", "torch_compile", "use_liger_kernel"),
 )
-# Methods of `Trainer` that, overridden, leave the training as it is; and those that the loop takes over.
+# Methods of `Trainer` that can be overridden without changing the training; and those that the loop takes over.
 LOOK_ON = {
     *("__init__", "log", "save_model", "_save", "create_model_card", "push_to_hub", "num_examples", "predict"),
     *("floating_point_ops", "store_flos", "train", "init_hf_repo", "is_world_process_zero", "_save_checkpoint"),
 }
 CARRIED = {"compute_loss"}
-# What in a callback's text says that it does not only look on.
+# Text in a callback that shows that it may change the training.
 CHANGES = re.compile(r"control\.|requires_grad|\.data\b|optimizer|lr_scheduler|load_state_dict|\.train\(|\.eval\(")
-OWN_OPTIMIZER = "build it in the script and give optimizers=(optimizer, None), which comes along"
+OWN_OPTIMIZER = "build it in the script and give optimizers=(optimizer, None), which is taken over"
 ADVICE = {
     "create_optimizer": OWN_OPTIMIZER,
-    "create_scheduler": "build both in the script and give optimizers=(optimizer, scheduler), which come along",
+    "create_scheduler": "build both in the script and give optimizers=(optimizer, scheduler), which are taken over",
     "create_optimizer_and_scheduler": "build both in the script and give optimizers=(optimizer, scheduler)",
     "get_train_dataloader": "put its lines where the loop makes train_loader",
     "_get_train_sampler": "put its lines where the loop makes the sampler",
@@ -51,26 +51,26 @@ ADVICE = {
 
 
 class Refusal(NamedTuple):
-    """What the loop does not have: its line in the script (0: none), what it is, and what to do."""
+    """Something that the loop does not have: its line in the script (0: none), what it is, and what to do."""
 
     line: int
-    what: str
+    description: str
     advice: str
 
     def __str__(self) -> str:
         where = f"line {self.line}: " if self.line else ""
-        return f"{where}{self.what}; {self.advice}"
+        return f"{where}{self.description}; {self.advice}"
 
 
 @dataclass
 class Settings:
-    """All that the loop is written from.
+    """Everything that the loop is written from.
 
     Attributes:
-        captured: what the script has come with.
-        probe: what one batch has shown.
+        captured: what the script has built.
+        probe: the facts that one batch shows.
         refusals: what is not carried over.
-        extras: what the loop is given besides model, tokenizer and data sets, by name, each with its value.
+        extras: further arguments of the loop, in addition to model, tokenizer and data sets: values by name.
     """
 
     captured: Captured
@@ -83,9 +83,9 @@ class Settings:
         """Read a Trainer; its random states are left as they were."""
         settings = cls(captured, probe(captured.trainer))
         settings.refusals += [*settings._arguments_refused(), *settings._parts_refused(), *settings._methods_refused()]
-        trainer, given = captured.trainer, captured.given
+        trainer, arguments = captured.trainer, captured.arguments
         for name in ("data_collator", "compute_metrics", "preprocess_logits_for_metrics", "compute_loss_func"):
-            if given.get(name) is not None:
+            if arguments.get(name) is not None:
                 settings.extras[name] = getattr(trainer, name)
         if trainer.optimizer is not None or trainer.lr_scheduler is not None:
             settings.extras["optimizers"] = (trainer.optimizer, trainer.lr_scheduler)
@@ -127,12 +127,12 @@ class Settings:
 
     @property
     def data_seed(self) -> int:
-        """Of the order: where none is given, what torch was seeded with last."""
+        """The seed of the order of the data: where none is given, the last seed that torch was given."""
         return self.args.data_seed if self.args.data_seed is not None else torch.initial_seed()
 
     @property
     def eval_names(self) -> list[str]:
-        """Of several evaluation sets their names."""
+        """The names of the evaluation sets, where there are several."""
         sets = self.captured.trainer.eval_dataset
         return list(sets) if isinstance(sets, dict) else []
 
@@ -140,7 +140,7 @@ class Settings:
 
     @property
     def is_counted(self) -> bool:
-        """Whether Trainer counts the labels of a step, and so does not divide what goes into backward."""
+        """Whether Trainer counts the labels of a step, and so does not divide the loss before backward."""
         trainer = self.captured.trainer
         wants = trainer.model_accepts_loss_kwargs or trainer.compute_loss_func is not None
         return bool(wants and self.probe.has_labels_key)
@@ -164,18 +164,18 @@ class Settings:
         return "smoother" if trainer.label_smoother is not None and self.probe.has_labels_key else "model"
 
     def override_of(self, name: str) -> type | None:
-        """The class of the user's that has its own method of this name."""
-        return next((each for each in self.own_classes() if name in vars(each)), None)
+        """The user's class that has its own method of this name."""
+        return next((owner for owner in self.own_classes() if name in vars(owner)), None)
 
     def own_classes(self) -> Iterator[type]:
-        """Those of the user's that their Trainer is made of, the last first."""
+        """The user's own classes in the Trainer's method resolution order."""
         from transformers import Trainer
 
-        for each in type(self.captured.trainer).__mro__:
-            if each is Trainer:
+        for owner in type(self.captured.trainer).__mro__:
+            if owner is Trainer:
                 return
-            if not each.__module__.startswith("transformers."):
-                yield each
+            if not owner.__module__.startswith("transformers."):
+                yield owner
 
     # Course ---------------------------------------------------------------------------------------
 
@@ -190,13 +190,13 @@ class Settings:
         from transformers import EarlyStoppingCallback
 
         callbacks = self.captured.trainer.callback_handler.callbacks
-        return next((each for each in callbacks if isinstance(each, EarlyStoppingCallback)), None)
+        return next((callback for callback in callbacks if isinstance(callback, EarlyStoppingCallback)), None)
 
     @property
     def callbacks(self) -> list[Any]:
         """The user's own."""
         callbacks = self.captured.trainer.callback_handler.callbacks
-        return [each for each in callbacks if not type(each).__module__.startswith("transformers.")]
+        return [callback for callback in callbacks if not type(callback).__module__.startswith("transformers.")]
 
     @property
     def follows_metric(self) -> bool:
@@ -204,7 +204,7 @@ class Settings:
 
     @property
     def best_metric(self) -> str | None:
-        """By which the best evaluation is told, if anything depends on it."""
+        """The metric by which the best evaluation is chosen, if anything depends on it."""
         name = self.args.metric_for_best_model
         needed = self.args.load_best_model_at_end or self.stopping or self.follows_metric
         if not needed or not name or str(self.args.eval_strategy.value) == "no":
@@ -215,26 +215,26 @@ class Settings:
 
     @cached_property
     def changed_arguments(self) -> dict[str, str]:
-        """The arguments that are not `TrainingArguments`' own defaults, each as text, but for where the run goes.
+        """The arguments that differ from the defaults of `TrainingArguments`, each as text, except the output folder.
 
-        Other arguments are made for that, which takes from accelerate what a Trainer needs to train.
+        It builds another `TrainingArguments` for this, which resets state of accelerate that a Trainer needs to train.
         """
         args = self.args
         default = type(args)(output_dir=args.output_dir, report_to="none")
-        names = [each.name for each in fields(args) if each.name not in ("output_dir", "report_to")]
-        texts = {name: [_plain(getattr(each, name, None)) for each in (args, default)] for name in names}
+        names = [argument.name for argument in fields(args) if argument.name not in ("output_dir", "report_to")]
+        texts = {name: [_plain(getattr(arguments, name, None)) for arguments in (args, default)] for name in names}
         return {name: own for name, (own, other) in texts.items() if own != other}
 
     def _arguments_refused(self) -> Iterator[Refusal]:
         args = self.args
         for name in NOT_CARRIED:
             if name in self.changed_arguments:
-                what = f"{name}={self.changed_arguments[name]} is not carried over"
-                yield Refusal(0, what, "leave it out of the script, or compare with a loop of yours")
+                description = f"{name}={self.changed_arguments[name]} is not carried over"
+                yield Refusal(0, description, "leave it out of the script, or compare with a loop of your own")
         if args.world_size > 1 or args.n_gpu > 1:
             yield Refusal(0, "the script trains in several processes or on several GPUs", "let it see one GPU only")
         if args.train_sampling_strategy == "batch_rebalance":
-            yield Refusal(0, "train_sampling_strategy='batch_rebalance' is not carried over", "take another one")
+            yield Refusal(0, "train_sampling_strategy='batch_rebalance' is not carried over", "choose another one")
         if args.dataloader_num_workers and self.probe.draws:
             yield Refusal(0, "random numbers are drawn in worker processes", "set dataloader_num_workers=0")
 
@@ -248,36 +248,38 @@ class Settings:
         except (ImportError, ValueError) as error:
             kind, known = error, False
         if not known and trainer.optimizer is None:
-            what = f"optim={str(getattr(self.args.optim, 'value', self.args.optim))!r} is not carried over"
-            yield Refusal(0, what, OWN_OPTIMIZER)
+            description = f"optim={str(getattr(self.args.optim, 'value', self.args.optim))!r} is not carried over"
+            yield Refusal(0, description, OWN_OPTIMIZER)
         if hasattr(trainer.model, "peft_config"):
-            yield Refusal(line, "adapters of PEFT were not tried", "compare all the same with --loop")
+            yield Refusal(line, "adapters of PEFT were not tested", "you can still compare with --loop")
         for callback in map(type, self.callbacks):
-            source, line = _where(callback)
+            source, line = _source_of(callback)
             change = CHANGES.search(source)
             if not source or change:
-                shown = f" (`{change.group().strip('.(')}`)" if change else ""
-                what = f"the callback {callback.__name__} may change the course of the training{shown}"
-                yield Refusal(line, what, "write what it does into the loop, at its moment")
+                evidence = f" (`{change.group().strip('.(')}`)" if change else ""
+                description = f"the callback {callback.__name__} may change the course of the training{evidence}"
+                yield Refusal(line, description, "write what it does into the loop, at the same point")
 
     def _methods_refused(self) -> Iterator[Refusal]:
         from transformers import Trainer
 
-        for each in self.own_classes():
-            for name, method in vars(each).items():
+        for owner in self.own_classes():
+            for name, method in vars(owner).items():
                 if not callable(method) or not hasattr(Trainer, name) or name in LOOK_ON | CARRIED:
                     continue
-                what = f"your {each.__name__}.{name} is not carried over"
-                yield Refusal(_where(method)[1], what, ADVICE.get(name, "port it by hand"))
+                description = f"your {owner.__name__}.{name} is not carried over"
+                yield Refusal(_source_of(method)[1], description, ADVICE.get(name, "port it yourself"))
 
     @property
     def only_looks_on(self) -> list[str]:
         """Callbacks that change nothing, and so are left out."""
-        return [type(each).__name__ for each in self.callbacks if not CHANGES.search(_where(type(each))[0])]
+        return [
+            type(callback).__name__ for callback in self.callbacks if not CHANGES.search(_source_of(type(callback))[0])
+        ]
 
 
-def _where(thing: Any) -> tuple[str, int]:
-    """The text of a class or method, and its line in the script; nothing where it cannot be found."""
+def _source_of(thing: Any) -> tuple[str, int]:
+    """The source of a class or method, and its line in the script; empty and 0 where it cannot be found."""
     try:
         lines, start = inspect.getsourcelines(thing)
     except (OSError, TypeError):
@@ -286,5 +288,5 @@ def _where(thing: Any) -> tuple[str, int]:
 
 
 def _plain(value: Any) -> str:
-    """As a script writes it; of an enumeration the value."""
+    """A value as a script writes it; for an enumeration its value."""
     return repr(getattr(value, "value", value))

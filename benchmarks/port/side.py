@@ -1,4 +1,4 @@
-"""What is held against what: a side is a file that trains, a loop or a Trainer script, on our job or a script's."""
+"""The sides of a comparison: a side is a file that trains, a loop or a Trainer script, on our job or a script's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.running.script import digest, own_script
 
 
 class Script(NamedTuple):
-    """Somebody's Trainer script.
+    """A user's Trainer script.
 
     Attributes:
         file: a Python file, or a notebook.
@@ -25,10 +25,10 @@ class Script(NamedTuple):
 
     @property
     def source(self) -> str:
-        """Its text; of a notebook the code cells, without the lines that only IPython knows.
+        """Its text; for a notebook the code cells, without the lines that only IPython understands.
 
         Raises:
-            SameLoopError: it cannot be read, or is no Python.
+            SameLoopError: it cannot be read, or is not Python.
         """
         try:
             content = self.file.read_bytes()
@@ -44,12 +44,12 @@ class Script(NamedTuple):
         except SyntaxError as error:
             raise ScriptError(f"{self.file.name}, line {error.lineno}: it is not Python: {error.msg}") from None
         except ValueError:
-            raise ScriptError(f"{self.file.name} is no text in UTF-8") from None
+            raise ScriptError(f"{self.file.name} is not text in UTF-8") from None
         return text
 
     @property
     def digest(self) -> str:
-        """Of its text, and of the modules of its own that it imports; of a notebook its code's alone."""
+        """The digest of its text and of the user's modules that it imports; for a notebook, of its code alone."""
         is_notebook = self.file.suffix == ".ipynb"
         return digest(
             {self.file.name: self.source.encode()} if is_notebook else own_script(self.file, is_loop=False).files
@@ -57,14 +57,14 @@ class Script(NamedTuple):
 
 
 class Side(NamedTuple):
-    """What trains on one side of a comparison.
+    """One side of a comparison: what trains.
 
     Attributes:
-        script: whose job it is: the script is run up to its `Trainer.train`, and gives all that it has built; None:
+        script: whose job it is: the script runs up to its `Trainer.train`, and gives what it has built; None:
             the job of our settings.
         loop: a file with a `train` that gets this job; None: the script's own Trainer trains, or, with `is_ejected`,
             the loop that `eject` writes for it.
-        is_ejected: see there.
+        is_ejected: see `loop`.
     """
 
     script: Script | None
@@ -78,7 +78,7 @@ class Side(NamedTuple):
 
     @property
     def name(self) -> str:
-        """As tables and charts call it."""
+        """The name in tables and charts."""
         if self.is_ejected and self.script is not None:
             return f"the loop for {self.script.file.name}"
         file = self.loop or (self.script and self.script.file)
@@ -91,25 +91,25 @@ def sides_of(
     """The two sides that `--trainer`, `--loop` and `--against` name.
 
     Raises:
-        SameLoopError: a file is missing or is neither, or what is given does not make two sides.
+        SameLoopError: a file is missing or is neither, or the options do not make two sides.
     """
     script = Script(trainer, arguments) if trainer else None
     if against is None:
         return Side(script, loop, is_ejected=loop is None), Side(script)
     if loop is None and script is None:
-        raise SameLoopError(f"--against {against}: held against what? Give --loop FILE, or --trainer FILE, too")
+        raise SameLoopError(f"--against {against}: it needs a second side; give --loop FILE, or --trainer FILE, too")
     if is_loop(against):
         return (Side(script, loop), Side(script, against)) if loop else (Side(script, against), Side(script))
     other = Script(against, arguments)
     if loop is not None and script is not None:
         raise SameLoopError(
-            f"--against {against}: three sides; leave out --loop to hold both scripts against each other, or --trainer"
+            f"--against {against}: these are three sides; leave out --loop to compare both scripts, or --trainer"
         )
     return (Side(other, loop) if loop else Side(script)), Side(other)
 
 
 def is_loop(file: Path) -> bool:
-    """Whether a file binds a `train` that can be called as a loop, and calls no Trainer of its own.
+    """Whether a file binds a `train` that can be called as a loop, and builds no Trainer of its own.
 
     Raises:
         SameLoopError: it cannot be read.

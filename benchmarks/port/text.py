@@ -1,4 +1,4 @@
-"""Changing a script's text where its syntax tree says, so that comments and layout stay."""
+"""Replace parts of a script's text by the nodes of its syntax tree, so that comments and layout stay."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from typing import Any
 
 
-def replaced(source: str, changes: Iterable[tuple[ast.AST, str]]) -> str:
-    """A text with the places of some nodes of its tree replaced; of places within each other the outer one counts."""
+def replace_nodes(source: str, changes: Iterable[tuple[ast.AST, str]]) -> str:
+    """A text in which some nodes of its tree are replaced; of two nested nodes only the outer one is replaced."""
     text = source.encode()
     starts = [0]
     for line in text.splitlines(keepends=True):
@@ -17,12 +17,12 @@ def replaced(source: str, changes: Iterable[tuple[ast.AST, str]]) -> str:
     def span(node: Any) -> tuple[int, int]:
         return starts[node.lineno - 1] + node.col_offset, starts[node.end_lineno - 1] + node.end_col_offset
 
-    begun = len(text) + 1
+    next_start = len(text) + 1
     for (start, end), new in sorted(
-        ((span(node), new) for node, new in changes), key=lambda each: (-each[0][1], each[0][0])
+        ((span(node), new) for node, new in changes), key=lambda change: (-change[0][1], change[0][0])
     ):
-        if end <= begun:
-            text, begun = text[:start] + new.encode() + text[end:], start
+        if end <= next_start:
+            text, next_start = text[:start] + new.encode() + text[end:], start
     return text.decode()
 
 
@@ -33,4 +33,4 @@ def parents_in(tree: ast.AST) -> dict[ast.AST, ast.AST]:
 
 def names_in(node: ast.AST) -> set[str]:
     """The names and dotted names that a piece of code mentions."""
-    return {ast.unparse(each) for each in ast.walk(node) if isinstance(each, (ast.Name, ast.Attribute))}
+    return {ast.unparse(part) for part in ast.walk(node) if isinstance(part, (ast.Name, ast.Attribute))}

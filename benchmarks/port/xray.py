@@ -1,7 +1,7 @@
-"""The x-ray of a script's job: its loop and its Trainer traced behind the script's door, and held side by side.
+"""The x-ray of a script's job: its loop and its Trainer are traced behind the script's door and compared.
 
-It is `benchmarks.lesson.xray` with another way to run both sides. Nothing is shortened, for what the script has built
-is its own: each side trains up to the end of the epoch in which the step lies. Checkpoints are not looked at.
+It is `benchmarks.lesson.xray` with another way to run both sides. Nothing is shortened, because the script has built
+everything itself: each side trains up to the end of the epoch in which the step lies. Checkpoints are not traced.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ FILE_NAME = "trace.pickle"
 
 
 class JobTracer(Tracer):
-    """Traces a run of anybody's model, data and collator.
+    """Traces a run of any model, data and collator.
 
     Args:
-        loop, page, module, until_step: as `Tracer`'s.
+        loop, loop_script, module, until_step: as in `Tracer`.
         kind: the class of the model that is trained.
     """
 
@@ -51,11 +51,11 @@ class JobTracer(Tracer):
     def __init__(self, loop: str, loop_script: LoopScript, module: ModuleType, until_step: int, kind: type) -> None:
         super().__init__(loop, loop_script, module, until_step)
         self._kind = kind
-        # By Trainer, when it was made.
+        # Trainer placed it when it was made.
         self._model_is_placed = True
 
     def _install_at_the_ends(self) -> None:
-        """The script has made the job, and what is saved on the way is for Trainer alone."""
+        """The script has made the job, and only Trainer saves anything on the way."""
         if self._is_manual:
             self._wrap_here(builtins, "print", self._on_print)
 
@@ -63,7 +63,7 @@ class JobTracer(Tracer):
         return type(module) is self._kind
 
     def _on_seed(self, original: Callable, seed: int) -> Any:
-        # Trainer has seeded when it was made, which nobody sees here: once more changes nothing.
+        # Trainer seeded when it was made, which is not traced: seeding once more changes nothing.
         before = torch.get_rng_state()
         self._silent += 1
         seeded = original(seed)
@@ -88,8 +88,8 @@ class JobTracer(Tracer):
             super()._on_forward(module, args)
 
     def _logged_names(self, values: Mapping[str, Any]) -> list[str]:
-        told = [name for name in values if name.startswith("eval_") and not name.endswith(MEASURED)]
-        return ["loss", "grad_norm", "learning_rate", *sorted(told)]
+        metrics = [name for name in values if name.startswith("eval_") and not name.endswith(MEASURED)]
+        return ["loss", "grad_norm", "learning_rate", *sorted(metrics)]
 
     def _on_print(self, original: Callable, *args: Any, **kwargs: Any) -> None:
         """A loop that prints a dictionary logs it."""
@@ -97,35 +97,35 @@ class JobTracer(Tracer):
         (partial(self._on_log, original) if is_line else original)(*args, **kwargs)
 
     def _on_evaluate(self, original: Callable, *args: Any, **kwargs: Any) -> Any:
-        # Of several sets, Trainer.evaluate calls itself for each.
+        # For several evaluation sets, Trainer.evaluate calls itself once for each.
         several = isinstance(getattr(args[0], "eval_dataset", None), dict) if args else False
         if several and len(args) == 1 and kwargs.get("eval_dataset") is None:
             return original(*args, **kwargs)
         return super()._on_evaluate(original, *args, **kwargs)
 
 
-def traced(given: dict[str, Any], header: dict[str, Any], training: Training, kind: type) -> None:
-    """Train while a tracer looks on, and leave what it has seen in the side's folder.
+def trace_side(task: dict[str, Any], header: dict[str, Any], training: Training, kind: type) -> None:
+    """Train while a tracer watches, and leave its trace in the side's folder.
 
     Args:
-        given: what this process was told.
-        header: as a record of this side would have it.
+        task: what this process is to do.
+        header: the first line of a record of this side.
         training: the side.
         kind: the class of the model.
 
     Raises:
-        SameLoopError: batches are made where they cannot be seen.
+        SameLoopError: batches are made in worker processes, where they cannot be traced.
     """
     if header["config"]["dataloader_num_workers"]:
-        raise SameLoopError("the x-ray cannot look into workers: set dataloader_num_workers=0 in the script")
-    loop = "manual" if given["does"] == "loop" else "trainer"
-    announce(f"x-ray: {given['name']}")
+        raise SameLoopError("the x-ray cannot trace worker processes: set dataloader_num_workers=0 in the script")
+    loop = "manual" if task["does"] == "loop" else "trainer"
+    announce(f"x-ray: {task['name']}")
     quiet = StringIO()
-    tracer = JobTracer(loop, training.loop_script, training.module, given["until_step"], kind)
+    tracer = JobTracer(loop, training.loop_script, training.module, task["until_step"], kind)
     with redirect_stdout(quiet), redirect_stderr(quiet), tracer, suppress(Traced):
         training.train(lambda model: None)
-    seen = RunConfig(**{**header["config"], "loop": training.loop_script.name}), tracer.seen
-    (Path(given["folder"]) / FILE_NAME).write_bytes(pickle.dumps(seen))
+    result = RunConfig(**{**header["config"], "loop": training.loop_script.name}), tracer.seen
+    (Path(task["folder"]) / FILE_NAME).write_bytes(pickle.dumps(result))
 
 
 def xray_sides(sides: tuple[Side, Side], step: int = 1) -> XRay:
@@ -136,18 +136,18 @@ def xray_sides(sides: tuple[Side, Side], step: int = 1) -> XRay:
         step: look into this optimizer step, counted from 1.
 
     Raises:
-        SameLoopError: a side did not finish, they are no loop and Trainer, or there is no such step.
+        SameLoopError: a side did not finish, the sides are not a loop and a Trainer, or there is no such step.
     """
     if not (sides[0].is_loop and not sides[1].is_loop and sides[0].script == sides[1].script):
-        raise SameLoopError("the x-ray looks into a loop and a Trainer, on one script's job: name these")
-    seen: dict[str, tuple[RunConfig, Trace]] = {}
+        raise SameLoopError("the x-ray compares a loop and a Trainer on one script's job: name these two")
+    results: dict[str, tuple[RunConfig, Trace]] = {}
     with tempfile.TemporaryDirectory(prefix="sameloop-xray-") as folder:
         for role, side in zip(LOOPS, sides, strict=True):
             (Path(folder) / role).mkdir()
             run_side(role, side, Path(folder) / role, until_step=step)
             # Our own file, written a moment ago.
-            seen[role] = pickle.loads((Path(folder) / role / FILE_NAME).read_bytes())
-    config, traces = seen[LOOPS[0]][0], {role: trace for role, (_, trace) in seen.items()}
+            results[role] = pickle.loads((Path(folder) / role / FILE_NAME).read_bytes())
+    config, traces = results[LOOPS[0]][0], {role: trace for role, (_, trace) in results.items()}
     last = max((event.step for trace in traces.values() for event in trace.events), default=0)
     if not 1 <= step <= last:
         raise SameLoopError(f"--step {step}: this run has the steps 1 to {last}")

@@ -1,7 +1,7 @@
 """docs/accelerate.md: what changes between the manual loop, the loop with accelerate and `Trainer`.
 
 `make accelerate-table` writes it. The lines are those of the scripts that `eject` writes for `quick`; the rest is
-measured on `tiny`, in this process but for what needs two.
+measured on `tiny`, in this process, except what needs two.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from shared.starting.children import ROOT
 DOCUMENT = DOCS / "accelerate.md"
 LOOPS = ROOT / "tests" / "loops"
 COURSE, COURSE_BY_HAND = LOOPS / "course_accelerate.py", LOOPS / "course.py"
-# With two processes: what is changed in the ejected script.
+# The changes of the ejected script, for two processes.
 TWO_PROCESSES: dict[str, Pieces] = {
     "no `PartialState(cpu=...)`": (
         ("    PartialState(cpu=not torch.accelerator.is_available())  # Device: GPU or CPU.\n", ""),
@@ -53,11 +53,11 @@ TINY = RunConfig.build("tiny", num_train_epochs=2, train_size=45, save_strategy=
 
 
 def changed_lines() -> tuple[list[str], list[int]]:
-    """In what the scripts by hand and with accelerate differ, phase by phase; and the lengths of all three."""
+    """The differences of the manual script and the one with accelerate, by phase; and the lengths of all three."""
     config = RunConfig.build("quick", save_strategy="no")
     scripts = [eject(config, loop) for loop in ("manual", "accelerate", "trainer")]
     lines = []
-    for phase in (each for each in PHASES if each.name not in UNSHOWN):
+    for phase in (phase for phase in PHASES if phase.name not in UNSHOWN):
         for sign, script, other in (("-", *scripts[:2]), ("+", *scripts[1::-1])):
             there = _code(other.splitlines())
             lines += [
@@ -70,21 +70,21 @@ def changed_lines() -> tuple[list[str], list[int]]:
 
 
 def _code(lines: Sequence[str]) -> list[str]:
-    found = (line.partition("  # ")[0].rstrip() for line in lines)
-    return [line for line in found if line.strip() and not line.strip().startswith("#")]
+    codes = (line.partition("  # ")[0].rstrip() for line in lines)
+    return [line for line in codes if line.strip() and not line.strip().startswith("#")]
 
 
 def inside(folder: Path) -> Iterator[tuple[str, str, str, str]]:
-    """The script's lines that leave something to accelerate: what happens, accelerate's line, and where that is."""
+    """The script's lines that call accelerate: the line, what happens, accelerate's line, and its place."""
     script = folder / "my_loop.py"
     script.write_text(eject(TINY, "accelerate"), encoding="utf-8")
-    found = trace("manual", own_script(script), shortened(TINY.model_copy(update={"loop": str(script)})))
-    seen = set()
-    for event in found.events:
+    tracing = trace("manual", own_script(script), shortened(TINY.model_copy(update={"loop": str(script)})))
+    visited = set()
+    for event in tracing.events:
         frames = [frame for frame in event.frames if frame.file.startswith(ACCELERATE.name)]
         line = script_frame(event, script.name)
-        if frames and line and frames[-1] not in seen:
-            seen.add(frames[-1])
+        if frames and line and frames[-1] not in visited:
+            visited.add(frames[-1])
             place = f"{frames[-1].file.partition('/')[2]}:{frames[-1].line}"
             yield line.code.partition("  # ")[0], event.what, frames[-1].code, place
 
@@ -101,7 +101,7 @@ def fixed(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
-    """Changes of the ejected script, and what two processes then do otherwise than `Trainer`."""
+    """Changes of the ejected script, and where two processes then diverge from `Trainer`."""
     quietly(run_in_fresh_process, "trainer", TINY, folder / "trainer", 2)
     source = eject(TINY, "accelerate")
     for number, (name, pieces) in enumerate({"none": (), **TWO_PROCESSES}.items()):
@@ -115,18 +115,18 @@ def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def same_weights(folder: Path) -> bool:
-    """Whether the course's loops, by hand and with accelerate, end with one set of weights."""
+    """Whether the course's loops, without and with accelerate, end with the same weights."""
     for file in (COURSE, COURSE_BY_HAND):
         quietly(run_here, "manual", own_script(file), TINY.model_copy(update={"loop": str(file)}), folder / file.stem)
-    one, other = (load_file(folder / file.stem / WEIGHTS_FILE) for file in (COURSE, COURSE_BY_HAND))
-    return all(torch.equal(one[name], other[name]) for name in one)
+    ours, theirs = (load_file(folder / file.stem / WEIGHTS_FILE) for file in (COURSE, COURSE_BY_HAND))
+    return all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
 def document(folder: Path) -> str:
     """docs/accelerate.md, measured."""
     lines, lengths = changed_lines()
     course, by_hand = (check_script(own_script(file)).failures for file in (COURSE, COURSE_BY_HAND))
-    failures = ", ".join(f"`{each}`" for each in course)
+    failures = ", ".join(f"`{item}`" for item in course)
     announce("the course's loop, one fix after the other")
     fixes = _table("fix", "first difference from `Trainer`", fixed(folder))
     announce("two processes")
@@ -145,13 +145,13 @@ def document(folder: Path) -> str:
 
 
 def _wrapped(block: str) -> str:
-    """A paragraph in lines of a document's width; a table, code or a heading as it is."""
+    """A paragraph wrapped to a document's width; a table, code or a heading unchanged."""
     is_text = not block.startswith(("#", "|", "```"))
     return textwrap.fill(block, WIDTH, break_long_words=False, break_on_hyphens=False) if is_text else block
 
 
-def _table(one: str, other: str, rows: Iterator[tuple[str, str]]) -> str:
-    return "\n".join(f"| {left} | {right} |" for left, right in [(one, other), ("---", "---"), *rows])
+def _table(first: str, second: str, rows: Iterator[tuple[str, str]]) -> str:
+    return "\n".join(f"| {left} | {right} |" for left, right in [(first, second), ("---", "---"), *rows])
 
 
 TEXT = """# What changes with accelerate?

@@ -1,7 +1,7 @@
-"""docs/check.md: what a check says of right loops, of mistakes, and of loops that do not want to be judged.
+"""docs/check.md: what a check says about right loops, about mistakes, and about hostile loops.
 
-Right loops and mistakes run in this process, two dozen of the one and three of the other; hostile loops each apart, as
-a student's do.
+Right loops and mistakes run in this process, two dozen of the former and three of the latter; each hostile loop runs
+in a process of its own, as a student's loop does.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from shared.starting.children import ROOT
 LOOPS = ROOT / "tests" / "loops"
 DOCUMENT = ROOT / "docs" / "check.md"
 COURSE, COURSE_ITEMS = LOOPS / "course.py", ["train mode", "clip", "optimizer"]
-# Which mistakes the loops of tests/loops/wrong have; their author knew nothing of the rules, nor of this list.
+# The mistakes of the loops in tests/loops/wrong; their author knew neither the rules nor this list.
 WRONG = {
     "01_order_shuffled_once": ("same_order",),
     "02_padding_zip_truncates": ("cut_to_shortest",),
@@ -40,15 +40,15 @@ WRONG = {
     "12_reporting_mean_over_batches": ("mean_of_means",),
     "13_backward_twice": ("backward_twice",),
 }
-# What a hostile loop may take: the endless ones take all of it.
+# The limits of a hostile loop: the endless ones reach them.
 HOSTILE_SECONDS, HOSTILE_MB = 40, 1500
 
 
-class Judged(NamedTuple):
-    """A mistake and what was said of it."""
+class Judgement(NamedTuple):
+    """A mistake and the result of its check."""
 
     name: str
-    wanted: list[str]
+    expected: list[str]
     result: Result
     code: str
 
@@ -58,44 +58,44 @@ class Judged(NamedTuple):
 
     @property
     def right_item(self) -> bool:
-        return all(item in self.result.failures for item in self.wanted)
+        return all(item in self.result.failures for item in self.expected)
 
     @property
     def right_cause(self) -> bool:
-        row = next(row for row in self.result.rubric if row["item"] == self.wanted[0])
+        row = next(row for row in self.result.rubric if row["item"] == self.expected[0])
         return row["code"] == self.code
 
     @property
     def also(self) -> list[str]:
-        return [item for item in self.result.failures if item not in self.wanted]
+        return [item for item in self.result.failures if item not in self.expected]
 
 
 def right_loops() -> list[Path]:
-    """Right loops, each written another way."""
+    """Right loops, each written in a different way."""
     return [MINIMAL, *sorted((LOOPS / "right").glob("*.py"))]
 
 
 def right_settings() -> Iterator[Mistake]:
-    """A mistake of each setting: what its page is before the mistake is right, too."""
-    seen = set()
+    """One mistake for each setting: its loop without the mistake is a right loop, too."""
+    visited = set()
     for mistake in GALLERY.values():
         key = (mistake.setting, tuple(mistake.settings.items()))
-        if mistake.setting and key not in seen:
-            seen.add(key)
+        if mistake.setting and key not in visited:
+            visited.add(key)
             yield mistake
 
 
-def judge_mistake(mistake: Mistake) -> Judged:
-    """What a check says of a mistake of the gallery."""
+def judge_mistake(mistake: Mistake) -> Judgement:
+    """The check of a mistake of the gallery."""
     result = check_script(wrong_script(mistake), mistake.settings)
-    return Judged(mistake.name, list(mistake.fails), result, mistake.check)
+    return Judgement(mistake.name, list(mistake.fails), result, mistake.check)
 
 
-def judge_wrong(name: str) -> Judged:
-    """What a check says of a wrong loop of tests/loops/wrong; its first line says what is wrong."""
+def judge_wrong(name: str) -> Judgement:
+    """The check of a wrong loop of tests/loops/wrong; its first line says what is wrong."""
     file = LOOPS / "wrong" / f"{name}.py"
-    wanted = [item for mistake in WRONG[name] for item in MISTAKES[mistake].fails]
-    return Judged(name, wanted, check_script(own_script(file)), "")
+    expected = [item for mistake in WRONG[name] for item in MISTAKES[mistake].fails]
+    return Judgement(name, expected, check_script(own_script(file)), "")
 
 
 def write_document() -> None:
@@ -105,26 +105,26 @@ def write_document() -> None:
     rights = [(file.name, check_script(own_script(file))) for file in right_loops()]
     rights += [
         (
-            f"minimal.py, {', '.join(f'{k}={v}' for k, v in each.settings.items())}",
-            check_script(right_script(each), each.settings),
+            f"minimal.py, {', '.join(f'{k}={v}' for k, v in entry.settings.items())}",
+            check_script(right_script(entry), entry.settings),
         )
-        for each in right_settings()
+        for entry in right_settings()
     ]
     announce("the course's loop, and mistakes")
     course = check_script(own_script(COURSE))
     gallery = [judge_mistake(mistake) for mistake in GALLERY.values()]
     wrong = [judge_wrong(name) for name in WRONG]
-    announce("hostile loops, each apart")
+    announce("hostile loops, each in a process of its own")
     hostile = []
     for file in sorted((LOOPS / "hostile").glob("*.py")):
         hostile.append((file.name, check(file, seconds=HOSTILE_SECONDS, megabytes=HOSTILE_MB)))
     whole = check(MINIMAL)
     smallest = {
-        f"{each.name}, {item}": value for each in (*gallery, *wrong) for item, value in each.result.smallest.items()
+        f"{entry.name}, {item}": value for entry in (*gallery, *wrong) for item, value in entry.result.smallest.items()
     }
     nearest = min(smallest, key=smallest.__getitem__)
     noise = max(result.rounding for _, result in rights)
-    missed = [each for each in gallery if each.also or not (each.right_item and each.right_cause)]
+    missed = [entry for entry in gallery if entry.also or not (entry.right_item and entry.right_cause)]
     lines = [
         "# How `sameloop check` was tried",
         "",
@@ -135,7 +135,7 @@ def write_document() -> None:
         f"pass.** Their largest difference from the right step is {noise:.1e} (relative), the bound is {BOUND:.0e}, "
         f"and the smallest difference of a mistake is {smallest[nearest]:.1e} ({nearest}).",
         f"- **Mistakes of the gallery: {_counts(gallery)}.**",
-        *(f"  - **not so**: `{each.name}`, which fails {', '.join(each.result.failures)}" for each in missed),
+        *(f"  - **not so**: `{entry.name}`, which fails {', '.join(entry.result.failures)}" for entry in missed),
         f"- **Wrong loops by an author who did not know the rules: {_counts(wrong, cause=False)}.** When they were "
         "first judged, one of the 13 was not caught, a second backward pass over one batch. It has a rule since.",
         f"- **The loop of the Hugging Face course's chapter 3**, written from its description, fails "
@@ -148,24 +148,24 @@ def write_document() -> None:
         "Every loop with what was found: [data/check.csv](data/check.csv).",
     ]
     rows = [("right", name, result.verdict, f"{result.rounding:.1e}") for name, result in rights]
-    rows += [("wrong", each.name, each.result.verdict, ", ".join(each.result.failures)) for each in wrong]
-    rows += [("hostile", name, result.verdict, _said(result)) for name, result in hostile]
+    rows += [("wrong", entry.name, entry.result.verdict, ", ".join(entry.result.failures)) for entry in wrong]
+    rows += [("hostile", name, result.verdict, _reason(result)) for name, result in hostile]
     write_table("check", ("loop", "file", "verdict", "largest difference, phases that fail, or what is said"), rows)
     DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
     announce(f"written: {DOCUMENT.relative_to(ROOT)}, in {time.monotonic() - started:.0f} seconds")
 
 
-def _counts(judged: list[Judged], cause: bool = True) -> str:
+def _counts(judged: list[Judgement], cause: bool = True) -> str:
     total = len(judged)
-    causes = f"the right cause for {sum(each.right_cause for each in judged)}, " if cause else ""
+    causes = f"the right cause for {sum(entry.right_cause for entry in judged)}, " if cause else ""
     return (
-        f"{sum(each.caught for each in judged)} of {total} caught, the right phase for "
-        f"{sum(each.right_item for each in judged)}, {causes}another phase failed as well for "
-        f"{sum(bool(each.also) for each in judged)}"
+        f"{sum(entry.caught for entry in judged)} of {total} caught, the right phase for "
+        f"{sum(entry.right_item for entry in judged)}, {causes}another phase failed as well for "
+        f"{sum(bool(entry.also) for entry in judged)}"
     )
 
 
-def _said(result: Result) -> str:
+def _reason(result: Result) -> str:
     return (result.why or ", ".join(result.failures)).replace("\n", " ").replace(str(ROOT), "...")[:200]
 
 

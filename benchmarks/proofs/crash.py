@@ -1,4 +1,4 @@
-"""`make crash-test`: both loops killed again and again, then resumed; nothing may be lost.
+"""`make crash-test`: both loops are killed again and again, then resumed; nothing may be lost.
 
 Every run is a process of its own, killed with SIGKILL, which no program can catch: at a random moment of the
 training, of an evaluation or of the final save, or in the middle of writing a checkpoint. Then it is resumed until it
@@ -33,8 +33,8 @@ from shared.running.folder import LOOPS
 from shared.starting.launch import Family
 
 DOCS = Path(__file__).parents[2] / "docs"
-# Three epochs of 30 steps, a checkpoint after every third, and what makes resuming hard: an order drawn from the
-# global random state, accumulated batches, log lines that do not fall together with checkpoints.
+# Three epochs of 30 steps, a checkpoint after every third step, and what makes resuming hard: an order drawn from the
+# global random state, accumulated batches, log lines at other steps than checkpoints.
 SETTINGS: dict[str, Any] = {
     "train_size": 235,
     "num_train_epochs": 3,
@@ -60,8 +60,8 @@ class Kill(NamedTuple):
         loop: `manual` or `trainer`.
         step: the last step in its record when it was killed; 0 if there was none.
         writing: the checkpoint that was being written, if any.
-        resumed_from: the checkpoint that it went on from; `the start` where there was none yet.
-        difference: how the resumed run differs from one that was never stopped; None: in nothing.
+        resumed_from: the checkpoint that it continued from; `the start` where there was none yet.
+        difference: how the resumed run differs from one that was never stopped; None: it does not.
     """
 
     loop: str
@@ -72,15 +72,15 @@ class Kill(NamedTuple):
 
 
 def kill_and_resume(family: Family, loop: str, whole: Path, seconds: float, folder: Path, dice: random.Random) -> Kill:
-    """Start a run, kill it at a moment that the dice choose, resume it, and compare it with the whole one.
+    """Start a run, kill it at a random moment, resume it, and compare it with the uninterrupted run.
 
     Args:
-        family: gets its processes.
+        family: the group of its processes.
         loop: which loop.
         whole: the folder of the run that was never stopped.
         seconds: from that run's first step to its end.
         folder: gets the run.
-        dice: the source of all chance.
+        dice: the random generator.
     """
     while True:
         process = _start(family, loop, folder, "--overwrite-output-dir")
@@ -93,7 +93,7 @@ def kill_and_resume(family: Family, loop: str, whole: Path, seconds: float, fold
         process.send_signal(signal.SIGKILL)
         if process.wait() == -signal.SIGKILL:
             break
-        shutil.rmtree(folder)  # it was faster than the dice: another try
+        shutil.rmtree(folder)  # it ended before the kill: another try
     step, writing = _steps(folder), next(iter(_half_written(folder)), None)
     checkpoints = [path for path in in_order(folder) if problem_with(path) is None]
     resume = ["--resume-from-checkpoint", LAST] if checkpoints else ["--overwrite-output-dir"]
@@ -126,7 +126,7 @@ def _half_written(folder: Path) -> list[Path]:
 
 
 def _wait_for_training(process: subprocess.Popen, folder: Path) -> None:
-    """Wait until the model is there and the training begins: what is killed before has nothing to lose."""
+    """Wait until the model is loaded and the training begins: before that there is nothing to lose."""
     record = folder / FILE_NAME
     while process.poll() is None and not (record.is_file() and '"kind": "start"' in record.read_text("utf-8")):
         time.sleep(0.02)
@@ -149,40 +149,40 @@ def _difference(whole: Path, resumed: Path) -> str | None:
 
 
 def crash_test(loop: str, kills: int, aimed_at_least: int, *, folder: Path, bar: tqdm, seed: int) -> list[Kill]:
-    """Kill and resume one loop `kills` times, or more, until `aimed_at_least` fell into a checkpoint's writing."""
+    """Kill and resume one loop at least `kills` times, until `aimed_at_least` of them hit a checkpoint's writing."""
     whole, dice = folder / "whole", random.Random(f"{loop}{seed}")
-    found: list[Kill] = []
+    results: list[Kill] = []
     with Family() as family:
         process = _start(family, loop, whole)
         _wait_for_training(process, whole)
         started = time.perf_counter()
         if process.wait():
-            raise SameLoopError(f"the {loop} loop does not finish even if nobody kills it")
+            raise SameLoopError(f"the {loop} loop does not finish even when it is not killed")
         seconds = time.perf_counter() - started
-        while len(found) < kills or sum(kill.writing is not None for kill in found) < aimed_at_least:
-            found.append(kill_and_resume(family, loop, whole, seconds, folder / str(len(found)), dice))
+        while len(results) < kills or sum(kill.writing is not None for kill in results) < aimed_at_least:
+            results.append(kill_and_resume(family, loop, whole, seconds, folder / str(len(results)), dice))
             bar.update()
-    return found
+    return results
 
 
-def report(found: list[Kill], seconds: float) -> str:
+def report(results: list[Kill], seconds: float) -> str:
     """The table as Markdown."""
-    good = sum(kill.difference is None for kill in found)
+    good = sum(kill.difference is None for kill in results)
     lines = [
         "# Killed and resumed",
         "",
-        f"{good} of {len(found)} runs end with the weights and the record of a run that was never stopped. Made by "
+        f"{good} of {len(results)} runs end with the weights and the record of a run that was never stopped. Made by "
         f"`make crash-test` in {seconds / 60:.0f} minutes. The moments are random: another run gives other figures.",
         "",
         "| loop | kills | after steps | while a checkpoint was written |",
         "|---|---|---|---|",
     ]
     for loop in LOOPS:
-        kills = [kill for kill in found if kill.loop == loop]
+        kills = [kill for kill in results if kill.loop == loop]
         steps, writing = [kill.step for kill in kills], sum(kill.writing is not None for kill in kills)
         if kills:
             lines.append(f"| {loop} | {len(kills)} | {min(steps)} to {max(steps)} | {writing} |")
-    lost = [f"- **{kill.loop}, after step {kill.step}: {kill.difference}**" for kill in found if kill.difference]
+    lost = [f"- **{kill.loop}, after step {kill.step}: {kill.difference}**" for kill in results if kill.difference]
     return "\n".join([*lines, "", *lost]).rstrip() + "\n"
 
 
@@ -191,7 +191,7 @@ def report(found: list[Kill], seconds: float) -> str:
 @click.option(
     "--aimed", type=click.IntRange(min=0), default=5, show_default=True, help="at least so many in a checkpoint"
 )
-@click.option("--seed", type=int, default=None, help="of the moments; none: other ones every time")
+@click.option("--seed", type=int, default=None, help="seed of the moments; none: different ones every time")
 def main(kills: int, aimed: int, seed: int | None) -> None:
     """Kill both loops at random moments, resume them, and write docs/crash.md. Exit status 1 if anything was lost."""
     seed = seed if seed is not None else random.SystemRandom().randrange(2**32)
@@ -205,15 +205,15 @@ def main(kills: int, aimed: int, seed: int | None) -> None:
             pool.submit(crash_test, loop, kills, aimed, folder=Path(folder) / loop, bar=bar, seed=seed)
             for loop in LOOPS
         ]
-        found = [kill for test in tests for kill in test.result()]
-    (DOCS / "crash.md").write_text(report(found, time.perf_counter() - started), encoding="utf-8")
-    table = Table(title=f"{sum(kill.difference is None for kill in found)} of {len(found)} lost nothing")
+        results = [kill for test in tests for kill in test.result()]
+    (DOCS / "crash.md").write_text(report(results, time.perf_counter() - started), encoding="utf-8")
+    table = Table(title=f"{sum(kill.difference is None for kill in results)} of {len(results)} lost nothing")
     for heading in ("loop", "killed after step", "while writing", "resumed from", "the end"):
         table.add_column(heading)
-    for kill in found:
+    for kill in results:
         table.add_row(kill.loop, str(kill.step), kill.writing, kill.resumed_from, kill.difference or "identical")
     Console(highlight=False).print(table)
-    if any(kill.difference for kill in found):
+    if any(kill.difference for kill in results):
         sys.exit(1)
 
 

@@ -1,8 +1,8 @@
-"""The parts of the docs that are made, not written. Run by `make docs`.
+"""The generated parts of the docs. Run by `make docs`.
 
-The README's two loops, `docs/settings.md` with the lines of code behind every argument, `docs/lesson.md`, and every
-picture. The pictures come from the comparison in `runs/quick`, the report's from the browser that `make browser`
-installs.
+They are the README's two loops, `docs/settings.md` with the lines of code of every argument, `docs/lesson.md`, and
+every picture. The pictures come from the comparison in `runs/quick`, the report's from the browser that
+`make browser` installs.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from shared.schedules import NEEDED
 ROOT = Path(__file__).parents[2]
 TEMPLATES = Path(__file__).parent / "templates"
 README, DOCS = ROOT / "README.md", ROOT / "docs"
-SHOWN_PAGES = ("manual_loop/minimal.py", "trainer_loop/minimal.py")
+SHOWN_LOOPS = ("manual_loop/minimal.py", "trainer_loop/minimal.py")
 RUN = Path("runs") / "quick"
 SIZE = {"width": 1280, "height": 860}
-# What a setting's cost is measured against: the quick preset without checkpoints, which a script does not need.
+# A setting's cost is compared with these settings: the quick preset without checkpoints, which a script does not need.
 PLAIN = {"save_strategy": "no"}
-# Values that show what a setting is by hand, where the next best number would not, or not alone.
+# Values that show a setting's cost in the manual loop, where an arbitrary value would not, or not alone.
 EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
     "weight_decay": ({"weight_decay": 0.01},),
     "max_grad_norm": ({"max_grad_norm": 0},),
@@ -57,7 +57,7 @@ EXAMPLES: dict[str, tuple[dict[str, Any], ...]] = {
 
 
 def examples(name: str) -> Iterator[dict[str, Any]]:
-    """Other values of a setting, with what they need besides."""
+    """Other values of a setting, with the other settings that they need."""
     field = RunConfig.model_fields[name]
     default = getattr(RunConfig.build("quick", **PLAIN), name)
     if name in EXAMPLES:
@@ -73,7 +73,7 @@ def examples(name: str) -> Iterator[dict[str, Any]]:
 
 
 def cost(name: str) -> str:
-    """What a setting's other values cost by hand, in lines of code of the loop specialized for it."""
+    """What a setting's other values cost in the manual loop, in lines of the loop specialized for them."""
     from benchmarks.pages.diff import changed_lines
     from benchmarks.pages.fold import folded_source
     from shared.running.script import package_script
@@ -93,7 +93,7 @@ def cost(name: str) -> str:
 
 
 def settings_page() -> str:
-    """`docs/settings.md`: every setting, from its declaration, with what it costs by hand."""
+    """`docs/settings.md`: every setting, from its declaration, with what it costs in the manual loop."""
     from benchmarks.pages.costs import is_in_the_loop
 
     parts = [
@@ -113,9 +113,9 @@ def settings_page() -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def with_pages(text: str) -> str:
-    """The README's text with the pages that it prints as they are now."""
-    for name in SHOWN_PAGES:
+def with_loops(text: str) -> str:
+    """The README's text with the current source of the loops that it prints."""
+    for name in SHOWN_LOOPS:
         source = (ROOT / name).read_text(encoding="utf-8").rstrip()
         begin = f"<!-- {name}: printed by `make docs` -->"
         block = f"{begin}\n```python\n{source}\n```"
@@ -133,7 +133,7 @@ def draw_charts(run: Path, folder: Path) -> None:
 
 
 def take_screenshots(report: Path, folder: Path) -> None:
-    """The report's beginning in light, its code with the clip's row opened in dark: `report.png`, `report-code.png`.
+    """The report's beginning in light mode and its code in dark mode: `report.png`, `report-code.png`.
 
     Needs playwright and a Chromium in the path.
     """
@@ -169,15 +169,15 @@ def picture(kind: str) -> str:
 
 
 def lesson(quality: str) -> str:
-    """`docs/lesson.md`: the lesson to read; `quality`: how good the model has become, in a sentence."""
+    """`docs/lesson.md`: the lesson to read; `quality`: a sentence on how good the model is."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True)
-    shown = {"picture": picture, "phases": PHASES, "measured": read_measured(), "quality": quality}
-    return environment.get_template("lesson.md").render(shown) + "\n"
+    context = {"picture": picture, "phases": PHASES, "measured": read_measured(), "quality": quality}
+    return environment.get_template("lesson.md").render(context) + "\n"
 
 
 def main() -> None:
     """Write the loops into the README, and the table of settings, the lesson and the pictures into `docs/`."""
-    README.write_text(with_pages(README.read_text(encoding="utf-8")), encoding="utf-8")
+    README.write_text(with_loops(README.read_text(encoding="utf-8")), encoding="utf-8")
     (DOCS / "settings.md").write_text(settings_page(), encoding="utf-8")
     announce(f"loops printed in {README.name}, settings.md written to {DOCS.name}/")
     if not (RUN / "report.html").exists():

@@ -1,7 +1,7 @@
-"""docs/gallery.md: every mistake of the catalogue, what it costs, and what a comparison and a check say of it.
+"""docs/gallery.md: every mistake of the catalogue, what it costs, and what a comparison and a check say about it.
 
-`make gallery-page` measures all of it again, with the chart and the ladder's picture; with `--kept-costs` the costs
-stay what they were when they were measured last.
+`make gallery-page` measures all of it again, and draws both charts; with `--kept-costs` the costs stay as they were
+measured last.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from shared.running.script import LoopScript, package_script
 PAGE, TABLE = DOCS / "gallery.md", "mistakes"
 COLUMNS = ("mistake", "what", "settings", "first difference", "sameloop compare finds", "sameloop check finds")
 COSTS = Path(__file__).with_name("measured") / "costs.json"
-# Under these, every mistake shows: no review is cut but the longest, so that batches are of different lengths. The
-# gradients of `tiny` are shorter than the limit that the minimal loop has written into it: it is given a shorter one.
+# With these settings every mistake has an effect: only the longest reviews are truncated, so batches differ in length.
+# The gradient norms of `tiny` are below the limit that is written in the minimal loop: it gets a lower limit.
 MINIMAL_SETTINGS: dict[str, Any] = {"max_length": 48}
 LIMIT = RunConfig.build("tiny").max_grad_norm
 
@@ -45,8 +45,8 @@ LIMIT = RunConfig.build("tiny").max_grad_norm
 # What a comparison says ---------------------------------------------------------------------------
 
 
-class Said(NamedTuple):
-    """What a comparison with `Trainer` has said of a page: its content, or the one line that stopped the run."""
+class Outcome(NamedTuple):
+    """The outcome of a comparison of a loop with `Trainer`: its content, or the error that stopped the run."""
 
     comparison: dict[str, Any] | None
     stopped: str = ""
@@ -64,8 +64,8 @@ class Said(NamedTuple):
         return IDENTICAL if self.first is None else f"step {self.first['step']}: {self.first['quantity']}"
 
 
-def page_and_settings(mistake: Mistake) -> tuple[LoopScript, RunConfig]:
-    """The page with a mistake as it is compared, and the settings of its run; `Trainer`'s are these without `loop`."""
+def loop_and_settings(mistake: Mistake) -> tuple[LoopScript, RunConfig]:
+    """The loop with a mistake as it is compared, and the settings of its run; `Trainer`'s are these without `loop`."""
     script = wrong_script(mistake)
     if mistake.whole:
         return script, RunConfig.build("tiny", **mistake.compared_settings)
@@ -74,51 +74,51 @@ def page_and_settings(mistake: Mistake) -> tuple[LoopScript, RunConfig]:
     return script, RunConfig.build("tiny", **{**MINIMAL_SETTINGS, **mistake.compared_settings, "loop": str(MINIMAL)})
 
 
-def compare_mistake(mistake: Mistake, kept: Path) -> Said:
-    """Run a page with a mistake and compare it with `Trainer`.
+def compare_mistake(mistake: Mistake, kept: Path) -> Outcome:
+    """Run a loop with a mistake and compare it with `Trainer`.
 
     Args:
         mistake: one that is compared.
-        kept: keeps `Trainer`'s runs, as `kept_run`.
+        kept: the folder of `Trainer`'s runs, as in `kept_run`.
     """
-    return _compare(*page_and_settings(mistake), kept)
+    return _compare(*loop_and_settings(mistake), kept)
 
 
-def compare_rewrite(rewrite: Rewrite, kept: Path) -> Said:
-    """The same of a right rewrite of the full loop."""
+def compare_rewrite(rewrite: Rewrite, kept: Path) -> Outcome:
+    """The same for a right rewrite of the full loop."""
     return _compare(edited(package_script("manual"), rewrite.pieces), RunConfig.build("tiny"), kept)
 
 
-def _compare(script: LoopScript, config: RunConfig, kept: Path) -> Said:
+def _compare(script: LoopScript, config: RunConfig, kept: Path) -> Outcome:
     with tempfile.TemporaryDirectory() as folder:
         try:
             run_here("manual", script, config, Path(folder) / "manual")
         except SameLoopError as error:
-            return Said(None, str(error))
+            return Outcome(None, str(error))
         trainer = kept_run("trainer", config.model_copy(update={"loop": None}), kept)
-        return Said(compare_runs(Path(folder) / "manual", trainer))
+        return Outcome(compare_runs(Path(folder) / "manual", trainer))
 
 
-def is_compared_rightly(expected: Verdict, said: Said, stops: bool = False) -> bool:
-    """Whether a comparison has said what it must: the first difference, its cause, and nothing else blamed."""
-    if stops or said.comparison is None:
-        return stops and said.comparison is None and expected.stopped in said.stopped
-    if expected.where == IDENTICAL or said.first is None:
-        return expected.where == IDENTICAL and said.first is None
-    codes = [finding["code"] for finding in said.first["findings"]]
-    return expected.where in said.where and codes == [expected.code, *expected.also]
+def is_compared_rightly(expected: Verdict, outcome: Outcome, stops: bool = False) -> bool:
+    """Whether a comparison finds what it must: the first difference, its cause, and no other cause."""
+    if stops or outcome.comparison is None:
+        return stops and outcome.comparison is None and expected.stopped in outcome.stopped
+    if expected.where == IDENTICAL or outcome.first is None:
+        return expected.where == IDENTICAL and outcome.first is None
+    codes = [finding["code"] for finding in outcome.first["findings"]]
+    return expected.where in outcome.where and codes == [expected.code, *expected.also]
 
 
 # What a check says --------------------------------------------------------------------------------
 
 
 def check_mistake(mistake: Mistake) -> Result | None:
-    """What a check says of the minimal loop with a mistake; None of what only the full loop has."""
+    """The check of the minimal loop with a mistake; None for a mistake that only the full loop can have."""
     return check_script(wrong_script(mistake), mistake.settings) if mistake.pieces else None
 
 
 def is_checked_rightly(mistake: Mistake, result: Result) -> bool:
-    """Whether a check has failed the items that it must, no other, and said why."""
+    """Whether a check fails the items that it must, no other, and names the cause."""
     if not mistake.fails:
         return result.verdict in GOOD
     return sorted(result.failures) == sorted(mistake.fails) and mistake.check == _row(mistake, result)["code"]
@@ -133,7 +133,7 @@ def _row(mistake: Mistake, result: Result) -> dict[str, Any]:
 
 
 def measure_costs() -> dict[str, Any]:
-    """Train every mistake of the gallery, climb the ladder, and leave both pictures in docs/."""
+    """Train every mistake of the gallery, run the ladder, and write both charts to docs/."""
     from rich.console import Console
 
     from benchmarks.mistakes.ladder import ladder_config, order_from, write_ladder
@@ -142,8 +142,8 @@ def measure_costs() -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         print_gallery("tiny", 5, 2, Path(folder) / "gallery", Console(highlight=False))
-        found = write_ladder(ladder_config("tiny"), order_from(None), Path(folder) / "ladder")
-        ladder_chart(found).save(Path(folder) / "ladder" / "ladder.png")
+        ladder_result = write_ladder(ladder_config("tiny"), order_from(None), Path(folder) / "ladder")
+        ladder_chart(ladder_result).save(Path(folder) / "ladder" / "ladder.png")
         gallery = read_json(Path(folder) / "gallery" / "gallery.json")
         shutil.copy(Path(folder) / "gallery" / "gallery.png", DOCS / "gallery.png")
         shutil.copy(Path(folder) / "ladder" / "ladder.png", DOCS / "ladder.png")
@@ -164,7 +164,7 @@ def measure_costs() -> dict[str, Any]:
 
 
 def keep_costs(costs: dict[str, Any]) -> None:
-    """Keep them beside this module, a line per mistake."""
+    """Write them next to this module, a line per mistake."""
     head = json.dumps({name: value for name, value in costs.items() if name != "mistakes"})
     rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in costs["mistakes"].items())
     COSTS.write_text(f'{head[:-1]}, "mistakes": {{\n{rows}\n}}}}\n', encoding="utf-8")
@@ -173,24 +173,24 @@ def keep_costs(costs: dict[str, Any]) -> None:
 # The page -----------------------------------------------------------------------------------------
 
 
-class Judged(NamedTuple):
-    """A mistake and what was said of it; None where it was not asked."""
+class Case(NamedTuple):
+    """A mistake, the outcome of its comparison and the result of its check; None where there was none."""
 
     mistake: Mistake
-    said: Said | None
+    outcome: Outcome | None
     result: Result | None
 
 
-def document(costs: Mapping[str, Any], judged: Sequence[Judged], rewrites: Sequence[tuple[Rewrite, Said]]) -> str:
+def document(costs: Mapping[str, Any], judged: Sequence[Case], rewrites: Sequence[tuple[Rewrite, Outcome]]) -> str:
     """The text of docs/gallery.md.
 
     Args:
-        costs: as `measure_costs` gives them.
+        costs: as `measure_costs` returns them.
         judged: every mistake.
         rewrites: every right rewrite.
     """
-    lines = [*_costs_part(costs), *_said_part(judged), *_rewrites_part(rewrites), "## What a check does not see", ""]
-    lines += [f"- {what}: {why}" for what, why in UNSEEN.items()]
+    lines = [*_costs_part(costs), *_finds_part(judged), *_rewrites_part(rewrites), "## What a check does not see", ""]
+    lines += [f"- {description}: {reason}" for description, reason in UNSEEN.items()]
     return "\n".join(lines) + "\n"
 
 
@@ -222,42 +222,42 @@ def _costs_part(costs: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _said_part(judged: Sequence[Judged]) -> Iterator[str]:
-    compared = [(each.mistake, each.said) for each in judged if each.mistake.compared and each.said]
-    right = sum(is_compared_rightly(each.compared or NO_DIFFERENCE, said, each.stops) for each, said in compared)
-    checked = [(each.mistake, each.result) for each in judged if each.result]
-    seen = [(mistake, result) for mistake, result in checked if mistake.fails]
-    found = sum(is_checked_rightly(mistake, result) for mistake, result in seen)
+def _finds_part(judged: Sequence[Case]) -> Iterator[str]:
+    compared = [(case.mistake, case.outcome) for case in judged if case.mistake.compared and case.outcome]
+    right = sum(is_compared_rightly(m.compared or NO_DIFFERENCE, outcome, m.stops) for m, outcome in compared)
+    checked = [(case.mistake, case.result) for case in judged if case.result]
+    flaws = [(m, result) for m, result in checked if m.fails]
+    correct = sum(is_checked_rightly(m, result) for m, result in flaws)
     yield "## What finds them"
     yield ""
     yield (
         f"These and others, each an edit of the minimal or of the full loop "
         f"([their list](../benchmarks/mistakes/catalogue.py)). Compared with `Trainer`: **{right} of {len(compared)} "
         "end as they must: the right first difference, its cause, and nothing else blamed.** Checked: "
-        f"**{found} of {len(seen)} fail the right phase, no other, with the right cause.** A check passes the other "
-        f"{len(checked) - len(seen)}: they change no number, or only the random draws or the rounding. "
+        f"**{correct} of {len(flaws)} fail the right phase, no other, with the right cause.** A check passes the "
+        f"other {len(checked) - len(flaws)}: they change no number, or only the random draws or the rounding. "
         f"{where_measured()} All of them, with the codes of what is found: [data/{TABLE}.csv](data/{TABLE}.csv)."
     )
     yield ""
 
 
-def table_rows(judged: Sequence[Judged], rewrites: Sequence[tuple[Rewrite, Said]]) -> Iterator[tuple[str, ...]]:
+def table_rows(judged: Sequence[Case], rewrites: Sequence[tuple[Rewrite, Outcome]]) -> Iterator[tuple[str, ...]]:
     """A row in the order of `COLUMNS` for each mistake that is compared, and for each right rewrite."""
-    for each in judged:
-        if each.said:
-            is_right = is_compared_rightly(each.mistake.compared or NO_DIFFERENCE, each.said, each.mistake.stops)
+    for case in judged:
+        if case.outcome:
+            is_right = is_compared_rightly(case.mistake.compared or NO_DIFFERENCE, case.outcome, case.mistake.stops)
             settings = " ".join(
-                f"{option(name)} {show(value)}" for name, value in each.mistake.compared_settings.items()
+                f"{option(name)} {show(value)}" for name, value in case.mistake.compared_settings.items()
             )
-            row = (each.mistake.name, each.mistake.what, settings, f"{_mark(is_right)}{each.said.where}")
-            yield (*row, _codes(each.said), _checked(each))
-    for rewrite, said in rewrites:
-        where = f"{_mark(is_compared_rightly(NO_DIFFERENCE, said))}{said.where}"
-        yield ("a right rewrite", rewrite.what, "", where, _codes(said), "not checked")
+            row = (case.mistake.name, case.mistake.what, settings, f"{_mark(is_right)}{case.outcome.where}")
+            yield (*row, _codes(case.outcome), _checked(case))
+    for rewrite, outcome in rewrites:
+        where = f"{_mark(is_compared_rightly(NO_DIFFERENCE, outcome))}{outcome.where}"
+        yield ("a right rewrite", rewrite.what, "", where, _codes(outcome), "not checked")
 
 
-def _rewrites_part(rewrites: Sequence[tuple[Rewrite, Said]]) -> Iterator[str]:
-    right = sum(is_compared_rightly(NO_DIFFERENCE, said) for _, said in rewrites)
+def _rewrites_part(rewrites: Sequence[tuple[Rewrite, Outcome]]) -> Iterator[str]:
+    right = sum(is_compared_rightly(NO_DIFFERENCE, outcome) for _, outcome in rewrites)
     yield "## Right rewrites"
     yield ""
     yield (
@@ -271,13 +271,13 @@ def _mark(is_right: bool) -> str:
     return "" if is_right else "WRONG: "
 
 
-def _codes(said: Said) -> str:
-    """The codes of what a comparison has found, the cause first."""
-    return ", ".join(finding["code"] for finding in said.first["findings"]) if said.first else ""
+def _codes(outcome: Outcome) -> str:
+    """The codes of a comparison's findings, the cause first."""
+    return ", ".join(finding["code"] for finding in outcome.first["findings"]) if outcome.first else ""
 
 
-def _checked(judged: Judged) -> str:
-    """The same of a check."""
+def _checked(judged: Case) -> str:
+    """The codes of a check's findings, or its verdict."""
     if judged.result is None:
         return "not checked"
     codes = [row["code"] for row in judged.result.rubric if row["status"] == "fail"]
@@ -285,7 +285,7 @@ def _checked(judged: Judged) -> str:
 
 
 def main() -> int:
-    """Measure, and write the page; exit status 1 if something is not judged as it must be."""
+    """Measure, and write the document; exit status 1 if something is not judged as it must be."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kept-costs", action="store_true", help="take the costs that were measured last")
     if not parser.parse_args().kept_costs:
@@ -293,8 +293,8 @@ def main() -> int:
     costs = read_json(COSTS)
     with tempfile.TemporaryDirectory() as folder:
         kept = Path(folder)
-        judged = [
-            Judged(
+        cases = [
+            Case(
                 mistake,
                 quietly(compare_mistake, mistake, kept) if mistake.compared else None,
                 quietly(check_mistake, mistake),
@@ -305,12 +305,12 @@ def main() -> int:
             (rewrite, quietly(compare_rewrite, rewrite, kept))
             for rewrite in tqdm(REWRITES.values(), desc="rewrites", disable=None)
         ]
-    PAGE.write_text(document(costs, judged, rewrites), encoding="utf-8")
-    write_table(TABLE, COLUMNS, table_rows(judged, rewrites))
-    announce(f"docs/{PAGE.name}: {len(judged)} mistakes, {len(rewrites)} rewrites")
-    right = [is_compared_rightly(NO_DIFFERENCE, said) for _, said in rewrites]
-    right += [is_compared_rightly(m.compared or NO_DIFFERENCE, said, m.stops) for m, said, _ in judged if said]
-    right += [is_checked_rightly(mistake, result) for mistake, _, result in judged if result]
+    PAGE.write_text(document(costs, cases, rewrites), encoding="utf-8")
+    write_table(TABLE, COLUMNS, table_rows(cases, rewrites))
+    announce(f"docs/{PAGE.name}: {len(cases)} mistakes, {len(rewrites)} rewrites")
+    right = [is_compared_rightly(NO_DIFFERENCE, outcome) for _, outcome in rewrites]
+    right += [is_compared_rightly(m.compared or NO_DIFFERENCE, outcome, m.stops) for m, outcome, _ in cases if outcome]
+    right += [is_checked_rightly(mistake, result) for mistake, _, result in cases if result]
     return 0 if all(right) else 1
 
 

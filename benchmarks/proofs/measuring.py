@@ -1,4 +1,4 @@
-"""What the measurements share: where their documents and tables lie, quiet runs, and under what was measured."""
+"""Shared by the measurements: the folder of documents and tables, quiet runs, and the environment in words."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCS = ROOT / "docs"
 
 
 def write_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write `docs/data/NAME.csv`: a table with a row per case, which a code host shows as one and pandas reads."""
+    """Write `docs/data/NAME.csv`: a table with a row per case, which a code host displays and pandas reads."""
     with (DOCS / "data" / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows([columns, *rows])
 
@@ -27,7 +27,7 @@ def quietly(run: Callable[..., Any], *arguments: Any) -> Any:
 
 
 def where_measured() -> str:
-    """With which releases, and on what."""
-    found = environment()
-    versions = ", ".join(f"{name} {found[name]}" for name in ("torch", "transformers", "accelerate", "datasets"))
-    return f"Measured with {versions} on {found['device']}."
+    """A sentence with the releases and the device of the measurement."""
+    facts = environment()
+    versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "transformers", "accelerate", "datasets"))
+    return f"Measured with {versions} on {facts['device']}."

@@ -1,6 +1,6 @@
-"""`docs/lesson.ipynb` run from top to bottom, and the page that shows it to those who do not run it.
+"""Run `docs/lesson.ipynb` from top to bottom, and make the page that shows it to those who do not run it.
 
-Run by `make notebook-page`. It takes what the `test` extra installs: nbclient runs the cells, nbconvert makes their
+Run by `make notebook-page`. It needs what the `test` extra installs: nbclient runs the cells, nbconvert makes their
 HTML.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 NOTEBOOK = ROOT / "docs" / "lesson.ipynb"
 PAGE = ROOT / "docs" / "lesson-notebook.html"
-# What a cell may take, on a slow machine.
+# The time limit of a cell, for a slow machine.
 SECONDS = 600
 
 
@@ -27,7 +27,7 @@ def read_notebook() -> NotebookNode:
     """The notebook as it is in the repository.
 
     Raises:
-        nbformat.ValidationError: it is no notebook of nbformat 4.5.
+        nbformat.ValidationError: it is not a notebook of nbformat 4.5.
     """
     import nbformat
 
@@ -37,10 +37,10 @@ def read_notebook() -> NotebookNode:
 
 
 def run_notebook(notebook: NotebookNode, folder: Path, until: str | None = None) -> NotebookNode:
-    """Run the cells, their outputs in place.
+    """Run the cells and store their outputs in the notebook.
 
     Args:
-        notebook: what is run; it is changed.
+        notebook: the notebook to run; it is changed.
         folder: where it runs.
         until: the id of the last cell; None: all of them.
 
@@ -52,13 +52,13 @@ def run_notebook(notebook: NotebookNode, folder: Path, until: str | None = None)
     if until is not None:
         last = [cell["id"] for cell in notebook.cells].index(until)
         notebook.cells = notebook.cells[: last + 1]
-    # A bar that has been drawn a hundred times stands there once, as it was at the end.
+    # With `coalesce_streams` a progress bar is shown once, as it was at the end.
     client = NotebookClient(
         notebook,
         timeout=SECONDS,
         kernel_name="python3",
         coalesce_streams=True,
-        # No word about how the kernel is spoken to.
+        # No messages about the connection to the kernel.
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     )
@@ -66,7 +66,7 @@ def run_notebook(notebook: NotebookNode, folder: Path, until: str | None = None)
 
 
 def document_of(notebook: NotebookNode) -> str:
-    """A notebook that has been run as one page that needs nothing else: no script, nothing from elsewhere."""
+    """A notebook that has been run, as a self-contained HTML page without scripts."""
     import jinja2
     from nbconvert.exporters import HTMLExporter
     from pygments.formatters import HtmlFormatter
@@ -85,7 +85,7 @@ def document_of(notebook: NotebookNode) -> str:
 
 
 def main() -> int:
-    """Run the notebook in a folder that is gone afterwards, and write the page."""
+    """Run the notebook in a temporary folder, and write the page."""
     announce(f"running {NOTEBOOK.name}, from top to bottom")
     with tempfile.TemporaryDirectory() as folder:
         notebook = run_notebook(read_notebook(), Path(folder))

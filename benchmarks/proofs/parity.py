@@ -1,7 +1,7 @@
 """Identity under every setting: a table of setting values and pairs, and a search through whole configurations.
 
 `make parity-table` writes docs/parity.md, `make parity-sweep` runs the search. Both compare every run in full, with
-the verdict of `sameloop compare`; only the processes are spared, because importing torch takes longer than the run.
+the verdict of `sameloop compare`; they run in one process, because importing torch takes longer than a run.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def compare_in_process(config: RunConfig, folder: Path) -> dict[str, Any]:
 
 @cache
 def imported_script(loop: str) -> LoopScript:
-    """The package's own page of a loop, imported once for all runs."""
+    """The package's own script of a loop, imported once for all runs."""
     return package_script(loop, importlib.import_module(f"{loop}_loop.train"))
 
 
 def kept_run(loop: str, config: RunConfig, kept: Path) -> Path:
-    """The run of the package's own page under some settings, made once for all that look at it; copy it to change it.
+    """The run of the package's own loop with some settings, made once and shared; copy it to change it.
 
     Args:
         loop: `manual` or `trainer`.
@@ -81,11 +81,11 @@ def compare_in_processes(config: RunConfig, folder: Path, nproc_per_node: int) -
 
 # The table ----------------------------------------------------------------------------------------
 
-# On top of the `tiny` preset: sizes that nothing divides evenly, and two epochs.
+# On top of the `tiny` preset: sizes that the batch sizes do not divide evenly, and two epochs.
 UNEVEN = {"num_train_epochs": 2, "train_size": 45, "eval_size": 19}
 
 
-# What the table and the search give to a schedule that takes further arguments: its rates are others with them.
+# The further arguments of schedules in the table and in the search: they change the schedule's learning rates.
 KWARGS: dict[str, dict[str, Any]] = {
     "cosine": {"num_cycles": 0.75},
     "cosine_with_restarts": {"num_cycles": 2},
@@ -106,7 +106,7 @@ class Cell(NamedTuple):
         settings: what is set, on top of `tiny` and `UNEVEN`.
         nproc_per_node: processes per loop.
         expected: the verdict it must get.
-        note: why, where it is not `identical`, or what else to know.
+        note: why the verdict is not `identical`, or another remark.
     """
 
     settings: dict[str, Any]
@@ -116,7 +116,7 @@ class Cell(NamedTuple):
 
 
 def cells() -> list[Cell]:
-    """Every setting with its values, then the pairs of settings that touch the same lines, then several processes."""
+    """Every setting with its values, then pairs of settings that affect the same lines, then several processes."""
     singles: list[dict[str, Any]] = [
         {},
         *({"train_sampling_strategy": name} for name in get_args(SamplingStrategy)),
@@ -271,7 +271,7 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
 
 # The search ---------------------------------------------------------------------------------------
 
-# What the search draws from. Every pair of values of two different settings is to meet in some configuration.
+# The values that the search draws from. Every pair of values of two settings should occur in some configuration.
 SEARCH_SPACE: dict[str, tuple[Any, ...]] = {
     "train_size": (45, 64, 9),
     "eval_size": (19, 32),
@@ -309,7 +309,7 @@ Pair = tuple[tuple[str, Any], tuple[str, Any]]
 
 
 def search_config(settings: dict[str, Any]) -> RunConfig | None:
-    """The configuration of these settings, with what their schedule is given; None if `RunConfig` refuses it."""
+    """The configuration of these settings, with their schedule's arguments; None if `RunConfig` refuses it."""
     try:
         return RunConfig.build("tiny", **settings, lr_scheduler_kwargs=KWARGS.get(settings["lr_scheduler_type"]))
     except SameLoopError:
@@ -324,21 +324,21 @@ def pairs_of(settings: dict[str, Any]) -> set[Pair]:
 def all_pairs() -> set[Pair]:
     """Every pair of values of two different settings that some configuration can have."""
     impossible = {
-        # eval_steps goes with `steps` only; some schedules follow the evaluation.
+        # eval_steps is valid only with `steps`; some schedules follow the evaluation.
         *((("eval_steps", 2), ("eval_strategy", other)) for other in ("epoch", "no")),
         *((("eval_strategy", "no"), ("lr_scheduler_type", name)) for name in METRIC_SCHEDULES),
     }
     names = sorted(SEARCH_SPACE)
     return {
-        ((one, a), (other, b))
-        for one, other in itertools.combinations(names, 2)
-        for a in SEARCH_SPACE[one]
+        ((name, a), (other, b))
+        for name, other in itertools.combinations(names, 2)
+        for a in SEARCH_SPACE[name]
         for b in SEARCH_SPACE[other]
     } - impossible
 
 
 def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
-    """A fixed sequence of configurations, each chosen to bring as many new pairs as possible.
+    """A fixed sequence of configurations, each chosen to add as many new pairs as possible.
 
     Of `CANDIDATES` random draws the one with the most pairs not yet seen is taken (a greedy covering array, after
     Cohen et al. 1997, "The AETG System"); the sequence is the same every time.
@@ -350,15 +350,15 @@ def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
     every = all_pairs()
     missing = set(every)
     for _ in range(count):
-        drawn: list[tuple[dict[str, Any], RunConfig]] = []
-        while len(drawn) < CANDIDATES:
+        candidates: list[tuple[dict[str, Any], RunConfig]] = []
+        while len(candidates) < CANDIDATES:
             settings = {name: dice.choice(values) for name, values in SEARCH_SPACE.items()}
             if missing:
                 # Start from a pair that is still missing, so that the last ones are found too.
                 settings.update(dice.choice(sorted(missing, key=repr)))
             if (config := search_config(settings)) is not None:
-                drawn.append((settings, config))
-        best, config = max(drawn, key=lambda each: len(pairs_of(each[0]) & missing))
+                candidates.append((settings, config))
+        best, config = max(candidates, key=lambda candidate: len(pairs_of(candidate[0]) & missing))
         missing -= pairs_of(best)
         yield config, 1 - len(missing) / len(every)
 
@@ -371,7 +371,7 @@ def ejected_differences(
     Args:
         config: the settings.
         folder: gets the script, `ejected/` and `trainer/`.
-        trainer: a run of `Trainer` with these settings, if there is one already.
+        trainer: an existing run of `Trainer` with these settings, if there is one.
         loop: `manual`, or `accelerate`.
 
     Returns:
@@ -402,7 +402,7 @@ def table() -> None:
     results = [(cell, quietly(run_cell, cell)) for cell in tqdm(cells(), desc="parity.md", disable=None)]
     (DOCS / "parity.md").write_text(parity_page(results), encoding="utf-8")
     announce(f"docs/parity.md: {len(results)} lines")
-    raise SystemExit(0 if all(found["verdict"] == cell.expected for cell, found in results) else 1)
+    raise SystemExit(0 if all(comparison["verdict"] == cell.expected for cell, comparison in results) else 1)
 
 
 @parity.command()
@@ -412,10 +412,10 @@ def sweep(configurations: int) -> None:
 
     def differences(config: RunConfig, folder: Path) -> list[str]:
         first = compare_in_process(config, folder)["first_divergence"]
-        found = [] if first is None else [str(first)]
+        unequal = [] if first is None else [str(first)]
         if beyond_accelerate(config):
-            return found
-        return found + ejected_differences(config, folder, folder / "trainer", "accelerate")
+            return unequal
+        return unequal + ejected_differences(config, folder, folder / "trainer", "accelerate")
 
     _search("configurations", configurations, differences, "sameloop compare")
 
@@ -427,17 +427,17 @@ def sweep_ejected(configurations: int) -> None:
     _search("ejected scripts", configurations, ejected_differences, "sameloop eject")
 
 
-def _search(what: str, count: int, differences: Callable[[RunConfig, Path], list[str]], command: str) -> None:
+def _search(noun: str, count: int, differences: Callable[[RunConfig, Path], list[str]], command: str) -> None:
     started, different, covered = time.perf_counter(), 0, 0.0
     for config, covered in tqdm(covering_configurations(count), total=count, disable=None):  # noqa: B007
         with tempfile.TemporaryDirectory() as folder:
-            found = quietly(differences, config, Path(folder))
-        if found:
+            result = quietly(differences, config, Path(folder))
+        if result:
             different += 1
-            click.echo(f"{found[:3]}\n  {command} {shlex.join(config.flags())}")
+            click.echo(f"{result[:3]}\n  {command} {shlex.join(config.flags())}")
     minutes = (time.perf_counter() - started) / 60
     click.echo(
-        f"{count} {what}, {different} different; {covered:.1%} of all pairs of values met; {minutes:.1f} minutes"
+        f"{count} {noun}, {different} different; {covered:.1%} of all pairs of values met; {minutes:.1f} minutes"
     )
     raise SystemExit(min(different, 1))
 

@@ -1,7 +1,7 @@
-"""Does the suite still guard what it guards? Twenty faults, planted one at a time, and which tests fail for each.
+"""Does the test suite still find faults? Twenty faults, planted one at a time, and which tests fail for each.
 
-Every fault is one edit of the product. It is made in a copy of the checkout, and the test files that are named with it
-are run there. A fault that no test notices is a hole in the suite: exit status 1.
+Every fault is one edit of the product. It is made in a copy of the checkout, and the test files that belong to it are
+run there. A fault that no test notices is a gap in the suite: exit status 1.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ class Fault(NamedTuple):
     """One edit of the product.
 
     Attributes:
-        what: is wrong then, in a few words.
-        file: below the checkout.
-        right, wrong: the text that stands there once, and what takes its place.
-        tests: the test files that are to notice, by their names without `test_`.
+        description: what is wrong then, in a few words.
+        file: its path in the checkout.
+        right, wrong: the text that the file contains once, and its replacement.
+        tests: the test files that should notice, by their names without `test_`.
     """
 
-    what: str
+    description: str
     file: str
     right: str
     wrong: str
@@ -61,7 +61,7 @@ FAULTS = (
         ("resume",),
     ),
     Fault(
-        "recorder: train mode, whatever the mode is",
+        "recorder: train mode is recorded in any mode",
         "shared/recording/recorder.py",
         '"mode": module.training,',
         '"mode": True,',
@@ -89,14 +89,14 @@ FAULTS = (
         ("verdict", "edits"),
     ),
     Fault(
-        "causes: a missing zero_grad is not seen",
+        "causes: a missing zero_grad is not found",
         "benchmarks/judge/ways.py",
         'mine, other = (line.get("gradients", {}).get("left", 0.0) for line in (ours, theirs))',
         "mine, other = 0.0, 0.0",
         ("edits", "equivalence"),
     ),
     Fault(
-        "causes: the cause is said once more beside itself",
+        "causes: the cause is repeated among the other findings",
         "benchmarks/judge/causes.py",
         "if each.text not in cause.text and each.topic not in follows",
         "if each.topic not in follows",
@@ -138,21 +138,21 @@ FAULTS = (
         ("resume",),
     ),
     Fault(
-        "checkpoints: the best one goes with the oldest",
+        "checkpoints: the best one is deleted as the oldest",
         "shared/running/checkpoints.py",
         'kept = {folders[-1], output_dir / f"checkpoint-{best_saved}"} & set(folders)',
         "kept = {folders[-1]}",
         ("resume", "equivalence"),
     ),
     Fault(
-        "fold: a branch that is not taken stays out with its else",
+        "specialize: a branch that is not taken is left out together with its else",
         "benchmarks/pages/blocks.py",
         "return [otherwise] if isinstance(otherwise, cst.If) else list(otherwise.body.body)",
         "return [otherwise] if isinstance(otherwise, cst.If) else []",
         ("fold", "eject"),
     ),
     Fault(
-        "report: a review can end the page's script",
+        "report: a review can end the report's script",
         "benchmarks/lesson/report.py",
         'for char in "<>&\\u2028\\u2029":',
         'for char in "&\\u2028\\u2029":',
@@ -166,7 +166,7 @@ FAULTS = (
         ("page",),
     ),
     Fault(
-        "command line: a mistake of ours is told as the user's",
+        "command line: a fault of ours is reported as the user's",
         "shared/running/command.py",
         "OUR_MISTAKE = 70",
         "OUR_MISTAKE = 2",
@@ -186,7 +186,7 @@ def plant(fault: Fault, folder: Path) -> None:
     """Copy the checkout's files to a folder and make one edit there.
 
     Raises:
-        ValueError: the text to be edited does not stand there exactly once.
+        ValueError: the text to be edited is not in the file exactly once.
     """
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     for name in filter(None, listed.split("\0")):
@@ -196,7 +196,7 @@ def plant(fault: Fault, folder: Path) -> None:
     file = folder / fault.file
     source = file.read_text(encoding="utf-8")
     if source.count(fault.right) != 1:
-        raise ValueError(f"{fault.what}: {fault.file} has {fault.right!r} {source.count(fault.right)} times")
+        raise ValueError(f"{fault.description}: {fault.file} has {fault.right!r} {source.count(fault.right)} times")
     file.write_text(source.replace(fault.right, fault.wrong), encoding="utf-8")
 
 
@@ -206,7 +206,7 @@ def noticed_by(fault: Fault) -> list[str]:
         plant(fault, Path(folder))
         result = Path(folder) / "result.xml"
         files = [str(file) for name in fault.tests for file in Path(folder, "tests").rglob(f"test_{name}.py")]
-        # What a test starts imports the copy, too.
+        # Processes that a test starts import the copy, too.
         environment = {**os.environ, "PYTHONPATH": folder, "PYTHONDONTWRITEBYTECODE": "1"}
         command = [sys.executable, "-m", "pytest", "-n", "0", "--durations=0", f"--junitxml={result}", *files]
         subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL, check=False)
@@ -219,18 +219,18 @@ def noticed_by(fault: Fault) -> list[str]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plant every fault and print what noticed it; 1 if nothing noticed one."""
+    """Plant every fault and print which tests notice it; returns 1 if no test notices one."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="how many are tried side by side")
-    parser.add_argument("--only", default="", help="those whose description has this text")
-    given = parser.parse_args(arguments)
-    faults = [fault for fault in FAULTS if given.only in fault.what]
+    parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="how many are tried at the same time")
+    parser.add_argument("--only", default="", help="only faults whose description has this text")
+    options = parser.parse_args(arguments)
+    faults = [fault for fault in FAULTS if options.only in fault.description]
     unnoticed = 0
-    with ThreadPoolExecutor(given.at_once) as pool:
+    with ThreadPoolExecutor(options.at_once) as pool:
         for fault, tests in zip(faults, pool.map(noticed_by, faults), strict=True):
             unnoticed += not tests
-            shown = "; ".join(tests[:3]) + (f" and {len(tests) - 3} more" if len(tests) > 3 else "")
-            print(f"{fault.what}: {shown or 'NOT NOTICED'}", flush=True)
+            names = "; ".join(tests[:3]) + (f" and {len(tests) - 3} more" if len(tests) > 3 else "")
+            print(f"{fault.description}: {names or 'NOT NOTICED'}", flush=True)
     print(f"{len(faults) - unnoticed} of {len(faults)} noticed")
     return 1 if unnoticed else 0
 

@@ -1,7 +1,7 @@
-"""Trainer scripts as people write them, each held against its loop: `make ported-table` writes docs/ported.md.
+"""Trainer scripts as people write them, each compared with its loop: `make ported-table` writes docs/ported.md.
 
-Each of `tests/scripts/` is compared with the loop that is written for it, that loop is run by itself, and one mistake
-is put into it, which must be found. Where no loop can be written, the line that says why is shown.
+Each script of `tests/scripts/` is compared with the loop that is written for it, that loop is run by itself, and one
+mistake is put into it, which must be found. Where no loop can be written, the error message says why.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ class Case(NamedTuple):
 
     Attributes:
         file: its name in `SCRIPTS`.
-        what: it is, in a few words.
-        right, wrong: of its loop a piece and the mistake in its place; without, no loop can be written.
-        found: what must be said of the mistake: a finding's code, or what its topic is; without a loop, a word that
-            the line must hold.
+        description: what it is, in a few words.
+        right, wrong: a piece of its loop and the mistake that replaces it; empty: no loop can be written.
+        expected: what must be found for the mistake: a finding's code, or its topic; without a loop, a word that the
+            error message must contain.
         arguments: the script's own.
     """
 
     file: str
-    what: str
+    description: str
     right: str
     wrong: str
-    found: str
+    expected: str
     arguments: tuple[str, ...] = ()
 
 
@@ -92,7 +92,9 @@ CASES = (
         "clip_grad_norm_(model.parameters(), 3)",
         "clip",
     ),
-    Case("factory.py", "a function that builds it, model_init, length groups", "epsilon=0.1", "epsilon=0.2", "loss"),
+    Case(
+        "factory.py", "a function that builds it, model_init, grouped by length", "epsilon=0.1", "epsilon=0.2", "loss"
+    ),
     Case("own_optimizer.py", "optimizers=(own, own)", "model.zero_grad()", "optimizer.zero_grad()", "grad_norm"),
     Case(
         "several_eval_sets.py",
@@ -136,7 +138,7 @@ CASES = (
     Case("unfreeze.py", "a callback that unfreezes", "", "", "Unfreeze"),
     Case("neftune.py", "neftune_noise_alpha", "", "", "neftune_noise_alpha"),
     Case("lamb_like.py", "own create_optimizer", "", "", "create_optimizer"),
-    # Neither did the author of these; a refusal is of what the loop does not carry over.
+    # Nor did the author of these; what is refused is not carried over into the loop.
     Case(
         "run_classification_hfparser.py",
         "arguments from a JSON file, tokenizer trained in the script",
@@ -185,31 +187,31 @@ CASES = (
 
 
 class Outcome(NamedTuple):
-    """What came of a case: verdict or line, whether the loop logs the same by itself, and the mistake's finding."""
+    """The outcome of a case: verdict or error, whether the loop logs the same by itself, and the mistake's finding."""
 
     verdict: str
     steps: int
     alone: bool
-    found: str
+    finding: str
     is_right: bool
 
 
-def tried(case: Case, folder: Path) -> Outcome:
-    """Try one script; what is made, and what the script makes itself, lies in `folder`."""
+def try_case(case: Case, folder: Path) -> Outcome:
+    """Try one script, with all files in `folder`, also those that the script itself writes."""
     before = Path.cwd()
     folder.mkdir(parents=True, exist_ok=True)
     os.chdir(folder)
     try:
-        return _tried(case, folder)
+        return _outcome(case, folder)
     finally:
         os.chdir(before)
 
 
-def _tried(case: Case, folder: Path) -> Outcome:
+def _outcome(case: Case, folder: Path) -> Outcome:
     script = Script(SCRIPTS / case.file, case.arguments)
     if not case.right:
         line = _line_of(script, folder)
-        return Outcome(line, 0, False, "", case.found in line)
+        return Outcome(line, 0, False, "", case.expected in line)
     sides, words = (Side(script, is_ejected=True), Side(script)), folder / "manual" / "tokenizer.json"
     for role, side in zip(("manual", "trainer"), sides, strict=True):
         (folder / role).mkdir(parents=True)
@@ -226,12 +228,12 @@ def _tried(case: Case, folder: Path) -> Outcome:
     run_side("manual", Side(script, file), wrong / "manual", words)
     first = compare_runs(wrong / "manual", wrong / "trainer")["first_divergence"]
     code = first["findings"][0]["code"] if first else "nothing"
-    found = f"step {first['step']}, {first['quantity']}: {code}" if first else "nothing"
+    finding = f"step {first['step']}, {first['quantity']}: {code}" if first else "nothing"
     is_right = comparison["verdict"] == "identical" and (
-        code.startswith(case.found) or (first or {}).get("quantity") == case.found
+        code.startswith(case.expected) or (first or {}).get("quantity") == case.expected
     )
     return Outcome(
-        comparison["verdict"], comparison["steps"], alone(loop, script, folder / "trainer"), found, is_right
+        comparison["verdict"], comparison["steps"], alone(loop, script, folder / "trainer"), finding, is_right
     )
 
 
@@ -243,7 +245,7 @@ def _line_of(script: Script, folder: Path) -> str:
 
 
 def alone(loop: Path, script: Script, trainer: Path) -> bool:
-    """Whether a written script, run by itself, logs the numbers that the Trainer has logged, and no others."""
+    """Whether a written script, run by itself, logs exactly the numbers that the Trainer has logged."""
     begin = "import os, random, runpy, sys, numpy, torch\nrandom.seed(0), numpy.random.seed(0), torch.manual_seed(0)\n"
     begin += "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
     paths = os.pathsep.join([str(SCRIPTS), str(ROOT)])
@@ -256,8 +258,8 @@ def alone(loop: Path, script: Script, trainer: Path) -> bool:
     names = ("loss", *record.metric_names)
 
     def numbers(log: list[dict[str, Any]]) -> list[str]:
-        kept = [{name: float(line[name]) for name in sorted(names) if name in line} for line in log]
-        return [json.dumps(line) for line in kept if line]
+        rows = [{name: float(line[name]) for name in sorted(names) if name in line} for line in log]
+        return [json.dumps(line) for line in rows if line]
 
     return ran.returncode == 0 and numbers(own) == numbers(record.log_history)
 
@@ -265,30 +267,30 @@ def alone(loop: Path, script: Script, trainer: Path) -> bool:
 def document(outcomes: list[Outcome]) -> str:
     """docs/ported.md."""
     pairs = list(zip(CASES, outcomes, strict=True))
-    written = [(case, each) for case, each in pairs if case.right]
-    identical = sum(each.verdict == "identical" for _, each in written)
-    right = sum(each.is_right for _, each in written)
+    ported = [(case, outcome) for case, outcome in pairs if case.right]
+    identical = sum(outcome.verdict == "identical" for _, outcome in ported)
+    right = sum(outcome.is_right for _, outcome in ported)
     columns = ("script", "what it is", "steps", "its loop", "by itself", "in its loop", "the mistake", "found first")
     rows = []
-    for case, each in pairs:
-        alone = "equal" if each.alone else "other" if case.right else ""
-        row = (case.file, case.what, each.steps, each.verdict, alone)
-        rows.append((*row, case.right.strip(), case.wrong.strip(), each.found))
+    for case, outcome in pairs:
+        alone = "equal" if outcome.alone else "other" if case.right else ""
+        row = (case.file, case.description, outcome.steps, outcome.verdict, alone)
+        rows.append((*row, case.right.strip(), case.wrong.strip(), outcome.finding))
     write_table("ported", columns, rows)
     lines = [
         "# Trainer scripts and their loops",
         "",
         f"{len(CASES)} scripts in [tests/scripts](../tests/scripts), written as people write them, each with a small "
-        f"model and no network; made by `make ported-table`. **Of {len(written)} the loop is written, and {identical} "
+        f"model and no network; made by `make ported-table`. **Of {len(ported)} the loop is written, and {identical} "
         "of these loops are identical to the script's own `Trainer`.** "
-        f"{sum(each.alone for _, each in written)} log the same numbers when run by themselves. One mistake was put "
-        f"into each loop, and the right cause was found for {right} of {len(written)}. All of them: "
+        f"{sum(outcome.alone for _, outcome in ported)} log the same numbers when run by themselves. One mistake was "
+        f"put into each loop, and the right cause was found for {right} of {len(ported)}. All of them: "
         "[data/ported.csv](data/ported.csv).",
         "",
         "Where a loop cannot be written, one line says why (exit status 2):",
         "",
     ]
-    lines += [f"- {each.verdict.partition('; ')[0]}" for case, each in pairs if not case.right]
+    lines += [f"- {outcome.verdict.partition('; ')[0]}" for case, outcome in pairs if not case.right]
     return "\n".join(lines) + "\n"
 
 
@@ -297,7 +299,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
             try:
-                outcome = tried(case, Path(folder) / case.file)
+                outcome = try_case(case, Path(folder) / case.file)
             except Interrupted:
                 raise
             except SameLoopError as error:
@@ -305,7 +307,7 @@ def main() -> int:
             print(case.file, outcome, flush=True)
             outcomes.append(outcome)
     (ROOT / "docs" / "ported.md").write_text(document(outcomes), encoding="utf-8")
-    return 0 if all(each.is_right for each in outcomes) else 1
+    return 0 if all(outcome.is_right for outcome in outcomes) else 1
 
 
 if __name__ == "__main__":

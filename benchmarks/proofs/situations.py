@@ -1,8 +1,8 @@
-"""What real people bring, tried on the product: `make situations-table` writes docs/situations.md.
+"""Inputs of real people, tried on the product: `make situations-table` writes docs/situations.md.
 
-Each situation was met by somebody in public, and its origin is given. It is made small here and run through the
-command line: either the run comes to its end (handled), or one line says what is wrong and what to do (status 2).
-Anything else is a fault of SameLoop's.
+Somebody met each situation in public, and its origin is given. It is made small here and run through the command line:
+either the run finishes (handled), or one line says what is wrong and what to do (status 2). Anything else is a fault
+of SameLoop.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from benchmarks.proofs.odd.csv_files import CSV_FILES
 from benchmarks.proofs.odd.models import MODELS
 from benchmarks.proofs.odd.other_files import OTHER_FILES
 from benchmarks.proofs.odd.reviews import REVIEWS
-from benchmarks.proofs.odd.running import EXPECTED, HANDLED, ONE_LINE, Outcome, tried
+from benchmarks.proofs.odd.running import EXPECTED, HANDLED, ONE_LINE, Outcome, try_input
 from benchmarks.proofs.odd.settings import SETTINGS
 from shared.errors import shown
 
 GITHUB = "https://github.com/"
-# The whole table, of which the document shows what has an origin.
+# The whole table; the document shows the situations that have an origin.
 TABLE = (*REVIEWS, *CSV_FILES, *OTHER_FILES, *MODELS, *SETTINGS)
 SITUATIONS = tuple(odd for odd in TABLE if odd.origin)
 
@@ -33,14 +33,14 @@ def document(outcomes: Sequence[Outcome], seconds: float) -> str:
     """docs/situations.md; each situation is written to docs/data/situations.csv.
 
     Args:
-        outcomes: what came of each of `SITUATIONS`.
-        seconds: what all of them took.
+        outcomes: of each of `SITUATIONS`.
+        seconds: how long all of them took.
     """
-    handled = sum(outcome.what == HANDLED for outcome in outcomes)
-    lined = sum(outcome.what == ONE_LINE for outcome in outcomes)
-    wrong = sum(outcome.what != EXPECTED[odd.status] for odd, outcome in zip(SITUATIONS, outcomes, strict=True))
+    handled = sum(outcome.kind == HANDLED for outcome in outcomes)
+    lined = sum(outcome.kind == ONE_LINE for outcome in outcomes)
+    wrong = sum(outcome.kind != EXPECTED[odd.status] for odd, outcome in zip(SITUATIONS, outcomes, strict=True))
     rows = [
-        (odd.what, f"{GITHUB}{odd.origin}", outcome.what, shown(outcome.line, 300))
+        (odd.description, f"{GITHUB}{odd.origin}", outcome.kind, shown(outcome.line, 300))
         for odd, outcome in zip(SITUATIONS, outcomes, strict=True)
     ]
     write_table("situations", ("situation", "origin", "outcome", "what is said"), rows)
@@ -55,12 +55,12 @@ def document(outcomes: Sequence[Outcome], seconds: float) -> str:
 
 
 def everything() -> list[Outcome]:
-    """What comes of all situations, one after the other."""
+    """The outcomes of all situations, tried one after the other."""
     outcomes = []
     for odd in SITUATIONS:
         with tempfile.TemporaryDirectory(prefix="situation-") as folder:
-            outcomes.append(tried(odd, Path(folder)))
-        print(f"{odd.what}: {outcomes[-1].what}", file=sys.stderr, flush=True)
+            outcomes.append(try_input(odd, Path(folder)))
+        print(f"{odd.description}: {outcomes[-1].kind}", file=sys.stderr, flush=True)
     return outcomes
 
 
@@ -69,6 +69,6 @@ if __name__ == "__main__":
     if os.environ.get("HF_HUB_OFFLINE") != "1":
         sys.exit("set HF_HUB_OFFLINE=1, as `make situations-table` does: the table is of a machine without a network")
     started = time.perf_counter()
-    found = everything()
-    (DOCS / "situations.md").write_text(document(found, time.perf_counter() - started), encoding="utf-8")
-    sys.exit(any(outcome.what != EXPECTED[odd.status] for odd, outcome in zip(SITUATIONS, found, strict=True)))
+    outcomes = everything()
+    (DOCS / "situations.md").write_text(document(outcomes, time.perf_counter() - started), encoding="utf-8")
+    sys.exit(any(outcome.kind != EXPECTED[odd.status] for odd, outcome in zip(SITUATIONS, outcomes, strict=True)))

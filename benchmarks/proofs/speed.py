@@ -1,4 +1,4 @@
-"""docs/speed.md and its picture: `make speed-lesson` makes them of what `sameloop speed --lesson` has measured."""
+"""docs/speed.md and its chart: `make speed-lesson` makes them from the results of `sameloop speed --lesson`."""
 
 from __future__ import annotations
 
@@ -15,33 +15,33 @@ from shared.running.run import default_output_dir
 from shared.starting.children import ROOT
 
 PAGE = ROOT / "docs" / "speed.md"
-# What docs/speed.md was made of.
+# The results from which docs/speed.md was made.
 MEASURED = Path(lesson.__file__).with_name("measured") / LESSON.name
 
 
-def document(found: Lesson) -> str:
+def document(results: Lesson) -> str:
     """`docs/speed.md`."""
     parts = [
         "# A lesson in speed",
         "<!-- made by `make speed-lesson` -->",
-        f"What each setting gains at the same work. Each row changes one thing in the plain loop. {work(found)}. "
+        f"What each setting gains at the same work. Each row changes one thing in the plain loop. {work(results)}. "
         "Every run was the manual loop in a process of its own. `sameloop speed --lesson` measures the same on your "
         "machine, with any setting (`--train-size`, `--model`, `--max-length`, `--repeats 3`).",
-        f"The machine: {found.footnote}.",
-        f"![Useful tokens per second and accuracy with each change, at {_listed(found.lengths)} tokens]({PICTURE})",
+        f"The machine: {results.footnote}.",
+        f"![Useful tokens per second and accuracy with each change, at {_listed(results.lengths)} tokens]({PICTURE})",
     ]
-    for length in found.lengths:
+    for length in results.lengths:
         lines = [f"| {' | '.join(HEADINGS)} |", "|---|" + "---:|" * (len(HEADINGS) - 1)]
-        lines += [f"| {' | '.join(cells(found, row))} |" for row in found.at(length)]
+        lines += [f"| {' | '.join(cells(results, row))} |" for row in results.at(length)]
         parts += [f"## At {length} tokens", "\n".join(lines)]
-    parts.append(f"{'. '.join(_sentence(line) for line in legend(found))}.")
+    parts.append(f"{'. '.join(_sentence(line) for line in legend(results))}.")
     parts.append("## Why")
-    lines, noted = [], remarks(found)
+    lines, noted = [], remarks(results)
     for change in CHANGES:
-        settings = next(row.settings for row in found.rows if row.name == change.name)
+        settings = next(row.settings for row in results.rows if row.name == change.name)
         how = f" (`{settings}`)" if settings else ""
-        said = "".join(f" Here: {line}." for line in noted.get(change.label, []))
-        lines.append(f"- **{_sentence(change.label)}**{how}. {change.why}{said}")
+        remark_text = "".join(f" Here: {line}." for line in noted.get(change.label, []))
+        lines.append(f"- **{_sentence(change.label)}**{how}. {change.why}{remark_text}")
     parts.append("\n".join(lines))
     parts.append(
         "`sameloop doctor` says what `--preset fast` is on your machine. The accuracies are of one seed, after one "
@@ -59,11 +59,11 @@ def _listed(numbers: Sequence[int]) -> str:
 
 
 def main() -> None:
-    """Make `docs/speed.md` and its picture of what was measured in the lesson's folder."""
-    found = LESSON.read(Path(sys.argv[1]) if len(sys.argv) > 1 else default_output_dir("quick", "speed-lesson"))
-    LESSON.write(MEASURED.parent, found)
-    PAGE.write_text(document(found), encoding="utf-8")
-    speed_chart(found).save(PAGE.with_name(PICTURE))
+    """Make `docs/speed.md` and its chart from the results in the lesson's folder."""
+    results = LESSON.read(Path(sys.argv[1]) if len(sys.argv) > 1 else default_output_dir("quick", "speed-lesson"))
+    LESSON.write(MEASURED.parent, results)
+    PAGE.write_text(document(results), encoding="utf-8")
+    speed_chart(results).save(PAGE.with_name(PICTURE))
     announce(f"written: {PAGE.name} and {PICTURE}")
 
 

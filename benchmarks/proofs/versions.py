@@ -1,11 +1,11 @@
 """Identity under other releases: `make versions` builds an environment for each of `STACKS`, runs there the two
-scripts that `sameloop eject` writes for it under the settings of `CASES`, and writes docs/versions.md.
+scripts that `sameloop eject` writes for it with the settings of `CASES`, and writes docs/versions.md.
 
-The scripts are plain files, one by hand and one through `Trainer` by that release's names, and import nothing of ours:
-an environment below our range has no SameLoop. They run by themselves, and their final weights are compared. In our
-range SameLoop's own tests of identity and of resuming run in that environment as well.
+The scripts are plain files, the manual loop and `Trainer` with that release's argument names, and do not import
+SameLoop: an environment below our range does not have it. They run by themselves, and their final weights are
+compared. Within our range SameLoop's own tests of identity and of resuming run in that environment as well.
 
-What was found is kept in `benchmarks/stacks.jsonl`, so that a stack can be measured again alone.
+The results are kept in `benchmarks/stacks.jsonl`, so that one stack can be measured again alone.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ TESTS = (
 LIBRARIES = ("transformers", "torch", "accelerate", "datasets", "tokenizers", "numpy")
 
 
-class Tried(NamedTuple):
-    """An environment to try.
+class Target(NamedTuple):
+    """An environment to test.
 
     Attributes:
-        pins: what pip is asked for besides what the scripts import.
-        python: of which release.
-        why: what it stands for.
+        pins: the versions that are installed, in addition to what the scripts import.
+        python: the release of Python.
+        why: the reason why it is tested.
     """
 
     pins: dict[str, str]
@@ -70,12 +70,12 @@ class Tried(NamedTuple):
         return f"transformers-{self.pins['transformers']}-torch-{self.pins['torch']}-python-{self.python}"
 
 
-def _stack(transformers: str, torch: str = "2.13.0", python: str = "3.11", why: str = "", **others: str) -> Tried:
-    return Tried({"transformers": transformers, "torch": torch, **others}, python, why)
+def _stack(transformers: str, torch: str = "2.13.0", python: str = "3.11", why: str = "", **others: str) -> Target:
+    return Target({"transformers": transformers, "torch": torch, **others}, python, why)
 
 
 STACKS = (
-    _stack("4.40.2", why="not in our range: an epoch's shorter last step and evaluations by length groups differ"),
+    _stack("4.40.2", why="not in our range: an epoch's shorter last step and evaluations grouped by length differ"),
     _stack("4.46.3", why="not in our range: as 4.40, and accumulated gradients are not divided"),
     _stack("4.50.3", why="not in our range: as 4.40"),
     _stack("4.51.3", "2.6.0", why="not in our range: an epoch's shorter last step is not counted"),
@@ -97,7 +97,7 @@ STACKS = (
     _stack("5.24.0", "2.14.1", why="the newest torch of those tried"),
 )
 
-# On top of `tiny`: sizes that nothing divides evenly.
+# On top of `tiny`: sizes that the batch sizes do not divide evenly.
 UNEVEN = {"num_train_epochs": 2, "train_size": 45, "eval_size": 19}
 CASES: dict[str, dict[str, Any]] = {
     "fp32": {},
@@ -137,10 +137,10 @@ CASES: dict[str, dict[str, Any]] = {
     },
 }
 
-# The scripts, and what they are brought -----------------------------------------------------------------
+# The scripts, and their data ----------------------------------------------------------------------------
 
-# Runs one script in each folder: by itself, in a process of its own, but forked from one that has imported the
-# libraries, which takes ten times as long as the script.
+# Runs one script in each folder: in a process of its own, but forked from one that has imported the libraries, because
+# the imports take ten times as long as the script.
 RUNNER = """
 import os, runpy, sys, traceback
 import datasets, torch, transformers
@@ -150,8 +150,8 @@ script, *folders = sys.argv[1:]
 for folder in folders:
     if os.fork() == 0:
         os.chdir(folder)
-        said = os.open(script + ".txt", os.O_WRONLY | os.O_CREAT)
-        os.dup2(said, 1), os.dup2(said, 2)
+        output = os.open(script + ".txt", os.O_WRONLY | os.O_CREAT)
+        os.dup2(output, 1), os.dup2(output, 2)
         try:
             runpy.run_path(script, run_name="__main__")
         except BaseException:
@@ -163,58 +163,58 @@ for folder in folders:
 
 
 def run_scripts(python: Path, release: Release) -> tuple[dict[str, str], dict[str, str], float | None]:
-    """Write both scripts for a release under every set of settings, run them, and compare what they leave.
+    """Write both scripts for a release with every set of settings, run them, and compare their weights.
 
     Args:
         python: of the environment.
         release: of the transformers in it.
 
     Returns:
-        `outcomes`, `seen` and `scale`, as `Stack` has them.
+        `outcomes`, `seen` and `scale` of a `Stack`.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        brought = _bring(Path(scratch))
+        data_settings = _user_files(Path(scratch))
         folders: dict[str, Path] = {}
-        outcomes, seen = {}, {}
+        outcomes, details = {}, {}
         for number, (name, settings) in enumerate(CASES.items()):
             folder = Path(scratch, str(number))
             folder.mkdir()
-            config = RunConfig.build("tiny", **{**brought, **settings})
+            config = RunConfig.build("tiny", **{**data_settings, **settings})
             try:
                 for loop, file in SCRIPTS.items():
                     (folder / file).write_text(eject(config, loop, file=folder / file, release=release), "utf-8")
                 folders[name] = folder
             except SameLoopError as error:
-                outcomes[name], seen[name] = "refused", str(error)
+                outcomes[name], details[name] = "refused", str(error)
         for file in SCRIPTS.values():
             quiet = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "OMP_NUM_THREADS": "1"}
             quiet["HF_DATASETS_CACHE"] = str(Path(scratch, "cache"))
             command = [str(python), "-c", RUNNER, file, *map(str, folders.values())]
             subprocess.run(command, cwd=scratch, check=True, timeout=1800, env=quiet)
         for name, folder in folders.items():
-            outcomes[name], first = _compared(folder)
+            outcomes[name], first = _compare_weights(folder)
             if first:
-                seen[name] = first
-        return {name: outcomes[name] for name in CASES}, seen, _scale(folders[WITHOUT_REMEDY])
+                details[name] = first
+        return {name: outcomes[name] for name in CASES}, details, _scale(folders[WITHOUT_REMEDY])
 
 
-def _bring(folder: Path) -> dict[str, Any]:
-    """Reviews and a model as a user has them, in files; returns the settings that name them."""
+def _user_files(folder: Path) -> dict[str, Any]:
+    """Write reviews and a model into files, as a user has them; returns the settings that name them."""
     model, reviews = folder / "model", folder / "reviews.csv"
     shutil.copytree(embedded.checkpoint("embedded-tiny"), model)
     embedded.load_reviews("embedded").shuffle(seed=0).select(range(200)).to_csv(reviews, index=False)
     return {"model": str(model), "dataset": str(reviews), "save_strategy": "no", **UNEVEN}
 
 
-def _compared(folder: Path) -> tuple[str, str]:
-    """What came of both scripts in a folder, and what was seen of it, if they are not identical."""
+def _compare_weights(folder: Path) -> tuple[str, str]:
+    """The outcome of both scripts in a folder, and the difference or error if they are not identical."""
     weights = []
     for file in SCRIPTS.values():
-        # A script ends with saving them.
+        # Saving them is the last thing that a script does.
         saved = folder / Path(file).stem / WEIGHTS_FILE
         if not saved.is_file():
-            said = (folder / f"{file}.txt").read_text(encoding="utf-8").strip().splitlines()
-            return "failed", f"{file}: {said[-1] if said else 'it says nothing'}"[:300]
+            output = (folder / f"{file}.txt").read_text(encoding="utf-8").strip().splitlines()
+            return "failed", f"{file}: {output[-1] if output else 'it says nothing'}"[:300]
         weights.append(load_file(saved))
     ours, theirs = weights
     if ours.keys() != theirs.keys():
@@ -227,14 +227,14 @@ def _compared(folder: Path) -> tuple[str, str]:
 
 
 def _scale(folder: Path) -> float | None:
-    """The first gradient norm that Trainer's script has printed over that of the other; None where one has not."""
+    """The first gradient norm that Trainer's script printed, divided by the other script's; None if one is missing."""
     first = []
     for file in SCRIPTS.values():
         text = (folder / f"{file}.txt").read_text(encoding="utf-8")
         start = text.find("{'loss'")
         if start < 0:
             return None
-        # Trainer of today prints a number as text.
+        # The current Trainer prints a number as text.
         first.append(float(ast.literal_eval(text[start : text.index("}", start) + 1])["grad_norm"]))
     return round(first[1] / first[0], 2)
 
@@ -242,8 +242,8 @@ def _scale(folder: Path) -> float | None:
 # The environments ---------------------------------------------------------------------------------------
 
 
-def build(environment: Tried, python: str) -> Path:
-    """A virtual environment with the stack in it, and SameLoop if it is in our range; returns its Python.
+def build(environment: Target, python: str) -> Path:
+    """Build a virtual environment with the stack, and SameLoop if it is in our range; returns its Python.
 
     Raises:
         subprocess.CalledProcessError: uv could not install it; what it printed says why.
@@ -266,31 +266,31 @@ def build(environment: Tried, python: str) -> Path:
 
 
 def is_ours(transformers: str) -> bool:
-    """Whether a release of transformers is in the range that pyproject.toml has."""
-    ranges = {each.name: each.specifier for each in map(Requirement, metadata.requires("sameloop") or [])}
+    """Whether a release of transformers is in the range of pyproject.toml."""
+    ranges = {library.name: library.specifier for library in map(Requirement, metadata.requires("sameloop") or [])}
     return transformers in ranges["transformers"]
 
 
 def measure(python: Path) -> Stack:
-    """Run the scripts, and in our range the tests, in an environment.
+    """Run the scripts, and within our range the tests, in an environment.
 
     Raises:
         subprocess.SubprocessError: its libraries cannot be imported, or it takes longer than half an hour.
     """
     started = time.perf_counter()
     versions = _versions(python)
-    outcomes, seen, scale = run_scripts(python, release_of(versions["transformers"]))
-    tests = _tested(python) if is_ours(versions["transformers"]) else None
+    outcomes, details, scale = run_scripts(python, release_of(versions["transformers"]))
+    tests = _run_tests(python) if is_ours(versions["transformers"]) else None
     minor = ".".join(versions["python"].split(".")[:2])
     pins = {name: versions[name].partition("+")[0] for name in ("transformers", "torch")}
     return Stack(
-        name=Tried(pins, minor).name,
+        name=Target(pins, minor).name,
         date=date.today().isoformat(),
         how="two scripts",
         seconds=round(time.perf_counter() - started),
         versions=versions,
         outcomes=outcomes,
-        seen=seen,
+        seen=details,
         scale=scale,
         tests=tests,
     )
@@ -305,8 +305,8 @@ def _versions(python: Path) -> dict[str, str]:
     return json.loads(ran.stdout)
 
 
-def _tested(python: Path) -> str:
-    """How SameLoop's own tests of identity and of resuming end in an environment: pytest's last line."""
+def _run_tests(python: Path) -> str:
+    """The result of SameLoop's own tests of identity and of resuming in an environment: pytest's last line."""
     command = [str(python), "-m", "pytest", "-p", "no:cacheprovider", *TESTS]
     ran = subprocess.run(command, cwd=ROOT, check=False, stdout=subprocess.PIPE, text=True, timeout=1800)
     counts = ran.stdout.strip().splitlines()[-1].partition(" in ")[0].strip(" =")
@@ -314,10 +314,10 @@ def _tested(python: Path) -> str:
 
 
 def keep(stack: Stack) -> None:
-    """Add a stack to those that were run, in the place of an earlier run of it, and write docs/versions.md."""
-    found = {each.name: each for each in tried()} | {stack.name: stack}
-    ordered = sorted(found.values(), key=_order)
-    lines = [json.dumps(each.model_dump(exclude_defaults=True)) for each in ordered]
+    """Add a stack to those that were tested, replacing an earlier result of it, and write docs/versions.md."""
+    stacks = {earlier.name: earlier for earlier in tried()} | {stack.name: stack}
+    ordered = sorted(stacks.values(), key=_order)
+    lines = [json.dumps(entry.model_dump(exclude_defaults=True)) for entry in ordered]
     FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     PAGE.write_text(document(tried()), encoding="utf-8")
 
@@ -326,7 +326,7 @@ def _order(stack: Stack) -> list[list[int]]:
     return [numbers(stack.versions[name]) for name in ("transformers", "torch", "python")]
 
 
-# What is said of it ------------------------------------------------------------------------------------
+# The document ------------------------------------------------------------------------------------------
 
 
 def document(stacks: Sequence[Stack]) -> str:
@@ -351,7 +351,7 @@ def document(stacks: Sequence[Stack]) -> str:
 
 @click.group()
 def versions() -> None:
-    """The ejected scripts under other releases of what they stand on."""
+    """The ejected scripts under other releases of their libraries."""
 
 
 @versions.command("here")
@@ -364,7 +364,7 @@ def _here() -> None:
 
 @versions.command("page")
 def _document() -> None:
-    """Write docs/versions.md from what has been measured."""
+    """Write docs/versions.md from the kept results."""
     PAGE.write_text(document(tried()), encoding="utf-8")
 
 
@@ -379,7 +379,7 @@ def _measure(names: Sequence[str], keep_environments: bool) -> None:
             continue
         python = shutil.which(f"python{environment.python}")
         if python is None:
-            announce(f"{environment.name}: there is no python{environment.python} here; what was run before stays")
+            announce(f"{environment.name}: there is no python{environment.python} here; the earlier result stays")
             continue
         try:
             announce(f"{environment.name}: building")

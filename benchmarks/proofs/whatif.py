@@ -1,7 +1,7 @@
-"""Measuring what happens without a line: `make whatif`, for every phase of the manual loop.
+"""Measure what happens without a line: `make whatif`, for every phase of the manual loop.
 
-The page is specialized for the settings of a preset, each phase's line is taken out of it or replaced by what people
-write instead, and the page is run and held against the whole one.
+The loop is specialized for the settings of a preset, each phase's line is removed or replaced by what people write
+instead, and the loop is run and compared with the complete one.
 """
 
 from __future__ import annotations
@@ -39,37 +39,37 @@ PRESET = "small"
 
 
 def measured_config(settings: Mapping[str, Any], preset: str = PRESET) -> RunConfig:
-    """The settings of such a run: the preset's, without checkpoints on the way."""
+    """The settings of such a run: the preset's, without checkpoints during the training."""
     return RunConfig.build(preset, **{"save_strategy": "no", **settings})
 
 
 def scripts_of_question(phase: str, preset: str = PRESET) -> tuple[LoopScript, LoopScript]:
-    """The page specialized for the settings of a phase's question, and the same without the line.
+    """The loop specialized for the settings of a phase's question, and the same without the line.
 
     Raises:
-        ValueError: the page no longer holds one of the pieces exactly once.
+        ValueError: the loop no longer contains one of the pieces exactly once.
     """
     question = QUESTIONS[phase]
-    folded = folded_source(package_script("manual"), measured_config(question.settings, preset))
+    specialized = folded_source(package_script("manual"), measured_config(question.settings, preset))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "page.py"
-        file.write_text(folded, encoding="utf-8")
+        file.write_text(specialized, encoding="utf-8")
         whole = own_script(file)
         return whole, edited(whole, question.pieces)
 
 
 def measure(preset: str = PRESET, processes: int = 2) -> Measured:
-    """Run the page whole and without each line.
+    """Run the complete loop, and the loop without each line.
 
     Args:
         processes: how many runs at once.
 
     Raises:
-        ValueError: the page no longer holds what a question replaces.
+        ValueError: the loop no longer contains what a question replaces.
     """
     questions = {phase.name: QUESTIONS[phase.name] for phase in PHASES if phase.name in QUESTIONS}
     scripts = {phase: scripts_of_question(phase, preset) for phase in questions}
-    # Questions under the same settings are held against the same run of the whole page.
+    # Questions with the same settings are compared with the same run of the complete loop.
     firsts = {scripts[phase][0].source: phase for phase in reversed(questions)}
     with (
         tempfile.TemporaryDirectory() as work,
@@ -92,7 +92,7 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
             future.result()
             announce(f"{number} of {len(wholes) + len(others)} runs")
         what_ifs = {
-            phase: held_against(
+            phase: what_if_of(
                 phase,
                 scripts[phase],
                 (wholes[source := scripts[phase][0].source].result(), folders[source]),
@@ -110,7 +110,7 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
 
 
 def run_script(script: LoopScript, settings: Mapping[str, Any], preset: str, folder: Path) -> Seen:
-    """Run one page, in this process, and leave its record and its model in a folder."""
+    """Run one loop in this process, and write its record and its model into a folder."""
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             run_text_here(script.source, folder.parent / "page.py", measured_config(settings, preset), folder)
@@ -126,34 +126,34 @@ def run_script(script: LoopScript, settings: Mapping[str, Any], preset: str, fol
 
 
 def changed(whole: LoopScript, wrong: LoopScript) -> list[str]:
-    """What was changed in a page, a line each, beginning with `-` or `+`."""
+    """The changed lines of a loop, each beginning with `-` or `+`."""
     return [f"{sign} {line.strip()}" for sign, line in differing_lines(whole, wrong) if line.strip()]
 
 
-def held_against(
+def what_if_of(
     phase: str, scripts: tuple[LoopScript, LoopScript], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]
 ) -> WhatIf:
-    """What differs first between two runs, each with its folder."""
+    """The first difference between two runs, each with its folder."""
     nothing: tuple[str, int | None, list[float | None]] = ("nothing", None, [])
     (quantity, step, values), same = nothing, False
     if wrong[0].error is None:
         quantity, step, values = first_seen(*(RunRecord.read(folder) for _, folder in (whole, wrong))) or nothing
         same = len({digest_of_file(folder / WEIGHTS_FILE) for _, folder in (whole, wrong)}) == 1
-    asked, size = QUESTIONS[phase], RunRecord.read(whole[1]).config.eval_size
-    without = phase, asked.without, asked.asked, changed(*scripts)
+    question, size = QUESTIONS[phase], RunRecord.read(whole[1]).config.eval_size
+    without = phase, question.without, question.asked, changed(*scripts)
     return WhatIf(*without, whole[0], wrong[0], quantity, step, values, same, size)
 
 
 def first_seen(right: RunRecord, wrong: RunRecord) -> tuple[str, int, list[float | None]] | None:
-    """The first difference that can be seen without looking into a step: quantity, step and both values."""
+    """The first difference that shows without looking inside a step: quantity, step and both values."""
     for ours, theirs in zip_longest(right.steps, wrong.steps):
         if ours is None or theirs is None:
             return "number of steps", (ours or theirs)["step"], [len(right.steps), len(wrong.steps)]
         for key, name in IN_A_STEP.items():
             if ours[key] != theirs[key]:
                 return name, ours["step"], [_mean(line[key]) for line in (ours, theirs)]
-        pair = [next((each for each in run.evaluations if each["step"] == ours["step"]), {}) for run in (right, wrong)]
-        values = [each.get("loss") for each in pair]
+        pair = [next((line for line in run.evaluations if line["step"] == ours["step"]), {}) for run in (right, wrong)]
+        values = [line.get("loss") for line in pair]
         if values[0] != values[1]:
             return "evaluation", ours["step"], values
     return None
@@ -163,16 +163,16 @@ def _mean(value: Any) -> float:
     return statistics.fmean(value) if isinstance(value, list) else value
 
 
-def write_measured(found: Measured, file: Path = FILE) -> None:
-    """Keep what `measure` found, a line for each phase."""
-    content = asdict(found)
-    lines = [f"{json.dumps(phase)}: {json.dumps(each)}" for phase, each in content.pop("what_ifs").items()]
+def write_measured(measured: Measured, file: Path = FILE) -> None:
+    """Write the results of `measure` to a file, a line for each phase."""
+    content = asdict(measured)
+    lines = [f"{json.dumps(phase)}: {json.dumps(answer)}" for phase, answer in content.pop("what_ifs").items()]
     head = json.dumps(content).removesuffix("}")
     file.write_text(f'{head}, "what_ifs": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
 
 
 def main() -> None:
-    """Measure, climb the ladder, and keep what was found beside the lesson."""
+    """Measure, run the ladder, and keep the results next to the lesson."""
     write_measured(measure())
     announce(f"written: {FILE.name}")
     with tempfile.TemporaryDirectory() as folder:

@@ -1,1 +1,1 @@
-"""How long the loops take, and what each setting buys."""
+"""How long the loops take, and what each setting gains."""

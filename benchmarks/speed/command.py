@@ -1,4 +1,4 @@
-"""`sameloop speed`: both loops in lock-step, or the lesson in what each setting buys."""
+"""`sameloop speed`: both loops in lock-step, or the lesson on what each setting gains."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
         return
     from rich.console import Console
 
-    from benchmarks.speed.lesson import PICTURE, keep, lesson_config
+    from benchmarks.speed.lesson import PICTURE, lesson_config, write_lesson
     from benchmarks.speed.lesson_chart import speed_chart
     from benchmarks.speed.lesson_table import print_lesson
     from benchmarks.speed.measure import measure
@@ -32,10 +32,10 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
     source = click.core.ParameterSource.COMMANDLINE
     config, lengths = lesson_config({name: value for name, value in parameters.items() if source_of(name) is source})
     folder = default_output_dir(config.preset, "speed-lesson")
-    found = measure(config, lengths, repeats, folder)
-    print_lesson(found, Console(highlight=False))
-    keep(found, folder)
-    picture = speed_chart(found).save(folder / PICTURE)
+    results = measure(config, lengths, repeats, folder)
+    print_lesson(results, Console(highlight=False))
+    write_lesson(results, folder)
+    picture = speed_chart(results).save(folder / PICTURE)
     click.echo(f"picture and speed.json: {picture}", err=True)
 
 
@@ -46,7 +46,7 @@ speed_command = SettingCommand(
         click.Option(
             ["--steps"],
             type=click.IntRange(min=FEWEST_STEPS),
-            # With the quick preset, 2 cores are at it for about three minutes, and tell a difference of 1.5 %.
+            # With the quick preset, this takes about three minutes on 2 cores, and shows a difference of 1.5 %.
             default=150,
             metavar="INT",
             help="how many steps of each loop are timed, after the first  [default: 150]",
@@ -55,14 +55,14 @@ speed_command = SettingCommand(
             ["--lesson"],
             is_flag=True,
             help="instead: the manual loop with one setting after the other, at 128 and 512 tokens or --max-length; "
-            "what each buys at the same work. 25 to 60 minutes on 2 slow cores; again: goes on",
+            "what each gains at the same work. 25 to 60 minutes on 2 slow cores; run it again to continue",
         ),
         click.Option(
             ["--repeats"],
             type=click.IntRange(min=1),
             default=1,
             metavar="INT",
-            help="with --lesson: rounds in which every run comes once; medians are shown  [default: 1]",
+            help="with --lesson: rounds, each with every run once; medians are shown  [default: 1]",
         ),
         *setting_options(),
     ],

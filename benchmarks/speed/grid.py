@@ -1,6 +1,6 @@
-"""How both commands of `speed` run what they time: every cell once in each round.
+"""The order in which `speed` times its cells: every cell once in each round.
 
-What slows the machine down for longer than a round slows all cells alike. In lock-step a cell is a loop, and a round
+What slows the machine for longer than a round slows all cells alike. In lock-step a cell is a loop, and a round
 is a step of each; in the lesson a cell is a change at a length, and a round is a whole run of each.
 """
 
@@ -21,9 +21,9 @@ def turns(cells: Sequence[Cell], rounds: int, *, swapped: bool = False) -> Itera
     """Every cell of every round, each with the number of its round, from 0.
 
     Args:
-        cells: in the order in which they come.
-        rounds: how often each of them comes.
-        swapped: every second round goes backwards, so that of two cells none always comes second.
+        cells: in the order of a round.
+        rounds: how often each cell comes.
+        swapped: every second round is in reverse order, so that neither of two cells always comes second.
     """
     for number in range(rounds):
         for cell in cells[::-1] if swapped and number % 2 else cells:
@@ -32,10 +32,10 @@ def turns(cells: Sequence[Cell], rounds: int, *, swapped: bool = False) -> Itera
 
 @contextmanager
 def cut_off(text: str) -> Iterator[None]:
-    """Inside, Ctrl-C and SIGTERM end the command, and `text` says what becomes of what was measured.
+    """Within the block, Ctrl-C and SIGTERM end the command; `text` says what happens to the measurements.
 
     Raises:
-        Interrupted: one of them came.
+        Interrupted: one of these signals arrived.
     """
 
     def stop(number: int, frame: FrameType | None) -> None:

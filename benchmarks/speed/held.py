@@ -1,6 +1,6 @@
-"""A loop that is held after each of its steps: what `sameloop speed` starts twice, each in a process of its own.
+"""A loop that waits after each of its steps: `sameloop speed` starts two, each in a process of its own.
 
-The pages know nothing of it: a process is held where the flight recorder sees the end of an optimizer step.
+The loops need no change for it: a process waits where the flight recorder sees the end of an optimizer step.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from shared.running.script import script_of
 
 
 def run_in_turn(arguments: Sequence[str]) -> int:
-    """What each process does: run one loop, and wait after each step; the exit status.
+    """The work of each process: run one loop, and wait after each step; returns the exit status.
 
     Args:
-        arguments: the loop; its folder; the numbers of the pipes where it is told to go on, and where it says that it
-            has; its settings as JSON.
+        arguments: the loop; its folder; the file descriptors of the pipe that tells it to go on, and of the pipe that
+            tells that a step is over; its settings as JSON.
     """
     loop, folder, to_hear, to_say, settings = arguments
     config = RunConfig.model_validate_json(settings)
@@ -47,16 +47,16 @@ def run_in_turn(arguments: Sequence[str]) -> int:
 
 
 class HeldRecorder(FlightRecorder):
-    """A flight recorder that says when a step is over, and waits until it is told to go on.
+    """A flight recorder that signals the end of a step, and waits for the signal to go on.
 
-    It leaves `PARTS` in the run's folder. A part of a step ends with each gradient and, if `cut_layers`, with each
-    layer that has none in it; what torch compiles into one cannot be cut.
+    It writes `PARTS` into the run's folder. A part of a step ends with each gradient and, if `cut_layers`, with each
+    layer that contains no other layers; layers that torch compiles into one cannot be separated.
     """
 
     def __init__(
-        self, output_dir: Path, *given: Any, to_hear: int, to_say: int, cut_layers: bool, **named: Any
+        self, output_dir: Path, *args: Any, to_hear: int, to_say: int, cut_layers: bool, **kwargs: Any
     ) -> None:
-        super().__init__(output_dir, *given, **named)
+        super().__init__(output_dir, *args, **kwargs)
         self._parts_file, self._to_hear, self._to_say, self._cut_layers = (
             output_dir / PARTS,
             to_hear,
@@ -66,7 +66,7 @@ class HeldRecorder(FlightRecorder):
 
     def __enter__(self) -> HeldRecorder:
         self._waited = 0.0
-        # Of each step after the first: when the one before ended, and each part of it.
+        # For each step after the first: when the previous step ended, and when each part of it ended.
         self._marks: list[list[float]] = []
         # The first is called before the recorder's own hook, the second after it.
         finish = register_optimizer_step_post_hook(self._finish)
@@ -78,28 +78,28 @@ class HeldRecorder(FlightRecorder):
         super().__exit__(*exception)
         for handle in self._handles:
             handle.remove()
-        # What follows the last step is no step.
+        # The time after the last step is not a step.
         parts = [[end - begin for begin, end in pairwise(marks)] for marks in self._marks[:-1]]
         self._parts_file.write_text(json.dumps(parts), encoding="utf-8")
 
-    def _finish(self, *called: Any) -> None:
-        """A GPU may be behind: what it has still to do belongs to this step."""
+    def _finish(self, *hook_arguments: Any) -> None:
+        """End a step: a GPU may still be working on it, and this work belongs to this step."""
         if torch.accelerator.is_available():
             torch.accelerator.synchronize()
         if self._marks:
             self._mark()
 
-    def _mark(self, *called: Any) -> None:
-        """A part is over: by a clock that stands still while the recorder works, or waits."""
+    def _mark(self, *hook_arguments: Any) -> None:
+        """Note the end of a part, by a clock that stops while the recorder works or waits."""
         self._marks[-1].append(time.perf_counter() - self._clock.own_seconds - self._waited)
 
-    def _hold(self, *called: Any) -> None:
+    def _hold(self, *hook_arguments: Any) -> None:
         if not self._marks:
             self._cut_into_parts()
         began = time.perf_counter()
         os.write(self._to_say, b".")
         if not os.read(self._to_hear, 1):
-            raise SameLoopError("the process that measures is gone")
+            raise SameLoopError("the process that measures has ended")
         waited = time.perf_counter() - began
         self._waited += waited
         self._clock.skip(waited)

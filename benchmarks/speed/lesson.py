@@ -1,8 +1,8 @@
-"""A lesson in speed: what each setting buys at the same work, by the manual loop, on the machine that it runs on.
+"""A lesson on speed: what each setting gains at the same work, in the manual loop, on the machine that runs it.
 
-The same reviews once with the plain loop and once with each change alone, every run in a process of its own, and all
-figures from what the flight recorder writes. `sameloop speed --lesson` shows them; `make speed-lesson` makes
-docs/speed.md of them.
+It trains on the same reviews once with the plain loop and once with each change alone, every run in a process of its
+own; all figures come from the flight recorder. `sameloop speed --lesson` prints them; `make speed-lesson` makes
+docs/speed.md from them.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from shared.running.surroundings import settle
 
 LESSON_FILE, PICTURE = "speed.json", "speed.png"
 LENGTHS = (128, 512)
-# One pass and one evaluation: in two, a slow machine would be at it for an hour.
+# One epoch and one evaluation: two would take an hour on a slow machine.
 SETTINGS: dict[str, Any] = {"num_train_epochs": 1, "save_strategy": "no", "logging_strategy": "no"}
-# The steps in which a model that is compiled may be compiled again: for its first batch, and for one of another
-# length.
+# The steps in which a compiled model may be compiled again: for its first batch, and for a batch of another length.
 FIRST_STEPS = 3
 PLAIN = "plain"
-# What of the settings of `fast` makes it fast.
+# The settings of the preset `fast` that make it fast.
 FAST_SETTINGS = ("train_sampling_strategy", "bf16")
 
 COLLATORS = "https://huggingface.co/docs/transformers/data_collators"
@@ -46,8 +45,8 @@ class Change:
         name: short, for a command line or a file.
         label: for a table.
         why: what it does to the time, in sentences.
-        settings: the settings that it sets, given those of the plain loop.
-        pieces: of the page what it replaces, where no setting does it.
+        settings: returns the settings that it sets, from those of the plain loop.
+        pieces: the pieces of the loop's code that it replaces, where no setting does it.
     """
 
     name: str
@@ -58,7 +57,7 @@ class Change:
 
 
 def fast_settings(config: RunConfig) -> dict[str, Any]:
-    """What the preset `fast` would set here, of what has to do with speed."""
+    """The settings of the preset `fast` that affect speed, as they would be on this machine."""
     fast = RunConfig.build("fast", use_cpu=config.use_cpu, fp16=config.fp16)
     return {name: getattr(fast, name) for name in FAST_SETTINGS}
 
@@ -142,14 +141,14 @@ CHANGES = (
 
 @dataclass(frozen=True)
 class Figures:
-    """What the record says of one run.
+    """The figures of one run, from its record.
 
     Attributes:
         seconds: of all training steps.
-        first_seconds: by how much the first steps took longer than as many later ones, for the tokens they had.
+        first_seconds: how much longer the first steps took than as many later ones with the same number of tokens.
         tokens, padded_tokens: of the training, without and with padding.
-        tokens_per_second: useful ones, in the steps after the first.
-        memory_mb: the most in use, in MB (10^6 bytes).
+        tokens_per_second: without padding, in the steps after the first ones.
+        memory_mb: the peak, in MB (10^6 bytes).
         accuracy: of the last evaluation; None: there was none.
     """
 
@@ -163,7 +162,7 @@ class Figures:
 
     @property
     def padding(self) -> float:
-        """The share of what was computed that is padding."""
+        """The share of the computed tokens that is padding."""
         return 1 - self.tokens / self.padded_tokens
 
 
@@ -174,9 +173,9 @@ class Row:
     Attributes:
         name: the change's.
         max_length: tokens.
-        settings: the options that it sets, as one types them; empty for the plain loop.
-        runs: one a round.
-        remark: what one must know beside the numbers, or why there are none; often empty.
+        settings: the options that it sets, as on the command line; empty for the plain loop.
+        runs: one for each round.
+        remark: a remark on the numbers, or why there are none; often empty.
     """
 
     name: str
@@ -186,19 +185,19 @@ class Row:
     remark: str
 
     def median(self, quantity: str) -> float:
-        """Over the rounds, of a quantity of `Figures`."""
+        """The median over the rounds of a quantity of `Figures`."""
         return statistics.median(getattr(run, quantity) for run in self.runs)
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """All of it.
+    """The whole lesson.
 
     Attributes:
-        job: what was trained on what.
-        config: the plain loop's settings; each length takes the place of `max_length`.
+        job: the model and its data.
+        config: the plain loop's settings; each length replaces `max_length`.
         rows: by length, in the order of `CHANGES`.
-        environment: versions and device, as a record's header has them, with the processor and its cores.
+        environment: versions and device, as in a record's header, with the processor and its cores.
     """
 
     job: str
@@ -214,33 +213,33 @@ class Lesson:
         return [row for row in self.rows if row.max_length == length]
 
     def times(self, row: Row) -> Spread | None:
-        """How many times the plain loop's useful tokens per second, round by round; None: it has not run."""
-        plain = next(each for each in self.at(row.max_length) if each.name == PLAIN)
+        """The ratio of its useful tokens per second to the plain loop's, over the rounds; None: it has not run."""
+        plain = next(other for other in self.at(row.max_length) if other.name == PLAIN)
         pairs = zip(row.runs, plain.runs, strict=bool(row.runs))
-        found = [run.tokens_per_second / other.tokens_per_second for run, other in pairs]
-        return Spread(statistics.median(found), min(found), max(found)) if found else None
+        ratios = [run.tokens_per_second / other.tokens_per_second for run, other in pairs]
+        return Spread(statistics.median(ratios), min(ratios), max(ratios)) if ratios else None
 
     def accuracy(self, row: Row) -> Spread | None:
-        """A row's accuracy, with the interval in which the true one lies with 95 % confidence."""
-        found = [run.accuracy for run in row.runs if run.accuracy is not None]
-        if not found:
+        """A row's accuracy, with its 95 % confidence interval."""
+        accuracies = [run.accuracy for run in row.runs if run.accuracy is not None]
+        if not accuracies:
             return None
-        mean, count = statistics.fmean(found), self.config["eval_size"]
+        mean, count = statistics.fmean(accuracies), self.config["eval_size"]
         return Spread(mean, *wilson(mean * count, count))
 
     @property
     def footnote(self) -> str:
         """The machine and the versions in one line."""
-        found = self.environment
-        versions = ", ".join(f"{name} {found[name]}" for name in ("torch", "transformers", "python"))
-        threads, cores = _counted(found["threads"], "thread"), _counted(found["cores"], "core")
-        gpu = "" if found["device"] == "cpu" or self.config["use_cpu"] else f"{found['device']}, "
-        return f"{gpu}{found['processor']}, {cores}, {threads}; {versions}"
+        environment = self.environment
+        versions = ", ".join(f"{name} {environment[name]}" for name in ("torch", "transformers", "python"))
+        threads, cores = _counted(environment["threads"], "thread"), _counted(environment["cores"], "core")
+        gpu = "" if environment["device"] == "cpu" or self.config["use_cpu"] else f"{environment['device']}, "
+        return f"{gpu}{environment['processor']}, {cores}, {threads}; {versions}"
 
     def check(self) -> None:
         """Raise ValueError or KeyError unless a chart can be drawn of it."""
         for row in self.rows:
-            if not any(each.name == PLAIN for each in self.at(row.max_length)):
+            if not any(other.name == PLAIN for other in self.at(row.max_length)):
                 raise ValueError(f"rows: no plain loop at {row.max_length} tokens")
             _ = change_of(row.name), self.times(row), self.accuracy(row)
         _ = self.footnote
@@ -250,35 +249,35 @@ LESSON = Kept(LESSON_FILE, Lesson, "sameloop speed --lesson", schema=1, check=Le
 
 
 def change_of(name: str) -> Change:
-    """The change of this name; KeyError: there is none."""
+    """The change with this name; raises KeyError if there is none."""
     return {change.name: change for change in CHANGES}[name]
 
 
-def lesson_config(given: Mapping[str, Any]) -> tuple[RunConfig, tuple[int, ...]]:
-    """The plain loop's settings, and the lengths at which all is run.
+def lesson_config(settings: Mapping[str, Any]) -> tuple[RunConfig, tuple[int, ...]]:
+    """The plain loop's settings, and the lengths at which every change is run.
 
     Args:
-        given: the settings that the user has set.
+        settings: the settings that the user has set.
 
     Raises:
-        SameLoopError: as `RunConfig.build`, or a setting that the lesson has no use for.
+        SameLoopError: as `RunConfig.build`, or a setting that the lesson cannot use.
     """
-    config = settle(RunConfig.build(**{**SETTINGS, **given}))
+    config = settle(RunConfig.build(**{**SETTINGS, **settings}))
     if config.loop:
         raise SameLoopError(f"--loop {config.loop}: the lesson changes SameLoop's own loop; leave it out")
-    return config, ((config.max_length,) if "max_length" in given else LENGTHS)
+    return config, ((config.max_length,) if "max_length" in settings else LENGTHS)
 
 
 def figures(record: RunRecord) -> Figures:
-    """What the record of a finished run says."""
+    """The figures in the record of a finished run."""
     lines = [(training_seconds(line), line["tokens"], line["padded_tokens"]) for line in record.steps]
     first, later = lines[:FIRST_STEPS], lines[FIRST_STEPS:] or lines[1:] or lines
     seconds, tokens, padded = (sum(column) for column in zip(*later, strict=True))
-    expected = seconds / padded * sum(each for _, _, each in first)
+    expected = seconds / padded * sum(value for _, _, value in first)
     footer, evaluations = record.footer, record.evaluations
     return Figures(
         seconds=footer["train_seconds"],
-        first_seconds=max(0.0, sum(each for each, _, _ in first) - expected),
+        first_seconds=max(0.0, sum(value for value, _, _ in first) - expected),
         tokens=footer["tokens"],
         padded_tokens=footer["padded_tokens"],
         tokens_per_second=tokens / seconds,
@@ -287,21 +286,21 @@ def figures(record: RunRecord) -> Figures:
     )
 
 
-def keep(found: Lesson, folder: Path) -> None:
-    """Leave `speed.json` in a folder."""
-    LESSON.write(folder, found)
+def write_lesson(lesson: Lesson, folder: Path) -> None:
+    """Write `speed.json` into a folder."""
+    LESSON.write(folder, lesson)
 
 
-def work(found: Lesson) -> str:
-    """What every row trains, in words."""
-    config = RunConfig(**found.config)
+def work(lesson: Lesson) -> str:
+    """A description of what every row trains."""
+    config = RunConfig(**lesson.config)
     passes = f"{show(config.num_train_epochs)} epochs" if config.num_train_epochs != 1 else "one epoch"
     long = f"{config.max_steps} steps" if config.max_steps > 0 else passes
     return (
-        f"{found.job}: {config.train_size:,} reviews, {long}, batches of {config.per_device_train_batch_size}; "
+        f"{lesson.job}: {config.train_size:,} reviews, {long}, batches of {config.per_device_train_batch_size}; "
         f"accuracy on {config.eval_size:,} others"
     )
 
 
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -1,9 +1,9 @@
-"""How fast the loops are, on a machine that does other things, too: in lock-step, each in a process of its own.
+"""How fast the loops are, also on a busy machine: in lock-step, each in a process of its own.
 
-The two take turns, one step at a time, on the same batches: while one works, the other waits. What slows the machine
-down for longer than a step slows both. What is shorter hits a part of a step: hooks on the model's layers and on the
-gradients cut every step into some 200 parts, and it is these that are held against each other. `held.py` is what runs
-in each of the two processes.
+The two take turns, one step at a time, on the same batches: while one works, the other waits. A disturbance that
+lasts longer than a step slows both. A shorter one affects a part of a step: hooks on the model's layers and on the
+gradients divide every step into about 200 parts, and these parts are compared. `held.py` runs in each of the two
+processes.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ from shared.running.run import default_output_dir
 from shared.starting.children import function_argv
 from shared.starting.launch import Family, check_end
 
-# A line is said every so many steps.
-SAID_EVERY = 20
-# In the folder of a run: of each step after the first the seconds of its parts.
+# A line is printed every so many steps.
+ANNOUNCE_EVERY = 20
+# In the folder of a run: for each step after the first, the seconds of its parts.
 PARTS = "parts.json"
-CUT_OFF = "the measurement is cut off; start it again"
+CUT_OFF = "the measurement was interrupted; start it again"
 
 
 def print_speed(config: RunConfig, steps: int) -> None:
-    """Run both loops in turn for so many steps after the first, which warms up, and print what that says.
+    """Run both loops in turn for so many steps after the first, which warms up, and print the result.
 
     Nothing is evaluated and no checkpoint is saved. The recorder's cost is the time that its own hooks took, measured
-    inside them, as a share of the training time; both loops carry it alike, and the steps' seconds leave it out.
-    The start is that of a process of its own, up to the end of its first step, with nothing else running.
+    inside them, as a share of the training time; it is the same in both loops, and not part of the steps' seconds.
+    The start is that of a new process, up to the end of its first step, while nothing else runs.
 
-    The runs are made in `runs/<preset>-speed`, and removed when all is done.
+    The runs are made in `runs/<preset>-speed`, and removed at the end.
 
     Raises:
         SameLoopError: a loop did not finish.
@@ -56,7 +56,7 @@ def print_speed(config: RunConfig, steps: int) -> None:
     config = RunConfig.build(**{**config.model_dump(), **changed})
     folder = default_output_dir(config.preset, "speed")
     records, starts, parts = _run_in_lock_step(config, folder, steps)
-    # It imports heavy libraries, which are none of the comparison's own time.
+    # It imports heavy libraries, which do not count as time of the comparison.
     from benchmarks.verdict.verdict import compare_runs
 
     began = time.perf_counter()
@@ -64,8 +64,8 @@ def print_speed(config: RunConfig, steps: int) -> None:
     seconds_to_verdict = time.perf_counter() - began
     for loop in LOOPS:
         shutil.rmtree(folder / loop)
-        _said_by(folder / loop).unlink()
-    with suppress(OSError):  # somebody has put a file of their own there: it stays
+        _output_file(folder / loop).unlink()
+    with suppress(OSError):  # the user has put a file of their own there: it stays
         folder.rmdir()
     manual = records["manual"]
     console = Console(highlight=False)
@@ -76,10 +76,10 @@ def print_speed(config: RunConfig, steps: int) -> None:
 
 
 def conclusion(parts: Sequence[Sequence[Sequence[float]]]) -> str:
-    """One sentence on which loop is faster, or that this cannot be told, and what would have been.
+    """One sentence on which loop is faster, or that none is measurably faster, and which difference would be.
 
     Args:
-        parts: of each loop, by hand first, what `ratio_of_parts` takes.
+        parts: the arguments of `ratio_of_parts` for each loop, the manual loop first.
     """
     middle, low, high = ratio_of_parts(*parts)
     numbers = f"{middle:.3f}, 95 % interval {low:.3f} to {high:.3f}, {len(parts[0])} pairs of steps"
@@ -113,10 +113,10 @@ def _table(records: Mapping[str, RunRecord], starts: Mapping[str, float], title:
 def _run_in_lock_step(
     config: RunConfig, folder: Path, steps: int
 ) -> tuple[dict[str, RunRecord], dict[str, float], list[list[list[float]]]]:
-    """Both loops' records; the seconds from the start of each process to the end of its first step; and each loop's
-    steps after the first, cut into parts, in seconds.
+    """Both loops' records; the seconds from the start of each process to the end of its first step; and the seconds
+    of the parts of each loop's steps after the first.
 
-    Of each pair of steps the other loop is first, so that none always comes second.
+    The loops alternate in being first in a pair of steps, so that neither always comes second.
     """
     starts: dict[str, float] = {}
     runners: list[_Runner] = []
@@ -130,7 +130,7 @@ def _run_in_lock_step(
         for number, (_, runner) in enumerate(turns(runners, steps, swapped=True), start=1):
             runner.go()
             runner.wait_for_step()
-            if number % (len(LOOPS) * SAID_EVERY) == 0:
+            if number % (len(LOOPS) * ANNOUNCE_EVERY) == 0:
                 announce(f"step {number // len(LOOPS)} of {steps}, of both loops")
         for runner in runners:
             runner.go()
@@ -140,17 +140,17 @@ def _run_in_lock_step(
     return {loop: RunRecord.read(folder / loop) for loop in LOOPS}, starts, parts
 
 
-def _said_by(folder: Path) -> Path:
+def _output_file(folder: Path) -> Path:
     return folder.with_suffix(".txt")
 
 
 class _Runner:
-    """One loop in a process of its own, which waits after each step until it is told to go on."""
+    """One loop in a process of its own, which waits after each step for the signal to go on."""
 
     def __init__(self, loop: str, config: RunConfig, folder: Path, family: Family, pipes: ExitStack) -> None:
         self._loop = loop
         folder.mkdir(parents=True, exist_ok=True)
-        self._said = _said_by(folder)
+        self._output = _output_file(folder)
         if loop != "manual":
             config = config.model_copy(update={"loop": None})
         to_hear, self._go = os.pipe()
@@ -159,21 +159,21 @@ class _Runner:
             pipes.callback(os.close, number)
         arguments = (loop, str(folder), str(to_hear), str(to_say), config.model_dump_json())
         try:
-            # What the two say would be one on top of the other.
-            with self._said.open("wb") as said:
+            # The output of the two loops would be mixed in the terminal.
+            with self._output.open("wb") as output:
                 command = function_argv("benchmarks.speed.held", "run_in_turn", *arguments)
-                self._process = family.start(command, pass_fds=(to_hear, to_say), stdout=said, stderr=said)
+                self._process = family.start(command, pass_fds=(to_hear, to_say), stdout=output, stderr=output)
         finally:
             os.close(to_hear)
             os.close(to_say)
 
     def go(self) -> None:
         """Let it take its next step."""
-        with suppress(BrokenPipeError):  # it has failed, as the wait that follows will tell
+        with suppress(BrokenPipeError):  # it has failed, as the next wait will report
             os.write(self._go, b".")
 
     def wait_for_step(self) -> None:
-        """Wait until it has taken one.
+        """Wait until it has taken a step.
 
         Raises:
             SameLoopError: it has ended instead.
@@ -188,8 +188,8 @@ class _Runner:
         """Wait until it is done.
 
         Raises:
-            SameLoopError: it has failed; what it said is on stderr.
+            SameLoopError: it has failed; its output is on stderr.
         """
         if returncode := self._process.wait():
-            sys.stderr.write(self._said.read_text(encoding="utf-8", errors="replace"))
+            sys.stderr.write(self._output.read_text(encoding="utf-8", errors="replace"))
             check_end(returncode, f"the {self._loop} loop", CUT_OFF)

@@ -1,4 +1,4 @@
-"""Measuring the lesson in speed: round by round every change at every length, each run in a process of its own."""
+"""Measure the lesson on speed: every change at every length in each round, each run in a process of its own."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from shared.running.script import own_script, package_script
 from shared.starting.children import child_environment, loop_argv
 from shared.starting.launch import Family, ending
 
-CUT_OFF = "the lesson is cut off; the same command goes on with the run it was at"
+CUT_OFF = "the lesson was interrupted; the same command continues with the same run"
 
 
 def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Path) -> Lesson:
     """Run what has not been run yet, round by round, and keep each run's figures in `folder`.
 
-    Each figure is kept with all that it depends on: settings, code, machine, versions. The same call goes on where it
-    was cut off.
+    Each figure is kept with everything that it depends on: settings, code, machine, versions. After an interruption
+    the same call continues.
 
     Raises:
         SameLoopError: the plain loop does not run.
@@ -43,7 +43,7 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
     environment = _environment()
     jobs = _jobs(config, lengths, folder)
     remarks = {key: why for key, (own, _) in jobs.items() if (why := _obstacle(own))}
-    # The plain loop first: if that does not run, nothing does.
+    # The plain loop first: if it does not run, no other does.
     order = sorted((key for key in jobs if key not in remarks), key=lambda key: key[1] != PLAIN)
     order.sort(key=lambda key: lengths.index(key[0]))
     runs: dict[tuple[int, str], list[Figures]] = {key: [] for key in jobs}
@@ -52,32 +52,32 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
         if (length, name) in remarks:
             continue
         own, code = jobs[length, name]
-        of = _depends_on(own, code, environment, turn)
-        digest = xxhash.xxh3_64_hexdigest(json.dumps(of, sort_keys=True).encode())
+        inputs = _depends_on(own, code, environment, turn)
+        digest = xxhash.xxh3_64_hexdigest(json.dumps(inputs, sort_keys=True).encode())
         kept = Kept(f"{digest}.json", KeptRun, "sameloop speed --lesson", schema=1)
-        found = _read_kept(kept, folder / "kept", of)
-        if found is None:
+        kept_run = _read_kept(kept, folder / "kept", inputs)
+        if kept_run is None:
             announce(f"{number} of {total}: {length} tokens, {change_of(name).label}")
             try:
-                found = KeptRun(of, *_run(own, folder))
+                kept_run = KeptRun(inputs, *_run(own, folder))
             except NotRunError as error:
                 if name == PLAIN:
                     raise SameLoopError(str(error)) from None
-                # What cannot be run here is said in its row.
+                # The row of a change that cannot be run here says so.
                 remarks[length, name], runs[length, name] = f"did not run: {error}", []
                 continue
             (folder / "kept").mkdir(parents=True, exist_ok=True)
-            kept.write(folder / "kept", found)
-        runs[length, name].append(found.figures)
-        parameters = found.parameters
+            kept.write(folder / "kept", kept_run)
+        runs[length, name].append(kept_run.figures)
+        parameters = kept_run.parameters
     rows = []
     for (length, name), (own, _) in jobs.items():
         remark = remarks.get((length, name)) or _remark(own)
         if (
             name == "fast"
-            and (twin := next((each for (at, each), (its, _) in jobs.items() if its == own), name)) != name
+            and (same := next((other for (at, other), (its, _) in jobs.items() if its == own), name)) != name
         ):
-            remark = "; ".join(filter(None, (f"the same run as {change_of(twin).label}", remark)))
+            remark = "; ".join(filter(None, (f"the same run as {change_of(same).label}", remark)))
         rows.append(Row(name, length, _shown_settings(own, config, length), runs[length, name], remark))
     return Lesson(job_name(config, parameters), config.model_dump(), rows, environment)
 
@@ -85,7 +85,7 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
 def _jobs(
     config: RunConfig, lengths: Sequence[int], folder: Path
 ) -> dict[tuple[int, str], tuple[RunConfig, dict[str, str]]]:
-    """By length and change: the settings, and the code that runs under them."""
+    """The settings and the code of each run, by length and change."""
     scripts = {"": package_script("manual")}
     jobs = {}
     for length in lengths:
@@ -103,11 +103,11 @@ def _jobs(
 
 
 def _environment() -> dict[str, Any]:
-    """What a time depends on besides the settings and the code; the commit says nothing that the code does not."""
+    """What a time also depends on, apart from settings and code; the commit says no more than the code."""
     from shared.running.run import environment
 
-    found = {name: value for name, value in environment().items() if name != "git"}
-    return {**found, "processor": hardware.processor_name(), "cores": hardware.cores()}
+    facts = {name: value for name, value in environment().items() if name != "git"}
+    return {**facts, "processor": hardware.processor_name(), "cores": hardware.cores()}
 
 
 def _depends_on(config: RunConfig, code: Mapping[str, str], environment: Mapping[str, Any], turn: int) -> dict:
@@ -117,20 +117,20 @@ def _depends_on(config: RunConfig, code: Mapping[str, str], environment: Mapping
 
 @dataclass(frozen=True)
 class KeptRun:
-    """A run's figures, with all that they depend on, and how many parameters its model has."""
+    """A run's figures, with everything that they depend on, and the number of its model's parameters."""
 
     of: dict[str, Any]
     figures: Figures
     parameters: int
 
 
-def _read_kept(kept: Kept[KeptRun], folder: Path, of: Mapping[str, Any]) -> KeptRun | None:
-    """What was kept of a run of exactly this; None if nothing was, or it is damaged."""
+def _read_kept(kept: Kept[KeptRun], folder: Path, inputs: Mapping[str, Any]) -> KeptRun | None:
+    """The kept run with exactly these inputs; None if there is none, or it is damaged."""
     try:
-        found = kept.read(folder)
+        kept_run = kept.read(folder)
     except SameLoopError:
         return None
-    return found if found.of == of else None
+    return kept_run if kept_run.of == inputs else None
 
 
 def _obstacle(config: RunConfig) -> str:
@@ -145,7 +145,7 @@ def _obstacle(config: RunConfig) -> str:
 
 
 def _remark(config: RunConfig) -> str:
-    """What one must know of numbers that this machine gives."""
+    """A remark on the numbers of this machine; empty if there is none."""
     known = hardware.bf16(config.use_cpu)
     if config.bf16 and not known.in_hardware:
         return f"without hardware for it ({known.why})"
@@ -158,41 +158,41 @@ def _shown_settings(config: RunConfig, plain: RunConfig, length: int) -> str:
 
 
 class NotRunError(Exception):
-    """A run that did not come to its end, and why in a line."""
+    """A run that did not finish, with the reason in one line."""
 
 
 def _run(config: RunConfig, folder: Path) -> tuple[Figures, int]:
-    """Run the manual loop in a process of its own; the figures of it, and how many parameters the model has.
+    """Run the manual loop in a process of its own; returns its figures, and the number of the model's parameters.
 
     Raises:
-        NotRunError: it did not come to its end.
+        NotRunError: it did not finish.
         Interrupted: Ctrl-C or SIGTERM.
     """
-    run, said, compiled = folder / "run", folder / "run.txt", folder / "compiled"
+    run, output, compiled = folder / "run", folder / "run.txt", folder / "compiled"
     shutil.rmtree(compiled, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [*config.flags(), "--output-dir", str(run), "--overwrite-output-dir"]
-    with cut_off(CUT_OFF), said.open("wb") as file, Family() as family:
+    with cut_off(CUT_OFF), output.open("wb") as file, Family() as family:
         process = family.start(
             loop_argv("manual", *arguments),
-            # What torch has kept of an earlier compilation would make this one's time another.
+            # What torch has cached of an earlier compilation would change the time of this one.
             {**child_environment(), "TORCHINDUCTOR_CACHE_DIR": str(compiled.resolve())},
             stdout=file,
             stderr=file,
         )
         with suppress(OSError):
-            # Where memory runs out, the system is to end this one, and nothing else of the user's.
+            # If memory runs out, the system should end this process, and no other of the user's.
             Path(f"/proc/{process.pid}/oom_score_adj").write_text("1000", encoding="ascii")
         returncode = process.wait()
     if returncode or not is_finished(run):
-        lines = said.read_text(encoding="utf-8", errors="replace").split("\n")
+        lines = output.read_text(encoding="utf-8", errors="replace").split("\n")
         last = next((line for line in reversed(lines) if line.strip()), "")
         how = ending(returncode)
-        how += ", as where memory has run out" if returncode == -signal.SIGKILL else ""
+        how += ", probably because memory ran out" if returncode == -signal.SIGKILL else ""
         raise NotRunError(shown(last.removeprefix("sameloop: error: "), 200) if returncode > 0 and last else how)
     record = RunRecord.read(run)
-    found = figures(record), record.start["parameters"]
+    result = figures(record), record.start["parameters"]
     shutil.rmtree(run)  # the model is as large as a hundred of these figures' files
     shutil.rmtree(compiled, ignore_errors=True)
-    said.unlink()
-    return found
+    output.unlink()
+    return result

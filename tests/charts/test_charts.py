@@ -98,7 +98,7 @@ def test_other_reviews_are_marked_where_they_begin(tmp_path: Path) -> None:
     run = write_records(tmp_path, ours)
     marks = [line for axes in chart_of([run], "batches").axes for line in axes.lines if line.get_gid()]
     assert [list(mark.get_xdata()) for mark in marks] == [[5, 5]] * 2
-    assert "drew other reviews, or in another order, from step 5 on" in chart_of([run], "batches").alt
+    assert "drew different reviews, or in a different order, from step 5 on" in chart_of([run], "batches").alt
     assert "drew the same reviews in the same order" in chart_of([write_records(tmp_path)], "batches").alt
 
 
@@ -127,12 +127,12 @@ def test_a_diverged_overview_says_where_and_why(tmp_path: Path) -> None:
     assert "Diverged at step 3: grad_norm" in texts and "Identical" not in texts
     cause = chosen(tmp_path)[1].first.cause
     assert f"Likely cause: {cause.split()[0]}" in texts
-    for said in (
+    for sentence in (
         "first difference: step 3, grad_norm",
         f"Likely cause: {cause}.",
         "not 0.0 at 5 of 8 steps, first at step 4",
     ):
-        assert said in drawn.alt
+        assert sentence in drawn.alt
     equal = chart_of([write_records(tmp_path)], "overview")
     assert "Identical" in words_of(equal) and "0.0 at all 8 steps" in equal.alt
 
@@ -162,9 +162,9 @@ def test_weights_that_only_the_comparison_saw_differ(tmp_path: Path) -> None:
     run = write_records(tmp_path)
     for loop, value in (("manual", 0.0), ("trainer", 1.0)):
         save_file({"weight": torch.tensor([value])}, run / loop / "model.safetensors")
-    found = compare_runs(run / "manual", run / "trainer")
-    write_json(run / "comparison.json", found)
-    assert chosen(run)[1].first == Difference(8, "weights", found["first_divergence"]["likely_cause"])
+    comparison = compare_runs(run / "manual", run / "trainer")
+    write_json(run / "comparison.json", comparison)
+    assert chosen(run)[1].first == Difference(8, "weights", comparison["first_divergence"]["likely_cause"])
     (run / "manual/model.safetensors").write_bytes(b"another")
     assert chosen(run)[1].first is None
 
@@ -223,16 +223,16 @@ def test_a_record_without_the_norm_before_the_clip_shows_what_it_has(content: li
 
 
 @pytest.mark.parametrize(
-    ("slower", "said"),
+    ("slower", "note"),
     [(1.0, "no difference that these 39 steps could tell"), (2.0, "manual / Trainer: 2.00")],
 )
-def test_the_time_chart_states_a_ratio_only_where_there_is_one(slower: float, said: str, tmp_path: Path) -> None:
+def test_the_time_chart_states_a_ratio_only_where_there_is_one(slower: float, note: str, tmp_path: Path) -> None:
     ours, theirs = (record_lines([0.5] * 40, loop) for loop in ("manual", "trainer"))
     for line in ours[2:-1]:
         line["seconds"] = {phase: value * slower for phase, value in line["seconds"].items()}
     drawn = chart_of([write_records(tmp_path, ours, theirs)], "time")
-    assert said in drawn.alt and said in words_of(drawn)
-    assert said in words_of(chart_of([tmp_path / "manual", tmp_path / "trainer"]))
+    assert note in drawn.alt and note in words_of(drawn)
+    assert note in words_of(chart_of([tmp_path / "manual", tmp_path / "trainer"]))
     assert "a step takes 560 ms (median; middle half 560 to 560 ms)" in drawn.alt
     few = chart_of([write_records(tmp_path / "few")], "time")
     assert "too few steps to tell" in few.alt and "too few steps to tell" in words_of(few)
@@ -268,10 +268,10 @@ def test_more_runs_than_there_is_room_for_names_get_a_legend(tmp_path: Path) -> 
 def test_what_is_said_of_many_runs_is_true_of_all_of_them(tmp_path: Path) -> None:
     equal, other = write_records(tmp_path / "a"), write_records(tmp_path / "b", diverged())
     drawn = chart_of([equal, other], "overview")
-    said = (
+    sentence = (
         "4 runs, 2 different ones: Trainer, a = Trainer, b = manual, a; manual, b (diverges from the first at step 3"
     )
-    assert said in drawn.alt and "4 runs, 2 different ones" in words_of(drawn)
+    assert sentence in drawn.alt and "4 runs, 2 different ones" in words_of(drawn)
     assert "is equal, difference 0.0" not in drawn.alt and "cause" not in drawn.alt
     for order in ([equal, other], [other, equal]):
         (mark,) = [line for line in chart_of(order, "losses").axes[0].lines if line.get_gid() == "first-difference"]
@@ -288,28 +288,30 @@ def test_other_reviews_of_any_run_are_seen(tmp_path: Path) -> None:
     content = record_lines()
     content[6]["reviews"] = [["review 0", "another"]]
     write_record(runs[2], content)
-    assert "all 3 runs drew other reviews, or in another order, from step 5 on" in chart_of(runs, "batches").alt
+    assert (
+        "all 3 runs drew different reviews, or in a different order, from step 5 on" in chart_of(runs, "batches").alt
+    )
 
 
 def test_more_runs_than_can_be_told_apart_are_refused(tmp_path: Path, capsys) -> None:
     runs = [str(write_record(tmp_path / f"run{n}", record_lines())) for n in range(MOST_RUNS + 1)]
     assert main(["plot", *runs]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and "9 runs in one chart: 8 can be told apart" in error
+    assert error.count("\n") == 1 and "9 runs are too many for one chart: name at most 8" in error
 
 
 def test_the_pair_is_chosen_among_runs_with_the_same_settings(tmp_path: Path) -> None:
     lone = write_record(tmp_path / "lone", record_lines(seed=1))
     run = write_records(tmp_path / "both")
     runs, pair = chosen(lone, run)
-    assert (pair.one.label, pair.other.label) == ("manual, both", "Trainer")
+    assert (pair.run.label, pair.other.label) == ("manual, both", "Trainer")
     assert runs[0].label == "Trainer" and pair.first is None
     assert chosen(lone)[1] is None
 
 
 def test_the_same_run_twice_is_told_apart_by_a_number(tmp_path: Path) -> None:
     run = write_record(tmp_path / "run", record_lines())
-    assert [each.label for each in chosen(run, run / "record.jsonl")[0]] == ["manual, run (1)", "manual, run (2)"]
+    assert [run.label for run in chosen(run, run / "record.jsonl")[0]] == ["manual, run (1)", "manual, run (2)"]
 
 
 # Room ----------------------------------------------------------------------------------------------
@@ -319,7 +321,7 @@ def test_nothing_is_cut_off_and_no_text_lies_on_another(tmp_path: Path) -> None:
     folders = [
         write_records(
             tmp_path / name,
-            *(with_unclipped(each, NORMS) for each in (diverged(step), record_lines(loop="trainer"))),
+            *(with_unclipped(lines, NORMS) for lines in (diverged(step), record_lines(loop="trainer"))),
         )
         for name, step in (("a-run-with-a-long-name", 3), ("b", 6))
     ]
@@ -333,13 +335,13 @@ def test_nothing_is_cut_off_and_no_text_lies_on_another(tmp_path: Path) -> None:
                 box = text.get_window_extent()
                 inside = box.x0 >= -1 and box.y0 >= -1 and box.x1 <= width + 1 and box.y1 <= height + 1
                 # Ticks outside the axis' limits are not drawn.
-                if text in figure.texts or text in [each for axes in figure.axes for each in axes.texts]:
+                if text in figure.texts or text in [label for axes in figure.axes for label in axes.texts]:
                     assert inside, (kind, style, text.get_text())
                     boxes.append((text.get_text(), box))
-        for (one, box), (other, other_box) in itertools.combinations(boxes, 2):
+        for (text, box), (other_text, other_box) in itertools.combinations(boxes, 2):
             across = min(box.x1, other_box.x1) - max(box.x0, other_box.x0)
             along = min(box.y1, other_box.y1) - max(box.y0, other_box.y0)
-            assert across < 2 or along < 2, (count, kind, style, one, other)
+            assert across < 2 or along < 2, (count, kind, style, text, other_text)
 
 
 # The comparison's own picture -----------------------------------------------------------------------
@@ -373,7 +375,7 @@ def test_the_panels_show_what_the_records_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("losses", "said"),
+    ("losses", "note"),
     [
         ([], "no step in this run"),
         ([0.7], "1 step, from 0.7"),
@@ -382,18 +384,18 @@ def test_the_panels_show_what_the_records_say(tmp_path: Path) -> None:
     ],
     ids=["no step", "one step", "nothing finite", "gaps"],
 )
-def test_odd_losses_are_drawn_or_explained(losses: list, said: str, tmp_path: Path) -> None:
+def test_odd_losses_are_drawn_or_explained(losses: list, note: str, tmp_path: Path) -> None:
     run = write_records(tmp_path, record_lines(losses, per_epoch=9), record_lines(losses, "trainer", per_epoch=9))
     for kind in RUN_KINDS:
         drawn = chart_of([run], kind)
         ElementTree.fromstring(drawn.content("svg"))
         if kind in ("losses", "overview"):
-            assert said in drawn.alt
+            assert note in drawn.alt
         if kind == "accuracy":
             assert "no evaluation in this run" in words_of(drawn)
     alone = chart_of([run / "manual"], "overview")
     ElementTree.fromstring(alone.content("svg"))
-    assert said in alone.alt
+    assert note in alone.alt
     # Wherever somebody says that they part.
     runs, pair = chosen(run)
     parted = runs_chart("overview", runs, pair._replace(first=Difference(3, "grad_norm", "the clip")), "slide")
@@ -414,9 +416,9 @@ def test_runs_of_unequal_length_and_unfinished_ones_are_drawn(tmp_path: Path) ->
 def test_a_long_line_is_drawn_as_its_outline_where_the_chart_is_narrow() -> None:
     steps, values = list(range(1, 6001)), [math.sin(step) for step in range(6000)]
     values[4321], values[5000], values[10] = 7.0, -7.0, math.nan
-    kept, drawn = outline(steps, values, 500)
-    assert len(kept) <= 1000 and kept == sorted(kept)
+    chosen, drawn = outline(steps, values, 500)
+    assert len(chosen) <= 1000 and chosen == sorted(chosen)
     # The extremes are where they are, and no value is another than it was.
-    assert drawn[kept.index(4322)] == 7.0 and drawn[kept.index(5001)] == -7.0
-    assert all(values[step - 1] == value for step, value in zip(kept, drawn, strict=True))
+    assert drawn[chosen.index(4322)] == 7.0 and drawn[chosen.index(5001)] == -7.0
+    assert all(values[step - 1] == value for step, value in zip(chosen, drawn, strict=True))
     assert outline(steps[:999], values[:999], 500) == (steps[:999], values[:999])

@@ -36,9 +36,8 @@ from benchmarks.pages import costs as script
 from benchmarks.pages.costs import SettingCost
 from benchmarks.pages.costs_chart import settings_chart
 from benchmarks.plot import FOLDER_KINDS, FORMATS, chart_of
-from benchmarks.speed.lesson import CHANGES, Figures, Lesson
+from benchmarks.speed.lesson import CHANGES, Figures, Lesson, write_lesson
 from benchmarks.speed.lesson import Row as SpeedRow
-from benchmarks.speed.lesson import keep as keep_lesson
 from shared.config import RunConfig
 from shared.recording.record import RunRecord
 
@@ -88,7 +87,7 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     points = [Point(64, [1.0, 1.1], [0.5, 0.6]), Point(128, [2.0, 2.1], [0.6, 0.7])]
     write_size(Size("2 layers on Rotten Tomatoes", points, 4, 1000, {}, ENVIRONMENT), base / "size")
     (base / "speed").mkdir()
-    keep_lesson(a_lesson_in_speed(), base / "speed")
+    write_lesson(a_lesson_in_speed(), base / "speed")
     own = {kind: base / kind for kind in ("ladder", "break", "size", "speed")}
     return {**own, "confusion": tiny_comparison, "dials": tiny_comparison}
 
@@ -109,7 +108,7 @@ def charts(folders: dict[str, Path]) -> Callable[[str, str], Chart]:
     def drawn(kind: str, style: str = "slide") -> Chart:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                script, "setting_costs", lambda *given: COSTS if given == (config, 1) else pytest.fail(str(given))
+                script, "setting_costs", lambda *args: COSTS if args == (config, 1) else pytest.fail(str(args))
             )
             return chart_of([folders[kind]], kind, style)
 
@@ -118,7 +117,7 @@ def charts(folders: dict[str, Path]) -> Callable[[str, str], Chart]:
 
 @pytest.mark.parametrize("kind", FOLDER_KINDS)
 def test_every_style_and_format_is_drawn(kind: str, charts: Callable[..., Chart]) -> None:
-    for style, file_format in [*((style, "svg") for style in STYLE_NAMES), *(("paper", each) for each in FORMATS)]:
+    for style, file_format in [*((style, "svg") for style in STYLE_NAMES), *(("paper", name) for name in FORMATS)]:
         content = (chart := charts(kind, style)).content(file_format)
         assert content.startswith(BEGINS[file_format]), (style, file_format)
         if file_format == "svg":
@@ -152,19 +151,19 @@ def assert_nothing_is_cut_off(chart: Chart) -> None:
 
 def words(figure: Chart) -> list[matplotlib.text.Text]:
     """All that is written, but for the numbers on axes: of these, matplotlib holds some that it does not draw."""
-    found = list(figure.texts)
+    texts = list(figure.texts)
     for axes in figure.axes:
-        found += [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label, *axes.get_yticklabels()]
+        texts += [*axes.texts, axes.title, axes.xaxis.label, axes.yaxis.label, *axes.get_yticklabels()]
         # None where another panel has them.
         assert len(axes.get_yticklabels()) in (0, len(axes.get_yticks()))
-    return [each for each in found if each.get_text()]
+    return [text for text in texts if text.get_text()]
 
 
 def test_what_is_kept_is_read_back(folders: dict[str, Path]) -> None:
     assert LADDER.read(folders["ladder"]) == a_ladder()
-    found = GALLERY_KEPT.read(folders["break"])
-    assert found.mistakes == costs("no_mask", "no_eval_mode", "no_clip")
-    assert found.job == "2 layers, random on Rotten Tomatoes, 2,000 reviews"
+    gallery = GALLERY_KEPT.read(folders["break"])
+    assert gallery.mistakes == costs("no_mask", "no_eval_mode", "no_clip")
+    assert gallery.job == "2 layers, random on Rotten Tomatoes, 2,000 reviews"
 
 
 def test_the_pictures_say_what_the_folders_hold(charts: Callable[..., Chart], tiny_comparison: Path) -> None:
@@ -172,10 +171,10 @@ def test_the_pictures_say_what_the_folders_hold(charts: Callable[..., Chart], ti
     assert {"step 3, batch", "identical: all 16 steps, every evaluation, every weight"} <= set(written["ladder"])
     for name in ("no_mask", "no_eval_mode", "no_clip"):
         assert GALLERY[name].what in written["break"] and GALLERY[name].what in charts("break").alt
-    found = measure(tiny_comparison)
-    numbers = [f"{each:,}" for row in found.loops["manual"].confusion for each in row]
+    quality = measure(tiny_comparison)
+    numbers = [f"{count:,}" for row in quality.loops["manual"].confusion for count in row]
     assert [text for text in written["confusion"] if re.fullmatch("[0-9,]+", text)] == numbers
-    assert f"{found.loops['manual'].rate.sentence()}." in written["confusion"]
+    assert f"{quality.loops['manual'].rate.sentence()}." in written["confusion"]
     assert {"--eval-strategy epoch", "7 lines, 1 other comes"} <= set(written["dials"])
     assert "--eval-strategy epoch (off: no): 7 lines, 1 other comes." in charts("dials").alt
 
@@ -197,10 +196,10 @@ def test_bars_are_as_long_as_the_lines() -> None:
 
 
 def test_two_models_and_many_classes_stand_side_by_side(tiny_comparison: Path) -> None:
-    found = measure(tiny_comparison)
+    quality = measure(tiny_comparison)
     names = [f"a class with a long name, {number}" for number in range(9)]
     answers = replace(
-        found.loops["manual"],
+        quality.loops["manual"],
         confusion=[[number * 10 + other for other in range(9)] for number in range(9)],
         classes=[ClassScore(name, 1, 1.0, 1.0, 1.0) for name in names],
     )
@@ -210,10 +209,10 @@ def test_two_models_and_many_classes_stand_side_by_side(tiny_comparison: Path) -
         figure.lay_out()
         assert [axes.get_title() for axes in figure.axes] == ["manual: the model says", "Trainer: the model says"]
         for axes in figure.axes:
-            shown = [text.get_text() for text in axes.texts]
-            assert shown == [str(each) for row in answers.confusion for each in row]
+            labels = [text.get_text() for text in axes.texts]
+            assert labels == [str(count) for row in answers.confusion for count in row]
             boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
-            assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes)), style
+            assert all(box.x1 < next_box.x0 for box, next_box in itertools.pairwise(boxes)), style
     assert (
         "Of 36 examples of class a class with a long name, 0, the model predicts: 0 a class"
         in confusion_chart(two).alt
@@ -249,14 +248,14 @@ LACKS = {
 
 @pytest.mark.parametrize("kind", FOLDER_KINDS)
 def test_what_a_folder_lacks_is_one_line(kind: str, tmp_path: Path, capsys) -> None:
-    for paths, said in (
+    for paths, message in (
         ([tmp_path], LACKS[kind]),
         ([tmp_path, tmp_path], f"--kind {kind} draws one folder, not 2: name one"),
         ([tmp_path / "none"], "there is no such folder"),
     ):
         assert main(["plot", *map(str, paths), "--kind", kind]) == 2
         error = capsys.readouterr().err
-        assert said in error and error.count("\n") == 1
+        assert message in error and error.count("\n") == 1
     assert not list(tmp_path.iterdir())
 
 
@@ -269,14 +268,14 @@ FILES = {"ladder": LADDER_FILE, "break": "gallery.json", "size": "size.json", "s
 def test_whatever_happens_to_a_kept_file_is_a_chart_or_one_line(
     kind: str, data: st.DataObject, folders: dict[str, Path]
 ) -> None:
-    whole, said = (folders[kind] / FILES[kind]).read_bytes(), io.StringIO()
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(said):
+    whole, stderr = (folders[kind] / FILES[kind]).read_bytes(), io.StringIO()
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(stderr):
         (Path(folder) / FILES[kind]).write_bytes(data.draw(damaged(whole)))
         with contextlib.redirect_stdout(io.StringIO()):
             status = main(["plot", folder, "--kind", kind, "--format", "svg"])
-    assert status in (0, 2), said.getvalue()
-    assert bool(status) == ("is damaged, or of another version" in said.getvalue()), said.getvalue()
-    assert said.getvalue().count("\n") == bool(status)
+    assert status in (0, 2), stderr.getvalue()
+    assert bool(status) == ("is damaged, or of another version" in stderr.getvalue()), stderr.getvalue()
+    assert stderr.getvalue().count("\n") == bool(status)
 
 
 @pytest.mark.parametrize(

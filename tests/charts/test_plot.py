@@ -72,7 +72,7 @@ def test_an_svg_for_a_page_brings_ids_of_its_own_and_no_fixed_size(tmp_path: Pat
         root = ElementTree.fromstring(svg)
         assert svg.startswith("<svg ") and "width" not in root.attrib and "viewBox" in root.attrib
         ids = set(re.findall(r'\bid="([^"]*)"', svg))
-        assert ids and all(each.startswith(f"overview-{style}-") for each in ids)
+        assert ids and all(id_.startswith(f"overview-{style}-") for id_ in ids)
         assert set(re.findall(r'(?:url\(#|href="#)([^")]*)', svg)) <= ids
     assert STYLES["dark"].ground.lower() in dark and "0.0 at all 8 steps" in light
 
@@ -114,13 +114,13 @@ def without(name: str) -> list[dict]:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nowhere"], "nowhere: there is no such folder or record"),
         (["empty"], "it holds neither a record.jsonl nor a comparison's two runs"),
         (["other.txt"], "is not JSON"),
         (["run", "--kind", "difference"], "a difference takes two runs"),
-        (["old-memory", "--kind", "memory"], "says nothing of `memory_mb`"),
+        (["old-memory", "--kind", "memory"], "has no `memory_mb`"),
         (["run", "--output", "picture.jpg"], "end the name in .png, .svg or .pdf"),
         (["run", "--output", "run/record.jsonl"], "end the name in .png, .svg or .pdf"),
         (["run", "--output", "picture.png", "--format", "svg"], "the name says png, --format says svg"),
@@ -132,7 +132,7 @@ def without(name: str) -> list[dict]:
     ],
 )
 def test_a_mistake_is_one_line_and_leaves_no_file(
-    arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+    arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
     monkeypatch.chdir(tmp_path)
     write_record(Path("run"), record_lines())
@@ -143,7 +143,7 @@ def test_a_mistake_is_one_line_and_leaves_no_file(
     before = {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")}
     assert main(["plot", *arguments]) == 2
     error = capsys.readouterr().err
-    assert error.count("\n") == 1 and said in error
+    assert error.count("\n") == 1 and message in error
     assert {path: path.is_file() and path.read_bytes() for path in Path().rglob("*")} == before
 
 

@@ -98,7 +98,7 @@ def test_a_wrong_loop_of_another_author_fails_where_it_is_wrong(name: str) -> No
     """13 loops: 25 seconds."""
     judged = judge_wrong(name)
     assert judged.result.verdict == "different"
-    assert sorted(judged.result.failures) == sorted(judged.wanted)
+    assert sorted(judged.result.failures) == sorted(judged.expected)
 
 
 def test_a_loop_obeys_the_schedules_own_arguments(tmp_path: Path) -> None:

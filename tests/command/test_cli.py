@@ -55,17 +55,17 @@ def test_help_lists_every_setting_without_importing_torch(arguments: list[str]) 
 
 @pytest.mark.usefixtures("started_again")
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["compare", "--dataset", "none.csv"], "--dataset none.csv: there is no such file or folder"),
         (["trainer", "--model", "./none"], "--model ./none: there is no such folder"),
     ],
 )
 def test_a_path_that_leads_nowhere_is_told_without_importing_torch(
-    arguments: list[str], said: str, tmp_path: Path
+    arguments: list[str], message: str, tmp_path: Path
 ) -> None:
     finished = ran(sys.executable, "-c", LIGHTLY, *arguments, cwd=tmp_path)
-    assert (finished.returncode, finished.stderr) == (2, f"sameloop: error: {said}\n")
+    assert (finished.returncode, finished.stderr) == (2, f"sameloop: error: {message}\n")
     assert not any(tmp_path.iterdir())
 
 
@@ -170,9 +170,9 @@ def test_what_a_killed_replacement_left_is_undone_by_the_next_run(compared, tmp_
 
 def test_a_folder_with_other_files_or_a_file_in_the_way_is_left_alone(tmp_path: Path, refusal) -> None:
     (tmp_path / "thesis.tex").write_text("three years of work")
-    for target, said in ((tmp_path, "not a SameLoop run"), (tmp_path / "thesis.tex", "a file is in the way")):
+    for target, message in ((tmp_path, "not a SameLoop run"), (tmp_path / "thesis.tex", "a file is in the way")):
         for overwrite in ([], ["--overwrite-output-dir"]):
-            assert said in refusal("trainer", "--preset", "tiny", "--output-dir", str(target), *overwrite)
+            assert message in refusal("trainer", "--preset", "tiny", "--output-dir", str(target), *overwrite)
     assert tree(tmp_path) == {"thesis.tex": b"three years of work"}
 
 

@@ -37,7 +37,7 @@ esac
 
 
 @pytest.mark.parametrize(
-    ("tools", "said"),
+    ("tools", "message"),
     [
         ({"python3": "exit 1"}, "SameLoop needs Python 3.10 or newer"),
         ({"python3": NO_ENSUREPIP}, "apt install python3-venv"),
@@ -46,10 +46,10 @@ esac
     ],
     ids=["an old Python", "no ensurepip", "an Intel Mac", "Windows"],
 )
-def test_what_is_missing_is_named(tools: dict[str, str], said: str, tmp_path: Path) -> None:
-    made = make(tmp_path, **tools)
-    assert made.returncode == 2
-    assert said in made.stdout and "Traceback" not in made.stderr
+def test_what_is_missing_is_named(tools: dict[str, str], message: str, tmp_path: Path) -> None:
+    result = make(tmp_path, **tools)
+    assert result.returncode == 2
+    assert message in result.stdout and "Traceback" not in result.stderr
     assert not (tmp_path / ".venv").exists()
 
 
@@ -64,8 +64,8 @@ case "$*" in
   chmod +x .venv/bin/python;;
 esac
 """
-    made = make(tmp_path, python3=whole)
-    assert made.returncode == 0, made.stdout + made.stderr
+    result = make(tmp_path, python3=whole)
+    assert result.returncode == 0, result.stdout + result.stderr
     assert "pip install" in (tmp_path / "ran").read_text()
 
 

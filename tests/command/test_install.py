@@ -56,14 +56,14 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip(
             "setuptools 77 builds with packaging 24.2 or newer; pip gets it for itself, a test without net not"
         )
-    copy, made = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("wheel")
+    copy, wheels = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("wheel")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in PROJECT_FILES:
         shutil.copy(ROOT / name, copy / name)
-    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", made]
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", wheels]
     subprocess.run([sys.executable, "-m", "pip", "wheel", *options, copy], check=True)
-    return next(made.glob("*.whl"))
+    return next(wheels.glob("*.whl"))
 
 
 def test_the_wheel_has_every_file_of_the_packages(wheel: Path) -> None:
@@ -146,8 +146,8 @@ def test_an_installed_wheel_does_its_work_in_an_empty_folder(wheel: Path, tmp_pa
         assert finished.returncode == 0, finished.stderr
         return finished.stdout
 
-    found = subprocess.run([python, "-c", "import shared; print(shared.__file__)"], cwd=here, capture_output=True)
-    assert Path(found.stdout.decode().strip()).is_relative_to(packages)
+    result = subprocess.run([python, "-c", "import shared; print(shared.__file__)"], cwd=here, capture_output=True)
+    assert Path(result.stdout.decode().strip()).is_relative_to(packages)
     assert sameloop("fetch").strip() == str(environment / "share" / "sameloop")
     assert "intact" in sameloop("doctor")
     assert "\nidentical: all 16 steps" in sameloop("compare", "--preset", "tiny")

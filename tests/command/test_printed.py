@@ -76,9 +76,9 @@ def test_command_of_a_run(arguments: str, tiny_comparison: Path, tmp_path: Path,
 
 
 def test_a_result_of_check(snapshot: SnapshotAssertion) -> None:
-    shown = io.StringIO()
-    print_result(check_script(own_script(COURSE)), Console(file=shown, width=119, highlight=False))
-    assert masked(shown.getvalue()) == snapshot
+    printed = io.StringIO()
+    print_result(check_script(own_script(COURSE)), Console(file=printed, width=119, highlight=False))
+    assert masked(printed.getvalue()) == snapshot
 
 
 def printed(folder: Path, *arguments: str) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from benchmarks.proofs.documents import SHOWN_PAGES
+from benchmarks.proofs.documents import SHOWN_LOOPS
 from benchmarks.proofs.notebook import NOTEBOOK, PAGE, document_of, read_notebook, run_notebook
 from shared.starting.children import ROOT
 
@@ -53,7 +53,7 @@ def test_it_lies_here_without_outputs_and_can_be_read_as_a_file() -> None:
 
 
 def test_its_two_pages_are_the_files() -> None:
-    for cell, name in zip(("by-hand", "through-trainer"), SHOWN_PAGES, strict=True):
+    for cell, name in zip(("by-hand", "through-trainer"), SHOWN_LOOPS, strict=True):
         magic, _, source = CODE[cell].partition("\n")
         assert magic.startswith("%%writefile lesson/")
         assert source + "\n" == (ROOT / name).read_text(encoding="utf-8")
@@ -69,7 +69,7 @@ def test_its_sections_take_90_minutes() -> None:
 
 
 def test_the_lines_to_break_are_in_the_page_once() -> None:
-    page = (ROOT / SHOWN_PAGES[0]).read_text(encoding="utf-8")
+    page = (ROOT / SHOWN_LOOPS[0]).read_text(encoding="utf-8")
     calls = [
         node.args[0].value
         for cell in CODE.values()

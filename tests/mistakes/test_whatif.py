@@ -16,7 +16,7 @@ from benchmarks.lesson.xray import xray
 from benchmarks.mistakes.catalogue import QUESTIONS
 from benchmarks.mistakes.ladder import script_without
 from benchmarks.pages.fold import folded_source
-from benchmarks.proofs.whatif import changed, first_seen, held_against, run_script, scripts_of_question, write_measured
+from benchmarks.proofs.whatif import changed, first_seen, run_script, scripts_of_question, what_if_of, write_measured
 from shared.config import RunConfig
 from shared.running.folder import LOOPS
 from shared.running.script import own_script, scripts_of
@@ -76,21 +76,21 @@ def whole(tmp_path_factory: pytest.TempPathFactory):
 )
 def test_what_differs_first_is_measured(whole, tmp_path: Path, phase: str, quantity: str, step: int) -> None:
     scripts, folder = scripts_of_question(phase, "tiny"), tmp_path / "page" / "run"
-    found = held_against(phase, scripts, whole, (run_script(scripts[1], {}, "tiny", folder), folder))
+    found = what_if_of(phase, scripts, whole, (run_script(scripts[1], {}, "tiny", folder), folder))
     assert (found.quantity, found.step) == (quantity, step) and not found.same_weights
     assert f"The {quantity} differs first, at step {step}" in found.sentence
     assert len(found.seen.loss) == 16 and small_chart(found)
 
 
 def test_of_two_runs_that_are_the_same_nothing_differs(whole) -> None:
-    found = held_against("progress", scripts_of_question("progress", "tiny"), whole, whole)
+    found = what_if_of("progress", scripts_of_question("progress", "tiny"), whole, whole)
     assert (found.quantity, found.step, found.same_weights) == ("nothing", None, True)
     assert "No loss, norm or weight differs." in found.sentence
 
 
 def test_a_page_that_leaves_nothing_is_said_to_leave_nothing(whole, tmp_path: Path) -> None:
     scripts, folder = scripts_of_question("save", "tiny"), tmp_path / "page" / "run"
-    found = held_against("save", scripts, whole, (run_script(scripts[1], {}, "tiny", folder), folder))
+    found = what_if_of("save", scripts, whole, (run_script(scripts[1], {}, "tiny", folder), folder))
     assert "its train has left no model" in found.sentence and str(tmp_path) not in found.sentence
     assert small_chart(found) is None
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from benchmarks.notebook import follow
-from benchmarks.notebook.follow import Watched, _Follower
+from benchmarks.notebook.follow import Bar, _Follower
 from sameloop import SameLoopError
 
 
@@ -47,56 +47,56 @@ def test_a_bar_follows_the_record(tmp_path: Path, child, capfd: pytest.CaptureFi
     record.write_text('{"kind": "step", "step": 9, "loss": 1}\n')
     os.utime(record, (0, 0))
     child(RECORD)
-    said = follow.run([str(record)], [Watched("by hand", 3, record)])
+    output = follow.run([str(record)], [Bar("by hand", 3, record)])
     drawn = re.split("[\r\n]", capfd.readouterr().err)
-    counts = [int(found[1]) for line in drawn if (found := re.search(r"(\d+)/. steps", line))]
+    counts = [int(match[1]) for line in drawn if (match := re.search(r"(\d+)/. steps", line))]
     assert counts == sorted(counts) and {0, 1, 3} <= set(counts) <= {0, 1, 2, 3}
     assert any("step by step" in line for line in drawn)
     assert [line for line in drawn if line.strip()][-1].endswith("loss 0.3333]")
-    assert said.stdout.count("kind") == 5 and "step by step" in said.text
+    assert output.stdout.count("kind") == 5 and "step by step" in output.text
 
 
 def test_a_bar_counts_the_seconds_from_where_its_loop_begins(tmp_path: Path) -> None:
     """And not from where the next one's is announced."""
     record = tmp_path / "record.jsonl"
-    bars = follow._Bars([Watched("by hand", 3, record)])
+    bars = follow._Bars([Bar("by hand", 3, record)])
     bars._bar.start_t = 0.0
-    bars.say("importing torch and transformers")
+    bars.show_task("importing torch and transformers")
     assert bars._bar.start_t == 0
-    bars.say("1 of 2: the manual loop")
+    bars.show_task("1 of 2: the manual loop")
     assert bars._bar.start_t > 0
     record.write_text('{"kind": "step", "step": 1, "loss": 1}\n')
-    bars.look()
+    bars.update()
     bars._bar.start_t = 0.0
-    bars.say("2 of 2: the trainer loop")
+    bars.show_task("2 of 2: the trainer loop")
     assert bars._bar.start_t == 0
     bars.close(whole=False)
 
 
 def test_without_a_record_what_is_counted_moves_the_bar(child, capfd: pytest.CaptureFixture[str]) -> None:
     child("import sys\nprint('· step 3 of 7: clip', file=sys.stderr)\nprint('done')")
-    assert follow.run([], [Watched("ladder")]).stdout == "done\n"
+    assert follow.run([], [Bar("ladder")]).stdout == "done\n"
     drawn = capfd.readouterr().err
     assert "3/7" in drawn and "step 3 of 7: clip" in drawn and drawn.rstrip().endswith("7/7 [00:00]")
 
 
 def test_verbose_prints_all_and_draws_nothing(child, capfd: pytest.CaptureFixture[str]) -> None:
     child("import sys\nprint('· loading', file=sys.stderr)\nprint('epoch 1')")
-    follow.run([], [Watched("by hand", 3)], verbose=True)
+    follow.run([], [Bar("by hand", 3)], verbose=True)
     printed = capfd.readouterr()
     assert sorted(printed.out.splitlines()) == ["epoch 1", "· loading"] and printed.err == ""
 
 
 def test_a_note_is_printed_above_the_bar(child, capfd: pytest.CaptureFixture[str]) -> None:
     child("import sys\nprint('· note: no padding token', file=sys.stderr)\nprint('· note: not this')")
-    follow.run([], [Watched("by hand", 3)])
+    follow.run([], [Bar("by hand", 3)])
     printed = capfd.readouterr()
     assert "· note: no padding token" in printed.out + printed.err
     assert "not this" not in printed.out + printed.err
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "import sys\nprint('sameloop: error: no such setting', file=sys.stderr)\nprint('x')\nsys.exit(2)",
@@ -106,11 +106,11 @@ def test_a_note_is_printed_above_the_bar(child, capfd: pytest.CaptureFixture[str
         ("import sys\nsys.exit(3)", "the process ended with exit status 3"),
     ],
 )
-def test_a_process_that_fails_is_an_error_in_one_line(text: str, said: str, child) -> None:
+def test_a_process_that_fails_is_an_error_in_one_line(text: str, message: str, child) -> None:
     child(text)
     with pytest.raises(SameLoopError) as raised:
         follow.run([])
-    assert str(raised.value) == said
+    assert str(raised.value) == message
 
 
 def test_ctrl_c_reaches_the_process_once_and_goes_on_here(tmp_path: Path, child) -> None:
@@ -144,13 +144,13 @@ def test_ctrl_c_reaches_the_process_once_and_goes_on_here(tmp_path: Path, child)
 def test_half_a_line_waits_and_a_new_record_begins_anew(tmp_path: Path) -> None:
     path = tmp_path / "record.jsonl"
     follower = _Follower(path, time.time_ns() - 10**9)
-    assert not follower.look()
+    assert not follower.update()
     step = '{"kind": "step", "step": %d, "loss": null}\n'
     path.write_text(step % 1 + (step % 2)[:9])
-    assert follower.look() and (follower.step, follower.said) == (1, "")
+    assert follower.update() and (follower.step, follower.loss_text) == (1, "")
     path.write_text(step % 1 + step % 2 + '{"kind": "footer"}\n')
-    assert follower.look() and follower.step == 2 and follower.is_done
+    assert follower.update() and follower.step == 2 and follower.is_done
     other = tmp_path / "other"
     other.write_text(step % 1)
     other.replace(path)
-    assert follower.look() and follower.step == 1 and not follower.is_done
+    assert follower.update() and follower.step == 1 and not follower.is_done

@@ -115,9 +115,9 @@ def comparison(tiny_runs: dict[str, Path], tmp_path_factory: pytest.TempPathFact
     for loop, path in tiny_runs.items():
         shutil.copytree(path, folder / loop)
     write_comparison(folder)
-    found = sameloop.Comparison(folder, "what it said")
+    comparison = sameloop.Comparison(folder, "what it said")
     shutil.rmtree(folder)
-    return found
+    return comparison
 
 
 def test_a_comparison_is_a_dictionary_that_shows_itself(comparison: sameloop.Comparison) -> None:
@@ -166,29 +166,29 @@ def test_a_run_has_its_record_and_frames(comparison: sameloop.Comparison) -> Non
     assert '<td class="number">0.4828</td>' in run._repr_html_()
     assert not hasattr(run, "no_such_thing")
     # A loop that returns nothing has its evaluations as they were seen.
-    run.record.footer["log_history"], kept = [], run.record.footer["log_history"]
+    run.record.footer["log_history"], log_history = [], run.record.footer["log_history"]
     assert list(run.evaluations["eval_loss"]) == [line["loss"] for line in run.record.evaluations]
-    run.record.footer["log_history"] = kept
+    run.record.footer["log_history"] = log_history
 
 
 def test_figures(comparison: sameloop.Comparison, tiny_runs: dict[str, Path]) -> None:
-    found = {
+    figures = {
         "losses": comparison.figure("losses"),
         "overview": sameloop.plot(comparison),
         "time": sameloop.plot(tiny_runs["trainer"], "time", "paper"),
         "difference": sameloop.plot(list(tiny_runs.values()), "difference", "dark"),
     }
-    for kind, figure in found.items():
+    for kind, figure in figures.items():
         assert isinstance(figure, Figure) and figure.axes, kind
-    content, about = found["losses"]._repr_png_()
+    content, about = figures["losses"]._repr_png_()
     assert content.startswith(b"\x89PNG") and "Training loss" in about["alt"]
-    for wrong, said in (
+    for wrong, message in (
         (lambda: comparison.figure("losess"), "there is no chart 'losess': choose one of overview"),
         (lambda: comparison.figure(style="loud"), "there is no style 'loud': choose one of slide"),
         (lambda: comparison.manual.figure("difference"), "a difference takes two runs"),
         (lambda: sameloop.plot("nowhere"), "nowhere: there is no such folder or record"),
     ):
-        with pytest.raises(SameLoopError, match=said):
+        with pytest.raises(SameLoopError, match=message):
             wrong()
 
 
@@ -208,7 +208,7 @@ def test_a_check_shows_each_phase_with_a_question_where_it_is_wrong() -> None:
     rubric = make_rubric(
         [Finding("clip.missing", 3, "not <clipped>", {"student": "norm 38", "right": "norm 1"})], ["clip", "step"]
     )
-    checked = sameloop.Checked(Result("a.py", DIFFERENT, rubric, 1, 15, 2.0, output="<hello>").as_dict())
+    checked = sameloop.CheckResult(Result("a.py", DIFFERENT, rubric, 1, 15, 2.0, output="<hello>").as_dict())
     assert (checked.verdict, checked.failures) == ("different", ["clip"])
     assert checked.phases.loc["clip", "cause"] == "not <clipped>"
     assert repr(checked) == "<different; 1 of 15 points>"
@@ -257,7 +257,7 @@ def test_a_function_of_a_file_is_that_file() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("class Model: pass\ndef train(): return Model\n", "train uses Model, a class of the notebook"),
         ("data = [1]\ndef train(): return data\n", "train uses data, a list of the notebook"),
@@ -267,8 +267,8 @@ def test_a_function_of_a_file_is_that_file() -> None:
         ("def f(): pass\ng = f\ndef train(): return g\n", "g is another name for f"),
     ],
 )
-def test_what_cannot_come_along_is_said(text: str, said: str) -> None:
-    with pytest.raises(SameLoopError, match=said) as raised:
+def test_what_cannot_come_along_is_said(text: str, message: str) -> None:
+    with pytest.raises(SameLoopError, match=message) as raised:
         source_of(_cell(text)["train"])
     assert "\n" not in str(raised.value)
 
@@ -298,8 +298,8 @@ def test_the_docs_examples_call_what_is_there() -> None:
                 continue
             function = getattr(sameloop, node.func.attr)
             assert isinstance(function, FunctionType)
-            given = {each.arg: None for each in node.keywords}
-            bound = inspect.signature(function).bind(*[None] * len(node.args), **given)
+            arguments = {keyword.arg: None for keyword in node.keywords}
+            bound = inspect.signature(function).bind(*[None] * len(node.args), **arguments)
             for name in bound.kwargs.get("settings", {}):
                 assert name in sameloop.RunConfig.model_fields, name
 
@@ -313,5 +313,5 @@ def test_the_docs_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert "preset=" not in block.replace('preset="tiny"', ""), block
         names: dict[str, Any] = {"__name__": "docs"}
         exec(compile(block, "<docs>", "exec"), names)
-        found = [value for value in names.values() if isinstance(value, sameloop.Comparison)]
-        assert found and all(each.verdict == "identical" for each in found), block
+        comparisons = [value for value in names.values() if isinstance(value, sameloop.Comparison)]
+        assert comparisons and all(comparison.verdict == "identical" for comparison in comparisons), block

@@ -19,9 +19,9 @@ import pytest
 from small_script import TRAINED, small
 
 from benchmarks.cli import main
-from benchmarks.port.arguments import possible
+from benchmarks.port.arguments import valid_settings
 from benchmarks.port.side import Script, Side, sides_of
-from benchmarks.proofs.ported import CASES, SCRIPTS, Case, tried
+from benchmarks.proofs.ported import CASES, SCRIPTS, Case, try_case
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
 from shared.files import read_json
@@ -34,13 +34,13 @@ def case_of(file: str) -> Case:
 
 @pytest.mark.parametrize("file", ["weighted.py", "mlm_style.py", "distillation.py", "own_optimizer.py", "pairs.py"])
 def test_the_loop_is_identical_runs_by_itself_and_a_mistake_in_it_is_found(file: str, tmp_path: Path) -> None:
-    outcome = tried(case_of(file), tmp_path)
+    outcome = try_case(case_of(file), tmp_path)
     assert (outcome.verdict, outcome.alone, outcome.is_right) == ("identical", True, True), outcome
 
 
 @pytest.mark.parametrize("file", ["adversarial.py", "unfreeze.py", "neftune.py", "lamb_like.py"])
 def test_what_is_not_carried_over_is_named(file: str, tmp_path: Path) -> None:
-    outcome = tried(case_of(file), tmp_path)
+    outcome = try_case(case_of(file), tmp_path)
     assert outcome.is_right, outcome.verdict
 
 
@@ -49,12 +49,12 @@ def test_what_trainer_does_is_said_with_its_figure(tmp_path: Path) -> None:
     schedule = ", lr_scheduler_type='cosine_with_min_lr', lr_scheduler_kwargs={'min_lr': 1e-5}"
     file = small(tmp_path, TRAINED % f", gradient_accumulation_steps=3{schedule}")
     text = file.read_text()
-    for accepts, said in ((True, 1), (False, 0)):
+    for accepts, count in ((True, 1), (False, 0)):
         # Trainer takes a forward with **kwargs for one that divides by the number of labels.
         file.write_text(text.replace("labels=None)", "labels=None, **kwargs)") if accepts else text)
         assert main(["compare", "--trainer", str(file), "--output-dir", str(tmp_path / f"run{accepts}")]) == 0
-        facts = [each for each in compared(tmp_path / f"run{accepts}")["job"]["facts"] if "#47688" in each]
-        assert len(facts) == said
+        facts = [fact for fact in compared(tmp_path / f"run{accepts}")["job"]["facts"] if "#47688" in fact]
+        assert len(facts) == count
         record = RunRecord.read(tmp_path / f"run{accepts}" / "trainer")
         assert record.config.lr_scheduler_kwargs == {"min_lr": 1e-5}
         step = record.steps[0]
@@ -109,16 +109,16 @@ def run_of_a_script(folder: Path) -> Path:
 
 
 def test_two_scripts_and_two_loops(tmp_path: Path) -> None:
-    one = small(tmp_path, TRAINED % "", "one.py")
+    script = small(tmp_path, TRAINED % "", "one.py")
     same = small(tmp_path, TRAINED % ", learning_rate=5e-5", "same.py")
     other = small(tmp_path, TRAINED % ", weight_decay=0.5, learning_rate=5e-5", "other.py")
     for number, (file, status) in enumerate(((same, 0), (other, 1))):
         folder = ["--output-dir", str(tmp_path / str(number))]
-        assert main(["compare", "--trainer", str(one), "--against", str(file), *folder]) == status
+        assert main(["compare", "--trainer", str(script), "--against", str(file), *folder]) == status
     loop, changed = tmp_path / "loop.py", tmp_path / "changed.py"
-    assert main(["eject", str(one), "-o", str(loop)]) == 0
+    assert main(["eject", str(script), "-o", str(loop)]) == 0
     changed.write_text(loop.read_text().replace("fused=True", "fused=True, eps=1e-3"))
-    pair = ["--trainer", str(one), "--loop", str(loop), "--against", str(changed)]
+    pair = ["--trainer", str(script), "--loop", str(loop), "--against", str(changed)]
     assert main(["compare", *pair, "--output-dir", str(tmp_path / "pair")]) == 1
     assert compared(tmp_path / "pair")["job"]["sides"] == ["loop.py", "changed.py"]
 
@@ -251,11 +251,11 @@ def test_what_comes_after_the_training_finds_the_folder_that_trainer_makes(
     file.write_text(f"from __future__ import annotations\nimport os\n{file.read_text()}")
     monkeypatch.chdir(tmp_path)
     assert main(["eject", str(file), "-o", "loop.py"]) == 0
-    for made in ("out", "here"):
-        shutil.rmtree(made, ignore_errors=True)
+    for name in ("out", "here"):
+        shutil.rmtree(name, ignore_errors=True)
     runpy.run_path("loop.py", run_name="__main__")
     assert (tmp_path / folder / "done.txt").read_text() == "1"
-    assert [each for each in ("out", "here") if (tmp_path / each).exists()] == [folder] * bool(folder)
+    assert [name for name in ("out", "here") if (tmp_path / name).exists()] == [folder] * bool(folder)
 
 
 def test_arguments_as_json_are_settings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -280,17 +280,17 @@ def test_arguments_as_json_are_settings(tmp_path: Path, capsys: pytest.CaptureFi
     file.write_text(TrainingArguments("out", **set_here, **left, **silent).to_json_string())
     capsys.readouterr()
     assert main(["eject", str(file), "--preset", "tiny", "--seed", "7"]) == 0
-    found = capsys.readouterr()
-    notes = [line for line in found.err.splitlines() if line.startswith("note: ")]
+    first_run = capsys.readouterr()
+    notes = [line for line in first_run.err.splitlines() if line.startswith("note: ")]
     assert len(notes) == 2 and all(any(name in line for line in notes) for name in left)
     all_of_them = json.loads(TrainingArguments("out", **set_here).to_json_string())
     settings = {name: all_of_them[name] for name in RunConfig.model_fields if all_of_them.get(name) is not None}
     flags = RunConfig.build("tiny", **{**settings, "seed": 7}).flags()
     assert main(["eject", *flags]) == 0
-    assert capsys.readouterr().out == found.out
+    assert capsys.readouterr().out == first_run.out
     # Trainer passes over what a constant rate does not take.
     constant = {"lr_scheduler_type": "constant"}
-    assert possible("tiny", {**constant, "lr_scheduler_kwargs": {"power": 2}}) == constant
+    assert valid_settings("tiny", {**constant, "lr_scheduler_kwargs": {"power": 2}}) == constant
 
 
 @pytest.mark.parametrize(
@@ -366,7 +366,7 @@ def test_what_asks_the_trainer_is_left_out(tmp_path: Path, monkeypatch: pytest.M
         file = small(tmp_path, f"{textwrap.dedent(lines)}\n{call}")
         Path("loop.py").unlink(missing_ok=True)
         assert main(["eject", str(file), "-o", "loop.py"]) == 0
-        noted = re.search(r"the Trainer or what came of it: (.*) of mine.py", Path("loop.py").read_text())
+        noted = re.search(r"the Trainer or its results: (.*) of mine.py", Path("loop.py").read_text())
         assert noted and noted[1] == left_out
         runpy.run_path("loop.py", run_name="__main__")
 
@@ -398,14 +398,14 @@ def test_a_tokenizer_that_the_script_trains_is_the_other_sides(tmp_path: Path) -
 
     from benchmarks.port.door import _take_words_of
 
-    def made(*words: str) -> PreTrainedTokenizerFast:
+    def tokenizer_of(*words: str) -> PreTrainedTokenizerFast:
         vocabulary = {word: number for number, word in enumerate(words)}
         return PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel(vocabulary, unk_token="?")))
 
-    made("?", "a", "b", "c").save_pretrained(tmp_path)
+    tokenizer_of("?", "a", "b", "c").save_pretrained(tmp_path)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(PreTrainedTokenizerFast, "__init__", PreTrainedTokenizerFast.__init__)
         _take_words_of(tmp_path / "tokenizer.json")
         others = (("?", "c", "b", "a"), ("?", "x", "y", "z"), ("?", "a", "b"))
-        numbers = [made(*words).get_vocab() for words in others]
+        numbers = [tokenizer_of(*words).get_vocab() for words in others]
     assert [(vocabulary.get("a"), len(vocabulary)) for vocabulary in numbers] == [(1, 4), (None, 4), (1, 3)]

@@ -39,7 +39,7 @@ def read(script: Path) -> tuple[dict[str, Any], str, dict[str, str]]:
     data = json.loads(re.search(r'id="step-data">(.*?)</script>', html, re.DOTALL)[1])
     words = re.sub(r"<(script|style|pre|code|metadata)\b.*?</\1>", " ", html, flags=re.DOTALL)
     lines = dict(re.findall(r'id="((?:manual|trainer)-\d+)">(.*?)\n</span>', html))
-    return data, re.sub(r"<[^>]*>", " ", words), {name: re.sub(r"<[^>]*>", "", each) for name, each in lines.items()}
+    return data, re.sub(r"<[^>]*>", " ", words), {name: re.sub(r"<[^>]*>", "", line) for name, line in lines.items()}
 
 
 def test_the_report_has_what_the_job_has(script: Path, compared: Path) -> None:
@@ -47,9 +47,9 @@ def test_the_report_has_what_the_job_has(script: Path, compared: Path) -> None:
     assert [words[max(0, m.start() - 60) : m.end() + 60] for m in OURS.finditer(words)] == []
     assert (data["count"], data["is_own_job"], data["has_tokens"]) == (2, True, False)
     assert data["evaluations"][0][0] == 2
-    shown = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
+    comparison = json.loads((compared / "comparison.json").read_text(encoding="utf-8"))
     html = unescape((compared / "report.html").read_text(encoding="utf-8"))
-    assert shown["job"]["facts"] and all(f"<li>{fact}" in html for fact in shown["job"]["facts"])
+    assert comparison["job"]["facts"] and all(f"<li>{fact}" in html for fact in comparison["job"]["facts"])
     assert "max_grad_norm=0.5" in html and f"--trainer {script}" in html
     for part in ("verdict", "facts", "code", "charts", "xray", "steps", "dials", "reproduce"):
         assert f'<section id="{part}"' in html
@@ -96,16 +96,16 @@ def test_two_scripts_have_a_report_too(script: Path, tmp_path: Path) -> None:
 def test_the_xray_sees_the_same_in_both(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["xray", "--trainer", str(script), "--step", "2", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    step = [each for each in found["events"] if (each["part"], each["step"]) == ("step", 2)]
+    result = json.loads(capsys.readouterr().out)
+    step = [event for event in result["events"] if (event["part"], event["step"]) == ("step", 2)]
     # The epoch has three batches: its second step has one.
     phases = ["collator", "train mode", "device", "forward", "loss", "backward", "log", "clip", "step"]
-    both = [each["phase"] for each in step if each["manual"] and each["trainer"]]
+    both = [event["phase"] for event in step if event["manual"] and event["trainer"]]
     assert both == [*phases, "schedule step", "zero"]
-    assert {each["what"] for each in found["events"] if each["phase"] == "log"} >= {"logged"}
-    assert any(each["part"] == "evaluation" and "eval_loss" in each["values"] for each in found["events"])
-    assert {each["epoch"] for each in found["events"]} == {0, 1}
-    frame = next(each for each in step if each["phase"] == "clip")["trainer"][-1]
+    assert {event["what"] for event in result["events"] if event["phase"] == "log"} >= {"logged"}
+    assert any(event["part"] == "evaluation" and "eval_loss" in event["values"] for event in result["events"])
+    assert {event["epoch"] for event in result["events"]} == {0, 1}
+    frame = next(event for event in step if event["phase"] == "clip")["trainer"][-1]
     assert frame["file"] == "accelerate/accelerator.py"
 
 
@@ -118,7 +118,7 @@ def test_the_xray_finds_what_is_done_otherwise(
     capsys.readouterr()
     assert main(["xray", "--trainer", str(script), "--loop", str(loop), "--json"]) == 1
     events = json.loads(capsys.readouterr().out)["events"]
-    first = next(each for each in events if not each["equal"])
+    first = next(event for event in events if not event["equal"])
     assert (first["phase"], first["step"], first["manual"]) == ("schedule step", 1, None)
 
 
@@ -127,9 +127,9 @@ def test_the_diff_shows_both_files(script: Path, compared: Path, capsys: pytest.
     assert main(["diff", str(compared)]) == 0
     of_the_run = capsys.readouterr().out
     assert main(["diff", "--trainer", str(script)]) == 0
-    for shown in (of_the_run, capsys.readouterr().out):
-        assert OURS.findall(shown.replace("class Net", "")) == []
-        assert "model.zero_grad()" in shown and "Trainer(Net()" in shown
+    for printed in (of_the_run, capsys.readouterr().out):
+        assert OURS.findall(printed.replace("class Net", "")) == []
+        assert "model.zero_grad()" in printed and "Trainer(Net()" in printed
 
 
 def test_the_xray_does_not_look_into_workers(tmp_path: Path, refusal: Callable[..., str]) -> None:
@@ -138,8 +138,8 @@ def test_the_xray_does_not_look_into_workers(tmp_path: Path, refusal: Callable[.
     )
 
 
-@pytest.mark.parametrize("given", [["--step", "99"], ["--loop", "none.py"], ["--seed", "3"]])
+@pytest.mark.parametrize("arguments", [["--step", "99"], ["--loop", "none.py"], ["--seed", "3"]])
 def test_what_the_xray_cannot_look_into_is_one_line(
-    given: list[str], compared: Path, refusal: Callable[..., str]
+    arguments: list[str], compared: Path, refusal: Callable[..., str]
 ) -> None:
-    assert given[0] in refusal("xray", str(compared), *given)
+    assert arguments[0] in refusal("xray", str(compared), *arguments)

@@ -6,8 +6,8 @@ import ast
 
 import pytest
 
-from benchmarks.port.script import _guarded, _renamed, _without_dead
-from benchmarks.port.text import replaced
+from benchmarks.port.script import _guard_main, _rename_taken, _without_dead
+from benchmarks.port.text import replace_nodes
 from shared.running.notebooks import code_of_notebook
 
 
@@ -15,8 +15,8 @@ def test_replaced_keeps_all_else_and_takes_the_outer_place() -> None:
     source = "a = f('ü', g(1))  # why\nb = 2\n"
     tree = ast.parse(source)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
-    assert replaced(source, [(calls[1], "h()")]) == "a = f('ü', h())  # why\nb = 2\n"
-    assert replaced(source, [(calls[1], "h()"), (calls[0], "k()"), (tree.body[1], "")]) == "a = k()  # why\n\n"
+    assert replace_nodes(source, [(calls[1], "h()")]) == "a = f('ü', h())  # why\nb = 2\n"
+    assert replace_nodes(source, [(calls[1], "h()"), (calls[0], "k()"), (tree.body[1], "")]) == "a = k()  # why\n\n"
 
 
 @pytest.mark.parametrize(
@@ -29,19 +29,19 @@ def test_replaced_keeps_all_else_and_takes_the_outer_place() -> None:
     ],
 )
 def test_names_that_the_loop_has_get_another_one(source: str, renamed: str) -> None:
-    assert _renamed(source, {"train"}) == renamed
+    assert _rename_taken(source, {"train"}) == renamed
 
 
 def test_what_runs_is_under_a_guard_and_strings_stay() -> None:
     source = 'import os\n\n\ndef f():\n    return 1\n\n\n# so\nx = """a\nb"""\nf()\n'
-    guarded = _guarded(source)
+    guarded = _guard_main(source)
     names: dict[str, object] = {"__name__": "imported"}
     exec(guarded, names)
     assert "x" not in names
     names["__name__"] = "__main__"
     exec(guarded, names)
     assert names["x"] == "a\nb"
-    assert _guarded(guarded) == guarded
+    assert _guard_main(guarded) == guarded
 
 
 def test_the_trainers_class_goes_where_nothing_asks_for_it() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks.cli import sameloop
 from benchmarks.lesson.whatif import read_measured
-from benchmarks.proofs.documents import DOCS, README, SHOWN_CHARTS, SHOWN_PAGES, cost, with_pages
+from benchmarks.proofs.documents import DOCS, README, SHOWN_CHARTS, SHOWN_LOOPS, cost, with_loops
 from benchmarks.proofs.speed import MEASURED
 from benchmarks.proofs.speed import document as speed_document
 from benchmarks.speed.lesson import LESSON
@@ -26,8 +26,8 @@ README_LINES, WORDS = 25, 15_000
 
 
 def test_the_readme_shows_the_two_loops_as_they_are() -> None:
-    assert with_pages(TEXT) == TEXT, "run `make docs`"
-    loops = [(README.parent / name).read_text(encoding="utf-8").rstrip() for name in SHOWN_PAGES]
+    assert with_loops(TEXT) == TEXT, "run `make docs`"
+    loops = [(README.parent / name).read_text(encoding="utf-8").rstrip() for name in SHOWN_LOOPS]
     assert all(loop in TEXT for loop in loops)
     assert len(TEXT.splitlines()) - sum(len(loop.splitlines()) for loop in loops) <= README_LINES
     assert "docs/port.md" in TEXT.partition("```")[0]

@@ -25,7 +25,7 @@ IN_EVERY_RUN = (0, 1, 2, 3, 6, 7, 8, 9)
 
 
 @pytest.mark.parametrize(
-    "number", [pytest.param(each, marks=[] if each in IN_EVERY_RUN else [pytest.mark.slow]) for each in range(25)]
+    "number", [pytest.param(n, marks=[] if n in IN_EVERY_RUN else [pytest.mark.slow]) for n in range(25)]
 )
 def test_whole_configurations_are_identical(number: int, tmp_path: Path) -> None:
     """The first 25 of the search, 20 of them as ejected scripts, too; `make parity-sweep` runs 300 and 100."""
@@ -47,11 +47,11 @@ def drawn() -> list[RunConfig]:
 def test_the_search_can_meet_every_pair_and_never_repeats_itself() -> None:
     pairs = all_pairs()
     met: set = set()
-    found = list(covering_configurations(60))
-    for config, _ in found:
+    configurations = list(covering_configurations(60))
+    for config, _ in configurations:
         settings = {name: getattr(config, name) for name in SEARCH_SPACE}
         assert search_config(settings) == config
         met |= pairs_of(settings)
     assert met <= pairs
-    assert found[-1][1] == len(met) / len(pairs) > 0.85
-    assert [config for config, _ in found[:25]] == drawn()
+    assert configurations[-1][1] == len(met) / len(pairs) > 0.85
+    assert [config for config, _ in configurations[:25]] == drawn()

@@ -61,7 +61,7 @@ def words_of_ours(text: str) -> list[str]:
     """The words of `PLAIN` that a text has, those that are allowed apart."""
     for phrase in ALLOWED:
         text = text.replace(phrase, " ")
-    return [found.group() for found in WORD.finditer(" ".join(text.split()))]
+    return [match.group() for match in WORD.finditer(" ".join(text.split()))]
 
 
 def text_of(path: Path) -> str:
@@ -79,6 +79,6 @@ def test_a_document_has_no_words_of_ours(path: Path) -> None:
 
 def test_a_word_of_ours_would_be_found() -> None:
     assert {path.name for path in FILES} >= {"README.md", "SECURITY.md", "lesson.ipynb", "index.md"}
-    found = words_of_ours("The dials of this Page, folded anew;\nthe loop\nby hand. `--dial NAME` has page faults.")
-    assert found == ["dials", "Page", "folded", "anew", "loop by hand"]
+    words = words_of_ours("The dials of this Page, folded anew;\nthe loop\nby hand. `--dial NAME` has page faults.")
+    assert words == ["dials", "Page", "folded", "anew", "loop by hand"]
     assert words_of_ours("homepage, scaffold, my_page, docs/pages, sandial, party") == []

@@ -272,5 +272,5 @@ def test_a_comparison_that_is_stopped_leaves_no_process(number: int, tmp_path: P
             with suppress(psutil.NoSuchProcess):
                 each.kill()
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
-    assert ("the same command goes on from there" in said) == (number == signal.SIGINT)
+    assert ("the same command continues it" in said) == (number == signal.SIGINT)
     assert not (run / "trainer").exists()

@@ -220,7 +220,7 @@ def test_both_scripts_run_by_themselves_and_are_compared(monkeypatch: pytest.Mon
 
 
 def test_the_scripts_import_nothing_of_ours(tmp_path: Path) -> None:
-    brought = versions._bring(tmp_path)
+    brought = versions._user_files(tmp_path)
     for loop, file in versions.SCRIPTS.items():
         source = eject(RunConfig.build("tiny", **brought), loop, file=tmp_path / file, release=(4, 46))
         imported = {
@@ -242,17 +242,17 @@ def left_by(folder: Path, file: str, weights: dict[str, list[float]], printed: s
 
 def test_what_two_scripts_leave_is_compared(tmp_path: Path) -> None:
     (tmp_path / "by_hand.py.txt").write_text("Traceback\nValueError: no")
-    assert versions._compared(tmp_path) == ("failed", "by_hand.py: ValueError: no")
+    assert versions._compare_weights(tmp_path) == ("failed", "by_hand.py: ValueError: no")
     weights = {"head": [1.0, 2.0], "body": [3.0]}
     left_by(tmp_path, "by_hand.py", weights, "Map: 100%\n{'loss': 0.5, 'grad_norm': 0.25, 'step': 1}\n")
     left_by(tmp_path, "through_trainer.py", weights, "\r 0%|  |{'loss': '0.5', 'grad_norm': '0.5'}\n{'loss': 9}")
-    assert versions._compared(tmp_path) == ("identical", "")
+    assert versions._compare_weights(tmp_path) == ("identical", "")
     assert versions._scale(tmp_path) == 2
     left_by(tmp_path, "through_trainer.py", {**weights, "body": [3.5]}, "no line of a log")
-    assert versions._compared(tmp_path) == ("diverged", "1 of 2 tensors of weights, by 0.5 at most")
+    assert versions._compare_weights(tmp_path) == ("diverged", "1 of 2 tensors of weights, by 0.5 at most")
     assert versions._scale(tmp_path) is None
     left_by(tmp_path, "through_trainer.py", {"head": [1.0, 2.0]}, "")
-    assert versions._compared(tmp_path) == ("diverged", "tensors of one alone: body")
+    assert versions._compare_weights(tmp_path) == ("diverged", "tensors of one alone: body")
 
 
 def stack(transformers: str, torch: str, python: str, outcome: str = "identical") -> stacks.Stack:
@@ -269,18 +269,18 @@ def stack(transformers: str, torch: str, python: str, outcome: str = "identical"
 def test_doctor_says_whether_the_stack_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [stack("5.0.0", "2.13.0+cpu", "3.11.2"), stack("5.1.0", "2.13.0", "3.11.2", "diverged")]
     monkeypatch.setattr(stacks, "tried", lambda: found)
-    assert stacks.what_is_known("5.0.0", "2.13.1", "3.11.9") == (True, "run on 2026-01-01: 1 of 1 identical")
+    assert stacks.what_is_known("5.0.0", "2.13.1", "3.11.9") == (True, "tested on 2026-01-01: 1 of 1 identical")
     fine, said = stacks.what_is_known("5.1.0", "2.13.0", "3.11.2")
     assert not fine and "diverged: fp32" in said
     fine, said = stacks.what_is_known("5.0.0", "2.6.0", "3.12.1")
-    assert fine and "this transformers was run, with torch 2.13.0+cpu, Python 3.11.2" in said
+    assert fine and "this transformers was tested with torch 2.13.0+cpu, Python 3.11.2" in said
     assert stacks.what_is_known("5.0.3", "2.13.0", "3.11.2") == (
         True,
-        "transformers 5.0.0 was run, this patch release not",
+        "transformers 5.0.0 was tested, this patch release was not",
     )
     assert stacks.what_is_known("4.9.0", "2.13.0", "3.11.2") == (
         False,
-        "transformers 4.9.0 was not run; these were: 5.0.0, 5.1.0",
+        "transformers 4.9.0 was not tested; these were: 5.0.0, 5.1.0",
     )
 
 
@@ -301,6 +301,6 @@ def test_doctor_names_what_is_outside_our_ranges(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(metadata, "requires", lambda name: asked)
     installed = metadata.version("click")
     assert doctor.outside_our_ranges() == [
-        f"click: {installed}, where we ask for >=99",
-        "no-such-library: missing, where we ask for >=1",
+        f"click: {installed}, where SameLoop requires >=99",
+        "no-such-library: missing, where SameLoop requires >=1",
     ]

@@ -16,14 +16,14 @@ from once import read_reviews
 
 from benchmarks.cli import main
 from benchmarks.proofs.odd.inputs import Odd
-from benchmarks.proofs.odd.running import ONE_LINE, tried
+from benchmarks.proofs.odd.running import ONE_LINE, try_input
 from benchmarks.proofs.situations import TABLE
 from shared import memory
 from shared.running.run import _explained
 from shared.sources import embedded
 
 
-@pytest.mark.parametrize("odd", [odd for odd in TABLE if odd.status], ids=lambda odd: odd.what)
+@pytest.mark.parametrize("odd", [odd for odd in TABLE if odd.status], ids=lambda odd: odd.description)
 def test_one_line_and_nothing_touched(odd: Odd, tmp_path: Path, monkeypatch, capfd, caplog) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HOME", str(tmp_path.parent / "hf"))
@@ -35,8 +35,8 @@ def test_one_line_and_nothing_touched(odd: Odd, tmp_path: Path, monkeypatch, cap
         before.update(tree(folder))
         return options
 
-    outcome = tried(odd._replace(make=make), tmp_path)
-    assert outcome.what == ONE_LINE, outcome
+    outcome = try_input(odd._replace(make=make), tmp_path)
+    assert outcome.kind == ONE_LINE, outcome
     assert len(outcome.line) < 500
     assert not capfd.readouterr().out
     # What a library logs would be another line.

@@ -19,13 +19,13 @@ from shared.model import load_model, load_tokenizer
 LABELS = ["bad", "fair", "good"]
 
 
-@pytest.mark.parametrize("odd", [odd for odd in MODELS if not odd.status], ids=lambda odd: odd.what)
+@pytest.mark.parametrize("odd", [odd for odd in MODELS if not odd.status], ids=lambda odd: odd.description)
 def test_both_loops_train_it_alike(odd: Odd, tmp_path: Path) -> None:
     with prepared(odd, tmp_path) as options:
         ran = {loop: run([*options, "--eval-size", "9", "--output-dir", str(tmp_path / loop)], loop) for loop in LOOPS}
     assert [each.status for each in ran.values()] == [0, 0]
     assert_identical(compare_runs(*(tmp_path / loop for loop in LOOPS)))
-    assert all(part in "\n".join(ran["manual"].said) for part in odd.pieces)
+    assert all(part in "\n".join(ran["manual"].messages) for part in odd.pieces)
     kept = json.loads((tmp_path / "manual/config.json").read_text())
     assert kept["id2label"] == {"0": "neg", "1": "pos"} and kept["problem_type"] == "single_label_classification"
 

@@ -43,7 +43,7 @@ def read(path: Path | str, **settings: Any) -> list[tuple[str, Any]]:
     return list(zip(split.rows["text"], [names[label] for label in ids_of(split, classes, "")], strict=True))
 
 
-@pytest.mark.parametrize("odd", [odd for odd in TABLE if odd.rows is not None], ids=lambda odd: odd.what)
+@pytest.mark.parametrize("odd", [odd for odd in TABLE if odd.rows is not None], ids=lambda odd: odd.description)
 def test_reviews_are_read_as_they_are_and_it_is_said_how(odd: Odd, tmp_path: Path, capfd) -> None:
     with prepared(odd, tmp_path) as (_, path):
         assert read(path) == odd.rows

@@ -29,8 +29,8 @@ from benchmarks.speed.lesson import (
     Lesson,
     Row,
     figures,
-    keep,
     lesson_config,
+    write_lesson,
 )
 from benchmarks.speed.lesson_chart import alt_text, speed_chart
 from benchmarks.speed.lesson_table import HEADINGS, print_lesson
@@ -64,7 +64,7 @@ class Watched:
 
     def __call__(self, config: RunConfig, folder: Path) -> tuple[Figures, int]:
         if len(self.configs) == self._stop_after:
-            raise Interrupted("the lesson is cut off", signal.SIGINT)
+            raise Interrupted("the lesson was interrupted", signal.SIGINT)
         self.configs.append(config)
         return self._run(config, folder)
 
@@ -84,8 +84,8 @@ def no_compiler() -> Iterator[None]:
         yield
 
 
-def rows_of(found: Lesson, length: int = 40) -> dict[str, Row]:
-    return {row.name: row for row in found.at(length)}
+def rows_of(lesson: Lesson, length: int = 40) -> dict[str, Row]:
+    return {row.name: row for row in lesson.at(length)}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[Lesson, list[Run
 
 
 def test_each_row_is_the_plain_loop_with_one_change(measured: tuple[Lesson, list[RunConfig]]) -> None:
-    found, configs = measured
+    lesson, configs = measured
     plain = configs[0]
     assert (plain.train_size, plain.eval_size, plain.max_length, plain.num_train_epochs) == (24, 8, 40, 1)
     changed = [plain.differences(config) for config in configs]
@@ -112,7 +112,7 @@ def test_each_row_is_the_plain_loop_with_one_change(measured: tuple[Lesson, list
         {"freeze_body": (False, True)},
     ]
     assert [config.loop is not None for config in configs] == [name == "padded" for name in ["", *RUNS[:1], *RUNS[2:]]]
-    assert list(rows_of(found)) == NAMES
+    assert list(rows_of(lesson)) == NAMES
 
 
 def test_the_figures_are_those_of_the_records(measured: tuple[Lesson, list[RunConfig]]) -> None:
@@ -142,8 +142,8 @@ def test_what_cannot_run_says_why_and_what_has_no_hardware_is_marked(
 
 def a_record(seconds: list[float], padded: list[int], accuracy: float = 0.75) -> RunRecord:
     steps = steps_of(
-        {"seconds": {"forward": each, "checkpoint": 9.0}, "tokens": many // 2, "padded_tokens": many}
-        for each, many in zip(seconds, padded, strict=True)
+        {"seconds": {"forward": time, "checkpoint": 9.0}, "tokens": count // 2, "padded_tokens": count}
+        for time, count in zip(seconds, padded, strict=True)
     )
     totals = {"tokens": sum(padded) // 2, "padded_tokens": sum(padded), "train_seconds": sum(seconds)}
     footer = {"kind": "footer", "peak_memory_mb": 321.0, **totals}
@@ -153,10 +153,10 @@ def a_record(seconds: list[float], padded: list[int], accuracy: float = 0.75) ->
 
 def test_compiling_is_told_apart_from_the_steps_after_it() -> None:
     # A second for 100 tokens; the first two steps compile, for 20 and 30 seconds; the third is a long one.
-    found = figures(a_record([21, 31, 2, 1, 1, 4], [100, 100, 200, 100, 100, 400]))
-    assert found.first_seconds == pytest.approx(50)
-    assert found.tokens_per_second == pytest.approx(50)
-    assert found.seconds == 60 and found.padding == 0.5 and found.memory_mb == 321 and found.accuracy == 0.75
+    result = figures(a_record([21, 31, 2, 1, 1, 4], [100, 100, 200, 100, 100, 400]))
+    assert result.first_seconds == pytest.approx(50)
+    assert result.tokens_per_second == pytest.approx(50)
+    assert (result.seconds, result.padding, result.memory_mb, result.accuracy) == (60, 0.5, 321, 0.75)
     # Where there are not so many steps, all but the first count; where there is one, it does.
     assert figures(a_record([9, 1], [100, 100])).tokens_per_second == pytest.approx(50)
     assert figures(a_record([2], [100])).tokens_per_second == pytest.approx(25)
@@ -207,17 +207,17 @@ def test_rounds_are_interleaved_and_give_medians_and_ranges(monkeypatch: pytest.
     paces = iter([100.0, 200.0, 400.0])
 
     def run(config: RunConfig, folder: Path) -> tuple[Figures, int]:
-        found, parameters = made_up(config, folder)
+        result, parameters = made_up(config, folder)
         if config.train_sampling_strategy == "group_by_length":
-            found = replace(found, tokens_per_second=next(paces))
-        return found, parameters
+            result = replace(result, tokens_per_second=next(paces))
+        return result, parameters
 
-    found = measured_with(watched := Watched(run), tmp_path, monkeypatch, repeats=3)
+    lesson = measured_with(watched := Watched(run), tmp_path, monkeypatch, repeats=3)
     assert watched.configs == 3 * watched.configs[: len(RUNS)]
-    row = rows_of(found)["grouped"]
+    row = rows_of(lesson)["grouped"]
     # The plain loop's pace is 320.
-    assert found.times(row) == (200 / 320, 100 / 320, 400 / 320)
-    printed = text_of(found)
+    assert lesson.times(row) == (200 / 320, 100 / 320, 400 / 320)
+    printed = text_of(lesson)
     assert "0.62× (0.31 to 1.25)" in " ".join(printed.split()) or "0.62×" in printed
     assert "medians of 3 rounds" in " ".join(printed.split())
 
@@ -250,8 +250,8 @@ def test_both_lengths_are_run_unless_one_is_asked_for() -> None:
 
 def test_a_run_in_a_process_of_its_own_leaves_its_figures_alone(tmp_path: Path) -> None:
     config, _ = lesson_config(GIVEN)
-    found, _ = speed._run(config, tmp_path)
-    assert found.padded_tokens >= found.tokens > 100
+    result, _ = speed._run(config, tmp_path)
+    assert result.padded_tokens >= result.tokens > 100
     assert list(tmp_path.iterdir()) == []
 
 
@@ -275,10 +275,10 @@ def test_ctrl_c_leaves_no_process(tmp_path: Path) -> None:
     thread = threading.Thread(target=interrupt)
     thread.start()
     config, _ = lesson_config({**GIVEN, "num_train_epochs": 10_000})
-    with pytest.raises(Interrupted, match="the same command goes on"):
+    with pytest.raises(Interrupted, match="the same command continues"):
         speed._run(config, tmp_path)
     thread.join()
-    assert started and not any(each.is_running() for each in started)
+    assert started and not any(process.is_running() for process in started)
 
 
 # Shown --------------------------------------------------------------------------------------------
@@ -302,9 +302,9 @@ def a_lesson(rounds: int = 2) -> Lesson:
     return Lesson("MiniLM-L6 (22.7 M) on IMDB", RunConfig.build("quick").model_dump(), rows, environment)
 
 
-def text_of(found: Lesson, width: int = 80) -> str:
+def text_of(lesson: Lesson, width: int = 80) -> str:
     console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    print_lesson(found, console)
+    print_lesson(lesson, console)
     return console.export_text()
 
 
@@ -325,8 +325,8 @@ def test_the_table_fits_into_a_terminal(rounds: int) -> None:
 
 
 def test_the_page_has_every_row_and_why() -> None:
-    found = a_lesson()
-    text = document(found)
+    lesson = a_lesson()
+    text = document(lesson)
     for length in (128, 512):
         assert f"## At {length} tokens" in text
     for change in CHANGES:
@@ -338,48 +338,48 @@ def test_the_page_has_every_row_and_why() -> None:
 
 
 def test_what_is_kept_can_be_read_again_and_damage_is_one_line(tmp_path: Path, capsys) -> None:
-    found = a_lesson()
-    keep(found, tmp_path)
-    assert LESSON.read(tmp_path) == found == LESSON.read(tmp_path / "speed.json")
+    lesson = a_lesson()
+    write_lesson(lesson, tmp_path)
+    assert LESSON.read(tmp_path) == lesson == LESSON.read(tmp_path / "speed.json")
     whole = json.loads((tmp_path / "speed.json").read_text())
     for damage in ({}, {**whole, "schema": 99}, {**whole, "rows": []}, {**whole, "rows": [{"name": 1}]}):
         (tmp_path / "speed.json").write_text(json.dumps(damage))
         assert main(["plot", str(tmp_path), "--kind", "speed"]) == 2
-        said = capsys.readouterr().err
-        assert "is damaged, or of another version" in said and said.count("\n") == 1
+        message = capsys.readouterr().err
+        assert "is damaged, or of another version" in message and message.count("\n") == 1
 
 
 def test_the_chart_in_words_has_every_number() -> None:
-    found = a_lesson(1)
-    text = alt_text(found)
-    rows = rows_of(found, 512)
+    lesson = a_lesson(1)
+    text = alt_text(lesson)
+    rows = rows_of(lesson, 512)
     assert "At 512 tokens, torch.compile: not here: --torch-compile needs a C++ compiler." in text
-    times, accuracy = found.times(rows["fast"]), found.accuracy(rows["fast"])
+    times, accuracy = lesson.times(rows["fast"]), lesson.accuracy(rows["fast"])
     assert times is not None and accuracy is not None
     assert f"At 512 tokens, preset fast: {times.median:.2f} times, accuracy 80.0%, interval 74.7%" in text
     times = (twice := a_lesson(2)).times(rows_of(twice, 512)["fast"])
     assert times is not None and times.low < times.median < times.high
-    said = f"At 512 tokens, preset fast: {times.median:.2f} times ({times.low:.2f} to {times.high:.2f}), accuracy"
-    assert said in alt_text(twice)
-    slower = [replace(row, runs=[replace(run, tokens_per_second=1.0) for run in row.runs]) for row in found.rows]
-    assert alt_text(replace(found, rows=slower)) != text
+    sentence = f"At 512 tokens, preset fast: {times.median:.2f} times ({times.low:.2f} to {times.high:.2f}), accuracy"
+    assert sentence in alt_text(twice)
+    slower = [replace(row, runs=[replace(run, tokens_per_second=1.0) for run in row.runs]) for row in lesson.rows]
+    assert alt_text(replace(lesson, rows=slower)) != text
 
 
 def test_bars_and_points_stand_where_the_numbers_are() -> None:
-    found = a_lesson()
-    chart = speed_chart(found)
+    lesson = a_lesson()
+    chart = speed_chart(lesson)
     bars, dots = chart.axes
     lengths = [patch.get_width() for patch in bars.patches]
-    expected = [times.median for row in found.rows if (times := found.times(row))]
+    expected = [times.median for row in lesson.rows if (times := lesson.times(row))]
     assert lengths == pytest.approx(expected) and len(set(lengths)) == len(CHANGES) - 1
     points = [line.get_xdata()[0] for line in dots.lines if line.get_marker() == "D"]
     assert points == pytest.approx([80.0] * len(expected))
-    said = [text.get_text() for text in bars.texts]
-    assert said.count("not here") == 2 and said.count("1.00×") == 2
+    labels = [text.get_text() for text in bars.texts]
+    assert labels.count("not here") == 2 and labels.count("1.00×") == 2
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--repeats", "2"], "--repeats is for --lesson"),
         (["--lesson", "--steps", "20"], "--steps is for the two loops in lock-step"),
@@ -387,10 +387,10 @@ def test_bars_and_points_stand_where_the_numbers_are() -> None:
         (["--lesson", "--train-size", "none"], "--train-size"),
     ],
 )
-def test_wrong_input_is_one_line(options: list[str], said: str, capsys) -> None:
+def test_wrong_input_is_one_line(options: list[str], message: str, capsys) -> None:
     assert main(["speed", "--preset", "tiny", *options]) == 2
     error = capsys.readouterr().err
-    assert said in error and error.count("\n") == 1
+    assert message in error and error.count("\n") == 1
 
 
 def test_the_command_leaves_the_lesson_and_its_picture(

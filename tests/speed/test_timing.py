@@ -35,7 +35,7 @@ from shared.recording.record import RunRecord
 
 def record(seconds: Sequence[float], loop: str = "manual") -> RunRecord:
     """A record of steps that take so long; a checkpoint before each does not count."""
-    return record_of(header(loop), *steps_of({"seconds": {"forward": each, "checkpoint": 9.0}} for each in seconds))
+    return record_of(header(loop), *steps_of({"seconds": {"forward": time, "checkpoint": 9.0}} for time in seconds))
 
 
 def noisy(middle: float, count: int = 60, seed: int = 0) -> list[float]:
@@ -53,18 +53,18 @@ def test_the_spread_leaves_out_the_first_step_and_is_made_of_values_that_occur()
 
 @pytest.mark.parametrize("factor", [0.5, 1.3, 4.0])
 def test_a_ratio_is_stated_where_the_middle_halves_do_not_meet(factor: float) -> None:
-    said = which_is_faster(record(noisy(0.003 * factor)), record(noisy(0.003, seed=1)))
-    stated, low, high = (float(each) for each in re.findall(r"\d+\.\d\d", said))
+    sentence = which_is_faster(record(noisy(0.003 * factor)), record(noisy(0.003, seed=1)))
+    stated, low, high = (float(number) for number in re.findall(r"\d+\.\d\d", sentence))
     assert stated == pytest.approx(factor, rel=0.1) and low < stated < high
-    assert (low > 1) == (factor > 1) and "busier" in said and "sameloop speed" in said
+    assert (low > 1) == (factor > 1) and "busier" in sentence and "sameloop speed" in sentence
 
 
 def test_no_ratio_is_stated_of_noise_or_of_few_steps() -> None:
     same = [which_is_faster(record(noisy(0.003, seed=n)), record(noisy(0.003, seed=n + 50))) for n in range(20)]
     # The machine was busy for a while: the same work, up to ten times as long.
     busy = [value * (10 if 20 < place < 50 else 1) for place, value in enumerate(noisy(0.003))]
-    for said in (*same, which_is_faster(record(busy), record(noisy(0.003, seed=1)))):
-        assert "no difference that these 59 steps could tell" in said and not re.search(r"\d\.\d", said)
+    for sentence in (*same, which_is_faster(record(busy), record(noisy(0.003, seed=1)))):
+        assert "no difference that these 59 steps could tell" in sentence and not re.search(r"\d\.\d", sentence)
     few = [noisy(factor, FEWEST_STEPS) for factor in (1.0, 9.0)]
     assert "too few steps to tell" in which_is_faster(*map(record, few))
     assert "too few" not in which_is_faster(record([*few[0], 1.0]), record([*few[1], 9.0]))
@@ -72,7 +72,7 @@ def test_no_ratio_is_stated_of_noise_or_of_few_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "said"),
+    ("seconds", "text"),
     [
         (0.00304, "3.04 ms"),
         (0.0254, "25.4 ms"),
@@ -82,8 +82,8 @@ def test_no_ratio_is_stated_of_noise_or_of_few_steps() -> None:
         (0.00001, "0.01 ms"),
     ],
 )
-def test_times_have_three_digits_and_their_unit(seconds: float, said: str) -> None:
-    assert duration(seconds) == said
+def test_times_have_three_digits_and_their_unit(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
 
 
 def test_a_range_names_its_unit_once() -> None:
@@ -108,8 +108,8 @@ def parts_drawn(seed: int, steps: int, factor: float, parts: int = 20) -> list[l
     for slower in (factor, 1.0):
         busy = draws.exponential(0.1, (steps, 1)) * (draws.random((steps, 1)) < 0.1)
         pauses = 1 + draws.exponential(1.0, (steps, parts)) * (draws.random((steps, parts)) < 0.08)
-        each = work * np.exp(draws.normal(0, 0.02, (steps, 1)) + busy + draws.normal(0, 0.05, (steps, parts)))
-        drawn.append((slower * each * pauses).tolist())
+        times = work * np.exp(draws.normal(0, 0.02, (steps, 1)) + busy + draws.normal(0, 0.05, (steps, parts)))
+        drawn.append((slower * times * pauses).tolist())
     return drawn
 
 
@@ -127,8 +127,8 @@ def test_parts_tell_more_than_whole_steps_and_are_weighed_by_their_time() -> Non
     for seed in range(8):
         drawn = parts_drawn(seed, 50, 1.0, parts=100)
         for which, parts in enumerate((drawn, [[[sum(step)] for step in loop] for loop in drawn])):
-            found = ratio_of_parts(*parts)
-            widths[which] += found.high - found.low
+            ratio = ratio_of_parts(*parts)
+            widths[which] += ratio.high - ratio.low
     assert widths[0] < 0.8 * widths[1]
     # The one part takes three times as long as the other, and a tenth longer by hand than through Trainer.
     exact = ratio_of_parts([[3.3, 1.0]] * 20, [[3.0, 1.0]] * 20)
@@ -139,8 +139,8 @@ def test_parts_tell_more_than_whole_steps_and_are_weighed_by_their_time() -> Non
 
 
 def test_loops_with_other_parts_are_compared_by_whole_steps() -> None:
-    found = ratio_of_parts([[1.0, 1.0]] * 20, [[1.0, 0.5, 0.1]] * 20)
-    assert found.median == pytest.approx(2 / 1.6)
+    ratio = ratio_of_parts([[1.0, 1.0]] * 20, [[1.0, 0.5, 0.1]] * 20)
+    assert ratio.median == pytest.approx(2 / 1.6)
 
 
 @pytest.mark.parametrize("steps", [FEWEST_STEPS, 50])
@@ -159,15 +159,15 @@ def test_two_loops_take_turns_on_the_same_batches_and_the_figures_are_printed(
 ) -> None:
     turns: list[str] = []
     go, wait, run = speed._Runner.go, speed._Runner.wait_for_step, speed._run_in_lock_step
-    found: list[tuple] = []
+    results: list[tuple] = []
     monkeypatch.setattr(speed._Runner, "go", lambda runner: (turns.append(f"go {runner._loop}"), go(runner)))
     monkeypatch.setattr(
         speed._Runner, "wait_for_step", lambda runner: (wait(runner), turns.append(f"done {runner._loop}"))
     )
-    monkeypatch.setattr(speed, "_run_in_lock_step", lambda *given: (found.append(run(*given)), found[0])[1])
+    monkeypatch.setattr(speed, "_run_in_lock_step", lambda *args: (results.append(run(*args)), results[0])[1])
     monkeypatch.chdir(tmp_path)
     assert main(["speed", "--preset", "tiny", "--bf16", "--steps", "20"]) == 0
-    ((records, starts, parts),) = found
+    ((records, starts, parts),) = results
     assert starts.keys() == records.keys() and all(seconds > 0 for seconds in starts.values())
     manual, trainer = records.values()
     assert len(manual.steps) == 21 and not manual.evaluations
@@ -197,8 +197,8 @@ def test_speed_says_what_a_loop_that_fails_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["speed", "--preset", "tiny", "--steps", "20", "--learning-rate", "1e30"]) == 2
-    printed, said = capfd.readouterr()
-    assert printed == "" and "the training loss is" in said and "Traceback" not in said
+    printed, messages = capfd.readouterr()
+    assert printed == "" and "the training loss is" in messages and "Traceback" not in messages
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -218,7 +218,7 @@ def test_speed_is_stopped_and_leaves_no_process(
     monkeypatch.setattr(subprocess, "Popen", Known)
     monkeypatch.chdir(tmp_path)
     assert main(["speed", "--preset", "tiny", "--steps", "10000"]) == 128 + number
-    said = capfd.readouterr().err
-    assert "the measurement is cut off" in said and "Traceback" not in said
+    messages = capfd.readouterr().err
+    assert "the measurement was interrupted" in messages and "Traceback" not in messages
     loops = [process for process in started if "run_in_turn" in process.args]
     assert len(loops) == 2 and all(process.poll() is not None for process in loops)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from conftest import run_in_process
 
-from benchmarks.locate import Located, differences
+from benchmarks.locate import Location, differences
 from benchmarks.mistakes.catalogue import MISTAKES
-from benchmarks.proofs.gallery import page_and_settings
+from benchmarks.proofs.gallery import loop_and_settings
 from shared.config import RunConfig
 from shared.recording.record import RunRecord
 
@@ -17,13 +17,13 @@ CONFIG = RunConfig.build("tiny", num_train_epochs=2, max_grad_norm=0.1)
 
 def details(mistake: str, step: int, folder: Path) -> list[dict]:
     """The detail lines of the manual loop with a mistake, and of the Trainer loop."""
-    script, config = page_and_settings(MISTAKES[mistake])
+    script, config = loop_and_settings(MISTAKES[mistake])
     run_in_process("manual", config, folder / "manual", detail_step=step, script=script)
     run_in_process("trainer", config.model_copy(update={"loop": None}), folder / "trainer", detail_step=step)
     return [RunRecord.read(folder / loop).detail for loop in ("manual", "trainer")]
 
 
-def first(mistake: str, step: int, folder: Path) -> Located:
+def first(mistake: str, step: int, folder: Path) -> Location:
     return next(differences(step, *details(mistake, step, folder)))
 
 

@@ -1,4 +1,4 @@
-"""Odd and bad inputs: what people bring and what they get wrong, each made small. One table, in the order of its rows.
+"""Odd and bad inputs: unusual files and common mistakes of users, each made small. One table in several modules.
 
-`make situations-table` tries those that somebody met in public, and tests/sources/test_odd_inputs.py all of them.
+`make situations-table` tries those that somebody met in public, and tests/sources and tests/proofs all of them.
 """

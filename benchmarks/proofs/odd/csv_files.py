@@ -1,4 +1,4 @@
-"""CSV as people write it, and what is no CSV."""
+"""CSV as people write it, and files that are not CSV."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of the table is, and how the files that people bring are made."""
+"""The rows of the table, and functions that make the files of users."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ import pyarrow.parquet
 WORDS = ("negative", "positive")
 ROWS = [(f"review {number}, quite {'good' if number % 2 else 'bad'}", WORDS[number % 2]) for number in range(24)]
 HEADER = ("review", "sentiment")
-# As SameLoop itself calls the columns.
+# With SameLoop's own names of the columns.
 NUMBERED = [{"text": f"review {number}", "label": number % 2} for number in range(24)]
-Made = Callable[[Path], list[str]]
+Make = Callable[[Path], list[str]]
 Row = tuple[Any, ...]
 
 
 class Odd(NamedTuple):
-    """One input, and what must come of it.
+    """One input, and its expected outcome.
 
     Attributes:
-        what: in words.
-        make: prepares a folder and gives the options of `sameloop manual`.
-        said: what must be said of it, in pieces parted by " … ": of an error in its one line, of a run in any.
-        status: 0: the run comes to its end; 2: one line says what is wrong and what to do.
+        description: in words.
+        make: prepares a folder and returns the options of `sameloop manual`.
+        expected: the expected message, in pieces separated by " … ": for an error in its one line, for a run in any.
+        status: 0: the run finishes; 2: one line says what is wrong and what to do.
         origin: the GitHub thread in which somebody met it.
-        rows: of reviews: each as it must be read, with the name of its class.
-        environment: variables that are set.
-        raising: what cannot be had here raises this in its place: an object, its attribute, the error.
+        rows: the reviews as they must be read, each with the name of its class.
+        environment: environment variables that are set.
+        raising: an object, its attribute and the error that it raises, for a situation that cannot be made here.
         alone: whether it needs a process of its own, started in the folder.
     """
 
-    what: str
-    make: Made
-    said: str
+    description: str
+    make: Make
+    expected: str
     status: int
     origin: str = ""
     rows: Sequence[Row] | None = None
@@ -50,44 +50,46 @@ class Odd(NamedTuple):
 
     @property
     def pieces(self) -> list[str]:
-        """What must be said, piece by piece."""
-        return self.said.split(" … ") if self.said else []
+        """The pieces of the expected message."""
+        return self.expected.split(" … ") if self.expected else []
 
 
-def handled(what: str, make: Made, said: str = "", origin: str = "", **more: Any) -> Odd:
-    """An input with which a run comes to its end."""
-    return Odd(what, make, said, 0, origin, **more)
+def handled(description: str, make: Make, expected: str = "", origin: str = "", **more: Any) -> Odd:
+    """An input with which a run finishes."""
+    return Odd(description, make, expected, 0, origin, **more)
 
 
-def read(what: str, make: Made, said: str = "2 classes", origin: str = "", rows: Sequence[Row] = ROWS) -> Odd:
-    """Reviews that are read as they are."""
-    return Odd(what, make, said, 0, origin, rows)
+def read(
+    description: str, make: Make, expected: str = "2 classes", origin: str = "", rows: Sequence[Row] = ROWS
+) -> Odd:
+    """Reviews that are read without an error."""
+    return Odd(description, make, expected, 0, origin, rows)
 
 
-def refused(what: str, make: Made, said: str, origin: str = "", **more: Any) -> Odd:
-    """An input of which one line says what is wrong and what to do."""
-    return Odd(what, make, said, 2, origin, **more)
+def refused(description: str, make: Make, expected: str, origin: str = "", **more: Any) -> Odd:
+    """An input that is refused: one line says what is wrong and what to do."""
+    return Odd(description, make, expected, 2, origin, **more)
 
 
-def options(*given: str) -> Made:
-    """Nothing but options."""
-    return lambda folder: list(given)
+def options(*arguments: str) -> Make:
+    """Only options, and no file."""
+    return lambda folder: list(arguments)
 
 
-def file(name: str, content: str | bytes, *given: str) -> Made:
+def file(name: str, content: str | bytes, *arguments: str) -> Make:
     """A file of reviews."""
 
     def make(folder: Path) -> list[str]:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return ["--dataset", str(path), *given]
+        return ["--dataset", str(path), *arguments]
 
     return make
 
 
-def text_files(*places: str) -> Made:
-    """A folder of folders, each with twelve texts, named after what they are."""
+def text_files(*places: str) -> Make:
+    """A folder of folders, each with twelve texts and named after their label."""
 
     def make(folder: Path) -> list[str]:
         for place in places:
@@ -118,11 +120,11 @@ def lines(rows: Iterable[Row] = ROWS, **more: Any) -> str:
 
 
 def frame(rows: Sequence[Row] = ROWS) -> pandas.DataFrame:
-    """Rows as pandas has them."""
+    """Rows as a pandas frame."""
     return pandas.DataFrame(rows, columns=list(HEADER))
 
 
-def parquet(content: pyarrow.Table, cut: int = 0) -> Made:
+def parquet(content: pyarrow.Table, cut: int = 0) -> Make:
     """A Parquet file, perhaps without its last bytes."""
 
     def make(folder: Path) -> list[str]:
@@ -135,12 +137,12 @@ def parquet(content: pyarrow.Table, cut: int = 0) -> Made:
     return make
 
 
-def numbered(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Made:
+def numbered(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Make:
     """The numbered reviews as Parquet, with something done to each."""
     return parquet(pyarrow.Table.from_pylist([change(row) for row in NUMBERED]))
 
 
-def folder_of(**files: str) -> Made:
+def folder_of(**files: str) -> Make:
     """A folder of CSV files, one for each split."""
 
     def make(folder: Path) -> list[str]:
@@ -151,15 +153,15 @@ def folder_of(**files: str) -> Made:
     return make
 
 
-def saved(format_: str = "torch", **labels: Sequence[Any]) -> Made:
+def saved(format_: str = "torch", **labels: Sequence[Any]) -> Make:
     """What `save_to_disk` writes: splits with their labels in turn, in the format of a library."""
 
     def make(folder: Path) -> list[str]:
-        found = {
+        splits = {
             name: datasets.Dataset.from_dict({"text": [row[0] for row in ROWS], "label": [row[1] for row in rows]})
-            for name, rows in ((name, labelled(given)) for name, given in labels.items())
+            for name, rows in ((name, labelled(arguments)) for name, arguments in labels.items())
         }
-        datasets.DatasetDict(found).with_format(format_).save_to_disk(folder / "saved")
+        datasets.DatasetDict(splits).with_format(format_).save_to_disk(folder / "saved")
         return ["--dataset", str(folder / "saved")]
 
     return make

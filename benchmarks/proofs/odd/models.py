@@ -1,4 +1,4 @@
-"""Models as people bring them, made small."""
+"""Models of users, made small."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from transformers import (
     ViTConfig,
 )
 
-from benchmarks.proofs.odd.inputs import Made, handled, options, refused
+from benchmarks.proofs.odd.inputs import Make, handled, options, refused
 from shared.sources import embedded
 
 TINY = {"dim": 32, "n_layers": 2, "n_heads": 2, "hidden_dim": 64}
 
 
-def model(make: Callable[[Path], Path], *given: str) -> Made:
-    """A model folder, and perhaps options besides."""
-    return lambda folder: ["--model", str(make(folder)), *given]
+def model(make: Callable[[Path], Path], *arguments: str) -> Make:
+    """A model folder, and further options."""
+    return lambda folder: ["--model", str(make(folder)), *arguments]
 
 
 def tiny(folder: Path) -> Path:
@@ -131,7 +131,7 @@ def cut(name: str) -> Callable[[Path], Path]:
 
 
 def of_another_architecture(folder: Path) -> Path:
-    """A DistilBert's config.json beside the weights of a Bert."""
+    """A DistilBert's config.json together with the weights of a Bert."""
     config = (tiny(folder) / "config.json").read_text()
     shape = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
     BertForSequenceClassification(BertConfig(**shape)).save_pretrained(folder / "model")

@@ -1,4 +1,4 @@
-"""Reviews in other formats, in folders and on the Hub, and what is none of them."""
+"""Reviews in other formats, in folders and on the Hub, and files in no such format."""
 
 from __future__ import annotations
 
@@ -216,10 +216,10 @@ FOLDERS = (
 )
 
 
-def of_the_hub(what: str, error: BaseException, said: str, origin: str) -> Odd:
-    """A dataset of the Hub, which cannot be reached here: its error is raised in its place."""
+def of_the_hub(description: str, error: BaseException, expected: str, origin: str) -> Odd:
+    """A dataset of the Hub, which cannot be reached here: its error is raised instead."""
     make = options("--dataset", "somebody/reviews")
-    return refused(what, make, said, origin, raising=(datasets, "load_dataset", error))
+    return refused(description, make, expected, origin, raising=(datasets, "load_dataset", error))
 
 
 # In the words of datasets 5.2.

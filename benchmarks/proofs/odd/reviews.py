@@ -1,4 +1,4 @@
-"""What stands in the columns: their names, labels and texts."""
+"""The content of the columns: their names, labels and texts."""
 
 from __future__ import annotations
 

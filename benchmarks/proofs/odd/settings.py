@@ -8,21 +8,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks.proofs.odd.inputs import ROWS, Made, Odd, file, handled, options, refused, table
+from benchmarks.proofs.odd.inputs import ROWS, Make, Odd, file, handled, options, refused, table
 from benchmarks.proofs.odd.running import run
 
 BEST = ("--load-best-model-at-end", "--eval-strategy", "steps", "--save-strategy", "steps")
 
 
 def after_an_out_of_memory(folder: Path) -> list[str]:
-    """A run that was cut off, gone on with in smaller evaluation batches."""
+    """A run that was interrupted, and continues with smaller evaluation batches."""
     run(["--save-strategy", "epoch", "--output-dir", str(folder / "run")])
     (folder / "run/model.safetensors").unlink()
     return ["--save-strategy", "epoch", "--per-device-eval-batch-size", "2", "--resume-from-checkpoint", "last"]
 
 
-def beside(**files: str) -> Made:
-    """Files of the student's in the folder where one stands."""
+def student_files(**files: str) -> Make:
+    """Files of the student in the current folder."""
 
     def make(folder: Path) -> list[str]:
         for name, content in files.items():
@@ -34,9 +34,9 @@ def beside(**files: str) -> Made:
     return make
 
 
-def wrong(what: str, given: str, said: str, origin: str = "", **more: Any) -> Odd:
-    """Options that are refused, with blanks between them."""
-    return refused(what, options(*given.split()), said, origin, **more)
+def wrong(description: str, arguments: str, expected: str, origin: str = "", **more: Any) -> Odd:
+    """Options that are refused, separated by blanks."""
+    return refused(description, options(*arguments.split()), expected, origin, **more)
 
 
 HABITS = (
@@ -108,13 +108,17 @@ HABITS = (
     ),
     handled(
         "a `datasets.py` and a `shared` folder of the student's where one stands",
-        beside(**{"datasets": "raise SystemExit('mine')", "shared.__init__": "", "shared.config": "raise SystemExit"}),
+        student_files(
+            **{"datasets": "raise SystemExit('mine')", "shared.__init__": "", "shared.config": "raise SystemExit"}
+        ),
         origin="huggingface/datasets/issues/6553",
         alone=True,
     ),
     handled(
         "files called random.py, json.py, queue.py, token.py and typing.py where one stands",
-        beside(**dict.fromkeys(("random", "json", "queue", "token", "typing", "torch"), "raise SystemExit('mine')")),
+        student_files(
+            **dict.fromkeys(("random", "json", "queue", "token", "typing", "torch"), "raise SystemExit('mine')")
+        ),
         origin="numpy/numpy/issues/16198",
         alone=True,
     ),
@@ -236,8 +240,8 @@ WRONG_SETTINGS = (
 )
 
 
-def output_folder(prepare: Callable[[Path], object]) -> Made:
-    """An output folder that is not fit for a run."""
+def output_folder(prepare: Callable[[Path], object]) -> Make:
+    """An output folder that cannot be used for a run."""
 
     def make(folder: Path) -> list[str]:
         prepare(folder / "out")
@@ -247,7 +251,7 @@ def output_folder(prepare: Callable[[Path], object]) -> Made:
 
 
 def a_file_within(path: Path) -> None:
-    """A folder of somebody's."""
+    """A folder with a user's file."""
     path.mkdir()
     (path / "thesis.tex").write_text("three years of work")
 
