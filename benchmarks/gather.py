@@ -138,12 +138,12 @@ def find_pair(sources: Sequence[Source], runs: Sequence[Run]) -> Pair | None:
     numbers = {loop: [n for n, source in enumerate(sources) if source.record.loop == loop] for loop in LOOPS}
     pairs = [(ours, theirs) for ours in numbers["manual"] for theirs in numbers["trainer"]] or [(0, 1)]
     alike = (pair for pair in pairs if not sources[pair[0]].record.config.differences(sources[pair[1]].record.config))
-    ours, other = next(alike, pairs[0])
+    ours, theirs = next(alike, pairs[0])
     if len(runs) == 2:
-        return Pair(runs[ours], runs[other], find_difference(sources[ours], sources[other]))
+        return Pair(runs[ours], runs[theirs], find_difference(sources[ours], sources[theirs]))
     groups = find_groups(sources, runs)
     firsts = [group.first for group in groups if group.first is not None]
-    return Pair(runs[ours], runs[other], min(firsts, key=lambda first: first.step, default=None), groups)
+    return Pair(runs[ours], runs[theirs], min(firsts, key=lambda first: first.step, default=None), groups)
 
 
 def find_groups(sources: Sequence[Source], runs: Sequence[Run]) -> tuple[EqualRuns, ...]:

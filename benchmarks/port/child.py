@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from benchmarks.port.door import Captured, run_to_the_door, script_error
+from benchmarks.port.door import Capture, run_to_the_door, script_error
 from benchmarks.port.side import Script
 from shared.errors import SameLoopError, ScriptError
 from shared.files import write_json
@@ -40,7 +40,7 @@ def port_side(task_json: str, debug: bool) -> None:
     script = Script(Path(task["script"]), tuple(task["arguments"]))
     actions = {"trainer": _train_by_trainer, "loop": _train_by_loop, "eject": _eject}
 
-    def behind(captured: Captured) -> None:
+    def behind(captured: Capture) -> None:
         if not hasattr(captured.trainer.train_dataset, "__len__"):
             problem = (
                 "has no train_dataset" if captured.trainer.train_dataset is None else "trains on a stream of examples"
@@ -56,7 +56,7 @@ def port_side(task_json: str, debug: bool) -> None:
     run_to_the_door(script, behind, words and Path(words))
 
 
-def _train_by_trainer(captured: Captured, script: Script, task: dict[str, Any]) -> None:
+def _train_by_trainer(captured: Capture, script: Script, task: dict[str, Any]) -> None:
     """The script's own Trainer, watched."""
     from benchmarks.port.job import Training
     from benchmarks.port.probe import probe
@@ -82,7 +82,7 @@ def _train_by_trainer(captured: Captured, script: Script, task: dict[str, Any]) 
     _train_watched(captured, task, Training(loop_script, sys.modules["__main__"], train, explained))
 
 
-def _train_by_loop(captured: Captured, script: Script, task: dict[str, Any]) -> None:
+def _train_by_loop(captured: Capture, script: Script, task: dict[str, Any]) -> None:
     """A loop with what the script has built: the user's file, or the loop that is written for the script now."""
     from benchmarks.port.job import Training
     from benchmarks.port.loop import Loop
@@ -118,7 +118,7 @@ def _train_by_loop(captured: Captured, script: Script, task: dict[str, Any]) -> 
         _train_watched(captured, task, Training(loop_script, module, train, loop_script.mistake, loop.settings))
 
 
-def _eject(captured: Captured, script: Script, task: dict[str, Any]) -> None:
+def _eject(captured: Capture, script: Script, task: dict[str, Any]) -> None:
     from benchmarks.port.loop import Loop
     from benchmarks.port.script import script_with_loop
     from benchmarks.port.settings import Settings
@@ -127,7 +127,7 @@ def _eject(captured: Captured, script: Script, task: dict[str, Any]) -> None:
     write_json(Path(task["folder"]) / "ejected.json", {"source": source, "notes": notes})
 
 
-def _train_watched(captured: Captured, task: dict[str, Any], training: Training) -> None:
+def _train_watched(captured: Capture, task: dict[str, Any], training: Training) -> None:
     """Train while the recorder or the x-ray's tracer watches; what it records is left in the side's folder."""
     from benchmarks.port.job import header_of
 
@@ -147,7 +147,7 @@ def _train_watched(captured: Captured, task: dict[str, Any], training: Training)
         raise mistake from error
 
 
-def _train_recorded(captured: Captured, task: dict[str, Any], header: dict[str, Any], training: Training) -> None:
+def _train_recorded(captured: Capture, task: dict[str, Any], header: dict[str, Any], training: Training) -> None:
     from safetensors.torch import save_model
 
     from shared.recording.detail import DetailTaken
@@ -175,7 +175,7 @@ def _plain(log_history: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _bind(function: Any, values: dict[str, Any], captured: Captured, loop_script: LoopScript) -> dict[str, Any]:
+def _bind(function: Any, values: dict[str, Any], captured: Capture, loop_script: LoopScript) -> dict[str, Any]:
     """The arguments that `train` is called with: by its parameters' names, or the five plain ones by position.
 
     Raises:

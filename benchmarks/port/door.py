@@ -25,7 +25,7 @@ from shared.errors import ScriptError
 SEED = 0
 
 
-class Captured(NamedTuple):
+class Capture(NamedTuple):
     """What a script has built when it reaches its door.
 
     Attributes:
@@ -48,7 +48,7 @@ class BehindTheDoor(BaseException):
     """The work behind the door is done: the script goes no further; `except Exception` does not catch this."""
 
 
-def run_to_the_door(script: Script, behind: Callable[[Captured], None], words: Path | None = None) -> None:
+def run_to_the_door(script: Script, behind: Callable[[Capture], None], words: Path | None = None) -> None:
     """Run a script, and call `behind` in the place of its first `Trainer.train`.
 
     Args:
@@ -94,7 +94,7 @@ def _as_file(script: Script, folder: Path) -> str:
     return str(file)
 
 
-def _install_door(file: str, behind: Callable[[Captured], None], at_the_door: list[BaseException | None]) -> None:
+def _install_door(file: str, behind: Callable[[Capture], None], at_the_door: list[BaseException | None]) -> None:
     """Have `Trainer` note what it is built with, report to no service, and stop at `train`.
 
     `at_the_door` gets one entry when `train` is called: what went wrong behind it, or None.
@@ -118,7 +118,7 @@ def _install_door(file: str, behind: Callable[[Captured], None], at_the_door: li
         if not at_the_door:
             at_the_door.append(None)
             arguments, line, state = getattr(self, "_sameloop_built", ({}, 0, None))
-            captured = Captured(self, arguments, line, _line_in(file, self), sys.modules["__main__"].__dict__, file)
+            captured = Capture(self, arguments, line, _line_in(file, self), sys.modules["__main__"].__dict__, file)
             self._sameloop_train = original_train
             self._sameloop_is_fresh = state == rng_digests()
             try:

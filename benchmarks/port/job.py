@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from benchmarks.port.arguments import valid_settings
-from benchmarks.port.door import Captured
+from benchmarks.port.door import Capture
 from benchmarks.port.probe import Probe
 from benchmarks.port.settings import Settings
 from shared.config import RunConfig
@@ -37,7 +37,7 @@ class Training(NamedTuple):
     settings: Settings | None = None
 
 
-def header_of(captured: Captured, task: dict[str, Any], probed: Settings | None) -> dict[str, Any]:
+def header_of(captured: Capture, task: dict[str, Any], probed: Settings | None) -> dict[str, Any]:
     """The record's first line.
 
     Args:

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from benchmarks.port.door import Captured
+from benchmarks.port.door import Capture
 from benchmarks.port.probe import Probe, probe
 from shared.config import METRIC_SCHEDULES
 
@@ -73,13 +73,13 @@ class Settings:
         extras: further arguments of the loop, in addition to model, tokenizer and data sets: values by name.
     """
 
-    captured: Captured
+    captured: Capture
     probe: Probe
     refusals: list[Refusal] = field(default_factory=list)
     extras: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, captured: Captured) -> Settings:
+    def of(cls, captured: Capture) -> Settings:
         """Read a Trainer; its random states are left as they were."""
         settings = cls(captured, probe(captured.trainer))
         settings.refusals += [*settings._arguments_refused(), *settings._parts_refused(), *settings._methods_refused()]
