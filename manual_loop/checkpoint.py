@@ -53,8 +53,8 @@ def save_checkpoint(
     if is_first_process():
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir()
-        for each in pretrained:
-            each.save_pretrained(unfinished)
+        for artifact in pretrained:
+            artifact.save_pretrained(unfinished)
         for name, part in parts.items():
             if part is not None:
                 torch.save(part.state_dict(), unfinished / f"{name}.pt")

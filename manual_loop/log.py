@@ -38,5 +38,5 @@ def log(log_history: list, values: dict, epoch: float, step: int) -> None:
     """Keep a line of the log and show it, without disturbing the progress bar."""
     log_history.append({**values, "epoch": epoch, "step": step})
     if is_first_process():
-        shown = {name: f"{value:.4g}" for name, value in values.items()}
-        tqdm.write(f"epoch {epoch:.4g}, step {step}: {shown}")
+        rounded = {name: f"{value:.4g}" for name, value in values.items()}
+        tqdm.write(f"epoch {epoch:.4g}, step {step}: {rounded}")

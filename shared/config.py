@@ -265,13 +265,13 @@ class RunConfig(BaseModel):
             )
 
     def _can_stop_early(self) -> None:
-        given = f"--early-stopping-patience {self.early_stopping_patience}"
+        argument = f"--early-stopping-patience {self.early_stopping_patience}"
         if not self.load_best_model_at_end:
             raise ValueError(
-                f"{given} needs --load-best-model-at-end: the run ends with the best evaluation's weights"
+                f"{argument} needs --load-best-model-at-end: the run ends with the best evaluation's weights"
             )
         if self.eval_strategy == "steps" and self.logging_strategy == "epoch":
-            raise ValueError(f"{given} may stop in the middle of an epoch: add --logging-strategy steps, or no")
+            raise ValueError(f"{argument} may stop in the middle of an epoch: add --logging-strategy steps, or no")
 
     @classmethod
     def build(cls, preset: str | None = None, **overrides: Any) -> RunConfig:
@@ -337,11 +337,11 @@ class RunConfig(BaseModel):
 
     def flags(self) -> list[str]:
         """The command-line options that give exactly this run, on every machine."""
-        own, said = RunConfig.build(self.preset), LEFT_TO_THE_MACHINE.get(self.preset, {})
+        defaults, left_to_machine = RunConfig.build(self.preset), LEFT_TO_THE_MACHINE.get(self.preset, {})
         return ["--preset", self.preset] + [
             argument
             for name, value in self.settings.items()
-            if name in said or value != getattr(own, name)
+            if name in left_to_machine or value != getattr(defaults, name)
             for argument in flag(name, value)
         ]
 
@@ -398,11 +398,11 @@ def flag(name: str, value: Any) -> list[str]:
 
 def sections() -> dict[str, list[str]]:
     """The names of the settings by section, in the order of their declaration; `preset` is left out."""
-    found: dict[str, list[str]] = {}
+    names_by_section: dict[str, list[str]] = {}
     for name, field in RunConfig.model_fields.items():
         if name != "preset":
-            found.setdefault(cast(dict[str, str], field.json_schema_extra)["section"], []).append(name)
-    return found
+            names_by_section.setdefault(cast(dict[str, str], field.json_schema_extra)["section"], []).append(name)
+    return names_by_section
 
 
 def meaning(name: str) -> str:
@@ -440,6 +440,6 @@ def _first_problem(error: ValidationError) -> str:
     if problem["type"] == "extra_forbidden":
         return f"there is no option {option(name)}: `sameloop manual --help` lists them all"
     wrong = problem["msg"].removeprefix("Value error, ")
-    given = show(problem["input"]) if isinstance(problem["input"], dict) else str(problem["input"])
-    shown = given if len(given) <= 80 else f"{given[:77]}..."
-    return f"{option(name)} {shown}: {wrong[0].lower()}{wrong[1:]}"
+    value = show(problem["input"]) if isinstance(problem["input"], dict) else str(problem["input"])
+    excerpt = value if len(value) <= 80 else f"{value[:77]}..."
+    return f"{option(name)} {excerpt}: {wrong[0].lower()}{wrong[1:]}"

@@ -194,8 +194,8 @@ def load_subsets(config: RunConfig) -> Subsets:
             f"{shown(classes.names[train_subset['label'][0]])}, there is nothing to tell apart; raise it, or "
             f"{'choose another --slice-seed' if config.shuffle else 'leave out --no-shuffle'}"
         )
-    seen = set(train_subset[:]["text"])
-    if both := sum(text in seen for text in eval_subset[:]["text"]):
+    train_texts = set(train_subset[:]["text"])
+    if both := sum(text in train_texts for text in eval_subset[:]["text"]):
         announce(f"note: {both} of the {len(eval_subset)} texts of the validation set are also in the training set")
     digests = _digest(train_subset), _digest(eval_subset)
     return Subsets(train_subset, eval_subset, classes.names, train.columns, name, digests)
@@ -299,9 +299,9 @@ def _check_texts(split: Split, where: str) -> None:
 
 def _digest(part: datasets.Dataset) -> str:
     """xxh3_128 over the reviews and their classes, in order."""
-    found = xxhash.xxh3_128()
+    hasher = xxhash.xxh3_128()
     rows = part[:]
     for text, label in zip(rows["text"], rows["label"], strict=True):
         content = text.encode()
-        found.update(b"%d %d " % (label, len(content)) + content)
-    return found.hexdigest()
+        hasher.update(b"%d %d " % (label, len(content)) + content)
+    return hasher.hexdigest()

@@ -50,8 +50,8 @@ def bf16(use_cpu: bool = False) -> Bf16:
     flags = _cpuinfo("flags")
     if flags is None:
         return Bf16(False, "this system does not say what the processor has")
-    found = [each for each in BF16_INSTRUCTIONS if each in flags.split()]
-    return Bf16(bool(found), f"the processor has {' and '.join(found) or f'no {BF16_INSTRUCTIONS[0]} or amx_bf16'}")
+    names = [instruction for instruction in BF16_INSTRUCTIONS if instruction in flags.split()]
+    return Bf16(bool(names), f"the processor has {' and '.join(names) or f'no {BF16_INSTRUCTIONS[0]} or amx_bf16'}")
 
 
 def processor_name() -> str:
@@ -70,8 +70,8 @@ def _cpuinfo(name: str) -> str | None:
         text = CPUINFO.read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    found = re.search(rf"^{name}\s*: (.*)$", text, re.MULTILINE)
-    return found and found[1].strip()
+    match = re.search(rf"^{name}\s*: (.*)$", text, re.MULTILINE)
+    return match and match[1].strip()
 
 
 def _gpu() -> tuple[str, bool] | None:
@@ -80,7 +80,7 @@ def _gpu() -> tuple[str, bool] | None:
     Only torch knows, and only where there is a driver it is asked, in a process of its own: once it has looked at the
     GPUs of this one, it cannot be told any more which of them to use.
     """
-    if not any(Path(each).exists() for each in DRIVERS):
+    if not any(Path(driver).exists() for driver in DRIVERS):
         return None
     try:
         return json.loads(output_of(function_argv(__name__, "say_gpu")).splitlines()[-1])
@@ -92,8 +92,8 @@ def say_gpu(arguments: Sequence[str]) -> int:
     """What that process does: print the GPU's name and whether it has bfloat16, or null; the exit status."""
     import torch
 
-    found = None
+    gpu = None
     if torch.cuda.is_available():
-        found = torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False)
-    json.dump(found, sys.stdout)
+        gpu = torch.cuda.get_device_name(), torch.cuda.is_bf16_supported(including_emulation=False)
+    json.dump(gpu, sys.stdout)
     return 0

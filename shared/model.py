@@ -85,23 +85,23 @@ def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
     check_memory(model, config)
     if config.model not in embedded.MODEL_SHAPES:
         _check_it_runs(model, config, len(labels))
-    for tell in _TOLD:
-        tell(model)
+    for observer in _OBSERVERS:
+        observer(model)
     return model
 
 
-# Who is told of each model that is loaded for a loop.
-_TOLD: list[Callable[[PreTrainedModel], None]] = []
+# What is called with each model that is loaded for a loop.
+_OBSERVERS: list[Callable[[PreTrainedModel], None]] = []
 
 
 @contextmanager
-def told_of_models(tell: Callable[[PreTrainedModel], None]) -> Iterator[None]:
-    """While this goes on, `tell` is called with each model that `load_model` gives to a loop."""
-    _TOLD.append(tell)
+def observing_models(observer: Callable[[PreTrainedModel], None]) -> Iterator[None]:
+    """Inside, `observer` is called with each model that `load_model` gives to a loop."""
+    _OBSERVERS.append(observer)
     try:
         yield
     finally:
-        _TOLD.remove(tell)
+        _OBSERVERS.remove(observer)
 
 
 @contextmanager
@@ -165,8 +165,8 @@ def _check_it_runs(model: PreTrainedModel, config: RunConfig, num_labels: int) -
             return f"its logits have the shape {tuple(output.logits.shape)}, not (texts, {num_labels} classes)"
         return None
 
-    found = problem(config.max_length)
-    if found is None:
+    failure = problem(config.max_length)
+    if failure is None:
         return
     if shortest := problem(2):
         raise SameLoopError(f"--model {config.model}: it does not run ({shortest}); give another")
@@ -174,7 +174,7 @@ def _check_it_runs(model: PreTrainedModel, config: RunConfig, num_labels: int) -
     while fails - works > 1:
         middle = (works + fails) // 2
         works, fails = (works, middle) if problem(middle) else (middle, fails)
-    raise SameLoopError(f"--max-length {config.max_length}: {config.model} takes {works} tokens at most ({found})")
+    raise SameLoopError(f"--max-length {config.max_length}: {config.model} takes {works} tokens at most ({failure})")
 
 
 def _source(config: RunConfig) -> dict:
@@ -205,5 +205,5 @@ def _check_folder(folder: Path, name: str) -> None:
         pickled = next(
             (path.name for suffix in ("bin", "pt", "pth", "pkl") for path in folder.glob(f"*.{suffix}")), None
         )
-        what = f"its weights are a pickle ({pickled}), which can run any code" if pickled else "no weights in it"
-        raise SameLoopError(f"--model {name}: {what}; save it as .safetensors with `save_pretrained`")
+        problem = f"its weights are a pickle ({pickled}), which can run any code" if pickled else "no weights in it"
+        raise SameLoopError(f"--model {name}: {problem}; save it as .safetensors with `save_pretrained`")

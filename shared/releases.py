@@ -33,8 +33,8 @@ def release_of(version: str) -> Release:
     Raises:
         SameLoopError: it is no version, or one that nothing is known of.
     """
-    found = re.match(r"(\d+)\.(\d+)(?:[.a-z]|$)", version)
-    release = (int(found[1]), int(found[2])) if found else None
+    match = re.match(r"(\d+)\.(\d+)(?:[.a-z]|$)", version)
+    release = (int(match[1]), int(match[2])) if match else None
     if release is None or release < OLDEST:
         raise SameLoopError(f"{version}: not a release of transformers that is known here; the oldest is 4.40")
     return release
@@ -120,19 +120,19 @@ def in_release(owner: str, arguments: Mapping[str, Any], release: Release = INST
         release: of transformers.
 
     """
-    renamings = {each.today: each for each in RENAMINGS if each.owner == owner and release < each.since}
-    found = {}
+    renamings = {entry.today: entry for entry in RENAMINGS if entry.owner == owner and release < entry.since}
+    renamed = {}
     for name, value in arguments.items():
         renaming = renamings.get(name)
         if renaming is not None:
             value = value if renaming.value is None else renaming.value(value)
             name = renaming.before
-        found[name] = value
-    if owner == "TrainingArguments" and release < (5, 0) and "warmup_steps" in found:
+        renamed[name] = value
+    if owner == "TrainingArguments" and release < (5, 0) and "warmup_steps" in renamed:
         # A share of all steps had an argument of its own.
-        warmup = found.pop("warmup_steps")
-        found |= {"warmup_ratio": warmup} if 0 < warmup < 1 else {"warmup_steps": int(warmup)}
-    return found
+        warmup = renamed.pop("warmup_steps")
+        renamed |= {"warmup_ratio": warmup} if 0 < warmup < 1 else {"warmup_steps": int(warmup)}
+    return renamed
 
 
 # They save LayerNorm's weights under the names `gamma` and `beta`, and `Trainer` looks for `weight` and `bias` when it
@@ -186,7 +186,7 @@ def __getattr__(name: str) -> Any:
     import transformers
 
     theirs = transformers.TrainingArguments
-    if all(each.since <= INSTALLED for each in RENAMINGS if each.owner == name):
+    if all(renaming.since <= INSTALLED for renaming in RENAMINGS if renaming.owner == name):
         return theirs
 
     def init(self: Any, **today: Any) -> None:

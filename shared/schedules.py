@@ -51,15 +51,15 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 
 
-def as_json(given: Mapping[str, Any]) -> str:
+def as_json(arguments: Mapping[str, Any]) -> str:
     """As on a command line, without a space at which a shell or a line would break."""
-    return json.dumps(given, separators=(",", ":"))
+    return json.dumps(arguments, separators=(",", ":"))
 
 
-def problem_with(schedule: str, given: Mapping[str, Any]) -> str | None:
+def problem_with(schedule: str, arguments: Mapping[str, Any]) -> str | None:
     """Why a schedule does not take these, or what it needs, in one line; None if all is well."""
     taken = TAKEN.get(schedule, "").split()
-    for name, value in given.items():
+    for name, value in arguments.items():
         if name not in taken:
             return f"--lr-scheduler-kwargs {name}: {schedule} takes {', '.join(taken) or 'nothing of the kind'}"
         try:
@@ -67,9 +67,9 @@ def problem_with(schedule: str, given: Mapping[str, Any]) -> str | None:
         except ValidationError as error:
             wrong = error.errors(include_url=False)[0]["msg"]
             return f"--lr-scheduler-kwargs {name} {json.dumps(value)}: {wrong[0].lower()}{wrong[1:]}"
-    if {"min_lr", "min_lr_rate"} <= given.keys():
+    if {"min_lr", "min_lr_rate"} <= arguments.keys():
         return "--lr-scheduler-kwargs min_lr and min_lr_rate exclude each other: choose one"
     needed = NEEDED.get(schedule, {})
-    if needed.keys() - ({"min_lr_rate"} if "min_lr" in given else set()) <= given.keys():
+    if needed.keys() - ({"min_lr_rate"} if "min_lr" in arguments else set()) <= arguments.keys():
         return None
     return f"--lr-scheduler-type {schedule} needs more: add --lr-scheduler-kwargs '{as_json(needed)}'"

@@ -136,7 +136,7 @@ def phase_seconds(record: RunRecord) -> dict[str, float]:
 
 def reported_evaluations(record: RunRecord) -> list[dict[str, Any]]:
     """The evaluations as the loop itself logged them; for an unfinished run, as the recorder measured them."""
-    return record.reported_evaluations if record.footer else record.seen_evaluations
+    return record.reported_evaluations if record.footer else record.recorded_evaluations
 
 
 def evaluations(record: RunRecord, name: str) -> tuple[list[float], list[float]]:

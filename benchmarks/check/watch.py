@@ -68,7 +68,7 @@ class Watch(Listener):
     def __enter__(self) -> Watch:
         self._hooks.__enter__()
         if self._model is not None:
-            self._hooks.give(self._model)
+            self._hooks.set_model(self._model)
         return self
 
     def __exit__(self, *exception: object) -> None:

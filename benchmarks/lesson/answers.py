@@ -78,16 +78,16 @@ def answer(model: PreTrainedModel, folder: Path, subsets: Subsets, config: RunCo
         for start in range(0, len(order), size):
             rows = order[start : start + size]
             batch = [{"input_ids": tokens[row], "attention_mask": [1] * len(tokens[row])} for row in rows]
-            batch = collator([{**each, "labels": labels[row]} for each, row in zip(batch, rows, strict=True)])
+            batch = collator([{**example, "labels": labels[row]} for example, row in zip(batch, rows, strict=True)])
             try:
-                loss, found = forward(model, batch.to(device), device, config)
+                loss, batch_logits = forward(model, batch.to(device), device, config)
                 losses.append(loss.repeat(len(rows)))
             except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
                 raise SameLoopError(
                     f"the model in {folder} gives no loss of a review ({shown(error, 120)}): its config.json is not "
                     "that of a model that was trained; run `sameloop compare` again"
                 ) from None
-            logits.append(found.float().cpu())
+            logits.append(batch_logits.float().cpu())
     # numpy's mean, as in both loops.
     mean = torch.cat(losses).float().cpu().numpy().mean().item()
     back = torch.tensor(order).argsort()

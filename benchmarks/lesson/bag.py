@@ -66,8 +66,8 @@ def bag_of_words(
         sums = torch.nn.functional.embedding_bag(
             reviews.words, weights, reviews.starts, mode="sum", per_sample_weights=reviews.weights
         )
-        found = sums + bias
-        return found if num_classes > 2 else torch.cat([torch.zeros_like(found), found], dim=1)
+        scores = sums + bias
+        return scores if num_classes > 2 else torch.cat([torch.zeros_like(scores), scores], dim=1)
 
     def objective() -> torch.Tensor:
         optimizer.zero_grad()
@@ -80,9 +80,9 @@ def bag_of_words(
         [weights, bias], max_iter=200, tolerance_grad=1e-6, tolerance_change=1e-10, line_search_fn="strong_wolfe"
     )
     optimizer.step(objective)
-    asked = _weighted([Counter(WORD.findall(text.lower())) for text in texts], places, rarity)
+    bags = _weighted([Counter(WORD.findall(text.lower())) for text in texts], places, rarity)
     with torch.no_grad():
-        return logits(asked).argmax(dim=1).tolist()
+        return logits(bags).argmax(dim=1).tolist()
 
 
 def _weighted(counts: Sequence[Counter[str]], places: dict[str, int], rarity: dict[str, float]) -> Bags:
@@ -92,8 +92,8 @@ def _weighted(counts: Sequence[Counter[str]], places: dict[str, int], rarity: di
     words: list[int] = []
     weights: list[float] = []
     starts: list[int] = []
-    for found in counts:
-        known = {places[word]: number * rarity[word] for word, number in found.items() if word in places}
+    for word_counts in counts:
+        known = {places[word]: number * rarity[word] for word, number in word_counts.items() if word in places}
         length = math.sqrt(sum(value * value for value in known.values()))
         starts.append(len(words))
         words += known

@@ -49,9 +49,9 @@ def _arguments(records: Sequence[RunRecord]) -> list[str]:
     """As `benchmarks.port.side.sides_of` takes them."""
     ours, theirs = (record.header["job"] for record in records)
     loops = [record.config.loop for record in records]
-    given = ["--trainer", ours["script"]]
+    arguments = ["--trainer", ours["script"]]
     if loops[0]:
-        given += ["--loop", loops[0]]
+        arguments += ["--loop", loops[0]]
     if not ours["is_loop"] or theirs["is_loop"]:
-        given += ["--against", loops[1] or theirs["script"]]
-    return [*given, *(["--", *ours["arguments"]] if ours["arguments"] else [])]
+        arguments += ["--against", loops[1] or theirs["script"]]
+    return [*arguments, *(["--", *ours["arguments"]] if ours["arguments"] else [])]

@@ -32,7 +32,7 @@ CHARTS = {
 
 def charts(output_dir: Path) -> dict[str, Markup]:
     """The comparison's charts as SVG elements that take their colours from the page; those that can be drawn."""
-    gathered, found = gather([output_dir]), {}
+    gathered, drawn = gather([output_dir]), {}
     record = gathered.runs[0].record
     # What not every job has.
     left_out = {
@@ -43,10 +43,10 @@ def charts(output_dir: Path) -> dict[str, Markup]:
         if left_out.get(kind):
             continue
         try:
-            found[kind] = _themed(gathered.chart(kind, "page").inline_svg(f"{kind}-page"))
+            drawn[kind] = _themed(gathered.chart(kind, "page").inline_svg(f"{kind}-page"))
         except SameLoopError as error:  # an older record lacks what this chart shows
             announce(f"no chart of {kind}: {error}")
-    return found
+    return drawn
 
 
 def drawn_ladder(ladder: Ladder) -> Markup:
@@ -82,7 +82,7 @@ SMOOTHED = 8
 
 def small_chart(what_if: WhatIf) -> dict[str, Any] | None:
     """The losses with a line and without it, as the points of two polylines; None if there was no run without it."""
-    curves = [smooth(seen.loss) for seen in (what_if.whole, what_if.seen)]
+    curves = [smooth(run.loss) for run in (what_if.whole, what_if.seen)]
     values = [value for curve in curves for value in curve if math.isfinite(value)]
     if not all(curves) or not values:
         return None

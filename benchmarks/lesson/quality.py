@@ -120,7 +120,7 @@ class Answers:
     @property
     def has_gaps(self) -> bool:
         """Whether precision or recall of any class is 0 / 0."""
-        return any(None in (each.precision, each.recall) for each in self.classes)
+        return any(None in (score.precision, score.recall) for score in self.classes)
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Quality:
         """Whether both answer every review with the same bits: what holds for one holds for the other."""
         return self.same_logits == self.count
 
-    def shown(self) -> dict[str, tuple[str, Answers]]:
+    def models_to_show(self) -> dict[str, tuple[str, Answers]]:
         """By loop what its model is called, and its answers; the first alone where both have the same bits."""
         if self.is_one_model:
             return {LOOPS[0]: ("the model", self.loops[LOOPS[0]])}
@@ -237,12 +237,12 @@ def measure(output_dir: Path) -> Quality:
     kept = read_quality(output_dir)
     if kept is not None and kept.of == of:
         return kept
-    found = _measure(output_dir, of)
+    quality = _measure(output_dir, of)
     try:
-        QUALITY.write(output_dir, found)
+        QUALITY.write(output_dir, quality)
     except OSError as error:
         announce(f"note: {FILE_NAME} cannot be kept in {output_dir} ({error.strerror})")
-    return found
+    return quality
 
 
 def read_quality(folder: Path) -> Quality | None:
@@ -273,14 +273,14 @@ def _measure(output_dir: Path, of: dict[str, list[str]]) -> Quality:
         names = [str(model.config.id2label.get(number, number)) for number in range(count)]
         loops[loop] = scored(logits[loop], labels, texts, names, loss=loss, record=records[loop])
     ours, theirs = (logits[loop] for loop in LOOPS)
-    said = {loop: logits[loop].argmax(dim=1).tolist() for loop in LOOPS}
+    predictions = {loop: logits[loop].argmax(dim=1).tolist() for loop in LOOPS}
     return Quality(
         of=of,
         precision="bfloat16" if config.bf16 else "float16" if config.fp16 else "float32",
         loops=loops,
-        same_answers=sum(one == other for one, other in zip(*said.values(), strict=True)),
+        same_answers=sum(manual == trainer for manual, trainer in zip(*predictions.values(), strict=True)),
         same_logits=equal_rows(ours, theirs),
-        baselines=list(_baselines(subsets, said, names)),
+        baselines=list(_baselines(subsets, predictions, names)),
     )
 
 
@@ -302,11 +302,11 @@ def scored(
         loss: the mean.
         record: of the run, for what it has reported itself.
     """
-    said = logits.argmax(dim=1).tolist()
-    pairs = Counter(zip(labels, said, strict=True))
+    predictions = logits.argmax(dim=1).tolist()
+    pairs = Counter(zip(labels, predictions, strict=True))
     confusion = [[pairs[row, column] for column in range(len(names))] for row in range(len(names))]
     probabilities = logits.double().softmax(dim=1).amax(dim=1).tolist()
-    missed = [place for place, label in enumerate(labels) if said[place] != label]
+    missed = [place for place, label in enumerate(labels) if predictions[place] != label]
     missed.sort(key=lambda place: -probabilities[place])
     rate = rated(sum(pairs[number, number] for number in range(len(names))), len(labels))
     return Answers(
@@ -315,7 +315,9 @@ def scored(
         confusion=confusion,
         classes=[class_score(confusion, number, name) for number, name in enumerate(names)],
         wrong=[
-            WrongAnswer(place, _cut(texts[place]), names[labels[place]], names[said[place]], probabilities[place])
+            WrongAnswer(
+                place, _cut(texts[place]), names[labels[place]], names[predictions[place]], probabilities[place]
+            )
             for place in missed[:MOST_WRONG]
         ],
         note=_note(rate, record),
@@ -350,11 +352,11 @@ def _cut(text: str) -> str:
 
 def _note(rate: Rate, record: RunRecord) -> str:
     """Why the loop itself has reported another accuracy for this model; empty if it has reported this one, or none."""
-    config, found = record.config, reported_evaluations(record)
-    reported = [line["eval_accuracy"] for line in found if line.get("eval_accuracy") is not None]
+    config, evaluations = record.config, reported_evaluations(record)
+    reported = [line["eval_accuracy"] for line in evaluations if line.get("eval_accuracy") is not None]
     # The best evaluation's weights may be those of any of them.
     candidates = reported if config.load_best_model_at_end else reported[-1:]
-    if not candidates or any(abs(each - rate.accuracy) < 0.5 / rate.count for each in candidates):
+    if not candidates or any(abs(accuracy - rate.accuracy) < 0.5 / rate.count for accuracy in candidates):
         return ""
     why = (
         "its evaluation is another than Trainer's"
@@ -368,7 +370,7 @@ def _note(rate: Rate, record: RunRecord) -> str:
     return f"The loop itself has reported {100 * reported[-1]:.1f} % at last: {why}"
 
 
-def _baselines(subsets: Subsets, said: dict[str, list[int]], names: Sequence[str]) -> Iterator[Baseline]:
+def _baselines(subsets: Subsets, predictions: dict[str, list[int]], names: Sequence[str]) -> Iterator[Baseline]:
     """What is to be beaten, learned from the same training subset.
 
     Args:
@@ -380,7 +382,7 @@ def _baselines(subsets: Subsets, said: dict[str, list[int]], names: Sequence[str
     # Of classes that are equally common, the first.
     most = max(range(len(names)), key=Counter(train["label"]).__getitem__)
     words = bag_of_words(train["text"], train["label"], subsets.eval[:]["text"], len(subsets.labels))
-    for name, what, answers in (
+    for name, description, answers in (
         (
             "most frequent class",
             f"always {names[most]}, the most frequent class of the training set",
@@ -390,9 +392,9 @@ def _baselines(subsets: Subsets, said: dict[str, list[int]], names: Sequence[str
     ):
         right = [answer == label for answer, label in zip(answers, labels, strict=True)]
         against = {}
-        for loop, models in said.items():
+        for loop, models in predictions.items():
             model = [answer == label for answer, label in zip(models, labels, strict=True)]
-            only_model = sum(one and not other for one, other in zip(model, right, strict=True))
-            only_baseline = sum(other and not one for one, other in zip(model, right, strict=True))
+            only_model = sum(model_hit and not base_hit for model_hit, base_hit in zip(model, right, strict=True))
+            only_baseline = sum(base_hit and not model_hit for model_hit, base_hit in zip(model, right, strict=True))
             against[loop] = Paired(only_model, only_baseline, mcnemar(only_model, only_baseline))
-        yield Baseline(name, what, rated(sum(right), len(right)), against)
+        yield Baseline(name, description, rated(sum(right), len(right)), against)

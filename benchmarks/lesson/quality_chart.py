@@ -18,12 +18,12 @@ PALE, MORE = 0.08, 0.42
 
 def confusion_chart(quality: Quality, style_name: str = "slide") -> Chart:
     """Draw what the models of a comparison answer; `style_name`: a key of `STYLES`."""
-    style, shown = STYLES[style_name], list(quality.shown().values())
-    lines = [(_sentence(quality, number), style.soft) for number in range(len(shown))]
+    style, models = STYLES[style_name], list(quality.models_to_show().values())
+    lines = [(_sentence(quality, number), style.soft) for number in range(len(models))]
     with canvas(style, TITLE, alt_text(quality), lines=lines) as chart:
-        for axes, (who, answers) in zip(chart.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
-            _draw(axes, answers, len(shown), style)
-            title = "the model says" if len(shown) == 1 else f"{who}: the model says"
+        for axes, (who, answers) in zip(chart.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+            _draw(axes, answers, len(models), style)
+            title = "the model says" if len(models) == 1 else f"{who}: the model says"
             axes.set_title(title, fontsize=0.9 * style.font, weight="normal", loc="center")
             if axes.get_subplotspec().is_first_col():
                 axes.set_ylabel("true class", fontsize=0.9 * style.font)
@@ -53,7 +53,7 @@ def _draw(axes: Axes, answers: Answers, tables: int, style: Style) -> None:
     axes.set_xlim(0, count)
     axes.set_ylim(count, 0)
     axes.grid(False)
-    names = [shorten(each.name, LONGEST_NAME) for each in answers.classes]
+    names = [shorten(score.name, LONGEST_NAME) for score in answers.classes]
     middles = [place + 0.5 for place in range(count)]
     # Names above the columns must not touch each other; the names of the rows take some of the width.
     cell = 72 * style.size[0] * 0.8 / tables / count
@@ -67,17 +67,17 @@ def _draw(axes: Axes, answers: Answers, tables: int, style: Style) -> None:
 
 def _sentence(quality: Quality, number: int) -> str:
     """The accuracy of one of the models that are shown."""
-    who, answers = list(quality.shown().values())[number]
+    who, answers = list(quality.models_to_show().values())[number]
     return f"{answers.rate.sentence()}." if quality.is_one_model else f"{who}: {answers.rate.sentence()}."
 
 
 def alt_text(quality: Quality) -> str:
     """The picture in words, for those who cannot see it."""
     lines = [f"{TITLE}. A row per true class, a column per predicted class."]
-    for number, (_, answers) in enumerate(quality.shown().values()):
+    for number, (_, answers) in enumerate(quality.models_to_show().values()):
         lines.append(_sentence(quality, number))
         for name, row in zip(answers.classes, answers.confusion, strict=True):
-            said = ", ".join(f"{count:,} {each.name}" for each, count in zip(answers.classes, row, strict=True))
-            lines.append(f"Of {sum(row):,} examples of class {name.name}, the model predicts: {said}.")
+            predicted = ", ".join(f"{count:,} {score.name}" for score, count in zip(answers.classes, row, strict=True))
+            lines.append(f"Of {sum(row):,} examples of class {name.name}, the model predicts: {predicted}.")
     lines.append(f"{quality.agreement()}.")
     return "\n".join(lines) + "\n"

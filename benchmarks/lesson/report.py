@@ -22,12 +22,12 @@ from markupsafe import Markup
 from benchmarks.charts.data import NAMES, names_of
 from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.words import Words
+from benchmarks.lesson.code_rows import Row, phase_at_fault, rows_of
 from benchmarks.lesson.events import Event, Frame
 from benchmarks.lesson.own_job import OwnJob
 from benchmarks.lesson.pictures import CHARTS, SMOOTHED, charts, drawn_ladder, small_chart
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
-from benchmarks.lesson.twins import Row, phase_at_fault, rows_of
 from benchmarks.lesson.whatif import ANSWERS, MEASURED, read_measured
 from benchmarks.lesson.xray import (
     Pair,
@@ -89,7 +89,7 @@ def write_report(
     config = records[0].config
     if accelerate and (problem := _beyond_accelerate(comparison, config)):
         raise SameLoopError(problem)
-    reviews, found, quality, why_no_quality = Reviews({}, [], []), None, None, ""
+    reviews, xray_result, quality, why_no_quality = Reviews({}, [], []), None, None, ""
     if inside is None:
         go_offline_if_unreachable(config)
         announce("report: the reviews of every step")
@@ -97,8 +97,8 @@ def write_report(
     # Page, data or model may not allow it.
     scripts, why_not = _tried(lambda: kept_scripts(output_dir))
     if scripts is not None:
-        found, why_not = _tried(inside or (lambda: xray(config, scripts=scripts)))
-    _say_what_the_xray_sees(comparison, found)
+        xray_result, why_not = _tried(inside or (lambda: xray(config, scripts=scripts)))
+    _say_what_the_xray_sees(comparison, xray_result)
     if is_ours:
         # Models and reviews may be gone, or another.
         quality, why_no_quality = _tried(lambda: measure(output_dir))
@@ -107,7 +107,7 @@ def write_report(
         comparison,
         records,
         reviews,
-        found=found,
+        xray_result=xray_result,
         why_not=why_not,
         pictures=charts(output_dir),
         scripts=scripts,
@@ -130,17 +130,17 @@ def _place(output: Path) -> Path:
         SameLoopError: nothing can be written there.
     """
     if output.is_dir() or not output.parent.is_dir():
-        what = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
-        raise SameLoopError(f"cannot write {output}: {what}; name another place with --output")
+        problem = "it is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+        raise SameLoopError(f"cannot write {output}: {problem}; name another place with --output")
     return output
 
 
-def _say_what_the_xray_sees(comparison: dict[str, Any], found: XRay | None) -> None:
+def _say_what_the_xray_sees(comparison: dict[str, Any], xray_result: XRay | None) -> None:
     """Say it where the records have not decided the cause."""
     first = comparison["first_divergence"]
-    undecided = first and any(each["code"].endswith(UNDECIDED) for each in first.get("findings", [])[:1])
-    if undecided and found and found.first_difference:
-        announce(f"the cause is not decided; the x-ray sees {verdict_text(found).plain}")
+    undecided = first and any(finding["code"].endswith(UNDECIDED) for finding in first.get("findings", [])[:1])
+    if undecided and xray_result and xray_result.first_difference:
+        announce(f"the cause is not decided; the x-ray sees {verdict_text(xray_result).plain}")
 
 
 def _beyond_accelerate(comparison: dict[str, Any], config: RunConfig) -> str | None:
@@ -179,7 +179,7 @@ def render(
     records: Sequence[RunRecord],
     reviews: Reviews,
     *,
-    found: XRay | None,
+    xray_result: XRay | None,
     why_not: str,
     pictures: dict[str, Markup],
     scripts: Mapping[str, LoopScript] | None = None,
@@ -210,27 +210,27 @@ def render(
     config, own, names = records[0].config, OwnJob.of(comparison, records), names_of(records[0], records[1])
     world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(script, config, world_size) for loop, script in (scripts or {}).items()}
-    shown = {loop: script.name for loop, script in (scripts or {}).items()}
+    script_names = {loop: script.name for loop, script in (scripts or {}).items()}
     if accelerate and sources:
         sources["accelerate"] = folded_source(accelerated_script(), config, accelerate=True)
-        shown["accelerate"] = ACCELERATED.name
-    rows = rows_of(sources, found, is_own_job=own is not None, are_loops=names is not NAMES)
+        script_names["accelerate"] = ACCELERATED.name
+    rows = rows_of(sources, xray_result, is_own_job=own is not None, are_loops=names is not NAMES)
     words = Words.of(records[0], records[1])
     return environment.get_template("report.html").render(
         **_run_parts(comparison, records),
-        **_code_parts(comparison, found, rows),
+        **_code_parts(comparison, xray_result, rows),
         **_page_parts(names, WIDE_STYLE_SHEET if accelerate else None),
         own=own,
         words=words,
         charts={kind: (words.fill(title), pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
-        scripts=shown,
+        scripts=script_names,
         ladder=ladder and drawn_ladder(ladder),
         quality=quality,
         why_no_quality=why_no_quality,
         setting_costs=setting_costs(config, world_size) if own is None else (),
-        xray=found and xray_parts(found, rows),
-        bookkeeping=found and found.bookkeeping_by_part(),
-        xray_facts=found and xray_facts(found),
+        xray=xray_result and xray_parts(xray_result, rows),
+        bookkeeping=xray_result and xray_result.bookkeeping_by_part(),
+        xray_facts=xray_result and xray_facts(xray_result),
         why_not=why_not,
         steps=step_table(records, reviews, is_own_job=own is not None),
     )
@@ -263,13 +263,13 @@ def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict
     }
 
 
-def _code_parts(comparison: dict[str, Any], found: XRay | None, rows: Sequence[Row]) -> dict[str, Any]:
+def _code_parts(comparison: dict[str, Any], xray_result: XRay | None, rows: Sequence[Row]) -> dict[str, Any]:
     """What the template is told of the code: its rows, where they differ, and what was measured without each line."""
     measured = read_measured()
     return {
         "rows": rows,
         "top": ("page", "imports"),
-        "at_fault": phase_at_fault(comparison, found, rows),
+        "at_fault": phase_at_fault(comparison, xray_result, rows),
         "measured": measured,
         "asked": any(row.is_first and row.phase.name in measured.what_ifs for row in rows),
         "answers": ANSWERS,
@@ -283,7 +283,7 @@ def _page_parts(names: Mapping[str, str], further_style: str | None) -> dict[str
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     words = {NAMES[loop]: _in_script(name) for loop, name in names.items()}
     # In `/\bmanual /` the word is behind a letter, too.
-    script = re.sub(rf"(?:\b|(?<=\\b))({'|'.join(words)})\b", lambda found: words[found[1]], script)
+    script = re.sub(rf"(?:\b|(?<=\\b))({'|'.join(words)})\b", lambda match: words[match[1]], script)
     return {
         "style": Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in sheets)),
         "script": Markup(script),
@@ -327,34 +327,34 @@ def answer(comparison: dict[str, Any]) -> tuple[str, str]:
 # The x-ray ----------------------------------------------------------------------------------------
 
 
-def xray_parts(found: XRay, rows: Sequence[Row]) -> list[dict[str, Any]]:
+def xray_parts(xray_result: XRay, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The parts of the x-ray that are worth a look, each with its events.
 
     Args:
         found: the x-ray.
         rows: of the code as it is shown, to which the events lead.
     """
-    shown = {row.phase.name: row.id for row in rows}
+    row_ids = {row.phase.name: row.id for row in rows}
     return [
         {
             "title": title,
             "is_open": title.startswith("Step"),
-            "events": [_event(pair, found, shown) for pair in pairs],
+            "events": [_event(pair, xray_result, row_ids) for pair in pairs],
         }
-        for title, pairs in found.shown()
+        for title, pairs in xray_result.titled_parts()
     ]
 
 
-def _event(pair: Pair, found: XRay, shown: Mapping[str, str]) -> dict[str, Any]:
+def _event(pair: Pair, xray_result: XRay, row_ids: Mapping[str, str]) -> dict[str, Any]:
     event = pair.either
     return {
         "phase": event.phase,
-        "row": shown.get(event.phase),
+        "row": row_ids.get(event.phase),
         "what": event.what,
         "numbers": pair_values(pair),
         "equal": pair.equal,
-        "manual": pair.manual and script_frame(pair.manual, found.script),
-        "trainer": pair.trainer and _stack(pair.trainer, found.common_stack),
+        "manual": pair.manual and script_frame(pair.manual, xray_result.script),
+        "trainer": pair.trainer and _stack(pair.trainer, xray_result.common_stack),
     }
 
 
@@ -362,19 +362,19 @@ def _stack(event: Event, always: tuple[Frame, ...]) -> dict[str, Any]:
     return {"short": stack_text(event.frames, always), "code": event.frames[-1].code, "frames": event.frames}
 
 
-def xray_facts(found: XRay) -> dict[str, Any]:
+def xray_facts(xray_result: XRay) -> dict[str, Any]:
     """What stands above and below the events."""
     import transformers
 
-    first = found.first_difference
+    first = xray_result.first_difference
     return {
         "transformers": transformers.__version__,
-        "events": len(found.pairs),
+        "events": len(xray_result.pairs),
         "equal": first is None,
-        "train_size": found.config.train_size,
-        "always": stack_text(found.common_stack),
-        "repetitions": {what: stack_text(frames) for what, frames in found.traces["trainer"].repetitions.items()},
-        "ahead": found.traces["trainer"].batches_ahead - found.traces["manual"].batches_ahead,
+        "train_size": xray_result.config.train_size,
+        "always": stack_text(xray_result.common_stack),
+        "repetitions": {text: stack_text(stack) for text, stack in xray_result.traces["trainer"].repetitions.items()},
+        "ahead": xray_result.traces["trainer"].batches_ahead - xray_result.traces["manual"].batches_ahead,
     }
 
 

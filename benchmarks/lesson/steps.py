@@ -49,7 +49,7 @@ def load_reviews(config: RunConfig) -> Reviews:
     except SameLoopError as error:
         return Reviews({}, [], [], f"The reviews cannot be had any more: {error}")
     length = max(SHORTEST_TEXT, min(LONGEST_TEXT, TEXT_BUDGET // max(1, len(train))))
-    rows = {review_digest(np.array(each)): row for row, each in reversed(list(enumerate(tokens)))}
+    rows = {review_digest(np.array(ids)): row for row, ids in reversed(list(enumerate(tokens)))}
     texts = [text if len(text) <= length else f"{text[:length].rstrip()} …" for text in texts]
     return Reviews(rows, texts, labels)
 
@@ -77,28 +77,28 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
         for step, pair in enumerate(zip(ours, theirs, strict=False), start=1)
         if (name := _first_unequal(*pair)) is not None
     } | dict.fromkeys(range(min(len(ours), len(theirs)) + 1, count + 1), "number_of_steps")
-    shown = _shown_steps(count, differs)
+    steps = _shown_steps(count, differs)
     note = reviews.note or _note(records[0])
-    if len(shown) < count:
-        note = f"{len(shown):,} of them are in the table, evenly chosen; record.jsonl has the rest. {note}".rstrip()
+    if len(steps) < count:
+        note = f"{len(steps):,} of them are in the table, evenly chosen; record.jsonl has the rest. {note}".rstrip()
     numbers = ("loss", "unclipped_norm", "grad_norm", "learning_rate", "samples", "tokens", "padded_tokens")
 
     def column(lines: list[dict], value: Callable[[dict], Any]) -> list[Any]:
-        return [_plain(value(lines[step - 1])) if step <= len(lines) else None for step in shown]
+        return [_plain(value(lines[step - 1])) if step <= len(lines) else None for step in steps]
 
     both = {name: [column(lines, methodcaller("get", name)) for lines in (ours, theirs)] for name in numbers}
     columns = {name: mine for name, (mine, _) in both.items()}
     drawn = [column(lines, lambda line: _places(line, reviews.rows)) for lines in (ours, theirs)]
-    named = sorted({place for lines in drawn for each in lines for place in each or () if place >= 0})
+    named = sorted({place for lines in drawn for places in lines for place in places or () if place >= 0})
     number = {place: new for new, place in enumerate(named)} | {-1: -1}
-    drawn = [[each and [number[place] for place in each] for each in lines] for lines in drawn]
+    drawn = [[places and [number[place] for place in places] for places in lines] for lines in drawn]
     return {
         "is_own_job": is_own_job,
-        "has_tokens": any(columns["tokens"]) or not shown,
+        "has_tokens": any(columns["tokens"]) or not steps,
         "count": count,
-        "steps": shown if len(shown) < count else None,
+        "steps": steps if len(steps) < count else None,
         "columns": {
-            "epoch": [records[len(ours) < count].epoch_of(step) for step in shown],
+            "epoch": [records[len(ours) < count].epoch_of(step) for step in steps],
             **columns,
             "seconds_manual": column(ours, _milliseconds),
             "seconds_trainer": column(theirs, _milliseconds),
@@ -106,7 +106,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
         "trainer": {name: other for name, (mine, other) in both.items() if mine != other},
         "evaluations": [[line["step"], line["loss"], line["accuracy"]] for line in records[0].evaluations],
         "trainer_evaluations": [[line["step"], line["loss"], line["accuracy"]] for line in records[1].evaluations],
-        "differs": {str(step): differs[step] for step in shown if step in differs},
+        "differs": {str(step): differs[step] for step in steps if step in differs},
         "reviews": drawn[0],
         "trainer_reviews": drawn[1] if drawn[0] != drawn[1] else None,
         "places": named if named != list(range(len(named))) else None,

@@ -56,9 +56,9 @@ class Traced(Exception):  # noqa: N818 - a signal, not an error
 class _Batch:
     """A batch between its padding and its use."""
 
-    def __init__(self, what: str, frames: tuple[Frame, ...], tensors: dict[str, torch.Tensor]) -> None:
-        self.what, self.frames = what, frames
-        self.shown = False
+    def __init__(self, description: str, frames: tuple[Frame, ...], tensors: dict[str, torch.Tensor]) -> None:
+        self.description, self.frames = description, frames
+        self.is_used = False
         self.tensors = {id(tensor): tensor for tensor in tensors.values()}
         self.moved_to: tuple[str, bool, tuple[Frame, ...]] | None = None
 
@@ -74,20 +74,20 @@ class Tracer:
             it run to its end.
 
     Attributes:
-        seen: what has been seen until now.
+        trace: what has been seen until now.
     """
 
     # What is learned from, in words.
     examples = "reviews"
 
     def __init__(self, loop: str, script: LoopScript, module: ModuleType, until_step: int | None = None) -> None:
-        self.seen = Trace()
+        self.trace = Trace()
         self._is_manual, self._script, self._script_file = loop == "manual", script, script.paths[script.name]
         # The page and its helper modules as they are imported now.
         self._modules = [module] + [
-            each
-            for each in list(sys.modules.values())
-            if each is not module and script.shown_name(str(getattr(each, "__file__", None)))
+            imported
+            for imported in list(sys.modules.values())
+            if imported is not module and script.display_name(str(getattr(imported, "__file__", None)))
         ]
         self._until_step = until_step
         self._undo: list[Callable[[], None]] = []
@@ -129,7 +129,7 @@ class Tracer:
         self._wrap(DataLoader, "__iter__", self._on_pass)
         # By hand the sampler by length is the page's own class.
         own = [getattr(module, LengthGroupedSampler.__name__, None) for module in self._modules]
-        for sampler in {*SAMPLERS, *(each for each in own if isinstance(each, type))}:
+        for sampler in {*SAMPLERS, *(sampler_class for sampler_class in own if isinstance(sampler_class, type))}:
             self._wrap(sampler, "__iter__", self._on_order)
         self._wrap(torch.Tensor, "to", self._on_tensor_to)
         self._wrap(torch.nn.Module, "train", self._on_train_mode)
@@ -265,8 +265,8 @@ class Tracer:
         tensors = dict(batch) if isinstance(batch, Mapping) else {}
         shape = tensors["input_ids"].shape if "input_ids" in tensors else ()
         # The last argument is the list of what is put together.
-        what = f"padded to {shape[1]} tokens" if len(shape) == 2 else PUT_TOGETHER
-        self._pending[self._evaluating].append(_Batch(f"{len(args[-1])} {self.examples} {what}", frames, tensors))
+        size = f"padded to {shape[1]} tokens" if len(shape) == 2 else PUT_TOGETHER
+        self._pending[self._evaluating].append(_Batch(f"{len(args[-1])} {self.examples} {size}", frames, tensors))
         self._activity += 1
         return batch
 
@@ -282,16 +282,16 @@ class Tracer:
     def _show_batch(self) -> None:
         """The oldest batch that has not been used is used now."""
         pending = self._pending[self._evaluating]
-        if pending and not pending[0].shown:
-            pending[0].shown = True
+        if pending and not pending[0].is_used:
+            pending[0].is_used = True
             if not self._evaluating:
                 self._finish_step()
-                self.seen.batches_ahead = max(self.seen.batches_ahead, len(pending) - 1)
-                self._stop_if_seen()
+                self.trace.batches_ahead = max(self.trace.batches_ahead, len(pending) - 1)
+                self._stop_after_last_step()
                 self._enter("step")
-            self._event("collator", pending[0].what, frames=pending[0].frames)
+            self._event("collator", pending[0].description, frames=pending[0].frames)
 
-    def _stop_if_seen(self) -> None:
+    def _stop_after_last_step(self) -> None:
         if self._until_step is not None and self._part == "epoch" and self._steps >= self._until_step:
             raise Traced
 
@@ -325,8 +325,8 @@ class Tracer:
 
     def _on_divide(self, original: Callable, tensor: torch.Tensor, other: Any) -> torch.Tensor:
         if tensor.dim() == 0 and tensor.requires_grad and self._is_called_from_loop():
-            what = f"the loss, divided by the number of batches in the step ({other})"
-            self._event("loss", what, loss=tensor.item(), is_idle=other == 1)
+            description = f"the loss, divided by the number of batches in the step ({other})"
+            self._event("loss", description, loss=tensor.item(), is_idle=other == 1)
         return original(tensor, other)
 
     def _on_backward(self, original: Callable, tensor: torch.Tensor, *args: Any, **kwargs: Any) -> None:
@@ -344,8 +344,8 @@ class Tracer:
         frames = self._frames()
         norm = original(parameters, max_norm, *args, **kwargs)
         # Without a limit only the norm is taken, which changes nothing.
-        what, is_idle = f"gradients scaled to norm {max_norm:g} at most", max_norm == math.inf
-        self._event("clip", what, frames=frames, is_idle=is_idle, grad_norm=norm.item())
+        description, is_idle = f"gradients scaled to norm {max_norm:g} at most", max_norm == math.inf
+        self._event("clip", description, frames=frames, is_idle=is_idle, grad_norm=norm.item())
         return norm
 
     def _on_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
@@ -380,7 +380,7 @@ class Tracer:
 
     def _on_log(self, original: Callable, *args: Any, **kwargs: Any) -> None:
         # By hand the values are keywords, in `Trainer` a dictionary.
-        values = next((each for each in args if isinstance(each, dict)), kwargs)
+        values = next((argument for argument in args if isinstance(argument, dict)), kwargs)
         logged = {name: values[name] for name in self._logged_names(values) if name in values}
         self._finish_step()
         if any(name.startswith("eval_") for name in logged):
@@ -424,24 +424,24 @@ class Tracer:
             "scheduler": "the schedule's state",
             "rng_state": "random states",
         }
-        for name, what in parts.items():
+        for name, description in parts.items():
             if isinstance(file, (str, Path)) and Path(file).name.startswith(name):
-                self._event(*self._saving(f"{what} saved"))
+                self._event(*self._saving(f"{description} saved"))
         original(value, file, *args, **kwargs)
 
     def _on_seal(self, original: Callable, *args: Any, **kwargs: Any) -> None:
         self._event("checkpoint", "the checkpoint sealed: a digest of every file")
         original(*args, **kwargs)
 
-    def _saving(self, what: str) -> tuple[str, str]:
-        return ("save", f"{what} at the end") if self._part == "end" else ("checkpoint", f"{what}, in a checkpoint")
+    def _saving(self, text: str) -> tuple[str, str]:
+        return ("save", f"{text} at the end") if self._part == "end" else ("checkpoint", f"{text}, in a checkpoint")
 
     # Keeping it -----------------------------------------------------------------------------------
 
     def _event(
         self,
         phase: str,
-        what: str,
+        description: str,
         frames: tuple[Frame, ...] | None = None,
         part: str | None = None,
         is_idle: bool = False,
@@ -452,8 +452,8 @@ class Tracer:
         self._activity += 1
         phase = "evaluate" if self._evaluating else phase
         _, epoch, step = self.here
-        self.seen.events.append(
-            Event(part or self._part, epoch, step, phase, what, values, frames or self._frames(), is_idle)
+        self.trace.events.append(
+            Event(part or self._part, epoch, step, phase, description, values, frames or self._frames(), is_idle)
         )
 
     @property
@@ -464,13 +464,13 @@ class Tracer:
     def _enter(self, part: str, epoch: int | None = None) -> None:
         """From here on it is another part; the time until now belongs to the one before."""
         now = time.perf_counter()
-        self.seen.seconds[self.here] = self.seen.seconds.get(self.here, 0.0) + now - self._entered
+        self.trace.seconds[self.here] = self.trace.seconds.get(self.here, 0.0) + now - self._entered
         self._entered = now
         self._part, self._epoch = part, self._epoch if epoch is None else epoch
 
-    def _repetition(self, what: str) -> None:
+    def _repetition(self, description: str) -> None:
         self._activity += 1
-        self.seen.repetitions.setdefault(what, self._frames())
+        self.trace.repetitions.setdefault(description, self._frames())
 
     def _is_called_from_loop(self) -> bool:
         """Whether the wrapped call, three frames up, stands in the page or `trainer.py`."""
@@ -479,14 +479,14 @@ class Tracer:
         return code.co_filename in (self._script_file, TRAINER_FILE) and code.co_name != "compute_loss"
 
     def _frames(self) -> tuple[Frame, ...]:
-        found, frame = [], sys._getframe(1)
+        frames, frame = [], sys._getframe(1)
         while frame is not None:
             file = frame.f_code.co_filename
-            shown = self._script.shown_name(file) or shown_name(file)
-            if shown and not frame.f_code.co_name.startswith("<"):
-                found.append(_frame(frame, shown))
+            name = self._script.display_name(file) or display_name(file)
+            if name and not frame.f_code.co_name.startswith("<"):
+                frames.append(_frame(frame, name))
             frame = frame.f_back
-        return tuple(reversed(found))
+        return tuple(reversed(frames))
 
 
 class _Profile:
@@ -510,16 +510,16 @@ class _Profile:
                 self._open.append((frame, time.perf_counter(), self._tracer._activity, []))
         elif event == "return" and self._open and self._open[-1][0] is frame:
             _, started, activity, inside = self._open.pop()
-            found = inside
+            finished = inside
             if self._tracer._activity == activity:
                 code, caller = frame.f_code, frame.f_back
                 name = getattr(code, "co_qualname", code.co_name)
-                where = _frame(caller, shown_name(TRAINER_FILE))
-                found = [Call(*self._tracer.here, name, code.co_filename, where, time.perf_counter() - started)]
-            (self._open[-1][3] if self._open else self._tracer.seen.calls).extend(found)
+                where = _frame(caller, display_name(TRAINER_FILE))
+                finished = [Call(*self._tracer.here, name, code.co_filename, where, time.perf_counter() - started)]
+            (self._open[-1][3] if self._open else self._tracer.trace.calls).extend(finished)
 
 
-def shown_name(file: str) -> str | None:
+def display_name(file: str) -> str | None:
     """How a file that is no page's is named in a stack; None if it is not shown: only these are."""
     path = Path(file)
     if file == plain.__file__:
@@ -529,9 +529,9 @@ def shown_name(file: str) -> str | None:
     return f"accelerate/{path.name}" if path.parent == ACCELERATE else None
 
 
-def _frame(frame: FrameType, shown: str) -> Frame:
+def _frame(frame: FrameType, name: str) -> Frame:
     code = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
-    return Frame(shown, frame.f_lineno, frame.f_code.co_name, code)
+    return Frame(name, frame.f_lineno, frame.f_code.co_name, code)
 
 
 def _device(args: tuple, kwargs: dict[str, Any]) -> str:

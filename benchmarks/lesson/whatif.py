@@ -29,7 +29,7 @@ ANSWERS = (*dict.fromkeys(IN_A_STEP.values()), "evaluation", "nothing")
 
 
 @dataclass(frozen=True)
-class Seen:
+class RunResult:
     """What a run showed.
 
     Attributes:
@@ -66,8 +66,8 @@ class WhatIf:
     without: str
     asked: bool
     diff: list[str]
-    whole: Seen
-    seen: Seen
+    whole: RunResult
+    seen: RunResult
     quantity: str
     step: int | None
     values: list[int | float | None]
@@ -89,7 +89,7 @@ class WhatIf:
                 "No loss, norm or weight differs." if self.same_weights else "Only the weights' last bits differ."
             ]
         else:
-            right, wrong = _told_apart(self.values)
+            right, wrong = _distinct_texts(self.values)
             parts = [f"The {self.quantity} differs first, at step {self.step}: {wrong} instead of {right}."]
             if self.quantity == "number of steps":
                 parts = [f"The run has {wrong} steps instead of {right}."]
@@ -102,7 +102,7 @@ class WhatIf:
 
     def _accuracy(self, ours: float, whole: float) -> str:
         """What is to be said of the accuracies at the end; where their 95 % intervals meet, that nothing is."""
-        (low, high), (lowest, highest) = (wilson(each * self.eval_size, self.eval_size) for each in (ours, whole))
+        (low, high), (lowest, highest) = (wilson(share * self.eval_size, self.eval_size) for share in (ours, whole))
         if ours == whole:
             return f"The accuracy is the same, {whole:.1%}."
         if low <= highest and lowest <= high:
@@ -110,7 +110,7 @@ class WhatIf:
         return f"The accuracy is {ours:.1%}, not {whole:.1%}."
 
 
-def _told_apart(values: Sequence[float | None]) -> list[str]:
+def _distinct_texts(values: Sequence[float | None]) -> list[str]:
     """Two numbers that are not the same, with as few digits as it takes to see it, but four."""
     for digits in (4, 6, 9, 17):
         texts = ["none" if value is None else f"{value:.{digits}g}" for value in values]

@@ -143,7 +143,7 @@ class XRay(NamedTuple):
             [pair.trainer.frames for pair in self.pairs if pair.trainer and pair.trainer.part == "step"]
         )
 
-    def shown(self) -> list[tuple[str, list[Pair]]]:
+    def titled_parts(self) -> list[tuple[str, list[Pair]]]:
         """The parts worth a look, each with its title: the start, the step, and what surrounds its epoch's end.
 
         Of an evaluation one batch.
@@ -159,14 +159,14 @@ class XRay(NamedTuple):
             "evaluation": lambda event: event.step in (self.step, ends_at),
             "end": lambda event: True,
         }
-        shown = []
+        parts = []
         for (part, number, step), group in groupby(self.pairs, key=lambda pair: pair.either[:3]):
             pairs = list(group)
             if wanted[part](pairs[0].either):
                 phases = " and ".join(dict.fromkeys(pair.either.phase for pair in pairs)).capitalize()
                 title = PARTS[part].format(epoch=number, step=step, phases=phases)
-                shown.append((title, _one_batch(pairs) if part == "evaluation" else pairs))
-        return shown
+                parts.append((title, _one_batch(pairs) if part == "evaluation" else pairs))
+        return parts
 
     def seconds_of(self, loop: str, part: str) -> float | None:
         """How long such a part of the run took, the median; None if there was none."""
@@ -183,11 +183,11 @@ class XRay(NamedTuple):
         rows = []
         for part in PARTS:
             occasions = [key for key in trainer.seconds if key[0] == part]
-            found: dict[str, list[Call]] = {}
+            by_function: dict[str, list[Call]] = {}
             for call in trainer.calls:
                 if call.part == part:
-                    found.setdefault(call.function, []).append(call)
-            for function, calls in found.items():
+                    by_function.setdefault(call.function, []).append(call)
+            for function, calls in by_function.items():
                 seconds = [sum(call.seconds for call in calls if call[:3] == key) for key in occasions]
                 rows.append(
                     {
@@ -205,15 +205,15 @@ class XRay(NamedTuple):
 
     def bookkeeping_by_part(self) -> list[Bookkeeping]:
         """The same for whoever shows it: what is worth a line, and the rest in one number."""
-        found, calls = [], self.bookkeeping()
+        summaries, calls = [], self.bookkeeping()
         for part, title in BOOKKEEPING.items():
             rows = [row for row in calls if row["part"] == part]
             whole = self.seconds_of("trainer", part)
             if rows and whole:
                 large = [row for row in rows if row["seconds"] >= WORTH_A_LINE and row["is_trainers_own"]]
                 spent = sum(row["seconds"] for row in rows)
-                found.append(Bookkeeping(title, large, len(rows) - len(large), spent, whole))
-        return found
+                summaries.append(Bookkeeping(title, large, len(rows) - len(large), spent, whole))
+        return summaries
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, in types that JSON knows; what `--json` prints."""
@@ -228,7 +228,7 @@ class XRay(NamedTuple):
             "seconds": {loop: {part: self.seconds_of(loop, part) for part in PARTS} for loop in LOOPS},
             "bookkeeping": self.bookkeeping(),
             "repetitions": {
-                what: [frame._asdict() for frame in frames] for what, frames in trainer.repetitions.items()
+                sentence: [frame._asdict() for frame in frames] for sentence, frames in trainer.repetitions.items()
             },
             "batches_ahead": {"manual": manual.batches_ahead, "trainer": trainer.batches_ahead},
         }
@@ -295,9 +295,9 @@ def trace(loop: str, script: LoopScript, config: RunConfig, until_step: int | No
         raise
     except Exception as error:
         problem = script.mistake(error)
-        what = f"{type(error).__name__}: {error}"[:300]
-        raise problem or SameLoopError(f"{script.name} cannot be x-rayed ({what})") from error
-    return tracer.seen
+        description = f"{type(error).__name__}: {error}"[:300]
+        raise problem or SameLoopError(f"{script.name} cannot be x-rayed ({description})") from error
+    return tracer.trace
 
 
 def paired(ours: list[Event], theirs: list[Event]) -> list[Pair]:
@@ -322,8 +322,8 @@ def is_trainers_own(file: str) -> bool:
 
 def _one_batch(pairs: list[Pair]) -> list[Pair]:
     """An evaluation with its first batch only: the others do the same."""
-    made = ("padded to", PUT_TOGETHER)
-    begins = [number for number, pair in enumerate(pairs) if any(what in pair.either.what for what in made)]
+    beginnings = ("padded to", PUT_TOGETHER)
+    begins = [number for number, pair in enumerate(pairs) if any(text in pair.either.what for text in beginnings)]
     if len(begins) < 2 or not all(pair.equal for pair in pairs):
         return pairs
     return pairs[: begins[1]] + [pair for pair in pairs[begins[1] :] if pair.either.what == "logged"]
@@ -331,7 +331,7 @@ def _one_batch(pairs: list[Pair]) -> list[Pair]:
 
 def _pair_as_dict(pair: Pair) -> dict[str, Any]:
     event = pair.either
-    stacks = {loop: each and [frame._asdict() for frame in each.frames] for loop, each in pair._asdict().items()}
+    stacks = {loop: side and [frame._asdict() for frame in side.frames] for loop, side in pair._asdict().items()}
     described = {name: getattr(event, name) for name in ("part", "epoch", "step", "phase", "what", "values")}
     other = {} if pair.equal or pair.trainer is None else {"values_in_trainer": pair.trainer.values}
     return {**described, **other, "equal": pair.equal, **stacks}

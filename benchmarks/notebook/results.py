@@ -76,7 +76,7 @@ class Run:
     @property
     def evaluations(self) -> pandas.DataFrame:
         """A row per evaluation, as the loop reported it; if it reports nothing, as the recorder measured it."""
-        rows = self.record.reported_evaluations or self.record.seen_evaluations
+        rows = self.record.reported_evaluations or self.record.recorded_evaluations
         columns = ["step", "epoch", "eval_loss", "eval_accuracy"]
         return frame([{name: row.get(name) for name in columns} for row in rows], columns)
 

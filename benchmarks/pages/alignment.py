@@ -16,8 +16,8 @@ BEGINS = re.compile(rf"#\s+({'|'.join(sorted(map(str.capitalize, BY_NAME), key=l
 
 def phase_of(comment: str) -> str | None:
     """The phase that a comment begins; None if it begins none."""
-    found = BEGINS.match(comment)
-    return found[1].lower() if found else None
+    match = BEGINS.match(comment)
+    return match[1].lower() if match else None
 
 
 class Stretch(NamedTuple):
@@ -42,7 +42,7 @@ def stretches(source: str) -> list[Stretch]:
         comment = re.search(r"(?:^|  )(# .*)$", text)
         if comment and (phase := phase_of(comment[1])):
             begins[number] = phase
-        elif re.match(r"(import|from) \w", line) and outside and not any(begins[each] == "imports" for each in begins):
+        elif re.match(r"(import|from) \w", line) and outside and not any(begins[key] == "imports" for key in begins):
             begins[number] = "imports"
         elif re.match(r"(import|from) \w|if __name__|\"{3}\w", line) and not outside:
             begins[number] = "function"
@@ -53,30 +53,30 @@ def stretches(source: str) -> list[Stretch]:
                 begins[number] = "function" if defined[1] in ("train", "main") else defined[1]
         previous = line
     starts = sorted(begins)
-    found = [Stretch(begins[a], a + 1, lines[a:b]) for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
-    callers = {each.phase: _caller(each.phase, found) for each in found if each.phase not in BY_NAME}
+    pieces = [Stretch(begins[a], a + 1, lines[a:b]) for a, b in zip(starts, [*starts[1:], len(lines)], strict=True)]
+    callers = {part.phase: _caller(part.phase, pieces) for part in pieces if part.phase not in BY_NAME}
     while any(phase in callers for phase in callers.values()):
         callers = {name: callers.get(phase, phase) if phase != name else "function" for name, phase in callers.items()}
-    return [each._replace(phase=callers.get(each.phase, each.phase)) for each in found]
+    return [piece._replace(phase=callers.get(piece.phase, piece.phase)) for piece in pieces]
 
 
-def _caller(name: str, found: list[Stretch]) -> str:
+def _caller(name: str, parts: list[Stretch]) -> str:
     """The phase of the first line that mentions a function."""
     uses = re.compile(rf"\b{name}\b")
     return next(
-        (each.phase for each in found if each.phase not in (name, "imports") and any(map(uses.search, each.lines))),
+        (part.phase for part in parts if part.phase not in (name, "imports") and any(map(uses.search, part.lines))),
         "function",
     )
 
 
 def by_phase(source: str) -> dict[str, list[Stretch]]:
     """A page's stretches by phase, in the order of `PHASES`; every phase is there, perhaps without lines."""
-    found: dict[str, list[Stretch]] = {name: [] for name in BY_NAME}
+    by_name: dict[str, list[Stretch]] = {name: [] for name in BY_NAME}
     for stretch in stretches(source):
-        found[stretch.phase].append(stretch)
-    return found
+        by_name[stretch.phase].append(stretch)
+    return by_name
 
 
 def code_lines(stretches: list[Stretch]) -> int:
     """How many lines of code there are: neither blank nor comments alone."""
-    return sum(bool(line.strip()) and not line.strip().startswith("#") for each in stretches for line in each.lines)
+    return sum(bool(line.strip()) and not line.strip().startswith("#") for part in stretches for line in part.lines)

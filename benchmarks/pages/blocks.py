@@ -8,12 +8,11 @@ import libcst as cst
 import libcst.matchers as m
 
 from benchmarks.pages.expressions import NOTHING, code_of, is_pure, value_of
-from benchmarks.pages.given import Given
 from benchmarks.pages.helpers import HelperModules
 from benchmarks.pages.names import Names, holds, names_in, targets_of
+from benchmarks.pages.run_facts import RunFacts
 from benchmarks.pages.simplify import Simplify
 from benchmarks.pages.statements import (
-    assigned,
     assignment,
     can_be_split,
     ends_block,
@@ -23,6 +22,7 @@ from benchmarks.pages.statements import (
     mentions,
     pairs_of,
     taking_over,
+    target_and_value,
     with_body,
     with_lines,
     without_docstring,
@@ -43,8 +43,8 @@ class Blocks:
         used: the names that the function reads and writes.
     """
 
-    def __init__(self, given: Given, helpers: HelperModules, used: Names) -> None:
-        self._given, self._helpers, self._used = given, helpers, used
+    def __init__(self, facts: RunFacts, helpers: HelperModules, used: Names) -> None:
+        self._facts, self._helpers, self._used = facts, helpers, used
         self._underway: list[str] = []
         # What the helper modules do, by their call.
         self._done_by: dict[tuple[str, ...], list[cst.BaseStatement] | None] = {}
@@ -135,14 +135,14 @@ class Blocks:
             return line
         value = self._simplified(statement.value, known)
         if isinstance(statement, cst.Expr):
-            if isinstance(value, cst.Call) and code_of(value.func) in self._given.no_ops:
+            if isinstance(value, cst.Call) and code_of(value.func) in self._facts.no_ops:
                 return []
             if inlined := self._inlined(value, taken):
                 return inlined[0]
             if is_pure(value):
                 return []
-        elif given := assigned(line):
-            return self._assign(line, given[0], value, taken)
+        elif pair := target_and_value(line):
+            return self._assign(line, pair[0], value, taken)
         return _with_value(line, value)
 
     def _assign(
@@ -173,7 +173,7 @@ class Blocks:
     def _simplified(self, node: cst.BaseExpression, known: Mapping[str, cst.BaseExpression]) -> cst.BaseExpression:
         """An expression with values in it, computed; the very same one if there is nothing to compute."""
         while True:
-            simplify = Simplify(self._given, self._helpers, known, self._used.written, self._as_expression)
+            simplify = Simplify(self._facts, self._helpers, known, self._used.written, self._as_expression)
             new = node.visit(simplify)
             if not simplify.has_changed or new.deep_equals(node):
                 return node
@@ -196,25 +196,25 @@ class Blocks:
         return self._done_by[way]
 
     def _folded_call(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
-        found = self._helpers.library.get(name)
-        if found is None or not isinstance(found.node, cst.FunctionDef) or name in self._underway:
+        definition = self._helpers.library.get(name)
+        if definition is None or not isinstance(definition.node, cst.FunctionDef) or name in self._underway:
             return None
-        params = found.node.params
+        params = definition.node.params
         if params.star_kwarg or params.kwonly_params or any(arg.star for arg in call.args):
             return None
-        given: dict[str, cst.BaseExpression] = {
-            each.name.value: each.default for each in params.params if each.default is not None
+        arguments: dict[str, cst.BaseExpression] = {
+            param.name.value: param.default for param in params.params if param.default is not None
         }
         for position, arg in enumerate(call.args):
-            given[arg.keyword.value if arg.keyword else params.params[position].name.value] = arg.value
-        body = without_docstring(found.node.body.body)
+            arguments[arg.keyword.value if arg.keyword else params.params[position].name.value] = arg.value
+        body = without_docstring(definition.node.body.body)
         used = names_in(body)
-        if any(used.written[each] or isinstance(value, cst.Dict) for each, value in given.items()):
+        if any(used.written[param_name] or isinstance(value, cst.Dict) for param_name, value in arguments.items()):
             return None
         self._underway.append(name)
-        folded = self.body(body, given)
+        folded = self.body(body, arguments)
         self._underway.pop()
-        for value in given.values():
+        for value in arguments.values():
             # Something that is computed must be computed once, as it was.
             if not is_pure(value) and sum(code_of(node).count(code_of(value)) for node in folded) != 1:
                 return None
@@ -231,9 +231,9 @@ class Blocks:
         body, returned = without_dead(body), None
         if body and is_return(body[-1]):
             returned = body.pop().body[0].value
-        if any(holds(each, cst.Return) for each in body):
+        if any(holds(node, cst.Return) for node in body):
             return None
-        lines = sum(len(code_of(each).splitlines()) for each in body)
+        lines = sum(len(code_of(node).splitlines()) for node in body)
         is_long = lines > MOST_LINES and not self._helpers.library[name].is_instead
         # As a function it would take as many lines, its head, and an empty line or two.
         if is_long or lines * self._helpers.places(name) > lines + 4:
@@ -243,25 +243,25 @@ class Blocks:
 
 def _learn(statement: cst.BaseStatement, known: dict[str, cst.BaseExpression]) -> None:
     """What names stand for after a statement."""
-    given = assigned(statement)
-    if given and m.matches(given[0], m.Subscript(m.Name(), [m.SubscriptElement(m.Index())])):
-        target, value = given
+    pair = target_and_value(statement)
+    if pair and m.matches(pair[0], m.Subscript(m.Name(), [m.SubscriptElement(m.Index())])):
+        target, value = pair
         held = known.pop(target.value.value, None)
         if isinstance(held, cst.Dict):
             key = target.slice[0].slice.value
-            others = [each for each in held.elements if not key.deep_equals(getattr(each, "key", held))]
+            others = [element for element in held.elements if not key.deep_equals(getattr(element, "key", held))]
             known[target.value.value] = held.with_changes(elements=[*others, cst.DictElement(key, value)])
         return
     changed = set(names_in(statement).written)
     for name in [name for name, value in known.items() if mentions(name, value, changed)]:
         del known[name]
-    if given is None:
+    if pair is None:
         return
-    target, value = given
+    target, value = pair
     known |= {
-        one.value: other
-        for one, other in pairs_of(target, value)
-        if isinstance(one, cst.Name) and value_of(other) is not NOTHING
+        target_name.value: known_value
+        for target_name, known_value in pairs_of(target, value)
+        if isinstance(target_name, cst.Name) and value_of(known_value) is not NOTHING
     }
     if isinstance(target, cst.Name):
         is_value = value_of(value) is not NOTHING

@@ -66,7 +66,7 @@ class SettingCost:
         return len(self.more) - len(self.less)
 
     @property
-    def shown(self) -> str:
+    def as_option(self) -> str:
         """As on the command line: `--gradient-accumulation-steps 4`."""
         return option(self.name) + ("" if self.value is True else f" {show(self.value)}")
 
@@ -87,7 +87,7 @@ def setting_costs(config: RunConfig, world_size: int = 1) -> list[SettingCost]:
         world_size: how many processes it has.
     """
     script = package_script("manual")
-    before, found = folded_source(script, config, world_size), []
+    before, costs = folded_source(script, config, world_size), []
     for name in RunConfig.model_fields:
         off = off_value(name)
         if off == () or getattr(config, name) == off[0]:
@@ -98,8 +98,8 @@ def setting_costs(config: RunConfig, world_size: int = 1) -> list[SettingCost]:
         more, less = changed_lines(folded_source(script, without, world_size), before)
         cost = SettingCost(name, getattr(config, name), off[0], also, more, less)
         if cost.lines > 0:
-            found.append(cost)
-    return sorted(found, key=lambda cost: -cost.lines)
+            costs.append(cost)
+    return sorted(costs, key=lambda cost: -cost.lines)
 
 
 def is_in_the_loop(name: str) -> bool:
@@ -136,8 +136,8 @@ def switched_off(config: RunConfig, name: str, off: Any) -> tuple[RunConfig | No
 
 def _companions(config: RunConfig, name: str) -> Iterator[Mapping[str, Any]]:
     """Nothing, then one of the dependent settings that are on, switched off, then two, and so on."""
-    on = {each: off_value(each)[0] for each in DEPENDENT if each != name}
-    on = {each: off for each, off in on.items() if getattr(config, each) != off}
+    on = {other: off_value(other)[0] for other in DEPENDENT if other != name}
+    on = {other: off for other, off in on.items() if getattr(config, other) != off}
     for count in range(len(on) + 1):
         for names in combinations(on, count):
-            yield {each: on[each] for each in names}
+            yield {other: on[other] for other in names}

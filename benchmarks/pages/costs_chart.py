@@ -28,8 +28,8 @@ def settings_chart(costs: Sequence[SettingCost], job: str, style_name: str = "sl
         style_name: a key of `STYLES`.
     """
     style = STYLES[style_name]
-    said = "Lines of the manual loop that go away without a setting; some belong to two settings."
-    lines = [(f"{shorten(job, LONGEST_JOB)}.", style.soft), (said, style.soft)]
+    subtitle = "Lines of the manual loop that go away without a setting; some belong to two settings."
+    lines = [(f"{shorten(job, LONGEST_JOB)}.", style.soft), (subtitle, style.soft)]
     # Rows of a height at which the letters fit, and a picture that is as high as they need.
     height = max(style.size[1], style.font / 72 * (2.1 * len(costs) + 12))
     with canvas(style, TITLE, alt_text(costs, job), lines=lines, height=height) as chart:
@@ -43,7 +43,7 @@ def settings_chart(costs: Sequence[SettingCost], job: str, style_name: str = "sl
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=style.ticks))
         axes.set_xlabel("lines of code")
         axes.spines["left"].set_visible(False)
-        axes.set_yticks(range(len(costs)), [shorten(cost.shown, LONGEST_NAME) for cost in costs])
+        axes.set_yticks(range(len(costs)), [shorten(cost.as_option, LONGEST_NAME) for cost in costs])
         axes.tick_params(axis="y", length=0, labelsize=0.85 * style.font, pad=0.4 * style.font)
         for row, cost in enumerate(costs):
             axes.barh(row, len(cost.more), BAR, color=style.exact, zorder=2)
@@ -66,5 +66,5 @@ def _lines(cost: SettingCost) -> str:
 def alt_text(costs: Sequence[SettingCost], job: str) -> str:
     """The picture in words, for those who cannot see it."""
     lines = [f"{TITLE}. {job}. A bar per setting: the lines of code of the manual loop that go away without it."]
-    lines += [f"{cost.shown} (off: {cost.without}): {_lines(cost)}." for cost in costs]
+    lines += [f"{cost.as_option} (off: {cost.without}): {_lines(cost)}." for cost in costs]
     return "\n".join(lines if costs else [*lines, "No setting of this run costs a line."]) + "\n"

@@ -44,22 +44,22 @@ def print_diff(
     Raises:
         SameLoopError: there is no such phase.
     """
-    shown = [each for each in PHASES if phase in (None, each.name)]
-    if not shown:
-        raise SameLoopError(f"--phase {phase}: there is none; choose one of {', '.join(each.name for each in PHASES)}")
-    found = {loop: by_phase(source) for loop, source in sources.items()}
-    wide = console.width >= LEAST_WIDTH * len(found)
-    title = f"The same job {'twice' if len(found) == 2 else 'three times'}"
+    phases = [item for item in PHASES if phase in (None, item.name)]
+    if not phases:
+        raise SameLoopError(f"--phase {phase}: there is none; choose one of {', '.join(item.name for item in PHASES)}")
+    stretches_of = {loop: by_phase(source) for loop, source in sources.items()}
+    wide = console.width >= LEAST_WIDTH * len(stretches_of)
+    title = f"The same job {'twice' if len(stretches_of) == 2 else 'three times'}"
     table = Table(expand=True, show_lines=True, title=title, title_justify="left", show_header=wide)
-    for loop in list(found) if wide else list(found)[:1]:
+    for loop in list(stretches_of) if wide else list(stretches_of)[:1]:
         table.add_column(names[loop], overflow="fold", ratio=1)
-    for each in shown:
+    for current in phases:
         if is_own_job:
-            each = each._replace(does=each.name, bought="Trainer itself")
-        if not any(found[loop][each.name] for loop in found):
+            current = current._replace(does=current.name, bought="Trainer itself")
+        if not any(stretches_of[loop][current.name] for loop in stretches_of):
             continue
-        bought = {"trainer": f"bought with: {each.bought}", "accelerate": "with accelerate: nothing"}
-        sides = {loop: _side(each, found[loop][each.name], bought.get(loop)) for loop in found}
+        bought = {"trainer": f"bought with: {current.bought}", "accelerate": "with accelerate: nothing"}
+        sides = {loop: _side(current, stretches_of[loop][current.name], bought.get(loop)) for loop in stretches_of}
         if wide:
             table.add_row(*sides.values())
         else:
@@ -67,17 +67,17 @@ def print_diff(
             table.add_row(Group(*rows))
     console.print(table)
     if phase is None and not is_own_job:
-        console.print(summary(found))
+        console.print(summary(stretches_of))
 
 
-def summary(found: Mapping[str, Mapping[str, list[Stretch]]]) -> Table:
+def summary(stretches_of: Mapping[str, Mapping[str, list[Stretch]]]) -> Table:
     """Lines of code by phase on each page, and what buys the phase from `Trainer`."""
     table = Table(title="What each phase costs, in lines of code", title_justify="left")
     table.add_column("phase")
-    for loop in found:
+    for loop in stretches_of:
         table.add_column(HEADINGS[loop], justify="right")
     table.add_column("what buys it", overflow="fold")
-    rows = [(phase, [code_lines(script[phase.name]) for script in found.values()]) for phase in PHASES]
+    rows = [(phase, [code_lines(script[phase.name]) for script in stretches_of.values()]) for phase in PHASES]
     for phase, counts in rows:
         if any(counts):
             table.add_row(phase.name, *map(str, counts), phase.bought)
@@ -88,8 +88,8 @@ def summary(found: Mapping[str, Mapping[str, list[Stretch]]]) -> Table:
 
 def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
     """The lines of code that only the second page has, and those that only the first has; imports left out."""
-    found = difflib.unified_diff(_code(before), _code(after), n=0, lineterm="")
-    changes = [line for line in found if not line.startswith(("---", "+++", "@@"))]
+    lines = difflib.unified_diff(_code(before), _code(after), n=0, lineterm="")
+    changes = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
     return [line[1:] for line in changes if line[0] == "+"], [line[1:] for line in changes if line[0] == "-"]
 
 
@@ -127,16 +127,16 @@ def _shown(source: str) -> list[str]:
     return [line for stretch in stretches(source) if stretch.phase not in UNSHOWN for line in stretch.lines]
 
 
-def _side(phase: Phase, found: list[Stretch], nothing: str | None) -> RenderableType:
+def _side(phase: Phase, pieces: list[Stretch], nothing: str | None) -> RenderableType:
     """One phase on one page: what it does, then its lines with their numbers."""
     side = Table.grid(expand=True, padding=(0, 1, 0, 0))
     side.add_column(justify="right", style="dim", width=3)
     side.add_column(overflow="fold", ratio=1)
     side.add_row("", Text(phase.does, style="bold"))
-    if not found:
+    if not pieces:
         side.add_row("", Text(nothing or "manual: nothing", style="italic"))
     python = Syntax("", "python", theme="ansi_dark", background_color="default")
-    for stretch in found:
+    for stretch in pieces:
         code = textwrap.dedent("\n".join(stretch.lines)).rstrip("\n")
         for number, line in enumerate(python.highlight(code).split("\n"), start=stretch.first):
             if line.plain.strip():

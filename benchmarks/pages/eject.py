@@ -19,9 +19,9 @@ import libcst as cst
 
 from benchmarks.pages.alignment import phase_of
 from benchmarks.pages.expressions import NOTHING, code_of, literal, value_of
-from benchmarks.pages.fold import Fold, formatted
-from benchmarks.pages.given import Given
+from benchmarks.pages.fold import Specializer, formatted
 from benchmarks.pages.names import names_in
+from benchmarks.pages.run_facts import RunFacts
 from benchmarks.pages.statements import WIDTH, name_of, with_body
 from shared.config import RunConfig, job_name, option
 from shared.data import Subsets, load_subsets
@@ -77,18 +77,18 @@ def eject(
     if loop == "accelerate" and (problem := beyond_accelerate(config, world_size)):
         raise SameLoopError(problem)
     name = file.name if file is not None else "my_loop.py"
-    given = Given.of(config, world_size, loop == "accelerate")
-    given.settings |= _data_values(config)
-    given.release = release
-    given.names["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
-    given.no_ops |= {"progress.update", "progress.close"}
-    given.kept |= set(CHANGED_DEFAULTS)
-    given.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
-    fold = Fold(accelerated_script() if loop == "accelerate" else package_script(loop), given)
-    functions = {each.name.value: each for each in fold.script.body if isinstance(each, cst.FunctionDef)}
+    facts = RunFacts.of(config, world_size, loop == "accelerate")
+    facts.settings |= _data_values(config)
+    facts.release = release
+    facts.names["output_dir"] = cst.SimpleString(f'"{Path(name).stem}"')
+    facts.no_ops |= {"progress.update", "progress.close"}
+    facts.kept_arguments |= set(CHANGED_DEFAULTS)
+    facts.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
+    specializer = Specializer(accelerated_script() if loop == "accelerate" else package_script(loop), facts)
+    functions = {node.name.value: node for node in specializer.script.body if isinstance(node, cst.FunctionDef)}
     parted = _parted(functions.pop("train"), world_size)
-    statements = {name_of(each): each for each in fold.module([*parted, *functions.values()])}
-    imports = fold.helpers.imports(statements.values())
+    statements = {name_of(node): node for node in specializer.module([*parted, *functions.values()])}
+    imports = specializer.helpers.imports(statements.values())
     main = statements.pop("main")
     script = cst.Module([*statements.values()])
     head = f'"""{_docstring(config, loop, world_size, name)}"""'
@@ -153,8 +153,8 @@ def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, c
         phase == "save" and names_in(statement).read.keys() <= SAVING
         for phase, statement in zip(phases, body, strict=True)
     ]
-    saving = [each for each, saves in zip(body, is_saved, strict=True) if saves]
-    rest = [each for each, saves in list(zip(body, is_saved, strict=True))[first:] if not saves]
+    saving = [statement for statement, saves in zip(body, is_saved, strict=True) if saves]
+    rest = [statement for statement, saves in list(zip(body, is_saved, strict=True))[first:] if not saves]
     params = cst.Parameters([cst.Param(cst.Name(name)) for name in PARAMETERS])
     text = '"""Fine-tune the model, evaluate it; returns what was logged."""'
     loop = with_body(train, [cst.parse_statement(text), *rest], params=params)
@@ -169,13 +169,13 @@ def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, c
 
 def _phases(body: list[cst.BaseStatement]) -> list[str]:
     """The phase that each statement belongs to, as the comments above them say."""
-    found, phase = [], ""
+    phases, phase = [], ""
     for statement in body:
         for line in statement.leading_lines:
             if line.comment is not None:
                 phase = phase_of(line.comment.value) or phase
-        found.append(phase)
-    return found
+        phases.append(phase)
+    return phases
 
 
 def _data_values(config: RunConfig) -> dict[str, Any]:
@@ -227,11 +227,11 @@ def _data_values(config: RunConfig) -> dict[str, Any]:
 
 def _file_values(path: Path, subsets: Subsets) -> dict[str, Any]:
     """How `datasets` is asked for a file, or for a folder of files."""
-    files = {name: [str(each) for each in found] for name, found in files_of(path).items()} if path.is_dir() else {}
+    files = {name: [str(file) for file in paths] for name, paths in files_of(path).items()} if path.is_dir() else {}
     used = {name: files[name] for name in ("train", subsets.eval_split) if name in files}
     first = Path(used["train"][0]) if used else path
     values: dict[str, Any] = {"dataset_format": file_format(first)}
-    values["data_files"] = {name: found[0] if len(found) == 1 else found for name, found in used.items()} or str(path)
+    values["data_files"] = {name: paths[0] if len(paths) == 1 else paths for name, paths in used.items()} or str(path)
     if values["dataset_format"] == "csv":
         separator = separator_of(first, subsets.columns)
         values["separator"] = None if separator == "," else separator

@@ -26,10 +26,10 @@ from ruff.__main__ import find_ruff_bin  # here in every release
 
 from benchmarks.pages.blocks import Blocks
 from benchmarks.pages.expressions import code_of
-from benchmarks.pages.given import Given
 from benchmarks.pages.helpers import HelperModules
 from benchmarks.pages.names import names_in, parsed
-from benchmarks.pages.simplify import FoldError
+from benchmarks.pages.run_facts import RunFacts
+from benchmarks.pages.simplify import SpecializeError
 from benchmarks.pages.statements import WIDTH, is_docstring, line_of, name_of, with_body, without_docstring
 from benchmarks.pages.tidy import after_loops, with_locals, with_short, without_dead, without_parameters
 from shared.config import RunConfig
@@ -38,7 +38,7 @@ from shared.running.script import LoopScript
 LOADING = {"load_data", "load_model", "load_tokenizer", "use_deterministic_algorithms"}
 
 
-class Fold:
+class Specializer:
     """Folds one page to one run.
 
     Args:
@@ -50,24 +50,24 @@ class Fold:
         helper modules: what it has around it.
 
     Raises:
-        FoldError: from `module`, something on the page is beyond the fold.
+        SpecializeError: from `module`, something on the page is beyond the fold.
     """
 
-    def __init__(self, script: LoopScript, given: Given) -> None:
+    def __init__(self, script: LoopScript, facts: RunFacts) -> None:
         self.script = parsed(script.files[script.name])
-        self.helpers = HelperModules(script, given.called, given.release)
-        self._given = given
+        self.helpers = HelperModules(script, facts.kept_calls, facts.release)
+        self._facts = facts
 
     def function(self, node: cst.FunctionDef) -> cst.FunctionDef:
         """A function folded; its parameters stay."""
-        docstring = [each for each in node.body.body[:1] if is_docstring(each)]
+        docstring = [statement for statement in node.body.body[:1] if is_docstring(statement)]
         body: list[cst.BaseStatement] = list(without_docstring(node.body.body))
-        known = dict(self._given.names)
+        known = dict(self._facts.names)
         if node.name.value == "train":
             known["checkpoint"] = cst.Name("None")
         while True:
             before, used = "".join(map(code_of, body)), names_in(body)
-            body = Blocks(self._given, self.helpers, used).body(body, known)
+            body = Blocks(self._facts, self.helpers, used).body(body, known)
             body = without_dead(with_locals(body, self.helpers.classes))
             body = with_short(after_loops(body))
             if "".join(map(code_of, body)) == before:
@@ -81,7 +81,7 @@ class Fold:
         """
         done: dict[str, cst.BaseStatement] = {}
         if functions is None:
-            functions = [each for each in self.script.body if isinstance(each, cst.FunctionDef)]
+            functions = [statement for statement in self.script.body if isinstance(statement, cst.FunctionDef)]
         waiting: list[cst.BaseStatement] = list(functions)
         while waiting:
             node = waiting.pop(0)
@@ -134,7 +134,7 @@ def folded_source(script: LoopScript, config: RunConfig, world_size: int = 1, ac
         return script.source
     try:
         return _folded_source(script.name, tuple(script.files.items()), config, world_size, accelerate)
-    except (FoldError, cst.ParserSyntaxError):  # somebody tries things out on the page
+    except (SpecializeError, cst.ParserSyntaxError):  # somebody tries things out on the page
         return script.source
 
 
@@ -144,14 +144,14 @@ def _folded_source(
 ) -> str:
     """As `folded_source`, of the page's name and its files: kept, for a report shows a page and counts its lines."""
     script = LoopScript(name, dict(files), {}, "")
-    given = Given.of(config, world_size, accelerate)
+    facts = RunFacts.of(config, world_size, accelerate)
     # What it loads stays a call, what it saves is told in short.
-    given.called |= LOADING
-    given.shown.add("TrainingArguments")
+    facts.kept_calls |= LOADING
+    facts.with_defaults.add("TrainingArguments")
     steps = {"logging_steps": config.logging_strategy, "save_steps": config.save_strategy}
-    given.left_out |= {name for name, strategy in steps.items() if strategy != "steps"}
-    fold = Fold(script, given)
-    statements = fold.module()
-    docstring = cst.Module([each for each in fold.script.body[:1] if is_docstring(each)]).code
-    imports = fold.helpers.imports(statements)
+    facts.left_out |= {name for name, strategy in steps.items() if strategy != "steps"}
+    specializer = Specializer(script, facts)
+    statements = specializer.module()
+    docstring = cst.Module([statement for statement in specializer.script.body[:1] if is_docstring(statement)]).code
+    imports = specializer.helpers.imports(statements)
     return formatted(f"{docstring}\n{imports}\n\n\n{cst.Module(statements).code}")

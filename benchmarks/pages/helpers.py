@@ -14,7 +14,7 @@ import libcst as cst
 
 from benchmarks.pages.expressions import NOTHING, code_of, value_of
 from benchmarks.pages.names import names_in, parsed, walk
-from benchmarks.pages.statements import name_given, name_of
+from benchmarks.pages.statements import name_and_value, name_of
 from shared.releases import RENAMINGS, SINCE, Release
 from shared.running.script import LoopScript
 
@@ -65,7 +65,7 @@ class HelperModules:
     @property
     def classes(self) -> dict[str, cst.ClassDef]:
         """Those that the helper modules define, by name."""
-        return {name: each.node for name, each in self.library.items() if isinstance(each.node, cst.ClassDef)}
+        return {name: entry.node for name, entry in self.library.items() if isinstance(entry.node, cst.ClassDef)}
 
     def _read(self, module: cst.Module, is_instead: bool | None = None) -> None:
         """Take in what a module has; `is_instead` is None for the script itself, whose functions are no helpers."""
@@ -77,7 +77,7 @@ class HelperModules:
                     self._imports.setdefault(imported, origin)
             defined = statement.name.value if isinstance(statement, (cst.FunctionDef, cst.ClassDef)) else ""
             self._calls_of[defined] = _calls_in(statement)
-            name = defined or (name_given(statement) or ("",))[0]
+            name = defined or (name_and_value(statement) or ("",))[0]
             if is_instead is not None and name:
                 self.library[name] = Definition(statement, is_instead)
 
@@ -102,7 +102,7 @@ class HelperModules:
         module, attribute = self._imports.get(first, ("", None))
         if not module or first in self.library or module.partition(".")[0] in OURS:
             return {}
-        renamed = {each.today: each.default for each in RENAMINGS if each.owner == name}
+        renamed = {renaming.today: renaming.default for renaming in RENAMINGS if renaming.owner == name}
         return _defaults_of(module, *([attribute] if attribute else []), *others) | renamed
 
     def places(self, name: str, on_the_way: tuple[str, ...] = ()) -> int:
@@ -117,7 +117,7 @@ class HelperModules:
     def imports(self, statements: Collection[cst.BaseStatement]) -> str:
         """The import statements that some statements need, as text."""
         lines = []
-        for name in sorted(set(names_in(statements).read) - {name_of(each) for each in statements}):
+        for name in sorted(set(names_in(statements).read) - {name_of(statement) for statement in statements}):
             if name in self._imports:
                 module, attribute = self._imports[name]
                 line = f"import {module}" if attribute is None else f"from {module} import {attribute}"
@@ -129,16 +129,16 @@ class HelperModules:
 @lru_cache(maxsize=1000)
 def _defaults_of(module: str, *attributes: str) -> dict[str, Any]:
     """The default values of the parameters of something in a module; none where it does not tell them."""
-    found: Any = importlib.import_module(module)
-    for each in attributes:
-        found = getattr(found, each)
+    target: Any = importlib.import_module(module)
+    for attribute in attributes:
+        target = getattr(target, attribute)
     # tqdm's class says nothing of its parameters, its constructor does.
-    called = inspect.unwrap(found.__init__) if module == "tqdm" else found
+    called = inspect.unwrap(target.__init__) if module == "tqdm" else target
     try:
         parameters = inspect.signature(called).parameters.values()
     except ValueError:  # written in C, without one
         return {}
-    return {each.name: each.default for each in parameters if each.default is not inspect.Parameter.empty}
+    return {param.name: param.default for param in parameters if param.default is not inspect.Parameter.empty}
 
 
 @lru_cache(maxsize=1000)
@@ -151,10 +151,10 @@ def _calls_in(statement: cst.BaseStatement) -> Counter[str]:
 @lru_cache(maxsize=1000)
 def _imported_by(statement: cst.BaseStatement) -> list[tuple[str, tuple[str, str | None]]]:
     """What an import statement binds, and from where: module, and name in it or None for the module itself."""
-    found: list[tuple[str, tuple[str, str | None]]] = []
+    pairs: list[tuple[str, tuple[str, str | None]]] = []
     for node in walk(statement):
         for alias in node.names if isinstance(node, (cst.Import, cst.ImportFrom)) else ():
             name = code_of(alias.name)
             bound = code_of(alias.asname.name) if alias.asname else name.partition(".")[0]
-            found.append((bound, (code_of(node.module), name) if isinstance(node, cst.ImportFrom) else (name, None)))
-    return found
+            pairs.append((bound, (code_of(node.module), name) if isinstance(node, cst.ImportFrom) else (name, None)))
+    return pairs

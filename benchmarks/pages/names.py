@@ -35,15 +35,15 @@ class Names:
         if special is not None:
             special(self, node)
             return
-        for each in parts_of(node):
-            self.look(each)
+        for part in parts_of(node):
+            self.look(part)
 
     def _only_value(self, node: cst.Attribute | cst.Arg) -> None:
         """Neither an attribute's own name nor a keyword is a name that is read."""
         self.look(node.value)
 
     def _lambda(self, node: cst.Lambda) -> None:
-        self._inside({each.name.value for each in node.params.params}, node.body)
+        self._inside({param.name.value for param in node.params.params}, node.body)
 
     def _inside(self, own: set[str], *nodes: cst.CSTNode) -> None:
         self._own.append(own)
@@ -53,26 +53,26 @@ class Names:
 
     def _comprehension(self, node: Any) -> None:
         looked_at = [getattr(node, part) for part in ("elt", "key", "value") if hasattr(node, part)]
-        for each in _loops_of(node):
-            looked_at += [each.iter, *(test.test for test in each.ifs)]
+        for loop in _loops_of(node):
+            looked_at += [loop.iter, *(test.test for test in loop.ifs)]
         self._inside(set(names_of_loops(node)), *looked_at)
 
     def _function(self, node: cst.FunctionDef) -> None:
         for decorator in node.decorators:
             self.look(decorator)
         for param in node.params.params:
-            for each in (param.annotation, param.default):
-                if each:
-                    self.look(each)
+            for expression in (param.annotation, param.default):
+                if expression:
+                    self.look(expression)
         if node.returns:
             self.look(node.returns)
         self._inside({param.name.value for param in node.params.params}, node.body)
 
     def _gives(self, node: cst.AssignTarget | cst.AnnAssign | cst.AugAssign | cst.For) -> None:
         self._write(node.target)
-        for each in parts_of(node):
-            if each is not node.target:
-                self.look(each)
+        for part in parts_of(node):
+            if part is not node.target:
+                self.look(part)
 
     def _with_item(self, node: cst.WithItem) -> None:
         self.look(node.item)
@@ -123,8 +123,8 @@ def _fields_of(kind: type[cst.CSTNode]) -> list[str]:
 def walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
     """A node and all that it consists of, without its layout."""
     yield node
-    for each in parts_of(node):
-        yield from walk(each)
+    for part in parts_of(node):
+        yield from walk(part)
 
 
 def is_name(node: cst.CSTNode, name: str) -> bool:
@@ -134,27 +134,27 @@ def is_name(node: cst.CSTNode, name: str) -> bool:
 
 def holds(node: cst.CSTNode, *kinds: type[cst.CSTNode]) -> bool:
     """Whether a node, or anything in it, is of one of these kinds."""
-    return any(isinstance(each, kinds) for each in walk(node))
+    return any(isinstance(part, kinds) for part in walk(node))
 
 
 def names_in(nodes: cst.CSTNode | Iterable[cst.CSTNode]) -> Names:
     """The names that are read and written in nodes."""
     if isinstance(nodes, cst.CSTNode):
         return _names_in(nodes)
-    found = Names()
+    total = Names()
     for node in nodes:
-        one = _names_in(node)
-        found.read.update(one.read)
-        found.written.update(one.written)
-    return found
+        names = _names_in(node)
+        total.read.update(names.read)
+        total.written.update(names.written)
+    return total
 
 
 @lru_cache(maxsize=10_000)
 def _names_in(node: cst.CSTNode) -> Names:
     """A node never changes, and is asked for often."""
-    found = Names()
-    found.look(node)
-    return found
+    names = Names()
+    names.look(node)
+    return names
 
 
 @lru_cache(maxsize=100)
@@ -167,14 +167,14 @@ class _OneByOne(cst.CSTTransformer):
     def leave_SimpleStatementSuite(
         self, old: cst.SimpleStatementSuite, new: cst.SimpleStatementSuite
     ) -> cst.IndentedBlock:
-        return cst.IndentedBlock([cst.SimpleStatementLine([_alone(each)]) for each in new.body])
+        return cst.IndentedBlock([cst.SimpleStatementLine([_alone(statement)]) for statement in new.body])
 
     def leave_SimpleStatementLine(
         self, old: cst.SimpleStatementLine, new: cst.SimpleStatementLine
     ) -> cst.SimpleStatementLine | cst.FlattenSentinel:
         if len(new.body) == 1:
             return new.with_changes(body=[_alone(new.body[0])])
-        first, *others = (cst.SimpleStatementLine([_alone(each)]) for each in new.body)
+        first, *others = (cst.SimpleStatementLine([_alone(statement)]) for statement in new.body)
         return cst.FlattenSentinel([first.with_changes(leading_lines=new.leading_lines), *others])
 
 
@@ -183,15 +183,15 @@ def _alone(statement: cst.BaseSmallStatement) -> cst.BaseSmallStatement:
 
 
 def _loops_of(comprehension: Any) -> Iterator[cst.CompFor]:
-    each = comprehension.for_in
-    while each is not None:
-        yield each
-        each = each.inner_for_in
+    loop = comprehension.for_in
+    while loop is not None:
+        yield loop
+        loop = loop.inner_for_in
 
 
 def names_of_loops(comprehension: Any) -> list[str]:
     """The names that a comprehension's loops give values to; they are its own."""
-    return [name for each in _loops_of(comprehension) for name in targets_of(each.target)]
+    return [name for loop in _loops_of(comprehension) for name in targets_of(loop.target)]
 
 
 def targets_of(target: cst.BaseExpression) -> list[str]:

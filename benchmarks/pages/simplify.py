@@ -12,9 +12,9 @@ import libcst as cst
 import libcst.matchers as m
 
 from benchmarks.pages.expressions import NOTHING, code_of, in_parentheses, in_place_of, is_pure, literal, value_of
-from benchmarks.pages.given import Given
 from benchmarks.pages.helpers import HelperModules
 from benchmarks.pages.names import is_name, names_of_loops
+from benchmarks.pages.run_facts import RunFacts
 
 BINARY = {
     cst.Add: operator.add,
@@ -33,12 +33,12 @@ COMPARISONS = {
     cst.GreaterThanEqual: operator.ge,
     cst.Is: operator.is_,
     cst.IsNot: operator.is_not,
-    cst.In: lambda one, many: one in many,
-    cst.NotIn: lambda one, many: one not in many,
+    cst.In: lambda item, many: item in many,
+    cst.NotIn: lambda item, many: item not in many,
 }
 
 
-class FoldError(ValueError):
+class SpecializeError(ValueError):
     """A page says something that the fold does not know how to read."""
 
 
@@ -55,14 +55,14 @@ class Simplify(cst.CSTTransformer):
 
     def __init__(
         self,
-        given: Given,
+        facts: RunFacts,
         helpers: HelperModules,
         known: Mapping[str, cst.BaseExpression],
         written: Counter[str],
         as_expression: Callable[[str, cst.Call], cst.BaseExpression | None],
     ) -> None:
         super().__init__()
-        self.given, self.helpers, self.known = given, helpers, dict(known)
+        self.facts, self.helpers, self.known = facts, helpers, dict(known)
         self.written, self.as_expression = written, as_expression
         self.hidden: Counter[str] = Counter()
         self.has_changed = False
@@ -100,8 +100,8 @@ class Simplify(cst.CSTTransformer):
             return names_of_loops(node)
         params = node.params
         own = [*params.posonly_params, *params.params, *params.kwonly_params]
-        own += [each for each in (params.star_arg, params.star_kwarg) if isinstance(each, cst.Param)]
-        return [each.name.value for each in own] + [name for name in self.known if self.written[name] > 1]
+        own += [param for param in (params.star_arg, params.star_kwarg) if isinstance(param, cst.Param)]
+        return [param.name.value for param in own] + [name for name in self.known if self.written[name] > 1]
 
     def _hide(self, node: Any) -> None:
         self.hidden.update(self._own_names(node))
@@ -124,9 +124,9 @@ class Simplify(cst.CSTTransformer):
     def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
         if is_name(new.value, "config"):
             name = new.attr.value
-            if name not in self.given.settings:
-                raise FoldError(f"the page reads config.{name}, which is no setting")
-            return literal(self.given.settings[name])
+            if name not in self.facts.settings:
+                raise SpecializeError(f"the page reads config.{name}, which is no setting")
+            return literal(self.facts.settings[name])
         return new
 
     def leave_Comparison(self, old: cst.Comparison, new: cst.Comparison) -> cst.BaseExpression:
@@ -193,8 +193,8 @@ class Simplify(cst.CSTTransformer):
 
     def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.BaseExpression:
         name = code_of(new.func)
-        if not new.args and name in self.given.calls:
-            return literal(self.given.calls[name])
+        if not new.args and name in self.facts.calls:
+            return literal(self.facts.calls[name])
         computed = self._computed(name, new)
         if computed is not None:
             return in_place_of(old, computed)
@@ -248,11 +248,11 @@ class Simplify(cst.CSTTransformer):
 
         def is_needed(arg: cst.Arg) -> bool:
             keyword, value = arg.keyword and arg.keyword.value, value_of(arg.value)
-            if keyword in self.given.left_out:
+            if keyword in self.facts.left_out:
                 return False
-            if keyword in self.given.kept or value is NOTHING or keyword not in defaults:
+            if keyword in self.facts.kept_arguments or value is NOTHING or keyword not in defaults:
                 return True
-            if name in self.given.shown and value and value != -1:
+            if name in self.facts.with_defaults and value and value != -1:
                 return True
             return value != defaults[keyword] or isinstance(value, bool) != isinstance(defaults[keyword], bool)
 

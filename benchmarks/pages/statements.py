@@ -20,10 +20,10 @@ def mentions(name: str, value: cst.BaseExpression, changed: set[str]) -> bool:
 
 def assignment(pairs: Sequence[tuple[cst.BaseExpression, cst.BaseExpression]]) -> cst.Assign:
     """Names given values, in one statement."""
-    names, values = ([each[side] for each in pairs] for side in (0, 1))
+    names, values = ([pair[side] for pair in pairs] for side in (0, 1))
     if len(pairs) == 1:
         return cst.Assign([cst.AssignTarget(names[0])], values[0])
-    target, value = (cst.Tuple([cst.Element(each) for each in side], lpar=[], rpar=[]) for side in (names, values))
+    target, value = (cst.Tuple([cst.Element(member) for member in side], lpar=[], rpar=[]) for side in (names, values))
     return cst.Assign([cst.AssignTarget(target)], value)
 
 
@@ -34,9 +34,9 @@ def pairs_of(
     if not (isinstance(target, cst.Tuple) and isinstance(value, cst.Tuple)):
         return []
     ones, others = target.elements, value.elements
-    if len(ones) != len(others) or any(isinstance(each, cst.StarredElement) for each in (*ones, *others)):
+    if len(ones) != len(others) or any(isinstance(element, cst.StarredElement) for element in (*ones, *others)):
         return []
-    return [(one.value, other.value) for one, other in zip(ones, others, strict=True)]
+    return [(target_part.value, value_part.value) for target_part, value_part in zip(ones, others, strict=True)]
 
 
 def can_be_split(pairs: Sequence[tuple[cst.BaseExpression, cst.BaseExpression]]) -> bool:
@@ -59,17 +59,17 @@ def is_line_of(statement: cst.BaseStatement, *kinds: type[cst.BaseSmallStatement
     return isinstance(statement, cst.SimpleStatementLine) and isinstance(statement.body[0], kinds)
 
 
-def assigned(statement: cst.BaseStatement) -> tuple[cst.BaseExpression, cst.BaseExpression] | None:
+def target_and_value(statement: cst.BaseStatement) -> tuple[cst.BaseExpression, cst.BaseExpression] | None:
     """The target and the value, if a statement gives one target a value."""
     if not is_line_of(statement, cst.Assign) or len(statement.body[0].targets) > 1:
         return None
     return statement.body[0].targets[0].target, statement.body[0].value
 
 
-def name_given(statement: cst.BaseStatement) -> tuple[str, cst.BaseExpression] | None:
+def name_and_value(statement: cst.BaseStatement) -> tuple[str, cst.BaseExpression] | None:
     """The name and the value, if that target is a name."""
-    given = assigned(statement)
-    return (given[0].value, given[1]) if given and isinstance(given[0], cst.Name) else None
+    pair = target_and_value(statement)
+    return (pair[0].value, pair[1]) if pair and isinstance(pair[0], cst.Name) else None
 
 
 def is_docstring(statement: cst.BaseStatement) -> bool:

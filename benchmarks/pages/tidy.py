@@ -11,12 +11,12 @@ from benchmarks.pages.expressions import NOTHING, code_of, in_parentheses, is_pu
 from benchmarks.pages.names import Names, holds, is_name, names_in, targets_of
 from benchmarks.pages.statements import (
     WIDTH,
-    assigned,
     assignment,
     is_line_of,
     line_of,
-    name_given,
+    name_and_value,
     taking_over,
+    target_and_value,
     with_blocks,
     with_body,
     with_lines,
@@ -59,8 +59,8 @@ def _without_dead(
         return None if is_empty and is_pure(statement.test) else statement
     if is_line_of(statement, cst.AugAssign):
         target, value = statement.body[0].target, statement.body[0].value
-    elif given := assigned(statement):
-        target, value = given
+    elif pair := target_and_value(statement):
+        target, value = pair
     else:
         return statement
     base = target.value if isinstance(target, cst.Subscript) else target
@@ -82,7 +82,7 @@ def _is_overwritten(target: cst.BaseExpression, later: Sequence[cst.BaseStatemen
         if used.read[target.value]:
             return False
         if used.written[target.value]:
-            return (given := name_given(statement)) is not None and given[0] == target.value
+            return (pair := name_and_value(statement)) is not None and pair[0] == target.value
     return False
 
 
@@ -102,27 +102,27 @@ def with_short(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatemen
     return joined(statements)
 
 
-def _joined_line(one: cst.BaseStatement, two: cst.BaseStatement, used: Names) -> cst.BaseStatement | None:
+def _joined_line(first: cst.BaseStatement, second: cst.BaseStatement, used: Names) -> cst.BaseStatement | None:
     """Two lines as one, where the second only goes on with what the first has named."""
-    given = name_given(one)
-    if given is None or not isinstance(two, cst.SimpleStatementLine) or two.leading_lines:
+    pair = name_and_value(first)
+    if pair is None or not isinstance(second, cst.SimpleStatementLine) or second.leading_lines:
         return None
-    name, value = given
+    name, value = pair
     goes_on = m.Assign([m.AssignTarget(m.Name(name))], m.Call(m.Attribute(m.Name(name))))
-    if m.matches(two.body[0], goes_on) and names_in(two).read[name] == 1:
-        new = m.replace(two, m.Name(name), in_parentheses(value))
-        new = new.with_changes(body=[new.body[0].with_changes(targets=two.body[0].targets)])
+    if m.matches(second.body[0], goes_on) and names_in(second).read[name] == 1:
+        new = m.replace(second, m.Name(name), in_parentheses(value))
+        new = new.with_changes(body=[new.body[0].with_changes(targets=second.body[0].targets)])
         return new if len(code_of(new)) < WIDTH - 8 else None
-    if used.read[name] != 1 or used.written[name] != 1 or names_in(two).read[name] != 1:
+    if used.read[name] != 1 or used.written[name] != 1 or names_in(second).read[name] != 1:
         return None
-    is_attribute = m.matches(two.body[0], m.Assign(value=m.Attribute(m.Name(name))))
+    is_attribute = m.matches(second.body[0], m.Assign(value=m.Attribute(m.Name(name))))
     is_plain = m.matches(value, m.Call(m.Attribute(m.Name()), args=[])) or (
         m.matches(value, m.Call(m.Name()))
         and all(value_of(arg.value) is not NOTHING or isinstance(arg.value, cst.Name) for arg in value.args)
     )
     if not (is_attribute or (is_plain and len(code_of(value)) <= SHORT)):
         return None
-    new = m.replace(two, m.Name(name), in_parentheses(value))
+    new = m.replace(second, m.Name(name), in_parentheses(value))
     return new if len(code_of(new)) < WIDTH - 4 else None
 
 
@@ -142,11 +142,11 @@ def after_loops(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStateme
 
 def _split_loop(loop: cst.For) -> list[cst.BaseStatement]:
     """A loop, and what it does with its last batch after it."""
-    number, batch = (each.value for each in loop.target.elements)
+    number, batch = (element.value for element in loop.target.elements)
     loader = loop.iter.args[0].value
     is_last = f"{number.value} == len({loader.value})"
     body, after = list(loop.body.body), list[cst.BaseStatement]()
-    ends = {given[0] for given in map(name_given, body) if given and code_of(given[1]) == is_last}
+    ends = {pair[0] for pair in map(name_and_value, body) if pair and code_of(pair[1]) == is_last}
     while (
         body
         and isinstance(body[-1], cst.If)
@@ -160,15 +160,15 @@ def _split_loop(loop: cst.For) -> list[cst.BaseStatement]:
     # Only after the loop, of what is computed at a step's end.
     moved: list[cst.BaseStatement] = []
     read_inside = names_in(body).read
-    for each in list(body):
-        if given := name_given(each):
-            name, value = given
+    for statement in list(body):
+        if pair := name_and_value(statement):
+            name, value = pair
             is_for_later = not read_inside[name] and names_in(after).read[name] and is_pure(value)
-            if is_for_later and number.value in names_in(each).read:
-                body.remove(each)
-                moved.append(each.with_changes(leading_lines=[]))
+            if is_for_later and number.value in names_in(statement).read:
+                body.remove(statement)
+                moved.append(statement.with_changes(leading_lines=[]))
     count = cst.parse_expression(f"len({loader.value})")
-    after = [m.replace(each, m.Name(number.value), count) for each in [*moved, *after]]
+    after = [m.replace(statement, m.Name(number.value), count) for statement in [*moved, *after]]
     if not names_in(body).read[number.value]:
         loop = loop.with_changes(target=batch.with_changes(lpar=[], rpar=[]), iter=loader)
     return [with_body(loop, body), *after]
@@ -182,15 +182,15 @@ def with_locals(statements: list[cst.BaseStatement], classes: Mapping[str, cst.C
         classes: of which it may be, by name.
     """
     for number, statement in enumerate(statements):
-        given = name_given(statement)
-        if given is None or not m.matches(given[1], m.Call(m.Name())):
+        pair = name_and_value(statement)
+        if pair is None or not m.matches(pair[1], m.Call(m.Name())):
             continue
-        name, call = given
+        name, call = pair
         if call.func.value not in classes:
             continue
         finder = _Held(name)
-        for each in statements[number + 1 :]:
-            each.visit(finder)
+        for later in statements[number + 1 :]:
+            later.visit(finder)
         if finder.escapes or finder.is_set_first.keys() & set(names_in(statements).written):
             continue
         # What is set before it is read needs no first value.
@@ -201,13 +201,13 @@ def with_locals(statements: list[cst.BaseStatement], classes: Mapping[str, cst.C
         ]
         computed = [pair for pair in first if holds(pair[1], cst.Call)]
         plain = [pair for pair in first if pair not in computed]
-        made = [line_of(assignment([pair])) for pair in computed] + [line_of(assignment(plain))] * bool(plain)
-        if made:
+        first_lines = [line_of(assignment([pair])) for pair in computed] + [line_of(assignment(plain))] * bool(plain)
+        if first_lines:
             around = {"leading_lines": statement.leading_lines, "trailing_whitespace": statement.trailing_whitespace}
-            made[0] = made[0].with_changes(**around)
+            first_lines[0] = first_lines[0].with_changes(**around)
         held = m.Attribute(m.Name(name))
-        rest = [m.replace(each, held, lambda node, _: node.attr) for each in statements[number + 1 :]]
-        return [*statements[:number], *made, *rest]
+        rest = [m.replace(later, held, lambda node, _: node.attr) for later in statements[number + 1 :]]
+        return [*statements[:number], *first_lines, *rest]
     return statements
 
 
@@ -257,11 +257,11 @@ def without_parameters(statements: list[cst.BaseStatement]) -> list[cst.BaseStat
             if not isinstance(node, cst.FunctionDef) or node.name.value == "train":
                 continue
             read = names_in(node.body).read
-            params = [each.name.value for each in node.params.params]
+            params = [param.name.value for param in node.params.params]
             unused = [number for number, name in enumerate(params) if not read[name]]
             if unused:
                 drop = _DropParameter(node.name.value, unused[-1], params[unused[-1]])
-                statements = [each.visit(drop) for each in statements]
+                statements = [function.visit(drop) for function in statements]
                 break
         else:
             return statements
@@ -275,7 +275,7 @@ class _DropParameter(cst.CSTTransformer):
     def leave_FunctionDef(self, old: cst.FunctionDef, new: cst.FunctionDef) -> cst.FunctionDef:
         if old.name.value != self.function:
             return new
-        params = [each for number, each in enumerate(new.params.params) if number != self.position]
+        params = [param for number, param in enumerate(new.params.params) if number != self.position]
         return new.with_changes(params=new.params.with_changes(params=_without_last_comma(params)))
 
     def leave_Call(self, old: cst.Call, new: cst.Call) -> cst.Call:

@@ -124,7 +124,7 @@ def trace_side(task: dict[str, Any], header: dict[str, Any], training: Training,
     tracer = JobTracer(loop, training.loop_script, training.module, task["until_step"], kind)
     with redirect_stdout(quiet), redirect_stderr(quiet), tracer, suppress(Traced):
         training.train(lambda model: None)
-    result = RunConfig(**{**header["config"], "loop": training.loop_script.name}), tracer.seen
+    result = RunConfig(**{**header["config"], "loop": training.loop_script.name}), tracer.trace
     (Path(task["folder"]) / FILE_NAME).write_bytes(pickle.dumps(result))
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.judge.phases import PHASES
-from benchmarks.lesson.whatif import FILE, IN_A_STEP, MEASURED, Measured, Seen, WhatIf
+from benchmarks.lesson.whatif import FILE, IN_A_STEP, MEASURED, Measured, RunResult, WhatIf
 from benchmarks.mistakes.catalogue import LADDER_STEPS, QUESTIONS
 from benchmarks.mistakes.ladder import LADDER_FILE, ladder_config, write_ladder
 from benchmarks.mistakes.mistake import differing_lines, edited
@@ -109,15 +109,15 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
     )
 
 
-def run_script(script: LoopScript, settings: Mapping[str, Any], preset: str, folder: Path) -> Seen:
+def run_script(script: LoopScript, settings: Mapping[str, Any], preset: str, folder: Path) -> RunResult:
     """Run one loop in this process, and write its record and its model into a folder."""
     try:
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             run_text_here(script.source, folder.parent / "page.py", measured_config(settings, preset), folder)
     except SameLoopError as error:
-        return Seen(error=str(error).replace(f"{folder.parent}/", ""))
+        return RunResult(error=str(error).replace(f"{folder.parent}/", ""))
     record = RunRecord.read(folder)
-    return Seen(
+    return RunResult(
         [_mean(line["forward_losses"]) for line in record.steps],
         [line["accuracy"] for line in record.evaluations],
         [line["loss"] for line in record.evaluations],
@@ -131,7 +131,7 @@ def changed(whole: LoopScript, wrong: LoopScript) -> list[str]:
 
 
 def what_if_of(
-    phase: str, scripts: tuple[LoopScript, LoopScript], whole: tuple[Seen, Path], wrong: tuple[Seen, Path]
+    phase: str, scripts: tuple[LoopScript, LoopScript], whole: tuple[RunResult, Path], wrong: tuple[RunResult, Path]
 ) -> WhatIf:
     """The first difference between two runs, each with its folder."""
     nothing: tuple[str, int | None, list[float | None]] = ("nothing", None, [])

@@ -58,7 +58,7 @@ class Detail:
             def hear(module: torch.nn.Module, args: tuple, output: Any, label: str = label) -> None:
                 logits = field_of(output, "logits") if module is model else None
                 # The model's loss is made of these and of labels that a loop may keep from it.
-                told = tensors_in(output if logits is None else logits)
-                heard.append([label, digest(map(as_bytes, told))])
+                tensors = tensors_in(output if logits is None else logits)
+                heard.append([label, digest(map(as_bytes, tensors))])
 
             self._handles.append(module.register_forward_hook(hear))

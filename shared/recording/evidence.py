@@ -122,8 +122,8 @@ def norms(gradients: list[torch.Tensor]) -> torch.Tensor:
             # As a dot product: the BLAS reads at the memory's speed, torch's own norm at a third of it.
             return torch.stack([torch.dot(flat, flat) for flat in map(_flat, gradients)]).sqrt()
         # All at once, as torch's own clip takes them: one launch on a GPU instead of one per tensor.
-        each = torch._foreach_norm(gradients, 2, dtype=torch.float32)
-        return torch.stack([norm.to(device) for norm in each])
+        gradient_norms = torch._foreach_norm(gradients, 2, dtype=torch.float32)
+        return torch.stack([norm.to(device) for norm in gradient_norms])
 
 
 def _flat(gradient: torch.Tensor) -> torch.Tensor:
@@ -132,9 +132,9 @@ def _flat(gradient: torch.Tensor) -> torch.Tensor:
     return flat if flat.data_ptr() % ALIGNED == 0 else flat.clone()
 
 
-def total_norm(each: torch.Tensor) -> torch.Tensor:
+def total_norm(parameter_norms: torch.Tensor) -> torch.Tensor:
     """The norm of all gradients together, from the norms of each."""
-    return torch.linalg.vector_norm(each)
+    return torch.linalg.vector_norm(parameter_norms)
 
 
 def scaling(before: torch.Tensor, after: torch.Tensor) -> list[float] | None:
@@ -155,10 +155,10 @@ def some_of(gradients: Sequence[torch.Tensor]) -> np.ndarray | None:
     None where there are no gradients, and where they are anything but dense float32 on the CPU.
     """
     if not gradients or any(
-        not each.is_cpu or each.dtype != torch.float32 or each.layout != torch.strided for each in gradients
+        not tensor.is_cpu or tensor.dtype != torch.float32 or tensor.layout != torch.strided for tensor in gradients
     ):
         return None
-    flats = [each.detach().numpy().reshape(-1) for each in gradients]
+    flats = [tensor.detach().numpy().reshape(-1) for tensor in gradients]
     return np.concatenate([flat[:: max(1, len(flat) // FEW)] for flat in flats])
 
 
@@ -174,14 +174,14 @@ def common_factor(before: np.ndarray, after: np.ndarray) -> float | None:
     if before.shape != after.shape:
         return None
     # An infinite one tells nothing either.
-    told = (np.abs(after) > SMALLEST) & np.isfinite(after) & (before != 0)
-    if not told.any():
+    usable = (np.abs(after) > SMALLEST) & np.isfinite(after) & (before != 0)
+    if not usable.any():
         return None
-    first, then = before[told].astype(np.float64), after[told]
+    first, then = before[usable].astype(np.float64), after[usable]
     # Whatever is rounded to `then` lies less than half a step from it.
     near, far = (np.nextafter(then, then * np.float32(side)).astype(np.float64) for side in (0, 2))
-    one, other = (then + near) / 2 / first, (then + far) / 2 / first
-    factor = np.float32((np.minimum(one, other).max() + np.maximum(one, other).min()) / 2)
+    lower, other = (then + near) / 2 / first, (then + far) / 2 / first
+    factor = np.float32((np.minimum(lower, other).max() + np.maximum(lower, other).min()) / 2)
     return float(factor) if np.array_equal(before * factor, after) else None
 
 
@@ -211,18 +211,18 @@ def on_host(value: Any) -> Any:
 
     What lies on a device comes in one transfer for each type of number, instead of one for each tensor.
     """
-    found: dict[tuple, dict[int, torch.Tensor]] = {}
+    by_kind: dict[tuple, dict[int, torch.Tensor]] = {}
 
     def look(part: Any) -> None:
         if isinstance(part, torch.Tensor) and part.device.type != "cpu":
-            found.setdefault((part.device, part.dtype), {})[id(part)] = part
+            by_kind.setdefault((part.device, part.dtype), {})[id(part)] = part
         elif isinstance(part, (dict, list, tuple)):
-            for each in part.values() if isinstance(part, dict) else part:
-                look(each)
+            for member in part.values() if isinstance(part, dict) else part:
+                look(member)
 
     look(value)
     fetched = {}
-    for tensors in found.values():
+    for tensors in by_kind.values():
         together = torch.cat([tensor.reshape(-1) for tensor in tensors.values()]).cpu()
         pieces = together.split([tensor.numel() for tensor in tensors.values()])
         for (key, tensor), piece in zip(tensors.items(), pieces, strict=True):
@@ -230,7 +230,7 @@ def on_host(value: Any) -> Any:
 
     def put(part: Any) -> Any:
         if isinstance(part, dict):
-            return {name: put(each) for name, each in part.items()}
+            return {name: put(member) for name, member in part.items()}
         if isinstance(part, (list, tuple)):
             return type(part)(map(put, part))
         return fetched.get(id(part), part)
@@ -261,11 +261,11 @@ def parts_in_another_mode(modules: Sequence[tuple[str, torch.nn.Module]]) -> lis
         modules: as the model's `named_modules` gives them, itself first.
     """
     mode = modules[0][1].training
-    found: list[str] = []
+    in_another_mode: list[str] = []
     for name, module in modules:
-        if module.training is not mode and not (found and name.startswith(f"{found[-1]}.")):
-            found.append(name)
-    return found
+        if module.training is not mode and not (in_another_mode and name.startswith(f"{in_another_mode[-1]}.")):
+            in_another_mode.append(name)
+    return in_another_mode
 
 
 def describe_optimizer(optimizer: torch.optim.Optimizer, model: torch.nn.Module) -> dict[str, Any]:

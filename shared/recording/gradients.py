@@ -29,11 +29,11 @@ class Gradients:
         self._between: list[torch.Tensor] = []
         self._state: list[tuple[int, int]] = []
         self._norms = torch.zeros(1)
-        self._looked_at: list[torch.Tensor] = []
+        self._measured: list[torch.Tensor] = []
 
     def versions(self) -> list[int]:
         """How often each gradient that was looked at last has been changed in place, until now."""
-        return [gradient._version for gradient in self._looked_at]
+        return [gradient._version for gradient in self._measured]
 
     def after_clip(self, before: list[int], norm: Any, max_norm: float) -> None:
         """Called after torch's clip, with the `versions` before it, the norm that it found, and its limit.
@@ -42,15 +42,15 @@ class Gradients:
         nothing else has changed them since the last look, the norms need not be taken again. On a GPU they are: asking
         there whether the clip was needed would take longer.
         """
-        if not isinstance(norm, torch.Tensor) or norm.device.type != "cpu" or not self._looked_at:
+        if not isinstance(norm, torch.Tensor) or norm.device.type != "cpu" or not self._measured:
             return
         unchanged = before == [version for _, version in self._state]
-        if unchanged and self.versions() == [each + 1 for each in before] and max_norm / (norm + 1e-6) >= 1.0:
-            self._state = [(id(gradient), gradient._version) for gradient in self._looked_at]
+        if unchanged and self.versions() == [version + 1 for version in before] and max_norm / (norm + 1e-6) >= 1.0:
+            self._state = [(id(gradient), gradient._version) for gradient in self._measured]
 
     def before_backward(self, trained: list[torch.nn.Parameter]) -> None:
         """Called before each backward pass, with the parameters that can be trained."""
-        self._look(trained)
+        self._update_norms(trained)
         if self._left is None:
             self._left = self._norms
         else:
@@ -58,9 +58,9 @@ class Gradients:
 
     def after_backward(self, trained: list[torch.nn.Parameter]) -> None:
         """Called after each backward pass."""
-        self._look(trained)
+        self._update_norms(trained)
         self._backward.append(self._norms)
-        self._sampled = some_of(self._looked_at)
+        self._sampled = some_of(self._measured)
 
     def at_step(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> dict[str, Any]:
         """Called before the step, with the parameters that the optimizer holds, in the model's order.
@@ -99,32 +99,32 @@ class Gradients:
         else:
             factor = 1.0 if np.array_equal(sampled, before) else common_factor(before, sampled)
         if factor == 1.0:
-            self._look(trained)
+            self._update_norms(trained)
         elif factor:
             self._norms = self._norms * abs(factor)
         else:
             self._state = [(0, -1)]  # of no gradient, so that they are looked at, also where there are none
-            self._look(trained)
+            self._update_norms(trained)
 
-    def _look(self, trained: list[torch.nn.Parameter]) -> None:
+    def _update_norms(self, trained: list[torch.nn.Parameter]) -> None:
         """Take the norms again if any gradient is another one, or changed, since they were taken."""
         gradients = [p.grad for p in trained if p.grad is not None]
         state = [(id(gradient), gradient._version) for gradient in gradients]
         if state != self._state:
-            self._state, self._norms, self._looked_at = state, norms(gradients), gradients
+            self._state, self._norms, self._measured = state, norms(gradients), gradients
 
 
-def gradient_norms(seen: dict[str, Any]) -> dict[str, Any]:
+def gradient_norms(measured: dict[str, Any]) -> dict[str, Any]:
     """The norms of all gradients together, from what `Gradients.at_step` gave, on the CPU.
 
     `scaled`: by what factors the loop has changed the tensors' norms after the last backward pass.
     """
-    backward = [total_norm(each).item() for each in seen["backward"]]
+    backward = [total_norm(part).item() for part in measured["backward"]]
     return {
-        "left": 0.0 if seen["left"] is None else total_norm(seen["left"]).item(),
+        "left": 0.0 if measured["left"] is None else total_norm(measured["left"]).item(),
         "backward": backward,
-        "between": [total_norm(each).item() for each in seen["between"]],
-        "scaled": scaling(seen["before"], seen["after"]),
+        "between": [total_norm(part).item() for part in measured["between"]],
+        "scaled": scaling(measured["before"], measured["after"]),
         "unclipped": backward[-1] if backward else 0.0,
-        "at_step": total_norm(seen["taken"]).item(),
+        "at_step": total_norm(measured["taken"]).item(),
     }

@@ -102,7 +102,7 @@ class Hooks:
         self.first_called: torch.nn.Module | None = None
         self._listener = listener
         # Not kept alive by being watched.
-        self._given: Callable[[], torch.nn.Module | None] = lambda: None
+        self._given_model: Callable[[], torch.nn.Module | None] = lambda: None
         self._only = False
         self._handles: list[Any] = []
         self._undo: list[Callable[[], None]] = []
@@ -154,12 +154,12 @@ class Hooks:
 
     # The model ------------------------------------------------------------------------------------
 
-    def give(self, model: torch.nn.Module, only: bool = False) -> None:
+    def set_model(self, model: torch.nn.Module, only: bool = False) -> None:
         """The loop is given this model; a copy that it makes of it is seen from here on, too.
 
         With `only`, a module that does not belong together with it is not taken for the model: a teacher, for example.
         """
-        self._given, self._only = weakref.ref(model), only
+        self._given_model, self._only = weakref.ref(model), only
         self._follow(model)
 
     def _follow(self, module: torch.nn.Module) -> None:
@@ -170,15 +170,15 @@ class Hooks:
     def _on_first_call(self, module: torch.nn.Module, args: tuple) -> None:
         if pass_is_made_up() or next(module.parameters(), None) is None:
             return
-        given = self._given()
-        is_of_given = given is not None and _belong_together(module, given)
-        if self._only and given is not None and not is_of_given:
+        given_model = self._given_model()
+        belongs_to_given = given_model is not None and _belong_together(module, given_model)
+        if self._only and given_model is not None and not belongs_to_given:
             return
         self._first.remove()
         self.layers, self.first_called = _unwrap(module), module
-        if is_of_given and given is not self.model:
-            self.layers = [given]
-        self.is_given = given is None or self.model is given
+        if belongs_to_given and given_model is not self.model:
+            self.layers = [given_model]
+        self.is_given = given_model is None or self.model is given_model
         is_followed = _before_forward in module._forward_pre_hooks.values()
         for layer in self.layers:
             self._follow(layer)
@@ -211,7 +211,7 @@ class Hooks:
         first = next(module.parameters(), None)
         if first is not self._first_weight:
             self._first_weight = first
-            self._names = {id(each): name for name, each in module.named_parameters()}
+            self._names = {id(weight): name for name, weight in module.named_parameters()}
 
     def _is_copy(self, module: torch.nn.Module) -> bool:
         """Whether a module has its hooks from the model that it is a copy of, other than `DataParallel`'s copies."""
@@ -240,16 +240,16 @@ class Hooks:
 
     def _around_grad(self, original: Callable) -> Callable:
         def grad(outputs: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-            found = original(outputs, inputs, *args, **kwargs)
+            gradients_of_inputs = original(outputs, inputs, *args, **kwargs)
             if self.layers:
                 gradients = {
-                    self._names[id(each)]: gradient
-                    for each, gradient in zip(_as_list(inputs), found, strict=True)
-                    if id(each) in self._names and gradient is not None
+                    self._names[id(tensor)]: gradient
+                    for tensor, gradient in zip(_as_list(inputs), gradients_of_inputs, strict=True)
+                    if id(tensor) in self._names and gradient is not None
                 }
                 if gradients:
                     self._listener.after_grad(_as_list(outputs), gradients)
-            return found
+            return gradients_of_inputs
 
         return grad
 
@@ -259,8 +259,8 @@ class Hooks:
 
         @functools.wraps(original)
         def clip(*args: Any, **kwargs: Any) -> Any:
-            given = signature.bind_partial(*args, **kwargs).arguments
-            limit = float(given.get("max_norm", given.get("clip_value", 0.0)))
+            arguments = signature.bind_partial(*args, **kwargs).arguments
+            limit = float(arguments.get("max_norm", arguments.get("clip_value", 0.0)))
             self._listener.before_clip(name, limit)
             returned = original(*args, **kwargs)
             self._listener.after_clip(name, limit, returned)
@@ -294,19 +294,19 @@ class Hooks:
         """Look on before the weights are moved: where the passes are in a closure, after it has been called."""
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if not callable(closure):
-            self._tell_before_step(optimizer)
+            self._notify_before_step(optimizer)
             return None
 
         def watched() -> Any:
             returned = closure()
-            self._tell_before_step(optimizer)
+            self._notify_before_step(optimizer)
             return returned
 
         if "closure" in kwargs:
             return args, {**kwargs, "closure": watched}
         return (args[0], watched, *args[2:]), kwargs
 
-    def _tell_before_step(self, optimizer: torch.optim.Optimizer) -> None:
+    def _notify_before_step(self, optimizer: torch.optim.Optimizer) -> None:
         if self.layers:
             self._listener.before_step(optimizer)
 
@@ -344,12 +344,12 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
         return [value.float() if value.is_floating_point() else value]
     if isinstance(value, dict):
         value = list(value.values())
-    return [tensor for each in value for tensor in tensors_in(each)] if isinstance(value, (list, tuple)) else []
+    return [tensor for member in value for tensor in tensors_in(member)] if isinstance(value, (list, tuple)) else []
 
 
 def _belong_together(module: torch.nn.Module, model: torch.nn.Module) -> bool:
     """Whether one is a part of the other."""
-    return any(each is model for each in module.modules()) or any(each is module for each in model.modules())
+    return any(part is model for part in module.modules()) or any(part is module for part in model.modules())
 
 
 def _as_list(tensors: Any) -> list[torch.Tensor]:

@@ -62,8 +62,8 @@ class Kept(Generic[T]):
                 raise ValueError(f"format {shown(written)}, this version reads {self.schema}")
             if wrong := problem(self._adapter, content):
                 raise ValueError(wrong)
-            found = self._adapter.validate_python(content)
-            self.check(found)
+            checked = self._adapter.validate_python(content)
+            self.check(checked)
         except (FileNotFoundError, NotADirectoryError):
             raise SameLoopError(f"{path.parent} holds no {self.name}: run `{self.command}` first") from None
         except OSError as error:
@@ -73,4 +73,4 @@ class Kept(Generic[T]):
             raise SameLoopError(
                 f"{path} is damaged, or of another version ({why}): run `{self.command}` again"
             ) from None
-        return found
+        return checked

@@ -192,8 +192,8 @@ class RunRecord:
             for line in self.footer.get("log_history", []):
                 if not {"step", "epoch"} <= line.keys():
                     evaluations += self._not_reported(line, evaluations, reported)
-                    seen = (self.evaluations[evaluations:] or self.steps[-1:])[0]
-                    step = line.get("step", seen["step"])
+                    line_of_step = (self.evaluations[evaluations:] or self.steps[-1:])[0]
+                    step = line.get("step", line_of_step["step"])
                     line = {**line, "step": step, "epoch": line.get("epoch", step / self.steps_per_epoch)}
                 filled.append(line)
                 evaluations += "eval_loss" in line
@@ -211,8 +211,8 @@ class RunRecord:
         if "eval_loss" not in line or len(left) <= reported:
             return 0
         for name in ("loss", "accuracy"):
-            for number, seen in enumerate(left):
-                reported_value, own = line.get(f"eval_{name}"), seen.get(name)
+            for number, evaluation in enumerate(left):
+                reported_value, own = line.get(f"eval_{name}"), evaluation.get(name)
                 if reported_value is not None and own is not None and math.isclose(reported_value, own, rel_tol=1e-5):
                     return number
         return 0
@@ -230,11 +230,11 @@ class RunRecord:
     @property
     def reported_evaluations(self) -> list[dict[str, Any]]:
         """The evaluations as the loop itself has logged them."""
-        told = ("eval_loss",) if "job" not in self.header else self.metric_names
-        return [line for line in self.log_history if any(name in line for name in told)]
+        loss_names = ("eval_loss",) if "job" not in self.header else self.metric_names
+        return [line for line in self.log_history if any(name in line for name in loss_names)]
 
     @property
-    def seen_evaluations(self) -> list[dict[str, Any]]:
+    def recorded_evaluations(self) -> list[dict[str, Any]]:
         """The evaluations as the recorder saw them, under the names by which a loop logs them."""
         return [
             {

@@ -23,7 +23,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from shared.errors import LossNotFinite
-from shared.model import told_of_models
+from shared.model import observing_models
 from shared.progress import announce
 from shared.recording.costs import Clock, memory_mb, peak_memory_mb
 from shared.recording.detail import Detail
@@ -86,7 +86,7 @@ class FlightRecorder(Listener):
         # Of somebody's own job, all that goes into the model is looked at, by whatever names.
         self._is_own_job = "job" in header
         self._hooks = Hooks(self)
-        self._models = told_of_models(self._hooks.give)
+        self._models = observing_models(self._hooks.set_model)
         self._parameters: list[tuple[str, torch.nn.Parameter]] = []
         self._steps = resume_step
         self._is_resumed = earlier is not None
@@ -115,7 +115,7 @@ class FlightRecorder(Listener):
 
     def watch(self, model: torch.nn.Module) -> None:
         """Take this model for the one that is trained, whatever else is called besides."""
-        self._hooks.give(model, only=True)
+        self._hooks.set_model(model, only=True)
 
     def __enter__(self) -> FlightRecorder:
         self._hooks.__enter__()
@@ -141,7 +141,7 @@ class FlightRecorder(Listener):
             totals: further fields, for example the weights' digest.
         """
         self._close_step()
-        self._sort_out()
+        self._move_evaluation_pass()
         self._close_evaluation()
         self._flush()
         if self._hooks.layers:
@@ -168,7 +168,7 @@ class FlightRecorder(Listener):
         with self._clock.own():
             announce("training and evaluating")
             self._parts = list(hooks.model.named_modules())
-            self._dropouts = [each for each in hooks.model.modules() if isinstance(each, torch.nn.Dropout)]
+            self._dropouts = [module for module in hooks.model.modules() if isinstance(module, torch.nn.Dropout)]
             if not self._is_resumed:
                 self._start_line = {**describe_model(hooks.model), "is_given": hooks.is_given}
 
@@ -176,7 +176,7 @@ class FlightRecorder(Listener):
         self._close_step()
         with self._clock.own():
             self._rng_before = torch_rng_digest()
-        self._sort_out()
+        self._move_evaluation_pass()
         if torch.is_grad_enabled() and module.training:
             self._close_evaluation()
         self._clock.mark(self._between)
@@ -191,56 +191,56 @@ class FlightRecorder(Listener):
         with self._clock.own():
             # In float32, which holds every 16-bit number: it makes no difference who converts them.
             logits = field_of(output, "logits")
-            if logits is None and self._is_own_job and (given := tensors_in(output)):
-                logits = torch.cat([each.flatten().float() for each in given])
+            if logits is None and self._is_own_job and (tensors := tensors_in(output)):
+                logits = torch.cat([tensor.flatten().float() for tensor in tensors])
             in_training = torch.is_grad_enabled() and module.training
             self.without_loss = list(inputs) if field_of(output, "loss") is None else []
-            seen = {
+            micro_batch = {
                 "inputs": {
-                    key: _keep(inputs[key])
+                    key: _copy(inputs[key])
                     for key in (BATCH_KEYS if not self._is_own_job else inputs)
                     if isinstance(inputs.get(key), torch.Tensor) and key != "num_items_in_batch"
                 },
                 "mode": module.training,
                 "parts": parts_in_another_mode(self._parts),
                 "rng_before": self._rng_before,
-                "dropout": sorted({each.p for each in self._dropouts if each.training}),
+                "dropout": sorted({dropout.p for dropout in self._dropouts if dropout.training}),
                 "autocast": _autocast(next(iter(inputs.values()), None)),
                 "graph": torch.is_grad_enabled(),
                 "passes": self._passes,
-                "forward_loss": _keep(field_of(output, "loss")),
+                "forward_loss": _copy(field_of(output, "loss")),
                 "backward_losses": [],
-                "logits": None if logits is None or in_training else _keep(logits.float()),
+                "logits": None if logits is None or in_training else _copy(logits.float()),
                 "seconds": {},
             }
             self._called = module
             self._passes = []
             if torch.is_grad_enabled():
-                self._micro_batches.append(seen)
+                self._micro_batches.append(micro_batch)
             else:
-                self._note_weights(seen, module)
-                self._eval_batches.append(seen)
+                self._note_weights(micro_batch, module)
+                self._eval_batches.append(micro_batch)
             if not in_training:
-                seen["seconds"] = self._clock.take()
+                micro_batch["seconds"] = self._clock.take()
 
-    def _sort_out(self) -> None:
+    def _move_evaluation_pass(self) -> None:
         """A pass in eval mode that no backward pass has followed was part of an evaluation, graph or no graph."""
         if self._micro_batches and not (last := self._micro_batches[-1])["mode"] and not last["backward_losses"]:
             self._note_weights(last, self._called)
             self._eval_batches.append(self._micro_batches.pop())
 
-    def _note_weights(self, seen: dict[str, Any], module: torch.nn.Module) -> None:
+    def _note_weights(self, micro_batch: dict[str, Any], module: torch.nn.Module) -> None:
         """Keep a sample of the weights that an evaluation begins with: the model's, or those of a copy of it."""
         if not self._eval_batches:
             is_copy = module not in self._hooks.layers
-            seen["weights"] = WeightSample().take(list(module.parameters())) if is_copy else self._weights()
+            micro_batch["weights"] = WeightSample().take(list(module.parameters())) if is_copy else self._weights()
 
     def before_backward(self, losses: list[torch.Tensor]) -> None:
         self._close_step()
         self._close_evaluation()
         with self._clock.own():
             if self._micro_batches and all(loss.numel() == 1 for loss in losses):
-                self._micro_batches[-1]["backward_losses"] += map(_keep, losses)
+                self._micro_batches[-1]["backward_losses"] += map(_copy, losses)
             self._gradients.before_backward(self._trained())
 
     def after_backward(self, losses: list[torch.Tensor]) -> None:
@@ -266,7 +266,7 @@ class FlightRecorder(Listener):
 
     def _weights(self) -> list[torch.Tensor]:
         """A sample of the model's weights as they are now."""
-        return self._sample.take([each for _, each in self._named()])
+        return self._sample.take([parameter for _, parameter in self._named()])
 
     def _trained(self) -> list[torch.nn.Parameter]:
         """The model's parameters that can be trained, in the model's own order."""
@@ -276,17 +276,17 @@ class FlightRecorder(Listener):
         groups = optimizer.param_groups
         model = self._hooks.model
         if self._open is not None and self._is_a_part_of(self._open, optimizer):
-            self._take_in(self._open, optimizer)
+            self._add_optimizer(self._open, optimizer)
             return
         self._close_step()
         with self._clock.own():
-            self._sort_out()
+            self._move_evaluation_pass()
             if self._start_line and "optimizer" not in self._start_line:
                 self._start_line["optimizer"] = describe_optimizer(optimizer, model)
-            if not any(each() is optimizer for each in self._optimizers):
+            if not any(reference() is optimizer for reference in self._optimizers):
                 self._optimizers.append(weakref.ref(optimizer))
         # On a GPU this waits until the passes are done, which is the loop's time, not the recorder's.
-        losses = [loss.flatten() for seen in self._micro_batches for loss in seen["backward_losses"]]
+        losses = [loss.flatten() for batch in self._micro_batches for loss in batch["backward_losses"]]
         _check_loss(losses, self._steps + 1, float(groups[0]["lr"]))
         self._clock.mark("backward")
         with self._clock.own():
@@ -296,12 +296,12 @@ class FlightRecorder(Listener):
             self._now = {
                 "rng": rng_digests(),
                 "held": held,
-                "optimizer": next(n for n, each in enumerate(self._optimizers) if each() is optimizer),
+                "optimizer": next(n for n, reference in enumerate(self._optimizers) if reference() is optimizer),
                 "gradients": self._gradients.at_step(_in_order(held, self._named()), self._trained()),
                 "learning_rate": float(groups[0]["lr"]),
                 "learning_rates": [float(group["lr"]) for group in groups],
                 "weights": self._weights(),
-                "without_gradient": [name for name, each in self._named() if each.requires_grad and each.grad is None],
+                "without_gradient": [name for name, p in self._named() if p.requires_grad and p.grad is None],
                 "memory_mb": memory_mb(),
             }
 
@@ -312,11 +312,11 @@ class FlightRecorder(Listener):
         stepped = {id(parameter) for parameter in step["now"]["held"]}
         return not any(id(parameter) in stepped for group in optimizer.param_groups for parameter in group["params"])
 
-    def _take_in(self, step: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    def _add_optimizer(self, step: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
         """Add a further optimizer to the step that another one has begun."""
         with self._clock.own():
             now, gradients = step["now"], step["gradients"]
-            now["held"] = now["held"] + [each for group in optimizer.param_groups for each in group["params"]]
+            now["held"] = now["held"] + [p for group in optimizer.param_groups for p in group["params"]]
             now["learning_rates"] += [float(group["lr"]) for group in optimizer.param_groups]
             now["gradients"]["taken"] = gradients.taken(_in_order(now["held"], self._named()), self._trained())
             if self._start_line:
@@ -351,20 +351,20 @@ class FlightRecorder(Listener):
                 self._writer.write("start", **self._start_line)
                 self._start_line = {}
             seconds = self._clock.take()
-            for seen in micro_batches:
-                for phase, spent in seen["seconds"].items():
+            for batch in micro_batches:
+                for phase, spent in batch["seconds"].items():
                     seconds[phase] = seconds.get(phase, 0.0) + spent
             self._train_seconds += training_seconds({"seconds": seconds})
             self._checkpoint_seconds += seconds.get("checkpoint", 0.0)
             self._pending.append((self._write_step, (step, now, micro_batches, seconds)))
-            if all(each.device.type == "cpu" for each in now["weights"]) or len(self._pending) >= FLUSH_EVERY:
+            if all(weight.device.type == "cpu" for weight in now["weights"]) or len(self._pending) >= FLUSH_EVERY:
                 self._flush()
 
     def before_save(self) -> None:
         """A checkpoint is being made, a part of which `torch.save` writes: no checkpoint gets ahead of the record."""
         self._between = "checkpoint"
         self._close_step()
-        self._sort_out()
+        self._move_evaluation_pass()
         self._close_evaluation()
         with self._clock.own():
             self._flush()
@@ -390,10 +390,10 @@ class FlightRecorder(Listener):
     def _write_step(
         self, step: int, now: dict[str, Any], micro_batches: list[dict[str, Any]], seconds: dict[str, float]
     ) -> None:
-        seen = counts(micro_batches, self._is_own_job)
-        for name, count in seen.items():
+        totals = counts(micro_batches, self._is_own_job)
+        for name, count in totals.items():
             self._totals[name] += count
-        self._writer.write("step", **step_line(step, now, micro_batches, seconds, self._loss_is_scaled), **seen)
+        self._writer.write("step", **step_line(step, now, micro_batches, seconds, self._loss_is_scaled), **totals)
 
     def _write_evaluation(self, step: int, batches: list[dict[str, Any]], seconds: float) -> None:
         self._writer.write(
@@ -422,7 +422,7 @@ def _opened(
 def _in_order(held: list[torch.nn.Parameter], named: list[tuple[str, torch.nn.Parameter]]) -> list[torch.nn.Parameter]:
     """Parameters in the model's own order: another order of the same sum would round otherwise."""
     left = {id(parameter): parameter for parameter in held}
-    return [left.pop(id(each)) for _, each in named if id(each) in left] + list(left.values())
+    return [left.pop(id(parameter)) for _, parameter in named if id(parameter) in left] + list(left.values())
 
 
 def _check_loss(losses: list[torch.Tensor], step: int, learning_rate: float) -> None:
@@ -436,7 +436,7 @@ def _check_loss(losses: list[torch.Tensor], step: int, learning_rate: float) -> 
         raise LossNotFinite(step, total, learning_rate)
 
 
-def _keep(value: torch.Tensor | None) -> torch.Tensor | None:
+def _copy(value: torch.Tensor | None) -> torch.Tensor | None:
     """A copy that nothing done to the original later can change; it stays on its device."""
     return None if value is None else value.detach().clone()
 

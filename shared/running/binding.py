@@ -73,8 +73,8 @@ def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
         {*PLAIN_PARAMETERS, *OWN_PARAMETERS},
         (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
     )
-    given = [each.name for each in signature.parameters.values() if each.kind not in variable]
-    for expected, mine in zip(PLAIN_PARAMETERS, given, strict=False):
+    names = [parameter.name for parameter in signature.parameters.values() if parameter.kind not in variable]
+    for expected, mine in zip(PLAIN_PARAMETERS, names, strict=False):
         if mine not in known and any(word in mine.lower() for word in OTHER_OBJECTS):
             raise ScriptError(
                 f"{name}: the parameters of train are ({', '.join(PLAIN_PARAMETERS)}); yours has {mine} in the place "
@@ -82,7 +82,7 @@ def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
             )
     for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS, PLAIN_PARAMETERS[:-1]):
         # Under other names they are told by their number; under these names each has its place.
-        at_their_places = all(name == mine or name not in known for name, mine in zip(given, parameters, strict=False))
+        at_their_places = all(name == mine or name not in known for name, mine in zip(names, parameters, strict=False))
         with suppress(TypeError):
             signature.bind(*parameters)
             if at_their_places:

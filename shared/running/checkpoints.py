@@ -65,8 +65,8 @@ def in_order(output_dir: Path) -> list[Path]:
     """The checkpoint folders of a run, whole or not, the earliest step first."""
     if not output_dir.is_dir():
         return []
-    found = [path for path in output_dir.iterdir() if re.fullmatch(r"checkpoint-\d+", path.name) and path.is_dir()]
-    return sorted(found, key=step_of)
+    folders = [path for path in output_dir.iterdir() if re.fullmatch(r"checkpoint-\d+", path.name) and path.is_dir()]
+    return sorted(folders, key=step_of)
 
 
 def step_of(folder: Path) -> int:

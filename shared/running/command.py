@@ -105,13 +105,13 @@ def setting_options() -> list[click.Option]:
     for names in sections().values():
         for name in names:
             field = RunConfig.model_fields[name]
-            shown = f"{meaning(name)}  [default: {values_by_preset(name)}]"
+            help_text = f"{meaning(name)}  [default: {values_by_preset(name)}]"
             if field.annotation is bool:
                 options.append(
-                    click.Option([f"{option(name)}/{option('no_' + name)}", name], default=None, help=shown)
+                    click.Option([f"{option(name)}/{option('no_' + name)}", name], default=None, help=help_text)
                 )
             else:
-                options.append(click.Option([option(name), name], metavar=_metavar(field.annotation), help=shown))
+                options.append(click.Option([option(name), name], metavar=_metavar(field.annotation), help=help_text))
     return options
 
 
@@ -241,13 +241,13 @@ def print_losses(log_history: list[dict[str, Any]]) -> None:
     epochs = {line["step"]: line["epoch"] for line in log_history}
     for step in evaluations or losses:
         logged = [loss for logged_at, loss in losses.items() if logged_at <= step]
-        found = evaluations.get(step)
+        evaluation = evaluations.get(step)
         table.add_row(
             str(step),
             f"{epochs[step]:.4g}",
             f"{logged[-1]:.6f}" if logged else "No log",
-            f"{found['eval_loss']:.6f}" if found else "-",
-            f"{found['eval_accuracy']:.6f}" if found and "eval_accuracy" in found else "-",
+            f"{evaluation['eval_loss']:.6f}" if evaluation else "-",
+            f"{evaluation['eval_accuracy']:.6f}" if evaluation and "eval_accuracy" in evaluation else "-",
         )
     Console(highlight=False).print(table)
 
@@ -285,8 +285,8 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
         if isinstance(error, (click.Abort, KeyboardInterrupt)):
             return _say("stopped", INTERRUPTED)
         if isinstance(error, Exception):
-            what = f"{type(error).__name__}: {error}"
-            return _say(f"error: this should not happen ({what[:300]}); please report what --debug shows", OUR_MISTAKE)
+            text = f"{type(error).__name__}: {error}"
+            return _say(f"error: this should not happen ({text[:300]}); please report what --debug shows", OUR_MISTAKE)
         raise
     return result if isinstance(result, int) else 0
 
@@ -305,13 +305,13 @@ def _put_right_what_was_inherited() -> None:
             setattr(sys, f"__{name}__", stream)
 
 
-def _known_by(given: str) -> str | None:
+def _known_by(argument: str) -> str | None:
     """What an option that is not there is called here, where people know it by another name."""
-    name = given.lstrip("-").replace("_", "-")
+    name = argument.lstrip("-").replace("_", "-")
     if name in OTHER_NAMES:
         here = OTHER_NAMES[name]
-        what = f"it is called {here}" if here else "nothing of the kind is done here; leave it out"
-        return f"there is no {given}: {what}"
+        advice = f"it is called {here}" if here else "nothing of the kind is done here; leave it out"
+        return f"there is no {argument}: {advice}"
     return None
 
 

@@ -62,7 +62,7 @@ def output_folder(
     """
     _check_name(output_dir)
     previous = _previous(output_dir)
-    made = not output_dir.exists()
+    is_new = not output_dir.exists()
     with ExitStack() as locks:
         try:
             _make_ready(output_dir, config, overwrite, resume, taken_over, locks)
@@ -76,10 +76,10 @@ def output_folder(
         try:
             yield
         except BaseException as error:
-            if not can_be_resumed(output_dir, besides=taken_over):
+            if not can_be_resumed(output_dir, except_loops=taken_over):
                 if replaces:
                     _put_back(previous, output_dir)
-                elif made and isinstance(error, SameLoopError) and not isinstance(error, TrainingStopped):
+                elif is_new and isinstance(error, SameLoopError) and not isinstance(error, TrainingStopped):
                     shutil.rmtree(output_dir)
             raise
         if replaces:
@@ -202,13 +202,13 @@ def is_finished(output_dir: Path) -> bool:
         return False
 
 
-def can_be_resumed(output_dir: Path, besides: Sequence[str] = ()) -> bool:
+def can_be_resumed(output_dir: Path, except_loops: Sequence[str] = ()) -> bool:
     """Whether a run has left something to go on from: a checkpoint, or of a comparison a finished loop.
 
     Args:
         output_dir: the run's folder.
         besides: loops of a comparison that do not count.
     """
-    loops = [output_dir / loop for loop in LOOPS if loop not in besides]
+    loops = [output_dir / loop for loop in LOOPS if loop not in except_loops]
     sealed = (path for folder in (output_dir, *loops) for path in in_order(folder) if (path / MANIFEST).is_file())
     return any(sealed) or any(map(is_finished, loops))

@@ -149,15 +149,15 @@ class ForkServer:
         with theirs, suppress(ConnectionError):
             socket.send_fds(self._line, [b"start"], [theirs.fileno(), *files.values()])
         answer = _Answers(line)
-        said = answer.next()
-        if said is None:
+        reply = answer.next()
+        if reply is None:
             raise self._has_ended()
-        if not said.isdigit():
-            raise SameLoopError(f"no process can be started: {said}; end what else runs, and try again")
+        if not reply.isdigit():
+            raise SameLoopError(f"no process can be started: {reply}; end what else runs, and try again")
         with suppress(ConnectionError):
             # No character is too odd: names of files are no UTF-8 at times, and JSON keeps those apart.
             line.sendall(json.dumps(request).encode() + b"\n")
-        return Forked(int(said), answer)
+        return Forked(int(reply), answer)
 
     def end(self) -> None:
         """End the server; what it has started ends, too."""
@@ -199,7 +199,7 @@ class Forked:
 
     def poll(self) -> int | None:
         """Its exit status, or the number of the signal that ended it, negative; None while it runs."""
-        return self._look(0)
+        return self._wait_for_end(0)
 
     def wait(self, timeout: float | None = None) -> int:
         """Wait for its end.
@@ -207,17 +207,17 @@ class Forked:
         Raises:
             subprocess.TimeoutExpired: it runs after `timeout` seconds still.
         """
-        status = self._look(timeout)
+        status = self._wait_for_end(timeout)
         if status is None:
             raise subprocess.TimeoutExpired("a loop", timeout or 0.0)
         return status
 
-    def _look(self, seconds: float | None) -> int | None:
+    def _wait_for_end(self, seconds: float | None) -> int | None:
         if self.returncode is None and self._answers.is_there(seconds):
-            said = self._answers.next()
+            status = self._answers.next()
             self._answers.close()
-            if said is not None:
-                self.returncode = int(said)
+            if status is not None:
+                self.returncode = int(status)
             else:
                 # The server is gone, and so is what it has started; what that has started is ended here.
                 self.returncode = -signal.SIGKILL
@@ -285,8 +285,8 @@ class _Server:
                 line, *files = numbers
                 if (request := self._fork(socket.socket(fileno=line), files)) is not None:
                     return request
-                for each in files:
-                    os.close(each)
+                for file in files:
+                    os.close(file)
         return None
 
     def _fork(self, line: socket.socket, files: Sequence[int]) -> dict[str, Any] | None:
@@ -317,8 +317,8 @@ class _Server:
         """In a process that was forked: the request, its files in their places, and nothing open of the server's."""
         with line, line.makefile("r", encoding="utf-8") as text:
             request = json.loads(text.readline())
-        for each in (self._line, *self._lines.values()):
-            each.close()
+        for open_line in (self._line, *self._lines.values()):
+            open_line.close()
         # First out of the way: one may have the number that another one is to have.
         free = 1 + max(request["files"], default=0)
         aside = [fcntl.fcntl(number, fcntl.F_DUPFD, free) for number in files]

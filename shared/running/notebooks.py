@@ -52,7 +52,7 @@ def loop_of_notebook(content: bytes, name: str) -> str:
 def _cells(content: bytes, name: str) -> list[str]:
     try:
         cells = json.loads(content.decode("utf-8-sig"))["cells"]
-        return ["".join(each["source"]) for each in cells if each["cell_type"] == "code"]
+        return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise SameLoopError(f"{name} is no notebook that can be read: save it again, or give a .py") from None
 
@@ -91,32 +91,32 @@ def _used(text: str) -> str:
     if tree is None:
         return text
     wanted, kept = {"train"}, set()
-    found = True
-    while found:
-        found = False
+    changed = True
+    while changed:
+        changed = False
         for statement in tree.body:
             imports = isinstance(statement, (ast.Import, ast.ImportFrom))
             if statement not in kept and (imports or wanted & set(_bound(statement))):
                 kept.add(statement)
-                wanted |= _asked_for(statement)
-                found = True
+                wanted |= _names_used_by(statement)
+                changed = True
     lines = text.split("\n")
     keeps = set()
-    for each in kept:
-        decorators = getattr(each, "decorator_list", [])
-        first = min([each.lineno, *(decorator.lineno for decorator in decorators)])
-        keeps |= set(range(first - 1, each.end_lineno or first))
+    for used_statement in kept:
+        decorators = getattr(used_statement, "decorator_list", [])
+        first = min([used_statement.lineno, *(decorator.lineno for decorator in decorators)])
+        keeps |= set(range(first - 1, used_statement.end_lineno or first))
     return "\n".join(line if number in keeps else "" for number, line in enumerate(lines))
 
 
-def _asked_for(statement: ast.stmt) -> set[str]:
+def _names_used_by(statement: ast.stmt) -> set[str]:
     """The module's names that a statement uses: not a function's own variables."""
     module = symtable.symtable(ast.unparse(statement), "a cell", "exec")
-    names = {each.get_name() for each in module.get_symbols() if each.is_referenced()}
+    names = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_referenced()}
     inner = list(module.get_children())
     while inner:
         table = inner.pop()
-        names |= {each.get_name() for each in table.get_symbols() if each.is_global()}
+        names |= {symbol.get_name() for symbol in table.get_symbols() if symbol.is_global()}
         inner += table.get_children()
     return names
 
@@ -127,5 +127,5 @@ def _bound(statement: ast.stmt) -> Iterator[str]:
         yield statement.name
     elif not isinstance(statement, ast.Expr):
         yield from (
-            each.id for each in ast.walk(statement) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)
+            node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
         )

@@ -84,7 +84,7 @@ class LoopScript:
         """The text of the page itself."""
         return importlib.util.decode_source(self.files[self.name])
 
-    def shown_name(self, path: str) -> str | None:
+    def display_name(self, path: str) -> str | None:
         """The name of a file of the page's that a traceback or a stack names by its path; None for any other file."""
         return next((name for name, own in self.paths.items() if own == path), None)
 
@@ -141,30 +141,30 @@ class LoopScript:
 
         It is the page's if its last frame is there; of a user's file, if it passed through the file at all.
         """
-        if isinstance(error, SyntaxError) and (name := self.shown_name(str(error.filename))):
+        if isinstance(error, SyntaxError) and (name := self.display_name(str(error.filename))):
             return _syntax_error(name, error)
         if type(error).__module__.partition(".")[0] in ("shared", "benchmarks"):
             return None
         frames = list(traceback.walk_tb(error.__traceback__))
         files = [frame.f_code.co_filename for frame, _ in frames]
-        passed = [number for number, file in enumerate(files) if self.shown_name(file)]
+        passed = [number for number, file in enumerate(files) if self.display_name(file)]
         if not passed or files[-1].startswith(INSTRUMENTS) or not (self.is_own or passed[-1] == len(files) - 1):
             return None
         file, line = files[passed[-1]], frames[passed[-1]][1]
         code = linecache.getline(file, line).strip()
         if isinstance(error, SystemExit):
-            what = "it ends the process before the run is done"
+            description = "it ends the process before the run is done"
         else:
-            what = f"{type(error).__name__}: {error}"[:300].rstrip(": ")
-        return ScriptError(f"{_called(self.shown_name(file) or file)}, line {line}: {what} ({code})")
+            description = f"{type(error).__name__}: {error}"[:300].rstrip(": ")
+        return ScriptError(f"{_called(self.display_name(file) or file)}, line {line}: {description} ({code})")
 
 
 def digest(files: Mapping[str, bytes]) -> str:
     """xxh3_128 over names and contents."""
-    found = xxhash.xxh3_128()
+    hasher = xxhash.xxh3_128()
     for name in sorted(files):
-        found.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
-    return found.hexdigest()
+        hasher.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
+    return hasher.hexdigest()
 
 
 # Where pages come from ----------------------------------------------------------------------------
@@ -196,7 +196,7 @@ def package_script(loop: str, module: ModuleType | None = None) -> LoopScript:
     """
     name, files = f"{loop}_loop/train.py", _package_files(f"{loop}_loop")
     if module is None:
-        trees = {each: _parsed(each, content) for each, content in files.items()}
+        trees = {file: _parsed(file, content) for file, content in files.items()}
         check_binding(trees[name], name)
     return LoopScript(name, files, _paths(files, ROOT), shared_digest(), module)
 
@@ -224,10 +224,10 @@ def own_script(file: Path, is_loop: bool = True) -> LoopScript:
             check_binding(tree, name)
         for module in _imported(tree):
             if module in PACKAGES:
-                found, root = _package_files(module), ROOT
+                module_files, root = _package_files(module), ROOT
             else:
-                found, root = _own_module(module, folder), folder
-            new = {name: content for name, content in found.items() if name not in files}
+                module_files, root = _own_module(module, folder), folder
+            new = {name: content for name, content in module_files.items() if name not in files}
             files.update(new)
             paths.update(_paths(new, root))
             unread += [] if module in PACKAGES else new
@@ -309,15 +309,15 @@ def _paths(files: Mapping[str, bytes], root: Path) -> dict[str, str]:
 def _own_module(module: str, folder: Path) -> dict[str, bytes]:
     """The files of a module that lies in a user's folder, if it can be imported from nowhere else."""
     file = folder / f"{module}.py"
-    found = [file] if file.is_file() else _python_files(folder / module)
-    if not found:
+    files = [file] if file.is_file() else _python_files(folder / module)
+    if not files:
         return {}
     elsewhere = [entry for entry in sys.path if Path(entry or ".").resolve() != folder]
     for finder in sys.meta_path:
         spec = PathFinder.find_spec(module, elsewhere) if finder is PathFinder else finder.find_spec(module, None)
         if spec is not None and spec.origin is not None and folder not in Path(spec.origin).parents:
             return {}
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 # Importing ----------------------------------------------------------------------------------------
@@ -377,7 +377,7 @@ def train_of(module: ModuleType, script: LoopScript) -> tuple[Callable, bool]:
     parameters = parameters_of(inspect.signature(train), script.name)
     if parameters == PLAIN_PARAMETERS[:-1]:
         # An ejected script has its settings in it.
-        return lambda *given: train(*given[:-1]), True
+        return lambda *arguments: train(*arguments[:-1]), True
     return train, parameters == PLAIN_PARAMETERS
 
 
@@ -443,10 +443,10 @@ def _syntax_error(name: str, error: SyntaxError) -> ScriptError:
 
 def _imported(tree: ast.Module) -> list[str]:
     """The first part of every module's name that a file imports, also inside its functions."""
-    found = []
+    modules = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
+            modules += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            found.append(node.module)
-    return sorted({name.partition(".")[0] for name in found})
+            modules.append(node.module)
+    return sorted({name.partition(".")[0] for name in modules})

@@ -115,29 +115,29 @@ def _rows(text: str, separator: str) -> tuple[_Rows, str]:
     tried = ["doubled"]
     if '\\"' in text:
         tried.append("escaped")
-    found: dict[str, _Rows] = {}
+    results: dict[str, _Rows] = {}
     problems = []
     for how in tried:
         try:
-            found[how] = _whole(text, separator, how)
+            results[how] = _whole(text, separator, how)
         except Refused as error:
             problems.append(error)
-    if not found and separator == TAB:
+    if not results and separator == TAB:
         try:
-            found["none"] = _whole(text, separator, "none")
+            results["none"] = _whole(text, separator, "none")
         except Refused as error:
             problems.append(error)
-    if not found:
+    if not results:
         raise problems[0]
-    if len(found) == 2 and found["doubled"].fields != found["escaped"].fields:
-        pairs = zip(found["doubled"].fields, found["escaped"].fields, strict=False)
-        row = next((row for row, (one, other) in enumerate(pairs) if one != other), 0)
+    if len(results) == 2 and results["doubled"].fields != results["escaped"].fields:
+        pairs = zip(results["doubled"].fields, results["escaped"].fields, strict=False)
+        row = next((row for row, (doubled, escaped) in enumerate(pairs) if doubled != escaped), 0)
         raise Refused(
-            f'line {found["doubled"].lines[row]}: the backslash before a quote (\\") can be read in two ways; write '
+            f'line {results["doubled"].lines[row]}: the backslash before a quote (\\") can be read in two ways; write '
             'quotes in a review twice ("")'
         )
-    how = next(iter(found))
-    return found[how], how
+    how = next(iter(results))
+    return results[how], how
 
 
 def _whole(text: str, separator: str, how: str) -> _Rows:

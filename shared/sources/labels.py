@@ -122,13 +122,13 @@ def ids_of(split: Split, classes: Classes, where: str) -> list[int]:
     if not any(isinstance(key, str) for key in keys) and all(isinstance(key, str) for key in ids):
         # The one split has the classes' names, the other their numbers.
         ids = {number: number for number in range(len(classes.names))}
-    found = []
+    numbers = []
     for row, key in enumerate(keys):
         if key is None or key not in ids:
-            what = "no label" if key is None else f"the label {shown(key)}, which no training example has"
-            raise SameLoopError(f"{where}: {split.place(row)} to evaluate on has {what}; remove or mend such rows")
-        found.append(ids[key])
-    return found
+            problem = "no label" if key is None else f"the label {shown(key)}, which no training example has"
+            raise SameLoopError(f"{where}: {split.place(row)} to evaluate on has {problem}; remove or mend such rows")
+        numbers.append(ids[key])
+    return numbers
 
 
 def _can_be_labels(feature: Any) -> bool:

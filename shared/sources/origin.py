@@ -52,7 +52,7 @@ def load_splits(config: RunConfig) -> dict[str, Callable[[], Split]]:
         readers = {name: partial(_from_datasets, split, choose) for name, split in splits.items()}
     elif path.is_dir():
         readers = {name: partial(_read_files, files, choose) for name, files in files_of(path).items()}
-        readers = readers or {name: partial(read_folders, *found) for name, found in text_folders(path).items()}
+        readers = readers or {name: partial(read_folders, *folders) for name, folders in text_folders(path).items()}
         if not readers:
             raise SameLoopError(
                 f"--dataset {config.dataset}: not a folder that `datasets.save_to_disk` wrote, no train.csv in it "
@@ -102,17 +102,17 @@ def _from_datasets(split: datasets.Dataset, choose: Callable) -> Split:
 
 def files_of(folder: Path) -> dict[str, list[Path]]:
     """The files of a folder by the split that each is named after: `train.csv`, `test-00000-of-00002.parquet`."""
-    found: dict[str, list[Path]] = {}
+    by_split: dict[str, list[Path]] = {}
     places = [folder, folder / "data"]
     for path in sorted(path for place in places if place.is_dir() for path in place.iterdir()):
         split = path.name.partition(".")[0].partition("-")[0].lower()
         if split in ("train", *EVAL_SPLITS) and path.is_file() and file_format(path) is not None:
-            found.setdefault(split, []).append(path)
-    for split, files in found.items():
+            by_split.setdefault(split, []).append(path)
+    for split, files in by_split.items():
         if len({path.name.partition(".")[2] for path in files}) > 1 or len({path.parent for path in files}) > 1:
             names = shown(", ".join(path.name for path in files))
             raise SameLoopError(f"--dataset {folder}: several files for its split {split} ({names}); keep one")
-    return found
+    return by_split
 
 
 def text_folders(folder: Path) -> dict[str, tuple[dict[str, list[Path]], list[str]]]:
@@ -121,14 +121,14 @@ def text_folders(folder: Path) -> dict[str, tuple[dict[str, list[Path]], list[st
     As Stanford distributes IMDB; its `train/unsup` has no labels. A folder without splits is the training split.
     """
     places = {name: folder / name for name in ("train", *EVAL_SPLITS) if (folder / name).is_dir()} or {"train": folder}
-    found = {}
+    by_split = {}
     for split, place in places.items():
-        files = {each.name: sorted(each.glob("*.txt")) for each in sorted(place.iterdir()) if each.is_dir()}
+        files = {child.name: sorted(child.glob("*.txt")) for child in sorted(place.iterdir()) if child.is_dir()}
         unused = [name for name, texts in files.items() if not texts or name == UNLABELLED]
         files = {name: texts for name, texts in files.items() if name not in unused}
         if len(files) > 1:
-            found[split] = files, unused
-    return found
+            by_split[split] = files, unused
+    return by_split
 
 
 def _read_files(files: Sequence[Path], choose: Callable) -> Split:
@@ -152,10 +152,10 @@ def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) 
     Raises:
         SameLoopError: they cannot be told.
     """
-    found = []
+    chosen = []
     for setting, usual in USUAL_NAMES.items():
-        asked = getattr(config, setting)
-        wanted = (asked,) if asked else usual
+        requested = getattr(config, setting)
+        wanted = (requested,) if requested else usual
         for exactly in (True, False):
             fitting = [name for want in wanted for name in names if _same(name, want, exactly)]
             usable = [name for name in fitting if name not in nested]
@@ -168,10 +168,10 @@ def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) 
                 f"--dataset {config.dataset}: its columns {shown(', '.join(usable), 80)} differ in their case only; "
                 f"name one with {option(setting)}"
             )
-        found.append(usable[0])
-    if found[0] == found[1]:
-        raise SameLoopError(f"--text-column {shown(found[0])}: it is the label's column, too; name two")
-    return Columns(*found)
+        chosen.append(usable[0])
+    if chosen[0] == chosen[1]:
+        raise SameLoopError(f"--text-column {shown(chosen[0])}: it is the label's column, too; name two")
+    return Columns(*chosen)
 
 
 def _same(name: str, wanted: str, exactly: bool) -> bool:
@@ -182,14 +182,14 @@ def _no_column(
     config: RunConfig, setting: str, names: Sequence[str], nested: Mapping[str, str], fitting: Sequence[str]
 ) -> SameLoopError:
     there = ", ".join(shown(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
-    what, usual = ("text", "reviews") if setting == "text_column" else ("label", "labels")
+    column, usual = ("text", "reviews") if setting == "text_column" else ("label", "labels")
     if fitting:
         return SameLoopError(
             f"--dataset {config.dataset}: its column `{shown(fitting[0])}` holds {shown(nested[fitting[0]])}, no "
             f"plain values; name the one with the {usual} with {option(setting)}, of {there}; {OTHER_TASKS}"
         )
     is_pair = setting == "text_column" and any(name.endswith("1") and f"{name[:-1]}2" in names for name in names)
-    missing = f"`{shown(getattr(config, setting))}`" if getattr(config, setting) else f"`{what}`"
+    missing = f"`{shown(getattr(config, setting))}`" if getattr(config, setting) else f"`{column}`"
     return SameLoopError(
         f"--dataset {config.dataset}: it has no column {missing}, only {there}; name the one with the {usual}: "
         f"{option(setting)} NAME{f'; {OTHER_TASKS}' if is_pair else ''}"

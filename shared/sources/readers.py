@@ -44,22 +44,22 @@ def read_split(path: Path, choose: Choose) -> Split:
     Raises:
         SameLoopError: the file's format cannot be told, or it cannot be read without a loss.
     """
-    found = file_format(path)
-    if found is None:
-        what = {
+    file_kind = file_format(path)
+    if file_kind is None:
+        hint = {
             ".xlsx": "; save the sheet as CSV (UTF-8)",
             ".xls": "; save the sheet as CSV (UTF-8)",
             ".zip": "; unpack it first",
         }.get(path.suffix.lower(), "")
         raise SameLoopError(
-            f"--dataset {path}: cannot tell its format{what}; name it {', '.join(sorted(FILE_FORMATS))} (perhaps with "
+            f"--dataset {path}: cannot tell its format{hint}; name it {', '.join(sorted(FILE_FORMATS))} (perhaps with "
             ".gz), or give a folder with train.csv and test.csv, or one that `save_to_disk` wrote"
         )
     try:
-        if found == PARQUET:
+        if file_kind == PARQUET:
             return _read_parquet(path, choose)
         text = _decoded(_content(path), path)
-        return (read_csv if found == CSV else _read_json)(text, path, choose)
+        return (read_csv if file_kind == CSV else _read_json)(text, path, choose)
     except Refused as error:
         raise SameLoopError(f"--dataset {path}: {error}") from None
     except OSError as error:
@@ -92,7 +92,7 @@ def read_folders(files: Mapping[str, Sequence[Path]], unused: Sequence[str]) -> 
 def separator_of(path: Path, columns: Columns) -> str:
     """What parts the fields of a CSV file that has been read: the separator by which its header has the columns."""
     text = _decoded(_content(path), path)
-    return next(each for each in SEPARATORS if set(columns) <= {name.strip() for name in header_of(text, each)})
+    return next(sep for sep in SEPARATORS if set(columns) <= {name.strip() for name in header_of(text, sep)})
 
 
 # Bytes to text -----------------------------------------------------------------------------------------
@@ -232,12 +232,12 @@ def _are_rows(values: list[Any]) -> bool:
 
 def _nested(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
     """The columns that hold lists or objects somewhere, and which of the two."""
-    found: dict[str, str] = {}
+    kinds: dict[str, str] = {}
     for row in rows:
         for name, value in row.items():
             if isinstance(value, (list, dict)):
-                found.setdefault(name, "lists" if isinstance(value, list) else "objects")
-    return found
+                kinds.setdefault(name, "lists" if isinstance(value, list) else "objects")
+    return kinds
 
 
 # Parquet -----------------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ def is_ours(package):
     return found and found.origin and Path(found.origin).resolve().parent.parent == Path(root)
 if not all(map(is_ours, ("benchmarks", "manual_loop", "shared", "trainer_loop"))):
     sys.path.insert(0, root)
-from shared.starting.children import end_with_parent_if_told
-end_with_parent_if_told()
+from shared.starting.children import end_with_parent_if_requested
+end_with_parent_if_requested()
 """
 # A click command, or a function that takes the arguments and returns the exit status.
 _COMMAND = """
@@ -71,7 +71,7 @@ def ending_with_parent(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, PARENT: str(os.getpid())}
 
 
-def end_with_parent_if_told() -> None:
+def end_with_parent_if_requested() -> None:
     """What `ending_with_parent` has asked of this process; what it starts in its turn is not asked."""
     if parent := os.environ.pop(PARENT, None):
         end_with_parent(int(parent))

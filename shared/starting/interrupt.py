@@ -87,14 +87,14 @@ def stop_requested() -> int | None:
     import torch
 
     _Requests.under_way = True
-    asked = _Requests.signal_number or 0
+    signal_number = _Requests.signal_number or 0
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         # The signal may have reached one process a step earlier than another: they must agree.
         device = "cuda" if torch.distributed.get_backend() == "nccl" else "cpu"
-        everybody = torch.tensor(asked, device=device)
+        everybody = torch.tensor(signal_number, device=device)
         torch.distributed.all_reduce(everybody, torch.distributed.ReduceOp.MAX)
-        asked = int(everybody)
-    return asked or None
+        signal_number = int(everybody)
+    return signal_number or None
 
 
 def stop_after_checkpoint(signal_number: int | None, step: int, max_steps: int) -> None:

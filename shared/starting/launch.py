@@ -88,14 +88,14 @@ class Family:
     @contextmanager
     def passing_signals_on(self) -> Iterator[list[int]]:
         """Pass Ctrl-C and SIGTERM on to all that run; gives the list of those that came."""
-        asked: list[int] = []
+        received: list[int] = []
 
         def on_signal(number: int, frame: FrameType | None) -> None:
-            asked.append(number)
+            received.append(number)
             self._send(number)
 
         with handling(on_signal):
-            yield asked
+            yield received
 
     def _send(self, number: int) -> None:
         for process in self.members:
@@ -135,7 +135,7 @@ def launch(command: Sequence[str], nproc_per_node: int = 1, server: Server | Non
         0, or the first non-zero exit status; the other processes are then ended.
     """
     family = Family(ask=signal.SIGTERM)
-    with family.passing_signals_on() as asked, family:
+    with family.passing_signals_on() as received, family:
         for environment in _environments(nproc_per_node):
             if server is None:
                 family.start(command, environment)
@@ -144,13 +144,13 @@ def launch(command: Sequence[str], nproc_per_node: int = 1, server: Server | Non
         while any(process.poll() is None for process in family.members):
             time.sleep(0.05)
             # The others wait in vain for one that has failed.
-            if not asked and any(process.returncode for process in family.members):
+            if not received and any(process.returncode for process in family.members):
                 break
     # Ended from here, or by what it was asked before it could answer.
-    ended = (0, -signal.SIGTERM, *(-number for number in asked))
+    ended = (0, -signal.SIGTERM, *(-number for number in received))
     failed = next((status for process in family.members if (status := process.wait()) not in ended), 0)
     # Asked to stop, but the loop was done by then: what comes after it must not begin.
-    return failed or (128 + asked[0] if asked else 0)
+    return failed or (128 + received[0] if received else 0)
 
 
 def _environments(nproc_per_node: int) -> list[dict[str, str]]:
@@ -167,7 +167,7 @@ def _environments(nproc_per_node: int) -> list[dict[str, str]]:
     ]
 
 
-def check_end(returncode: int, what: str, cut_off: str) -> None:
+def check_end(returncode: int, description: str, cut_off: str) -> None:
     """Pass on how a process has ended, if not well.
 
     Args:
@@ -184,7 +184,7 @@ def check_end(returncode: int, what: str, cut_off: str) -> None:
     if returncode in (128 + number for number in SIGNALS):
         raise Interrupted(cut_off, returncode - 128)
     if returncode:
-        raise SameLoopError(f"{what} did not finish ({ending(returncode)})")
+        raise SameLoopError(f"{description} did not finish ({ending(returncode)})")
 
 
 def ending(returncode: int) -> str:

@@ -18,10 +18,10 @@ from html_page import ATTACK, Page
 
 from benchmarks.cli import main
 from benchmarks.lesson import report, steps
+from benchmarks.lesson.code_rows import HEAD, Row, rows_of
 from benchmarks.lesson.pictures import CHARTS
 from benchmarks.lesson.report import json_for_script, render, write_report
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
-from benchmarks.lesson.twins import HEAD, Row, rows_of
 from benchmarks.pages.eject import accelerated_script, eject
 from benchmarks.pages.fold import folded_source
 from benchmarks.runs import read_comparison
@@ -67,7 +67,7 @@ NONE = Reviews({}, [], [])
 
 def plain(comparison: dict[str, Any], records: list[RunRecord], reviews: Reviews = NONE) -> str:
     """A page without charts and x-ray, for what does not need them."""
-    return render(comparison, records, reviews, found=None, why_not="left out", pictures={})
+    return render(comparison, records, reviews, xray_result=None, why_not="left out", pictures={})
 
 
 def test_the_page_shows_everything(html: str) -> None:

@@ -9,8 +9,8 @@ import pytest
 from benchmarks.check.rubric import ITEMS
 from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.judge.phases import PHASES
+from benchmarks.lesson.code_rows import phase_at_fault, rows_of
 from benchmarks.lesson.pictures import small_chart, smooth
-from benchmarks.lesson.twins import phase_at_fault, rows_of
 from benchmarks.lesson.whatif import ANSWERS, FILE, read_measured
 from benchmarks.lesson.xray import xray
 from benchmarks.mistakes.catalogue import QUESTIONS

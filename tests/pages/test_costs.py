@@ -55,9 +55,9 @@ def test_the_lines_are_those_that_the_diff_shows(small: dict[str, SettingCost]) 
 
 
 def test_a_setting_is_named_as_on_the_command_line(small: dict[str, SettingCost]) -> None:
-    assert small["save_total_limit"].shown == "--save-total-limit 1"
+    assert small["save_total_limit"].as_option == "--save-total-limit 1"
     assert small["save_total_limit"].without == "none"
-    assert SettingCost("bf16", True, False, {}, [], []).shown == "--bf16"
+    assert SettingCost("bf16", True, False, {}, [], []).as_option == "--bf16"
 
 
 def test_what_makes_no_sense_without_a_setting_goes_with_it() -> None:

@@ -72,7 +72,7 @@ class Row:
 
 
 def rows_of(
-    sources: Mapping[str, str], found: XRay | None, is_own_job: bool = False, are_loops: bool = False
+    sources: Mapping[str, str], xray: XRay | None, is_own_job: bool = False, are_loops: bool = False
 ) -> list[Row]:
     """The rows, in the order of the manual loop.
 
@@ -86,37 +86,37 @@ def rows_of(
     if not sources:
         return []
     coloured = {loop: colour(source) for loop, source in sources.items()}
-    ours = _pieces(sources["manual"], found)
+    ours = _pieces(sources["manual"], xray)
     if is_own_job:
         ours = _joined(ours)
     rows = [Row(BY_NAME[piece.phase], _lines(piece, coloured["manual"])) for piece in ours]
     place = -1
     for piece in () if are_loops else stretches(sources["trainer"]):
         lines = _lines(piece, coloured["trainer"])
-        twins = [number for number, row in enumerate(rows) if row.phase.name == piece.phase]
-        twin = twins[-1 if is_own_job else 0] if twins else None
-        if twin is None:
-            twin = _missing_place(piece.phase, rows, found) if place < 0 or piece.phase != "arguments" else place + 1
-            rows.insert(twin, Row(BY_NAME[piece.phase]))
-        rows[twin].trainer += lines
-        place = twin
-    for pair in found.pairs if found else ():
+        matching = [number for number, row in enumerate(rows) if row.phase.name == piece.phase]
+        target = matching[-1 if is_own_job else 0] if matching else None
+        if target is None:
+            target = _missing_place(piece.phase, rows, xray) if place < 0 or piece.phase != "arguments" else place + 1
+            rows.insert(target, Row(BY_NAME[piece.phase]))
+        rows[target].trainer += lines
+        place = target
+    for pair in xray.pairs if xray else ():
         if pair.trainer and not any(row.phase.name == pair.trainer.phase for row in rows):
-            rows.insert(_missing_place(pair.trainer.phase, rows, found), Row(BY_NAME[pair.trainer.phase]))
+            rows.insert(_missing_place(pair.trainer.phase, rows, xray), Row(BY_NAME[pair.trainer.phase]))
     for loop in ("trainer",) if are_loops else ("accelerate",) if "accelerate" in sources else ():
         _beside(rows, loop, stretches(sources[loop]), coloured[loop])
-    inside = trainers_own(found)
-    seen: set[str] = set()
+    inside = trainers_own(xray)
+    visited: set[str] = set()
     for row in rows:
-        row.is_first = row.phase.name not in seen
+        row.is_first = row.phase.name not in visited
         row.inside = inside.get(row.phase.name)
         if row.phase.name == "arguments":
             row.instead = "nothing is handed over"
         elif are_loops:
             row.instead = "nothing here"
-        elif found and found.config.loop:
-            row.instead = _instead(row.phase.name, found)
-        seen.add(row.phase.name)
+        elif xray and xray.config.loop:
+            row.instead = _instead(row.phase.name, xray)
+        visited.add(row.phase.name)
     return rows
 
 
@@ -128,14 +128,14 @@ def _beside(rows: list[Row], loop: str, pieces: Sequence[Stretch], coloured: Seq
     by_hand = [row for row in rows if row.manual]
     phases = [row.phase.name for row in by_hand], [piece.phase for piece in pieces]
     matched = SequenceMatcher(None, *phases, autojunk=False).get_matching_blocks()
-    twins = {b + n: by_hand[a + n] for a, b, size in matched for n in range(size)}
+    matching = {b + n: by_hand[a + n] for a, b, size in matched for n in range(size)}
     place = -1
     for number, piece in enumerate(pieces):
         places = [n for n, row in enumerate(rows) if row.phase.name == piece.phase]
-        if number in twins:
-            place = next(n for n, row in enumerate(rows) if row is twins[number])
+        if number in matching:
+            place = next(n for n, row in enumerate(rows) if row is matching[number])
         elif places:
-            place = min(places, key=lambda each: abs(each - place - 1))
+            place = min(places, key=lambda candidate: abs(candidate - place - 1))
         else:
             place += 1
             rows.insert(place, Row(BY_NAME[piece.phase]))
@@ -158,17 +158,17 @@ def _lines(piece: Stretch, coloured: Sequence[Markup]) -> list[Line]:
     return [(number, coloured[number - 1]) for number in numbers]
 
 
-def _pieces(source: str, found: XRay | None) -> list[Stretch]:
+def _pieces(source: str, xray: XRay | None) -> list[Stretch]:
     """The manual loop cut into its pieces: where its comments say so; else where the x-ray saw things happen."""
-    told = stretches(source)
-    if found is None or any(piece.phase not in HEAD for piece in told):
-        return told
-    begins = {piece.first: piece.phase for piece in told}
+    pieces = stretches(source)
+    if xray is None or any(piece.phase not in HEAD for piece in pieces):
+        return pieces
+    begins = {piece.first: piece.phase for piece in pieces}
     evaluates = False
-    for event in (pair.manual for pair in found.pairs if pair.manual):
+    for event in (pair.manual for pair in xray.pairs if pair.manual):
         if event.phase == "train mode":
             evaluates = event.what == "dropout off"
-        frame = script_frame(event, found.script)
+        frame = script_frame(event, xray.script)
         if frame and (frame.line not in begins or begins[frame.line] in LESS_TELLING):
             begins[frame.line] = "evaluate" if evaluates else event.phase
     lines, starts = source.splitlines(), sorted(begins)
@@ -187,13 +187,13 @@ def _joined(pieces: Sequence[Stretch]) -> list[Stretch]:
     return joined
 
 
-def _missing_place(phase: str, rows: Sequence[Row], found: XRay | None) -> int:
+def _missing_place(phase: str, rows: Sequence[Row], xray: XRay | None) -> int:
     """Where a row goes that the manual loop has no lines for: after what happens before it in `Trainer`."""
     names = [row.phase.name for row in rows]
-    for name in _before(phase, found.pairs) if found else ():
+    for name in _before(phase, xray.pairs) if xray else ():
         if name in names:
             return names.index(name) + 1
-    order = [each.name for each in PHASES]
+    order = [known_phase.name for known_phase in PHASES]
     earlier = order[: order.index(phase)]
     return max((names.index(name) + 1 for name in earlier if name in names), default=0)
 
@@ -207,20 +207,20 @@ def _before(phase: str, pairs: Sequence[Pair]) -> list[str]:
     return [event.phase for event in reversed(events[:first]) if event.part == events[first].part]
 
 
-def _instead(phase: str, found: XRay) -> str:
+def _instead(phase: str, xray: XRay) -> str:
     """What is said of a phase that a file of the user's has no lines for, so that nothing false is."""
-    ours = [pair.manual for pair in found.pairs if pair.manual and pair.manual.phase == phase]
-    if any(script_frame(event, found.script) for event in ours):
+    ours = [pair.manual for pair in xray.pairs if pair.manual and pair.manual.phase == phase]
+    if any(script_frame(event, xray.script) for event in ours):
         return "among the lines of another row"
     if ours:
         return "not in this file: it is done for it"
-    return "nothing in the manual loop" if any(each.phase == phase for each in _trainers(found.pairs)) else "–"
+    return "nothing in the manual loop" if any(event.phase == phase for event in _trainers(xray.pairs)) else "–"
 
 
-def trainers_own(found: XRay | None) -> dict[str, tuple[str, str]]:
+def trainers_own(xray: XRay | None) -> dict[str, tuple[str, str]]:
     """By phase: where the installed `Trainer` does it, and the code of that line."""
     inside: dict[str, tuple[str, str]] = {}
-    for event in _trainers(found.pairs if found else ()):
+    for event in _trainers(xray.pairs if xray else ()):
         own = [frame for frame in event.frames if frame.file == "trainer.py"]
         if own and event.phase not in inside:
             inside[event.phase] = (stack_text(tuple(own[-2:])), own[-1].code)
@@ -231,7 +231,7 @@ def _trainers(pairs: Iterable[Pair]) -> Iterable[Event]:
     return (pair.trainer for pair in pairs if pair.trainer is not None)
 
 
-def phase_at_fault(comparison: Mapping[str, Any], found: XRay | None, rows: Sequence[Row]) -> str | None:
+def phase_at_fault(comparison: Mapping[str, Any], xray: XRay | None, rows: Sequence[Row]) -> str | None:
     """The phase whose lines make the first difference; None if there is none, or no row shows it.
 
     The cause says it, if there is one; else the x-ray, if it saw the loops part; else what differs.
@@ -241,11 +241,11 @@ def phase_at_fault(comparison: Mapping[str, Any], found: XRay | None, rows: Sequ
         return None
     quantity, names = first["quantity"], []
     for cause in first.get("findings", [])[:1]:
-        topic, _, what = cause["code"].partition(".")
-        names += [] if what == UNDECIDED else [topic, cause["phase"]]
-    pair = found.first_difference if found else None
+        topic, _, kind = cause["code"].partition(".")
+        names += [] if kind == UNDECIDED else [topic, cause["phase"]]
+    pair = xray.first_difference if xray else None
     if pair:
         names.append((pair.trainer or pair.either).phase)
     names.append(PHASE_OF.get(quantity, "evaluate" if quantity.startswith("eval") else quantity))
-    shown = {row.phase.name for row in rows}
-    return next((name for name in names if name in shown), None)
+    visible = {row.phase.name for row in rows}
+    return next((name for name in names if name in visible), None)

@@ -12,7 +12,7 @@ from shared.releases import INSTALLED, Release
 
 
 @dataclass
-class Given:
+class RunFacts:
     """What is known.
 
     Attributes:
@@ -20,9 +20,9 @@ class Given:
         calls: what calls without arguments return.
         left_out: arguments that are given in any case and change no number.
         no_ops: calls of which nothing is left.
-        kept: arguments that stay, whatever their default.
-        shown: calls of which what they would do by themselves is shown, too, as the twin of what is done by hand.
-        called: functions that stay calls, though they could be spelled out.
+        kept_arguments: arguments that stay, whatever their default.
+        with_defaults: calls of which what they would do by themselves is shown, too, as the twin of what is done by hand.
+        kept_calls: functions that stay calls, though they could be spelled out.
         names: what names stand for in every function of the page.
         release: of transformers, as far as it matters by hand.
     """
@@ -32,14 +32,14 @@ class Given:
     left_out: set[str]
     no_ops: set[str] = field(default_factory=lambda: {"stop_after_checkpoint", "trainer.add_callback"})
     # A student looks for the learning rate, also where it is the optimizer's own default.
-    kept: set[str] = field(default_factory=lambda: {"lr", "learning_rate"})
-    shown: set[str] = field(default_factory=set)
-    called: set[str] = field(default_factory=lambda: {"random_states"})
+    kept_arguments: set[str] = field(default_factory=lambda: {"lr", "learning_rate"})
+    with_defaults: set[str] = field(default_factory=set)
+    kept_calls: set[str] = field(default_factory=lambda: {"random_states"})
     names: dict[str, cst.BaseExpression] = field(default_factory=dict)
     release: Release = INSTALLED
 
     @classmethod
-    def of(cls, config: RunConfig, world_size: int = 1, accelerate: bool = False) -> Given:
+    def of(cls, config: RunConfig, world_size: int = 1, accelerate: bool = False) -> RunFacts:
         """What the settings say, how many processes there are, and whether `accelerate` does what it can."""
         settings, left_out = dict(config.settings), set[str]()
         if accelerate:
