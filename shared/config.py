@@ -51,7 +51,7 @@ def _from_json(value: Any) -> Any:
         with suppress(ValueError, RecursionError):
             value = json.loads(value)
     if not isinstance(value, dict | None):
-        raise ValueError("it is no JSON object; write it as '{\"num_cycles\": 2}'")
+        raise ValueError("it is not a JSON object; write it as '{\"num_cycles\": 2}'")
     return value or None
 
 
@@ -295,7 +295,7 @@ class RunConfig(BaseModel):
         return config
 
     def __hash__(self) -> int:
-        # A dictionary has no hash; runs that differ in it alone are told apart by `==`.
+        # A dictionary has no hash; `==` distinguishes runs that differ in it alone.
         return hash(self.model_dump_json(exclude={"lr_scheduler_kwargs"}))
 
     @property
@@ -348,7 +348,7 @@ class RunConfig(BaseModel):
     def differences(self, other: RunConfig) -> dict[str, tuple[Any, Any]]:
         """The settings in which two runs differ, as `{name: (ours, theirs)}`.
 
-        `loop` is not among them: which page runs is one loop's business, and told by its code.
+        `loop` is not among them: which script runs concerns one loop only, and the kept code identifies it.
         """
         ours, theirs = (config.model_dump(exclude={"preset", "loop"}) for config in (self, other))
         return {name: (value, theirs[name]) for name, value in ours.items() if value != theirs[name]}

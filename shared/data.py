@@ -51,7 +51,7 @@ class Subsets(NamedTuple):
     digests: tuple[str, str]
 
     def described(self) -> dict[str, Any]:
-        """What a record keeps of them: names, and a digest of each set, which tells whether the data is the same."""
+        """What a record keeps of them: names, and a digest of each set, which shows whether the data is the same."""
         return {
             "text_column": self.columns.text,
             "label_column": self.columns.label,
@@ -70,7 +70,7 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
         `max_length` ints) and `labels` (int), `train_size` and `eval_size` rows; and the names of the classes.
 
     Raises:
-        SameLoopError: as `load_slices`.
+        SameLoopError: as `load_subsets`.
     """
     subsets = prepared_subsets(config)
     announce(f"tokenizing {config.train_size} + {config.eval_size} examples, at most {config.max_length} tokens each")
@@ -83,7 +83,7 @@ def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
 def tokenized(part: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_length: int) -> datasets.Dataset:
     """A subset with columns `input_ids`, `attention_mask` (lists of at most `max_length` ints) and `labels` (int).
 
-    Afresh every time, in memory: nothing stale is ever read, and no file is left behind.
+    It is computed again every time, in memory: nothing stale is ever read, and no file is left behind.
     """
 
     def tokenize(batch: dict) -> dict:
@@ -102,15 +102,15 @@ def tokenized(part: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
 
 
 _prepared: dict[tuple, Subsets] = {}
-"""The subsets of the run that is going on: its record and its checkpoints say which they are, its page learns from
-them, and a file that changes meanwhile is no matter."""
+"""The subsets of the current run: its record and its checkpoints name them, and its loop trains on them. A file that
+changes during the run has no effect."""
 
 
 def prepare_subsets(config: RunConfig) -> Subsets:
-    """Load the subsets again, for all that asks `prepared_slices` for them from now on.
+    """Load the subsets again, for everything that calls `prepared_subsets` from now on.
 
     Raises:
-        SameLoopError: as `load_slices`.
+        SameLoopError: as `load_subsets`.
     """
     _prepared.clear()
     return prepared_subsets(config)
@@ -120,7 +120,7 @@ def prepared_subsets(config: RunConfig) -> Subsets:
     """The subsets that have been prepared, or of another configuration those that there are now.
 
     Raises:
-        SameLoopError: as `load_slices`.
+        SameLoopError: as `load_subsets`.
     """
     key = tuple(getattr(config, name) for name in SUBSET_SETTINGS)
     if key not in _prepared:
@@ -148,12 +148,11 @@ def load_subsets(config: RunConfig) -> Subsets:
     """Pick the training and the evaluation reviews, as text.
 
     The training subset is `shuffle(seed=slice_seed).select(range(train_size))`, or without `shuffle` the first
-    rows. A dataset with a split of
-    its own to evaluate on gives the evaluation subset from there, in the same way; from a dataset with a
-    single split it is taken from the far end of the same shuffle, so that the two never overlap.
+    rows. A dataset with a split of its own to evaluate on gives the evaluation subset from there, in the same way.
+    From a dataset with a single split it is taken from the far end of the same shuffle, so that the two never overlap.
 
     Raises:
-        SameLoopError: the dataset cannot be had, lacks a column, holds rows that no training can make sense of, or
+        SameLoopError: the dataset cannot be loaded, lacks a column, holds rows that no training can make sense of, or
             fewer reviews than asked for.
     """
     import datasets
@@ -251,7 +250,7 @@ def _subset(split: Split, classes: Classes, rows: Sequence[int], where: str) -> 
 
 
 def _evaluation(splits: Mapping[str, Callable[[], Split]]) -> tuple[str | None, Split | None]:
-    """The split to evaluate on, if there is one; says which, and what is not used."""
+    """The split to evaluate on, if there is one; announces its name, and the splits that are not used."""
     chosen, split, unused = None, None, []
     for name in (name for name in EVAL_SPLITS if name in splits):
         if chosen is None and not is_unlabelled(split := splits[name]()):
@@ -266,7 +265,7 @@ def _evaluation(splits: Mapping[str, Callable[[], Split]]) -> tuple[str | None, 
 
 
 def _announce(train: Split, classes: Classes) -> None:
-    """Say what was taken for what."""
+    """Announce which columns and classes are used."""
     announce(
         f"text from `{shown(train.columns.text)}`, label from `{shown(train.columns.label)}`; {classes.described()}"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def shown(value: object, longest: int = 40) -> str:
-    """Somebody else's text as part of a line: on one line, without control characters, cut if it is long."""
+    """Foreign text made safe for a message: on one line, without control characters, cut if it is long."""
     text = " ".join(str(value).split())
     text = "".join(character if character.isprintable() else "\ufffd" for character in text)
     return text if len(text) <= longest else text[: longest - 3] + "..."
@@ -13,17 +13,17 @@ def shown(value: object, longest: int = 40) -> str:
 class SameLoopError(Exception):
     """Something the user can put right: one line saying what is wrong and what to do. Exit status 2.
 
-    Without a text, the user has been told already and only the exit status is left to set.
+    Without a text, the user has read the message already and only the exit status is left to set.
     """
 
     exit_status = 2
 
 
 class ScriptError(SameLoopError):
-    """A page is at fault, which is its writer's business: the line, and what is wrong there."""
+    """A script is at fault, and its author has to change it: the line, and what is wrong there."""
 
 
-class TrainingStopped(SameLoopError):  # noqa: N818 - says what happened
+class TrainingStopped(SameLoopError):  # noqa: N818 - the name describes what happened
     """The training cannot go on from here; what it has written so far stays where it is."""
 
 
@@ -48,7 +48,7 @@ class Interrupted(TrainingStopped):
 
     Args:
         text: what was kept and how to go on.
-        signal_number: the signal that asked; the exit status is 128 more, as shells count.
+        signal_number: the signal that asked; the exit status is 128 plus its number, as in shells.
     """
 
     def __init__(self, text: str, signal_number: int) -> None:

@@ -34,7 +34,7 @@ def _hex_digest(path: Path, digest: Any) -> str:
 
 
 def read_json(path: Path) -> Any:
-    """What a file of JSON holds, whoever has written it.
+    """The content of a JSON file, whoever wrote it.
 
     Raises:
         OSError: it cannot be read.
@@ -57,7 +57,7 @@ def write_json(path: Path, content: Any) -> None:
 def flush_to_disk(path: Path) -> None:
     """Wait until a file's content, or a folder's list of names, is on the disk and not only on its way there.
 
-    Some shared and network folders cannot be asked to; then it is as safe as the folder is.
+    Some shared and network folders do not support it; then the file is as safe as the folder is.
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -92,7 +92,7 @@ def refused_write(error: BaseException) -> str | None:
     if type(error).__name__ == "SafetensorError" and "I/O error" in text:
         return text.split("I/O error:")[-1].split("(os error")[0].strip(" .()")
     if type(error).__name__ == "SafetensorError" and (code := re.search(r"IoError\(Os \{ code: (\d+)", text)):
-        return os.strerror(int(code[1]))  # as safetensors 0.4 says it
+        return os.strerror(int(code[1]))  # as safetensors 0.4 reports it
     if isinstance(error, RuntimeError) and ("inline_container" in text or "iostream error" in text):
         return "the disk is full or refuses the file's size"
     return None

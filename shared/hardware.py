@@ -1,8 +1,8 @@
-"""What this machine is, and whether it computes in bfloat16: told without importing torch, which takes seconds.
+"""What this machine is, and whether it computes in bfloat16, without importing torch, which takes seconds.
 
 Autocast runs everywhere. Where the hardware has no such instruction, each product is brought to float32 and back, and
-a step takes longer than without. torch's own question for a processor (`_is_mkldnn_bf16_supported`) says yes there,
-too, and those that name the instruction are private. Linux names it itself.
+a step takes longer than without. torch's own check of a processor (`_is_mkldnn_bf16_supported`) returns True there,
+too, and the checks for the instruction itself are private. Linux lists it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ DRIVERS = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")
 
 
 class Bf16(NamedTuple):
-    """Whether matrix products in bfloat16 run in hardware here, and by what one knows."""
+    """Whether matrix products in bfloat16 run in hardware here, and the evidence for it."""
 
     in_hardware: bool
     why: str
@@ -44,12 +44,12 @@ def bf16(use_cpu: bool = False) -> Bf16:
     gpu = None if use_cpu else _gpu()
     if gpu is not None:
         name, has_it = gpu
-        return Bf16(has_it, f"{name} {'has' if has_it else 'has not got'} it")
+        return Bf16(has_it, f"{name} {'has' if has_it else 'does not have'} it")
     if platform.machine() not in ("x86_64", "AMD64"):
         return Bf16(False, f"on {platform.machine()} it was not measured")
     flags = _cpuinfo("flags")
     if flags is None:
-        return Bf16(False, "this system does not say what the processor has")
+        return Bf16(False, "this system does not list what the processor has")
     names = [instruction for instruction in BF16_INSTRUCTIONS if instruction in flags.split()]
     return Bf16(bool(names), f"the processor has {' and '.join(names) or f'no {BF16_INSTRUCTIONS[0]} or amx_bf16'}")
 
@@ -77,8 +77,8 @@ def _cpuinfo(name: str) -> str | None:
 def _gpu() -> tuple[str, bool] | None:
     """The GPU that torch would use and whether it has bfloat16; None: torch would use none.
 
-    Only torch knows, and only where there is a driver it is asked, in a process of its own: once it has looked at the
-    GPUs of this one, it cannot be told any more which of them to use.
+    Only torch knows. It is imported only where there is a driver, and in a process of its own: once torch has looked
+    at the GPUs of this process, it can no longer be set which of them it uses.
     """
     if not any(Path(driver).exists() for driver in DRIVERS):
         return None
@@ -89,7 +89,7 @@ def _gpu() -> tuple[str, bool] | None:
 
 
 def say_gpu(arguments: Sequence[str]) -> int:
-    """What that process does: print the GPU's name and whether it has bfloat16, or null; the exit status."""
+    """The command of that process: print the GPU's name and whether it has bfloat16, or null; the exit status."""
     import torch
 
     gpu = None

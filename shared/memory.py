@@ -1,4 +1,4 @@
-"""The machine's memory: whether a training can fit into it, asked before it starts, and what is kept between steps."""
+"""The machine's memory: whether a training can fit into it, checked before it starts, and reuse between steps."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def least_memory(model: PreTrainedModel, config: RunConfig) -> int:
 
 
 def check_memory(model: PreTrainedModel, config: RunConfig) -> None:
-    """Refuse a training that cannot fit, on the CPU; on a GPU torch says so itself, at once.
+    """Refuse a training that cannot fit, on the CPU; on a GPU torch itself raises an error at once.
 
     Raises:
         SameLoopError: it cannot fit.
@@ -78,8 +78,8 @@ def keep_freed_memory() -> None:
     some 10,000 to 40,000 page faults a step of `quick`, 730,000 at 512 tokens. How many depends on what happens to lie
     at the heap's end, so the same loop, or the other one, is some percent faster or slower by chance. The price is
     memory where batches differ in length, as blocks of many sizes leave gaps between them: none at 128 tokens, a
-    quarter at 512 (4.75 GB at most, 3.84 without, for 18 % less time; 20 steps of 8 reviews by hand, both at once, one
-    thread each). For other C libraries nothing is done.
+    quarter at 512 (4.75 GB at most, 3.84 without, for 18 % less time; 20 steps of 8 reviews in the manual loop, both
+    at once, one thread each). For other C libraries nothing is done.
 
     Source: `man 3 mallopt`.
     """

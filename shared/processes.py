@@ -1,4 +1,4 @@
-"""Letting the processes of one run meet, before anything is read or written."""
+"""How the processes of one run connect, before anything is read or written."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def launched_rank() -> int:
     """This process's number among them, from 0.
 
     Raises:
-        SameLoopError: the variable that tells it is no number.
+        SameLoopError: the variable that holds it is not a number.
     """
     return _variable("RANK", 0, least=0)
 
@@ -120,13 +120,13 @@ _made_up = False
 
 
 def pass_is_made_up() -> bool:
-    """Whether the model is being called by ourselves, to see or settle something, which is no part of the training."""
+    """Whether SameLoop itself is calling the model, to check or prepare something; that is no part of the training."""
     return _made_up
 
 
 @contextmanager
 def made_up_pass() -> Iterator[None]:
-    """Inside, a call of the model is no part of the training: a recorder looks away."""
+    """Inside, a call of the model is no part of the training: a recorder ignores it."""
     global _made_up
     _made_up = True
     try:
@@ -138,10 +138,10 @@ def made_up_pass() -> Iterator[None]:
 def settle_buckets(training_model: torch.nn.Module) -> None:
     """Have `DistributedDataParallel` sort the gradients as it does after its first backward pass; no number changes.
 
-    It adds up the processes' gradients in buckets, and sorts these again once it has seen in which order gradients
-    come (torch's `reducer.cpp`, `rebuild_buckets`). Where a gradient lies in its bucket decides in which order three
-    processes or more are added up. A run that goes on must therefore begin with the order it had: a pass over two
-    made-up tokens shows it.
+    It adds up the processes' gradients in buckets, and sorts these again once it knows in which order the gradients
+    arrive (torch's `reducer.cpp`, `rebuild_buckets`). Where a gradient lies in its bucket decides in which order three
+    processes or more are added up. A resumed run must therefore begin with the order it had: a pass over two
+    made-up tokens establishes it.
     """
     import torch
 

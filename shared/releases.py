@@ -1,9 +1,9 @@
-"""What releases of transformers call by another name, or do otherwise; the one place that knows.
+"""What releases of transformers name or do differently; the only module that depends on it.
 
-SameLoop runs on 5.6 and newer. The pages speak as today's release does: on the first ones of that range
-`TrainingArguments`, imported from here, takes today's names all the same, and the helper modules of the manual loop
-follow what the installed release does by the constants below. What is older is known for the scripts alone that
-`sameloop eject --trainer --transformers 4.46` writes by the names of that release.
+SameLoop runs on 5.6 and newer. The loops use the names of today's release: on the first releases of that range
+`TrainingArguments`, imported from here, accepts today's names too, and the helper modules of the manual loop follow
+the installed release by the constants below. Older releases matter only for the scripts that
+`sameloop eject --trainer --transformers 4.46` writes with the names of that release.
 
 Each fact was read in transformers' source (`trainer.py`, `training_args.py`) of the release it names and the one
 before, and is tried by `make versions`, docs/versions.md.
@@ -31,7 +31,7 @@ def release_of(version: str) -> Release:
     """`4.46.3` and `4.46` become (4, 46).
 
     Raises:
-        SameLoopError: it is no version, or one that nothing is known of.
+        SameLoopError: it is not a version, or not a known one.
     """
     match = re.match(r"(\d+)\.(\d+)(?:[.a-z]|$)", version)
     release = (int(match[1]), int(match[2])) if match else None
@@ -47,11 +47,11 @@ def shown(release: Release) -> str:
 
 INSTALLED: Release = release_of(metadata.version("transformers"))
 
-# What the installed release does, as far as it matters by hand -----------------------------------------
+# What the installed release does, as far as the manual loop depends on it ------------------------------
 
-# Since when, by the constant that a page asks.
+# Since which release, by the constant that a loop reads.
 SINCE: dict[str, Release] = {
-    # The order of an evaluation by length groups comes from `data_seed`; before, from torch's global random state,
+    # The order of an evaluation grouped by length comes from `data_seed`; before, from torch's global random state,
     # another in every evaluation.
     "SEEDS_EVALUATION_ORDER": (5, 16),
     # A model's method is called `activation_checkpointing_enable`; before, `gradient_checkpointing_enable`.
@@ -96,14 +96,14 @@ RENAMINGS = (
     Renaming("from_pretrained", "dtype", (4, 56), "torch_dtype"),
 )
 
-# Values of settings that came later, or were something else before: warmup_stable_decay had to be told how long it is
-# stable until 4.49, and its warm-up and decay had one form each.
+# Values of settings that came later, or meant something else before: warmup_stable_decay needed the number of its
+# stable steps until 4.49, and its warm-up and decay had one form each.
 NEWER_VALUES = (
     ("train_sampling_strategy", "sequential", (5, 2)),
     ("lr_scheduler_type", "warmup_stable_decay", (4, 49)),
     ("lr_scheduler_type", "cosine_warmup_with_min_lr", (4, 54)),
     ("lr_scheduler_type", "greedy", (5, 4)),
-    # Before, `get_scheduler` did not pass it on, and said nothing.
+    # Before, `get_scheduler` ignored it without a warning.
     ("lr_scheduler_kwargs", "timescale", (5, 4)),
 )
 
@@ -136,7 +136,7 @@ def in_release(owner: str, arguments: Mapping[str, Any], release: Release = INST
 
 
 # They save LayerNorm's weights under the names `gamma` and `beta`, and `Trainer` looks for `weight` and `bias` when it
-# loads a checkpoint: it goes on without them, and says so in a warning only.
+# loads a checkpoint: it continues without them, with only a warning.
 LOSES_WEIGHTS = ((5, 0), (5, 6))
 
 

@@ -9,7 +9,7 @@ import time
 import psutil
 import torch
 
-# To be asked in every step how much memory it has.
+# It is read in every step for the memory that the process has.
 _THIS = psutil.Process()
 
 

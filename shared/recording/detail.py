@@ -11,7 +11,7 @@ from shared.recording.hooks import field_of, tensors_in
 
 
 class DetailTaken(Exception):  # noqa: N818 - a signal, not an error
-    """The step that was asked for has been recorded in detail: nothing is left to do."""
+    """The requested step has been recorded in detail: nothing is left to do."""
 
 
 class Detail:

@@ -1,4 +1,4 @@
-"""What can be said about tensors, batches, gradients and random states: digests and descriptions.
+"""Evidence on tensors, batches, gradients and random states: digests and descriptions.
 
 The flight recorder writes them down, the rules about causes read them. Everything here reads; nothing draws a random
 number or changes a tensor.
@@ -19,13 +19,13 @@ from torch.utils.data import DataLoader
 
 # The model's inputs that make up a batch, in the order in which they are digested.
 BATCH_KEYS = ("input_ids", "attention_mask", "labels")
-# So many tokens of a batch's first review are kept, to be shown where two batches differ.
+# How many tokens of a batch's first review are kept, to show them where two batches differ.
 FIRST_TOKENS = 24
 # Of every weight at most so many numbers, evenly spread over it, stand for the whole in a step's digest.
 SAMPLED = 512
-# Of every gradient so many: a clip scales all alike, so a few tell by how much.
+# How many numbers of every gradient: a clip scales all of them alike, so a few show by how much.
 FEW = 64
-# A float32 below this may have too few digits to tell by what it was multiplied.
+# A float32 below this may have too few digits to show by what it was multiplied.
 SMALLEST = 1e-30
 # Bytes; c10/core/alignment.h of torch: what its allocator gives on a CPU begins at a multiple of this.
 ALIGNED = 64
@@ -138,7 +138,7 @@ def total_norm(parameter_norms: torch.Tensor) -> torch.Tensor:
 
 
 def scaling(before: torch.Tensor, after: torch.Tensor) -> list[float] | None:
-    """By which factor the tensors' norms have changed: the smallest and the largest; None where nothing can be said.
+    """By which factor the tensors' norms have changed: the smallest and the largest; None if there is no answer.
 
     A clip by norm scales all alike, a clip by value does not.
     """
@@ -165,15 +165,15 @@ def some_of(gradients: Sequence[torch.Tensor]) -> np.ndarray | None:
 def common_factor(before: np.ndarray, after: np.ndarray) -> float | None:
     """The number that has multiplied all of `before` to all of `after`, each product as float32 rounds it.
 
-    None if there is none, as after a clip by value. What comes out depends on nothing but the bits of both: two loops
-    whose gradients are equal get the same factor, in whatever words they clip.
+    None if there is none, as after a clip by value. The result depends only on the bits of both: two loops whose
+    gradients are equal get the same factor, however they write their clip.
 
     Args:
         before, after: vectors of float32.
     """
     if before.shape != after.shape:
         return None
-    # An infinite one tells nothing either.
+    # An infinite one gives no factor either.
     usable = (np.abs(after) > SMALLEST) & np.isfinite(after) & (before != 0)
     if not usable.any():
         return None
@@ -213,14 +213,14 @@ def on_host(value: Any) -> Any:
     """
     by_kind: dict[tuple, dict[int, torch.Tensor]] = {}
 
-    def look(part: Any) -> None:
+    def collect(part: Any) -> None:
         if isinstance(part, torch.Tensor) and part.device.type != "cpu":
             by_kind.setdefault((part.device, part.dtype), {})[id(part)] = part
         elif isinstance(part, (dict, list, tuple)):
             for member in part.values() if isinstance(part, dict) else part:
-                look(member)
+                collect(member)
 
-    look(value)
+    collect(value)
     fetched = {}
     for tensors in by_kind.values():
         together = torch.cat([tensor.reshape(-1) for tensor in tensors.values()]).cpu()

@@ -1,4 +1,4 @@
-"""The gradients of one step, looked at from before its first backward pass until the optimizer takes them."""
+"""The norms of one step's gradients, from before its first backward pass until the optimizer takes them."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Gradients:
     """The gradients of one step, from before its first backward pass until the optimizer takes them.
 
     Their norms are taken where something has happened to them; a version counter, which nearly every change in place
-    raises, tells when nothing has. The last look on a CPU reads a few numbers of each gradient instead of all of
-    them, if that tells what has happened: a clip by norm has multiplied all alike, so the norms have changed as these
-    numbers have. That saves half of what the looks cost, and is off from the norms of all numbers by some 1e-7.
+    raises, shows when nothing has. The last check on a CPU reads a few numbers of each gradient instead of all of
+    them, if these show what has happened: a clip by norm has multiplied all alike, so the norms have changed as these
+    numbers have. That saves half of the time of the checks, and differs from the norms of all numbers by some 1e-7.
 
-    Each look gives one vector, a norm per tensor, on the gradients' device; `gradient_norms` makes numbers of them.
+    Each check gives one vector, a norm per tensor, on the gradients' device; `gradient_norms` makes numbers of them.
     """
 
     def __init__(self) -> None:
@@ -32,15 +32,15 @@ class Gradients:
         self._measured: list[torch.Tensor] = []
 
     def versions(self) -> list[int]:
-        """How often each gradient that was looked at last has been changed in place, until now."""
+        """How often each gradient that was measured last has been changed in place, until now."""
         return [gradient._version for gradient in self._measured]
 
     def after_clip(self, before: list[int], norm: Any, max_norm: float) -> None:
         """Called after torch's clip, with the `versions` before it, the norm that it found, and its limit.
 
         A clip that was not needed multiplies every gradient by 1.0, which raises the version and changes no bit. If
-        nothing else has changed them since the last look, the norms need not be taken again. On a GPU they are: asking
-        there whether the clip was needed would take longer.
+        nothing else has changed them since the last check, the norms need not be taken again. On a GPU they are:
+        checking there whether the clip was needed would take longer.
         """
         if not isinstance(norm, torch.Tensor) or norm.device.type != "cpu" or not self._measured:
             return
@@ -72,7 +72,7 @@ class Gradients:
             numbers of each, None where they are not dense float32 on the CPU.
         """
         before = self._norms
-        self._last_look(trained)
+        self._last_check(trained)
         return {
             "left": self._left,
             "backward": self._backward,
@@ -84,13 +84,13 @@ class Gradients:
         }
 
     def taken(self, held: list[torch.nn.Parameter], trained: list[torch.nn.Parameter]) -> torch.Tensor:
-        """The norms, after the last look, of those that the step's optimizers hold."""
+        """The norms, after the last check, of those that the step's optimizers hold."""
         held = [p for p in held if p.grad is not None]
         same = [id(p) for p in held] == [id(p) for p in trained if p.grad is not None]
         return self._norms if same else norms([p.grad for p in held])
 
-    def _last_look(self, trained: list[torch.nn.Parameter]) -> None:
-        """Take the norms at the step. Seen is also what raises no version counter, as a clip of `p.grad.data`."""
+    def _last_check(self, trained: list[torch.nn.Parameter]) -> None:
+        """Take the norms at the step. This also notices what raises no version counter, as a clip of `p.grad.data`."""
         sampled = some_of([p.grad for p in trained if p.grad is not None])
         self._sample_at_step = None if sampled is None else digest([sampled.data])
         before = self._sampled
@@ -103,7 +103,7 @@ class Gradients:
         elif factor:
             self._norms = self._norms * abs(factor)
         else:
-            self._state = [(0, -1)]  # of no gradient, so that they are looked at, also where there are none
+            self._state = [(0, -1)]  # of no gradient, so that the norms are taken, also where there are none
             self._update_norms(trained)
 
     def _update_norms(self, trained: list[torch.nn.Parameter]) -> None:

@@ -1,4 +1,4 @@
-"""The one place that hooks into a training: it tells a listener what happens, as it happens.
+"""The only module that hooks into a training: it notifies a listener of what happens, as it happens.
 
 The flight recorder and a check's watch both listen here. Most are PyTorch's own hooks, around the model's forward pass
 and around every optimizer's step. What has no hook is wrapped for as long as the hooks are on: the backward pass,
@@ -26,7 +26,7 @@ CLIPS = ("clip_grad_norm_", "clip_grad_value_")
 
 
 class Listener:
-    """What wants to know of a training; each method is called as it happens, and does nothing by itself."""
+    """Base class of a listener; each method is called when the event happens, and does nothing by itself."""
 
     def model_is_known(self, hooks: Hooks) -> None:
         """The model is about to be called for the first time."""
@@ -53,10 +53,10 @@ class Listener:
         """It has returned, the norm for example."""
 
     def before_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """The weights are about to be moved, after all that the loop itself has hooked to its optimizer."""
+        """The weights are about to be updated, after all that the loop itself has hooked to its optimizer."""
 
     def after_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """They have been moved."""
+        """They have been updated."""
 
     def pass_begins(self, loader: DataLoader) -> None:
         """A pass over a loader begins."""
@@ -81,14 +81,14 @@ def _after_forward(module: torch.nn.Module, args: tuple, kwargs: dict, output: A
 
 
 class Hooks:
-    """Context manager that tells a listener of the one training that happens inside it.
+    """Context manager that notifies a listener of the one training that happens inside it.
 
     The model is the first module with weights that is called, unless the loop was given one and calls what belongs
     together with it: a module of its own around it, `DataParallel`, or a part of it. Then the given one is the model.
     A copy that is trained from the first step on takes its place, and is not the given one.
 
     Args:
-        listener: is told.
+        listener: is notified.
 
     Attributes:
         layers: the model and what wraps it, outermost first; empty until it is known.
@@ -101,7 +101,7 @@ class Hooks:
         self.is_given = True
         self.first_called: torch.nn.Module | None = None
         self._listener = listener
-        # Not kept alive by being watched.
+        # A weak reference: watching the model must not keep it alive.
         self._given_model: Callable[[], torch.nn.Module | None] = lambda: None
         self._only = False
         self._handles: list[Any] = []
@@ -155,7 +155,7 @@ class Hooks:
     # The model ------------------------------------------------------------------------------------
 
     def set_model(self, model: torch.nn.Module, only: bool = False) -> None:
-        """The loop is given this model; a copy that it makes of it is seen from here on, too.
+        """The loop is given this model; from here on, a copy that it makes of it is watched, too.
 
         With `only`, a module that does not belong together with it is not taken for the model: a teacher, for example.
         """
@@ -285,13 +285,13 @@ class Hooks:
     # The optimizer --------------------------------------------------------------------------------
 
     def _about_to_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> None:
-        """Look on after all that the loop itself has hooked to its optimizer, a clip for example."""
+        """Run after all that the loop itself has hooked to its optimizer, a clip for example."""
         if self._last_hook is not None:
             self._last_hook.remove()
         self._last_hook = optimizer.register_step_pre_hook(self._before_step)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, args: tuple, kwargs: dict) -> Any:
-        """Look on before the weights are moved: where the passes are in a closure, after it has been called."""
+        """Run before the weights are updated: where the passes are in a closure, after it has been called."""
         closure = kwargs.get("closure", args[1] if len(args) > 1 else None)
         if not callable(closure):
             self._notify_before_step(optimizer)
@@ -331,7 +331,7 @@ def _unwrap(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 def field_of(output: Any, name: str) -> torch.Tensor | None:
-    """`logits` or `loss` of what a model has returned, in whatever form; None where there is none."""
+    """`logits` or `loss` of a model's output, in any of its forms; None where there is none."""
     if isinstance(output, tuple) and not hasattr(output, name):  # `return_dict=False`: the loss is a scalar
         output = {"logits" if part.dim() else "loss": part for part in reversed(tensors_in(output))}
     value = output.get(name) if isinstance(output, dict) else getattr(output, name, None)

@@ -1,4 +1,4 @@
-"""What SameLoop has kept in a file of JSON: it is read, or one line says what is wrong and what makes it again."""
+"""Results that SameLoop keeps as JSON files: one is read, or one line states what is wrong and how to remake it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Kept(Generic[T]):
-    """A kind of file.
+    """A kind of kept file.
 
     Attributes:
-        name: of the file, in whatever folder.
+        name: of the file, in any folder.
         holds: the type of its content, as pydantic checks it.
-        command: which makes it.
+        command: the command that makes it.
         schema: of the format that this version writes and reads.
-        check: what is done with the content when it is read, and raises if something does not go together.
+        check: a function of the content that is called when it is read, and raises if its parts contradict each other.
     """
 
     name: str
@@ -40,7 +40,7 @@ class Kept(Generic[T]):
         return TypeAdapter(self.holds)
 
     def write(self, folder: Path, content: T | dict[str, Any]) -> None:
-        """Keep this in a folder, whole or not at all; in a dictionary there may be more than will be read."""
+        """Write the content to a folder, whole or not at all; a dictionary may hold more than will be read."""
         write_json(folder / self.name, self.as_dict(content))
 
     def as_dict(self, content: T | dict[str, Any]) -> dict[str, Any]:
@@ -49,10 +49,10 @@ class Kept(Generic[T]):
         return {"schema": self.schema, **fields}
 
     def read(self, place: Path) -> T:
-        """What is kept in a folder, or in the file itself.
+        """The content of the file in a folder, or of the file itself.
 
         Raises:
-            SameLoopError: nothing is, or it is damaged or of another version.
+            SameLoopError: there is no file, or it is damaged or of another version.
         """
         path = place if place.is_file() else place / self.name
         try:

@@ -1,4 +1,4 @@
-"""The record's lines, made of what the recorder has kept of a step or an evaluation."""
+"""The record's lines, made from what the recorder has kept of a step or an evaluation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def step_line(
 
     Args:
         step: its number, from 1.
-        now: what was there before and after it; on the CPU, as are the batches.
+        now: the state before and after it; on the CPU, as are the batches.
         micro_batches: its forward passes.
         seconds: by phase.
         loss_is_scaled: whether what is handed to `backward()` is scaled, as with fp16.
@@ -57,7 +57,7 @@ def step_line(
         "losses": losses,
         "backward_passes": [len(batch["backward_losses"]) for batch in micro_batches],
         "loss": sum(shares),
-        # Scaled gradients say nothing about their norm.
+        # The norm of scaled gradients has no meaning.
         "unclipped_norm": None if loss_is_scaled else gradients.pop("unclipped"),
         "grad_norm": gradients.pop("at_step"),
         "gradient_sample": now["gradients"]["sample"],
@@ -104,7 +104,7 @@ def evaluation_line(step: int, batches: list[dict[str, Any]], seconds: float) ->
         "first_review": reviews[0][:FIRST_TOKENS].tolist() if reviews else [],
         "passes": [forward_pass for batch in batches for forward_pass in batch["passes"]],
         "logits": digest(as_bytes(batch["logits"]) for batch in batches if batch["logits"] is not None),
-        # Every review counts alike: each batch's mean, weighted by the batch's size.
+        # Every review counts the same: each batch's mean, weighted by the batch's size.
         "loss": float(np.average(losses, weights=sizes)) if None not in losses and any(sizes) else None,
         "accuracy": sum(correct) / sum(sizes) if counted else None,
         "seconds": seconds,
@@ -112,7 +112,7 @@ def evaluation_line(step: int, batches: list[dict[str, Any]], seconds: float) ->
 
 
 def counts(batches: list[dict[str, Any]], is_own_job: bool) -> dict[str, int]:
-    """How many examples and tokens there were; of somebody's own job the examples are those of the first input."""
+    """How many examples and tokens there were; in a user's own job the examples are those of the first input."""
     inputs = [batch["inputs"] for batch in batches if "input_ids" in batch["inputs"]]
     counted = [tensors["input_ids"] for tensors in inputs]
     if is_own_job:
@@ -125,7 +125,7 @@ def counts(batches: list[dict[str, Any]], is_own_job: bool) -> dict[str, int]:
 
 
 def _labels(inputs: dict[str, torch.Tensor]) -> list[Any]:
-    """One of each example; none where each has many, as one per token: the digests have them."""
+    """The label of each example; none where an example has many, such as one per token: the digests cover those."""
     return inputs["labels"].tolist() if "labels" in inputs and inputs["labels"].dim() == 1 else []
 
 

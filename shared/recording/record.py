@@ -1,17 +1,17 @@
-"""What a run leaves on disk besides its model: `record.jsonl`, one JSON object per line.
+"""The record that a run leaves on disk, next to its model: `record.jsonl`, one JSON object per line.
 
-The lines, told apart by `kind`:
+The lines, distinguished by `kind`:
 
-- `header`: what was to be done and where: settings, versions, device, threads, git state. First line.
+- `header`: the task and the environment: settings, versions, device, threads, git state. First line.
 - `start`: the model and the optimizer as the first optimizer step finds them.
 - `step`: one optimizer step.
-- `resume`: the run was cut off and goes on from a checkpoint after this step, perhaps on another machine.
+- `resume`: the run was interrupted and continues from a checkpoint after this step, perhaps on another machine.
 - `evaluation`: one pass over the evaluation subset.
-- `detail`: digests of every weight, activation and gradient of one step, when asked for.
+- `detail`: digests of every weight, activation and gradient of one step, if requested.
 - `footer`: totals, and what the loop itself reported. Absent when the run did not finish.
 
 Every line is flushed as it is written, so a killed run leaves what it did, and before a checkpoint is made, all lines
-are on the disk. A resumed run drops the lines after its checkpoint, which it will write again, and goes on. Numbers
+are on the disk. A resumed run drops the lines after its checkpoint, which it will write again. Numbers
 are written so that reading them back gives the same float64, bit for bit.
 """
 
@@ -56,7 +56,7 @@ class RecordWriter:
 
         Args:
             kind: `header`, `start`, `step`, `resume`, `evaluation`, `detail` or `footer`.
-            fields: whatever JSON can hold.
+            fields: values that JSON can hold.
 
         Raises:
             OSError: the disk is full, for example.
@@ -73,7 +73,7 @@ class RecordWriter:
 
 
 def cut_back(path: Path, step: int) -> RunRecord:
-    """Drop what a record says of the steps after `step`, so that a resumed run can go on with it.
+    """Drop a record's lines about the steps after `step`, so that a resumed run can continue it.
 
     Returns:
         What is left.
@@ -85,7 +85,7 @@ def cut_back(path: Path, step: int) -> RunRecord:
     if len(record.steps) < step or any(line["step"] != number for number, line in enumerate(record.steps[:step], 1)):
         raise SameLoopError(
             f"the record {path} does not reach step {step}, after which the checkpoint was made; start again without "
-            "--resume-from-checkpoint, or go on with --no-record"
+            "--resume-from-checkpoint, or continue with --no-record"
         )
     kept = [line for line in record.lines if line["kind"] not in ("footer", "detail") and line.get("step", 0) <= step]
     unfinished = path.with_name(f".{path.name}.tmp")
@@ -159,7 +159,7 @@ class RunRecord:
                 raise SameLoopError(f"{path} line {number} is not JSON: the record is damaged, run again") from None
             if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
                 raise SameLoopError(f"{path} line {number} is not a line of a run's record")
-            # A header of another format says so itself.
+            # A header of another format has its own error.
             if line.get("schema", SCHEMA) == SCHEMA and (wrong := problem(LINE, line)):
                 raise SameLoopError(f"{path} line {number} is damaged ({wrong}): run again")
             lines.append(line)

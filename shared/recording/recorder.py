@@ -1,7 +1,7 @@
 """The flight recorder: watches a training loop from outside and writes its record.
 
-The loop holds no recording code: `shared.recording.hooks` tells what happens. A clip that is not torch's, and so not
-seen, costs time and no evidence.
+The loop holds no recording code: `shared.recording.hooks` reports what happens. A clip that is not torch's, and so
+not noticed, costs time and no evidence.
 
 It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes one transfer
 per step, of the loss (the other tensors are kept and fetched together, `FLUSH_EVERY` steps at a time).
@@ -58,7 +58,7 @@ class FlightRecorder(Listener):
         rank: the number of this process, where there are several; each writes its own record.
         detail_step: the optimizer step, from 1, of which every tensor is to be recorded. The run ends after it,
             or after the first batch of an evaluation that follows it, with `DetailTaken`.
-        resume_step: the step of the checkpoint that the run goes on from; its record is continued. 0: a new run.
+        resume_step: the step of the checkpoint that the run continues from; its record is continued. 0: a new run.
 
     Attributes:
         without_loss: the names of what the model was called with last, if it gave no loss then.
@@ -83,7 +83,7 @@ class FlightRecorder(Listener):
     ) -> None:
         self._writer, earlier = _opened(folder, header, rank, resume_step)
         self._loss_is_scaled = header["config"]["fp16"]
-        # Of somebody's own job, all that goes into the model is looked at, by whatever names.
+        # In a user's own job, all inputs of the model are recorded, whatever their names.
         self._is_own_job = "job" in header
         self._hooks = Hooks(self)
         self._models = observing_models(self._hooks.set_model)
@@ -111,10 +111,10 @@ class FlightRecorder(Listener):
         self._clock = Clock()
         self._detail = Detail(detail_step) if detail_step else None
 
-    # The instrument goes on and off ---------------------------------------------------------------
+    # Switched on and off ---------------------------------------------------------------------------
 
     def watch(self, model: torch.nn.Module) -> None:
-        """Take this model for the one that is trained, whatever else is called besides."""
+        """Take this model for the one that is trained, whichever other models are called."""
         self._hooks.set_model(model, only=True)
 
     def __enter__(self) -> FlightRecorder:
@@ -162,7 +162,7 @@ class FlightRecorder(Listener):
             **totals,
         )
 
-    # What it sees ---------------------------------------------------------------------------------
+    # What it records ------------------------------------------------------------------------------
 
     def model_is_known(self, hooks: Hooks) -> None:
         with self._clock.own():
@@ -415,12 +415,12 @@ def _opened(
         begun_with = earlier.header.get("environment", {})
         for name, value in header["environment"].items():
             if name != "git" and begun_with.get(name) != value:
-                announce(f"note: begun with {name} {begun_with.get(name)}, now {value}: the rest may round otherwise")
+                announce(f"note: begun with {name} {begun_with.get(name)}, now {value}: rounding may differ")
     return writer, earlier
 
 
 def _in_order(held: list[torch.nn.Parameter], named: list[tuple[str, torch.nn.Parameter]]) -> list[torch.nn.Parameter]:
-    """Parameters in the model's own order: another order of the same sum would round otherwise."""
+    """Parameters in the model's own order: another order of the same sum would round differently."""
     left = {id(parameter): parameter for parameter in held}
     return [left.pop(id(parameter)) for _, parameter in named if id(parameter) in left] + list(left.values())
 

@@ -1,1 +1,1 @@
-"""How a run begins, goes on and ends."""
+"""How a run begins, resumes and ends."""

@@ -1,4 +1,4 @@
-"""What a page must bind: a function `train` that can be called in one of the ways in which pages are called."""
+"""What a loop's file must define: a function `train` that can be called in one of the supported ways."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.errors import ScriptError
 
 OWN_PARAMETERS = ("config", "output_dir", "checkpoint")
 PLAIN_PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset", "config")
-# What loops elsewhere are given, and build for themselves here; a parameter that is called so is no dataset.
+# What loops elsewhere get as arguments, and build for themselves here; a parameter of such a name is no dataset.
 OTHER_OBJECTS = ("loader", "optim", "sched", "criterion", "loss_f", "device", "epoch")
 MUST = (
     f"a loop's file defines a function train({', '.join(OWN_PARAMETERS)}=None), or the plain "
@@ -22,7 +22,7 @@ MUST = (
 
 
 def check_binding(tree: ast.Module, name: str) -> None:
-    """Refuse a file of which it is plain without running it that it binds no `train`, or a wrong one."""
+    """Refuse a file that binds no `train`, or a wrong one, if that is clear without running it."""
     bound: dict[str, ast.stmt] = {}
     for statement in _statements(tree.body):
         if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
@@ -48,7 +48,7 @@ def _statements(body: list) -> Iterator[ast.stmt]:
 
 
 def _signature(function: ast.FunctionDef) -> inspect.Signature:
-    """The signature of a function that has only been read: of one with the same parameters that does nothing."""
+    """The signature of a function that was only parsed, from a function with the same parameters that does nothing."""
     arguments = copy.deepcopy(function.args)
     arguments.defaults = [ast.Constant(None) for _ in arguments.defaults]
     arguments.kw_defaults = [default and ast.Constant(None) for default in arguments.kw_defaults]
@@ -64,10 +64,10 @@ def _signature(function: ast.FunctionDef) -> inspect.Signature:
 
 
 def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
-    """What a `train` is called with: the model and the data, or the settings and the folder.
+    """The parameters that a `train` is called with: the model and the data, or the settings and the folder.
 
     Raises:
-        SameLoopError: it can be called in neither way.
+        ScriptError: it can be called in neither way.
     """
     known, variable = (
         {*PLAIN_PARAMETERS, *OWN_PARAMETERS},
@@ -81,7 +81,7 @@ def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
                 f"of {expected}, which is another object: build it inside train"
             )
     for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS, PLAIN_PARAMETERS[:-1]):
-        # Under other names they are told by their number; under these names each has its place.
+        # Parameters of other names are matched by their number; one of these names must be at its place.
         at_their_places = all(name == mine or name not in known for name, mine in zip(names, parameters, strict=False))
         with suppress(TypeError):
             signature.bind(*parameters)

@@ -2,7 +2,7 @@
 
 A checkpoint is a folder `checkpoint-<step>` in the run's output folder. Its last file is `manifest.json`: the
 settings, the code that ran, and a digest of every other file. A folder without it, or with a file that is not as the
-manifest says, was cut short or damaged, and is passed over.
+manifest describes it, was cut short or damaged, and is skipped.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def seal(folder: Path, config: RunConfig, world_size: int) -> None:
     """Declare a checkpoint whole: flush its files to the disk, then write the manifest.
 
     Args:
-        folder: the checkpoint, with every other file in it, in the run's folder, which says what code runs.
+        folder: the checkpoint, with every other file in it, in the run's folder, which records the code that runs.
         config: the run's settings.
         world_size: how many processes the run has.
     """
@@ -93,12 +93,12 @@ def problem_with(folder: Path) -> str | None:
 
 
 def newest_whole(output_dir: Path) -> Path | None:
-    """The newest checkpoint of a run that is whole; says which ones it passes over."""
+    """The newest whole checkpoint of a run; announces the ones that it skips."""
     for folder in reversed(in_order(output_dir)):
         problem = problem_with(folder)
         if problem is None:
             return folder
-        announce(f"{folder} is not whole ({problem}): passed over")
+        announce(f"{folder} is not whole ({problem}): skipped")
     return None
 
 
@@ -108,9 +108,9 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
     Args:
         output_dir: the run's folder.
         wanted: `last`, or the path of a checkpoint in `output_dir`.
-        config: the settings of the run that is to go on.
+        config: the settings of the run that is to be resumed.
         world_size: how many processes it has.
-        code: that of its page, `Page.code`.
+        code: that of its script, `LoopScript.code`.
 
     Raises:
         SameLoopError: there is none, it is not whole, or it was made under other settings or by other code.
@@ -140,7 +140,7 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
         del others["per_device_eval_batch_size"]
         announce(
             f"note: evaluations in batches of {eval_batch[0]} from here on, of {eval_batch[1]} before: they may round "
-            "otherwise"
+            "differently"
         )
     different = [f"{option(name)} {show(theirs)}, not {show(ours)}" for name, (ours, theirs) in others.items()]
     if manifest.world_size != world_size:
@@ -158,15 +158,15 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
 
 
 def check_data(checkpoint: Checkpoint, config: RunConfig, data: Mapping[str, Any]) -> None:
-    """Refuse to go on with other reviews than those that the run was begun with.
+    """Refuse to resume with other reviews than those that the run began with.
 
     Args:
-        checkpoint: the one to go on from.
+        checkpoint: the one to resume from.
         config: the run's settings.
         data: what the subsets are now, `Subsets.described`.
 
     Raises:
-        SameLoopError: they are others.
+        SameLoopError: they differ.
     """
     if _manifest(checkpoint.path).data != data:
         raise SameLoopError(
@@ -176,7 +176,7 @@ def check_data(checkpoint: Checkpoint, config: RunConfig, data: Mapping[str, Any
 
 
 def read_state(folder: Path) -> dict[str, Any]:
-    """What a whole checkpoint says of the run: `global_step`, `log_history`, `best_global_step` among others."""
+    """The state of the run in a whole checkpoint: `global_step`, `log_history`, `best_global_step` among others."""
     return read_json(folder / STATE)
 
 
@@ -195,14 +195,14 @@ def rotate(output_dir: Path, save_total_limit: int | None, best_saved: int | Non
 
 
 def is_last(checkpoint: Checkpoint, config: RunConfig) -> bool:
-    """Whether a run that goes on from this checkpoint has no step left to make."""
+    """Whether a run that is resumed from this checkpoint has no step left to make."""
     if checkpoint.step == config.total_steps(launched_world_size()):
         return True
     return stops_early(read_state(checkpoint.path)["log_history"], config)
 
 
 def finish_from(checkpoint: Path, output_dir: Path, config: RunConfig) -> None:
-    """Complete a run whose training was over when it was cut off: take the model out of its last checkpoint."""
+    """Complete a run that was interrupted after its training: take the model from its last checkpoint."""
     state, source = read_state(checkpoint), checkpoint
     if config.load_best_model_at_end and state.get("best_model_checkpoint"):
         source = output_dir / Path(state["best_model_checkpoint"]).name

@@ -33,12 +33,12 @@ from shared.running.script import kept_script, script_of
 from shared.running.surroundings import settle
 from shared.starting.interrupt import in_main_thread
 
-# Exit statuses besides 0 and 2: of runs that differ, after Ctrl-C as shells count, and EX_SOFTWARE of sysexits.h.
+# Exit statuses other than 0 and 2: of runs that differ, after Ctrl-C as in shells, and EX_SOFTWARE of sysexits.h.
 DIVERGED = 1
 INTERRUPTED = 130
 OUR_MISTAKE = 70
 # What people call a setting that has another name here: `TrainingArguments` of transformers 4, the example scripts'
-# arguments, torch's. None: there is no such thing here.
+# arguments, torch's. None: SameLoop has no such setting.
 OTHER_NAMES = {
     "batch-size": "--per-device-train-batch-size",
     "clip-grad-norm": "--max-grad-norm",
@@ -144,10 +144,10 @@ def config_from(parameters: dict[str, Any]) -> RunConfig:
 
 
 def script_config_from(parameters: dict[str, Any]) -> RunConfig:
-    """The same of a script, which only ends with a model: it saves checkpoints only if it is asked to."""
+    """The same for a script, which only has to save its model at the end: checkpoints are saved only on request."""
     source_of = click.get_current_context().get_parameter_source
-    is_asked_for = source_of("save_strategy") is click.core.ParameterSource.COMMANDLINE
-    if not is_asked_for and not parameters.get("load_best_model_at_end"):
+    is_requested = source_of("save_strategy") is click.core.ParameterSource.COMMANDLINE
+    if not is_requested and not parameters.get("load_best_model_at_end"):
         parameters["save_strategy"] = "no"
     return config_from(parameters)
 
@@ -189,7 +189,7 @@ def loop_command(loop: str, summary: str) -> click.Command:
         )
         if record and detail_step is None and launched_rank() == 0:
             print_losses(RunRecord.read(output_dir).log_history)
-        # Who has named the folder knows, and it may be one that is soon gone.
+        # A user who has named the folder knows it, and it may be a temporary one.
         if named is None:
             announce(f"model and record in {output_dir}")
 
@@ -203,12 +203,12 @@ def loop_command(loop: str, summary: str) -> click.Command:
 
 
 def _instrument_options() -> list[click.Option]:
-    """What one loop alone can be asked for besides its settings."""
+    """The options of one loop alone that are no settings."""
     return [
         click.Option(
             ["--resume-from-checkpoint"],
             metavar="last|PATH",
-            help="go on with a run that was cut off, from its newest whole checkpoint or from the one named",
+            help="resume a run that was interrupted, from its newest whole checkpoint or from the one named",
         ),
         click.Option(
             ["--record/--no-record"], default=True, help="whether the flight recorder watches  [default: yes]"
@@ -219,7 +219,7 @@ def _instrument_options() -> list[click.Option]:
             metavar="INT",
             help="record every tensor of this step and stop there; what `sameloop locate` uses",
         ),
-        # Run the page that the run in this folder has kept; for `sameloop locate` alone.
+        # Run the script that the run in this folder has kept; for `sameloop locate` alone.
         click.Option(["--code"], type=click.Path(path_type=Path), metavar="DIR", hidden=True),
     ]
 
@@ -260,8 +260,8 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
     that goes away (`| head`) changes none of this.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    _put_right_what_was_inherited()
-    # Python ends with a search for what is no longer used, a second long among the libraries' million objects.
+    _repair_inherited_state()
+    # At its end Python searches for unused objects, which takes a second among the libraries' million objects.
     atexit.register(gc.freeze)
     try:
         with _stdout_without_a_reader():
@@ -291,10 +291,10 @@ def run_command(command: click.Command, program: str, arguments: Sequence[str] |
     return result if isinstance(result, int) else 0
 
 
-def _put_right_what_was_inherited() -> None:
+def _repair_inherited_state() -> None:
     """Children whose end is ignored, as some supervisors leave it, and standard streams that are closed."""
     if in_main_thread() and signal.getsignal(signal.SIGCHLD) == signal.SIG_IGN:
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or no exit status of theirs can be had
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # or their exit statuses are lost
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
@@ -306,17 +306,17 @@ def _put_right_what_was_inherited() -> None:
 
 
 def _known_by(argument: str) -> str | None:
-    """What an option that is not there is called here, where people know it by another name."""
+    """What an unknown option is called here, if people know it by another name."""
     name = argument.lstrip("-").replace("_", "-")
     if name in OTHER_NAMES:
         here = OTHER_NAMES[name]
-        advice = f"it is called {here}" if here else "nothing of the kind is done here; leave it out"
+        advice = f"it is called {here}" if here else "SameLoop does nothing of the kind; leave it out"
         return f"there is no {argument}: {advice}"
     return None
 
 
 class _Output(io.FileIO):
-    """A file that takes what nobody reads any more."""
+    """A file that accepts output after its reader is gone."""
 
     def write(self, data: Any, /) -> int:
         try:
@@ -333,9 +333,9 @@ class _Output(io.FileIO):
 
 @contextmanager
 def _stdout_without_a_reader() -> Iterator[None]:
-    """Let whoever prints go on when stdout is a pipe that nobody reads any more, below all that print in their way."""
+    """Let printing continue when stdout is a pipe without a reader, below every library that prints in its own way."""
     stdout = sys.stdout
-    # Not there, or somebody's own, as in a notebook: no pipe of ours.
+    # Missing, or replaced, as in a notebook: not our pipe.
     if not isinstance(stdout, io.TextIOWrapper) or stdout is not sys.__stdout__:
         yield
         return
@@ -357,7 +357,7 @@ def _stdout_without_a_reader() -> Iterator[None]:
 
 
 def _say(message: str, exit_status: int) -> int:
-    """One line on stderr, of several processes from the first; none if there is nothing to say."""
+    """Print one line on stderr, of several processes from the first only; nothing if the message is empty."""
     try:
         speaks = launched_world_size() == 1 or launched_rank() == 0
     except SameLoopError:

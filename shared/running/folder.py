@@ -1,4 +1,4 @@
-"""The output folder: one run at a time, nothing lost, whole or as it was.
+"""The output folder: one run at a time, nothing lost, complete or as it was.
 
 A run that takes the place of another sets it aside as `<name>.previous` until it is complete itself.
 """
@@ -43,7 +43,7 @@ def _check_name(output_dir: Path) -> None:
 def output_folder(
     output_dir: Path, config: RunConfig, overwrite: bool, resume: bool = False, taken_over: Sequence[str] = ()
 ) -> Iterator[None]:
-    """Give what happens inside `output_dir` for itself: empty, or with `resume` as an unfinished run left it.
+    """Inside, `output_dir` belongs to this run alone: empty, or with `resume` as an unfinished run left it.
 
     A run with the same settings in it, or with `overwrite` any run, is set aside until the new one is complete. If the
     new one does not get that far and leaves nothing to resume from, the old one is put back: at once, or, after a
@@ -53,7 +53,7 @@ def output_folder(
         output_dir: the folder; made if absent.
         config: the settings of the run that is to go there.
         overwrite: whether it may take the place of a run with other settings.
-        resume: whether it goes on with the run that is there.
+        resume: whether it continues the run that is there.
         taken_over: of a comparison that is set aside, the loops whose runs the new one has, too.
 
     Raises:
@@ -148,7 +148,7 @@ def _settle(output_dir: Path, previous: Path) -> None:
 
 
 def _holds_nothing_else(output_dir: Path) -> bool:
-    """Whether all there is in a folder is what a run leaves that has just begun."""
+    """Whether a folder holds nothing but the files of a run that has just begun."""
     entries = list(output_dir.iterdir()) if output_dir.is_dir() else []
     begun_with = (FILE_NAME.split(".")[0], CODE_FOLDER, *LOOPS, ".checkpoint-")
     return all(entry.name.startswith(begun_with) for entry in entries)
@@ -176,7 +176,7 @@ def _refuse_unless_same(output_dir: Path, config: RunConfig, overwrite: bool) ->
         )
     if not is_finished(output_dir) and can_be_resumed(output_dir):
         raise SameLoopError(
-            f"--output-dir {output_dir}: it holds this run, cut off; go on with --resume-from-checkpoint last, or "
+            f"--output-dir {output_dir}: it holds this run, cut off; resume with --resume-from-checkpoint last, or "
             "start again with --overwrite-output-dir"
         )
 
@@ -203,11 +203,11 @@ def is_finished(output_dir: Path) -> bool:
 
 
 def can_be_resumed(output_dir: Path, except_loops: Sequence[str] = ()) -> bool:
-    """Whether a run has left something to go on from: a checkpoint, or of a comparison a finished loop.
+    """Whether a run has left something to resume from: a checkpoint, or of a comparison a finished loop.
 
     Args:
         output_dir: the run's folder.
-        besides: loops of a comparison that do not count.
+        except_loops: loops of a comparison that do not count.
     """
     loops = [output_dir / loop for loop in LOOPS if loop not in except_loops]
     sealed = (path for folder in (output_dir, *loops) for path in in_order(folder) if (path / MANIFEST).is_file())

@@ -1,9 +1,9 @@
-"""A fork server: a process that imports once what takes seconds, and of which those that need it are forked.
+"""A fork server: a process that imports once what takes seconds, and forks the processes that need it.
 
-What is forked has imported everything and has computed nothing: it is as fresh as a process that was started again.
+A forked process has imported everything and has computed nothing: it is as fresh as one that was just started.
 
 Python has such a server, `multiprocessing`'s `forkserver`. It imports from the current folder, where a `torch.py` may
-lie, and it runs the main module of whoever starts it once more in each process: neither is possible here.
+lie, and it runs the main module of its client again in each process: neither is acceptable here.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ForkServer:
     """
 
     def __init__(self, libraries: Sequence[str] = LIBRARIES, environment: Mapping[str, str] | None = None) -> None:
-        # Of this kind what is sent arrives whole, and one by one.
+        # In a socket of this type, messages arrive whole, one by one.
         self._line, theirs = socket.socketpair(type=socket.SOCK_SEQPACKET)
         with theirs:
             self._family = Family()
@@ -96,7 +96,7 @@ class ForkServer:
 
     @contextmanager
     def noticed_if_it_ends(self) -> Iterator[None]:
-        """Inside, the server's end is noticed at once, whatever the main thread does.
+        """Inside, the server's end is noticed at once, even while the main thread is busy.
 
         Raises:
             SameLoopError: it has ended.
@@ -153,9 +153,9 @@ class ForkServer:
         if reply is None:
             raise self._has_ended()
         if not reply.isdigit():
-            raise SameLoopError(f"no process can be started: {reply}; end what else runs, and try again")
+            raise SameLoopError(f"no process can be started: {reply}; end other programs, and try again")
         with suppress(ConnectionError):
-            # No character is too odd: names of files are no UTF-8 at times, and JSON keeps those apart.
+            # Names of files may not be UTF-8: JSON escapes such characters.
             line.sendall(json.dumps(request).encode() + b"\n")
         return Forked(int(reply), answer)
 
@@ -169,7 +169,7 @@ class ForkServer:
 
 
 class _Answers:
-    """What the server says of one process, line by line."""
+    """The server's messages about one process, line by line."""
 
     def __init__(self, line: socket.socket) -> None:
         self._line, self._text = line, line.makefile("r", encoding="utf-8")
@@ -242,18 +242,18 @@ class Forked:
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """Be a fork server.
+    """Run as a fork server.
 
     Args:
         arguments: the number of the socket to its client, and the libraries.
     """
     number, *libraries = arguments
     server = _Server(int(number))
-    # A library that cannot be imported: whoever needs it finds that out, and says it.
+    # A library that cannot be imported: the process that needs it reports the error.
     with suppress(Exception), without_collector():
         for name in libraries:
             importlib.import_module(name)
-    # Not searched through any more, and so not copied, in those that are forked.
+    # The collector no longer searches these objects, so forked processes do not copy them.
     gc.freeze()
     if (request := server.wait_for_work()) is not None:
         _become(request)
@@ -263,7 +263,7 @@ def serve(arguments: Sequence[str]) -> int:
 
 
 class _Server:
-    """Forks on request, and says of each process how it ended.
+    """Forks on request, and reports how each process ended.
 
     Args:
         number: of the socket on which requests come.
@@ -276,8 +276,8 @@ class _Server:
         self._on_interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def wait_for_work(self) -> dict[str, Any] | None:
-        """In every process that is forked: what it is to be. In the server: None, when its client is gone."""
-        # Whoever has started us may ignore the end of its children, and that is inherited.
+        """In every forked process: its request. In the server: None, when its client is gone."""
+        # The process that started this one may ignore the end of its children, and that is inherited.
         signal.signal(signal.SIGCHLD, self._on_child)
         with suppress(ConnectionError):
             self._line.send(b"ready")
@@ -291,7 +291,7 @@ class _Server:
 
     def _fork(self, line: socket.socket, files: Sequence[int]) -> dict[str, Any] | None:
         server = os.getpid()
-        # Who ends at once must be known by then, and who is interrupted at once must be able to hear it.
+        # A process that ends at once must be known by then, and one that is interrupted at once must notice it.
         heard = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD, signal.SIGINT})
         with warnings.catch_warnings(), suppress(ConnectionError):
             # Python 3.12 warns of threads. Those here, of numpy and pyarrow, have nothing to do and hold no lock.
@@ -319,7 +319,7 @@ class _Server:
             request = json.loads(text.readline())
         for open_line in (self._line, *self._lines.values()):
             open_line.close()
-        # First out of the way: one may have the number that another one is to have.
+        # First to free numbers: a file may have the number that another one is to get.
         free = 1 + max(request["files"], default=0)
         aside = [fcntl.fcntl(number, fcntl.F_DUPFD, free) for number in files]
         for number in files:
@@ -337,7 +337,7 @@ class _Server:
 
 
 def _become(request: Mapping[str, Any]) -> None:
-    """Be a process as it would have been started."""
+    """Become the process that the request describes."""
     if (environment := request["environment"]) is not None:
         os.environ.clear()
         os.environ.update(environment)
@@ -345,7 +345,7 @@ def _become(request: Mapping[str, Any]) -> None:
         os.chdir(request["folder"])
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if number in request["files"]:
-            # Whether a stream is a terminal's decides how much of it is kept back, and is asked when it is made.
+            # How much of a stream is buffered depends on whether it is a terminal's, which is checked when it is made.
             before = getattr(sys, f"__{name}__")
             kind = {"encoding": before and before.encoding, "errors": before and before.errors}
             how = "w" if number else "r"
@@ -353,7 +353,7 @@ def _become(request: Mapping[str, Any]) -> None:
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
     if numpy := sys.modules.get("numpy"):
-        # Whoever forgets to seed it finds another state in every process; Python sees to its own by itself.
+        # Without a seed every process must have another state; Python does that for its own generator by itself.
         numpy.random.seed()
 
 
@@ -374,8 +374,8 @@ def _run(code: str) -> int:
 
 
 def _end(status: int) -> NoReturn:
-    """End as Python does, but for taking apart every object: that would copy all that this process has in common with
-    the server, 0.4 seconds long."""
+    """End as Python does, but without destroying every object: that would copy all memory that this process shares
+    with the server, which takes 0.4 seconds."""
     for thread in threading.enumerate():
         if thread is not threading.current_thread() and not thread.daemon:
             thread.join()

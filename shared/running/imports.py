@@ -1,4 +1,4 @@
-"""Importing: nothing of the user's by mistake, whatever lies in the folder one is in; and in less time."""
+"""Importing: nothing of the user's by mistake, whatever lies in the current folder; and in less time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.starting.children import ROOT
 
 @contextmanager
 def own_imports() -> Iterator[None]:
-    """While this is open, nothing is imported from the current folder: a `random.py` there stays unread."""
+    """Inside, nothing is imported from the current folder: a `random.py` there stays unread."""
     path = list(sys.path)
     here = os.getcwd()  # noqa: PTH109 - as sys.path has it
     sys.path[:] = [str(ROOT), *(entry for entry in path if entry and os.path.realpath(entry) != here)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from shared.errors import SameLoopError
 
-# A cell whose first line is one of these is Python besides; %%writefile, which names a file, is dealt with apart.
+# A cell whose first line is one of these is Python otherwise; %%writefile, which names a file, is handled separately.
 PYTHON_CELLS = ("%%time", "%%timeit", "%%capture", "%%prun", "%%python", "%%python3")
 # A line that IPython alone understands: a command, a magic, a question.
 IPYTHON = re.compile(r"[!%?]|[\w, ]+= *[!%]|[\w.]+\?+\s*$")
@@ -32,7 +32,7 @@ def code_of_notebook(content: bytes, name: str) -> str:
 def loop_of_notebook(content: bytes, name: str) -> str:
     """The Python text of the loop in a notebook: `train`, with the imports and what it uses of the other cells.
 
-    What is not used stays out: cells load data, train and draw, which nobody needs who is given the loop. Each line
+    What is not used is left out: cells also load data, train and draw, which the loop does not need. Each line
     keeps its place among the code cells' lines. A cell that writes a file (%%writefile) with a `train` in it is that
     file.
 
@@ -70,10 +70,10 @@ def _python(cell: str) -> str:
         code = line.lstrip()
         if going_on or IPYTHON.match(code):
             going_on = line.endswith("\\")
-            # In a block that has nothing else, something must stand.
+            # A block that has nothing else needs a statement.
             lines[number] = line[: len(line) - len(code)] + "pass" if line != code else ""
     text = "\n".join(lines)
-    # One that is wrong still is left out, unless it has the loop: then the check says where.
+    # A cell that is still not Python is left out, unless it has the loop: then the check names the line.
     has_loop = re.search(r"^def train\b", text, re.MULTILINE)
     return text if has_loop or _parsed(text) is not None else "\n" * cell.count("\n")
 

@@ -1,7 +1,7 @@
 """What surrounds a plain loop, `train(model, tokenizer, train_dataset, eval_dataset, config)`.
 
-It is what the manual loop does before its own loop and after it, so that a loop from a tutorial can be compared as it
-is.
+It does what the manual loop does before its epochs and after them, so that a loop from a tutorial can be compared
+unchanged.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def train_fresh(
     eval_dataset: Any,
     labels: Sequence[str],
 ) -> tuple[Any, Any, float]:
-    """Call `train` with a fresh model, the head as the seed draws it, and with data that are there already.
+    """Call `train` with a new model, the head as the seed draws it, and with data that are loaded already.
 
     Returns:
         The trained model, what `train` has returned, and the seconds that it took.

@@ -1,8 +1,8 @@
 """One loop, one run: the command behind `python -m manual_loop` and `python -m trainer_loop`.
 
-Checks the settings and the output folder, finds the checkpoint to go on from, keeps the page's code, turns the flight
-recorder on, calls the page's `train`, and completes the record. Nothing heavy is imported before the settings have
-been checked.
+Checks the settings and the output folder, finds the checkpoint to resume from, keeps the script's code, turns the
+flight recorder on, calls the script's `train`, and completes the record. Nothing heavy is imported before the
+settings have been checked.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from shared.running.script import LoopScript, checked_log, train_of
 from shared.sources.hub import check_paths, go_offline_if_unreachable
 from shared.starting.interrupt import stopping_after_the_step
 
-# What gloo and nccl say when a process that they talk to is gone.
+# Texts of the errors of gloo and nccl when a process that they are connected to is gone.
 GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "Connection refused", "NCCL")
 LIBRARIES = ("torch", "transformers", "accelerate", "datasets", "tokenizers", "numpy")
 
@@ -59,21 +59,21 @@ def run_loop(
     detail_step: int | None = None,
     resume_from_checkpoint: str | None = None,
 ) -> None:
-    """Train once and leave the model, `record.jsonl` and the page's code in `output_dir`.
+    """Train once and leave the model, `record.jsonl` and the script's code in `output_dir`.
 
     Args:
         loop: `manual` or `trainer`, for the record.
-        page: whose `train` runs; imported after the checks, because importing torch takes seconds.
+        script: whose `train` runs; imported after the checks, because importing torch takes seconds.
         config: the run's settings.
         output_dir: made if absent. A run with the same settings in it is replaced.
         overwrite: replace a run with other settings too.
         record: whether the flight recorder is on.
         detail_step: look into this optimizer step, write its `detail` line, and stop there.
-        resume_from_checkpoint: `last` or a checkpoint of the run in `output_dir`: go on from there, also with its
+        resume_from_checkpoint: `last` or a checkpoint of the run in `output_dir`: resume from there, and continue its
             record.
 
     Raises:
-        SameLoopError: the input or the page is at fault, and nothing was overwritten; or the training had to stop.
+        SameLoopError: the input or the script is at fault, and nothing was overwritten; or the training had to stop.
     """
     _check_in(config)
     checkpoint = None
@@ -82,7 +82,7 @@ def run_loop(
         if is_finished(output_dir):
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
-        announce(f"going on from {checkpoint.path}")
+        announce(f"resuming from {checkpoint.path}")
     with without_collector():
         data = _checked_data(config, checkpoint)
     rank = launched_rank()
@@ -112,7 +112,7 @@ def run_loop(
 
 
 def _check_in(config: RunConfig) -> None:
-    """Settle what this process may use, and refuse what can be told to be wrong without any library."""
+    """Set what this process may use, and refuse settings that are wrong, as far as that is clear without a library."""
     use_one_device()
     share_the_cores()
     keep_freed_memory()
@@ -123,7 +123,7 @@ def _check_in(config: RunConfig) -> None:
 
 
 def _checked_data(config: RunConfig, checkpoint: Checkpoint | None) -> dict[str, Any]:
-    """The reviews, as the record describes them; whatever else can be wrong before a folder is made is found, too."""
+    """The reviews, as the record describes them; also runs the other checks that must come before a folder is made."""
     if "torch" not in sys.modules:
         announce("importing torch and transformers")
     data = prepare_subsets(config).described()
@@ -136,7 +136,7 @@ def _checked_data(config: RunConfig, checkpoint: Checkpoint | None) -> dict[str,
 
 @contextmanager
 def _explaining(script: LoopScript, output_dir: Path) -> Iterator[None]:
-    """Turn what the system refuses, and a mistake of the page's, into one line."""
+    """Turn a refusal of the system, and a mistake of the script's, into one line."""
     try:
         yield
     except SameLoopError:
@@ -160,7 +160,7 @@ def _train(
     detail_step: int | None,
     checkpoint: Checkpoint | None,
 ) -> None:
-    """Call the page, watched or not; `run_loop` has its arguments, `module` is the page imported."""
+    """Call the script, recorded or not; `run_loop` describes the arguments, `module` is the imported script."""
     rank = launched_rank()
 
     def log_history() -> list[dict]:
@@ -220,7 +220,7 @@ def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
             "then start again"
         )
     if launched_world_size() > 1 and any(sign in str(error) for sign in GONE):
-        return TrainingStopped(f"another process of this run has ended before its time; to go on, {how}")
+        return TrainingStopped(f"another process of this run has ended early; to continue, {how}")
     return None
 
 
@@ -241,7 +241,7 @@ def header(
 
 
 def environment() -> dict[str, Any]:
-    """Versions, machine, device, threads and git state: what a result may depend on besides the settings."""
+    """Versions, machine, device, threads and git state: what else a result may depend on, next to the settings."""
     import torch
 
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
@@ -261,7 +261,7 @@ def environment() -> dict[str, Any]:
 
 @cache
 def _version_of(distribution: str) -> str:
-    """As installed when this process first asks; what it has imported by then does not change any more."""
+    """As installed when this process first reads it; what it has imported by then does not change any more."""
     return metadata.version(distribution)
 
 

@@ -1,8 +1,8 @@
-"""Which page runs, and the code that a run keeps: decided here and nowhere else.
+"""Which script runs, and the code that a run keeps: decided here and nowhere else.
 
-A page is a file that binds `train`, together with the modules of its own that it imports: the package's page of a loop
-with its helper modules, a file of the user's (`--loop`), or what a run has kept of either. Its files are read once.
-What is executed is what was read, whatever happens to the files meanwhile, and what was read is what the run keeps.
+A loop's script is a file that binds `train`, together with the modules of its own that it imports: one of the
+package's two loops with its helper modules, a file of the user's (`--loop`), or what a run has kept of either. Its
+files are read once: exactly these texts are executed and kept, even if the files change meanwhile.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ MANUAL_SCRIPT = "manual_loop/train.py"
 CODE_FOLDER, CODE_FILE = "code", "code.json"
 # The name of a user's file as a module. No import statement can mean it, so it takes no other module's place.
 OWN_MODULE = "--loop"
-# They look on from inside the page's calls: what goes wrong in them is not the page's mistake.
+# They run inside the script's calls: an error of theirs is not the script's mistake.
 INSTRUMENTS = tuple(f"{ROOT / name}{os.sep}" for name in ("shared/recording", "benchmarks/lesson", "benchmarks/port"))
 
 
 @dataclass(frozen=True)
 class LoopScript:
-    """One page, read.
+    """The script of a loop, read.
 
     Attributes:
-        name: how it is shown: `manual_loop/train.py`, or a user's file's own name.
-        files: the content of the page and of each module of its own, by name.
+        name: for display: `manual_loop/train.py`, or the name of a user's file.
+        files: the content of the script and of each module of its own, by name.
         paths: where each file was read from: what tracebacks name.
         shared: the digest of the `shared` package's modules that it goes with.
         module: its module, where it is imported already and is to be taken as it is.
@@ -67,7 +67,7 @@ class LoopScript:
 
     @property
     def code(self) -> dict[str, str]:
-        """What ran, for the header and the manifests: the page's name, its digest and that of `shared`."""
+        """What ran, for the header and the manifests: the script's name, its digest and that of `shared`."""
         return {"page": self.name, "digest": digest(self.files), "shared": self.shared}
 
     @property
@@ -81,15 +81,15 @@ class LoopScript:
 
     @property
     def source(self) -> str:
-        """The text of the page itself."""
+        """The text of the script itself."""
         return importlib.util.decode_source(self.files[self.name])
 
     def display_name(self, path: str) -> str | None:
-        """The name of a file of the page's that a traceback or a stack names by its path; None for any other file."""
+        """The name of one of the script's files that a traceback or a stack names; None for any other file."""
         return next((name for name, own in self.paths.items() if own == path), None)
 
     def keep(self, run_dir: Path) -> None:
-        """Leave the page's files in a run's folder, and beside them what they are, `Page.code`."""
+        """Save the script's files in a run's folder, and next to them a description of them, `LoopScript.code`."""
         for name, content in self.files.items():
             path = run_dir / CODE_FOLDER / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,12 +98,12 @@ class LoopScript:
 
     @contextmanager
     def loaded(self) -> Iterator[ModuleType]:
-        """Import the page for what happens inside, from the files as they were read.
+        """Inside, the script is imported, from the files as they were read.
 
         Another version of the same modules that the process has imported before is set aside meanwhile.
 
         Raises:
-            Exception: whatever the page raises while it is imported.
+            Exception: any that the script raises while it is imported.
         """
         if self.module is not None:
             yield self.module
@@ -126,20 +126,20 @@ class LoopScript:
             sys.modules.update(aside)
 
     def edited(self, right: str, wrong: str) -> LoopScript:
-        """The same page with one piece of its text replaced.
+        """The same script with one piece of its text replaced.
 
         Raises:
-            ValueError: the page does not hold the piece exactly once.
+            ValueError: the script does not hold the piece exactly once.
         """
         if self.source.count(right) != 1:
-            raise ValueError(f"the page holds this piece {self.source.count(right)} times, not once: {right!r}")
+            raise ValueError(f"the script holds this piece {self.source.count(right)} times, not once: {right!r}")
         files = {**self.files, self.name: self.source.replace(right, wrong).encode()}
         return LoopScript(self.name, files, self.paths, self.shared)
 
     def mistake(self, error: BaseException) -> ScriptError | None:
-        """One line for an exception that is the page's mistake; None for one that is not.
+        """One line for an exception that is the script's mistake; None for one that is not.
 
-        It is the page's if its last frame is there; of a user's file, if it passed through the file at all.
+        It is the script's if its last frame is there; of a user's file, if it passed through the file at all.
         """
         if isinstance(error, SyntaxError) and (name := self.display_name(str(error.filename))):
             return _syntax_error(name, error)
@@ -167,32 +167,32 @@ def digest(files: Mapping[str, bytes]) -> str:
     return hasher.hexdigest()
 
 
-# Where pages come from ----------------------------------------------------------------------------
+# Where scripts come from --------------------------------------------------------------------------
 
 
 def script_of(loop: str, config: RunConfig) -> LoopScript:
-    """The page that a run of `loop` under these settings has: the package's, or by hand the user's file.
+    """The script that a run of `loop` under these settings has: the package's, or the user's file as the manual loop.
 
     Raises:
-        SameLoopError: `--loop` names no file that can be a page.
+        SameLoopError: `--loop` names no file that can be a loop.
     """
     return own_script(Path(config.loop)) if loop == "manual" and config.loop else package_script(loop)
 
 
 def scripts_of(config: RunConfig) -> dict[str, LoopScript]:
-    """Both loops' pages under these settings, as `page_of`."""
+    """Both loops' scripts under these settings, as `script_of`."""
     return {loop: script_of(loop, config) for loop in ("manual", "trainer")}
 
 
 def package_script(loop: str, module: ModuleType | None = None) -> LoopScript:
-    """The package's own page of a loop.
+    """The package's own script of a loop.
 
     Args:
         loop: `manual` or `trainer`.
         module: take this module for it, imported already, perhaps with something replaced in it.
 
     Raises:
-        PageError: a file of it is not Python, or the page binds no `train`.
+        ScriptError: a file of it is not Python, or it binds no `train`.
     """
     name, files = f"{loop}_loop/train.py", _package_files(f"{loop}_loop")
     if module is None:
@@ -202,7 +202,7 @@ def package_script(loop: str, module: ModuleType | None = None) -> LoopScript:
 
 
 def own_script(file: Path, is_loop: bool = True) -> LoopScript:
-    """A user's file, or the loop in a user's notebook, as a page, with the modules of its own that it imports.
+    """A user's file, or the loop in a user's notebook, with the modules of its own that it imports.
 
     Those lie in its folder and can be imported from nowhere else: it can shadow nothing. A script binds no `train`.
 
@@ -235,7 +235,7 @@ def own_script(file: Path, is_loop: bool = True) -> LoopScript:
 
 
 def kept_script(run_dir: Path) -> LoopScript:
-    """The page that the run in `run_dir` had, from what it has kept.
+    """The script that the run in `run_dir` had, from what it has kept.
 
     Raises:
         SameLoopError: it has kept none, or what it kept has been changed since.
@@ -253,17 +253,17 @@ def kept_script(run_dir: Path) -> LoopScript:
     if digest(files) != code["digest"]:
         raise SameLoopError(f"the code in {run_dir / CODE_FOLDER} is not what ran, it has been changed: run it again")
     if code["shared"] != shared_digest():
-        announce(f"note: SameLoop's own modules have changed since the run in {run_dir}; only its page is as it was")
+        announce(f"note: SameLoop's own modules have changed since the run in {run_dir}; only its loop is as it was")
     return LoopScript(code["page"], files, _paths(files, folder), code["shared"])
 
 
 def kept_scripts(output_dir: Path) -> dict[str, LoopScript]:
-    """Both loops of the comparison in `output_dir`, as `kept_page`."""
+    """Both loops of the comparison in `output_dir`, as `kept_script`."""
     return {loop: kept_script(output_dir / loop) for loop in ("manual", "trainer")}
 
 
 def kept_code(run_dir: Path) -> dict[str, str] | None:
-    """What ran in a folder, as `Page.code` says it; None if it does not say."""
+    """What ran in a folder, as `LoopScript.code` describes it; None if it is not known."""
     try:
         code = read_json(run_dir / CODE_FILE)
         return {name: str(code[name]) for name in ("page", "digest", "shared")}
@@ -276,7 +276,7 @@ def what_changed(then: Mapping[str, str] | None, now: Mapping[str, str]) -> str 
 
     Args:
         then: as `kept_code` gives it.
-        now: as `Page.code` does.
+        now: as `LoopScript.code` does.
     """
     if then is None:
         return "an older version made it, and kept no code"
@@ -298,7 +298,7 @@ def _package_files(package: str) -> dict[str, bytes]:
 
 
 def _python_files(folder: Path) -> list[Path]:
-    """In their order; a folder may have such a name, too."""
+    """All Python files, sorted; a folder may have such a name, too."""
     return sorted(path for path in folder.rglob("*.py") if path.is_file())
 
 
@@ -324,7 +324,7 @@ def _own_module(module: str, folder: Path) -> dict[str, bytes]:
 
 
 class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports a page's modules from the files that were read."""
+    """Imports a script's modules from the files that were read."""
 
     def __init__(self, script: LoopScript) -> None:
         self._script = script
@@ -346,7 +346,7 @@ class _Importer(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     def exec_module(self, module: ModuleType) -> None:
         name = self._names[module.__name__]
         path, content = self._script.paths[name], self._script.files[name]
-        # For tracebacks and stacks: the lines that ran, not those that the file may hold by then.
+        # For tracebacks and stacks: the lines that ran, even if the file has changed.
         lines = importlib.util.decode_source(content).splitlines(keepends=True)
         linecache.cache[path] = (len(content), None, lines, path)
         exec(compile(content, path, "exec", dont_inherit=True), module.__dict__)
@@ -362,11 +362,11 @@ def _take_out(packages: set[str]) -> dict[str, ModuleType]:
     return {name: sys.modules.pop(name) for name in names}
 
 
-# What a page must be ------------------------------------------------------------------------------
+# What a script must be ----------------------------------------------------------------------------
 
 
 def train_of(module: ModuleType, script: LoopScript) -> tuple[Callable, bool]:
-    """A page's `train`, and whether it is a plain one.
+    """A script's `train`, and whether it is a plain one.
 
     Raises:
         SameLoopError: it binds none, or one with another signature.
@@ -382,7 +382,7 @@ def train_of(module: ModuleType, script: LoopScript) -> tuple[Callable, bool]:
 
 
 def checked_log(returned: Any, script: LoopScript) -> list[dict[str, Any]]:
-    """What a page's `train` returned, as a list of log lines in types that JSON knows.
+    """What a script's `train` returned, as a list of log lines in types that JSON supports.
 
     Raises:
         SameLoopError: it is neither a list of dictionaries of numbers nor nothing.

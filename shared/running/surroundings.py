@@ -1,4 +1,4 @@
-"""What surrounds a run and might decide in the settings' place: variables of accelerate and launchers, the machine.
+"""The surroundings of a run that might override its settings: variables of accelerate and launchers, the machine.
 
 The settings alone decide. What contradicts them is refused by name, before any time is spent.
 """
@@ -14,9 +14,9 @@ from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
 
-# Values that ask for nothing.
+# Values that switch nothing on.
 NEUTRAL = ("", "0", "no", "none", "off", "false", "n", "f")
-# What `Trainer` and accelerate read besides their arguments (accelerate 1.15, `state.py` and `accelerator.py`);
+# Variables that `Trainer` and accelerate read, too (accelerate 1.15, `state.py` and `accelerator.py`);
 # `accelerate launch` sets them from the user's `accelerate config`.
 ACCELERATE = (
     "ACCELERATE_MIXED_PRECISION",
@@ -34,7 +34,7 @@ ACCELERATE = (
 
 
 def settle(config: RunConfig) -> RunConfig:
-    """The settings that run here: on a Mac's own GPU only if it is asked for.
+    """The settings that apply here: on a Mac's own GPU only on request.
 
     Call it where a user's settings come in, before torch is imported.
 
@@ -48,11 +48,11 @@ def settle(config: RunConfig) -> RunConfig:
             raise SameLoopError("--use-mps: this is no Mac with Apple Silicon; leave it out")
         return config
     if config.use_mps:
-        # The embedding's gradient adds up in another order from run to run there: pytorch/pytorch#195404.
-        announce("note: on Apple's GPU two runs may differ in the last bits, whatever the loop: --use-cpu does not")
+        # There the embedding's gradient adds up in another order in every run: pytorch/pytorch#195404.
+        announce("note: on Apple's GPU two runs may differ in the last bits, with any loop: --use-cpu avoids it")
         return config
     if not config.use_cpu:
-        announce("on the CPU: on Apple's GPU no two runs are the same to the bit; --use-mps trains there all the same")
+        announce("on the CPU: on Apple's GPU no two runs are equal bit for bit; --use-mps trains there nevertheless")
     return config.model_copy(update={"use_cpu": True})
 
 

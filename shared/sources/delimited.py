@@ -1,4 +1,4 @@
-"""Reading CSV: what parts the fields, how the quotes are told, and which two columns matter."""
+"""Reading CSV: what separates the fields, how quotes are written, and which two columns matter."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class _Rows(NamedTuple):
     lines: list[int]
 
 
-# How the quotes of a field are told: doubled, as RFC 4180 says; after a backslash, as MySQL writes them; not at all,
-# as in GLUE's files.
+# How quotes within a field are written: doubled, as RFC 4180 says; after a backslash, as MySQL writes them; not
+# at all, as in GLUE's files.
 QUOTING: dict[str, dict[str, Any]] = {
     "doubled": {"doublequote": True, "strict": True},
     "escaped": {"doublequote": False, "escapechar": "\\", "strict": True},
@@ -37,7 +37,7 @@ def read_csv(text: str, path: Path, choose: Choose) -> Split:
 
     Raises:
         Refused: it cannot be read without a guess.
-        SameLoopError: which columns matter cannot be told.
+        SameLoopError: it is not clear which columns matter.
     """
     if not text.strip():
         raise Refused("it is empty")
@@ -56,7 +56,7 @@ def read_csv(text: str, path: Path, choose: Choose) -> Split:
     header, *fields = rows.fields
     notes = []
     if separator != "," and order is SEPARATORS:
-        notes.append(f"fields parted by {'tabs' if separator == TAB else repr(separator)}")
+        notes.append(f"fields separated by {'tabs' if separator == TAB else repr(separator)}")
     if how != "doubled":
         notes.append("quotes stand after a backslash" if how == "escaped" else "quotes are part of the texts")
     names = [name.strip() for name in header]
@@ -107,10 +107,10 @@ def _is_number(text: str) -> bool:
 
 
 def _rows(text: str, separator: str) -> tuple[_Rows, str]:
-    """All rows, each with as many fields as the header, and how their quotes are told.
+    """All rows, each with as many fields as the header, and how their quotes are written.
 
     Raises:
-        Refused: in no way do all rows have as many, or in two ways with different reviews.
+        Refused: with no way of quoting do all rows have as many, or with two, but with different reviews.
     """
     tried = ["doubled"]
     if '\\"' in text:

@@ -22,7 +22,7 @@ PROBE_SECONDS = 3.0
 def hub_is_reachable() -> bool:
     """Whether a connection to the Hub (or `$HF_ENDPOINT`) can be opened; asks nothing of it.
 
-    Behind a proxy that cannot be told without a request, so then the answer is yes.
+    Behind a proxy only a request could show it, so then the answer is yes.
     """
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return False
@@ -38,7 +38,7 @@ def hub_is_reachable() -> bool:
 
 
 def check_paths(config: RunConfig) -> None:
-    """Refuse a path that leads nowhere; no library has to be imported, and no network asked, to see that.
+    """Refuse a path that leads nowhere, without importing a library and without the network.
 
     Raises:
         SameLoopError: `dataset` or `model` is no name that the Hub could have, and there is nothing of that name here.
@@ -114,14 +114,14 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    """What the innermost cause of an error says, in a line."""
+    """The message of an error's innermost cause, in one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     return shown(str(error).strip() or type(error).__name__, 200)
 
 
 def _way_out(error: BaseException) -> str:
-    """What helps against those errors of `datasets` that many meet."""
+    """The remedy for those errors of `datasets` that many users meet."""
     text = str(error)
     if "scripts are no longer supported" in text:
         return "; --dataset-revision refs/convert/parquet takes the Hub's own conversion of it, if it has one"
@@ -139,7 +139,7 @@ def _unreachable(flag: str, name: str) -> SameLoopError:
 
 
 def _offline(error: BaseException) -> bool:
-    """Whether the network, not the name, is at fault: looked for along the chain of causes."""
+    """Whether the network, not the name, is at fault, according to the chain of causes."""
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     visited: set[int] = set()

@@ -10,7 +10,7 @@ from shared.errors import SameLoopError, shown
 from shared.sources.splits import Split
 
 NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
-# What people bring besides, and what takes it.
+# Other tasks that people bring, and the command for them.
 OTHER_TASKS = (
     "for regression, token classification, pairs of texts or several labels: sameloop compare --trainer your_script.py"
 )
@@ -38,7 +38,7 @@ class Classes(NamedTuple):
         return f"{len(self.names)} classes: {listed}{', ...' if len(by_count) > 8 else ''}"
 
     def notes(self) -> list[str]:
-        """Which names differ in nothing but their case."""
+        """A note for names that differ in nothing but their case."""
         alike: dict[str, list[str]] = {}
         for name in self.names:
             alike.setdefault(name.casefold(), []).append(name)
@@ -126,7 +126,7 @@ def ids_of(split: Split, classes: Classes, where: str) -> list[int]:
     for row, key in enumerate(keys):
         if key is None or key not in ids:
             problem = "no label" if key is None else f"the label {shown(key)}, which no training example has"
-            raise SameLoopError(f"{where}: {split.place(row)} to evaluate on has {problem}; remove or mend such rows")
+            raise SameLoopError(f"{where}: {split.place(row)} to evaluate on has {problem}; remove or fix such rows")
         numbers.append(ids[key])
     return numbers
 

@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 # A split of one of these names is evaluated on, the first that is there and has labels.
 EVAL_SPLITS = ("validation", "valid", "val", "dev", "eval", "test")
-# What the two columns are called in most of the datasets that people bring, whatever the case.
+# What the two columns are called in most of the datasets that people bring, in upper or lower case.
 USUAL_NAMES = {
     "text_column": ("text", "review", "sentence", "content"),
     "label_column": ("label", "labels", "sentiment"),
 }
-# Of IMDB as Stanford distributes it: texts that nobody has rated.
+# In IMDB as Stanford distributes it: texts without a rating.
 UNLABELLED = "unsup"
 # What `save_to_disk` leaves in a folder.
 SAVED = ("dataset_dict.json", "state.json", "dataset_info.json")
@@ -90,7 +90,7 @@ def _saved(path: Path, name: str) -> Any:
 
 
 def _from_datasets(split: datasets.Dataset, choose: Callable) -> Split:
-    """A split of `datasets`, whatever format it hands its rows out in."""
+    """A split of `datasets`, in whichever format it returns its rows."""
     import datasets
 
     values = (datasets.Value, datasets.ClassLabel)
@@ -142,15 +142,15 @@ def _read_files(files: Sequence[Path], choose: Callable) -> Split:
 
 
 def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) -> Columns:
-    """The two columns that matter: those that were asked for, or those with the usual names.
+    """The two columns that matter: those that the settings name, or those with the usual names.
 
     Args:
         config: the run's settings.
         names: all that there are.
-        nested: those that hold lists or objects, and which.
+        nested: the type of those that hold lists or objects.
 
     Raises:
-        SameLoopError: they cannot be told.
+        SameLoopError: it is not clear which they are.
     """
     chosen = []
     for setting, usual in USUAL_NAMES.items():
@@ -197,7 +197,7 @@ def _no_column(
 
 
 def _check_revision(splits: dict[str, datasets.Dataset], name: str, revision: str | None) -> None:
-    """Offline, `datasets` serves the newest copy in its cache, whatever revision was asked for."""
+    """Offline, `datasets` serves the newest copy in its cache, even if another revision was requested."""
     cached = {Path(file["filename"]).parent.name for split in splits.values() for file in split.cache_files}
     if revision is not None and len(revision) == 40 and cached != {revision}:
         raise SameLoopError(

@@ -1,4 +1,4 @@
-"""Reading a user's own file of reviews: as it is now and whole, or one line that says what is wrong with it.
+"""Reading a user's own file of reviews: as it is now and whole, or one line that states what is wrong with it.
 
 The csv and json modules and pyarrow do the reading; nothing is cached. What cannot be read without a guess that might
 damage reviews in silence is refused, with the line it stands in.
@@ -31,7 +31,7 @@ FILE_FORMATS = {
 
 
 def file_format(path: Path) -> str | None:
-    """`csv`, `json` or `parquet`, by the file's name; None if that does not tell."""
+    """`csv`, `json` or `parquet`, by the file's name; None if the name has none of their endings."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
     if suffixes and suffixes[-1] == ".gz":
         suffixes.pop()
@@ -42,7 +42,7 @@ def read_split(path: Path, choose: Choose) -> Split:
     """Read a file of reviews.
 
     Raises:
-        SameLoopError: the file's format cannot be told, or it cannot be read without a loss.
+        SameLoopError: the file's format is not clear, or it cannot be read without a loss.
     """
     file_kind = file_format(path)
     if file_kind is None:
@@ -90,7 +90,7 @@ def read_folders(files: Mapping[str, Sequence[Path]], unused: Sequence[str]) -> 
 
 
 def separator_of(path: Path, columns: Columns) -> str:
-    """What parts the fields of a CSV file that has been read: the separator by which its header has the columns."""
+    """What separates the fields of a CSV file that was read: the separator by which its header has the columns."""
     text = _decoded(_content(path), path)
     return next(sep for sep in SEPARATORS if set(columns) <= {name.strip() for name in header_of(text, sep)})
 
@@ -99,7 +99,7 @@ def separator_of(path: Path, columns: Columns) -> str:
 
 
 def _content(path: Path) -> bytes:
-    """The file's bytes, unpacked if it is a gzip file, whatever it is called."""
+    """The file's bytes, unpacked if it is a gzip file, even under another name."""
     content = path.read_bytes()
     if content[:2] != b"\x1f\x8b":
         if path.suffix.lower() == ".gz":
@@ -129,7 +129,7 @@ def _decoded(content: bytes, path: Path) -> str:
             f"line {line} is not UTF-8 (byte 0x{content[error.start]:02x}); save it as UTF-8: most files of this kind "
             f"are Windows' or latin-1, then `iconv -f cp1252 -t utf-8 {plain} > utf8-{plain}` converts it"
         ) from None
-    # Excel's own first line says what parts the fields, which the header says, too. The lines are counted with it.
+    # Excel's own first line names the separator, which the header shows, too. The lines are counted with it.
     return re.sub(r"\Asep=.(?=\r?\n)", "", text)
 
 

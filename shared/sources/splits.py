@@ -1,4 +1,4 @@
-"""Reviews as they were found in a source, and what it takes to say where one of them is wrong."""
+"""Reviews as they were found in a source, and what is needed to name the place of a wrong one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Split(NamedTuple):
         return place(self.lines, row)
 
     def arrow(self, name: str) -> pyarrow.ChunkedArray:
-        """`text` or `label` of every row, whole: `datasets` itself gives a column out row by row."""
+        """`text` or `label` of every row, whole: `datasets` itself returns a column row by row."""
         return self.rows.with_format("arrow")[:][name]
 
     def column(self, name: str) -> list[Any]:
@@ -50,10 +50,10 @@ class Split(NamedTuple):
 
 
 Choose = Callable[[Sequence[str], "dict[str, str]"], Columns]
-"""From the names of a source's columns, and of those that hold no plain values and why, the two that matter.
+"""From the names of a source's columns, and the types of those that hold no plain values, the two that matter.
 
 Raises:
-    SameLoopError: they cannot be told.
+    SameLoopError: it is not clear which they are.
 """
 
 
@@ -62,8 +62,8 @@ def place(lines: Sequence[int] | None, row: int) -> str:
     return f"row {row + 1}" if lines is None else f"line {lines[row]}"
 
 
-class Refused(Exception):  # noqa: N818 - says what happened
-    """A file is not what its name says: why, and what to do."""
+class Refused(Exception):  # noqa: N818 - the name describes what happened
+    """A file cannot be read as its name promises: why, and what to do."""
 
 
 def split_of(
@@ -83,7 +83,7 @@ def split_of(
             raise Refused(f"{place(lines, row)}: `{shown(columns.text)}` holds no text but {shown(text)}")
         if text is not None and not _is_unicode(text):
             raise Refused(
-                f"{place(lines, row)}: the text holds half a character (a lone surrogate); mend or remove it"
+                f"{place(lines, row)}: the text holds half a character (a lone surrogate); correct or remove it"
             )
     kinds = {type(label) for label in labels} - {type(None)}
     if len(kinds - {int, float}) > 1 or (kinds & {str, bool} and kinds & {int, float}) or not _are_small(labels):
@@ -91,7 +91,7 @@ def split_of(
         labels = [label if label is None else str(label) for label in labels]
     for row, label in enumerate(labels):
         if isinstance(label, str) and not _is_unicode(label):
-            raise Refused(f"{place(lines, row)}: the label holds half a character (a lone surrogate); mend it")
+            raise Refused(f"{place(lines, row)}: the label holds half a character (a lone surrogate); correct it")
     return Split(datasets.Dataset.from_dict({"text": texts, "label": labels}), columns, lines, tuple(notes))
 
 

@@ -1,1 +1,1 @@
-"""How processes of ours are started, told to stop, and ended."""
+"""How SameLoop's own processes are started, asked to stop, and ended."""

@@ -1,4 +1,4 @@
-"""Starting SameLoop in a process of its own: the same one as this, whatever lies in the folder it is started in."""
+"""Starting SameLoop in a process of its own: this very package, whatever lies in the folder where it is started."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # The process that is to end with this one; of the environment.
 PARENT = "SAMELOOP_PARENT"
-# What a launcher such as torchrun tells the processes that it starts.
+# Variables that a launcher such as torchrun sets for the processes that it starts.
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
@@ -58,7 +58,7 @@ def function_argv(module: str, name: str, *arguments: str) -> list[str]:
 
 
 def child_environment() -> dict[str, str]:
-    """The environment for a process of its own: this one's, but for what a launcher has told this process.
+    """The environment for a process of its own: this one's, without the variables that a launcher has set.
 
     From Python 3.11 on, what that process starts in its turn imports nothing from the current folder either.
     """
@@ -72,7 +72,7 @@ def ending_with_parent(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def end_with_parent_if_requested() -> None:
-    """What `ending_with_parent` has asked of this process; what it starts in its turn is not asked."""
+    """Do what `ending_with_parent` requests of this process; the processes that it starts get no such request."""
     if parent := os.environ.pop(PARENT, None):
         end_with_parent(int(parent))
 

@@ -1,4 +1,4 @@
-"""Stopping at the right moment: what asks to stop is followed after the step, with a checkpoint."""
+"""Stopping at the right moment: a request to stop is followed after the step, with a checkpoint."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class _Requests:
-    """What has been asked of this process."""
+    """The requests that this process has received."""
 
     signal_number: int | None = None
     # Whether the training has come to where it can stop with a checkpoint.
@@ -45,7 +45,7 @@ def stopping_after_the_step() -> Iterator[None]:
         if _Requests.signal_number is not None or not _Requests.under_way:
             raise Interrupted("stopped at once, without a checkpoint of this step", number)
         _Requests.signal_number = number
-        announce("stopping after this step, with a checkpoint to go on from (once more: at once)")
+        announce("stopping after this step, with a checkpoint to resume from (again to stop at once)")
 
     _Requests.signal_number, _Requests.under_way = None, False
     with handling(on_signal):
@@ -65,13 +65,13 @@ def handling(on_signal: Callable[[int, FrameType | None], None]) -> Iterator[Non
 
 
 def in_main_thread() -> bool:
-    """Whether this is the thread in which Python hears signals."""
+    """Whether this is the thread in which Python handles signals."""
     return threading.current_thread() is threading.main_thread()
 
 
 @contextmanager
 def signals_wait() -> Iterator[None]:
-    """Inside, no signal is heard; those that came are, at the end: for starting a process that must not be lost."""
+    """Inside, signals are held back until the end: for starting a process that must not be lost."""
     came: list[int] = []
     if not in_main_thread():
         yield
@@ -83,7 +83,7 @@ def signals_wait() -> Iterator[None]:
 
 
 def stop_requested() -> int | None:
-    """The signal that asked this run to stop, the same one in all of its processes; None if there was none."""
+    """The signal that requested this run to stop, the same one in all of its processes; None if there was none."""
     import torch
 
     _Requests.under_way = True
@@ -98,7 +98,7 @@ def stop_requested() -> int | None:
 
 
 def stop_after_checkpoint(signal_number: int | None, step: int, max_steps: int) -> None:
-    """End the run if it was asked to: the checkpoint of `step` is on the disk.
+    """End the run if that was requested: the checkpoint of `step` is on the disk.
 
     Raises:
         Interrupted: unless `signal_number`, as `stop_requested` gave it, is None.
@@ -106,7 +106,7 @@ def stop_after_checkpoint(signal_number: int | None, step: int, max_steps: int) 
     if signal_number is None:
         return
     raise Interrupted(
-        f"stopped after step {step} of {max_steps}; the same command with --resume-from-checkpoint last goes on from "
-        "there",
+        f"stopped after step {step} of {max_steps}; the same command with --resume-from-checkpoint last continues "
+        "from there",
         signal_number,
     )

@@ -1,6 +1,6 @@
-"""Starting processes of ours: each in a session of its own, signals passed on to it, its end collected.
+"""Starting SameLoop's own processes: each in its own session, signals passed on to it, its exit status collected.
 
-What is started is a command line of `shared.starting.children`, by the system or by a fork server.
+A process is a command line of `shared.starting.children`, started by the system or by a fork server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from shared.errors import Interrupted, SameLoopError
 from shared.starting.children import child_environment, ending_with_parent
 from shared.starting.interrupt import SIGNALS, handling, signals_wait
 
-# How long a process may take to end when it is asked to.
+# How long a process may take to end after the request.
 SECONDS_TO_END = 10.0
 
 
@@ -50,8 +50,8 @@ class Family:
     Each has a session of its own, so that a Ctrl-C in the terminal reaches it once, from here.
 
     Args:
-        ask: the signal by which one that still runs then is asked to end first; None: it is killed at once.
-        seconds: how long it may take to end when it is asked.
+        ask: the signal that is sent first to one that still runs then; None: it is killed at once.
+        seconds: how long it may take to end after that signal.
     """
 
     def __init__(self, ask: int | None = None, seconds: float = SECONDS_TO_END) -> None:
@@ -71,7 +71,7 @@ class Family:
 
         Args:
             command: the command line.
-            environment: None: as this process's, but for what a launcher has told it.
+            environment: None: as this process's, without the variables that a launcher has set.
             how: as `subprocess.Popen` takes it.
         """
         environment = child_environment() if environment is None else environment
@@ -108,7 +108,7 @@ class Family:
             self._send(self._ask)
         for process in self.members:
             if self._ask is not None:
-                # It may wait inside torch for one that is gone, where no signal is heard.
+                # It may wait inside torch for one that is gone, where no signal is handled.
                 with suppress(subprocess.TimeoutExpired):
                     process.wait(self._seconds)
             if process.poll() is None:
@@ -146,15 +146,15 @@ def launch(command: Sequence[str], nproc_per_node: int = 1, server: Server | Non
             # The others wait in vain for one that has failed.
             if not received and any(process.returncode for process in family.members):
                 break
-    # Ended from here, or by what it was asked before it could answer.
+    # Ended from here, or by a signal before it could handle it.
     ended = (0, -signal.SIGTERM, *(-number for number in received))
     failed = next((status for process in family.members if (status := process.wait()) not in ended), 0)
-    # Asked to stop, but the loop was done by then: what comes after it must not begin.
+    # A stop was requested, but the loop was done by then: what comes after it must not begin.
     return failed or (128 + received[0] if received else 0)
 
 
 def _environments(nproc_per_node: int) -> list[dict[str, str]]:
-    """One for each process, which ends with this one; of several with where they meet, as `torchrun` says it."""
+    """One for each process, which ends with this one; for several with their meeting point, as `torchrun` sets it."""
     own = ending_with_parent(child_environment())
     if nproc_per_node == 1:
         return [own]
@@ -172,11 +172,11 @@ def check_end(returncode: int, description: str, cut_off: str) -> None:
 
     Args:
         returncode: its exit status, or the number of the signal that ended it, negative.
-        what: it was, for the message.
-        cut_off: what to say when it was asked to stop.
+        description: what ran, for the message.
+        cut_off: the message if it was asked to stop.
 
     Raises:
-        SameLoopError: it did not finish; where it has said itself why, without a text.
+        SameLoopError: it did not finish; without a text if it has printed the reason itself.
         Interrupted: it was asked to stop.
     """
     if returncode == SameLoopError.exit_status:
@@ -193,7 +193,7 @@ def ending(returncode: int) -> str:
 
 
 def pool(processes: int, begin: Callable[[], None] | None = None) -> ProcessPoolExecutor:
-    """Workers that are started again and not forked: what this process has imported and computed is not in them.
+    """Workers that are spawned, not forked: what this process has imported and computed is not in them.
 
     Args:
         processes: how many at most.
@@ -203,7 +203,7 @@ def pool(processes: int, begin: Callable[[], None] | None = None) -> ProcessPool
 
 
 def settle_worker() -> None:
-    """What a worker that trains begins with: one thread, and nothing said."""
+    """The first call in a worker that trains: one thread, and no messages."""
     import torch
     from transformers.utils import logging
 

@@ -45,7 +45,7 @@ def on(monkeypatch: pytest.MonkeyPatch, folder: Path, cpuinfo: str | None, machi
         (WITHOUT.replace("vnni", "bf16"), "AMD64", True, "the processor has avx512_bf16"),
         (WITHOUT.replace("vnni", "bf16_not"), "x86_64", False, "the processor has no avx512_bf16 or amx_bf16"),
         ("Features\t: fp asimd bf16\n", "aarch64", False, "on aarch64 it was not measured"),
-        (None, "x86_64", False, "this system does not say what the processor has"),
+        (None, "x86_64", False, "this system does not list what the processor has"),
     ],
 )
 def test_the_processor_says_what_it_has(
@@ -65,7 +65,7 @@ def test_the_processors_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     ("printed", "use_cpu", "expected"),
     [
         ('["NVIDIA H200", true]', False, Bf16(True, "NVIDIA H200 has it")),
-        ('a warning\n["Tesla V100", false]', False, Bf16(False, "Tesla V100 has not got it")),
+        ('a warning\n["Tesla V100", false]', False, Bf16(False, "Tesla V100 does not have it")),
         # torch is a CPU build, or could not be imported: then the processor counts, as with --use-cpu.
         ("null", False, Bf16(False, "the processor has no avx512_bf16 or amx_bf16")),
         ("", False, Bf16(False, "the processor has no avx512_bf16 or amx_bf16")),

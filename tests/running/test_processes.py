@@ -131,7 +131,7 @@ def test_if_one_is_killed_the_other_ends_with_one_line(tmp_path: Path) -> None:
     processes[1].kill()
     statuses, said = ended(processes)
     assert statuses == [2, -9]
-    assert len(said) == 1 and "another process of this run has ended before its time; to go on, start again" in said[0]
+    assert len(said) == 1 and "another process of this run has ended early; to continue, start again" in said[0]
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_torchrun_starts_anew_and_does_not_hang(tmp_path: Path) -> None:
     psutil.Process(launcher.pid).children()[1].kill()
     error = launcher.communicate(timeout=200)[1]
     assert launcher.returncode != 0
-    assert "it holds this run, cut off; go on with --resume-from-checkpoint last" in error
+    assert "it holds this run, cut off; resume with --resume-from-checkpoint last" in error
     assert "this should not happen" not in error
 
 

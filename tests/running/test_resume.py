@@ -219,8 +219,8 @@ def test_a_damaged_checkpoint_is_passed_over(
     capfd.readouterr()
     run_in_process(loop, CONFIG, folder, resume_from_checkpoint="last")
     said_on_the_way = capfd.readouterr().err
-    assert f"checkpoint-8 is not whole ({said}): passed over" in said_on_the_way
-    assert f"going on from {folder / 'checkpoint-6'}" in said_on_the_way
+    assert f"checkpoint-8 is not whole ({said}): skipped" in said_on_the_way
+    assert f"resuming from {folder / 'checkpoint-6'}" in said_on_the_way
     assert compare_runs(checkpointed[loop], folder)["first_divergence"] is None
     assert problem_with(folder / "checkpoint-8") is None
 
@@ -259,7 +259,7 @@ def test_other_versions_are_said(checkpointed, tmp_path: Path, capfd) -> None:
 
 def test_a_run_that_can_be_resumed_is_not_overwritten(checkpointed, tmp_path: Path) -> None:
     folder = cut_off(checkpointed["manual"], tmp_path / "run")
-    with pytest.raises(SameLoopError, match="go on with --resume-from-checkpoint last, or start again"):
+    with pytest.raises(SameLoopError, match="resume with --resume-from-checkpoint last, or start again"):
         run_in_process("manual", CONFIG, folder)
     assert in_order(folder)
     run_in_process("manual", CONFIG, folder, overwrite=True)
@@ -426,7 +426,7 @@ def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd) -> Non
     assert main(["compare", *options]) == 0
     said = capfd.readouterr().err
     assert f"it is done already, in {run / 'manual'}" in said
-    assert "going on from" in said
+    assert "resuming from" in said
     assert (run / "manual/record.jsonl").read_bytes() == first
     assert json.loads((run / "comparison.json").read_text())["verdict"] == "identical"
     assert [line["step"] for line in RunRecord.read(run / "trainer").resumes] == [3]

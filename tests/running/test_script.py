@@ -185,7 +185,7 @@ def test_a_comparison_goes_on_but_with_no_page_that_has_changed(
     lines = said(capfd.readouterr().err)
     assert f"the file {edited}_loop/train.py has changed since: starting it again" in lines
     assert (f"it is done already, in {run / 'manual'}" in lines) == (edited == "trainer")
-    assert any(line.startswith("going on from") for line in lines) == (edited == "manual")
+    assert any(line.startswith("resuming from") for line in lines) == (edited == "manual")
     assert comparison["verdict"] == "diverged"
     for loop in LOOPS:
         script = EDITED[loop] if loop == edited else package_script(loop)

@@ -30,7 +30,7 @@ def test_on_apple_silicon_it_stays_on_the_cpu_and_says_why(monkeypatch, capfd) -
     on_a_mac(monkeypatch)
     config = settle(RunConfig.build("tiny"))
     assert config.use_cpu and not config.use_mps
-    assert "no two runs are the same to the bit; --use-mps trains there all the same" in capfd.readouterr().err
+    assert "no two runs are equal bit for bit; --use-mps trains there nevertheless" in capfd.readouterr().err
     assert settle(config) == config and capfd.readouterr().err == ""  # what a loop's own process is given
     asked = settle(RunConfig.build("tiny", use_mps=True))
     assert not asked.use_cpu

@@ -56,7 +56,7 @@ FIELDS = (
     read(
         "semicolons between the fields",
         file("r.csv", table(delimiter=";")),
-        "fields parted by ';'",
+        "fields separated by ';'",
         "asreview/asreview/issues/302",
     ),
     read("Excel's first line", file("r.csv", "sep=;\r\n" + table(delimiter=";", lineterminator="\r\n"))),

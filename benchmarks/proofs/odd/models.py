@@ -143,13 +143,13 @@ MODELS = (
     handled(
         "a head for another number of classes",
         model(head_for(5)),
-        "is for another number of classes than 2: it gets a fresh one",
+        "is for another number of classes than 2: it gets a new head",
         "huggingface/transformers/issues/14218",
     ),
     handled(
         "a head for a number, not for classes",
         model(head_for(1, problem_type="regression")),
-        "it gets a fresh one",
+        "it gets a new head",
         "huggingface/transformers/issues/19181",
     ),
     handled("a head for several labels at once", model(head_for(2, problem_type="multi_label_classification"))),
