@@ -1,1 +1,1 @@
-"""What a comparison teaches: the x-ray, the report, and the docs that are made."""
+"""What a comparison teaches: the x-ray, the report, and the generated documents."""

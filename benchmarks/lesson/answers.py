@@ -1,4 +1,4 @@
-"""What a saved model answers, in the batches, the order and the precision of an evaluation of its own run."""
+"""A saved model's predictions, in the batches, the order and the precision of an evaluation of its own run."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def load_model(folder: Path) -> PreTrainedModel:
             trust_remote_code=False,
             output_loading_info=True,
         )
-    except Exception as error:  # a page of the user's may have saved almost anything
+    except Exception as error:  # a user's loop may have saved almost anything
         raise SameLoopError(
-            f"the model in {folder} cannot be loaded ({shown(error, 120)}): end the page's train with "
+            f"the model in {folder} cannot be loaded ({shown(error, 120)}): end the loop's train with "
             "model.save_pretrained(output_dir)"
         ) from None
     if missing := sorted(loading["missing_keys"]):
         raise SameLoopError(
-            f"the model in {folder} lacks {len(missing)} weights, {missing[0]} first: end the page's train with "
+            f"the model in {folder} lacks {len(missing)} weights, {missing[0]} first: end the loop's train with "
             "model.save_pretrained(output_dir)"
         )
     return model.eval()
@@ -84,7 +84,7 @@ def answer(model: PreTrainedModel, folder: Path, subsets: Subsets, config: RunCo
                 losses.append(loss.repeat(len(rows)))
             except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
                 raise SameLoopError(
-                    f"the model in {folder} gives no loss of a review ({shown(error, 120)}): its config.json is not "
+                    f"the model in {folder} gives no loss for a review ({shown(error, 120)}): its config.json is not "
                     "that of a model that was trained; run `sameloop compare` again"
                 ) from None
             logits.append(batch_logits.float().cpu())
@@ -95,7 +95,7 @@ def answer(model: PreTrainedModel, folder: Path, subsets: Subsets, config: RunCo
 
 
 def equal_rows(ours: torch.Tensor, theirs: torch.Tensor) -> int:
-    """In how many rows all numbers are equal, bit for bit."""
+    """The number of rows in which all numbers are equal, bit for bit."""
     import torch
 
     if ours.shape != theirs.shape:

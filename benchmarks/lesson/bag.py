@@ -1,6 +1,6 @@
 """A bag of words: the classifier that a model of some million parameters has to beat.
 
-Which words a review has, and how often, but not their order: weighted by TF-IDF, told apart by a logistic regression.
+Which words a review has, and how often, but not their order: weighted by TF-IDF, classified by a logistic regression.
 The formulas and the settings are those of scikit-learn's `TfidfVectorizer` and `LogisticRegression` by default, so
 that the figure is the one that everybody gets; in torch, which is there anyway.
 """
@@ -28,8 +28,8 @@ class Bags(NamedTuple):
     """Reviews as bags of known words.
 
     Attributes:
-        words: the places of all reviews' words, (words of all reviews,).
-        weights: what each of them counts, as long; each review's are of length 1.
+        words: the numbers of all reviews' words, (words of all reviews,).
+        weights: the weight of each of them, as long; each review's are of length 1.
         starts: where each review's words begin, (reviews,).
     """
 
@@ -41,11 +41,11 @@ class Bags(NamedTuple):
 def bag_of_words(
     train_texts: Sequence[str], train_labels: Sequence[int], texts: Sequence[str], num_classes: int
 ) -> list[int]:
-    """Learn from the first reviews, and say the class of each of the others.
+    """Train on the first reviews, and predict the class of each of the others.
 
     Args:
-        train_texts, train_labels: what is learned from; a class is a number from 0.
-        texts: what is asked.
+        train_texts, train_labels: the training set; a class is a number from 0.
+        texts: those to classify.
         num_classes: at least 2.
     """
     import torch
@@ -56,7 +56,7 @@ def bag_of_words(
     # sklearn.feature_extraction.text.TfidfTransformer with smooth_idf, as if one more document had every word.
     rarity = {word: math.log((1 + len(counts)) / (1 + number)) + 1 for word, number in documents.items()}
     known = _weighted(counts, places, rarity)
-    # Of two classes one column tells; with a second one, the penalty would be another.
+    # For two classes one column is enough; with a second one, the penalty would be another.
     columns = num_classes if num_classes > 2 else 1
     weights = torch.zeros(max(1, len(places)), columns, dtype=torch.float64, requires_grad=True)
     bias = torch.zeros(columns, dtype=torch.float64, requires_grad=True)
@@ -86,7 +86,7 @@ def bag_of_words(
 
 
 def _weighted(counts: Sequence[Counter[str]], places: dict[str, int], rarity: dict[str, float]) -> Bags:
-    """Of each review the known words: how often times how rare."""
+    """The known words of each review: how often times how rare."""
     import torch
 
     words: list[int] = []

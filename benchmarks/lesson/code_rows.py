@@ -1,8 +1,8 @@
-"""Both loops as one table: a row per piece of the manual loop, with what `Trainer` is given for it beside it.
+"""Both loops as one table: a row per piece of the manual loop, next to the lines of the Trainer loop for it.
 
-The manual loop is the spine, from its top to its bottom. What the Trainer loop says of the same phase stands in the
-first row of that phase; what only one of them has makes a row with one side empty. The page with `accelerate`, if it
-is shown, and any other loop are written in the order of the manual loop: piece stands beside piece.
+The rows follow the manual loop, from its top to its bottom. The Trainer loop's lines of the same phase stand in the
+first row of that phase; what only one of them has makes a row with one side empty. The loop with `accelerate`, if it
+is shown, and any other loop are written in the order of the manual loop: piece stands next to piece.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from benchmarks.lesson.events import Event
 from benchmarks.lesson.xray import Pair, XRay, script_frame, stack_text
 from benchmarks.pages.alignment import Stretch, stretches
 
-# What begins a page and is not part of the job.
+# Phases at the beginning of a script that are not part of the job.
 HEAD = ("page", "imports", "function")
-# Of these two lines, which share one in many loops, the other is the more telling.
+# Where this phase shares a line with another, as in many loops, the other one describes the line better.
 LESS_TELLING = ("device",)
-# What differs, and whose line makes it, where no cause says more.
+# The quantity that differs, and the phase whose line computes it, for differences without a cause.
 PHASE_OF = {
     "batch": "shuffle",
     "mode": "train mode",
@@ -47,10 +47,10 @@ class Row:
 
     Attributes:
         phase: what its lines do.
-        manual, accelerate, trainer: the lines of the pages, each with its number; empty: this page has none here.
-        is_first: whether it is the first row of its phase, which says why it is there.
-        inside: where the installed `Trainer` does it, as the x-ray saw it, and the line's code.
-        instead: what is said where the manual loop has no lines.
+        manual, accelerate, trainer: the lines of the loops, each with its number; empty: this loop has none here.
+        is_first: whether it is the first row of its phase, which explains the phase.
+        inside: where the installed `Trainer` does it, according to the x-ray, and the line's code.
+        instead: the text where the manual loop has no lines.
     """
 
     phase: Phase
@@ -78,7 +78,7 @@ def rows_of(
 
     Args:
         sources: both loops as they are shown, perhaps that with `accelerate`, too; empty: there is no code to show.
-        found: the x-ray. It says which line does what on a page whose comments do not, and where `Trainer` does it.
+        xray: it shows which line does what in a loop without comments, and where `Trainer` does it.
         is_own_job: whether the job is the user's. A script's lines then stand beside those that the loop's file has of
             it, which are the last ones of both.
         are_loops: whether both loops are loops, and piece stands beside piece.
@@ -104,14 +104,14 @@ def rows_of(
         if pair.trainer and not any(row.phase.name == pair.trainer.phase for row in rows):
             rows.insert(_missing_place(pair.trainer.phase, rows, xray), Row(BY_NAME[pair.trainer.phase]))
     for loop in ("trainer",) if are_loops else ("accelerate",) if "accelerate" in sources else ():
-        _beside(rows, loop, stretches(sources[loop]), coloured[loop])
+        _place_loop(rows, loop, stretches(sources[loop]), coloured[loop])
     inside = trainers_own(xray)
     visited: set[str] = set()
     for row in rows:
         row.is_first = row.phase.name not in visited
         row.inside = inside.get(row.phase.name)
         if row.phase.name == "arguments":
-            row.instead = "nothing is handed over"
+            row.instead = "no arguments are passed"
         elif are_loops:
             row.instead = "nothing here"
         elif xray and xray.config.loop:
@@ -120,15 +120,15 @@ def rows_of(
     return rows
 
 
-def _beside(rows: list[Row], loop: str, pieces: Sequence[Stretch], coloured: Sequence[Markup]) -> None:
-    """Put another loop beside the manual loop: pieces that follow each other on both stand level.
+def _place_loop(rows: list[Row], loop: str, pieces: Sequence[Stretch], coloured: Sequence[Markup]) -> None:
+    """Put another loop next to the manual loop: pieces that follow each other in both share a row.
 
-    A piece that has no such twin goes to the nearest row of its phase, or gets a row of its own.
+    A piece without such a match goes to the nearest row of its phase, or gets a row of its own.
     """
-    by_hand = [row for row in rows if row.manual]
-    phases = [row.phase.name for row in by_hand], [piece.phase for piece in pieces]
+    manual_rows = [row for row in rows if row.manual]
+    phases = [row.phase.name for row in manual_rows], [piece.phase for piece in pieces]
     matched = SequenceMatcher(None, *phases, autojunk=False).get_matching_blocks()
-    matching = {b + n: by_hand[a + n] for a, b, size in matched for n in range(size)}
+    matching = {b + n: manual_rows[a + n] for a, b, size in matched for n in range(size)}
     place = -1
     for number, piece in enumerate(pieces):
         places = [n for n, row in enumerate(rows) if row.phase.name == piece.phase]
@@ -143,7 +143,7 @@ def _beside(rows: list[Row], loop: str, pieces: Sequence[Stretch], coloured: Seq
 
 
 def colour(source: str) -> list[Markup]:
-    """A page's lines as coloured HTML; what the formatter opens it closes on the same line."""
+    """A script's lines as coloured HTML; every element that the formatter opens ends on the same line."""
     lexer, formatter = PythonLexer(stripnl=False), HtmlFormatter(nowrap=True)
     return [Markup(line) for line in highlight(source, lexer, formatter).splitlines()]
 
@@ -159,7 +159,7 @@ def _lines(piece: Stretch, coloured: Sequence[Markup]) -> list[Line]:
 
 
 def _pieces(source: str, xray: XRay | None) -> list[Stretch]:
-    """The manual loop cut into its pieces: where its comments say so; else where the x-ray saw things happen."""
+    """The manual loop cut into its pieces: at its comments; without comments, where the x-ray recorded events."""
     pieces = stretches(source)
     if xray is None or any(piece.phase not in HEAD for piece in pieces):
         return pieces
@@ -188,7 +188,7 @@ def _joined(pieces: Sequence[Stretch]) -> list[Stretch]:
 
 
 def _missing_place(phase: str, rows: Sequence[Row], xray: XRay | None) -> int:
-    """Where a row goes that the manual loop has no lines for: after what happens before it in `Trainer`."""
+    """The place of a row without lines of the manual loop: after what happens before it in `Trainer`."""
     names = [row.phase.name for row in rows]
     for name in _before(phase, xray.pairs) if xray else ():
         if name in names:
@@ -208,17 +208,17 @@ def _before(phase: str, pairs: Sequence[Pair]) -> list[str]:
 
 
 def _instead(phase: str, xray: XRay) -> str:
-    """What is said of a phase that a file of the user's has no lines for, so that nothing false is."""
+    """The text for a phase without lines in a user's file, so that it claims nothing false."""
     ours = [pair.manual for pair in xray.pairs if pair.manual and pair.manual.phase == phase]
     if any(script_frame(event, xray.script) for event in ours):
         return "among the lines of another row"
     if ours:
-        return "not in this file: it is done for it"
+        return "not in this file: SameLoop does it"
     return "nothing in the manual loop" if any(event.phase == phase for event in _trainers(xray.pairs)) else "–"
 
 
 def trainers_own(xray: XRay | None) -> dict[str, tuple[str, str]]:
-    """By phase: where the installed `Trainer` does it, and the code of that line."""
+    """For each phase, where the installed `Trainer` does it, and the code of that line."""
     inside: dict[str, tuple[str, str]] = {}
     for event in _trainers(xray.pairs if xray else ()):
         own = [frame for frame in event.frames if frame.file == "trainer.py"]
@@ -234,7 +234,7 @@ def _trainers(pairs: Iterable[Pair]) -> Iterable[Event]:
 def phase_at_fault(comparison: Mapping[str, Any], xray: XRay | None, rows: Sequence[Row]) -> str | None:
     """The phase whose lines make the first difference; None if there is none, or no row shows it.
 
-    The cause says it, if there is one; else the x-ray, if it saw the loops part; else what differs.
+    It is taken from the cause, if there is one; else from the x-ray, if its events diverge; else from what differs.
     """
     first = comparison["first_divergence"]
     if not first:

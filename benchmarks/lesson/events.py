@@ -1,4 +1,4 @@
-"""What the tracer sees of a run: events, each with the calls that led to it, and what `Trainer` calls besides."""
+"""The tracer's record of a run: events, each with the calls that led to it, and the other calls of `Trainer`."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class Event(NamedTuple):
 
     Attributes:
         part: `start`, `epoch`, `step`, `after`, `evaluation` or `end`.
-        epoch, step: under way, both counted from 1; 0 before the first.
+        epoch, step: the current ones, both counted from 1; 0 before the first.
         phase: as `phases.PHASES` names it.
-        what: in words.
-        values: the numbers it was done with.
+        what: a description.
+        values: the numbers that belong to it.
         frames: the calls that led to it, outermost first.
-        is_idle: whether it changes nothing: what is moved is there already, or a loss is divided by 1.
+        is_idle: whether it changes nothing: a move to where the data is already, or a loss divided by 1.
     """
 
     part: str
@@ -46,7 +46,7 @@ class Event(NamedTuple):
 
     @property
     def same(self) -> tuple:
-        """What must be equal in both loops: all but the way that led there."""
+        """What must be equal in both loops: everything except the calls that led there."""
         return (self.part, self.epoch, self.step, self.phase, self.what, self.values)
 
 
@@ -72,12 +72,12 @@ class Call(NamedTuple):
 
 @dataclass
 class Trace:
-    """What was seen of one run.
+    """The events and calls of one run.
 
     Attributes:
         events: what happened, in order.
-        calls: what `Trainer` called besides; empty for the manual loop.
-        repetitions: what was done once more although it was done: a sentence and the frames, each kind once.
+        calls: the other calls of `Trainer`; empty for the manual loop.
+        repetitions: what was done again without need: a sentence and the frames, each kind once.
         batches_ahead: how many batches, at most, had been padded before the one in use.
         seconds: how long each part took, by (part, epoch, step).
     """

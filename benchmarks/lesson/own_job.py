@@ -1,4 +1,4 @@
-"""What the report says of a job of somebody's own, a Trainer script's, in the place of what it says of ours."""
+"""What the report shows for a user's own job, a Trainer script's, in place of the texts on our job."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from shared.recording.record import RunRecord
 
 
 class OwnJob(NamedTuple):
-    """For the template.
+    """The fields are for the template.
 
     Attributes:
         name: the script, and the model that it trains.
-        sides: how the files are called that stand by hand and as Trainer.
+        sides: the names of the two files, the manual loop's first.
         is_script: whether a script's own Trainer is the second side.
-        facts: what Trainer does in this run that one may not know, a sentence each.
+        facts: less known things that Trainer does in this run, a sentence each.
         arguments: of `TrainingArguments`, those that the script sets, with their values.
-        command: that makes the comparison again.
+        command: the command that makes the comparison again.
     """
 
     name: str
@@ -31,7 +31,7 @@ class OwnJob(NamedTuple):
 
     @classmethod
     def of(cls, comparison: dict[str, Any], records: Sequence[RunRecord]) -> OwnJob | None:
-        """None: the job is ours."""
+        """The user's job; None if the job is ours."""
         if not all("job" in record.header for record in records):
             return None
         ours, theirs = (record.header["job"] for record in records)

@@ -1,4 +1,4 @@
-"""The report's pictures: the comparison's charts and the ladder in the page's own colours, and the small ones."""
+"""The report's pictures: the comparison's charts and the ladder in the page's own colours, and the small charts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def charts(output_dir: Path) -> dict[str, Markup]:
     """The comparison's charts as SVG elements that take their colours from the page; those that can be drawn."""
     gathered, drawn = gather([output_dir]), {}
     record = gathered.runs[0].record
-    # What not every job has.
+    # Charts that some jobs do not have.
     left_out = {
         "accuracy": "eval_accuracy" not in record.metric_names,
         "batches": not any(batch for line in record.steps for batch in line.get("reviews", [[1]])),
@@ -50,7 +50,7 @@ def charts(output_dir: Path) -> dict[str, Markup]:
 
 
 def drawn_ladder(ladder: Ladder) -> Markup:
-    """The ladder; with the letters of a slide, for it holds sentences."""
+    """The ladder; with the font size of a slide, because it holds sentences."""
     return _themed(ladder_chart(ladder).inline_svg("ladder"), STYLES["slide"])
 
 
@@ -72,11 +72,11 @@ def _themed(svg: str, style: Style = STYLES["page"]) -> Markup:
     return Markup(svg)
 
 
-# What without a line --------------------------------------------------------------------------------
+# The loop without a line ----------------------------------------------------------------------------
 
 # How large the small charts of the losses are, in units of their own.
 WIDTH, HEIGHT = 320, 90
-# So many steps are averaged for a point of such a chart: single ones are too noisy to be told apart.
+# How many steps are averaged for a point of such a chart: single steps are too noisy to compare.
 SMOOTHED = 8
 
 

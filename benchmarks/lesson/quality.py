@@ -1,7 +1,7 @@
-"""Is the model any good? Both saved models answer the evaluation subset, and are held against what costs nothing.
+"""Is the model any good? Both saved models classify the evaluation subset, and are compared with simple baselines.
 
-A lower loss is not a better model, and 82 % of 256 reviews are not 82 %: an accuracy comes with the interval in which
-it lies, with where the model errs, and with what a bag of words gets from the same reviews.
+A lower loss is not a better model, and 82 % of 256 reviews are not 82 %: an accuracy comes with its confidence
+interval, with the classes that the model confuses, and with the accuracy of a bag of words on the same reviews.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
     import torch
 
 FILE_NAME = "quality.json"
-# So many reviews that the model is most wrongly sure of are shown, each cut to so many characters.
+# How many of the most confident wrong predictions are shown, and to how many characters each review is cut.
 MOST_WRONG, LONGEST_TEXT = 5, 300
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How many answers are right, and between which shares the true one lies with 95 % confidence."""
+    """How many predictions are right, and the 95 % confidence interval of their share."""
 
     right: int
     count: int
@@ -49,7 +49,7 @@ class Rate:
 
     @property
     def points(self) -> float:
-        """Half the interval's width, in points of a hundred: the accuracy is known to plus or minus so many."""
+        """Half the interval's width, in percentage points: the accuracy is known to plus or minus this."""
         return 50 * (self.high - self.low)
 
     def sentence(self) -> str:
@@ -65,11 +65,11 @@ class ClassScore:
     """One class.
 
     Attributes:
-        name: as the model calls it.
-        reviews: of the subset, how many are of it.
-        precision: of those that the model takes for it, the share that is; None: it takes none for it.
-        recall: of those that are of it, the share that the model takes for it; None: none is.
-        f1: the harmonic mean of the two; None: the class neither occurs nor is named.
+        name: in the model's configuration.
+        reviews: how many reviews of the subset are of it.
+        precision: of the reviews that are predicted as this class, the share that is; None: none is predicted.
+        recall: of the reviews of this class, the share that is predicted as it; None: there are none.
+        f1: the harmonic mean of the two; None: the class neither occurs nor is predicted.
     """
 
     name: str
@@ -81,13 +81,13 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class WrongAnswer:
-    """A review that the model takes for another class, and with which probability.
+    """A review that the model classifies wrongly, and with which probability.
 
     Attributes:
         place: in the evaluation subset, from 0.
         text: cut to some 300 characters.
-        truth, said: the names of the true class, and of the model's.
-        probability: that the model gives to its answer.
+        truth, said: the names of the true and the predicted class.
+        probability: of the predicted class, according to the model.
     """
 
     place: int
@@ -99,14 +99,14 @@ class WrongAnswer:
 
 @dataclass(frozen=True)
 class Answers:
-    """What one loop's model makes of the subset.
+    """One model's predictions on the subset.
 
     Attributes:
         rate: its accuracy.
         loss: mean over the reviews, as the loops compute it.
-        confusion: a row per true class, a column per class that the model says.
+        confusion: a row per true class, a column per predicted class.
         classes: in the order of the rows.
-        wrong: the most wrongly sure ones, the surest first.
+        wrong: the wrong predictions with the highest probability, the highest first.
         note: why the loop's own last evaluation has another accuracy; empty if it has the same, or has none.
     """
 
@@ -128,8 +128,8 @@ class Paired:
     """A model and a baseline on the same reviews.
 
     Attributes:
-        only_model, only_baseline: how many reviews only the one, only the other gets right.
-        chance: how likely such a difference is between two that are equally good: McNemar's exact test.
+        only_model, only_baseline: how many reviews only the model, only the baseline classifies correctly.
+        chance: how likely such a difference is if both are equally good: the p-value of McNemar's exact test.
     """
 
     only_model: int
@@ -142,7 +142,7 @@ class Paired:
         return self.chance < LEVEL
 
     def sentence(self, baseline: str) -> str:
-        """What of the two is better, if that can be told, and by what it is told."""
+        """Which of the two is better, if that is significant, and the test behind it."""
         better, worse = ("model", baseline) if self.only_model > self.only_baseline else (baseline, "model")
         verdict = f"The {better} is better than the {worse}"
         if not self.is_sure:
@@ -157,13 +157,13 @@ class Paired:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What costs next to nothing, on the same subset.
+    """A simple classifier, on the same subset.
 
     Attributes:
         name: in a word or two.
-        what: how it answers.
+        what: how it classifies.
         rate: its accuracy.
-        against: each loop's model held against it.
+        against: each loop's model compared with it.
     """
 
     name: str
@@ -177,12 +177,12 @@ class Quality:
     """How good a comparison's two models are.
 
     Attributes:
-        of: what was measured: of each loop, the digests of its weights and its record.
+        of: what was measured: the digests of each loop's weights and record.
         precision: of the matrix products: `float32`, `bfloat16` or `float16`, as in the run.
-        loops: by hand, Trainer.
-        same_answers: on how many reviews both say the same class.
-        same_logits: on how many all logits are equal, bit for bit.
-        baselines: from the simplest on.
+        loops: the manual loop, Trainer.
+        same_answers: for how many reviews both predict the same class.
+        same_logits: for how many all logits are equal, bit for bit.
+        baselines: the simplest first.
     """
 
     of: dict[str, list[str]]
@@ -199,17 +199,17 @@ class Quality:
 
     @property
     def is_one_model(self) -> bool:
-        """Whether both answer every review with the same bits: what holds for one holds for the other."""
+        """Whether both give equal logits for every review: what holds for one holds for the other."""
         return self.same_logits == self.count
 
     def models_to_show(self) -> dict[str, tuple[str, Answers]]:
-        """By loop what its model is called, and its answers; the first alone where both have the same bits."""
+        """By loop, the heading of its model and its predictions; only the first where both give equal logits."""
         if self.is_one_model:
             return {LOOPS[0]: ("the model", self.loops[LOOPS[0]])}
         return {loop: (NAMES[loop], answers) for loop, answers in self.loops.items()}
 
     def agreement(self) -> str:
-        """On how many reviews both loops' models agree."""
+        """For how many reviews both loops' models agree."""
         if self.is_one_model:
             return f"Both loops' models give equal logits, bit for bit, for all {self.count:,} examples"
         return (
@@ -224,12 +224,12 @@ QUALITY = Kept(FILE_NAME, Quality, "sameloop report", schema=1)
 def measure(output_dir: Path) -> Quality:
     """How good the two models of the comparison in `output_dir` are; kept there in `quality.json`.
 
-    What is kept there already is taken if it is about the same weights and records. Each model answers the evaluation
-    subset once, in the run's own batches, order, device and precision, so that its accuracy is the one that its loop
-    has reported.
+    The kept file is used if it is about the same weights and records. Each model classifies the evaluation subset
+    once, in the run's own batches, order, device and precision, so that its accuracy is the one that its loop has
+    reported.
 
     Raises:
-        SameLoopError: there is no comparison, or model or data are no longer what they were.
+        SameLoopError: there is no comparison, or model or data have changed.
     """
     use_one_device()  # before torch is imported
     comparison = read_comparison(output_dir)
@@ -246,7 +246,7 @@ def measure(output_dir: Path) -> Quality:
 
 
 def read_quality(folder: Path) -> Quality | None:
-    """What `measure` has kept in a folder, whatever it is about; None if it has kept nothing, or it is damaged."""
+    """What `measure` has kept in a folder, of any weights; None if it has kept nothing, or it is damaged."""
     try:
         return QUALITY.read(folder)
     except SameLoopError:
@@ -254,7 +254,7 @@ def read_quality(folder: Path) -> Quality | None:
 
 
 def _measure(output_dir: Path, of: dict[str, list[str]]) -> Quality:
-    """As `measure`, again."""
+    """As `measure`, without the kept file."""
     records = {loop: RunRecord.read(output_dir / loop) for loop in LOOPS}
     config = records["manual"].config
     go_offline_if_unreachable(config)
@@ -293,14 +293,14 @@ def scored(
     loss: float,
     record: RunRecord,
 ) -> Answers:
-    """What a model's answers are worth.
+    """How good a model's predictions are.
 
     Args:
         logits: (reviews, classes).
         labels, texts: of the reviews.
         names: of the classes, those of the labels too.
         loss: the mean.
-        record: of the run, for what it has reported itself.
+        record: of the run, for the accuracy that it has reported.
     """
     predictions = logits.argmax(dim=1).tolist()
     pairs = Counter(zip(labels, predictions, strict=True))
@@ -351,7 +351,7 @@ def _cut(text: str) -> str:
 
 
 def _note(rate: Rate, record: RunRecord) -> str:
-    """Why the loop itself has reported another accuracy for this model; empty if it has reported this one, or none."""
+    """Why the loop itself has reported another accuracy for this model; empty if it has not."""
     config, evaluations = record.config, reported_evaluations(record)
     reported = [line["eval_accuracy"] for line in evaluations if line.get("eval_accuracy") is not None]
     # The best evaluation's weights may be those of any of them.
@@ -359,27 +359,27 @@ def _note(rate: Rate, record: RunRecord) -> str:
     if not candidates or any(abs(accuracy - rate.accuracy) < 0.5 / rate.count for accuracy in candidates):
         return ""
     why = (
-        "its evaluation is another than Trainer's"
+        "its evaluation differs from Trainer's"
         if config.loop and record.loop == "manual"
         else "the reason is not known"
     )
     if config.dataloader_drop_last:
         why = "it leaves out the last examples (--dataloader-drop-last)"
     elif config.torch_compile:
-        why = "it has compiled the model, which rounds otherwise"
+        why = "it has compiled the model, which rounds differently"
     return f"The loop itself has reported {100 * reported[-1]:.1f} % at last: {why}"
 
 
 def _baselines(subsets: Subsets, predictions: dict[str, list[int]], names: Sequence[str]) -> Iterator[Baseline]:
-    """What is to be beaten, learned from the same training subset.
+    """The baselines, trained on the same training subset.
 
     Args:
         subsets: the reviews.
-        said: what each loop's model answers.
+        predictions: of each loop's model.
         names: of the classes.
     """
     train, labels = subsets.train[:], subsets.eval[:]["label"]
-    # Of classes that are equally common, the first.
+    # The first of classes that are equally common.
     most = max(range(len(names)), key=Counter(train["label"]).__getitem__)
     words = bag_of_words(train["text"], train["label"], subsets.eval[:]["text"], len(subsets.labels))
     for name, description, answers in (

@@ -1,4 +1,4 @@
-"""A model's answers as a picture: a row per class that the reviews are of, a column per class that it says."""
+"""A model's confusion matrix as a picture: a row per true class, a column per predicted class."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ PALE, MORE = 0.08, 0.42
 
 
 def confusion_chart(quality: Quality, style_name: str = "slide") -> Chart:
-    """Draw what the models of a comparison answer; `style_name`: a key of `STYLES`."""
+    """Draw the predictions of a comparison's models; `style_name`: a key of `STYLES`."""
     style, models = STYLES[style_name], list(quality.models_to_show().values())
     lines = [(_sentence(quality, number), style.soft) for number in range(len(models))]
     with canvas(style, TITLE, alt_text(quality), lines=lines) as chart:
         for axes, (who, answers) in zip(chart.subplots(1, len(models), squeeze=False)[0], models, strict=True):
             _draw(axes, answers, len(models), style)
-            title = "the model says" if len(models) == 1 else f"{who}: the model says"
+            title = "predicted class" if len(models) == 1 else f"{who}: predicted class"
             axes.set_title(title, fontsize=0.9 * style.font, weight="normal", loc="center")
             if axes.get_subplotspec().is_first_col():
                 axes.set_ylabel("true class", fontsize=0.9 * style.font)
@@ -31,7 +31,7 @@ def confusion_chart(quality: Quality, style_name: str = "slide") -> Chart:
 
 
 def _draw(axes: Axes, answers: Answers, tables: int, style: Style) -> None:
-    """One of so many tables: cells as deep in colour as their share of the row, blue where the answer is right."""
+    """Draw one of `tables` tables: cells as deep in colour as their share of the row, blue for correct predictions."""
     count = len(answers.classes)
     large = max(0.55, min(1.9, 7 / count)) * style.font
     small = max(0.45, min(0.75, 4 / count)) * style.font
@@ -66,7 +66,7 @@ def _draw(axes: Axes, answers: Answers, tables: int, style: Style) -> None:
 
 
 def _sentence(quality: Quality, number: int) -> str:
-    """The accuracy of one of the models that are shown."""
+    """The accuracy of one of the models in the picture."""
     who, answers = list(quality.models_to_show().values())[number]
     return f"{answers.rate.sentence()}." if quality.is_one_model else f"{who}: {answers.rate.sentence()}."
 

@@ -56,7 +56,7 @@ from shared.sources.hub import go_offline_if_unreachable
 Part = TypeVar("Part")
 TEMPLATES = Path(__file__).parent / "templates"
 STYLE_SHEETS = ("report.css", "quality.css")
-# Of a page with three columns besides.
+# In addition, for a page with three columns.
 WIDE_STYLE_SHEET = "three.css"
 FILE_NAME = "report.html"
 
@@ -72,7 +72,7 @@ def write_report(
     Args:
         output_dir: what `sameloop compare` left.
         output: the file; None: `report.html` in that folder.
-        inside: makes the x-ray of a job of somebody's own; None: it is ours.
+        inside: makes the x-ray of a user's own job; None: the job is ours.
         accelerate: show the loop with `accelerate`, too.
 
     Returns:
@@ -94,15 +94,15 @@ def write_report(
         go_offline_if_unreachable(config)
         announce("report: the reviews of every step")
         reviews = load_reviews(config)
-    # Page, data or model may not allow it.
+    # Loop, data or model may not allow it.
     scripts, why_not = _tried(lambda: kept_scripts(output_dir))
     if scripts is not None:
         xray_result, why_not = _tried(inside or (lambda: xray(config, scripts=scripts)))
-    _say_what_the_xray_sees(comparison, xray_result)
+    _announce_first_difference(comparison, xray_result)
     if is_ours:
-        # Models and reviews may be gone, or another.
+        # Models and reviews may be gone, or may have changed.
         quality, why_no_quality = _tried(lambda: measure(output_dir))
-    announce("report: charts and page")
+    announce("report: the charts and the page")
     html = render(
         comparison,
         records,
@@ -124,7 +124,7 @@ def write_report(
 
 
 def _place(output: Path) -> Path:
-    """Where the page goes.
+    """The path of the report.
 
     Raises:
         SameLoopError: nothing can be written there.
@@ -135,12 +135,12 @@ def _place(output: Path) -> Path:
     return output
 
 
-def _say_what_the_xray_sees(comparison: dict[str, Any], xray_result: XRay | None) -> None:
-    """Say it where the records have not decided the cause."""
+def _announce_first_difference(comparison: dict[str, Any], xray_result: XRay | None) -> None:
+    """Announce the x-ray's first difference, if the records do not show the cause."""
     first = comparison["first_divergence"]
     undecided = first and any(finding["code"].endswith(UNDECIDED) for finding in first.get("findings", [])[:1])
     if undecided and xray_result and xray_result.first_difference:
-        announce(f"the cause is not decided; the x-ray sees {verdict_text(xray_result).plain}")
+        announce(f"the records do not show the cause; the x-ray shows: {verdict_text(xray_result).plain}")
 
 
 def _beyond_accelerate(comparison: dict[str, Any], config: RunConfig) -> str | None:
@@ -148,7 +148,7 @@ def _beyond_accelerate(comparison: dict[str, Any], config: RunConfig) -> str | N
     if "job" in comparison:
         return "--accelerate: not with a script or two loops of yours, for which there is no such loop; leave it out"
     if config.save_strategy == RunConfig.build(config.preset).save_strategy and not config.load_best_model_at_end:
-        # Nobody has asked for these checkpoints: as `eject`, which then writes a script without.
+        # The user has not requested these checkpoints: as in `eject`, which then writes a script without.
         config = config.model_copy(update={"save_strategy": "no"})
     return beyond_accelerate(config)
 
@@ -188,17 +188,17 @@ def render(
     why_no_quality: str = "left out",
     accelerate: bool = False,
 ) -> str:
-    """The page.
+    """The report as HTML.
 
     Args:
         comparison: the content of `comparison.json`.
-        records: by hand, Trainer.
+        records: the manual loop's, Trainer's.
         reviews: of the training subset.
-        found: the x-ray; None: there is none, and `why_not` says why.
+        xray_result: None: there is no x-ray, and `why_not` is the reason.
         pictures: SVG elements by kind.
-        pages: the code of both loops, as the run has kept it; None: it has kept none, and none is shown.
-        ladder: what is shown as the way from the loop that courses teach; None: nothing.
-        quality: how good the models are; None: it cannot be told, and `why_no_quality` says why.
+        scripts: the code of both loops, as the run has kept it; None: it has kept none, and none is shown.
+        ladder: the steps from the loop that courses teach; None: none are shown.
+        quality: how good the models are; None: it was not measured, and `why_no_quality` is the reason.
         accelerate: whether the loop with `accelerate` is shown between the two.
     """
     environment = Environment(
@@ -237,7 +237,7 @@ def render(
 
 
 def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict[str, Any]:
-    """What the template is told of the run: its settings, its verdict, its costs, and how it is made again."""
+    """The template's data on the run: its settings, its verdict, its costs, and how to repeat it."""
     config, machine = records[0].config, comparison["environment"]
     commit, sides = machine["git"] or "", names_of(records[0], records[1])
     against = [] if sides is NAMES else ["--against", str(records[1].config.loop)]
@@ -246,7 +246,7 @@ def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict
         "answer": answer(comparison),
         "notes": notes(comparison),
         "config": config,
-        "dials": list(settings(config)),
+        "setting_sections": list(settings(config)),
         "command": shlex.join(["sameloop", "compare", *config.flags(), *against]),
         "job": job_name(config, records[0].start.get("parameters")),
         "is_identical": comparison["verdict"] == "identical",
@@ -264,7 +264,7 @@ def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict
 
 
 def _code_parts(comparison: dict[str, Any], xray_result: XRay | None, rows: Sequence[Row]) -> dict[str, Any]:
-    """What the template is told of the code: its rows, where they differ, and what was measured without each line."""
+    """The template's data on the code: its rows, where they differ, and what was measured without each line."""
     measured = read_measured()
     return {
         "rows": rows,
@@ -278,11 +278,11 @@ def _code_parts(comparison: dict[str, Any], xray_result: XRay | None, rows: Sequ
 
 
 def _page_parts(names: Mapping[str, str], further_style: str | None) -> dict[str, Any]:
-    """The style and the script that the page carries, and the script's digest, by which the page lets it run."""
+    """The page's style and script, and the script's digest, by which the page allows it to run."""
     sheets = [*STYLE_SHEETS, *([further_style] if further_style else [])]
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
     words = {NAMES[loop]: _in_script(name) for loop, name in names.items()}
-    # In `/\bmanual /` the word is behind a letter, too.
+    # In `/\bmanual /` the word follows a letter, too.
     script = re.sub(rf"(?:\b|(?<=\\b))({'|'.join(words)})\b", lambda match: words[match[1]], script)
     return {
         "style": Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in sheets)),
@@ -363,7 +363,7 @@ def _stack(event: Event, always: tuple[Frame, ...]) -> dict[str, Any]:
 
 
 def xray_facts(xray_result: XRay) -> dict[str, Any]:
-    """What stands above and below the events."""
+    """The text above and below the events."""
     import transformers
 
     first = xray_result.first_difference
@@ -382,7 +382,7 @@ def xray_facts(xray_result: XRay) -> dict[str, Any]:
 
 
 def settings(config: RunConfig) -> Iterable[tuple[str, list[dict[str, str]]]]:
-    """By section, every setting: option, value, meaning, and whether it is not the preset's own."""
+    """By section, every setting: option, value, meaning, and whether it differs from the preset's."""
     own = RunConfig.build(config.preset)
     for section, names in sections().items():
         yield (

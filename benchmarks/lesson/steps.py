@@ -1,4 +1,4 @@
-"""The report's table of steps: what each step's numbers were, and which reviews it learned from."""
+"""The report's table of steps: each step's numbers, and the reviews of its batches."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Reviews(NamedTuple):
     Attributes:
         rows: the place in the subset of each review, by the digest of its tokens.
         texts, labels: what they say, cut to a length that all of them fit in, and their classes; by place.
-        note: why there are none, if there are none.
+        note: the reason if there are none.
     """
 
     rows: dict[str, int]
@@ -41,13 +41,13 @@ class Reviews(NamedTuple):
 
 
 def load_reviews(config: RunConfig) -> Reviews:
-    """The training subset again, to say which review a digest stands for; empty, with a note, where it is gone."""
+    """The training subset again, to find the review of a digest; empty, with a note, if it cannot be loaded."""
     try:
         train = prepared_subsets(config).train
         texts, labels = train[:]["text"], train[:]["label"]
         tokens = load_tokenizer(config)(texts, truncation=True, max_length=config.max_length)["input_ids"]
     except SameLoopError as error:
-        return Reviews({}, [], [], f"The reviews cannot be had any more: {error}")
+        return Reviews({}, [], [], f"The reviews cannot be loaded again: {error}")
     length = max(SHORTEST_TEXT, min(LONGEST_TEXT, TEXT_BUDGET // max(1, len(train))))
     rows = {review_digest(np.array(ids)): row for row, ids in reversed(list(enumerate(tokens)))}
     texts = [text if len(text) <= length else f"{text[:length].rstrip()} …" for text in texts]
@@ -55,10 +55,10 @@ def load_reviews(config: RunConfig) -> Reviews:
 
 
 def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool = False) -> dict[str, Any]:
-    """Every step, column by column, for the page's script; of very many a part.
+    """Every step, column by column, for the page's script; a selection if there are very many.
 
     Args:
-        records: by hand, Trainer.
+        records: the manual loop's, Trainer's.
         reviews: of the training set.
         is_own_job: whether it is a script's.
 
@@ -80,7 +80,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
     steps = _shown_steps(count, differs)
     note = reviews.note or _note(records[0])
     if len(steps) < count:
-        note = f"{len(steps):,} of them are in the table, evenly chosen; record.jsonl has the rest. {note}".rstrip()
+        note = f"{len(steps):,} of them are in the table, evenly selected; record.jsonl has the rest. {note}".rstrip()
     numbers = ("loss", "unclipped_norm", "grad_norm", "learning_rate", "samples", "tokens", "padded_tokens")
 
     def column(lines: list[dict], value: Callable[[dict], Any]) -> list[Any]:
@@ -117,7 +117,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
 
 
 def _shown_steps(count: int, differs: Mapping[int, str]) -> list[int]:
-    """The steps that the table has: all of them, or of very many an even choice, with the first ones that differ."""
+    """The steps in the table: all of them, or an even selection of very many, with the first ones that differ."""
     if count <= MOST_ROWS:
         return list(range(1, count + 1))
     even = range(1, count + 1, math.ceil(count / (MOST_ROWS - 1000)))
@@ -125,7 +125,7 @@ def _shown_steps(count: int, differs: Mapping[int, str]) -> list[int]:
 
 
 def _note(record: RunRecord) -> str:
-    """What must be known about the reviews of the steps; nothing as a rule."""
+    """A note on the reviews of the steps; usually empty."""
     if not any("reviews" in line for line in record.steps):
         return OLD_RECORD
     processes = record.header.get("world_size", 1)

@@ -1,13 +1,13 @@
-"""What a loop really does, event by event, seen through hooks while it runs.
+"""What a loop really does, event by event, recorded through hooks while it runs.
 
 Both loops end in the same few calls of torch and of transformers: a batch is padded, a gradient is clipped, a weight
 moves. Each such call is an event, with the values it was made with and the stack of calls that led to it, in the
 installed release. Hooks catch what has a hook; the rest is wrapped for as long as the tracer is on.
 
-Two things are put in order. `Trainer`'s loader (accelerate's) pads every batch one batch ahead, to know which is the
+Two things are rearranged. `Trainer`'s loader (accelerate's) pads every batch one batch ahead, to know which is the
 last, and a loop that accumulates fetches a group of batches at once: the padding of a batch and its move to the device
-are shown where the batch is used. And what only `Trainer` does twice (moving what is there already, forgetting
-gradients that are not there yet) is told apart as a repetition.
+are shown where the batch is used. And what only `Trainer` does twice (moving what is there already, clearing
+gradients that are not there yet) is listed separately as a repetition.
 """
 
 from __future__ import annotations
@@ -43,14 +43,12 @@ TRANSFORMERS, ACCELERATE = Path(transformers.__file__).parent, Path(accelerate._
 TRAINER_FILE = str(TRANSFORMERS / "trainer.py")
 SCHEDULERS = (LRScheduler, ReduceLROnPlateau, GreedyLR)
 SAMPLERS = (RandomSampler, SequentialSampler, LengthGroupedSampler)
-
-
-# What is said of a batch that is not padded to a number of tokens.
+# The description of a batch that is not padded to a number of tokens.
 PUT_TOGETHER = "put together"
 
 
 class Traced(Exception):  # noqa: N818 - a signal, not an error
-    """All that was asked for has been seen: nothing is left to do."""
+    """The requested step has been traced: nothing is left to do."""
 
 
 class _Batch:
@@ -64,26 +62,26 @@ class _Batch:
 
 
 class Tracer:
-    """Context manager that traces the one run of a page that happens inside it.
+    """Context manager that traces the one run of a loop that happens inside it.
 
     Args:
         loop: `manual` or `trainer`.
-        page: the loop's page. Of what it lacks there are no events.
-        module: the page imported.
-        until_step: stop the run with `Traced` when the first epoch boundary after this step has been seen; None: let
-            it run to its end.
+        script: the loop's. There are no events of what it lacks.
+        module: the script, imported.
+        until_step: stop the run with `Traced` after the first epoch boundary that follows this step; None: let it run
+            to its end.
 
     Attributes:
-        trace: what has been seen until now.
+        trace: the events and calls until now.
     """
 
-    # What is learned from, in words.
+    # The name of the training examples.
     examples = "reviews"
 
     def __init__(self, loop: str, script: LoopScript, module: ModuleType, until_step: int | None = None) -> None:
         self.trace = Trace()
         self._is_manual, self._script, self._script_file = loop == "manual", script, script.paths[script.name]
-        # The page and its helper modules as they are imported now.
+        # The script and its helper modules as they are imported now.
         self._modules = [module] + [
             imported
             for imported in list(sys.modules.values())
@@ -127,7 +125,7 @@ class Tracer:
             self._wrap(scheduler, "__init__", self._on_schedule)
             self._wrap(scheduler, "step", self._on_schedule_step)
         self._wrap(DataLoader, "__iter__", self._on_pass)
-        # By hand the sampler by length is the page's own class.
+        # The manual loop has its own class of the sampler by length.
         own = [getattr(module, LengthGroupedSampler.__name__, None) for module in self._modules]
         for sampler in {*SAMPLERS, *(sampler_class for sampler_class in own if isinstance(sampler_class, type))}:
             self._wrap(sampler, "__iter__", self._on_order)
@@ -147,7 +145,7 @@ class Tracer:
                     self._wrap_here(owner, name, on_call)
 
     def _install_at_the_ends(self) -> None:
-        """How the job is made and what is saved of it: as this package does it."""
+        """Wrap loading and saving, as this package does them."""
         for owner, name in ((data, "load_data"), (model, "load_model"), (model, "load_tokenizer")):
             self._wrap(owner, name, partial(self._on_load, name))
         self._wrap(DataCollatorWithPadding, "__call__", self._on_collate)
@@ -156,7 +154,7 @@ class Tracer:
         self._wrap(PreTrainedModel, "save_pretrained", self._on_save)
 
     def _wrap(self, owner: Any, name: str, on_call: Callable) -> None:
-        """As `_wrap_here`, also under whatever name one of the page's modules has imported it."""
+        """As `_wrap_here`, also under any name by which one of the script's modules has imported it."""
         original = getattr(owner, name)
         self._wrap_here(owner, name, on_call)
         if isinstance(owner, ModuleType):
@@ -223,7 +221,7 @@ class Tracer:
 
     def _on_optimizer(self, original: Callable, optimizer: Optimizer, *args: Any, **kwargs: Any) -> None:
         original(optimizer, *args, **kwargs)
-        # Groups with the same settings are as good as one.
+        # Groups with the same settings count as one.
         tensors: dict[float, int] = {}
         for group in optimizer.param_groups:
             decay = float(group.get("weight_decay", 0.0))
@@ -264,7 +262,7 @@ class Tracer:
         batch = original(*args)
         tensors = dict(batch) if isinstance(batch, Mapping) else {}
         shape = tensors["input_ids"].shape if "input_ids" in tensors else ()
-        # The last argument is the list of what is put together.
+        # The last argument is the list of examples.
         size = f"padded to {shape[1]} tokens" if len(shape) == 2 else PUT_TOGETHER
         self._pending[self._evaluating].append(_Batch(f"{len(args[-1])} {self.examples} {size}", frames, tensors))
         self._activity += 1
@@ -280,7 +278,7 @@ class Tracer:
         return original(tensor, *args, **kwargs)
 
     def _show_batch(self) -> None:
-        """The oldest batch that has not been used is used now."""
+        """Record the use of the oldest batch that has not been used."""
         pending = self._pending[self._evaluating]
         if pending and not pending[0].is_used:
             pending[0].is_used = True
@@ -350,7 +348,9 @@ class Tracer:
 
     def _on_step(self, optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
         self._has_stepped = True
-        self._event("step", f"{type(optimizer).__name__} moves the weights", lr=float(optimizer.param_groups[0]["lr"]))
+        self._event(
+            "step", f"{type(optimizer).__name__} updates the weights", lr=float(optimizer.param_groups[0]["lr"])
+        )
 
     def _on_schedule_step(self, original: Callable, scheduler: Any, *args: Any, **kwargs: Any) -> None:
         if self._silent:
@@ -370,16 +370,16 @@ class Tracer:
         self._finish_step()
 
     def _finish_step(self) -> None:
-        """A step is over when the gradients are forgotten, or when something else begins without that."""
+        """A step is over when the gradients are cleared, or when something else begins without that."""
         if self._has_stepped:
             self._has_stepped = False
             self._enter("after")
             self._steps += 1
 
-    # Now and then ---------------------------------------------------------------------------------
+    # Logging, evaluations and checkpoints -----------------------------------------------------------
 
     def _on_log(self, original: Callable, *args: Any, **kwargs: Any) -> None:
-        # By hand the values are keywords, in `Trainer` a dictionary.
+        # In the manual loop the values are keywords, in `Trainer` a dictionary.
         values = next((argument for argument in args if isinstance(argument, dict)), kwargs)
         logged = {name: values[name] for name in self._logged_names(values) if name in values}
         self._finish_step()
@@ -390,7 +390,7 @@ class Tracer:
         original(*args, **kwargs)
 
     def _logged_names(self, values: Mapping[str, Any]) -> list[str]:
-        """What is no measurement of time."""
+        """The logged values that are no measurements of time."""
         return ["loss", "grad_norm", "learning_rate", "eval_loss", "eval_accuracy"]
 
     def _on_evaluate(self, original: Callable, *args: Any, **kwargs: Any) -> Any:
@@ -436,7 +436,7 @@ class Tracer:
     def _saving(self, text: str) -> tuple[str, str]:
         return ("save", f"{text} at the end") if self._part == "end" else ("checkpoint", f"{text}, in a checkpoint")
 
-    # Keeping it -----------------------------------------------------------------------------------
+    # Recording events -----------------------------------------------------------------------------
 
     def _event(
         self,
@@ -462,7 +462,7 @@ class Tracer:
         return (self._part, self._epoch, 0 if self._epoch == 0 else self._steps + (self._part == "step"))
 
     def _enter(self, part: str, epoch: int | None = None) -> None:
-        """From here on it is another part; the time until now belongs to the one before."""
+        """Begin another part; the time until now belongs to the one before."""
         now = time.perf_counter()
         self.trace.seconds[self.here] = self.trace.seconds.get(self.here, 0.0) + now - self._entered
         self._entered = now
@@ -473,9 +473,9 @@ class Tracer:
         self.trace.repetitions.setdefault(description, self._frames())
 
     def _is_called_from_loop(self) -> bool:
-        """Whether the wrapped call, three frames up, stands in the page or `trainer.py`."""
+        """Whether the wrapped call, three frames up, stands in the script or `trainer.py`."""
         code = sys._getframe(3).f_code
-        # A loss of the user's own may divide and add what it likes.
+        # A user's own loss may contain any divisions and additions.
         return code.co_filename in (self._script_file, TRAINER_FILE) and code.co_name != "compute_loss"
 
     def _frames(self) -> tuple[Frame, ...]:
@@ -490,7 +490,7 @@ class Tracer:
 
 
 class _Profile:
-    """Python's own profiler hook: finds what `trainer.py` calls without any event happening inside."""
+    """Python's own profiler hook: finds the calls of `trainer.py` without any event inside."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -520,7 +520,7 @@ class _Profile:
 
 
 def display_name(file: str) -> str | None:
-    """How a file that is no page's is named in a stack; None if it is not shown: only these are."""
+    """The name in a stack of a file that is not the script's; None for a file that is not shown."""
     path = Path(file)
     if file == plain.__file__:
         return "shared/running/plain.py"

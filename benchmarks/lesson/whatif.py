@@ -1,4 +1,4 @@
-"""What happens without a line: what is taken out of the manual loop for every phase, and what was seen then.
+"""What happens without a line: what is removed from the manual loop for every phase, and the result.
 
 `make whatif` measures it and keeps it in `whatif.json`; the report and the lesson show it.
 """
@@ -18,7 +18,7 @@ from shared.files import read_json
 # What was measured for the lesson: `whatif.json`, and `ladder.json` beside it.
 MEASURED = Path(__file__).with_name("measured")
 FILE = MEASURED / "whatif.json"
-# What can be seen of a step without looking into it, in the order in which it comes about.
+# The quantities of a step that a user can see, in the order in which they are computed.
 IN_A_STEP = {
     "forward_losses": "loss",
     "unclipped_norm": "gradient norm",
@@ -30,13 +30,13 @@ ANSWERS = (*dict.fromkeys(IN_A_STEP.values()), "evaluation", "nothing")
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run showed.
+    """The results of one run.
 
     Attributes:
         loss: of each step, the mean of what the model returned for its batches.
         accuracy, eval_loss: after each epoch.
         padded_tokens: how many tokens the model was given in training, padding included.
-        error: why there is nothing of all this, in a line; None as a rule.
+        error: why there are no results, in a line; usually None.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -52,12 +52,12 @@ class WhatIf:
 
     Attributes:
         phase, without, asked: as `Edit`.
-        diff: what was changed in the page, a line each, beginning with `-` or `+`.
-        whole: the page as it is, under the same settings.
-        seen: the page without the line.
-        quantity: what differs first of what one can see, one of `ANSWERS`.
+        diff: what was changed in the loop, a line each, beginning with `-` or `+`.
+        whole: the unchanged loop, under the same settings.
+        seen: the loop without the line.
+        quantity: the first visible quantity that differs, one of `ANSWERS`.
         step: where; None if nothing differs.
-        values: of the whole page, and without the line; a number of steps is whole.
+        values: of the unchanged loop, and without the line; a number of steps is an integer.
         same_weights: whether the trained weights are the same, bit for bit.
         eval_size: on how many examples the accuracies are.
     """
@@ -81,7 +81,7 @@ class WhatIf:
 
     @property
     def outcome(self) -> str:
-        """What happened, each with its figures."""
+        """What happened, with figures."""
         if self.seen.error:
             return f"SameLoop says: {self.seen.error.partition(': ')[2]}."
         if self.step is None:
@@ -101,7 +101,7 @@ class WhatIf:
         return " ".join(parts)
 
     def _accuracy(self, ours: float, whole: float) -> str:
-        """What is to be said of the accuracies at the end; where their 95 % intervals meet, that nothing is."""
+        """A sentence on the accuracies at the end; no difference where their 95 % intervals overlap."""
         (low, high), (lowest, highest) = (wilson(share * self.eval_size, self.eval_size) for share in (ours, whole))
         if ours == whole:
             return f"The accuracy is the same, {whole:.1%}."
@@ -111,7 +111,7 @@ class WhatIf:
 
 
 def _distinct_texts(values: Sequence[float | None]) -> list[str]:
-    """Two numbers that are not the same, with as few digits as it takes to see it, but four."""
+    """Two different numbers, with as few digits as show the difference, but at least four."""
     for digits in (4, 6, 9, 17):
         texts = ["none" if value is None else f"{value:.{digits}g}" for value in values]
         if texts[0] != texts[1]:
@@ -121,7 +121,7 @@ def _distinct_texts(values: Sequence[float | None]) -> list[str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """All of it.
+    """All results.
 
     Attributes:
         job: what was trained on what.

@@ -1,4 +1,4 @@
-"""`sameloop xray`: both loops opened up, event by event, with the line by hand and the calls inside `Trainer`.
+"""`sameloop xray`: both loops event by event, with the line of the manual loop and the calls inside `Trainer`.
 
 Each loop runs for real, watched by a `Tracer`; the two sequences of events, with their values, must be equal. For a
 look at everything in seconds, the run is shortened: a few of the subset's reviews, two epochs of a few steps.
@@ -45,11 +45,11 @@ UNSEEN = {
     "imports": "done before the run begins",
     "function": "the frame that every stack begins with",
     "arguments": "the lines of the Trainer loop that most stacks go through",
-    "wrapping": "scaler, autocast and processes do nothing unless a setting asks for them",
+    "wrapping": "scaler, autocast and processes do nothing unless a setting switches them on",
     "epoch": "counting: in Trainer `_inner_training_loop`, which every stack of a step goes through",
     "progress": "a bar, on a terminal only",
 }
-# What Trainer calls besides and the manual loop does in plain lines, where there is nothing to hook.
+# Other calls of Trainer, and what the manual loop does in plain lines, where there is nothing to hook.
 BY_HAND = {
     "Trainer._prepare_inputs": "the batch is moved once only",
     "Trainer.get_train_dataloader": "the loader is built once only",
@@ -120,7 +120,7 @@ class XRay(NamedTuple):
     Attributes:
         config: the settings of the run that was watched.
         step: the optimizer step that is looked into, counted from 1.
-        page: the name of the manual loop, or of the file in its place.
+        script: the name of the manual loop's file, or of the user's.
         traces: of both loops, by name.
         pairs: every event of the whole run.
     """
@@ -133,7 +133,7 @@ class XRay(NamedTuple):
 
     @property
     def first_difference(self) -> Pair | None:
-        """The first place where the sequences part; None if they are equal."""
+        """The first place where the sequences diverge; None if they are equal."""
         return next((pair for pair in self.pairs if not pair.equal), None)
 
     @property
@@ -174,7 +174,7 @@ class XRay(NamedTuple):
         return statistics.median(seconds) if seconds else None
 
     def bookkeeping(self) -> list[dict[str, Any]]:
-        """What `Trainer` called without any event happening inside, by part of the run, the longest first.
+        """The calls of `Trainer` without any event inside, by part of the run, the longest first.
 
         Each with how often it happens in one such part (a step, an evaluation, ...), and the median of the seconds
         that it takes there in all; what the manual loop does instead, where it does; and where it is called.
@@ -204,7 +204,7 @@ class XRay(NamedTuple):
         return sorted(rows, key=lambda row: (list(PARTS).index(row["part"]), -row["seconds"]))
 
     def bookkeeping_by_part(self) -> list[Bookkeeping]:
-        """The same for whoever shows it: what is worth a line, and the rest in one number."""
+        """The same for display: the calls worth a line, and the rest in one number."""
         summaries, calls = [], self.bookkeeping()
         for part, title in BOOKKEEPING.items():
             rows = [row for row in calls if row["part"] == part]
@@ -216,7 +216,7 @@ class XRay(NamedTuple):
         return summaries
 
     def as_dict(self) -> dict[str, Any]:
-        """All of it, in types that JSON knows; what `--json` prints."""
+        """All of it, in types that JSON supports, as `--json` prints it."""
         manual, trainer = (self.traces[loop] for loop in LOOPS)
         return {
             "transformers": transformers.__version__,
@@ -237,7 +237,7 @@ class XRay(NamedTuple):
 def shortened(config: RunConfig) -> RunConfig:
     """The same run with a few reviews: two epochs of at least two steps, an evaluation of two batches.
 
-    Batches are made in the process itself, where they can be seen, and nothing is compiled.
+    Batches are made in the process itself, where they can be traced, and nothing is compiled.
     """
     group = config.per_device_train_batch_size * config.gradient_accumulation_steps
     sizes = {
@@ -253,12 +253,12 @@ def xray(config: RunConfig, step: int | None = None, scripts: Mapping[str, LoopS
 
     Args:
         config: the settings.
-        pages: both loops'; None: those that these settings have today.
+        scripts: both loops'; None: those that these settings have today.
         step: look into this optimizer step of the run at its full length, and stop after the epoch boundary that
             follows it. None: the first step of the shortened run.
 
     Raises:
-        SameLoopError: as `run_loop`, there is no such step, both are loops, or a page does what cannot be traced.
+        SameLoopError: as `run_loop`, there is no such step, both are loops, or a loop does what cannot be traced.
     """
     config = shortened(config) if step is None else config
     last = config.total_steps(1)
@@ -274,10 +274,10 @@ def xray(config: RunConfig, step: int | None = None, scripts: Mapping[str, LoopS
 
 
 def trace(loop: str, script: LoopScript, config: RunConfig, until_step: int | None = None) -> Trace:
-    """Run a page in a folder of its own, unrecorded and unheard, and trace it.
+    """Run a loop in a folder of its own, without record or output, and trace it.
 
     Raises:
-        SameLoopError: as `run_loop`, or the page does what cannot be traced.
+        SameLoopError: as `run_loop`, or the loop does what cannot be traced.
     """
     announce(f"x-ray: the {loop} loop")
     quiet = io.StringIO()
@@ -365,7 +365,7 @@ def stack_text(frames: tuple[Frame, ...], without: tuple[Frame, ...] = ()) -> st
 
 
 def script_frame(event: Event, script: str) -> Frame | None:
-    """The innermost line of the page of this name that led to the event; None if it happened outside the page."""
+    """The innermost line of the script of this name that led to the event; None if it happened outside the script."""
     return next((frame for frame in reversed(event.frames) if frame.file == script), None)
 
 
@@ -383,6 +383,6 @@ def pair_values(pair: Pair) -> str:
     texts = [values_text(event.values) for event in events]
     if pair.equal or len(events) == 1 or not any(texts):
         return texts[0]
-    if texts[0] == texts[1]:  # they differ behind the digits that are shown
+    if texts[0] == texts[1]:  # they differ after the digits that are shown
         texts = [", ".join(f"{name} {value}" for name, value in event.values.items()) for event in events]
     return f"manual {texts[0]}; Trainer {texts[1]}"

@@ -21,7 +21,7 @@ def print_xray(xray: XRay, console: Console) -> None:
         console.print()
     console.print(bookkeeping_table(xray))
     for text, frames in xray.traces["trainer"].repetitions.items():
-        console.print(f"Only Trainer, too: {text} ({stack_text(frames, xray.common_stack)}).", soft_wrap=False)
+        console.print(f"Only in Trainer: {text} ({stack_text(frames, xray.common_stack)}).", soft_wrap=False)
     manual, trainer = (xray.traces[loop].batches_ahead for loop in LOOPS)
     if trainer != manual:
         console.print(
@@ -40,7 +40,7 @@ def print_step(xray: XRay, console: Console) -> None:
 
 
 def _with_prefix(xray: XRay, console: Console) -> list[tuple[str, list[Pair]]]:
-    """The parts that are shown, after what their stacks have in common has been said once."""
+    """The parts to show, after printing once the frames that their stacks have in common."""
     console.print(
         f"transformers {transformers.__version__}. Below, every `Trainer` stack that is not at the start begins with\n"
         f"{stack_text(xray.common_stack)} >"
@@ -49,7 +49,7 @@ def _with_prefix(xray: XRay, console: Console) -> list[tuple[str, list[Pair]]]:
 
 
 def events_table(title: str, pairs: list[Pair], xray: XRay) -> Table:
-    """One part of the run: of each event what happened, the line by hand, and the stack without what all have."""
+    """One part of the run: each event, the manual loop's line, and Trainer's stack without the common frames."""
     script = Path(xray.script).name
     table = Table(title=title, title_justify="left", title_style="bold", expand=True, show_header=False, box=None)
     table.add_column(width=8, style="dim", justify="right")
@@ -69,7 +69,7 @@ def events_table(title: str, pairs: list[Pair], xray: XRay) -> Table:
 
 
 def verdict_text(xray: XRay) -> Text:
-    """Whether the sequences are equal, in a sentence; if not, the first place where they part."""
+    """Whether the sequences are equal, in a sentence; if not, the first place where they diverge."""
     first = xray.first_difference
     if first is None:
         return Text.assemble(("equal", "bold green"), f": {len(xray.pairs)} events, the same in the same order")
@@ -87,8 +87,8 @@ def bookkeeping_table(xray: XRay) -> Table:
         share = f"of {part.whole * 1e3:.0f} ms: {part.seconds / part.whole:.1%}"
         table.add_row(Text(part.title, style="bold"), "", f"{part.seconds * 1e3:.2f}", share)
         for row in part.rows:
-            by_hand = f"manual: {row['by_hand']}" if row["by_hand"] else ""
-            where = Text.assemble(f"trainer.py:{row['line']}  ", (by_hand, "italic"))
+            in_manual = f"manual: {row['by_hand']}" if row["by_hand"] else ""
+            where = Text.assemble(f"trainer.py:{row['line']}  ", (in_manual, "italic"))
             table.add_row(row["function"], f"{row['calls']:g}", f"{row['seconds'] * 1e3:.2f}", where)
         if part.others:
             rest = part.seconds - sum(row["seconds"] for row in part.rows)

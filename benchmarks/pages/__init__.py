@@ -1,1 +1,1 @@
-"""The two loops as text: what their lines do, specialized for some settings, side by side, and as scripts."""
+"""The two loops as text: what their lines do, specialized for settings, side by side, and as scripts."""

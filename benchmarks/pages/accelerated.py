@@ -1,8 +1,8 @@
 """Fine-tune DistilBERT on movie reviews with `accelerate`."""
 
-# The loop that `eject --accelerate` folds. It stands in the place of `manual_loop/train.py`, among its helper modules,
-# and is not run as it is: `config` has the arguments, and `mixed_precision` in the place of `bf16`, which is off: no
-# helper casts by hand. What it loads and saves comes to stand around `train`, so that the model is saved as it was
+# The loop that `eject --accelerate` specializes. It takes the place of `manual_loop/train.py`, among its helper
+# modules, and is not run as it is: `config` has the arguments, and `mixed_precision` in place of `bf16`, which is off:
+# no helper casts explicitly. Its loading and saving are moved around `train`, so that the model is saved as it was
 # before `prepare`.
 
 import math

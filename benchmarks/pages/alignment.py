@@ -1,4 +1,4 @@
-"""What the lines of a page do, phase by phase: told by the page itself, for whoever shows it.
+"""What the lines of a script do, phase by phase, according to the comments in the script itself.
 
 A comment that begins with a phase's name, as `# Clip: ...`, begins a block; it ends where the next one begins.
 """
@@ -21,7 +21,7 @@ def phase_of(comment: str) -> str | None:
 
 
 class Stretch(NamedTuple):
-    """Consecutive lines of a page that belong to one phase: the phase, the number of the first line, and the lines."""
+    """Consecutive lines of a script of one phase: the phase, the number of the first line, and the lines."""
 
     phase: str
     first: int
@@ -29,9 +29,9 @@ class Stretch(NamedTuple):
 
 
 def stretches(source: str) -> list[Stretch]:
-    """Cut a page where its comments say so; every line is in one stretch.
+    """Cut a script where its comments begin a phase; every line is in one stretch.
 
-    What no comment tells: a page begins with what it is and with its imports, a `train` or what follows the functions
+    Without a comment: a script begins with its docstring and its imports, a `train` or what follows the functions
     with its first lines, and a function that a phase calls belongs to this phase.
     """
     lines = source.splitlines()
@@ -70,7 +70,7 @@ def _caller(name: str, parts: list[Stretch]) -> str:
 
 
 def by_phase(source: str) -> dict[str, list[Stretch]]:
-    """A page's stretches by phase, in the order of `PHASES`; every phase is there, perhaps without lines."""
+    """A script's stretches by phase, in the order of `PHASES`; every phase is there, perhaps without lines."""
     by_name: dict[str, list[Stretch]] = {name: [] for name in BY_NAME}
     for stretch in stretches(source):
         by_name[stretch.phase].append(stretch)

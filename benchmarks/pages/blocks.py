@@ -29,24 +29,24 @@ from benchmarks.pages.statements import (
 )
 from benchmarks.pages.tidy import without_dead
 
-# Neighbours that are longer than this are functions of their own, also where they are called once.
+# Helper functions that are longer than this stay functions, even where they are called only once.
 MOST_LINES = 8
 VALUED = (cst.AnnAssign, cst.Assign, cst.AugAssign, cst.Expr, cst.Return)
 
 
 class Blocks:
-    """Folds the blocks of a function, once from its top to its bottom.
+    """Specializes the blocks of a function, once from its top to its bottom.
 
     Args:
-        given: what is known of the run.
-        helper modules: the page's.
+        facts: what is known of the run.
+        helpers: the script's helper modules.
         used: the names that the function reads and writes.
     """
 
     def __init__(self, facts: RunFacts, helpers: HelperModules, used: Names) -> None:
         self._facts, self._helpers, self._used = facts, helpers, used
         self._underway: list[str] = []
-        # What the helper modules do, by their call.
+        # The statements of helper functions, by their call.
         self._done_by: dict[tuple[str, ...], list[cst.BaseStatement] | None] = {}
 
     def body(
@@ -55,12 +55,12 @@ class Blocks:
         known: Mapping[str, cst.BaseExpression],
         taken: Iterable[str] = (),
     ) -> list[cst.BaseStatement]:
-        """A block folded.
+        """A block, specialized.
 
         Args:
             statements: the block.
             known: what names stand for when it begins.
-            taken: names that the function uses besides.
+            taken: other names that the function uses.
         """
         known, taken = dict(known), set(taken) | set(names_in(statements).written)
         done: list[cst.BaseStatement] = []
@@ -84,7 +84,7 @@ class Blocks:
     def _statement(
         self, statement: cst.BaseStatement, known: dict[str, cst.BaseExpression], taken: set[str]
     ) -> cst.BaseStatement | list[cst.BaseStatement]:
-        """A statement folded; or, in a list, what takes its place and is still to be folded, perhaps nothing."""
+        """A specialized statement; or a list, perhaps empty, of its replacements, which are not specialized yet."""
         if isinstance(statement, cst.If):
             return self._if(statement, known, taken)
         if isinstance(statement, cst.For):
@@ -150,9 +150,9 @@ class Blocks:
     ) -> cst.BaseStatement | list[cst.BaseStatement]:
         if code_of(target) == code_of(value):
             return []
-        # A tuple's values are assigned one after the other where that shows what can be folded further.
+        # A tuple's values are assigned one after the other where that allows further simplification.
         pairs = pairs_of(target, value)
-        if (apart := [pair for pair in pairs if self._is_foldable(*pair)]) and can_be_split(pairs):
+        if (apart := [pair for pair in pairs if self._is_removable(*pair)]) and can_be_split(pairs):
             rest = [pair for pair in pairs if pair not in apart]
             done = [line_of(assignment([pair])) for pair in apart]
             # The comment behind the line stays with what is left of it.
@@ -162,8 +162,8 @@ class Blocks:
             return [*body, _with_value(line.with_changes(leading_lines=[]), returned or cst.Name("None"))]
         return _with_value(line, value)
 
-    def _is_foldable(self, target: cst.BaseExpression, value: cst.BaseExpression) -> bool:
-        """Whether a name that is given this value need not be there."""
+    def _is_removable(self, target: cst.BaseExpression, value: cst.BaseExpression) -> bool:
+        """Whether an assignment of this value to this name can be removed."""
         if not isinstance(target, cst.Name):
             return False
         is_known = value_of(value) is not NOTHING or is_alias(value)
@@ -182,20 +182,20 @@ class Blocks:
     # Calls of helper modules ---------------------------------------------------------------------------
 
     def _as_expression(self, name: str, call: cst.Call) -> cst.BaseExpression | None:
-        """A call of a neighbour as the expression that it returns, if it does nothing else."""
+        """A call of a helper function as the expression that it returns, if it does nothing else."""
         body = self._called(name, call)
         if body is None or len(body) != 1 or not is_return(body[0]):
             return None
         return body[0].body[0].value or cst.Name("None")
 
     def _called(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
-        """What a neighbour does when it is called like this; None if that cannot be written in the call's place."""
+        """A helper function's statements for this call; None if they cannot be written in the call's place."""
         way = (name, code_of(call), *self._underway)
         if way not in self._done_by:
-            self._done_by[way] = self._folded_call(name, call)
+            self._done_by[way] = self._specialized_call(name, call)
         return self._done_by[way]
 
-    def _folded_call(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
+    def _specialized_call(self, name: str, call: cst.Call) -> list[cst.BaseStatement] | None:
         definition = self._helpers.library.get(name)
         if definition is None or not isinstance(definition.node, cst.FunctionDef) or name in self._underway:
             return None
@@ -215,7 +215,7 @@ class Blocks:
         folded = self.body(body, arguments)
         self._underway.pop()
         for value in arguments.values():
-            # Something that is computed must be computed once, as it was.
+            # What was computed once must still be computed exactly once.
             if not is_pure(value) and sum(code_of(node).count(code_of(value)) for node in folded) != 1:
                 return None
         return folded
@@ -271,6 +271,6 @@ def _learn(statement: cst.BaseStatement, known: dict[str, cst.BaseExpression]) -
 
 
 def _with_value(line: cst.SimpleStatementLine, value: cst.BaseExpression) -> cst.SimpleStatementLine:
-    """A line with another value; the very same one, of which much is known already, if it is not another."""
+    """A line with another value; the very same object, whose results are cached, if the value is the same."""
     (statement,) = line.body
     return line if value is statement.value else line.with_changes(body=[statement.with_changes(value=value)])

@@ -1,4 +1,4 @@
-"""What each setting of a run costs by hand: the lines of the manual loop that go when it is switched off."""
+"""What each setting of a run costs: the lines of the manual loop that go when it is switched off."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from shared.config import Interval, RunConfig, option, sections, show
 from shared.errors import SameLoopError
 from shared.running.script import package_script
 
-# Settings that say what the loop is given, or what Trainer alone does: no line of the loop comes or goes with them.
+# Settings of the loop's inputs, or of what Trainer alone does: no line of the loop comes or goes with them.
 NOT_IN_THE_LOOP = ("Loop", "Data and model")
 EXCEPT = "freeze_body"
 TRAINERS_OWN = "trainer_defaults"
-# Off, where the declaration does not tell: a setting is then neither a switch nor an interval, nor can it be none.
+# Off, where the declaration does not define it: a setting that is neither a switch nor an interval nor can be none.
 OFF: dict[str, Any] = {
     "train_sampling_strategy": "sequential",
     "dataloader_num_workers": 0,
@@ -49,8 +49,8 @@ class SettingCost:
         value: in this run.
         off: its value when it is switched off.
         also: what cannot stay without it, switched off too, by setting.
-        more: the lines of code that only the page with the setting has.
-        less: those that only the page without it has.
+        more: the lines of code that only the loop with the setting has.
+        less: those that only the loop without it has.
     """
 
     name: str
@@ -62,7 +62,7 @@ class SettingCost:
 
     @property
     def lines(self) -> int:
-        """By how many lines the page is longer with the setting."""
+        """By how many lines the loop is longer with the setting."""
         return len(self.more) - len(self.less)
 
     @property
@@ -78,9 +78,9 @@ class SettingCost:
 
 
 def setting_costs(config: RunConfig, world_size: int = 1) -> list[SettingCost]:
-    """What each setting of a run costs by hand, the dearest first; settings that make the page no longer are left out.
+    """What each setting of a run costs, the most expensive first, without settings that do not lengthen the loop.
 
-    The page is SameLoop's own, specialized for the run's settings, whichever page the run itself had.
+    The loop is SameLoop's own, specialized for the run's settings, whichever loop the run itself had.
 
     Args:
         config: the run's settings.
@@ -125,7 +125,7 @@ def off_value(name: str) -> tuple[Any, ...]:
 
 
 def switched_off(config: RunConfig, name: str, off: Any) -> tuple[RunConfig | None, dict[str, Any]]:
-    """The run without a setting, and what else had to be switched off for that; None if there is no such run."""
+    """The run without a setting, and what else was switched off for that; None if there is no such run."""
     for also in _companions(config, name):
         try:
             return RunConfig.build(config.preset, **{**config.settings, name: off, **also}), dict(also)

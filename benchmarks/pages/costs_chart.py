@@ -15,7 +15,7 @@ from benchmarks.pages.diff import count
 
 TITLE = "What each setting costs in the manual loop"
 LONGEST_NAME, LONGEST_JOB = 42, 90
-# Of a row's height, how much the bar takes.
+# The bar's share of a row's height.
 BAR = 0.58
 
 

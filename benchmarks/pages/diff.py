@@ -1,6 +1,6 @@
-"""`sameloop diff`: the two pages of a run side by side, and what one setting is by hand.
+"""`sameloop diff`: the two loops of a run side by side, and one setting's lines in the manual loop.
 
-Both loops are specialized for the settings of the run, so that what is shown is what runs; twins stand on one row.
+Both loops are specialized for the settings of the run, so that what is shown is what runs; matching lines share a row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.judge.phases import PHASES, Phase
 from benchmarks.pages.alignment import Stretch, by_phase, code_lines, stretches
 from shared.errors import SameLoopError
 
-# Side by side, code of 88 columns needs room; on less than this for each the pages stand one below the other.
+# Side by side, code of 88 columns needs room; on less than this for each the loops stand one below the other.
 LEAST_WIDTH = 60
 HEADINGS = {"manual": "manual", "accelerate": "accelerate", "trainer": "Trainer"}
 UNSHOWN = ("page", "imports")
@@ -32,14 +32,14 @@ def print_diff(
     phase: str | None = None,
     is_own_job: bool = False,
 ) -> None:
-    """Print every phase with its lines on both loops, then what each costs by hand and what buys it.
+    """Print every phase with its lines in both loops, then how many lines each costs, and what replaces it.
 
     Args:
-        sources: the loops' pages, as they are to be shown: `manual`, perhaps `accelerate`, `trainer`.
+        sources: the loops' texts for display: `manual`, perhaps `accelerate`, `trainer`.
         console: coloured when it is a terminal, plain when it is not; as wide as it is.
-        names: what the pages are called.
+        names: the loops' headings.
         phase: show this one only.
-        is_own_job: whether the job is the user's: what is said of a phase in ours is then left out.
+        is_own_job: whether the job is the user's: the descriptions of our phases are then left out.
 
     Raises:
         SameLoopError: there is no such phase.
@@ -71,7 +71,7 @@ def print_diff(
 
 
 def summary(stretches_of: Mapping[str, Mapping[str, list[Stretch]]]) -> Table:
-    """Lines of code by phase on each page, and what buys the phase from `Trainer`."""
+    """Lines of code by phase in each loop, and what replaces the phase in `Trainer`."""
     table = Table(title="What each phase costs, in lines of code", title_justify="left")
     table.add_column("phase")
     for loop in stretches_of:
@@ -87,17 +87,17 @@ def summary(stretches_of: Mapping[str, Mapping[str, list[Stretch]]]) -> Table:
 
 
 def changed_lines(before: str, after: str) -> tuple[list[str], list[str]]:
-    """The lines of code that only the second page has, and those that only the first has; imports left out."""
+    """The lines of code that only the second text has, and those that only the first has; imports left out."""
     lines = difflib.unified_diff(_code(before), _code(after), n=0, lineterm="")
     changes = [line for line in lines if not line.startswith(("---", "+++", "@@"))]
     return [line[1:] for line in changes if line[0] == "+"], [line[1:] for line in changes if line[0] == "-"]
 
 
 def print_setting_diff(before: str, after: str, option: str, console: Console) -> None:
-    """Print what a setting changes on the manual loop: the lines that go and come, each with a few around it.
+    """Print what a setting changes in the manual loop: the lines that go and come, each with a few around it.
 
     Args:
-        before, after: the page folded without the setting and with it.
+        before, after: the loop specialized without the setting and with it.
         option: the setting and its value, as on the command line.
         console: as wide as it is.
     """
@@ -118,7 +118,7 @@ def count(lines: Sequence[str]) -> str:
 
 
 def _code(source: str) -> list[str]:
-    """A page's lines of code: no comments, blank lines, imports, docstrings of its own."""
+    """A loop's lines of code: no comments, blank lines, imports or docstrings."""
     lines = (line.partition("  # ")[0].strip() for line in _shown(source))
     return [line for line in lines if line and not line.startswith(("#", '"""'))]
 
@@ -128,7 +128,7 @@ def _shown(source: str) -> list[str]:
 
 
 def _side(phase: Phase, pieces: list[Stretch], nothing: str | None) -> RenderableType:
-    """One phase on one page: what it does, then its lines with their numbers."""
+    """One phase in one loop: what it does, then its lines with their numbers."""
     side = Table.grid(expand=True, padding=(0, 1, 0, 0))
     side.add_column(justify="right", style="dim", width=3)
     side.add_column(overflow="fold", ratio=1)

@@ -1,6 +1,6 @@
-"""`sameloop eject`: the loop that a set of settings stands for, as a script to keep, to read and to change.
+"""`sameloop eject`: the loop of a set of settings, as a script to keep, to read and to change.
 
-The full loop is folded (`fold`), what it loads is spelled out (`standalone`), and what is left is a plain
+The full loop is specialized (`fold`), its loading is spelled out (`standalone`), and the result is a plain
 script: `train(model, tokenizer, train_dataset, eval_dataset)`, which `sameloop compare --loop` takes as it is, and a
 `main` that loads, trains and saves.
 """
@@ -42,12 +42,12 @@ MEETING = (
     'distributed.init_process_group("nccl" if on_gpu else "gloo")\n',
 )
 PARTING = ("distributed.destroy_process_group()\n",)
-# The page with `accelerate`.
+# The loop with `accelerate`.
 ACCELERATED = Path(__file__).with_name("accelerated.py")
 SETUP = ("seed", "data", "model")
 SAVING = {"model", "tokenizer", "output_dir", "is_first_process", "PartialState"}
 PARAMETERS = ("model", "tokenizer", "train_dataset", "eval_dataset")
-# Arguments of `TrainingArguments` on the page that are no settings, and change no number of a single process.
+# Arguments of `TrainingArguments` in the Trainer loop that are no settings, and change no number of a single process.
 CHANGE_NOTHING = {"dataloader_pin_memory", "ddp_find_unused_parameters"}
 
 
@@ -62,14 +62,14 @@ def eject(
 
     Args:
         config: the settings.
-        loop: `manual`, by hand, or `trainer`, through `Trainer` with the arguments that are no defaults.
+        loop: `manual`, `accelerate`, or `trainer`, through `Trainer` with the arguments that are no defaults.
         world_size: how many processes `torchrun` will start.
         file: where the script will be; its name is the output folder's, too.
-        release: of transformers, whose names the script has, and what it does by hand.
+        release: of transformers, whose names and behaviour the script follows.
 
     Raises:
-        SameLoopError: the settings name a file of the user's as the loop, data that cannot be had, or what that
-            release does not have yet.
+        SameLoopError: the settings name a file of the user's as the loop, data that cannot be loaded, or what
+            that release does not have yet.
     """
     if config.loop is not None:
         raise SameLoopError(f"--loop {config.loop}: eject writes a loop itself; leave it out")
@@ -86,8 +86,8 @@ def eject(
     facts.left_out |= CHANGE_NOTHING if world_size == 1 else {"dataloader_pin_memory"}
     specializer = Specializer(accelerated_script() if loop == "accelerate" else package_script(loop), facts)
     functions = {node.name.value: node for node in specializer.script.body if isinstance(node, cst.FunctionDef)}
-    parted = _parted(functions.pop("train"), world_size)
-    statements = {name_of(node): node for node in specializer.module([*parted, *functions.values()])}
+    loop_and_main = _loop_and_main(functions.pop("train"), world_size)
+    statements = {name_of(node): node for node in specializer.module([*loop_and_main, *functions.values()])}
     imports = specializer.helpers.imports(statements.values())
     main = statements.pop("main")
     script = cst.Module([*statements.values()])
@@ -98,12 +98,12 @@ def eject(
     source = formatted(f"{head}\n\n{imports}\n\n\n{body}\n\n{run}")
     if "config" in names_in(cst.parse_module(source)).read:
         line = next(line.strip() for line in source.splitlines() if re.search(r"\bconfig\b", line))
-        raise SameLoopError(f"eject cannot fold this line of the page, which is a mistake of SameLoop's: {line}")
+        raise SameLoopError(f"eject cannot specialize this line of the loop, which is a mistake of SameLoop's: {line}")
     return source
 
 
 def accelerated_script() -> LoopScript:
-    """The page with `accelerate`, in the manual loop's place among its helper modules."""
+    """The loop with `accelerate`, in the manual loop's place among its helper modules."""
     script = package_script("manual")
     return replace(script, files={**script.files, script.name: ACCELERATED.read_bytes()})
 
@@ -120,17 +120,17 @@ def beyond_accelerate(config: RunConfig, world_size: int = 1) -> str | None:
         return "--save-strategy: a script with accelerate saves the model once, at its end; leave it out"
     if per_step & (per_step - 1):
         return (
-            f"--gradient-accumulation-steps {per_step}: accelerate divides by it once more, which would round the "
+            f"--gradient-accumulation-steps {per_step}: accelerate divides by it again, which would round the "
             "losses; with --accelerate take 2, 4, 8 or another power of two"
         )
     return None
 
 
 def write_script(source: str, file: Path) -> None:
-    """Write a script to a file that is not there yet.
+    """Write a script to a new file.
 
     Raises:
-        SameLoopError: it is there, it cannot be written, or Python would import it in the place of a package.
+        SameLoopError: it exists, it cannot be written, or Python would import it in the place of a package.
     """
     if re.search(rf"^(from|import) {re.escape(file.stem)}\b", source, re.MULTILINE):
         raise SameLoopError(f"{file}: the script imports `{file.stem}`, and would import itself; give another name")
@@ -138,13 +138,13 @@ def write_script(source: str, file: Path) -> None:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(source)
     except FileExistsError:
-        raise SameLoopError(f"{file} is there already; it stays as it is: give another name with -o") from None
+        raise SameLoopError(f"{file} exists already; it stays as it is: give another name with -o") from None
     except OSError as error:
         raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place with -o") from None
 
 
-def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, cst.FunctionDef]:
-    """A page's `train` in two: the loop, which gets model and data, and a `main` that loads and saves around it."""
+def _loop_and_main(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, cst.FunctionDef]:
+    """A script's `train` in two: the loop, which gets model and data, and a `main` that loads and saves around it."""
     body = train.body.body[1:]
     phases = _phases(body)
     loaded = phases.index("model")
@@ -168,7 +168,7 @@ def _parted(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, c
 
 
 def _phases(body: list[cst.BaseStatement]) -> list[str]:
-    """The phase that each statement belongs to, as the comments above them say."""
+    """The phase that each statement belongs to, according to the comments above them."""
     phases, phase = [], ""
     for statement in body:
         for line in statement.leading_lines:
@@ -179,10 +179,10 @@ def _phases(body: list[cst.BaseStatement]) -> list[str]:
 
 
 def _data_values(config: RunConfig) -> dict[str, Any]:
-    """What a script that loads these reviews must know of them: their format, columns, splits and classes.
+    """What a script that loads these reviews needs: their format, columns, splits and classes.
 
     Raises:
-        SameLoopError: `datasets`, with which the script loads them, reads them otherwise than they are.
+        SameLoopError: `datasets`, with which the script loads them, reads them differently.
     """
     values: dict[str, Any] = dict.fromkeys(
         ("dataset_format", "data_files", "separator", "renamed", "train_split", "eval_split", "classes")
@@ -226,7 +226,7 @@ def _data_values(config: RunConfig) -> dict[str, Any]:
 
 
 def _file_values(path: Path, subsets: Subsets) -> dict[str, Any]:
-    """How `datasets` is asked for a file, or for a folder of files."""
+    """The arguments with which `datasets` loads a file, or a folder of files."""
     files = {name: [str(file) for file in paths] for name, paths in files_of(path).items()} if path.is_dir() else {}
     used = {name: files[name] for name in ("train", subsets.eval_split) if name in files}
     first = Path(used["train"][0]) if used else path
@@ -239,7 +239,7 @@ def _file_values(path: Path, subsets: Subsets) -> dict[str, Any]:
 
 
 def _loaded(config: RunConfig, values: dict[str, Any], cache: str) -> Any:
-    """What the script's line gives, as `datasets` reads it now."""
+    """The data that the script's line loads, as `datasets` reads it now."""
     import datasets
 
     try:
@@ -252,7 +252,7 @@ def _loaded(config: RunConfig, values: dict[str, Any], cache: str) -> Any:
         return datasets.load_dataset(
             values["dataset_format"], data_files=values["data_files"], cache_dir=cache, **options
         )
-    except Exception as error:  # the readers raise almost anything on a file that is not as they think
+    except Exception as error:  # the readers raise almost anything on a file that they do not expect
         raise _reads_otherwise(config, shown(error, 80)) from None
 
 
@@ -270,7 +270,7 @@ def _reads_otherwise(config: RunConfig, why: str) -> SameLoopError:
 
 
 def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
-    """What the script is, how it runs, and how it is compared."""
+    """The script's docstring: what it does, how to run it, and how to compare it."""
     # What a run leaves on the disk changes no number, and `compare` keeps what it needs.
     plain = config.model_copy(update={"save_strategy": RunConfig.build(config.preset).save_strategy})
     settings = " ".join(map(shlex.quote, (config if config.load_best_model_at_end else plain).flags()))
@@ -310,7 +310,7 @@ def _wrapped(sentence: str, command: str) -> list[str]:
 
 
 class _InRelease(cst.CSTTransformer):
-    """Gives arguments the names that a release of transformers has for them."""
+    """Gives arguments the names that they have in a release of transformers."""
 
     def __init__(self, release: Release) -> None:
         super().__init__()
@@ -330,7 +330,7 @@ class _InRelease(cst.CSTTransformer):
 
 
 class _WithoutBlankLines(cst.CSTTransformer):
-    """Takes out the empty lines inside functions; the phases' comments part the blocks."""
+    """Removes the empty lines inside functions; the phases' comments separate the blocks."""
 
     def __init__(self) -> None:
         super().__init__()

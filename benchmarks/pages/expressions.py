@@ -1,4 +1,4 @@
-"""Expressions: their text, their values, and whether computing them does anything else."""
+"""Expressions: their text, their values, and whether they have side effects."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import libcst as cst
 
 from benchmarks.pages.names import parts_of
 
-# What may be left out, or put off, if nobody uses its result.
+# Calls that may be left out, or postponed, if nothing uses their result.
 PURE_CALLS = {
     "DataCollatorWithPadding",
     "TrainingState",
@@ -28,7 +28,7 @@ PURE_CALLS = {
     "tqdm",
 }
 PURE_METHODS = {"detach", "item", "items", "parameters"}
-# What needs no parentheses anywhere.
+# Expressions that never need parentheses.
 ATOMS = (cst.Name, cst.Integer, cst.Float, cst.SimpleString, cst.Call, cst.Attribute, cst.Subscript)
 NOTHING = object()
 _CODE = cst.Module([])
@@ -36,12 +36,12 @@ _CODE = cst.Module([])
 
 @lru_cache(maxsize=10_000)
 def code_of(node: cst.CSTNode) -> str:
-    """A node as text. A node never changes, and is asked for often."""
+    """A node as text; cached, because a node never changes and is needed often."""
     return _CODE.code_for_node(node).strip()
 
 
 def value_of(node: cst.CSTNode | None) -> Any:
-    """The value of a literal, also of a tuple of literals; `NOTHING` if it is none."""
+    """The value of a literal, also of a tuple of literals; `NOTHING` for any other node."""
     if isinstance(node, cst.Name):
         return {"True": True, "False": False, "None": None}.get(node.value, NOTHING)
     if isinstance(node, (cst.Integer, cst.Float, cst.SimpleString, cst.UnaryOperation, cst.Tuple)):
@@ -72,7 +72,7 @@ def in_place_of(old: cst.BaseExpression, new: cst.BaseExpression) -> cst.BaseExp
 
 @lru_cache(maxsize=10_000)
 def is_pure(node: cst.CSTNode) -> bool:
-    """Whether computing it does nothing else."""
+    """Whether computing it has no side effect."""
     if isinstance(node, (cst.Yield, cst.Await, cst.NamedExpr)):
         return False
     if isinstance(node, cst.Call):

@@ -1,16 +1,16 @@
-"""A page folded down to the settings of one run: what they switch off is gone, their values stand in their place.
+"""A loop specialized for the settings of one run: what they switch off is gone, their values stand in their place.
 
 The full loop is read as it is written (libcst keeps comments and layout), and rewritten until nothing changes:
 
 - `config.NAME` becomes its value, and what can be computed from values is; an `if` whose test is known becomes the
   branch that is taken, with its comment;
-- a call of a neighbour becomes the neighbour's lines where they are few or needed once; others come along as
-  functions of their own, folded too;
+- a call of a helper function becomes the function's lines where they are few or needed once; others come along as
+  functions of their own, specialized too;
 - a value that never changes stands where it is used; an assignment, a parameter, a function or an import that nothing
   uses goes; so does an argument that equals the default of what is called.
 
-Nothing is left out for its meaning: every rule keeps what the page computes. That is proved by running folded pages,
-`tests/pages/test_eject.py`.
+Every rule keeps what the loop computes; the meaning of a line is never a reason to leave it out. That is proved by
+running specialized loops, `tests/pages/test_eject.py`.
 """
 
 from __future__ import annotations
@@ -39,18 +39,18 @@ LOADING = {"load_data", "load_model", "load_tokenizer", "use_deterministic_algor
 
 
 class Specializer:
-    """Folds one page to one run.
+    """Specializes one script for one run.
 
     Args:
-        page: with the helper modules that it has.
-        given: what is known of the run.
+        script: with its helper modules.
+        facts: what is known of the run.
 
     Attributes:
-        page: as it is written.
-        helper modules: what it has around it.
+        script: as it is written.
+        helpers: its helper modules.
 
     Raises:
-        SpecializeError: from `module`, something on the page is beyond the fold.
+        SpecializeError: from `module`, something in the script cannot be specialized.
     """
 
     def __init__(self, script: LoopScript, facts: RunFacts) -> None:
@@ -59,7 +59,7 @@ class Specializer:
         self._facts = facts
 
     def function(self, node: cst.FunctionDef) -> cst.FunctionDef:
-        """A function folded; its parameters stay."""
+        """A function, specialized; its parameters stay."""
         docstring = [statement for statement in node.body.body[:1] if is_docstring(statement)]
         body: list[cst.BaseStatement] = list(without_docstring(node.body.body))
         known = dict(self._facts.names)
@@ -74,10 +74,10 @@ class Specializer:
                 return with_body(node, [*docstring, *body])
 
     def module(self, functions: Sequence[cst.FunctionDef] | None = None) -> list[cst.BaseStatement]:
-        """The page's functions, folded, and what of the helper modules they still call, without imports.
+        """The script's functions, specialized, and the helper functions that they still call, without imports.
 
         Args:
-            functions: take these for the page's.
+            functions: take these for the script's.
         """
         done: dict[str, cst.BaseStatement] = {}
         if functions is None:
@@ -92,12 +92,12 @@ class Specializer:
             for used in names_in(done[name]).read:
                 if used in self.helpers.library and used not in done:
                     waiting.append(_brief(self.helpers.library[used].node))
-        # What is used by others stands before them, if it is no function.
+        # Definitions that are no functions come first, because others use them.
         return without_parameters(sorted(done.values(), key=lambda node: isinstance(node, cst.FunctionDef)))
 
 
 def _brief(node: cst.BaseStatement) -> cst.BaseStatement:
-    """A neighbour with the first paragraph of its docstring only."""
+    """A helper function with the first paragraph of its docstring only."""
     if not isinstance(node, (cst.FunctionDef, cst.ClassDef)):
         return node
     first = node.body.body[0]
@@ -122,19 +122,19 @@ def formatted(source: str) -> str:
 
 
 def folded_source(script: LoopScript, config: RunConfig, world_size: int = 1, accelerate: bool = False) -> str:
-    """A page as these settings leave it, for whoever shows it; a file of the user's stays as it is.
+    """A script specialized for these settings, for display; a file of the user's stays as it is.
 
     Args:
-        page: either loop's, or the page with `accelerate`.
+        script: either loop's, or the loop with `accelerate`.
         config: the settings.
         world_size: how many processes the run has.
-        accelerate: whether it is the page with `accelerate`.
+        accelerate: whether it is the loop with `accelerate`.
     """
     if script.is_own:
         return script.source
     try:
         return _folded_source(script.name, tuple(script.files.items()), config, world_size, accelerate)
-    except (SpecializeError, cst.ParserSyntaxError):  # somebody tries things out on the page
+    except (SpecializeError, cst.ParserSyntaxError):  # a script that the user has changed
         return script.source
 
 
@@ -142,10 +142,10 @@ def folded_source(script: LoopScript, config: RunConfig, world_size: int = 1, ac
 def _folded_source(
     name: str, files: tuple[tuple[str, bytes], ...], config: RunConfig, world_size: int, accelerate: bool
 ) -> str:
-    """As `folded_source`, of the page's name and its files: kept, for a report shows a page and counts its lines."""
+    """As `folded_source`, from the script's name and files; cached, as a report shows it and counts its lines."""
     script = LoopScript(name, dict(files), {}, "")
     facts = RunFacts.of(config, world_size, accelerate)
-    # What it loads stays a call, what it saves is told in short.
+    # Loading stays a call, saving is shortened.
     facts.kept_calls |= LOADING
     facts.with_defaults.add("TrainingArguments")
     steps = {"logging_steps": config.logging_strategy, "save_steps": config.save_strategy}

@@ -1,4 +1,4 @@
-"""What a page stands on: the functions of its helper modules, what it imports, and the defaults of what it calls."""
+"""What a script uses: the functions of its helper modules, its imports, and the defaults of the functions it calls."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from benchmarks.pages.statements import name_and_value, name_of
 from shared.releases import RENAMINGS, SINCE, Release
 from shared.running.script import LoopScript
 
-# Whose functions stand in the place of SameLoop's own where a page is shown or stands alone.
+# Modules whose functions replace SameLoop's own where a script is shown or stands alone.
 SHARED = Path(__file__).parents[2] / "shared"
 INSTEAD = (Path(__file__).with_name("standalone.py"), SHARED / "determinism.py", SHARED / "early_stopping.py")
 OURS = ("shared", "manual_loop", "trainer_loop")
-# What a page has from `shared.releases`, and a script from where it is.
+# What a loop imports from `shared.releases`, and an ejected script from transformers.
 TRANSFORMERS_OWN = ("shared.releases", "TrainingArguments")
-# Methods of what a page calls by this name.
+# Methods that a script calls under these names.
 METHODS = {"trainer.train": "Trainer.train"}
 
 
 class Definition(NamedTuple):
-    """Something that a module defines, a function, a class or a constant; and whether it stands for one of ours."""
+    """A function, class or constant that a module defines; and whether it replaces one of ours."""
 
     node: cst.BaseStatement
     is_instead: bool
 
 
 class HelperModules:
-    """The modules that a page has around it.
+    """The helper modules of a script.
 
     Args:
-        page: with the helper modules that it has.
-        called: of whose functions nothing is known, so that they stay calls.
-        release: of transformers, as far as it matters by hand.
+        script: with its helper modules.
+        called: names of functions that stay calls.
+        release: of transformers, as far as the manual loop depends on it.
 
     Attributes:
-        library: what the helper modules define, and what stands in the place of what the page imports, by name.
+        library: what the helper modules define, and what replaces the script's imports, by name.
     """
 
     def __init__(self, script: LoopScript, called: Collection[str], release: Release) -> None:
@@ -68,7 +68,7 @@ class HelperModules:
         return {name: entry.node for name, entry in self.library.items() if isinstance(entry.node, cst.ClassDef)}
 
     def _read(self, module: cst.Module, is_instead: bool | None = None) -> None:
-        """Take in what a module has; `is_instead` is None for the script itself, whose functions are no helpers."""
+        """Read a module's definitions and imports; `is_instead` is None for the script itself."""
         for statement in module.body:
             for imported, origin in _imported_by(statement):
                 if origin == TRANSFORMERS_OWN:
@@ -93,7 +93,7 @@ class HelperModules:
         return value
 
     def fact(self, name: str) -> Any:
-        """What the release of transformers does, where a name stands for that."""
+        """A constant of `shared.releases` for this release of transformers; `NOTHING` for any other name."""
         return self.constant(cst.Name(name)) if name in SINCE else NOTHING
 
     def defaults(self, name: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ class HelperModules:
         return _defaults_of(module, *([attribute] if attribute else []), *others) | renamed
 
     def places(self, name: str, on_the_way: tuple[str, ...] = ()) -> int:
-        """How many times a neighbour would be written out, if those that call it are written out, too."""
+        """How many times a helper function would be written out, if those that call it are written out, too."""
         way = (*on_the_way, name)
         return sum(
             calls[name] * (self.places(caller, way) if caller in self.library else 1)
@@ -128,11 +128,11 @@ class HelperModules:
 
 @lru_cache(maxsize=1000)
 def _defaults_of(module: str, *attributes: str) -> dict[str, Any]:
-    """The default values of the parameters of something in a module; none where it does not tell them."""
+    """The default values of the parameters of something in a module; none where they are not known."""
     target: Any = importlib.import_module(module)
     for attribute in attributes:
         target = getattr(target, attribute)
-    # tqdm's class says nothing of its parameters, its constructor does.
+    # The signature of tqdm's class lacks its parameters; that of its constructor has them.
     called = inspect.unwrap(target.__init__) if module == "tqdm" else target
     try:
         parameters = inspect.signature(called).parameters.values()
@@ -143,14 +143,14 @@ def _defaults_of(module: str, *attributes: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=1000)
 def _calls_in(statement: cst.BaseStatement) -> Counter[str]:
-    """How often a statement calls what by a plain name. As `_imported_by`, asked for in every fold of a page."""
+    """How often a statement calls each plain name; cached like `_imported_by`, as it is needed often."""
     calls = (node for node in walk(statement) if isinstance(node, cst.Call))
     return Counter(call.func.value for call in calls if isinstance(call.func, cst.Name))
 
 
 @lru_cache(maxsize=1000)
 def _imported_by(statement: cst.BaseStatement) -> list[tuple[str, tuple[str, str | None]]]:
-    """What an import statement binds, and from where: module, and name in it or None for the module itself."""
+    """The names that an import statement binds, with their modules, and their names there (None for a module)."""
     pairs: list[tuple[str, tuple[str, str | None]]] = []
     for node in walk(statement):
         for alias in node.names if isinstance(node, (cst.Import, cst.ImportFrom)) else ():

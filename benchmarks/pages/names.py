@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import libcst as cst
 
-# What only says how the code is laid out.
+# Fields that only describe the layout of the code.
 LAYOUT = {
     *("comma", "equal", "footer", "header", "indent", "leading_lines", "lines_after_decorators", "semicolon"),
     *("lbrace", "lbracket", "lpar", "rbrace", "rbracket", "rpar", "trailing_whitespace"),
@@ -29,18 +29,18 @@ class Names:
         self.written: Counter[str] = Counter()
         self._own: list[set[str]] = []
 
-    def look(self, node: cst.CSTNode) -> None:
+    def count(self, node: cst.CSTNode) -> None:
         """Count what is in a node."""
         special = self.SPECIAL.get(type(node))
         if special is not None:
             special(self, node)
             return
         for part in parts_of(node):
-            self.look(part)
+            self.count(part)
 
     def _only_value(self, node: cst.Attribute | cst.Arg) -> None:
         """Neither an attribute's own name nor a keyword is a name that is read."""
-        self.look(node.value)
+        self.count(node.value)
 
     def _lambda(self, node: cst.Lambda) -> None:
         self._inside({param.name.value for param in node.params.params}, node.body)
@@ -48,34 +48,34 @@ class Names:
     def _inside(self, own: set[str], *nodes: cst.CSTNode) -> None:
         self._own.append(own)
         for node in nodes:
-            self.look(node)
+            self.count(node)
         self._own.pop()
 
     def _comprehension(self, node: Any) -> None:
-        looked_at = [getattr(node, part) for part in ("elt", "key", "value") if hasattr(node, part)]
+        parts = [getattr(node, part) for part in ("elt", "key", "value") if hasattr(node, part)]
         for loop in _loops_of(node):
-            looked_at += [loop.iter, *(test.test for test in loop.ifs)]
-        self._inside(set(names_of_loops(node)), *looked_at)
+            parts += [loop.iter, *(test.test for test in loop.ifs)]
+        self._inside(set(names_of_loops(node)), *parts)
 
     def _function(self, node: cst.FunctionDef) -> None:
         for decorator in node.decorators:
-            self.look(decorator)
+            self.count(decorator)
         for param in node.params.params:
             for expression in (param.annotation, param.default):
                 if expression:
-                    self.look(expression)
+                    self.count(expression)
         if node.returns:
-            self.look(node.returns)
+            self.count(node.returns)
         self._inside({param.name.value for param in node.params.params}, node.body)
 
     def _gives(self, node: cst.AssignTarget | cst.AnnAssign | cst.AugAssign | cst.For) -> None:
         self._write(node.target)
         for part in parts_of(node):
             if part is not node.target:
-                self.look(part)
+                self.count(part)
 
     def _with_item(self, node: cst.WithItem) -> None:
-        self.look(node.item)
+        self.count(node.item)
         if node.asname:
             self._write(node.asname.name)
 
@@ -85,9 +85,9 @@ class Names:
         if isinstance(target, cst.Subscript) and isinstance(target.value, cst.Name):
             self.written[target.value.value] += 1
             for element in target.slice:
-                self.look(element)
+                self.count(element)
         elif not names:  # an attribute of something
-            self.look(target)
+            self.count(target)
 
     def _name(self, node: cst.Name) -> None:
         if not any(node.value in names for names in self._own):
@@ -151,9 +151,9 @@ def names_in(nodes: cst.CSTNode | Iterable[cst.CSTNode]) -> Names:
 
 @lru_cache(maxsize=10_000)
 def _names_in(node: cst.CSTNode) -> Names:
-    """A node never changes, and is asked for often."""
+    """The same of one node; cached, because a node never changes and is needed often."""
     names = Names()
-    names.look(node)
+    names.count(node)
     return names
 
 

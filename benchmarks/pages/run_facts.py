@@ -1,4 +1,4 @@
-"""What is known of a run before its page is folded."""
+"""What is known of a run before its script is specialized."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class RunFacts:
     Attributes:
         settings: each setting's value by its name, and what else `config` has.
         calls: what calls without arguments return.
-        left_out: arguments that are given in any case and change no number.
-        no_ops: calls of which nothing is left.
-        kept_arguments: arguments that stay, whatever their default.
-        with_defaults: calls of which what they would do by themselves is shown, too, as the twin of what is done by hand.
+        left_out: arguments that the loop always passes and that change no number.
+        no_ops: calls that are removed.
+        kept_arguments: arguments that stay, even if they equal the default.
+        with_defaults: calls whose default arguments are shown, too, to match lines of the manual loop.
         kept_calls: functions that stay calls, though they could be spelled out.
-        names: what names stand for in every function of the page.
-        release: of transformers, as far as it matters by hand.
+        names: what names stand for in every function of the script.
+        release: of transformers, as far as the manual loop depends on it.
     """
 
     settings: dict[str, Any]
@@ -40,18 +40,18 @@ class RunFacts:
 
     @classmethod
     def of(cls, config: RunConfig, world_size: int = 1, accelerate: bool = False) -> RunFacts:
-        """What the settings say, how many processes there are, and whether `accelerate` does what it can."""
+        """From the settings, the number of processes, and whether the loop uses `accelerate`."""
         settings, left_out = dict(config.settings), set[str]()
         if accelerate:
             settings |= {"mixed_precision": "bf16" if config.bf16 else None, "bf16": False}
-        # A terminal is assumed, and that nobody asks a folded page to stop.
+        # A terminal is assumed, and that no specialized script is asked to stop.
         calls: dict[str, Any] = {"stop_requested": None, "sys.stderr.isatty": True}
         calls |= {"world_size": world_size, "launched_world_size": world_size}
         if world_size > 1:
             return cls(settings, {**calls, "distributed.is_initialized": True}, left_out)
-        # What a single process needs on Trainer's page only under some settings, though no `if` there says so.
+        # What a single process needs in the Trainer loop only under some settings, though there is no `if` for it.
         if config.gradient_accumulation_steps == 1:
-            # Where a step learns from one batch, the remedy has nothing to mend.
+            # Where a step has only one batch, the workaround has nothing to fix.
             settings["trainer_defaults"] = True
         if not config.bf16 and not config.use_cpu:
             left_out.add("use_cpu")

@@ -1,4 +1,4 @@
-"""What an expression comes to once the settings are known."""
+"""Simplifying expressions once the settings are known."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ COMPARISONS = {
 
 
 class SpecializeError(ValueError):
-    """A page says something that the fold does not know how to read."""
+    """A script has something that cannot be specialized."""
 
 
 class Simplify(cst.CSTTransformer):
     """Puts values in and computes what can be computed.
 
     Args:
-        given: what is known of the run.
-        helper modules: the page's, for constants and defaults.
+        facts: what is known of the run.
+        helpers: the script's helper modules, for constants and defaults.
         known: what names stand for: literals, or other names.
         written: how often the function gives each name a value.
-        as_expression: a call of a neighbour as the expression that it returns; None if it does more, or is none.
+        as_expression: a call of a helper function as the expression that it returns; None if it does more, or is none.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Simplify(cst.CSTTransformer):
         if is_name(new.value, "config"):
             name = new.attr.value
             if name not in self.facts.settings:
-                raise SpecializeError(f"the page reads config.{name}, which is no setting")
+                raise SpecializeError(f"the script reads config.{name}, which is not a setting")
             return literal(self.facts.settings[name])
         return new
 
@@ -215,7 +215,7 @@ class Simplify(cst.CSTTransformer):
             if m.matches(inner, m.Call(m.Name("len"))):
                 return inner
             if m.matches(inner, m.BinaryOperation(operator=m.Multiply(), right=m.Name())):
-                # So many epochs of so many steps.
+                # A number of epochs times the steps of an epoch.
                 factor = value_of(inner.left)
                 if factor is not NOTHING and factor % 1 == 0:
                     return inner.right if factor == 1 else inner.with_changes(left=literal(int(factor)))
@@ -308,7 +308,7 @@ def _has_comment(space: cst.BaseParenthesizableWhitespace) -> bool:
 
 
 def _result(compute: Callable, *values: Any) -> Any:
-    """What comes out, `NOTHING` if an error does: then the page has it, too, and keeps it."""
+    """The result, or `NOTHING` after an error: then the script raises it, too, and keeps the expression."""
     try:
         return compute(*values)
     except (ArithmeticError, TypeError):

@@ -1,8 +1,8 @@
-"""What an ejected script does in the place of SameLoop's own modules, where it must stand alone.
+"""What an ejected script does in place of SameLoop's own modules, because it must stand alone.
 
-`eject` folds these functions like the page's helper modules, and they take the place of those of the same names: they
-load with `transformers` and `datasets` alone, and save what a run leaves behind without what it takes to resume it.
-`config` has the settings, and besides what `eject` knows of the data: it is folded away.
+`eject` specializes these functions like the loop's helper modules, and they replace those of the same names: they
+load with `transformers` and `datasets` alone, and save what a run leaves behind without the state for resuming it.
+`config` has the settings, and what `eject` knows of the data: it disappears when the script is specialized.
 """
 
 from __future__ import annotations

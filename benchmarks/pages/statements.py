@@ -1,4 +1,4 @@
-"""Statements: what they are, and others made of them."""
+"""Statements: their kinds, and new ones made from them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def mentions(name: str, value: cst.BaseExpression, changed: set[str]) -> bool:
 
 
 def assignment(pairs: Sequence[tuple[cst.BaseExpression, cst.BaseExpression]]) -> cst.Assign:
-    """Names given values, in one statement."""
+    """One statement that assigns values to targets."""
     names, values = ([pair[side] for pair in pairs] for side in (0, 1))
     if len(pairs) == 1:
         return cst.Assign([cst.AssignTarget(names[0])], values[0])
@@ -60,7 +60,7 @@ def is_line_of(statement: cst.BaseStatement, *kinds: type[cst.BaseSmallStatement
 
 
 def target_and_value(statement: cst.BaseStatement) -> tuple[cst.BaseExpression, cst.BaseExpression] | None:
-    """The target and the value, if a statement gives one target a value."""
+    """The target and the value, if a statement assigns to a single target."""
     if not is_line_of(statement, cst.Assign) or len(statement.body[0].targets) > 1:
         return None
     return statement.body[0].targets[0].target, statement.body[0].value
@@ -89,14 +89,14 @@ def line_of(statement: cst.BaseSmallStatement) -> cst.SimpleStatementLine:
 
 
 def with_body(node: Any, body: Sequence[cst.BaseStatement], **changes: Any) -> Any:
-    """A statement, or an `else`, with another block; where nothing is left of it, `pass`."""
+    """A statement, or an `else`, with another block; `pass` if the block is empty."""
     return node.with_changes(body=node.body.with_changes(body=body or [line_of(cst.Pass())]), **changes)
 
 
 def with_blocks(
     statement: cst.BaseStatement, change: Callable[[Sequence[cst.BaseStatement]], list[cst.BaseStatement]]
 ) -> cst.BaseStatement:
-    """A loop, a `with` or an `if` with its block changed, and its `else`, which goes where nothing is left of it."""
+    """A loop, a `with` or an `if` with its block changed, and its `else`, which is removed if it is empty."""
     if not isinstance(statement, (cst.For, cst.With, cst.If)):
         return statement
     statement = with_body(statement, change(statement.body.body))
@@ -126,7 +126,7 @@ def taking_over(lines: Sequence[cst.EmptyLine], statement: cst.BaseStatement) ->
         return statement
     if not statement.leading_lines and not isinstance(statement, cst.For) and not ends_block(statement):
         return statement.with_changes(leading_lines=lines)
-    # Of a whole block that is gone, a blank line is left.
+    # A whole block that is gone leaves a blank line.
     if any(line.comment is None for line in lines) and not any(
         line.comment is None for line in statement.leading_lines
     ):

@@ -1,4 +1,4 @@
-"""A folded block made tidy: without what nobody uses, with short lines joined, and a loop's last act after it."""
+"""Tidying a specialized block: unused names removed, short lines joined, a loop's last act moved after it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def without_dead(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatem
 def _without_dead(
     statement: cst.BaseStatement, later: Sequence[cst.BaseStatement], read: set[str]
 ) -> cst.BaseStatement | None:
-    """A statement, or what it does besides giving values to names that nothing reads; None where that is nothing."""
+    """A statement, or what it does apart from assigning to names that nothing reads; None where that is nothing."""
     if isinstance(statement, cst.If):
         is_empty = is_line_of(statement.body.body[0], cst.Pass) and statement.orelse is None
         return None if is_empty and is_pure(statement.test) else statement
@@ -87,7 +87,7 @@ def _is_overwritten(target: cst.BaseExpression, later: Sequence[cst.BaseStatemen
 
 
 def with_short(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
-    """Short expressions that are only used in the next line stand there."""
+    """Short expressions that are only used in the next line are moved there."""
     used = names_in(statements)
 
     def joined(block: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
@@ -103,7 +103,7 @@ def with_short(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatemen
 
 
 def _joined_line(first: cst.BaseStatement, second: cst.BaseStatement, used: Names) -> cst.BaseStatement | None:
-    """Two lines as one, where the second only goes on with what the first has named."""
+    """Two lines as one, where the second only continues with the value that the first has named."""
     pair = name_and_value(first)
     if pair is None or not isinstance(second, cst.SimpleStatementLine) or second.leading_lines:
         return None
@@ -127,10 +127,10 @@ def _joined_line(first: cst.BaseStatement, second: cst.BaseStatement, used: Name
 
 
 def after_loops(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
-    """What a loop over batches does with its last one stands after the loop.
+    """Move what a loop over batches does with its last batch after the loop.
 
     In `for number, batch in enumerate(loader, start=1)` that is what the loop's end does `if number == len(loader)`,
-    if nothing breaks off the loop. A `continue` passes over the end only where a step goes on with the next batch.
+    if the loop has no `break`. A `continue` skips the end only where a step continues with the next batch.
     """
     done: list[cst.BaseStatement] = []
     for statement in statements:
@@ -157,7 +157,7 @@ def _split_loop(loop: cst.For) -> list[cst.BaseStatement]:
         inner = list(last.body.body)
         inner[0] = with_lines(inner[0], last.leading_lines)
         after = inner + after
-    # Only after the loop, of what is computed at a step's end.
+    # What is computed at a step's end and used only after the loop.
     moved: list[cst.BaseStatement] = []
     read_inside = names_in(body).read
     for statement in list(body):
@@ -175,7 +175,7 @@ def _split_loop(loop: cst.For) -> list[cst.BaseStatement]:
 
 
 def with_locals(statements: list[cst.BaseStatement], classes: Mapping[str, cst.ClassDef]) -> list[cst.BaseStatement]:
-    """An object that only holds values, and of which nothing but these values is used, as plain names.
+    """Replace an object that only holds values, and is used for nothing else, by plain names.
 
     Args:
         statements: of a whole function.
@@ -193,7 +193,7 @@ def with_locals(statements: list[cst.BaseStatement], classes: Mapping[str, cst.C
             later.visit(finder)
         if finder.escapes or finder.is_set_first.keys() & set(names_in(statements).written):
             continue
-        # What is set before it is read needs no first value.
+        # A field that is set before it is read needs no first value.
         first = [
             (cst.Name(attribute), value)
             for attribute, value in _field_values(classes[call.func.value], call).items()
@@ -251,7 +251,7 @@ def _field_values(node: cst.ClassDef, call: cst.Call) -> dict[str, cst.BaseExpre
 
 
 def without_parameters(statements: list[cst.BaseStatement]) -> list[cst.BaseStatement]:
-    """Without parameters that a function does not use, and what they are called with."""
+    """Without parameters that a function does not use, and without their arguments."""
     while True:
         for node in statements:
             if not isinstance(node, cst.FunctionDef) or node.name.value == "train":

@@ -207,7 +207,7 @@ def test_two_models_and_many_classes_stand_side_by_side(tiny_comparison: Path) -
     for style in STYLE_NAMES:
         figure = confusion_chart(two, style)
         figure.lay_out()
-        assert [axes.get_title() for axes in figure.axes] == ["manual: the model says", "Trainer: the model says"]
+        assert [axes.get_title() for axes in figure.axes] == ["manual: predicted class", "Trainer: predicted class"]
         for axes in figure.axes:
             labels = [text.get_text() for text in axes.texts]
             assert labels == [str(count) for row in answers.confusion for count in row]

@@ -131,7 +131,7 @@ def test_another_accuracy_than_the_loop_has_reported_is_said() -> None:
     best = {"load_best_model_at_end": True, "save_strategy": "epoch"}
     assert note(0.75, 0.5, **best) == ""
     assert "--dataloader-drop-last" in note(1.0, dataloader_drop_last=True)
-    assert "its evaluation is another" in note(1.0, loop="mine.py")
+    assert "its evaluation differs" in note(1.0, loop="mine.py")
 
 
 # What is to be beaten ----------------------------------------------------------------------------------
@@ -355,5 +355,5 @@ def test_reviews_and_names_of_classes_cannot_break_out(measured: Quality) -> Non
 
 def test_without_figures_the_section_says_why() -> None:
     html = section(None, "the reviews of --dataset <mine>.csv have changed since")
-    assert "It cannot be told: the reviews of --dataset &lt;mine&gt;.csv have changed since" in html
+    assert "It was not measured: the reviews of --dataset &lt;mine&gt;.csv have changed since" in html
     assert [tag for tag, _ in Page(html).tags] == ["section", "h2", "p"]

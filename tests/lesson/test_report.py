@@ -263,7 +263,7 @@ def test_data_that_is_gone_is_said_and_the_rest_is_shown(
     reviews = load_reviews(config)
     assert "there is no such file" in reviews.note and not reviews.texts
     html = plain(equal, records, reviews)
-    assert "cannot be had any more" in html and "There is none: left out" in html
+    assert "cannot be loaded again" in html and "There is none: left out" in html
     assert data_of(html)["count"] == 16
 
 
@@ -352,7 +352,7 @@ def test_the_report_has_the_third_column_only_where_it_is_asked_for(
     assert len(lines) > 60 and {*with_it.lines} - {*lines} == {*without.lines}
     assert "did not run for this report" in words(file.read_text(encoding="utf-8"))
     assert "accelerate-" not in html and "did not run for this report" not in words(html)
-    assert 'class="twins"' in html and ".three" not in html
+    assert 'class="code-rows"' in html and ".three" not in html
 
 
 def test_there_is_no_third_column_where_accelerate_is_not_proven_equal(

@@ -128,7 +128,7 @@ def test_no_line_of_code_wraps_and_twins_are_level(browser: Any, run_dir: Path) 
             measured = page.evaluate(
                 """() => {
                     const box = (element) => element.getBoundingClientRect();
-                    const lines = [...document.querySelectorAll(".twins .line")];
+                    const lines = [...document.querySelectorAll(".code-rows .line")];
                     const rows = [...document.querySelectorAll(".row")];
                     return {
                         lines: lines.length,
@@ -227,10 +227,10 @@ def test_a_row_opens_and_its_question_comes_before_the_answer_without_a_mouse(br
         assert not measured.is_visible()
         page.keyboard.press("Tab")
         page.keyboard.press("Space")  # the first answer
-        assert page.locator("#about-zero .told").inner_text() == "Wrong: it is the gradient norm."
+        assert page.locator("#about-zero .feedback").inner_text() == "Wrong: it is the gradient norm."
         assert measured.is_visible() and "differs first, at step 2" in measured.inner_text()
         page.keyboard.press("ArrowDown")
-        assert page.locator("#about-zero .told").inner_text() == "Right: it is the gradient norm."
+        assert page.locator("#about-zero .feedback").inner_text() == "Right: it is the gradient norm."
         # A row without a question shows what was measured at once.
         page.locator("#row-step .opener").click()
         assert page.locator("#about-step .measured").is_visible()

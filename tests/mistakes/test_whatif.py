@@ -1,4 +1,4 @@
-"""The lesson in the report: rows of twins, why a line is there, and what was measured without it."""
+"""The lesson in the report: rows of matching lines, why a line is there, and what was measured without it."""
 
 from __future__ import annotations
 

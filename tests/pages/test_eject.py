@@ -276,7 +276,7 @@ def test_nothing_is_overwritten(tmp_path: Path, capsys: pytest.CaptureFixture) -
     written = file.read_text()
     assert 'save_pretrained("my_loop")' in written
     assert main(["eject", "--preset", "tiny", "--seed", "7", "-o", str(file)]) == 2
-    assert "is there already; it stays as it is" in capsys.readouterr().err
+    assert "exists already; it stays as it is" in capsys.readouterr().err
     assert file.read_text() == written
     assert main(["eject", "-o", str(tmp_path / "none" / "x.py")]) == 2
     assert "cannot write" in capsys.readouterr().err
@@ -307,5 +307,5 @@ def test_a_line_that_cannot_be_folded_is_said(monkeypatch: pytest.MonkeyPatch) -
     script = module.package_script("manual")
     edited = script.edited("    set_seed(config.seed)\n    data_seed", "    set_seed(config)\n    data_seed")
     monkeypatch.setattr(module, "package_script", lambda loop: edited)
-    with pytest.raises(SameLoopError, match=r"eject cannot fold this line of the page.*set_seed\(config\)"):
+    with pytest.raises(SameLoopError, match=r"eject cannot specialize this line of the loop.*set_seed\(config\)"):
         eject(RunConfig.build("tiny", **PLAIN))

@@ -39,10 +39,10 @@ for (const question of document.querySelectorAll(".question")) {
   question.addEventListener("change", (event) => {
     const { answer } = question.dataset;
     const isRight = event.target.value === answer;
-    const told = question.querySelector(".told");
-    told.className = `told ${isRight ? "exact" : "wrong"}`;
+    const feedback = question.querySelector(".feedback");
+    feedback.className = `feedback ${isRight ? "exact" : "wrong"}`;
     const said = answer === "nothing" ? "nothing differs" : `it is the ${answer}`;
-    told.textContent = isRight ? `Right: ${said}.` : `Wrong: ${said}.`;
+    feedback.textContent = isRight ? `Right: ${said}.` : `Wrong: ${said}.`;
     measured.classList.remove("unseen");
   });
 }
@@ -58,7 +58,7 @@ followLink();
 
 // Code that is wider than its place is scrolled, and can be reached for that with the keyboard.
 function reachWideCode() {
-  for (const code of document.querySelectorAll(".twins pre, .command, .dial-costs pre")) {
+  for (const code of document.querySelectorAll(".code-rows pre, .command, .setting-costs pre")) {
     if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
     else code.removeAttribute("tabindex");
   }
@@ -251,7 +251,7 @@ function showStep() {
 
 if (stepper && data.columns.loss.length) {
   stepper.max = data.columns.loss.length - 1;
-  // Where they part, that is what one wants to see; else the first step.
+  // The first step that differs; else the first step.
   const first = data.columns.loss.findIndex((_, row) => stepOf(row) in data.differs);
   stepper.value = Math.max(0, first);
   stepper.addEventListener("input", showStep);
