@@ -1,8 +1,8 @@
-"""Checkpoints by hand: all that the next step depends on, in a folder that is whole or not there.
+"""Checkpoints of the manual loop: everything that the next step depends on, in a folder that is complete or absent.
 
-What that is: the weights, the optimizer's averages, where the schedule stands, the gradient scaler's factor, the state
-of every random number generator, and the few numbers in `TrainingState`. The order of the batches is not in it: it is
-drawn again from the epoch's seed, and the batches that are done are passed over.
+That is the weights, the optimizer's averages, the schedule's position, the gradient scaler's factor, the state of
+every random number generator, and the few numbers in `TrainingState`. The order of the batches is not saved: it is
+drawn again from the epoch's seed, and the batches that are done are skipped.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def save_checkpoint(
     wait_for_all()
     if is_first_process():
         seal(unfinished, config, world_size())
-        # One that is already there is damaged, or the same: this run has been resumed from an earlier one.
+        # An existing one is damaged, or the same: this run has been resumed from an earlier checkpoint.
         if checkpoint.exists():
             shutil.rmtree(checkpoint)
         unfinished.rename(checkpoint)
@@ -85,7 +85,7 @@ def save_checkpoint(
 def load_checkpoint(
     checkpoint: Path, state: TrainingState, training_model: torch.nn.Module, parts: dict[str, Any]
 ) -> None:
-    """Put everything back, in place, as `save_checkpoint` found it."""
+    """Restore the state that `save_checkpoint` saved, in place."""
     load_weights(unwrap(training_model), checkpoint / WEIGHTS)
     settle_buckets(training_model)
     for name, part in parts.items():
@@ -104,6 +104,6 @@ def load_checkpoint(
 
 
 def load_best_model(output_dir: Path, state: TrainingState, model: torch.nn.Module) -> None:
-    """Take the weights out of the best checkpoint, if there is one: of evaluations without one, none is remembered."""
+    """Load the weights of the best checkpoint, if there is one: evaluations without one are not remembered."""
     if state.best_saved is not None:
         load_weights(model, output_dir / f"checkpoint-{state.best_saved}" / WEIGHTS)

@@ -1,4 +1,4 @@
-"""The forward pass: the model's own loss, or a smoothed one, in 16 bits if asked for."""
+"""The forward pass: the model's own loss, or a smoothed one, in 16 bits if the settings say so."""
 
 import torch
 
@@ -20,7 +20,7 @@ def forward(
     if config.label_smoothing_factor > 0:
         return smoothed_loss(model, batch, device, config)
     if config.bf16 or config.fp16:
-        # 16 bits for matrix products, not for what is sensitive, as the loss.
+        # 16 bits for matrix products, not for sensitive operations such as the loss.
         with torch.autocast(device.type, torch.bfloat16 if config.bf16 else torch.float16):
             output = model(**batch)
     else:
@@ -31,7 +31,7 @@ def forward(
 def training_loss(
     model: torch.nn.Module, batch: dict[str, torch.Tensor], device: torch.device, config: RunConfig
 ) -> torch.Tensor:
-    """The loss of `forward` alone: logits that nobody needs would be kept until the next batch."""
+    """The loss of `forward` alone: unused logits would stay in memory until the next batch."""
     loss, _ = forward(model, batch, device, config)
     return loss
 

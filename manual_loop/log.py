@@ -35,7 +35,7 @@ def log_training(state: TrainingState, grad_norm: torch.Tensor, rate: float) -> 
 
 
 def log(log_history: list, values: dict, epoch: float, step: int) -> None:
-    """Keep a line of the log and show it, without disturbing the progress bar."""
+    """Append a line to the log and print it, without disturbing the progress bar."""
     log_history.append({**values, "epoch": epoch, "step": step})
     if is_first_process():
         rounded = {name: f"{value:.4g}" for name, value in values.items()}

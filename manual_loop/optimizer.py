@@ -1,4 +1,4 @@
-"""The optimizers, and what they are given."""
+"""The optimizers and their parameter groups."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The other orders of the reviews: as they lie, and those of like length together."""
+"""The other orders of the reviews: the dataset's, and grouped by length."""
 
 from collections.abc import Iterator
 
@@ -13,10 +13,10 @@ from shared.releases import SEEDS_EVALUATION_ORDER
 def make_samplers(
     train_dataset: Dataset, eval_dataset: Dataset, config: RunConfig
 ) -> tuple[Sampler[int] | None, Sampler[int] | None]:
-    """For training and for the evaluation; None: as the reviews lie."""
+    """The samplers for training and for the evaluation; None: in the dataset's order."""
     if config.train_sampling_strategy == "sequential":
         return None, None
-    # Shuffle: reviews of like length lie together, so that little is padded.
+    # Shuffle: reviews of similar length are grouped, so that little is padded.
     group_size = config.per_device_train_batch_size * config.gradient_accumulation_steps
     train_sampler = LengthGroupedSampler(train_dataset, group_size)
     seed = None
@@ -26,7 +26,7 @@ def make_samplers(
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Random order, but sorted by length within stretches of some 50 batches, so that a batch needs little padding.
+    """Random order, but sorted by length within groups of some 50 batches, so that a batch needs little padding.
 
     The order of transformers' sampler of the same name: as random as it can be between the stretches, the longest
     review first of all, so that a memory that is too small is noticed at once.
@@ -47,13 +47,13 @@ class LengthGroupedSampler(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = None if self.seed is None else torch.Generator().manual_seed(self.seed)
         shuffled = torch.randperm(len(self.lengths), generator=generator).tolist()
-        # At least four stretches, where there are reviews enough.
+        # At least four groups, if there are enough reviews.
         size = self.group_size * max(1, min(50, len(self.lengths) // (4 * self.group_size)))
         stretches = [
             sorted(shuffled[start : start + size], key=lambda review: self.lengths[review], reverse=True)
             for start in range(0, len(shuffled), size)
         ]
-        # The longest review of all changes places with the first.
+        # The longest review of all is swapped with the first.
         first = stretches[0]
         longest = max(stretches, key=lambda stretch: self.lengths[stretch[0]])
         first[0], longest[0] = longest[0], first[0]

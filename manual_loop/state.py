@@ -1,4 +1,4 @@
-"""Where the training stands: what changes from step to step, apart from the weights."""
+"""The state of the training: what changes from step to step, apart from the weights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from shared.determinism import random_states, restore_random_states
 
 @dataclass
 class TrainingState:
-    """Where the training stands.
+    """The state of the training.
 
     Attributes:
         total_loss: the training losses added up since the last log line, a scalar; each process has its own.
@@ -65,7 +65,7 @@ def _later_batches(train_loader: DataLoader, done: int, state: TrainingState) ->
 
 
 def follow(metrics: dict[str, float], state: TrainingState, scheduler: Any, config: RunConfig) -> None:
-    """What an evaluation decides: the learning rate of some schedules, and which weights are the best so far."""
+    """Apply an evaluation: the learning rate of some schedules, and which weights are the best so far."""
     metric = metrics[f"eval_{config.metric_for_best_model or 'loss'}"]
     if config.lr_scheduler_type in METRIC_SCHEDULES:
         scheduler.step(metric)

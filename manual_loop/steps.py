@@ -25,7 +25,7 @@ def ends_step(number: int, train_loader: DataLoader, batches_per_step: int) -> b
 
 
 def batches_of_step(number: int, train_loader: DataLoader, batches_per_step: int) -> int:
-    """By how many batches the loss of batch `number` of the epoch is divided: all that its step has."""
+    """By how many batches the loss of batch `number` of the epoch is divided: all batches of its step."""
     if batches_per_step == 1:
         return batches_per_step
     return min(batches_per_step, len(train_loader) - (number - 1) // batches_per_step * batches_per_step)

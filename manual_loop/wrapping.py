@@ -1,4 +1,4 @@
-"""What a model is trained through: other processes, a compiler, a scaler for 16-bit gradients."""
+"""Wrappers for training a model: several processes, a compiler, a scaler for 16-bit gradients."""
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
@@ -33,7 +33,7 @@ def unwrap(training_model: torch.nn.Module) -> torch.nn.Module:
 
 
 def sync_gradients(training_model: torch.nn.Module, step_ends: bool, config: RunConfig) -> None:
-    """Have the processes average their gradients once per step, with its last batch; until then they pile up.
+    """Let the processes average their gradients once per step, with its last batch; until then they accumulate.
 
     It sets what `DistributedDataParallel.no_sync` sets for the passes inside it.
     """
@@ -42,10 +42,10 @@ def sync_gradients(training_model: torch.nn.Module, step_ends: bool, config: Run
 
 
 def scaled_step(scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer, config: RunConfig) -> bool:
-    """Move the weights by gradients that the scaler has scaled; returns whether the schedule goes on.
+    """Update the weights with gradients that the scaler has scaled; returns whether the schedule takes a step.
 
-    After an overflow the scaler leaves the step out, and the schedule waits. The fused AdamW is called even then and
-    skips by itself, which Trainer does not notice: there the schedule goes on.
+    After an overflow the scaler skips the step, and the schedule waits. The fused AdamW is called even then and skips
+    by itself, which Trainer does not notice: its schedule takes a step.
     """
     scale = scaler.get_scale()
     scaler.step(optimizer)

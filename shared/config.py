@@ -416,8 +416,8 @@ def values_by_preset(name: str) -> str:
     """A setting's default and the presets that set another: `8; tiny 4`."""
     default = RunConfig.model_fields[name].default
     others = [f"{preset} {show(settings[name])}" for preset, settings in PRESETS.items() if name in settings]
-    left = [f"{preset} {settings[name]}" for preset, settings in LEFT_TO_THE_MACHINE.items() if name in settings]
-    return "; ".join([show(default), *others, *left])
+    chosen = [f"{preset} {settings[name]}" for preset, settings in LEFT_TO_THE_MACHINE.items() if name in settings]
+    return "; ".join([show(default), *others, *chosen])
 
 
 def show(value: Any) -> str:
@@ -439,7 +439,7 @@ def _first_problem(error: ValidationError) -> str:
     name = str(problem["loc"][0])
     if problem["type"] == "extra_forbidden":
         return f"there is no option {option(name)}: `sameloop manual --help` lists them all"
-    wrong = problem["msg"].removeprefix("Value error, ")
+    reason = problem["msg"].removeprefix("Value error, ")
     value = show(problem["input"]) if isinstance(problem["input"], dict) else str(problem["input"])
     excerpt = value if len(value) <= 80 else f"{value[:77]}..."
-    return f"{option(name)} {excerpt}: {wrong[0].lower()}{wrong[1:]}"
+    return f"{option(name)} {excerpt}: {reason[0].lower()}{reason[1:]}"

@@ -289,9 +289,9 @@ def _check_texts(split: Split, where: str) -> None:
     is_empty = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(texts, "")), "")
     empty = pc.indices_nonzero(is_empty)
     if len(empty):
-        more = f" ({len(empty)} of {len(texts)} rows are empty)" if len(empty) > 1 else ""
+        remark = f" ({len(empty)} of {len(texts)} rows are empty)" if len(empty) > 1 else ""
         raise SameLoopError(
-            f"{where}: {split.place(empty[0].as_py())} has no text in `{shown(split.columns.text)}`{more}; remove "
+            f"{where}: {split.place(empty[0].as_py())} has no text in `{shown(split.columns.text)}`{remark}; remove "
             "such rows"
         )
 

@@ -88,7 +88,7 @@ def random_states() -> dict[str, Any]:
 
 
 def restore_random_states(states: dict[str, Any]) -> None:
-    """Put every generator back to where `random_states` found it."""
+    """Restore every generator to the state that `random_states` returned."""
     import numpy as np
     import torch
 

@@ -6,7 +6,7 @@ from shared.config import RunConfig
 
 
 def stops_early(log_history: list, config: RunConfig) -> bool:
-    """Whether so many evaluations in a row were not better than the best one before them.
+    """Whether the last evaluations, as many as the patience, were not better than the best one before them.
 
     As `EarlyStoppingCallback` of transformers counts them: one that is equal is no better.
     """

@@ -12,7 +12,7 @@ from typing import Any
 
 import xxhash
 
-# What the system says when a write is refused, as opposed to a mistake in the program.
+# The errors of a refused write, as opposed to a mistake in the program.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
 
 
@@ -87,7 +87,7 @@ def refused_write(error: BaseException) -> str | None:
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return os.strerror(error.errno)
     text = str(error)
-    if "(os error 28)" in text:  # what tokenizers raises is a bare Exception
+    if "(os error 28)" in text:  # tokenizers raises a bare Exception
         return os.strerror(errno.ENOSPC)
     if type(error).__name__ == "SafetensorError" and "I/O error" in text:
         return text.split("I/O error:")[-1].split("(os error")[0].strip(" .()")

@@ -58,15 +58,15 @@ def as_json(arguments: Mapping[str, Any]) -> str:
 
 def problem_with(schedule: str, arguments: Mapping[str, Any]) -> str | None:
     """Why a schedule does not take these, or what it needs, in one line; None if all is well."""
-    taken = TAKEN.get(schedule, "").split()
+    accepted = TAKEN.get(schedule, "").split()
     for name, value in arguments.items():
-        if name not in taken:
-            return f"--lr-scheduler-kwargs {name}: {schedule} takes {', '.join(taken) or 'nothing of the kind'}"
+        if name not in accepted:
+            return f"--lr-scheduler-kwargs {name}: {schedule} takes {', '.join(accepted) or 'nothing of the kind'}"
         try:
             TypeAdapter(_KIND_OF[name], config=ConfigDict(strict=True, allow_inf_nan=False)).validate_python(value)
         except ValidationError as error:
-            wrong = error.errors(include_url=False)[0]["msg"]
-            return f"--lr-scheduler-kwargs {name} {json.dumps(value)}: {wrong[0].lower()}{wrong[1:]}"
+            reason = error.errors(include_url=False)[0]["msg"]
+            return f"--lr-scheduler-kwargs {name} {json.dumps(value)}: {reason[0].lower()}{reason[1:]}"
     if {"min_lr", "min_lr_rate"} <= arguments.keys():
         return "--lr-scheduler-kwargs min_lr and min_lr_rate exclude each other: choose one"
     needed = NEEDED.get(schedule, {})

@@ -1,15 +1,15 @@
-"""What a callback adds to `Trainer`, so that a run that was cut off and resumed is the same run, bit for bit.
+"""A callback for `Trainer`, so that a run that was interrupted and resumed is the same run, bit for bit.
 
 `Trainer` writes checkpoints and resumes from them. By itself it falls short of that in seven points, each of which is
 made up for here, from outside (`transformers/trainer.py` of release 5.23):
 
-1. A checkpoint that was being written when the power failed looks like a whole one. Here the manifest tells.
+1. A checkpoint that was being written when the power failed looks like a whole one. Here the manifest shows it.
 2. It deletes the older checkpoint before the new one is known to be on the disk. Here afterwards.
 3. The loss added up since the last log line is not in the checkpoint (it starts from zero again).
 4. `group_by_length` draws its order from the global random state, which in mid-epoch is no longer the epoch's first.
 5. A checkpoint at an epoch's last step is written before the epoch's evaluation, which a resumed run would leave out.
 6. A checkpoint that is made for a stop alone counts as the best one, where the run that is never stopped has none.
-7. Three processes or more add their gradients up in another order in the first step, `settle_buckets` says why.
+7. Three processes or more add their gradients up in another order in the first step, `settle_buckets` explains why.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from shared.starting.interrupt import stop_after_checkpoint, stop_requested
 
 
 class ExactResume(TrainerCallback):
-    """Completes `Trainer`'s checkpoints, stops it in time, and sets the stage when it resumes.
+    """Completes `Trainer`'s checkpoints, stops it in time, and restores the state when it resumes.
 
     Args:
         trainer: whose callback this is.
         config: the run's settings.
         output_dir: where the checkpoints are.
-        checkpoint: the one that the run goes on from, if any.
+        checkpoint: the one that the run resumes from, if any.
 
     Raises:
         Interrupted: after the step in which Ctrl-C or SIGTERM arrived.

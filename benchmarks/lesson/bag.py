@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
 
 NAME = "bag of words"
-WHAT = "TF-IDF of single words and a logistic regression, on the whole texts of the training set"
+DESCRIPTION = "TF-IDF of single words and a logistic regression, on the whole texts of the training set"
 # Two letters, digits or underscores at least: scikit-learn's `token_pattern`.
 WORD = re.compile(r"\b\w\w+\b")
 # The inverse of the weight of the squared coefficients: scikit-learn's `C`.

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.charts.data import NAMES, reported_evaluations
 from benchmarks.lesson.answers import answer, equal_rows, load_model
-from benchmarks.lesson.bag import NAME, WHAT, bag_of_words
+from benchmarks.lesson.bag import DESCRIPTION, NAME, bag_of_words
 from benchmarks.runs import read_comparison
 from benchmarks.statistics import LEVEL, mcnemar, wilson
 from shared.data import Subsets, prepared_subsets
@@ -388,7 +388,7 @@ def _baselines(subsets: Subsets, predictions: dict[str, list[int]], names: Seque
             f"always {names[most]}, the most frequent class of the training set",
             [most] * len(labels),
         ),
-        (NAME, WHAT, words),
+        (NAME, DESCRIPTION, words),
     ):
         right = [answer == label for answer, label in zip(answers, labels, strict=True)]
         against = {}

@@ -21,9 +21,9 @@ def confusion_chart(quality: Quality, style_name: str = "slide") -> Chart:
     style, models = STYLES[style_name], list(quality.models_to_show().values())
     lines = [(_sentence(quality, number), style.soft) for number in range(len(models))]
     with canvas(style, TITLE, alt_text(quality), lines=lines) as chart:
-        for axes, (who, answers) in zip(chart.subplots(1, len(models), squeeze=False)[0], models, strict=True):
+        for axes, (model_name, answers) in zip(chart.subplots(1, len(models), squeeze=False)[0], models, strict=True):
             _draw(axes, answers, len(models), style)
-            title = "predicted class" if len(models) == 1 else f"{who}: predicted class"
+            title = "predicted class" if len(models) == 1 else f"{model_name}: predicted class"
             axes.set_title(title, fontsize=0.9 * style.font, weight="normal", loc="center")
             if axes.get_subplotspec().is_first_col():
                 axes.set_ylabel("true class", fontsize=0.9 * style.font)
@@ -67,8 +67,8 @@ def _draw(axes: Axes, answers: Answers, tables: int, style: Style) -> None:
 
 def _sentence(quality: Quality, number: int) -> str:
     """The accuracy of one of the models in the picture."""
-    who, answers = list(quality.models_to_show().values())[number]
-    return f"{answers.rate.sentence()}." if quality.is_one_model else f"{who}: {answers.rate.sentence()}."
+    model_name, answers = list(quality.models_to_show().values())[number]
+    return f"{answers.rate.sentence()}." if quality.is_one_model else f"{model_name}: {answers.rate.sentence()}."
 
 
 def alt_text(quality: Quality) -> str:

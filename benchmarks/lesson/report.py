@@ -331,7 +331,7 @@ def xray_parts(xray_result: XRay, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """The parts of the x-ray that are worth a look, each with its events.
 
     Args:
-        found: the x-ray.
+        xray_result: the x-ray.
         rows: of the code as it is shown, to which the events lead.
     """
     row_ids = {row.phase.name: row.id for row in rows}

@@ -30,7 +30,7 @@ class Reviews(NamedTuple):
 
     Attributes:
         rows: the place in the subset of each review, by the digest of its tokens.
-        texts, labels: what they say, cut to a length that all of them fit in, and their classes; by place.
+        texts, labels: their texts, cut to a length that all of them fit in, and their classes; by place.
         note: the reason if there are none.
     """
 
@@ -87,7 +87,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
         return [_plain(value(lines[step - 1])) if step <= len(lines) else None for step in steps]
 
     both = {name: [column(lines, methodcaller("get", name)) for lines in (ours, theirs)] for name in numbers}
-    columns = {name: mine for name, (mine, _) in both.items()}
+    columns = {name: ours for name, (ours, _) in both.items()}
     drawn = [column(lines, lambda line: _places(line, reviews.rows)) for lines in (ours, theirs)]
     named = sorted({place for lines in drawn for places in lines for place in places or () if place >= 0})
     number = {place: new for new, place in enumerate(named)} | {-1: -1}
@@ -103,7 +103,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
             "seconds_manual": column(ours, _milliseconds),
             "seconds_trainer": column(theirs, _milliseconds),
         },
-        "trainer": {name: other for name, (mine, other) in both.items() if mine != other},
+        "trainer": {name: other for name, (ours, other) in both.items() if ours != other},
         "evaluations": [[line["step"], line["loss"], line["accuracy"]] for line in records[0].evaluations],
         "trainer_evaluations": [[line["step"], line["loss"], line["accuracy"]] for line in records[1].evaluations],
         "differs": {str(step): differs[step] for step in steps if step in differs},

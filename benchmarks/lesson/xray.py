@@ -302,9 +302,9 @@ def trace(loop: str, script: LoopScript, config: RunConfig, until_step: int | No
 
 def paired(ours: list[Event], theirs: list[Event]) -> list[Pair]:
     """The two sequences of events side by side; what only one of them has stands alone."""
-    mine, other = ([event[:5] for event in events] for events in (ours, theirs))
+    our_keys, their_keys = ([event[:5] for event in events] for events in (ours, theirs))
     pairs: list[Pair] = []
-    for kind, a, b, c, d in SequenceMatcher(None, mine, other, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in SequenceMatcher(None, our_keys, their_keys, autojunk=False).get_opcodes():
         if kind == "equal":
             pairs += map(Pair, ours[a:b], theirs[c:d])
         else:

@@ -63,23 +63,23 @@ class Blocks:
             taken: other names that the function uses.
         """
         known, taken = dict(known), set(taken) | set(names_in(statements).written)
-        done: list[cst.BaseStatement] = []
-        waiting = list(statements)
+        output: list[cst.BaseStatement] = []
+        pending = list(statements)
         lines: list[cst.EmptyLine] = []
-        while waiting:
-            statement = taking_over(lines, waiting.pop(0))
+        while pending:
+            statement = taking_over(lines, pending.pop(0))
             lines = []
             replaced = self._statement(statement, known, taken)
             if isinstance(replaced, cst.BaseStatement):
                 _learn(replaced, known)
-                done.append(replaced)
+                output.append(replaced)
             elif replaced:
-                waiting = [with_lines(replaced[0], statement.leading_lines), *replaced[1:], *waiting]
+                pending = [with_lines(replaced[0], statement.leading_lines), *replaced[1:], *pending]
             else:
                 lines = list(statement.leading_lines)
-            if done and ends_block(done[-1]):
+            if output and ends_block(output[-1]):
                 break
-        return done
+        return output
 
     def _statement(
         self, statement: cst.BaseStatement, known: dict[str, cst.BaseExpression], taken: set[str]
@@ -154,9 +154,9 @@ class Blocks:
         pairs = pairs_of(target, value)
         if (apart := [pair for pair in pairs if self._is_removable(*pair)]) and can_be_split(pairs):
             rest = [pair for pair in pairs if pair not in apart]
-            done = [line_of(assignment([pair])) for pair in apart]
+            lines = [line_of(assignment([pair])) for pair in apart]
             # The comment behind the line stays with what is left of it.
-            return [*done, line.with_changes(leading_lines=[], body=[assignment(rest)])] if rest else done
+            return [*lines, line.with_changes(leading_lines=[], body=[assignment(rest)])] if rest else lines
         if inlined := self._inlined(value, taken - set(targets_of(target))):
             body, returned = inlined
             return [*body, _with_value(line.with_changes(leading_lines=[]), returned or cst.Name("None"))]
@@ -246,11 +246,11 @@ def _learn(statement: cst.BaseStatement, known: dict[str, cst.BaseExpression]) -
     pair = target_and_value(statement)
     if pair and m.matches(pair[0], m.Subscript(m.Name(), [m.SubscriptElement(m.Index())])):
         target, value = pair
-        held = known.pop(target.value.value, None)
-        if isinstance(held, cst.Dict):
+        entries = known.pop(target.value.value, None)
+        if isinstance(entries, cst.Dict):
             key = target.slice[0].slice.value
-            others = [element for element in held.elements if not key.deep_equals(getattr(element, "key", held))]
-            known[target.value.value] = held.with_changes(elements=[*others, cst.DictElement(key, value)])
+            others = [entry for entry in entries.elements if not key.deep_equals(getattr(entry, "key", entries))]
+            known[target.value.value] = entries.with_changes(elements=[*others, cst.DictElement(key, value)])
         return
     changed = set(names_in(statement).written)
     for name in [name for name, value in known.items() if mentions(name, value, changed)]:

@@ -274,7 +274,7 @@ def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
     # What a run leaves on the disk changes no number, and `compare` keeps what it needs.
     plain = config.model_copy(update={"save_strategy": RunConfig.build(config.preset).save_strategy})
     settings = " ".join(map(shlex.quote, (config if config.load_best_model_at_end else plain).flags()))
-    how = {"manual": ", by hand", "accelerate": " with `accelerate`"}
+    suffix = {"manual": ", by hand", "accelerate": " with `accelerate`"}
     runs = f"python {name}" if world_size == 1 else f"torchrun --nproc-per-node {world_size} {name}"
     processes = f" --nproc-per-node {world_size}" if world_size > 1 else ""
     if loop == "trainer":
@@ -286,7 +286,7 @@ def _docstring(config: RunConfig, loop: str, world_size: int, name: str) -> str:
         ]
     else:
         lines = [
-            f"Fine-tune {job_name(config, None)}{how[loop]}, to `Trainer`'s weights bit for bit.",
+            f"Fine-tune {job_name(config, None)}{suffix[loop]}, to `Trainer`'s weights bit for bit.",
             "",
             *_wrapped("Edit it, and see what that changes:", f"sameloop compare --loop {name} {settings}{processes}"),
         ]

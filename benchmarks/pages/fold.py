@@ -79,21 +79,21 @@ class Specializer:
         Args:
             functions: take these for the script's.
         """
-        done: dict[str, cst.BaseStatement] = {}
+        specialized: dict[str, cst.BaseStatement] = {}
         if functions is None:
             functions = [statement for statement in self.script.body if isinstance(statement, cst.FunctionDef)]
-        waiting: list[cst.BaseStatement] = list(functions)
-        while waiting:
-            node = waiting.pop(0)
+        pending: list[cst.BaseStatement] = list(functions)
+        while pending:
+            node = pending.pop(0)
             name = name_of(node)
-            if name in done:
+            if name in specialized:
                 continue
-            done[name] = self.function(node) if isinstance(node, cst.FunctionDef) else node
-            for used in names_in(done[name]).read:
-                if used in self.helpers.library and used not in done:
-                    waiting.append(_brief(self.helpers.library[used].node))
+            specialized[name] = self.function(node) if isinstance(node, cst.FunctionDef) else node
+            for used in names_in(specialized[name]).read:
+                if used in self.helpers.library and used not in specialized:
+                    pending.append(_brief(self.helpers.library[used].node))
         # Definitions that are no functions come first, because others use them.
-        return without_parameters(sorted(done.values(), key=lambda node: isinstance(node, cst.FunctionDef)))
+        return without_parameters(sorted(specialized.values(), key=lambda node: isinstance(node, cst.FunctionDef)))
 
 
 def _brief(node: cst.BaseStatement) -> cst.BaseStatement:

@@ -68,9 +68,9 @@ class Simplify(cst.CSTTransformer):
         self.has_changed = False
 
     def on_leave(self, old: cst.CSTNode, new: cst.CSTNode) -> Any:
-        left = super().on_leave(old, new)
-        self.has_changed |= left is not new
-        return left
+        result = super().on_leave(old, new)
+        self.has_changed |= result is not new
+        return result
 
     # Names that are no variables of ours are not looked at.
     def visit_Attribute_attr(self, node: cst.Attribute) -> None:
@@ -91,8 +91,8 @@ class Simplify(cst.CSTTransformer):
         keeps_parentheses = isinstance(new.value, (cst.Tuple, cst.GeneratorExp, cst.NamedExpr, cst.ConcatenatedString))
         if new.value.lpar and not keeps_parentheses:
             new = new.with_changes(value=new.value.with_changes(lpar=[], rpar=[]))
-        held = self.known.get(old.value.value) if old.star == "**" and isinstance(old.value, cst.Name) else None
-        return new.with_changes(value=held) if isinstance(held, cst.Dict) else new
+        known_value = self.known.get(old.value.value) if old.star == "**" and isinstance(old.value, cst.Name) else None
+        return new.with_changes(value=known_value) if isinstance(known_value, cst.Dict) else new
 
     def _own_names(self, node: Any) -> list[str]:
         """A comprehension's names; a lambda's parameters, and names that may have another value when it is called."""
@@ -114,12 +114,12 @@ class Simplify(cst.CSTTransformer):
     leave_Lambda = leave_GeneratorExp = leave_ListComp = leave_SetComp = leave_DictComp = _show  # noqa: N815
 
     def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
-        held = self.known.get(old.value)
-        if held is None and (fact := self.helpers.fact(old.value)) is not NOTHING:
+        known_value = self.known.get(old.value)
+        if known_value is None and (fact := self.helpers.fact(old.value)) is not NOTHING:
             return literal(fact)
-        if held is None or self.hidden[old.value] > 0 or isinstance(held, cst.Dict):
+        if known_value is None or self.hidden[old.value] > 0 or isinstance(known_value, cst.Dict):
             return new
-        return held
+        return known_value
 
     def leave_Attribute(self, old: cst.Attribute, new: cst.Attribute) -> cst.BaseExpression:
         if is_name(new.value, "config"):
@@ -273,14 +273,14 @@ def _with_args(call: cst.Call, needed: Sequence[bool]) -> cst.Call:
     above = [call.whitespace_before_args, *map(_space_after, call.args[:-1])]
     args: list[cst.Arg] = []
     spaces: list[cst.BaseParenthesizableWhitespace] = []
-    waiting: cst.BaseParenthesizableWhitespace | None = None
+    pending: cst.BaseParenthesizableWhitespace | None = None
     for arg, space, is_needed in zip(call.args, above, needed, strict=True):
-        if waiting is None or _has_comment(space):
-            waiting = space
+        if pending is None or _has_comment(space):
+            pending = space
         if is_needed:
             args.append(arg)
-            spaces.append(waiting)
-            waiting = None
+            spaces.append(pending)
+            pending = None
     # The comment behind an argument stays with it.
     for number, arg in enumerate(args):
         if number + 1 < len(args):

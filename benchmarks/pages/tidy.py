@@ -36,7 +36,7 @@ def without_dead(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatem
     read = set(names_in(statements).read)
 
     def cleaned(block: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
-        done: list[cst.BaseStatement] = []
+        output: list[cst.BaseStatement] = []
         lines: list[cst.EmptyLine] = []
         for number, statement in enumerate(block):
             statement, lines = taking_over(lines, statement), []
@@ -44,8 +44,8 @@ def without_dead(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatem
             if new is None:
                 lines = list(statement.leading_lines)
             else:
-                done.append(new)
-        return done
+                output.append(new)
+        return output
 
     return cleaned(statements)
 
@@ -91,13 +91,13 @@ def with_short(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStatemen
     used = names_in(statements)
 
     def joined(block: Sequence[cst.BaseStatement]) -> list[cst.BaseStatement]:
-        done: list[cst.BaseStatement] = []
+        output: list[cst.BaseStatement] = []
         for statement in block:
             statement = with_blocks(statement, joined)
-            if done and (new := _joined_line(done[-1], statement, used)):
-                statement = new.with_changes(leading_lines=done.pop().leading_lines)
-            done.append(statement)
-        return done
+            if output and (new := _joined_line(output[-1], statement, used)):
+                statement = new.with_changes(leading_lines=output.pop().leading_lines)
+            output.append(statement)
+        return output
 
     return joined(statements)
 
@@ -132,12 +132,12 @@ def after_loops(statements: Sequence[cst.BaseStatement]) -> list[cst.BaseStateme
     In `for number, batch in enumerate(loader, start=1)` that is what the loop's end does `if number == len(loader)`,
     if the loop has no `break`. A `continue` skips the end only where a step continues with the next batch.
     """
-    done: list[cst.BaseStatement] = []
+    output: list[cst.BaseStatement] = []
     for statement in statements:
         statement = with_blocks(statement, after_loops)
         is_counted = m.matches(statement, COUNTED) and not holds(statement, cst.Break)
-        done += _split_loop(statement) if is_counted else [statement]
-    return done
+        output += _split_loop(statement) if is_counted else [statement]
+    return output
 
 
 def _split_loop(loop: cst.For) -> list[cst.BaseStatement]:
@@ -205,8 +205,8 @@ def with_locals(statements: list[cst.BaseStatement], classes: Mapping[str, cst.C
         if first_lines:
             around = {"leading_lines": statement.leading_lines, "trailing_whitespace": statement.trailing_whitespace}
             first_lines[0] = first_lines[0].with_changes(**around)
-        held = m.Attribute(m.Name(name))
-        rest = [m.replace(later, held, lambda node, _: node.attr) for later in statements[number + 1 :]]
+        attribute = m.Attribute(m.Name(name))
+        rest = [m.replace(later, attribute, lambda node, _: node.attr) for later in statements[number + 1 :]]
         return [*statements[:number], *first_lines, *rest]
     return statements
 

@@ -33,7 +33,7 @@ class Clock:
         self._last = now
 
     def skip(self, seconds: float) -> None:
-        """Leave these seconds, just spent, out of every phase."""
+        """Exclude these seconds, just spent, from every phase."""
         if self._last is not None:
             self._last += seconds
 
@@ -43,7 +43,7 @@ class Clock:
         return phases
 
     def own(self) -> _Own:
-        """What happens inside is the recorder's time, not the loop's."""
+        """Time spent inside is the recorder's, not the loop's."""
         return _Own(self)
 
 

@@ -1,4 +1,4 @@
-"""One step in every detail, for who looks for the first tensor that differs."""
+"""One step in every detail, for finding the first tensor that differs."""
 
 from __future__ import annotations
 

@@ -60,8 +60,8 @@ class Kept(Generic[T]):
             written = content.get("schema", "none") if isinstance(content, dict) else self.schema
             if written != self.schema:
                 raise ValueError(f"format {shown(written)}, this version reads {self.schema}")
-            if wrong := problem(self._adapter, content):
-                raise ValueError(wrong)
+            if reason := problem(self._adapter, content):
+                raise ValueError(reason)
             checked = self._adapter.validate_python(content)
             self.check(checked)
         except (FileNotFoundError, NotADirectoryError):

@@ -207,11 +207,11 @@ class RunRecord:
 
         None where each of them is reported; else the line is of the first that has its loss or its accuracy.
         """
-        left = self.evaluations[first:]
-        if "eval_loss" not in line or len(left) <= reported:
+        candidates = self.evaluations[first:]
+        if "eval_loss" not in line or len(candidates) <= reported:
             return 0
         for name in ("loss", "accuracy"):
-            for number, evaluation in enumerate(left):
+            for number, evaluation in enumerate(candidates):
                 reported_value, own = line.get(f"eval_{name}"), evaluation.get(name)
                 if reported_value is not None and own is not None and math.isclose(reported_value, own, rel_tol=1e-5):
                     return number

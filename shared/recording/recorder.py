@@ -421,8 +421,8 @@ def _opened(
 
 def _in_order(held: list[torch.nn.Parameter], named: list[tuple[str, torch.nn.Parameter]]) -> list[torch.nn.Parameter]:
     """Parameters in the model's own order: another order of the same sum would round differently."""
-    left = {id(parameter): parameter for parameter in held}
-    return [left.pop(id(parameter)) for _, parameter in named if id(parameter) in left] + list(left.values())
+    by_id = {id(parameter): parameter for parameter in held}
+    return [by_id.pop(id(parameter)) for _, parameter in named if id(parameter) in by_id] + list(by_id.values())
 
 
 def _check_loss(losses: list[torch.Tensor], step: int, learning_rate: float) -> None:

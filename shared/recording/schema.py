@@ -41,7 +41,7 @@ Settings = Annotated[dict[str, Any], AfterValidator(_with_settings)]
 
 
 class _Line(BaseModel):
-    """Fields that are not named here are let through: a later version may write more."""
+    """Fields that are not named here are accepted: a later version may write more."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -180,7 +180,7 @@ class Detail(_Line):
 
 
 class LogLine(_Line):
-    """What a loop logged; beside these it may log what it likes."""
+    """A loop's log line; it may have any other fields, too."""
 
     __pydantic_extra__: dict[str, float | int | str | None]
     step: Count = 0
@@ -262,7 +262,7 @@ class SealedFile(_Line):
 
 
 class Manifest(_Line):
-    """Of a checkpoint. Settings of another version are that, and no damage."""
+    """Of a checkpoint. Settings of another version are not damage."""
 
     config: dict[str, Any]
     code: Code | None = None

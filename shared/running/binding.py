@@ -74,15 +74,15 @@ def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
         (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
     )
     names = [parameter.name for parameter in signature.parameters.values() if parameter.kind not in variable]
-    for expected, mine in zip(PLAIN_PARAMETERS, names, strict=False):
-        if mine not in known and any(word in mine.lower() for word in OTHER_OBJECTS):
+    for expected, own in zip(PLAIN_PARAMETERS, names, strict=False):
+        if own not in known and any(word in own.lower() for word in OTHER_OBJECTS):
             raise ScriptError(
-                f"{name}: the parameters of train are ({', '.join(PLAIN_PARAMETERS)}); yours has {mine} in the place "
+                f"{name}: the parameters of train are ({', '.join(PLAIN_PARAMETERS)}); yours has {own} in the place "
                 f"of {expected}, which is another object: build it inside train"
             )
     for parameters in (PLAIN_PARAMETERS, OWN_PARAMETERS, PLAIN_PARAMETERS[:-1]):
         # Parameters of other names are matched by their number; one of these names must be at its place.
-        at_their_places = all(name == mine or name not in known for name, mine in zip(names, parameters, strict=False))
+        at_their_places = all(name == own or name not in known for name, own in zip(names, parameters, strict=False))
         with suppress(TypeError):
             signature.bind(*parameters)
             if at_their_places:

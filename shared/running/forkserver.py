@@ -348,8 +348,8 @@ def _become(request: Mapping[str, Any]) -> None:
             # How much of a stream is buffered depends on whether it is a terminal's, which is checked when it is made.
             before = getattr(sys, f"__{name}__")
             kind = {"encoding": before and before.encoding, "errors": before and before.errors}
-            how = "w" if number else "r"
-            stream = open(number, how, 1 if number == 2 else -1, closefd=False, **kind)  # noqa: SIM115 - it stays open
+            mode = "w" if number else "r"
+            stream = open(number, mode, 1 if number == 2 else -1, closefd=False, **kind)  # noqa: SIM115 - it stays open
             setattr(sys, name, stream)
             setattr(sys, f"__{name}__", stream)
     if numpy := sys.modules.get("numpy"):

@@ -209,9 +209,9 @@ def _train(
 
 def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
     """One line for what the system refused, disk space or memory; None for any other error."""
-    how = "add --resume-from-checkpoint last" if can_be_resumed(output_dir) else "start again"
+    remedy = "add --resume-from-checkpoint last" if can_be_resumed(output_dir) else "start again"
     if reason := refused_write(error):
-        return TrainingStopped(f"cannot write to {output_dir} ({reason}); make room there, then {how}")
+        return TrainingStopped(f"cannot write to {output_dir} ({reason}); make room there, then {remedy}")
     if not isinstance(error, (OSError, RuntimeError, MemoryError)):
         return None
     if isinstance(error, MemoryError) or ("alloc" in str(error).lower() and "memory" in str(error).lower()):
@@ -220,7 +220,7 @@ def _explained(error: BaseException, output_dir: Path) -> SameLoopError | None:
             "then start again"
         )
     if launched_world_size() > 1 and any(sign in str(error) for sign in GONE):
-        return TrainingStopped(f"another process of this run has ended early; to continue, {how}")
+        return TrainingStopped(f"another process of this run has ended early; to continue, {remedy}")
     return None
 
 

@@ -387,7 +387,7 @@ def checked_log(returned: Any, script: LoopScript) -> list[dict[str, Any]]:
     Raises:
         SameLoopError: it is neither a list of dictionaries of numbers nor nothing.
     """
-    wrong = f"{script.name}: its train must return a list of log lines, as [{{'eval_loss': 0.6}}], or nothing, not "
+    expected = f"{script.name}: its train must return a list of log lines, as [{{'eval_loss': 0.6}}], or nothing, not "
     if returned is None:
         return []
     if inspect.isgenerator(returned):
@@ -395,17 +395,17 @@ def checked_log(returned: Any, script: LoopScript) -> list[dict[str, Any]]:
             f"{script.name}: its train has a `yield`, so it is a generator and nothing ran; return a list"
         )
     if not isinstance(returned, list) or not all(isinstance(line, dict) for line in returned):
-        raise ScriptError(wrong + f"{type(returned).__name__} {str(returned)[:80]!r}")
+        raise ScriptError(expected + f"{type(returned).__name__} {str(returned)[:80]!r}")
     log = []
     for line in returned:
         # A tensor or a number of numpy's is as good as a float.
         plain = {str(name): value.item() if _is_scalar(value) else value for name, value in line.items()}
         for name, value in plain.items():
             if not isinstance(value, (int, float, str, type(None))):
-                raise ScriptError(wrong + f"a line in which {name} is of type {type(value).__name__}")
+                raise ScriptError(expected + f"a line in which {name} is of type {type(value).__name__}")
         if problem(LOG_LINE, plain):
             name = next(name for name in plain if problem(LOG_LINE, {name: plain[name]}))
-            raise ScriptError(wrong + f"a line in which {name} is {plain[name]!r}")
+            raise ScriptError(expected + f"a line in which {name} is {plain[name]!r}")
         log.append(plain)
     return log
 

@@ -52,13 +52,13 @@ def read_csv(text: str, path: Path, choose: Choose) -> Split:
                 f"above it, for example `text{separator}label`"
             )
         raise problem
-    rows, how = _rows(text, separator)
+    rows, quoting = _rows(text, separator)
     header, *fields = rows.fields
     notes = []
     if separator != "," and order is SEPARATORS:
         notes.append(f"fields separated by {'tabs' if separator == TAB else repr(separator)}")
-    if how != "doubled":
-        notes.append("quotes stand after a backslash" if how == "escaped" else "quotes are part of the texts")
+    if quoting != "doubled":
+        notes.append("quotes stand after a backslash" if quoting == "escaped" else "quotes are part of the texts")
     names = [name.strip() for name in header]
     values = {name: [row[names.index(name)] for row in fields] for name in columns}
     return split_of(values[columns.text], values[columns.label], columns, rows.lines[1:], notes)
@@ -117,9 +117,9 @@ def _rows(text: str, separator: str) -> tuple[_Rows, str]:
         tried.append("escaped")
     results: dict[str, _Rows] = {}
     problems = []
-    for how in tried:
+    for quoting in tried:
         try:
-            results[how] = _whole(text, separator, how)
+            results[quoting] = _whole(text, separator, quoting)
         except Refused as error:
             problems.append(error)
     if not results and separator == TAB:
@@ -136,13 +136,13 @@ def _rows(text: str, separator: str) -> tuple[_Rows, str]:
             f'line {results["doubled"].lines[row]}: the backslash before a quote (\\") can be read in two ways; write '
             'quotes in a review twice ("")'
         )
-    how = next(iter(results))
-    return results[how], how
+    quoting = next(iter(results))
+    return results[quoting], quoting
 
 
-def _whole(text: str, separator: str, how: str) -> _Rows:
+def _whole(text: str, separator: str, quoting: str) -> _Rows:
     rows = _Rows([], [])
-    for line, fields in _parsed(text, separator, how):
+    for line, fields in _parsed(text, separator, quoting):
         if rows.fields and len(fields) != len(rows.fields[0]):
             raise Refused(
                 f"line {line} has {len(fields)} field{'s' * (len(fields) != 1)}, the header has "
@@ -153,14 +153,14 @@ def _whole(text: str, separator: str, how: str) -> _Rows:
     return rows
 
 
-def _parsed(text: str, separator: str, how: str) -> Iterator[tuple[int, list[str]]]:
+def _parsed(text: str, separator: str, quoting: str) -> Iterator[tuple[int, list[str]]]:
     """Each row that is not blank, and the line in which it begins."""
     limit, line = csv.field_size_limit(2**31 - 1), 1
     try:
         # Lines end with \n or \r\n, on an old Mac with \r: a \r in a file of the others is part of a review, and csv
         # refuses it outside quotes.
         file = io.StringIO(text, newline="\n" if "\n" in text else "")
-        reader = csv.reader(file, delimiter=separator, **QUOTING[how])
+        reader = csv.reader(file, delimiter=separator, **QUOTING[quoting])
         for fields in reader:
             if len(fields) > 1 or (fields and fields[0].strip(" \t\x1a")):
                 yield line, fields

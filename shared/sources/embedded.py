@@ -96,12 +96,12 @@ def locate(asset: Asset) -> Path:
     Raises:
         SameLoopError: it has not been fetched, or the file is not the published one.
     """
-    there = [path for folder in asset_folders() if (path := folder / asset.name).is_file()]
-    if whole := next((path for path in there if is_published(path, asset)), None):
+    copies = [path for folder in asset_folders() if (path := folder / asset.name).is_file()]
+    if whole := next((path for path in copies if is_published(path, asset)), None):
         return whole
     remedy = "run: sameloop fetch"
-    if there:
-        raise SameLoopError(f"{there[0]} is not the published file (its sha256 differs); {remedy}")
+    if copies:
+        raise SameLoopError(f"{copies[0]} is not the published file (its sha256 differs); {remedy}")
     raise SameLoopError(f"the embedded assets are not here ({asset.name} of {asset.distribution}); {remedy}")
 
 

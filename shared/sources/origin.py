@@ -181,17 +181,17 @@ def _same(name: str, wanted: str, exactly: bool) -> bool:
 def _no_column(
     config: RunConfig, setting: str, names: Sequence[str], nested: Mapping[str, str], fitting: Sequence[str]
 ) -> SameLoopError:
-    there = ", ".join(shown(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    available = ", ".join(shown(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
     column, usual = ("text", "reviews") if setting == "text_column" else ("label", "labels")
     if fitting:
         return SameLoopError(
             f"--dataset {config.dataset}: its column `{shown(fitting[0])}` holds {shown(nested[fitting[0]])}, no "
-            f"plain values; name the one with the {usual} with {option(setting)}, of {there}; {OTHER_TASKS}"
+            f"plain values; name the one with the {usual} with {option(setting)}, of {available}; {OTHER_TASKS}"
         )
     is_pair = setting == "text_column" and any(name.endswith("1") and f"{name[:-1]}2" in names for name in names)
     missing = f"`{shown(getattr(config, setting))}`" if getattr(config, setting) else f"`{column}`"
     return SameLoopError(
-        f"--dataset {config.dataset}: it has no column {missing}, only {there}; name the one with the {usual}: "
+        f"--dataset {config.dataset}: it has no column {missing}, only {available}; name the one with the {usual}: "
         f"{option(setting)} NAME{f'; {OTHER_TASKS}' if is_pair else ''}"
     )
 

@@ -65,18 +65,18 @@ class Family:
         self.end()
 
     def start(
-        self, command: Sequence[str], environment: Mapping[str, str] | None = None, **how: Any
+        self, command: Sequence[str], environment: Mapping[str, str] | None = None, **options: Any
     ) -> subprocess.Popen:
         """Start a command line; no signal that comes meanwhile is lost, nor is the process.
 
         Args:
             command: the command line.
             environment: None: as this process's, without the variables that a launcher has set.
-            how: as `subprocess.Popen` takes it.
+            options: as `subprocess.Popen` takes it.
         """
         environment = child_environment() if environment is None else environment
         with signals_wait():
-            process = subprocess.Popen(command, env=environment, start_new_session=True, **how)
+            process = subprocess.Popen(command, env=environment, start_new_session=True, **options)
             self.members.append(process)
         return process
 
