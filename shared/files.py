@@ -38,7 +38,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no JSON, is no text, or is nested deeper than Python can follow.
+        ValueError: it is not JSON, not text, or nested too deep for Python.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -1,6 +1,6 @@
 """What happens without a line: what is removed from the manual loop for every phase, and the result.
 
-`make whatif` measures it and keeps it in `whatif.json`; the report and the lesson show it.
+`make whatif` measures it and saves it in `whatif.json`; the report and the lesson show it.
 """
 
 from __future__ import annotations

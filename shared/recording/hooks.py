@@ -1,7 +1,7 @@
 """The only module that hooks into a training: it notifies a listener of what happens, as it happens.
 
-The flight recorder and a check's watch both listen here. Most are PyTorch's own hooks, around the model's forward pass
-and around every optimizer's step. What has no hook is wrapped for as long as the hooks are on: the backward pass,
+The recorder and the watcher of a check are listeners. Most hooks are PyTorch's own, around the model's forward
+pass and around every optimizer's step. What has no hook is wrapped for as long as the hooks are on: the backward pass,
 torch's clip functions, the beginning of a pass over a loader, and `torch.save`.
 
 Nothing is disturbed: no random number is drawn, no tensor changed.
@@ -35,7 +35,7 @@ class Listener:
         """The model is about to be called; `module`: itself, a copy of it, or what wraps it."""
 
     def after_forward(self, module: torch.nn.Module, inputs: dict[str, Any], output: Any) -> None:
-        """It has been called; `inputs` by the names of its `forward`, however the loop has passed them."""
+        """It has been called; `inputs` by the parameters of its `forward`, however the loop has passed them."""
 
     def before_backward(self, losses: list[torch.Tensor]) -> None:
         """`torch.autograd.backward` is about to be called, with these values."""

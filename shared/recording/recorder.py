@@ -5,7 +5,7 @@ not noticed, costs time and no evidence.
 
 It does not disturb what it watches: it draws no random number, changes no tensor, and on a GPU makes one transfer
 per step, of the loss (the other tensors are kept and fetched together, `FLUSH_EVERY` steps at a time).
-It steps in once only: a loss that is not finite ends the run before the weights are lost, in either loop.
+It intervenes in one case only: a loss that is not finite ends the run before the weights are lost, in either loop.
 
 A forward pass belongs to a step if a backward pass follows it, or if the model is in train mode with gradients on;
 otherwise it belongs to an evaluation.

@@ -1,4 +1,4 @@
-"""What the lines of a record and a comparison may hold: checked when they are read, so that damage is one clear line.
+"""The schema of a record's lines and of a comparison, checked on reading, so that damage gives one clear line.
 
 The values are not touched: numbers stay as they were written, bit for bit.
 """

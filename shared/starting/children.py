@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# The process that is to end with this one; of the environment.
+# The variable with the number of the process with which the started one is to end.
 PARENT = "SAMELOOP_PARENT"
 # Variables that a launcher such as torchrun sets for the processes that it starts.
 LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 SET_PARENT_DEATH_SIGNAL = 1  # linux/prctl.h
 
-# Started with this, a process imports nothing from the folder it is started in (`python -P`, of which 3.10 has none
-# yet), but everything from where the process that starts it has it from.
+# Started with this, a process imports nothing from the folder it is started in (`python -P`, which 3.10 lacks), but
+# everything from the same places as the process that starts it.
 _BEGIN = """
 import sys
 root, module, name, program = sys.argv[1:5]
@@ -27,8 +27,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 def is_ours(package):
-    found = find_spec(package)
-    return found and found.origin and Path(found.origin).resolve().parent.parent == Path(root)
+    spec = find_spec(package)
+    return spec and spec.origin and Path(spec.origin).resolve().parent.parent == Path(root)
 if not all(map(is_ours, ("benchmarks", "manual_loop", "shared", "trainer_loop"))):
     sys.path.insert(0, root)
 from shared.starting.children import end_with_parent_if_requested
