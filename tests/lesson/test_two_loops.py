@@ -67,7 +67,7 @@ def test_no_side_is_called_trainer_or_manual(two_loops: Path) -> None:
     # What is no word of the page: the code, and what styles and links go by.
     shown = re.sub(r'<pre.*?</pre>|\b(id|class)="[^"]*"', "", said, flags=re.DOTALL).replace("(Trainer)", "")
     assert re.findall(r"\bTrainer\b|\bmanual\b", shown) == []
-    assert re.findall(r"\bTrainer\b(?!\\u0029)|\bmanual\b", script.scripts[-1]) == []
+    assert re.findall(r"\bTrainer\b(?!\\u0029)|\bmanual\b", page.scripts[-1]) == []
     assert shown.count("mine.py") > 20
     assert "--against" in html.partition('<pre class="command">')[2].partition("</pre>")[0]
 
