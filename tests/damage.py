@@ -24,7 +24,7 @@ def damaged(content: bytes) -> st.SearchStrategy[bytes]:
     return st.one_of(
         st.sampled_from(EXTREMES),
         places.map(lambda place: content[:place]),
-        st.tuples(places, st.integers(1, 255)).map(lambda given: _with_another_byte(content, *given)),
+        st.tuples(places, st.integers(1, 255)).map(lambda change: _with_another_byte(content, *change)),
         json_values.map(lambda value: json.dumps(value).encode()),
         # By far the most: what is no JSON is refused before anything is done with it.
         *[st.integers(0, 10**9).map(lambda seed: _with_another_value(content, random.Random(seed)))] * 4,

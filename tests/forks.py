@@ -109,8 +109,8 @@ class ForkedPopen(subprocess.Popen):
             return
         # After startup information, flags and shell: both ends of each stream, -1 where it is inherited.
         p2cread, p2cwrite, c2pread, c2pwrite, errread, errwrite = rest[3:9]
-        given = {0: p2cread, 1: c2pwrite, 2: errwrite}
-        files = {number: file if file != -1 else number for number, file in given.items()}
+        standard_files = {0: p2cread, 1: c2pwrite, 2: errwrite}
+        files = {number: file if file != -1 else number for number, file in standard_files.items()}
         files |= {number: number for number in pass_fds}
         environment.pop(PARENT, None)  # it ends with the server, which ends with this process
         folder = os.getcwd() if cwd is None else os.path.abspath(os.fsdecode(cwd))  # noqa: PTH100, PTH109
@@ -166,8 +166,8 @@ def _as_code(args: Any) -> list[str] | None:
 def _is_as_the_servers(environment: Mapping[str, str]) -> bool:
     """Whether what is read at the start is as it was when the server was started."""
     ours, theirs = (
-        {name: value for name, value in each.items() if READ_AT_THE_START.match(name) and name not in DECIDED_BY_US}
-        for each in (environment, _environment_at_the_start)
+        {name: value for name, value in part.items() if READ_AT_THE_START.match(name) and name not in DECIDED_BY_US}
+        for part in (environment, _environment_at_the_start)
     )
     return ours == theirs
 

@@ -84,7 +84,7 @@ def _tokenizers_once(from_pretrained: Callable[..., Any], known: dict[Path, Any]
 
 def _is_one_of(tokenizers: dict[Path, Any], tokenizer: Any) -> bool:
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    return any(each.backend_tokenizer is backend for each in tokenizers.values())
+    return any(tokenizer.backend_tokenizer is backend for tokenizer in tokenizers.values())
 
 
 def _written_once(save: Callable[..., tuple[str, ...]], tokenizers: dict[Path, Any]) -> Callable[..., tuple[str, ...]]:

@@ -28,15 +28,15 @@ class Page(HTMLParser):
         assert not self._open
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        found = dict(attributes)
-        self.tags.append((tag, found))
+        attribute_values = dict(attributes)
+        self.tags.append((tag, attribute_values))
         if tag not in VOID:
             self._open.append(tag)
         if tag == "script":
             self.scripts.append("")
-        elif self._line is None and (found.get("class") or "").startswith("line"):
-            self._line = found["id"], len(self._open)
-            self.lines[found["id"]] = ""
+        elif self._line is None and (attribute_values.get("class") or "").startswith("line"):
+            self._line = attribute_values["id"], len(self._open)
+            self.lines[attribute_values["id"]] = ""
 
     def handle_endtag(self, tag: str) -> None:
         assert tag in VOID or self._open.pop() == tag

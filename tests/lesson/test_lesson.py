@@ -31,8 +31,8 @@ def _said(notebook: NotebookNode, cell_id: str) -> str:
     (cell,) = (cell for cell in notebook.cells if cell["id"] == cell_id)
     parts = []
     for output in cell["outputs"]:
-        shown = {"text/plain": output["text"]} if output["output_type"] == "stream" else output["data"]
-        parts += [_read(text) if kind == "text/html" else text for kind, text in shown.items()]
+        output_data = {"text/plain": output["text"]} if output["output_type"] == "stream" else output["data"]
+        parts += [_read(text) if kind == "text/html" else text for kind, text in output_data.items()]
     return "\n".join(parts)
 
 
@@ -100,10 +100,10 @@ def test_the_page_shows_the_notebook_as_it_is() -> None:
 def test_its_first_half_runs(tmp_path: Path) -> None:
     """The pages and the comparison, in a kernel of its own; 15 to 40 seconds."""
     notebook = run_notebook(read_notebook(), tmp_path, until=HALF)
-    said = _said(notebook, "run-both")
-    assert "identical: all 32 steps, every evaluation and every weight are equal" in said
+    printed = _said(notebook, "run-both")
+    assert "identical: all 32 steps, every evaluation and every weight are equal" in printed
     # One bar per loop, as it stood at the end.
-    assert [line.split("|")[-1].split("[")[0].strip() for line in said.splitlines() if "100%" in line] == [
+    assert [line.split("|")[-1].split("[")[0].strip() for line in printed.splitlines() if "100%" in line] == [
         "32/32 steps"
     ] * 2
     assert _said(notebook, HALF).strip() == "largest difference: 0.0"
@@ -121,7 +121,7 @@ def test_the_whole_runs_and_its_page_needs_nothing_else(tmp_path: Path) -> None:
     # "With the tiny model, no: the accuracies are the same in all tables."
     tables = "\n".join(_said(notebook, f"{name}-run") for name in ("zero-grad", "train-mode", "clip"))
     accuracies = re.findall(r"^(?:16|32) .* (0\.\d{6})  (0\.\d{6})$", tables, flags=re.MULTILINE)
-    assert len(accuracies) == 6 and len({each for pair in accuracies for each in pair}) == 1
+    assert len(accuracies) == 6 and len({accuracy for pair in accuracies for accuracy in pair}) == 1
     assert "7 repairs, with all of them identical" in _said(notebook, "ladder")
     assert "loss / min(4, len(train_loader)" in _said(notebook, "eject")
     assert "NotImplementedError: Seed: this gap is still to be filled" in _said(notebook, "check-gaps")

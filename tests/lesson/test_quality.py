@@ -37,7 +37,7 @@ def measured(tiny_comparison: Path) -> Quality:
 
 def record(accuracies: tuple[float, ...] = (), **settings: Any) -> RunRecord:
     """A record that says what its loop has reported."""
-    log = [{"eval_loss": 0.5, "eval_accuracy": each, "epoch": n, "step": n} for n, each in enumerate(accuracies, 1)]
+    log = [{"eval_loss": 0.5, "eval_accuracy": value, "epoch": n, "step": n} for n, value in enumerate(accuracies, 1)]
     return record_of(header(**settings), {"kind": "footer", "log_history": log})
 
 
@@ -105,17 +105,17 @@ def test_precision_recall_and_f1_of_three_classes_and_where_there_are_none() -> 
 def test_answers_are_counted_by_class_and_the_surest_errors_come_first() -> None:
     logits = torch.tensor([[3.0, 0, 0], [0, 0, 1], [2, 0, 0], [0, 9, 0], [0, 0, 5], [0, 8, 0]])
     texts = ["right", "a", "b " * 300, "c", "right", "d"]
-    found = scored(logits, [0, 1, 1, 0, 2, 0], texts, ["x", "y", "z"], loss=0.5, record=record())
-    assert found.confusion == [[1, 2, 0], [1, 0, 1], [0, 0, 1]]
-    assert (found.rate.right, found.rate.count, found.has_gaps) == (2, 6, False)
-    assert [(each.place, each.truth, each.said) for each in found.wrong] == [
+    answers = scored(logits, [0, 1, 1, 0, 2, 0], texts, ["x", "y", "z"], loss=0.5, record=record())
+    assert answers.confusion == [[1, 2, 0], [1, 0, 1], [0, 0, 1]]
+    assert (answers.rate.right, answers.rate.count, answers.has_gaps) == (2, 6, False)
+    assert [(wrong.place, wrong.truth, wrong.said) for wrong in answers.wrong] == [
         (3, "x", "y"),
         (5, "x", "y"),
         (2, "y", "x"),
         (1, "y", "z"),
     ]
-    assert found.wrong[0].probability == pytest.approx(float(logits[3].softmax(0)[1]))
-    assert found.wrong[2].text.endswith(" …") and len(found.wrong[2].text) < 310
+    assert answers.wrong[0].probability == pytest.approx(float(logits[3].softmax(0)[1]))
+    assert answers.wrong[2].text.endswith(" …") and len(answers.wrong[2].text) < 310
     many = scored(torch.tensor([[1.0, 0.0]] * 9), [1] * 9, ["t"] * 9, ["x", "y"], loss=0.5, record=record())
     assert len(many.wrong) == 5 and many.has_gaps
 
@@ -143,9 +143,9 @@ GOOD, BAD = (
 
 
 def test_a_bag_of_words_learns_words_and_nothing_of_their_order() -> None:
-    asked = ["dull", "GREAT!", "cold, warm? dull: cold", "no word that is known"]
-    assert bag_of_words([*GOOD, *BAD], [1] * 3 + [0] * 3, asked[:3], 2) == [0, 1, 0]
-    assert bag_of_words([*GOOD, *BAD[:1]], [1] * 3 + [0], asked, 2)[3] == 1  # the commoner class
+    texts = ["dull", "GREAT!", "cold, warm? dull: cold", "no word that is known"]
+    assert bag_of_words([*GOOD, *BAD], [1] * 3 + [0] * 3, texts[:3], 2) == [0, 1, 0]
+    assert bag_of_words([*GOOD, *BAD[:1]], [1] * 3 + [0], texts, 2)[3] == 1  # the commoner class
     three = bag_of_words(
         [*GOOD, *BAD, "so so", "so it goes so"], [1] * 3 + [0] * 3 + [2] * 2, ["so", "dull", "great"], 3
     )
@@ -156,14 +156,14 @@ def test_a_bag_of_words_learns_words_and_nothing_of_their_order() -> None:
 def test_a_bag_of_words_is_scikit_learns() -> None:
     """Right answers and answers `pos` as counted of scikit-learn 1.9.1; held against it where it is installed."""
     reviews = read_reviews("embedded-rotten-tomatoes").shuffle(seed=0)
-    train, asked = reviews.select(range(500)), reviews.select(range(500, 900))
-    found = bag_of_words(train["text"], train["label"], asked["text"], 2)
-    assert (sum(map(int.__eq__, found, asked["label"])), sum(found)) == (261, 158)
+    train, validation = reviews.select(range(500)), reviews.select(range(500, 900))
+    predictions = bag_of_words(train["text"], train["label"], validation["text"], 2)
+    assert (sum(map(int.__eq__, predictions, validation["label"])), sum(predictions)) == (261, 158)
     text = pytest.importorskip("sklearn.feature_extraction.text")
     linear = pytest.importorskip("sklearn.linear_model")
     words = text.TfidfVectorizer()
     model = linear.LogisticRegression(max_iter=1000, tol=1e-8).fit(words.fit_transform(train["text"]), train["label"])
-    assert found == model.predict(words.transform(asked["text"])).tolist()
+    assert predictions == model.predict(words.transform(validation["text"])).tolist()
 
 
 # A comparison ------------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_the_models_answer_as_their_loops_have_reported(measured: Quality, tiny_
         assert answers.note == ""
         assert sum(map(sum, answers.confusion)) == measured.count == config.eval_size
         assert sum(answers.confusion[n][n] for n in range(2)) == answers.rate.right
-        assert [each.name for each in answers.classes] == ["neg", "pos"]
+        assert [score.name for score in answers.classes] == ["neg", "pos"]
         assert 0 < len(answers.wrong) == min(5, measured.count - answers.rate.right)
     assert measured.is_one_model and measured.same_answers == config.eval_size and measured.precision == "float32"
     assert "bit for bit" in measured.agreement()
@@ -229,13 +229,13 @@ def test_settings_of_the_evaluation_are_kept_to(tmp_path: Path) -> None:
     best = {"load_best_model_at_end": True, "save_strategy": "epoch"}
     config = RunConfig.build("tiny", **settings, **best)
     runs = {loop: run_in_process(loop, config, tmp_path / loop) for loop in LOOPS}
-    found = measure(compared(runs, tmp_path / "run"))
+    quality = measure(compared(runs, tmp_path / "run"))
     log = [line for line in RunRecord.read(runs["manual"]).log_history if "eval_loss" in line]
     best_line = min(log, key=lambda line: line["eval_loss"])
     assert best_line is not log[-1], "the last evaluation is the best: nothing is tested"
-    for answers in found.loops.values():
+    for answers in quality.loops.values():
         assert (answers.loss, answers.rate.accuracy) == (best_line["eval_loss"], best_line["eval_accuracy"])
-    assert found.precision == "bfloat16" and found.is_one_model
+    assert quality.precision == "bfloat16" and quality.is_one_model
 
 
 def test_logits_are_in_the_slices_order_whatever_the_batches(tiny_comparison: Path) -> None:
@@ -244,9 +244,9 @@ def test_logits_are_in_the_slices_order_whatever_the_batches(tiny_comparison: Pa
     grouped = config.model_copy(update={"train_sampling_strategy": "group_by_length"})
     model, subsets = load_model(folder), lesson.prepared_subsets(config)
     model.classifier.weight.data *= 1e4  # the tiny model's answers are too much alike
-    one, other = (answer(model, folder, subsets, each)[0] for each in (config, grouped))
-    torch.testing.assert_close(one, other, atol=0.01, rtol=0)
-    assert (one.std(dim=0) > 0.1).all(), "all logits are alike: nothing is tested"
+    logits, other = (answer(model, folder, subsets, settings)[0] for settings in (config, grouped))
+    torch.testing.assert_close(logits, other, atol=0.01, rtol=0)
+    assert (logits.std(dim=0) > 0.1).all(), "all logits are alike: nothing is tested"
 
 
 def changed(run: Path, loop: str, file: str, content: bytes) -> None:
@@ -282,8 +282,8 @@ def test_what_cannot_be_measured_is_one_line(run: Path) -> None:
     assert measure(run).is_one_model
     (run / "quality.json").unlink()
     for loop in LOOPS:
-        said = (run / loop / "record.jsonl").read_bytes()
-        changed(run, loop, "record.jsonl", re.sub(rb'"eval": "\w{32}"', b'"eval": "' + b"0" * 32 + b'"', said))
+        content = (run / loop / "record.jsonl").read_bytes()
+        changed(run, loop, "record.jsonl", re.sub(rb'"eval": "\w{32}"', b'"eval": "' + b"0" * 32 + b'"', content))
     assert "the data of --dataset embedded-rotten-tomatoes has changed since" in line()
     (run / "manual" / "model.safetensors").unlink()
     assert "has changed since" in line()
@@ -298,23 +298,23 @@ def test_two_models_that_differ_are_told_apart(run: Path) -> None:
     weights["classifier.bias"] += torch.tensor([-1.0, 1.0])
     save_file(weights, run / "other", metadata={"format": "pt"})
     changed(run, "manual", "model.safetensors", (run / "other").read_bytes())
-    found = measure(run)
-    assert not found.is_one_model and found.same_logits == 0
-    assert found.same_answers < found.count and "0 all logits are equal" in found.agreement()
-    ours, theirs = (found.loops[loop].rate.right for loop in LOOPS)
-    assert ours != theirs and "has reported" in found.loops["manual"].note and not found.loops["trainer"].note
-    page = section(found)
+    quality = measure(run)
+    assert not quality.is_one_model and quality.same_logits == 0
+    assert quality.same_answers < quality.count and "0 all logits are equal" in quality.agreement()
+    ours, theirs = (quality.loops[loop].rate.right for loop in LOOPS)
+    assert ours != theirs and "has reported" in quality.loops["manual"].note and not quality.loops["trainer"].note
+    page = section(quality)
     assert page.count("<caption>Class by class, ") == 2 and "Class by class, manual" in page
 
 
 # The section -------------------------------------------------------------------------------------------
 
 
-def section(found: Quality | None, why: str = "") -> str:
+def section(quality: Quality | None, why: str = "") -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return environment.get_template("quality.html").render(quality=found, why_no_quality=why)
+    return environment.get_template("quality.html").render(quality=quality, why_no_quality=why)
 
 
 def test_the_section_says_the_figures(measured: Quality) -> None:
@@ -339,7 +339,7 @@ def test_the_section_can_be_read_by_a_screen_reader(measured: Quality) -> None:
     assert all("scope" in attributes for tag, attributes in elements if tag == "th")
     assert sum(tag == "caption" for tag, _ in elements) == sum(tag == "table" for tag, _ in elements) == 3
     regions = [attributes for _, attributes in elements if attributes.get("role") == "region"]
-    assert len({each["aria-label"] for each in regions}) == 3 and all(each["tabindex"] == "0" for each in regions)
+    assert len({area["aria-label"] for area in regions}) == 3 and all(area["tabindex"] == "0" for area in regions)
 
 
 def test_reviews_and_names_of_classes_cannot_break_out(measured: Quality) -> None:
@@ -347,8 +347,8 @@ def test_reviews_and_names_of_classes_cannot_break_out(measured: Quality) -> Non
     answers = scored(logits, [0, 1, 2, 2], [ATTACK] * 4, [ATTACK, "b", "c"], loss=0.5, record=record())
     paired = dict.fromkeys(LOOPS, Paired(1, 1, 1.0))
     baseline = Baseline("commonest class", f"always {ATTACK}", rated(1, 4), paired)
-    found = Quality({}, "float32", dict.fromkeys(LOOPS, answers), 4, 4, [baseline])
-    html = section(found)
+    quality = Quality({}, "float32", dict.fromkeys(LOOPS, answers), 4, 4, [baseline])
+    html = section(quality)
     assert {tag for tag, _ in Page(html).tags}.isdisjoint({"script", "img"})
     assert html.count("&lt;script&gt;") >= 4 and "<script" not in html
 

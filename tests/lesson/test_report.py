@@ -86,13 +86,13 @@ def test_every_line_of_both_pages_is_there_and_every_event_leads_to_its_row(html
     page = Page(html)
     config = RunConfig.build("tiny", num_train_epochs=2)
     for loop, source in scripts_of(config).items():
-        shown = folded_source(source, config).splitlines()
-        for number, line in enumerate(shown, start=1):
+        lines = folded_source(source, config).splitlines()
+        for number, line in enumerate(lines, start=1):
             if line.strip():
                 assert page.lines[f"{loop}-{number}"].rstrip("\n") == line
-        assert f"{loop}-{len(shown) + 1}" not in page.lines
+        assert f"{loop}-{len(lines) + 1}" not in page.lines
     targets = set(re.findall(r'href="#(row-[a-z-]+)"', html))
-    identifiers = {found.get("id") for _, found in page.tags}
+    identifiers = {attributes.get("id") for _, attributes in page.tags}
     assert len(targets) > 15 and targets <= identifiers
 
 
@@ -104,11 +104,11 @@ def test_the_page_needs_nothing_else_and_runs_only_its_own_script(html: str) -> 
             assert value is None or value.startswith(("#", "data:")), (tag, name, value)
         assert not any(name.startswith("on") for name in attributes)
     # Links to the web in the words of an SVG's namespaces are names, not addresses: all others would be in the code.
-    policy = next(found["content"] for tag, found in page.tags if found.get("http-equiv") == "Content-Security-Policy")
+    policy = next(attrs["content"] for tag, attrs in page.tags if attrs.get("http-equiv") == "Content-Security-Policy")
     digest = base64.b64encode(hashlib.sha256(page.scripts[-1].encode()).digest()).decode()
     assert "default-src 'none'" in policy and f"script-src 'sha256-{digest}'" in policy
     assert len(page.scripts) == 2
-    identifiers = [found["id"] for _, found in page.tags if found.get("id")]
+    identifiers = [values["id"] for _, values in page.tags if values.get("id")]
     assert len(identifiers) == len(set(identifiers))
 
 
@@ -143,10 +143,10 @@ def altered(records: list[RunRecord], step: int, **changes: Any) -> list[RunReco
 
 
 def test_a_difference_is_marked_where_it_is(records: list[RunRecord]) -> None:
-    found = step_table(altered(records, 3, grad_norm=0.5, reviews=[["0" * 16]]), NONE)
-    assert found["differs"] == {"3": "grad_norm"}
-    assert set(found["trainer"]) == {"grad_norm"} and found["trainer"]["grad_norm"][2] == 0.5
-    assert found["trainer_reviews"][2] == [-1]
+    table = step_table(altered(records, 3, grad_norm=0.5, reviews=[["0" * 16]]), NONE)
+    assert table["differs"] == {"3": "grad_norm"}
+    assert set(table["trainer"]) == {"grad_norm"} and table["trainer"]["grad_norm"][2] == 0.5
+    assert table["trainer_reviews"][2] == [-1]
     shorter = [records[0], RunRecord([line for line in records[1].lines if line.get("step", 0) <= 10], "cut")]
     cut = step_table(shorter, NONE)
     assert cut["count"] == 16 and cut["trainer"]["loss"][10:] == [None] * 6
@@ -184,11 +184,11 @@ def test_a_commit_is_named_only_where_it_holds_what_ran(equal: dict[str, Any], r
 
 
 def test_the_page_names_the_job_and_states_no_ratio_of_few_steps(html: str) -> None:
-    said = words(html)
-    assert "2 layers, random (1.0 M) on Rotten Tomatoes : 61 training examples" in said
+    text = words(html)
+    assert "2 layers, random (1.0 M) on Rotten Tomatoes : 61 training examples" in text
     assert "<title>Identical: 2 layers, random (1.0 M) on Rotten Tomatoes, SameLoop</title>" in html
     assert "too few steps to tell the loops apart; <code>sameloop speed</code>" in html
-    assert "step, median" in said and "Trainer ratio" not in said
+    assert "step, median" in text and "Trainer ratio" not in text
 
 
 def test_numbers_that_json_does_not_know_are_words(equal: dict[str, Any], records: list[RunRecord]) -> None:
@@ -276,8 +276,8 @@ def test_of_several_processes_the_first_is_shown_and_said(records: list[RunRecor
 
 def test_an_older_record_has_a_report_too(equal: dict[str, Any], records: list[RunRecord]) -> None:
     older = [
-        RunRecord([{k: v for k, v in line.items() if k not in ("reviews", "memory_mb")} for line in each.lines], "old")
-        for each in records
+        RunRecord([{k: v for k, v in line.items() if k not in ("reviews", "memory_mb")} for line in run.lines], "old")
+        for run in records
     ]
     assert steps.OLD_RECORD in plain(equal, older)
 
@@ -301,7 +301,7 @@ UNDER: tuple[dict[str, Any], ...] = (
 
 def three_columns(config: RunConfig) -> tuple[list[Row], list[Row]]:
     """The rows of the two loops under these settings, and the same with accelerate between them."""
-    sources = {loop: folded_source(page, config) for loop, page in scripts_of(config).items()}
+    sources = {loop: folded_source(script, config) for loop, script in scripts_of(config).items()}
     third = folded_source(accelerated_script(), config, accelerate=True)
     return rows_of(sources, None), rows_of({**sources, "accelerate": third}, None)
 
@@ -314,25 +314,25 @@ def test_the_third_column_is_the_ejected_loop_and_moves_nothing(settings: dict[s
         (row.phase, row.manual, row.trainer) for row in two
     ]
     script = eject(config, "accelerate").splitlines()
-    shown = folded_source(accelerated_script(), config, accelerate=True).splitlines()
+    lines = folded_source(accelerated_script(), config, accelerate=True).splitlines()
     for row in three:
         for number, _ in row.accelerate:
             # What is loaded and saved stands around the script's loop.
-            assert row.phase.name in (*HEAD, "data", "model", "save") or shown[number - 1] in script
+            assert row.phase.name in (*HEAD, "data", "model", "save") or lines[number - 1] in script
     numbers = [number for row in three for number, _ in row.accelerate]
     assert sorted(numbers) == sorted(set(numbers))
-    assert {shown[number - 1] for number in numbers} | {""} == {*shown, ""}
+    assert {lines[number - 1] for number in numbers} | {""} == {*lines, ""}
 
 
 @pytest.mark.parametrize("settings", UNDER)
 def test_a_line_that_both_loops_have_stands_level(settings: dict[str, Any]) -> None:
     """A line that occurs once in each of the two, for the same phase."""
-    found: dict[str, dict[tuple[str, str], list[int]]] = {"manual": {}, "accelerate": {}}
+    places_of: dict[str, dict[tuple[str, str], list[int]]] = {"manual": {}, "accelerate": {}}
     for place, row in enumerate(three_columns(RunConfig.build("tiny", save_strategy="no", **settings))[1]):
-        for loop, places in found.items():
+        for loop, places in places_of.items():
             for _, line in getattr(row, loop):
                 places.setdefault((row.phase.name, line), []).append(place)
-    ours, theirs = found.values()
+    ours, theirs = places_of.values()
     once = [(ours[line], theirs[line]) for line in ours if len(ours[line]) == len(theirs.get(line, ())) == 1]
     assert len(once) > 40 and all(ours == theirs for ours, theirs in once)
 

@@ -159,9 +159,10 @@ def test_where_there_is_no_room_for_two_a_twin_stands_below_its_twin(browser: An
 def three_columns(run_dir: Path) -> Path:
     """A page with the loop with accelerate between the two."""
     records = [RunRecord.read(run_dir / loop) for loop in LOOPS]
-    given = {"found": None, "why_not": "left out", "pictures": {}, "pages": kept_scripts(run_dir), "accelerate": True}
+    scripts = kept_scripts(run_dir)
+    options = {"xray_result": None, "why_not": "left out", "pictures": {}, "scripts": scripts, "accelerate": True}
     file = run_dir / "three.html"
-    file.write_text(render(read_comparison(run_dir), records, Reviews({}, [], []), **given), encoding="utf-8")
+    file.write_text(render(read_comparison(run_dir), records, Reviews({}, [], []), **options), encoding="utf-8")
     return file
 
 
@@ -188,7 +189,7 @@ def test_three_columns_are_read_on_every_screen(browser: Any, three_columns: Pat
             else:
                 assert is_below and trainer["y"] >= accelerate["y"] + accelerate["height"]
             assert page.evaluate("document.documentElement.scrollWidth") <= width
-            assert all(each["x"] + each["width"] <= width for each in cells)
+            assert all(cell["x"] + cell["width"] <= width for cell in cells)
             wide = page.evaluate(
                 "[...document.querySelectorAll('.cell pre')].filter((e) => e.scrollWidth > e.clientWidth + 1).length"
             )
@@ -206,8 +207,8 @@ def test_the_values_of_a_step_stand_beside_its_lines(browser: Any, run_dir: Path
         assert page.locator("#step-shown").inner_text() == "2 of 4"
         assert value.inner_text() == f"loss {record.steps[1]['loss']:.4g}"
         norms = [record.steps[1][name] for name in ("unclipped_norm", "grad_norm")]
-        shown = page.locator('#row-clip .value[data-value="clip"]').inner_text()
-        assert shown == "norm {:.4g} → {:.4g}".format(*norms)
+        text = page.locator('#row-clip .value[data-value="clip"]').inner_text()
+        assert text == "norm {:.4g} → {:.4g}".format(*norms)
         page.keyboard.press("ArrowLeft")
         assert value.inner_text() == f"loss {record.steps[0]['loss']:.4g}"
 
@@ -365,9 +366,9 @@ def test_axe_finds_no_violation(browser: Any, run_dir: Path, width: int, theme: 
     with Watched(browser, run_dir / FILE_NAME, width, theme, bypass_csp=True) as page:
         open_everything(page)
         page.add_script_tag(path=AXE)
-        found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
-        assert [(each["id"], each["nodes"][0]["html"][:120]) for each in found["violations"]] == []
-        assert len(found["passes"]) > 30
+        results = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+        assert [(violation["id"], violation["nodes"][0]["html"][:120]) for violation in results["violations"]] == []
+        assert len(results["passes"]) > 30
 
 
 def test_6000_steps_are_searched_and_shown_a_page_at_a_time(browser: Any, run_dir: Path, tmp_path: Path) -> None:

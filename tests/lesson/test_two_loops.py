@@ -63,12 +63,12 @@ def test_no_side_is_called_trainer_or_manual(two_loops: Path) -> None:
     script = Page(html)
     sections = dict(re.findall(r'<section id="([a-z]+)"(.*?)</section>', html, re.DOTALL))
     assert [*sections] == ["verdict", "code", "charts", "xray", "steps", "dials", "reproduce"]
-    said = " ".join(sections[name] for name in ("verdict", "code", "charts", "steps"))
+    text = " ".join(sections[name] for name in ("verdict", "code", "charts", "steps"))
     # What is no word of the page: the code, and what styles and links go by.
-    shown = re.sub(r'<pre.*?</pre>|\b(id|class)="[^"]*"', "", said, flags=re.DOTALL).replace("(Trainer)", "")
-    assert re.findall(r"\bTrainer\b|\bmanual\b", shown) == []
+    words = re.sub(r'<pre.*?</pre>|\b(id|class)="[^"]*"', "", text, flags=re.DOTALL).replace("(Trainer)", "")
+    assert re.findall(r"\bTrainer\b|\bmanual\b", words) == []
     assert re.findall(r"\bTrainer\b(?!\\u0029)|\bmanual\b", page.scripts[-1]) == []
-    assert shown.count("mine.py") > 20
+    assert words.count("mine.py") > 20
     assert "--against" in html.partition('<pre class="command">')[2].partition("</pre>")[0]
 
 
@@ -108,5 +108,5 @@ def test_loops_of_one_name_are_told_apart(two_loops: Path, tmp_path: Path) -> No
 
     assert named(tmp_path / "a.py", tmp_path / "b.py") == ["a.py", "b.py"]
     assert named(tmp_path / "old" / "a.py", tmp_path / "new" / "a.py") == ["old/a.py", "new/a.py"]
-    one = f"{tmp_path.name}/a.py"
-    assert named(tmp_path / "a.py", tmp_path / "a.py") == [one, f"{one} (2)"]
+    name = f"{tmp_path.name}/a.py"
+    assert named(tmp_path / "a.py", tmp_path / "a.py") == [name, f"{name} (2)"]

@@ -77,9 +77,9 @@ def test_both_loops_do_the_same_on_the_quick_preset(quick: XRay) -> None:
 
 
 def test_every_phase_has_its_line_in_both_loops(quick: XRay) -> None:
-    seen = {pair.manual.phase for pair in quick.pairs} | {"determinism"}  # asked for in the next test
-    assert seen | set(UNSEEN) == {phase.name for phase in PHASES}
-    assert not seen & set(UNSEEN)
+    phases = {pair.manual.phase for pair in quick.pairs} | {"determinism"}  # asked for in the next test
+    assert phases | set(UNSEEN) == {phase.name for phase in PHASES}
+    assert not phases & set(UNSEEN)
 
 
 def test_the_line_by_hand_is_in_the_segment_of_its_phase(quick: XRay) -> None:
@@ -97,17 +97,17 @@ def test_the_line_by_hand_is_in_the_segment_of_its_phase(quick: XRay) -> None:
 
 def functions_of(file: str) -> dict[str, list[range]]:
     """The lines of every function of a source file, by its name, its decorators left out."""
-    found: dict[str, list[range]] = {}
+    ranges: dict[str, list[range]] = {}
     for node in ast.walk(ast.parse(Path(file).read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef):
-            found.setdefault(node.name, []).append(range(node.lineno, node.end_lineno + 1))
-    return found
+            ranges.setdefault(node.name, []).append(range(node.lineno, node.end_lineno + 1))
+    return ranges
 
 
 def test_every_line_of_trainer_is_the_installed_ones(quick: XRay) -> None:
     source = Path(TRAINER_FILE).read_text(encoding="utf-8").splitlines()
     functions = functions_of(TRAINER_FILE)
-    seen = set()
+    phases = set()
     for pair in quick.pairs:
         frames = [frame for frame in pair.trainer.frames if frame.file == "trainer.py"]
         for frame in frames:
@@ -117,9 +117,9 @@ def test_every_line_of_trainer_is_the_installed_ones(quick: XRay) -> None:
             says = {frame.code for frame in frames[-2:]}
             expected = TRAINER_SAYS[pair.trainer.phase].split("|")
             assert any(text in code for code in says for text in expected), (pair.trainer.what, says)
-            seen.add(pair.trainer.phase)
+            phases.add(pair.trainer.phase)
         assert frames or pair.trainer.phase in ("seed", "data", "model"), pair.trainer.what
-    assert seen == set(TRAINER_SAYS)
+    assert phases == set(TRAINER_SAYS)
 
 
 @pytest.mark.parametrize(
@@ -138,11 +138,11 @@ def test_every_line_of_trainer_is_the_installed_ones(quick: XRay) -> None:
 def test_both_loops_do_the_same_under_other_settings(settings: dict[str, Any]) -> None:
     before = torch.are_deterministic_algorithms_enabled()
     try:
-        found = xray(RunConfig.build("tiny", **settings))
+        result = xray(RunConfig.build("tiny", **settings))
     finally:
         torch.use_deterministic_algorithms(before)
-    assert found.first_difference is None
-    phases = [pair.manual.phase for pair in found.pairs]
+    assert result.first_difference is None
+    phases = [pair.manual.phase for pair in result.pairs]
     assert ("determinism" in phases) == settings.get("full_determinism", False)
     assert ("evaluate" in phases) == (settings.get("eval_strategy") != "no")
     assert ("checkpoint" in phases) == ("save_strategy" in settings)
@@ -223,7 +223,7 @@ def test_what_only_trainer_does_is_listed_with_its_time(quick: XRay) -> None:
     assert not {"training_step", "compute_loss", "_clip_grad_norm", "step"} & set(step)
     assert quick.traces["manual"].calls == []
     assert quick.traces["trainer"].batches_ahead == 1 and quick.traces["manual"].batches_ahead == 0
-    assert any("already is" in what for what in quick.traces["trainer"].repetitions)
+    assert any("already is" in sentence for sentence in quick.traces["trainer"].repetitions)
     assert quick.traces["manual"].repetitions == {}
 
 
@@ -245,9 +245,9 @@ def test_stacks_are_short_and_true() -> None:
 
 def test_the_command_prints_lines_stacks_and_the_verdict(capsys) -> None:
     assert main(["xray", "--preset", "tiny", "--save-strategy", "epoch"]) == 0
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown and max(map(len, shown.splitlines())) <= 100
-    flat = " ".join(shown.split())
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and max(map(len, printed.splitlines())) <= 100
+    flat = " ".join(printed.split())
     assert f"transformers {transformers.__version__}" in flat
     for title in ("Before the first epoch", "Step 1", "Evaluation after step 2", "Epoch 2 begins", "At the end"):
         assert title in flat
@@ -264,13 +264,13 @@ def test_json_holds_every_event_of_any_step_of_the_whole_run(capsys) -> None:
         main(["xray", "--preset", "tiny", "--step", "3", "--train-size", "32", "--num-train-epochs", "2", "--json"])
         == 0
     )
-    found = json.loads(capsys.readouterr().out)
-    assert found["equal"] and found["step"] == 3 and found["config"]["train_size"] == 32
-    steps = {event["step"] for event in found["events"] if event["part"] == "step"}
+    content = json.loads(capsys.readouterr().out)
+    assert content["equal"] and content["step"] == 3 and content["config"]["train_size"] == 32
+    steps = {event["step"] for event in content["events"] if event["part"] == "step"}
     # Four steps to an epoch: it stops once the second epoch has begun.
     assert steps == {1, 2, 3, 4}
-    assert found["events"][-1]["part"] == "epoch" and found["events"][-1]["epoch"] == 2
-    assert all(event["manual"] and event["trainer"] for event in found["events"])
+    assert content["events"][-1]["part"] == "epoch" and content["events"][-1]["epoch"] == 2
+    assert all(event["manual"] and event["trainer"] for event in content["events"])
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,8 @@ FEW: tuple[dict[str, Any], ...] = (
 @cache
 def drawn() -> list[RunConfig]:
     """The first 20 of the search; without loaders' own processes, which take longer than the runs."""
-    found = (config for config, _ in covering_configurations(20))
-    return [config.model_copy(update={"dataloader_num_workers": 0}) for config in found]
+    configurations = (config for config, _ in covering_configurations(20))
+    return [config.model_copy(update={"dataloader_num_workers": 0}) for config in configurations]
 
 
 @pytest.mark.parametrize("number", range(20))
@@ -179,7 +179,7 @@ def test_the_courses_two_loops_are_one(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_what_goes_wrong_with_two_processes_is_seen(tmp_path: Path) -> None:
     """Half a minute: four runs of two processes."""
-    right, apart, prepared = (found for _, found in with_two_processes(tmp_path))
+    right, apart, prepared = (outcome for _, outcome in with_two_processes(tmp_path))
     assert right.startswith("**identical**") and not apart.startswith("**identical**")
     assert prepared.startswith("step 2: learning_rate, -")
 
@@ -203,9 +203,9 @@ def test_two_processes_end_with_the_weights_of_the_other_two_loops(settings: dic
     assert ran.returncode == 0, ran.stderr[-2000:]
     for loop in ("manual", "trainer"):
         run_in_fresh_process(loop, config, tmp_path / loop, 2)
-    found, *others = (load_file(tmp_path / each / "model.safetensors") for each in ("my_loop", "manual", "trainer"))
+    weights, *others = (load_file(tmp_path / name / "model.safetensors") for name in ("my_loop", "manual", "trainer"))
     for other in others:
-        assert all(torch.equal(found[name], other[name]) for name in found)
+        assert all(torch.equal(weights[name], other[name]) for name in weights)
 
 
 @pytest.mark.slow
@@ -217,5 +217,5 @@ def test_accelerate_launch_runs_it(tmp_path: Path) -> None:
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr[-2000:]
     expected = load_file(run_in_process("trainer", config, tmp_path / "trainer") / "model.safetensors")
-    found = load_file(tmp_path / "my_loop" / "model.safetensors")
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    weights = load_file(tmp_path / "my_loop" / "model.safetensors")
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)

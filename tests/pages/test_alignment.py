@@ -34,11 +34,11 @@ def folded(loop: str) -> str:
 def test_every_line_of_the_page_belongs_to_one_phase(source_of: Callable[[str], str], loop: str) -> None:
     source = source_of(loop)
     lines = source.splitlines()
-    found = stretches(source)
-    assert [line for stretch in found for line in stretch.lines] == lines
-    assert [stretch.first for stretch in found] == sorted({stretch.first for stretch in found})
-    assert {stretch.phase for stretch in found} <= {phase.name for phase in PHASES}
-    assert sum(code_lines(each) for each in by_phase(source).values()) == sum(
+    pieces = stretches(source)
+    assert [line for stretch in pieces for line in stretch.lines] == lines
+    assert [stretch.first for stretch in pieces] == sorted({stretch.first for stretch in pieces})
+    assert {stretch.phase for stretch in pieces} <= {phase.name for phase in PHASES}
+    assert sum(code_lines(pieces_of_phase) for pieces_of_phase in by_phase(source).values()) == sum(
         bool(line.strip()) and not line.strip().startswith("#") for line in lines
     )
 
@@ -86,8 +86,8 @@ def test_what_buys_a_phase_is_on_the_trainer_page() -> None:
     ],
 )
 def test_the_lines_that_matter_are_in_their_phase(piece: str, phase: str) -> None:
-    found = {each.phase for each in stretches(PAGES["manual"]) for line in each.lines if piece in line}
-    assert phase in found and found <= {phase, "imports"}
+    phases = {stretch.phase for stretch in stretches(PAGES["manual"]) for line in stretch.lines if piece in line}
+    assert phase in phases and phases <= {phase, "imports"}
 
 
 def test_a_comment_names_a_phase_only_at_its_beginning() -> None:
@@ -99,12 +99,12 @@ def test_a_comment_names_a_phase_only_at_its_beginning() -> None:
 
 
 def test_a_page_that_somebody_tries_things_on_is_still_shown_whole() -> None:
-    before = {(found.phase, line) for found in stretches(PAGES["manual"]) for line in found.lines}
+    before = {(stretch.phase, line) for stretch in stretches(PAGES["manual"]) for line in stretch.lines}
     lines = PAGES["manual"].splitlines()
     for edited in (lines[:50] + lines[51:], [*lines[:50], "    pass", *lines[50:]], [*lines, "x = 1"], []):
-        shown = stretches("\n".join(edited))
-        assert [line for found in shown for line in found.lines] == edited
-        same = [line for found in shown for line in found.lines if (found.phase, line) in before]
+        pieces = stretches("\n".join(edited))
+        assert [line for stretch in pieces for line in stretch.lines] == edited
+        same = [line for stretch in pieces for line in stretch.lines if (stretch.phase, line) in before]
         assert len(same) >= 0.9 * len(edited)
 
 
@@ -113,7 +113,7 @@ def test_a_function_belongs_to_the_phase_that_calls_it() -> None:
         "import x\n\n\ndef train(a):\n    # Clip: so.\n    clipped(a)\n\n\ndef clipped(a):\n    return two(a)\n\n\n"
     )
     source += "def two(a):\n    return a\n\n\ndef unused(a):\n    return a\n"
-    phases = [(each.phase, each.lines[0]) for each in stretches(source)]
+    phases = [(stretch.phase, stretch.lines[0]) for stretch in stretches(source)]
     assert ("clip", "def clipped(a):") in phases and ("clip", "def two(a):") in phases
     assert ("function", "def unused(a):") in phases
 
@@ -121,40 +121,40 @@ def test_a_function_belongs_to_the_phase_that_calls_it() -> None:
 def shown_diff(width: int, *arguments: str, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setenv("COLUMNS", str(width))
     assert main(["diff", *arguments]) == 0
-    shown = capsys.readouterr().out
-    assert "\x1b" not in shown and "\u2026" not in shown
-    assert max(map(len, shown.splitlines())) <= width
-    return shown
+    printed = capsys.readouterr().out
+    assert "\x1b" not in printed and "\u2026" not in printed
+    assert max(map(len, printed.splitlines())) <= width
+    return printed
 
 
 @pytest.mark.parametrize("width", [60, 80, 120, 200])
 def test_diff_shows_every_line_as_wide_as_the_terminal(
     width: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = shown_diff(width, capsys=capsys, monkeypatch=monkeypatch)
+    printed = shown_diff(width, capsys=capsys, monkeypatch=monkeypatch)
     for script in LOOPS:
         for number, line in enumerate(folded(script).splitlines(), start=1):
             if line.strip():
-                assert re.search(rf"[│┃] +{number} ", shown), (script, number)
+                assert re.search(rf"[│┃] +{number} ", printed), (script, number)
     if width >= 200:
         # No line of code is broken where both fit, and the clip's line stands beside what buys it.
-        row = next(line for line in shown.splitlines() if "clip_grad_norm_(model.parameters(), 1.0)" in line)
+        row = next(line for line in printed.splitlines() if "clip_grad_norm_(model.parameters(), 1.0)" in line)
         assert row.count("│") == 3
-    assert ("┃ manual_loop/train.py" in shown) == (width >= 2 * LEAST_WIDTH)
+    assert ("┃ manual_loop/train.py" in printed) == (width >= 2 * LEAST_WIDTH)
 
 
 def test_diff_shows_one_phase(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = shown_diff(160, "--phase", "clip", "--max-grad-norm", "0.5", capsys=capsys, monkeypatch=monkeypatch)
-    assert "clip_grad_norm_(model.parameters(), 0.5)" in shown and "max_grad_norm=0.5," in shown
-    assert "zero_grad" not in shown
+    printed = shown_diff(160, "--phase", "clip", "--max-grad-norm", "0.5", capsys=capsys, monkeypatch=monkeypatch)
+    assert "clip_grad_norm_(model.parameters(), 0.5)" in printed and "max_grad_norm=0.5," in printed
+    assert "zero_grad" not in printed
     assert main(["diff", "--phase", "clipping"]) == 2
     assert "--phase clipping: there is none; choose one of page, imports" in capsys.readouterr().err
 
 
 def test_diff_shows_what_a_setting_is_by_hand(capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = shown_diff(100, "--argument", "gradient_accumulation_steps=4", capsys=capsys, monkeypatch=monkeypatch)
-    assert "--gradient-accumulation-steps 4, in the manual loop: 7 lines more, 2 lines less" in shown
-    changed = [line[1:].strip() for line in shown.splitlines() if line.startswith(("+", "-"))]
+    printed = shown_diff(100, "--argument", "gradient_accumulation_steps=4", capsys=capsys, monkeypatch=monkeypatch)
+    assert "--gradient-accumulation-steps 4, in the manual loop: 7 lines more, 2 lines less" in printed
+    changed = [line[1:].strip() for line in printed.splitlines() if line.startswith(("+", "-"))]
     assert "loss = loss / min(4, len(train_loader) - (number - 1) // 4 * 4)" in changed
     assert not any("clip_grad_norm_" in line for line in changed)
     for wrong in ("gradient_accumulation_steps", "nothing=4", "loop=x.py"):
@@ -167,15 +167,15 @@ def test_diff_shows_what_a_setting_is_by_hand(capsys: pytest.CaptureFixture, mon
 def test_diff_shows_three_side_by_side(
     width: int, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = shown_diff(width, "--accelerate", "--bf16", capsys=capsys, monkeypatch=monkeypatch)
+    printed = shown_diff(width, "--accelerate", "--bf16", capsys=capsys, monkeypatch=monkeypatch)
     config = RunConfig.build("quick", bf16=True, save_strategy="no")
     for loop in ("manual", "accelerate", "trainer"):
         for number, line in enumerate(eject(config, loop).splitlines(), start=1):
             if line.strip():
-                assert re.search(rf"[│┃] +{number} ", shown), (loop, number)
-    assert ("┃ manual" in shown.splitlines()[2]) == (width >= 3 * LEAST_WIDTH)
+                assert re.search(rf"[│┃] +{number} ", printed), (loop, number)
+    assert ("┃ manual" in printed.splitlines()[2]) == (width >= 3 * LEAST_WIDTH)
     if width >= 3 * LEAST_WIDTH:
-        row = next(line for line in shown.splitlines() if "torch.nn.utils.clip_grad_norm_" in line)
+        row = next(line for line in printed.splitlines() if "torch.nn.utils.clip_grad_norm_" in line)
         assert "accelerator.clip_grad_norm_" in row and row.count("│") == 4
 
 

@@ -84,8 +84,8 @@ def test_what_makes_no_sense_without_a_setting_goes_with_it() -> None:
     plain = RunConfig.build("quick", **{**PLAIN, **schedule})
     assert also("lr_scheduler_type", plain) == {"lr_scheduler_kwargs"}
     assert also("lr_scheduler_kwargs", plain) == {"lr_scheduler_type"}
-    shown = SettingCost("save_strategy", "epoch", "no", {"load_best_model_at_end": False}, [], []).without
-    assert shown == "no, without --load-best-model-at-end"
+    text = SettingCost("save_strategy", "epoch", "no", {"load_best_model_at_end": False}, [], []).without
+    assert text == "no, without --load-best-model-at-end"
 
 
 def test_a_run_with_everything_off_costs_nothing() -> None:

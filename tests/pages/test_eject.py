@@ -124,8 +124,8 @@ def test_the_other_side_has_only_arguments_that_are_no_defaults() -> None:
         for node in ast.walk(ast.parse(source))
         if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "TrainingArguments"
     )
-    given = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
-    assert given == {
+    passed = {word.arg: ast.literal_eval(word.value) for word in call.keywords}
+    assert passed == {
         "output_dir": "my_loop",
         "optim": "adamw_torch_fused",
         "learning_rate": 1e-4,
@@ -137,7 +137,7 @@ def test_the_other_side_has_only_arguments_that_are_no_defaults() -> None:
         "save_strategy": "no",
     }
     defaults = TrainingArguments()
-    unneeded = {name for name, value in given.items() if name in CHANGED_DEFAULTS or value == getattr(defaults, name)}
+    unneeded = {name for name, value in passed.items() if name in CHANGED_DEFAULTS or value == getattr(defaults, name)}
     assert unneeded == set(CHANGED_DEFAULTS)
     # The remedy stands where it has something to mend, and only there.
     assert "accepts_loss_kwargs = False" in source
@@ -168,9 +168,9 @@ def test_both_scripts_run_alone_and_end_alike(tmp_path: Path) -> None:
     sources = {tmp_path / loop: eject(config, loop) for loop in ("manual", "trainer")}
     for folder in sources:
         folder.mkdir()
-    for found in weights_of_scripts(sources):
-        assert found.keys() == trainer.keys()
-        assert all(torch.equal(found[name], trainer[name]) for name in trainer)
+    for weights in weights_of_scripts(sources):
+        assert weights.keys() == trainer.keys()
+        assert all(torch.equal(weights[name], trainer[name]) for name in trainer)
 
 
 def test_the_other_sides_script_ends_with_the_trainers_weights(
@@ -183,8 +183,8 @@ def test_the_other_sides_script_ends_with_the_trainers_weights(
     own = config.model_copy(update={"loop": str(tmp_path / "my_trainer.py")})
     run_loop("manual", own_script(tmp_path / "my_trainer.py"), own, tmp_path / "ejected")
     run_in_process("trainer", config, tmp_path / "trainer")
-    found, expected = (load_file(tmp_path / each / "model.safetensors") for each in ("ejected", "trainer"))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    weights, expected = (load_file(tmp_path / folder / "model.safetensors") for folder in ("ejected", "trainer"))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
 @pytest.mark.parametrize("loop", ["manual", "accelerate"])
@@ -212,9 +212,9 @@ def test_a_local_file_with_words_for_labels_and_a_model_are_spelled_out(tmp_path
         'sep=";"' in source and '{"Review": "text", "sentiment": "label"}' in source and " is not None" not in source
     )
     expected = load_file(run_in_process("trainer", config, tmp_path / "run") / "model.safetensors")
-    (found,) = weights_of_scripts({tmp_path: source})
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
-    names = [json.loads((tmp_path / each / "config.json").read_text())["id2label"] for each in ("run", "my_loop")]
+    (weights,) = weights_of_scripts({tmp_path: source})
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+    names = [json.loads((tmp_path / folder / "config.json").read_text())["id2label"] for folder in ("run", "my_loop")]
     assert names[0] == names[1] == dict(zip("012", sorted(WORDS), strict=True))
 
 
@@ -235,8 +235,8 @@ def test_a_script_of_two_processes_ends_with_the_trainers_weights(tmp_path: Path
     ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr[-2000:]
     run_in_fresh_process("trainer", config, tmp_path / "trainer", 2)
-    found, expected = (load_file(tmp_path / each / "model.safetensors") for each in ("my_loop", "trainer"))
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    weights, expected = (load_file(tmp_path / folder / "model.safetensors") for folder in ("my_loop", "trainer"))
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
 @pytest.mark.slow

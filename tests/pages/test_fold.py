@@ -75,8 +75,8 @@ def test_what_is_folded_computes_the_same(piece: str) -> None:
     assert run(folded) == run(source), folded
 
 
-EDITS = [each.pieces for each in REWRITES.values()]
-EDITS += [each.whole for each in MISTAKES.values() if each.whole and not each.stops]
+EDITS = [rewrite.pieces for rewrite in REWRITES.values()]
+EDITS += [mistake.whole for mistake in MISTAKES.values() if mistake.whole and not mistake.stops]
 
 
 @pytest.mark.parametrize("pieces", EDITS[::4])

@@ -20,13 +20,13 @@ def phases(script: Path) -> list[str]:
 
 
 def imports(script: Path) -> set[str]:
-    found = set()
+    names = set()
     for node in ast.walk(ast.parse(script.read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
 
 
 def test_both_pages_name_the_same_phases() -> None:

@@ -113,8 +113,8 @@ def test_any_manifest(content: bytes) -> None:
         checkpoint.mkdir()
         (checkpoint / checkpoints.MANIFEST).write_bytes(content)
         with contextlib.suppress(SameLoopError):
-            found = checkpoints.find(Path(folder), "last", config, 1, MANIFEST["code"])
-            checkpoints.check_data(found, config, MANIFEST["data"])
+            resumed = checkpoints.find(Path(folder), "last", config, 1, MANIFEST["code"])
+            checkpoints.check_data(resumed, config, MANIFEST["data"])
 
 
 # What reads which file of a comparison; a status of 1 says that the runs differ.
@@ -142,11 +142,11 @@ def test_whatever_happens_to_a_file_of_a_comparison_is_one_line(
 
 def one_line_or_none(*arguments: str) -> None:
     """Run a command: it does what it should, or one line says why not."""
-    said = io.StringIO()
-    with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         status = main(arguments)
-    assert status in (0, 1, 2), said.getvalue()
-    assert said.getvalue().count("sameloop: error: ") == (status == 2), said.getvalue()
+    assert status in (0, 1, 2), errors.getvalue()
+    assert errors.getvalue().count("sameloop: error: ") == (status == 2), errors.getvalue()
 
 
 @pytest.mark.slow

@@ -83,7 +83,7 @@ def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
         torch_optimizer._global_optimizer_pre_hooks,
         torch_optimizer._global_optimizer_post_hooks,
     )
-    before = [len(each) for each in hooks]
+    before = [len(table) for table in hooks]
     model = torch.nn.Linear(2, 1)
     with (
         pytest.raises(ZeroDivisionError),
@@ -91,7 +91,7 @@ def test_it_leaves_no_hook_behind(tmp_path: Path) -> None:
     ):
         model(torch.ones(1, 2)).sum().backward()
         raise ZeroDivisionError
-    assert [len(each) for each in hooks] == before
+    assert [len(table) for table in hooks] == before
     assert torch.autograd.backward is backward and DataLoader.__iter__ is begin_pass
     assert torch.nn.utils.clip_grad_norm_ is clip
     assert not model._forward_hooks and not model._forward_pre_hooks
@@ -180,10 +180,10 @@ def test_norms_are_taken_anew_where_samples_and_counters_cannot_tell(
         recorder.finish([])
     (step,) = RunRecord.read(tmp_path).steps
     assert step["unclipped_norm"] == unclipped
-    told = touch in ("nothing", "in the clip's place", "past the counter")
-    assert taken == ([2] if told else [2, 2])
+    is_noticed = touch in ("nothing", "in the clip's place", "past the counter")
+    assert taken == ([2] if is_noticed else [2, 2])
     # The products of all numbers are rounded by 2 ** -24 of them, and so is that of the norm; the sums as before.
-    assert step["grad_norm"] == (pytest.approx(expected, rel=4 * 2**-24) if told else expected)
+    assert step["grad_norm"] == (pytest.approx(expected, rel=4 * 2**-24) if is_noticed else expected)
 
 
 def test_the_factor_of_a_clip_is_told_from_the_bits_alone() -> None:
@@ -208,10 +208,10 @@ def test_the_factor_of_a_clip_is_told_from_the_bits_alone() -> None:
 
 def test_a_sample_of_gradients_is_taken_where_it_can_tell() -> None:
     gradients = [torch.zeros(0), torch.tensor(3.0), torch.arange(1000.0), torch.ones(300, 7).t()]
-    found = some_of(gradients)
-    assert found.dtype == np.float32 and found[0] == 3.0 and found[1:4].tolist() == [0.0, 15.0, 30.0]
+    sample = some_of(gradients)
+    assert sample.dtype == np.float32 and sample[0] == 3.0 and sample[1:4].tolist() == [0.0, 15.0, 30.0]
     gradients[1].zero_()
-    assert found[0] == 3.0
+    assert sample[0] == 3.0
     for other in (torch.ones(3).double(), torch.ones(3).to_sparse(), torch.ones(3, device="meta")):
         assert some_of([*gradients, other]) is None
     assert some_of([]) is None
@@ -232,11 +232,11 @@ def test_what_lies_on_a_device_is_fetched_once_for_each_type() -> None:
     numbers = [torch.rand(2, 3), torch.tensor(1.5), torch.arange(4), torch.rand(0, 2)]
     value = [{"a": numbers[0].as_subclass(OnDevice), "b": [numbers[1].as_subclass(OnDevice), None, "text"]}]
     value += [(numbers[2].as_subclass(OnDevice), numbers[3].as_subclass(OnDevice), torch.ones(1))]
-    found = on_host(value)
+    fetched = on_host(value)
     assert calls.count("cpu") == 2
-    assert torch.equal(found[0]["a"], numbers[0]) and torch.equal(found[0]["b"][0], numbers[1])
-    assert found[0]["b"][1:] == [None, "text"] and torch.equal(found[1][0], numbers[2])
-    assert found[1][1].shape == (0, 2) and found[1][2] is value[1][2]
+    assert torch.equal(fetched[0]["a"], numbers[0]) and torch.equal(fetched[0]["b"][0], numbers[1])
+    assert fetched[0]["b"][1:] == [None, "text"] and torch.equal(fetched[1][0], numbers[2])
+    assert fetched[1][1].shape == (0, 2) and fetched[1][2] is value[1][2]
 
 
 def test_a_norm_does_not_depend_on_where_in_memory_the_gradient_lies() -> None:
@@ -245,9 +245,9 @@ def test_a_norm_does_not_depend_on_where_in_memory_the_gradient_lies() -> None:
         moved = torch.zeros(20_000)[offset:][: len(values)]
         moved.copy_(values)
         assert torch.equal(norms([moved]), norms([values]))
-    each = [values, values.view(-1, 10_007).t(), values.double(), torch.zeros(3), torch.tensor(-2.0)]
-    exact = [tensor.double().norm().item() for tensor in each]
-    assert norms(each).tolist() == pytest.approx(exact, rel=1e-6)
+    gradients = [values, values.view(-1, 10_007).t(), values.double(), torch.zeros(3), torch.tensor(-2.0)]
+    exact = [tensor.double().norm().item() for tensor in gradients]
+    assert norms(gradients).tolist() == pytest.approx(exact, rel=1e-6)
 
 
 def test_the_sample_follows_a_weight_that_moves_in_place_or_elsewhere() -> None:
@@ -260,4 +260,4 @@ def test_the_sample_follows_a_weight_that_moves_in_place_or_elsewhere() -> None:
     weight.data = torch.full((3, 2000), 2.0)
     assert sample.take([weight, bias])[0].sum() == 2 * (len(first) - len(bias))
     half = torch.nn.Parameter(torch.ones(5, dtype=torch.bfloat16))
-    assert [each.dtype for each in sample.take([weight, half])] == [torch.float32, torch.bfloat16]
+    assert [part.dtype for part in sample.take([weight, half])] == [torch.float32, torch.bfloat16]

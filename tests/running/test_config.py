@@ -114,7 +114,7 @@ def test_what_a_schedule_takes_is_what_transformers_gives_it(name: str) -> None:
     function = {"reduce_lr_on_plateau": ReduceLROnPlateau, "greedy": GreedyLR}.get(name, function)
     theirs = set(inspect.signature(function).parameters) - NOT_GIVEN
     assert set(schedules.TAKEN.get(name, "").split()) == theirs - ({"verbose"} if name != "greedy" else set())
-    assert {each.value for each in SchedulerType} == set(get_args(Schedule))
+    assert {schedule.value for schedule in SchedulerType} == set(get_args(Schedule))
 
 
 @pytest.mark.parametrize("name", schedules.TAKEN)
@@ -136,12 +136,12 @@ def test_no_value_that_a_schedule_takes_breaks_it(name: str) -> None:
     )
     tried = set()
     for argument, value, warmup in itertools.product(schedules.TAKEN[name].split(), values, (0, 3, 20)):
-        given = schedules.NEEDED.get(name, {}) if argument != "min_lr" else {}
-        given = {**given, argument: value}
+        arguments = schedules.NEEDED.get(name, {}) if argument != "min_lr" else {}
+        arguments = {**arguments, argument: value}
         try:
             settings = {
                 "lr_scheduler_type": name,
-                "lr_scheduler_kwargs": given,
+                "lr_scheduler_kwargs": arguments,
                 "warmup_steps": warmup,
                 "max_steps": 21,
             }
@@ -149,7 +149,7 @@ def test_no_value_that_a_schedule_takes_breaks_it(name: str) -> None:
         except SameLoopError:
             continue
         optimizer = torch.optim.SGD([torch.zeros(1)], lr=1e-4)
-        schedule = get_scheduler(name, optimizer, warmup, 21, given)
+        schedule = get_scheduler(name, optimizer, warmup, 21, arguments)
         for loss in range(21):
             schedule.step(*([loss % 5] if name in METRIC_SCHEDULES else []))
             assert isinstance(optimizer.param_groups[0]["lr"], float | int)

@@ -75,8 +75,8 @@ def test_each_has_its_own_environment_folder_and_streams(server: ForkServer, tmp
     says = command("import os, sys; print(os.environ['NAME'], os.getcwd(), sys.stdin.read(), sys.stdout.isatty())")
     (tmp_path / "in").write_text("read")
     (tmp_path / "away").mkdir()
-    with (tmp_path / "in").open() as given, (tmp_path / "out").open("w") as printed:
-        files = {0: given.fileno(), 1: printed.fileno(), 2: printed.fileno()}
+    with (tmp_path / "in").open() as stdin, (tmp_path / "out").open("w") as printed:
+        files = {0: stdin.fileno(), 1: printed.fileno(), 2: printed.fileno()}
         environment = {**os.environ, "NAME": "of this one"}
         assert server.start(says, environment, str(tmp_path / "away"), files).wait(20) == 0
     assert (tmp_path / "out").read_text() == f"of this one {tmp_path / 'away'} read False\n"
@@ -265,12 +265,12 @@ def test_a_comparison_that_is_stopped_leaves_no_process(number: int, tmp_path: P
         started = psutil.Process(process.pid).children(recursive=True)
         assert len(started) == 2
         process.send_signal(number)
-        said = process.communicate(timeout=60)[1]
+        errors = process.communicate(timeout=60)[1]
         wait_for_end(started)
     finally:
-        for each in started:
+        for child in started:
             with suppress(psutil.NoSuchProcess):
-                each.kill()
+                child.kill()
     assert process.returncode == (130 if number == signal.SIGINT else -signal.SIGKILL)
-    assert ("the same command continues it" in said) == (number == signal.SIGINT)
+    assert ("the same command continues it" in errors) == (number == signal.SIGINT)
     assert not (run / "trainer").exists()

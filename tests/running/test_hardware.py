@@ -77,17 +77,17 @@ def test_a_gpu_is_asked_for_in_a_process_of_its_own(
 ) -> None:
     on(monkeypatch, tmp_path, WITHOUT)
     monkeypatch.setattr(hardware, "DRIVERS", (str(tmp_path / "none"), str(tmp_path)))
-    asked: list[list[str]] = []
+    commands: list[list[str]] = []
 
     def output_of(command: list[str]) -> str:
-        asked.append(command)
+        commands.append(command)
         return printed
 
     monkeypatch.setattr(hardware, "output_of", output_of)
     assert bf16(use_cpu) == expected and bf16(use_cpu) == expected
-    assert len(asked) == (0 if use_cpu else 1)
-    if asked:
-        assert "shared.hardware" in asked[0] and "say_gpu" in asked[0]
+    assert len(commands) == (0 if use_cpu else 1)
+    if commands:
+        assert "shared.hardware" in commands[0] and "say_gpu" in commands[0]
 
 
 def test_what_that_process_prints_can_be_read(capfd) -> None:
@@ -96,8 +96,8 @@ def test_what_that_process_prints_can_be_read(capfd) -> None:
     import torch
 
     assert hardware.say_gpu([]) == 0
-    found = json.loads(capfd.readouterr().out)
-    assert (found is None) == (not torch.cuda.is_available())
+    gpu = json.loads(capfd.readouterr().out)
+    assert (gpu is None) == (not torch.cuda.is_available())
 
 
 @pytest.mark.usefixtures("started_again")
@@ -129,8 +129,8 @@ def test_fast_is_the_tutorials_job_with_what_pays_here(machine: bool) -> None:
 
 
 def test_what_is_asked_for_counts(machine: bool) -> None:
-    for asked in (True, False, "yes", "no"):
-        assert RunConfig.build("fast", bf16=asked).bf16 is (asked in (True, "yes"))
+    for requested in (True, False, "yes", "no"):
+        assert RunConfig.build("fast", bf16=requested).bf16 is (requested in (True, "yes"))
     # The two exclude each other: 16 bits are asked for already.
     assert RunConfig.build("fast", fp16=True).bf16 is False
 
@@ -160,12 +160,12 @@ def test_what_is_said_of_the_setting_is_the_same_everywhere(machine: bool) -> No
 
 
 def test_doctor_says_what_fast_would_choose_and_why(machine: bool) -> None:
-    found = doctor.fast_finding()
+    finding = doctor.fast_finding()
     why = "bf16 (the processor has avx512_bf16 and amx_bf16)"
-    assert found.detail == "grouped by length; " + (
+    assert finding.detail == "grouped by length; " + (
         why if machine else "no bf16 (the processor has no avx512_bf16 or amx_bf16)"
     )
-    assert found.fine is machine
+    assert finding.fine is machine
 
 
 def test_doctor_counts_on_the_padding_that_length_groups_spare(machine: bool) -> None:

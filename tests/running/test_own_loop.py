@@ -86,7 +86,7 @@ def run(file: Path, folder: Path, **settings: object) -> Path:
 
 def test_a_plain_loop_in_two_files_equals_the_page_and_is_kept_whole(plain: Path, tmp_path: Path, tiny_runs) -> None:
     folder = run(plain, tmp_path / "run", num_train_epochs=2)
-    ours, theirs = (load_file(each / "model.safetensors") for each in (folder, tiny_runs["trainer"]))
+    ours, theirs = (load_file(run_dir / "model.safetensors") for run_dir in (folder, tiny_runs["trainer"]))
     assert ours.keys() == theirs.keys() and all(ours[name].equal(theirs[name]) for name in ours)
     record = RunRecord.read(folder)
     script = kept_script(folder)
@@ -105,8 +105,8 @@ def test_log_lines_without_a_step_get_that_of_the_evaluation_seen(plain: Path, t
     record = RunRecord.read(tmp_path / "run")
     assert [(line["step"], line["epoch"]) for line in record.log_history] == [(8, 1), (16, 2)]
     assert all(isinstance(line["eval_loss"], float) for line in record.log_history)
-    shown = capsys.readouterr().out
-    assert f"{record.log_history[1]['eval_loss']:.6f}" in shown and "   16 " in shown
+    printed = capsys.readouterr().out
+    assert f"{record.log_history[1]['eval_loss']:.6f}" in printed and "   16 " in printed
 
 
 def test_the_pages_own_signature_and_nothing_returned(tmp_path: Path, capsys) -> None:
@@ -247,10 +247,10 @@ def mistakes_of(change: tuple[str, str], tmp_path: Path) -> str:
 def test_a_name_error_on_the_page_is_its_writers(tmp_path: Path) -> None:
     script = package_script("manual")
     clip = next(line for line in script.source.splitlines(keepends=True) if "clip_grad_norm_(" in line)
-    said = mistakes_of((clip, ""), tmp_path)
+    message = mistakes_of((clip, ""), tmp_path)
     text = script.edited(clip, "").source.splitlines()
     number, line = next((n, line) for n, line in enumerate(text, start=1) if "log_training(state, grad_norm" in line)
-    assert said == f"your loop, line {number}: NameError: name 'grad_norm' is not defined ({line.strip()})"
+    assert message == f"your loop, line {number}: NameError: name 'grad_norm' is not defined ({line.strip()})"
 
 
 def test_an_exception_elsewhere_is_not_the_packages_pages(tmp_path: Path) -> None:
@@ -279,10 +279,10 @@ def test_a_syntax_error_in_a_page_that_is_imported(loop: str, tmp_path: Path) ->
 
 
 def test_an_import_that_fails_and_a_page_that_ends_the_process(tmp_path: Path) -> None:
-    said = mistakes_of(("import math\n", "import math\nimport no_such_module\n"), tmp_path)
-    assert "ModuleNotFoundError: No module named 'no_such_module' (import no_such_module)" in said
-    said = mistakes_of(("    # Data: load", "    raise SystemExit\n    # Data: load"), tmp_path)
-    assert said.startswith("your loop, line ") and "it ends the process before the run is done" in said
+    message = mistakes_of(("import math\n", "import math\nimport no_such_module\n"), tmp_path)
+    assert "ModuleNotFoundError: No module named 'no_such_module' (import no_such_module)" in message
+    message = mistakes_of(("    # Data: load", "    raise SystemExit\n    # Data: load"), tmp_path)
+    assert message.startswith("your loop, line ") and "it ends the process before the run is done" in message
 
 
 def test_a_mistake_in_the_instruments_is_ours(plain: Path, tmp_path: Path, monkeypatch) -> None:
@@ -318,18 +318,18 @@ def test_a_process_that_ends_without_a_word(tmp_path: Path, capfd) -> None:
 
 
 def test_any_page_has_its_xray_with_less_in_it_if_must_be(plain: Path) -> None:
-    found = xray(config_of(plain))
-    assert found.script == "my_loop.py"
-    phases = {pair.manual.phase for pair in found.pairs if pair.manual}
+    result = xray(config_of(plain))
+    assert result.script == "my_loop.py"
+    phases = {pair.manual.phase for pair in result.pairs if pair.manual}
     # A clip that was imported by its name is seen, and what is done around a plain loop.
     assert {"data", "model", "seed", "forward", "backward", "clip", "step", "zero", "schedule step", "save"} <= phases
-    clip = next(pair for pair in found.pairs if pair.manual and pair.manual.phase == "clip")
-    frame = script_frame(clip.manual, found.script)
+    clip = next(pair for pair in result.pairs if pair.manual and pair.manual.phase == "clip")
+    frame = script_frame(clip.manual, result.script)
     assert frame.file == "my_loop.py" and frame.code == PLAIN.splitlines()[frame.line - 1].strip()
     assert clip.trainer is not None
     # What happens before the loop is called is on no line of it.
-    load = next(pair for pair in found.pairs if pair.manual and pair.manual.phase == "model")
-    assert script_frame(load.manual, found.script) is None
+    load = next(pair for pair in result.pairs if pair.manual and pair.manual.phase == "model")
+    assert script_frame(load.manual, result.script) is None
     assert [frame.file for frame in load.manual.frames] == ["shared/running/plain.py"]
 
 
@@ -345,5 +345,5 @@ def test_a_page_that_raises_while_it_is_traced_is_one_line(plain: Path, refusal)
 
 def test_diff_shows_the_file(plain: Path, capsys) -> None:
     assert main(["diff", "--loop", str(plain)]) == 0
-    shown = capsys.readouterr().out
-    assert "my_loop.py" in shown and "manual_loop/train.py" not in shown.splitlines()[2]
+    printed = capsys.readouterr().out
+    assert "my_loop.py" in printed and "manual_loop/train.py" not in printed.splitlines()[2]

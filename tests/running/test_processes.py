@@ -110,16 +110,16 @@ def started(folder: Path, *settings: str) -> list[subprocess.Popen]:
 def ended(processes: list[subprocess.Popen]) -> tuple[list[int], list[str]]:
     """The exit statuses, and the lines that were said last; a process that does not end fails the test."""
     errors = [process.communicate(timeout=100)[1] for process in processes]
-    said = [line for error in errors for line in error.splitlines() if line.startswith("sameloop:")]
+    messages = [line for error in errors for line in error.splitlines() if line.startswith("sameloop:")]
     assert not any("Traceback" in error for error in errors)
-    return [process.returncode for process in processes], said
+    return [process.returncode for process in processes], messages
 
 
 def test_if_the_first_is_refused_the_second_does_not_wait(tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("three years of work")
-    statuses, said = ended(started(tmp_path))
+    statuses, messages = ended(started(tmp_path))
     assert statuses == [2, 2]
-    assert len(said) == 1 and "not a SameLoop run" in said[0]
+    assert len(messages) == 1 and "not a SameLoop run" in messages[0]
 
 
 def test_if_one_is_killed_the_other_ends_with_one_line(tmp_path: Path) -> None:
@@ -129,9 +129,9 @@ def test_if_one_is_killed_the_other_ends_with_one_line(tmp_path: Path) -> None:
         assert all(process.poll() is None for process in processes)
         time.sleep(0.02)
     processes[1].kill()
-    statuses, said = ended(processes)
+    statuses, lines = ended(processes)
     assert statuses == [2, -9]
-    assert len(said) == 1 and "another process of this run has ended early; to continue, start again" in said[0]
+    assert len(lines) == 1 and "another process of this run has ended early; to continue, start again" in lines[0]
 
 
 @pytest.mark.slow

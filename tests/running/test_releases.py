@@ -75,18 +75,18 @@ def test_without_a_release_the_installed_ones_names_are_written() -> None:
 
 def test_the_installed_release_has_the_names_that_the_table_gives_it() -> None:
     """`dtype` is no parameter of `from_pretrained` by name."""
-    for each in RENAMINGS:
-        if each.owner == "from_pretrained":
+    for renaming in RENAMINGS:
+        if renaming.owner == "from_pretrained":
             continue
-        parameters = inspect.signature(getattr(transformers, each.owner)).parameters
-        (name,) = in_release(each.owner, {each.today: each.default})
+        parameters = inspect.signature(getattr(transformers, renaming.owner)).parameters
+        (name,) = in_release(renaming.owner, {renaming.today: renaming.default})
         assert name in parameters
-        if each.value is None and each.since <= INSTALLED:
-            assert parameters[each.today].default in (each.default, None)
+        if renaming.value is None and renaming.since <= INSTALLED:
+            assert parameters[renaming.today].default in (renaming.default, None)
 
 
 def test_todays_release_is_used_as_it_is() -> None:
-    renamed = {each.owner for each in RENAMINGS if each.since > INSTALLED}
+    renamed = {renaming.owner for renaming in RENAMINGS if renaming.since > INSTALLED}
     ours = releases.TrainingArguments
     assert (ours is transformers.TrainingArguments) == ("TrainingArguments" not in renamed)
     with pytest.raises(AttributeError, match="no attribute 'Trainr'"):
@@ -129,7 +129,7 @@ def test_what_a_release_does_not_have_yet_is_one_line(settings: dict, release: t
 def test_a_release_below_our_range_is_refused_before_anything_is_trained(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    lowest = next(each.version for each in our_ranges()["transformers"] if each.operator == ">=")
+    lowest = next(bound.version for bound in our_ranges()["transformers"] if bound.operator == ">=")
     assert release_of(lowest) == OLDEST_TO_RUN
     check_installed()
     check_installed(OLDEST_TO_RUN)
@@ -166,7 +166,7 @@ def test_a_release_is_for_the_trainer_script_alone(capsys: pytest.CaptureFixture
 
 
 def our_ranges() -> dict[str, SpecifierSet]:
-    return {each.name: each.specifier for each in map(Requirement, metadata.requires("sameloop") or [])}
+    return {needs.name: needs.specifier for needs in map(Requirement, metadata.requires("sameloop") or [])}
 
 
 def test_the_page_is_what_was_measured() -> None:
@@ -174,38 +174,38 @@ def test_the_page_is_what_was_measured() -> None:
 
 
 def test_enough_stacks_were_run() -> None:
-    found = stacks.tried()
-    assert [each.name for each in found] == [each.name for each in versions.STACKS]
-    of = {name: {each.versions[name] for each in found} for name in ("transformers", "torch", "python")}
+    tried = stacks.tried()
+    assert [stack.name for stack in tried] == [stack.name for stack in versions.STACKS]
+    of = {name: {stack.versions[name] for stack in tried} for name in ("transformers", "torch", "python")}
     assert len(of["transformers"]) >= 8
-    assert len({each.partition("+")[0] for each in of["torch"]}) >= 3
-    assert len({each.rpartition(".")[0] for each in of["python"]}) >= 3
+    assert len({version.partition("+")[0] for version in of["torch"]}) >= 3
+    assert len({version.rpartition(".")[0] for version in of["python"]}) >= 3
 
 
 def test_every_stack_is_as_it_must_be() -> None:
     """In our range all is identical, and both ways are proven; below, every script that eject writes runs."""
     ways = set()
-    for each in stacks.tried():
-        ours = versions.is_ours(each.versions["transformers"])
-        ways.add((ours, each.how))
+    for tried in stacks.tried():
+        ours = versions.is_ours(tried.versions["transformers"])
+        ways.add((ours, tried.how))
         if ours:
-            assert each.fine and set(each.outcomes) >= set(versions.CASES), each.name
-            assert (each.how == "both loops") == (each.tests is None), each.name
-        if each.how == "two scripts":
-            assert list(each.outcomes) == list(versions.CASES), each.name
-            assert "failed" not in each.outcomes.values(), each.name
-            assert each.outcomes["fp32"] == "identical", each.name
+            assert tried.fine and set(tried.outcomes) >= set(versions.CASES), tried.name
+            assert (tried.how == "both loops") == (tried.tests is None), tried.name
+        if tried.how == "two scripts":
+            assert list(tried.outcomes) == list(versions.CASES), tried.name
+            assert "failed" not in tried.outcomes.values(), tried.name
+            assert tried.outcomes["fp32"] == "identical", tried.name
         else:
-            assert each.outcomes["ejected Trainer script"] != "failed", each.name
+            assert tried.outcomes["ejected Trainer script"] != "failed", tried.name
     assert {(True, "two scripts"), (False, "two scripts")} <= ways
 
 
 def test_the_lowest_of_our_range_was_run() -> None:
     ranges = our_ranges()
     for library in ("transformers", "torch"):
-        (lowest,) = (Version(each.version) for each in ranges[library] if each.operator == ">=")
-        tried = {Version(each.versions[library]) for each in stacks.tried()}
-        assert any(each.release[:2] == lowest.release[:2] for each in tried), library
+        (lowest,) = (Version(bound.version) for bound in ranges[library] if bound.operator == ">=")
+        tried = {Version(stack.versions[library]) for stack in stacks.tried()}
+        assert any(version.release[:2] == lowest.release[:2] for version in tried), library
 
 
 @pytest.mark.slow
@@ -213,9 +213,9 @@ def test_both_scripts_run_by_themselves_and_are_compared(monkeypatch: pytest.Mon
     """In this environment, half a minute; without the remedy they differ, which shows that a difference is seen."""
     cases = {name: versions.CASES[name] for name in ("fp32", stacks.WITHOUT_REMEDY)}
     monkeypatch.setattr(versions, "CASES", cases)
-    outcomes, seen, scale = versions.run_scripts(Path(sys.executable), INSTALLED)
+    outcomes, versions_run, scale = versions.run_scripts(Path(sys.executable), INSTALLED)
     assert outcomes == {"fp32": "identical", stacks.WITHOUT_REMEDY: "diverged"}
-    assert list(seen) == [stacks.WITHOUT_REMEDY]
+    assert list(versions_run) == [stacks.WITHOUT_REMEDY]
     assert scale == pytest.approx(2, abs=0.02)
 
 
@@ -227,7 +227,7 @@ def test_the_scripts_import_nothing_of_ours(tmp_path: Path) -> None:
             name.partition(".")[0]
             for node in ast.walk(ast.parse(source))
             if isinstance(node, (ast.Import, ast.ImportFrom))
-            for name in ([node.module] if isinstance(node, ast.ImportFrom) else [each.name for each in node.names])
+            for name in ([node.module] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names])
         }
         assert imported <= {"datasets", "functools", "torch", "transformers"}
 
@@ -267,13 +267,13 @@ def stack(transformers: str, torch: str, python: str, outcome: str = "identical"
 
 
 def test_doctor_says_whether_the_stack_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = [stack("5.0.0", "2.13.0+cpu", "3.11.2"), stack("5.1.0", "2.13.0", "3.11.2", "diverged")]
-    monkeypatch.setattr(stacks, "tried", lambda: found)
+    tried = [stack("5.0.0", "2.13.0+cpu", "3.11.2"), stack("5.1.0", "2.13.0", "3.11.2", "diverged")]
+    monkeypatch.setattr(stacks, "tried", lambda: tried)
     assert stacks.what_is_known("5.0.0", "2.13.1", "3.11.9") == (True, "tested on 2026-01-01: 1 of 1 identical")
-    fine, said = stacks.what_is_known("5.1.0", "2.13.0", "3.11.2")
-    assert not fine and "diverged: fp32" in said
-    fine, said = stacks.what_is_known("5.0.0", "2.6.0", "3.12.1")
-    assert fine and "this transformers was tested with torch 2.13.0+cpu, Python 3.11.2" in said
+    fine, detail = stacks.what_is_known("5.1.0", "2.13.0", "3.11.2")
+    assert not fine and "diverged: fp32" in detail
+    fine, detail = stacks.what_is_known("5.0.0", "2.6.0", "3.12.1")
+    assert fine and "this transformers was tested with torch 2.13.0+cpu, Python 3.11.2" in detail
     assert stacks.what_is_known("5.0.3", "2.13.0", "3.11.2") == (
         True,
         "transformers 5.0.0 was tested, this patch release was not",
@@ -285,20 +285,20 @@ def test_doctor_says_whether_the_stack_was_run(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_test_that_fails_in_a_stack_is_told() -> None:
-    found = stack("5.6.0", "2.6.0", "3.11.2").model_copy(update={"tests": "tests: 1 failed, 2 passed"})
-    assert not found.fine and found.summary.endswith("; tests: 1 failed, 2 passed")
+    failed = stack("5.6.0", "2.6.0", "3.11.2").model_copy(update={"tests": "tests: 1 failed, 2 passed"})
+    assert not failed.fine and failed.summary.endswith("; tests: 1 failed, 2 passed")
 
 
 def test_doctor_names_what_is_outside_our_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     assert doctor.outside_our_ranges() == []
-    asked = [
+    requirements = [
         "click>=99",
         "no-such-library>=1",
         "rich>=1",
         "tomli>=9; python_version < '3'",
         "pytest>=99; extra == 'test'",
     ]
-    monkeypatch.setattr(metadata, "requires", lambda name: asked)
+    monkeypatch.setattr(metadata, "requires", lambda name: requirements)
     installed = metadata.version("click")
     assert doctor.outside_our_ranges() == [
         f"click: {installed}, where SameLoop requires >=99",

@@ -278,11 +278,11 @@ def test_a_record_that_is_too_short_is_refused(checkpointed, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_old_checkpoints_go_when_the_new_one_is_whole(loop: str, tmp_path: Path, monkeypatch) -> None:
-    seen = []
+    problems = []
     rotate = checkpoints.rotate
 
     def watch(output_dir: Path, *args) -> None:
-        seen.append([problem_with(path) for path in in_order(output_dir)])
+        problems.append([problem_with(path) for path in in_order(output_dir)])
         rotate(output_dir, *args)
 
     module = "manual_loop.checkpoint" if loop == "manual" else "trainer_loop.callbacks"
@@ -290,8 +290,8 @@ def test_old_checkpoints_go_when_the_new_one_is_whole(loop: str, tmp_path: Path,
     config = RunConfig.build("tiny", num_train_epochs=1, save_strategy="steps", save_steps=2, save_total_limit=2)
     run_in_process(loop, config, tmp_path / "run")
     assert [path.name for path in in_order(tmp_path / "run")] == ["checkpoint-6", "checkpoint-8"]
-    assert [len(each) for each in seen] == [1, 2, 3, 3]
-    assert all(problem is None for each in seen for problem in each)
+    assert [len(kept) for kept in problems] == [1, 2, 3, 3]
+    assert all(problem is None for kept in problems for problem in kept)
 
 
 def test_a_checkpoint_loads_as_a_model_and_holds_no_pickled_code(checkpointed) -> None:
@@ -424,9 +424,9 @@ def test_a_comparison_goes_on_where_it_was_cut_off(tmp_path: Path, capfd) -> Non
     capfd.readouterr()
     options = [*EVERY_THIRD_STEP, "--no-report", "--output-dir", str(run)]
     assert main(["compare", *options]) == 0
-    said = capfd.readouterr().err
-    assert f"it is done already, in {run / 'manual'}" in said
-    assert "resuming from" in said
+    errors = capfd.readouterr().err
+    assert f"it is done already, in {run / 'manual'}" in errors
+    assert "resuming from" in errors
     assert (run / "manual/record.jsonl").read_bytes() == first
     assert json.loads((run / "comparison.json").read_text())["verdict"] == "identical"
     assert [line["step"] for line in RunRecord.read(run / "trainer").resumes] == [3]

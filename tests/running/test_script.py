@@ -129,12 +129,12 @@ def test_two_versions_of_a_page_do_not_mix(tmp_path: Path) -> None:
             tmp_path / mark
         )
         loaded.append(kept_script(tmp_path / mark))
-    with loaded[0].loaded() as one:
+    with loaded[0].loaded() as first:
         with loaded[1].loaded() as two:
-            assert (one.MARK, two.MARK) == ("one", "two")
+            assert (first.MARK, two.MARK) == ("one", "two")
             assert sys.modules["manual_loop.forward"].MARK == "two" == two.forward.__globals__["MARK"]
-        assert sys.modules["manual_loop.forward"].MARK == "one" == one.forward.__globals__["MARK"]
-    assert {name: each for name, each in sys.modules.items() if name.startswith("manual_loop")} == before
+        assert sys.modules["manual_loop.forward"].MARK == "one" == first.forward.__globals__["MARK"]
+    assert {name: module for name, module in sys.modules.items() if name.startswith("manual_loop")} == before
     assert not list(tmp_path.rglob("__pycache__"))
 
 
@@ -298,8 +298,8 @@ def test_the_report_shows_and_x_rays_what_ran(broken: Path) -> None:
 def test_the_xray_of_a_run_uses_its_pages_and_settings(broken: Path, refusal, capfd) -> None:
     assert main(["xray", str(broken)]) == 1
     assert "not the same events, first: manual nothing; Trainer zero" in " ".join(capfd.readouterr().out.split())
-    found = xray(CONFIG, scripts=kept_scripts(broken))
-    frames = {script_frame(pair.manual, found.script) for pair in found.pairs if pair.manual}
+    result = xray(CONFIG, scripts=kept_scripts(broken))
+    frames = {script_frame(pair.manual, result.script) for pair in result.pairs if pair.manual}
     assert all(BROKEN.source.splitlines()[frame.line - 1].strip() == frame.code for frame in frames)
     assert "--preset: the x-ray of" in refusal("xray", str(broken), "--preset", "tiny")
 

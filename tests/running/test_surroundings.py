@@ -32,8 +32,8 @@ def test_on_apple_silicon_it_stays_on_the_cpu_and_says_why(monkeypatch, capfd) -
     assert config.use_cpu and not config.use_mps
     assert "no two runs are equal bit for bit; --use-mps trains there nevertheless" in capfd.readouterr().err
     assert settle(config) == config and capfd.readouterr().err == ""  # what a loop's own process is given
-    asked = settle(RunConfig.build("tiny", use_mps=True))
-    assert not asked.use_cpu
+    with_mps = settle(RunConfig.build("tiny", use_mps=True))
+    assert not with_mps.use_cpu
     assert "may differ in the last bits" in capfd.readouterr().err
     with pytest.raises(SameLoopError, match="--use-mps and --full-determinism exclude each other"):
         RunConfig.build("tiny", use_mps=True, full_determinism=True)

@@ -73,9 +73,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def assert_one_line(capfd, *words: str) -> None:
-    said = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("· ")]
-    assert len(said) == 1 and said[0].startswith("sameloop: error: "), said
-    assert all(word in said[0] for word in words), said
+    lines = [line for line in capfd.readouterr().err.splitlines() if not line.startswith("· ")]
+    assert len(lines) == 1 and lines[0].startswith("sameloop: error: "), lines
+    assert all(word in lines[0] for word in words), lines
 
 
 def test_the_files_are_taken_out_and_nothing_else_is_left(folder: Path, capfd, monkeypatch) -> None:
@@ -176,9 +176,9 @@ def test_another_home_and_cache_lose_nothing(tmp_path: Path) -> None:
     """The real ones, as every test needs them."""
     environment = {**os.environ, "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)}
     code = "from shared.sources import embedded; print(*map(embedded.locate, embedded.ASSETS), sep='\\n')"
-    found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
-    assert found.returncode == 0, found.stderr
-    assert found.stdout.split() == [str(embedded.locate(asset)) for asset in embedded.ASSETS]
+    ran = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.split() == [str(embedded.locate(asset)) for asset in embedded.ASSETS]
 
 
 def test_a_checked_loop_looks_in_this_users_folder_too(tmp_path: Path, monkeypatch) -> None:

@@ -73,16 +73,16 @@ SMALL = ("--train-size", "16", "--eval-size", "8", "--max-length", "16", "--num-
 def lessons(home: Path, output_dir: Path, *options: Sequence[str]) -> list[tuple[int, str]]:
     """`sameloop manual --preset lesson` with each of these options, offline, with that cache."""
     lesson = ["manual", "--preset", "lesson", "--output-dir", str(output_dir)]
-    commands = json.dumps([[*lesson, *each] for each in options])
+    commands = json.dumps([[*lesson, *arguments] for arguments in options])
     environment = {**os.environ, "HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
     finished = ran(sys.executable, "-c", IN_TURN, commands, env=environment)
     assert finished.returncode == 0, finished.stderr
-    return [(status, said) for status, said in json.loads(finished.stdout.splitlines()[-1])]
+    return [(status, errors) for status, errors in json.loads(finished.stdout.splitlines()[-1])]
 
 
 def test_the_lesson_runs_from_the_cache_and_from_no_other_revision(filled_cache: Path, tmp_path: Path) -> None:
     other, elsewhere = "0" * 40, [*SMALL, "--output-dir", str(tmp_path / "refused")]
-    dataset, model, (status, said) = lessons(
+    dataset, model, (status, errors) = lessons(
         filled_cache,
         tmp_path / "run",
         [*elsewhere, "--dataset-revision", other],
@@ -92,19 +92,19 @@ def test_the_lesson_runs_from_the_cache_and_from_no_other_revision(filled_cache:
     assert dataset[0] == 2 and f"the cache holds revision {HUB_REVISIONS[DATASET]}, not {other}" in dataset[1]
     assert model[0] == 2 and f"--model {MODEL}" in model[1]
     assert not (tmp_path / "refused").exists()
-    assert status == 0, said
+    assert status == 0, errors
     record = RunRecord.read(tmp_path / "run")
     assert record.config.dataset == "stanfordnlp/imdb"
     assert len(record.steps) == 2
 
 
 def test_without_network_and_cache_the_line_names_the_quick_preset(tmp_path: Path) -> None:
-    ((status, said),) = lessons(tmp_path / "nothing", tmp_path / "run", ())
+    ((status, errors),) = lessons(tmp_path / "nothing", tmp_path / "run", ())
     assert status == 2 and not (tmp_path / "run").exists()
-    last = said.splitlines()[-1]
+    last = errors.splitlines()[-1]
     assert last.startswith("sameloop: error: --dataset stanfordnlp/imdb: the Hub cannot be reached")
     assert "--preset quick" in last
-    assert "Traceback" not in said
+    assert "Traceback" not in errors
 
 
 def test_only_hub_names_need_the_hub(tmp_path: Path) -> None:

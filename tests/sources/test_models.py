@@ -23,7 +23,7 @@ LABELS = ["bad", "fair", "good"]
 def test_both_loops_train_it_alike(odd: Odd, tmp_path: Path) -> None:
     with prepared(odd, tmp_path) as options:
         ran = {loop: run([*options, "--eval-size", "9", "--output-dir", str(tmp_path / loop)], loop) for loop in LOOPS}
-    assert [each.status for each in ran.values()] == [0, 0]
+    assert [run.status for run in ran.values()] == [0, 0]
     assert_identical(compare_runs(*(tmp_path / loop for loop in LOOPS)))
     assert all(part in "\n".join(ran["manual"].messages) for part in odd.pieces)
     kept = json.loads((tmp_path / "manual/config.json").read_text())

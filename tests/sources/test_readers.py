@@ -48,8 +48,8 @@ def test_reviews_are_read_as_they_are_and_it_is_said_how(odd: Odd, tmp_path: Pat
     with prepared(odd, tmp_path) as (_, path):
         assert read(path) == odd.rows
         load_subsets(config(path))
-    said = capfd.readouterr().err
-    assert all(part in said for part in odd.pieces), said
+    errors = capfd.readouterr().err
+    assert all(part in errors for part in odd.pieces), errors
 
 
 @pytest.mark.skipif(not hasattr(pyarrow, "string_view"), reason="string views came with pyarrow 16")
@@ -96,9 +96,9 @@ def test_the_classes_are_counted_and_numbered_in_a_line(tmp_path: Path, capfd) -
     rows = [("a", "neg")] * 20 + [("b", "pos")] * 19 + [("c", "2")]
     (tmp_path / "reviews.csv").write_text(table(rows))
     load_subsets(config(tmp_path / "reviews.csv"))
-    said = capfd.readouterr().err
-    assert "· text from `review`, label from `sentiment`; 3 classes: neg (20), pos (19), 2 (1)\n" in said
-    assert "· labels: 2 = 0, neg = 1, pos = 2\n" in said
+    errors = capfd.readouterr().err
+    assert "· text from `review`, label from `sentiment`; 3 classes: neg (20), pos (19), 2 (1)\n" in errors
+    assert "· labels: 2 = 0, neg = 1, pos = 2\n" in errors
 
 
 def test_columns_by_name(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_column_that_cannot_be_used_is_named(tmp_path: Path, capfd) -> None:
     rows = [{"text": text, "label": word, "meta": {"a": 1}, "tags": []} for text, word in ROWS]
     (tmp_path / "reviews.json").write_text(json.dumps(rows))
     load_subsets(config(tmp_path / "reviews.json"))
-    said = capfd.readouterr().err
-    assert "`meta` holds objects: not used" in said and "`tags` holds lists: not used" in said
+    errors = capfd.readouterr().err
+    assert "`meta` holds objects: not used" in errors and "`tags` holds lists: not used" in errors
 
 
 # Splits ---------------------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ def test_nothing_of_a_file_is_left_behind_and_an_edit_with_the_old_date_is_seen(
     second = load_subsets(config(path))
     assert first.described()["train"] != second.described()["train"]
     assert all(text.startswith("opinio") for text in second.train["text"])
-    assert [each.name for each in tmp_path.iterdir()] == ["reviews.csv"]
+    assert [path.name for path in tmp_path.iterdir()] == ["reviews.csv"]
 
 
 # The same data all along -------------------------------------------------------------------------------

@@ -163,12 +163,12 @@ WRONG_SETTINGS = (
     wrong(
         "a schedule's arguments that are no JSON",
         "--lr-scheduler-type cosine --lr-scheduler-kwargs {num_cycles:2}",
-        "--lr-scheduler-kwargs {num_cycles:2} … no JSON object … write it as",
+        "--lr-scheduler-kwargs {num_cycles:2} … not a JSON object … write it as",
     ),
     wrong(
         "a list for a schedule's arguments",
         "--lr-scheduler-type cosine --lr-scheduler-kwargs [2]",
-        "--lr-scheduler-kwargs [2] … no JSON object … write it as",
+        "--lr-scheduler-kwargs [2] … not a JSON object … write it as",
     ),
     wrong(
         "arguments of another schedule",
