@@ -184,7 +184,7 @@ def test_three_columns_are_read_on_every_screen(browser: Any, three_columns: Pat
                 assert by_hand["y"] == accelerate["y"] == trainer["y"]
                 assert by_hand["x"] + by_hand["width"] <= accelerate["x"] < trainer["x"] - accelerate["width"]
             elif width > 1152:
-                # No room for three: accelerate below its twin, Trainer beside both.
+                # No room for three: accelerate below its match, Trainer next to both.
                 assert is_below and by_hand["y"] == trainer["y"] and by_hand["x"] == accelerate["x"] < trainer["x"]
             else:
                 assert is_below and trainer["y"] >= accelerate["y"] + accelerate["height"]
@@ -336,7 +336,7 @@ def test_it_prints_whole_and_on_white(browser: Any, run_dir: Path) -> None:
         page.emulate_media(media="print")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
         assert not page.locator(".top").is_visible()
-        # What is asked on a screen is told on paper.
+        # A question on the screen has its answer on paper.
         assert page.locator("#about-clip .measured").is_visible()
         assert not page.locator("#about-clip .question").is_visible() and not page.locator("#stepper").is_visible()
         assert page.pdf(format="A4").startswith(b"%PDF")

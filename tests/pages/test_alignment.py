@@ -1,4 +1,4 @@
-"""The two pages side by side: every line has its place, told by the pages' own comments."""
+"""The two loops side by side: every line has its place, according to the loops' own comments."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGES = {loop: package_script(loop).source for loop in LOOPS}
 
 
 def folded(loop: str) -> str:
-    """The full loop has a line for every setting; at the quick preset's the folded ones are what is shown."""
+    """The full loop has a line for every setting; for the quick preset's the specialized loops are shown."""
     return folded_source(package_script(loop), RunConfig.build("quick"))
 
 

@@ -1,4 +1,4 @@
-"""What each setting of a run costs by hand: which can be switched off, what goes with them, and the lines."""
+"""What each setting costs in the manual loop: which can be switched off, what goes with them, and the lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shared.running.script import package_script
 PLAIN = {name: off_value(name)[0] for name in RunConfig.model_fields if off_value(name)}
 
 
-# Of each setting that is on here, the page is folded once more: they are few.
+# For each setting that is on here, the loop is specialized once more: they are few.
 SMALL = RunConfig.build(
     "quick", **{**PLAIN, "eval_strategy": "epoch", "save_strategy": "epoch", "save_total_limit": 1}
 )

@@ -1,4 +1,4 @@
-"""The fold keeps what code computes, whatever is written on a page."""
+"""Specializing keeps what code computes, whatever is written in a script."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def imports(script: Path) -> set[str]:
 
 def test_both_pages_name_the_same_phases() -> None:
     manual, trainer = phases(PAGES["manual"]), phases(PAGES["trainer"])
-    # By hand nothing is handed over; the rest of what only one page has happens inside the other's one call.
+    # The manual loop passes no arguments; what else only one loop has happens inside the other's one call.
     assert set(trainer) - set(manual) == {"arguments"}
     assert set(manual) - set(trainer) == {"train mode", "backward", "step", "schedule step", "zero"}
     both = [phase for phase in manual if phase in trainer]

@@ -1,4 +1,4 @@
-"""What the machine has, told without torch, and what the preset `fast` makes of it: plain settings, decided once."""
+"""What the machine has, found without torch, and the settings that the preset `fast` takes from it, decided once."""
 
 from __future__ import annotations
 

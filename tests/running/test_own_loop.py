@@ -138,7 +138,7 @@ def test_a_helper_takes_no_installed_modules_place(plain: Path, tmp_path: Path) 
 
 def test_the_trainer_is_started_without_it(plain: Path, tmp_path: Path, refusal) -> None:
     assert "takes the place of the manual loop" in refusal("trainer", "--preset", "tiny", "--loop", str(plain))
-    # One run by hand and one through Trainer do not differ by it.
+    # A run of the manual loop and one through Trainer do not differ by it.
     assert config_of(plain).differences(CONFIG) == {}
     assert RunConfig.build(**config_of(plain).model_dump()).loop == str(plain)
 

@@ -136,7 +136,7 @@ def test_if_one_is_killed_the_other_ends_with_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_torchrun_starts_anew_and_does_not_hang(tmp_path: Path) -> None:
-    """Half a minute: one of two is killed, both are started once more, and are told how to go on."""
+    """Half a minute: one of two is killed, both are started again, and the message names how to resume."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--max-restarts", "1"]
     settings = ["--preset", "tiny", "--train-size", "6000", "--save-strategy", "steps", "--save-steps", "5"]
     command += ["-m", "manual_loop", *settings, "--output-dir", str(tmp_path / "run")]

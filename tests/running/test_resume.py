@@ -103,7 +103,7 @@ def test_resumed_equals_never_stopped(settings: dict, loop: str, trained: Traine
 
 
 def test_both_loops_with_checkpoints_are_one(trained: Trained) -> None:
-    """Saving disturbs nothing: with and without, by hand and through Trainer, the run is the same."""
+    """Saving disturbs nothing: with and without, in the manual loop and through Trainer, the run is the same."""
     plain = RunConfig.build("tiny", **SETTINGS)
     saving = RunConfig.build("tiny", **SETTINGS, **KEEPING_ALL, save_steps=2)
     runs = {

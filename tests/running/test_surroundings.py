@@ -67,7 +67,7 @@ def test_apples_generator_is_in_every_checkpoint(loop: str, tmp_path: Path, monk
     set_to.clear()
     run_in_process(loop, config, whole, resume_from_checkpoint=str(whole / "checkpoint-3"))
     assert any(torch.equal(state, kept) for state in set_to)
-    if loop == "trainer":  # by hand it is put back twice: the epoch's first state for the batches, then this one
+    if loop == "trainer":  # the manual loop restores it twice: the epoch's first state for the batches, then this one
         assert torch.equal(set_to[-1], kept)
 
 
