@@ -41,8 +41,8 @@ for (const question of document.querySelectorAll(".question")) {
     const isRight = event.target.value === answer;
     const feedback = question.querySelector(".feedback");
     feedback.className = `feedback ${isRight ? "exact" : "wrong"}`;
-    const said = answer === "nothing" ? "nothing differs" : `it is the ${answer}`;
-    feedback.textContent = isRight ? `Right: ${said}.` : `Wrong: ${said}.`;
+    const sentence = answer === "nothing" ? "nothing differs" : `it is the ${answer}`;
+    feedback.textContent = isRight ? `Right: ${sentence}.` : `Wrong: ${sentence}.`;
     measured.classList.remove("unseen");
   });
 }
@@ -56,7 +56,7 @@ function followLink() {
 addEventListener("hashchange", followLink);
 followLink();
 
-// Code that is wider than its place is scrolled, and can be reached for that with the keyboard.
+// Code that is wider than its place scrolls, so it must be reachable with the keyboard.
 function reachWideCode() {
   for (const code of document.querySelectorAll(".code-rows pre, .command, .setting-costs pre")) {
     if (code.scrollWidth > code.clientWidth) code.tabIndex = 0;
@@ -73,58 +73,58 @@ const query = document.getElementById("query");
 const onlyDiffering = document.getElementById("only-differing");
 const more = document.getElementById("more");
 const texts = data.texts.map((text) => text.toLowerCase());
-let found = [];
-let shown = 0;
-// A table of very many steps has some of them only.
+let foundRows = [];
+let shownCount = 0;
+// A table of very many steps has only some of them.
 const stepOf = (row) => (data.steps === null ? row + 1 : data.steps[row]);
 
 function element(name, text, properties = {}) {
-  const made = document.createElement(name);
-  made.textContent = text;
-  return Object.assign(made, properties);
+  const node = document.createElement(name);
+  node.textContent = text;
+  return Object.assign(node, properties);
 }
 
 function search() {
   const words = query.value.trim().toLowerCase();
-  const wanted = /^\d+$/.test(words) ? Number(words) : null;
+  const wantedStep = /^\d+$/.test(words) ? Number(words) : null;
   const matching = new Set();
-  if (words && wanted === null) texts.forEach((text, place) => text.includes(words) && matching.add(place));
+  if (words && wantedStep === null) texts.forEach((text, place) => text.includes(words) && matching.add(place));
   const holds = (reviews) => reviews !== null && reviews.some((place) => matching.has(place));
-  found = [];
+  foundRows = [];
   for (let row = 0; row < data.columns.epoch.length; row++) {
     if (onlyDiffering.checked && !(stepOf(row) in data.differs)) continue;
-    const isFound = wanted !== null ? stepOf(row) === wanted
+    const isFound = wantedStep !== null ? stepOf(row) === wantedStep
       : !words || holds(data.reviews[row]) || (data.trainer_reviews !== null && holds(data.trainer_reviews[row]));
-    if (isFound) found.push(row);
+    if (isFound) foundRows.push(row);
   }
   const count = data.count.toLocaleString("en");
-  document.getElementById("count").textContent = `${found.length.toLocaleString("en")} of ${count} steps`;
+  document.getElementById("count").textContent = `${foundRows.length.toLocaleString("en")} of ${count} steps`;
   table.tBodies[0].replaceChildren();
-  shown = 0;
+  shownCount = 0;
   showMore();
 }
 
 function showMore() {
-  const rows = found.slice(shown, shown + PAGE);
+  const rows = foundRows.slice(shownCount, shownCount + PAGE);
   table.tBodies[0].append(...rows.map(rowOf));
-  shown += rows.length;
-  more.hidden = shown >= found.length;
+  shownCount += rows.length;
+  more.hidden = shownCount >= foundRows.length;
 }
 
 function rowOf(row) {
-  const made = document.createElement("tr");
+  const tableRow = document.createElement("tr");
   const head = element("th", "", { scope: "row" });
   if (!data.is_own_job) {
     const button = element("button", String(stepOf(row)), { type: "button", className: "open" });
     button.setAttribute("aria-expanded", "false");
     button.setAttribute("aria-label", `Step ${stepOf(row)}: show its examples`);
-    button.addEventListener("click", () => toggleReviews(made, button, row));
+    button.addEventListener("click", () => toggleReviews(tableRow, button, row));
     head.append(button);
-  } else head.textContent = stepOf(row);  // of somebody's own job nothing is kept that could be read
+  } else head.textContent = stepOf(row);  // a user's own job keeps no texts to read
   const { tokens, padded_tokens: padded } = data.columns;
   const padding = padded[row] ? `${(100 * (1 - tokens[row] / padded[row])).toFixed(1)} %` : "–";
   const difference = data.differs[stepOf(row)];
-  made.append(
+  tableRow.append(
     head,
     difference ? element("td", `${difference.replaceAll("_", " ")} differs`, { className: "wrong" })
       : element("td", "equal", { className: "exact" }),
@@ -134,16 +134,16 @@ function rowOf(row) {
     element("td", data.columns.seconds_manual[row] ?? "–"),
     element("td", data.columns.seconds_trainer[row] ?? "–"),
   );
-  return made;
+  return tableRow;
 }
 
-// All digits that tell one float64 from the next.
+// All digits that distinguish one float64 from the next.
 function exact(value) {
   if (value === null || value === undefined) return "–";
   return typeof value === "number" && value !== 0 && Math.abs(value) < 0.001 ? value.toExponential() : String(value);
 }
 
-// A number, and Trainer's below it where that is another.
+// A number, and Trainer's below it if it differs.
 function numbers(name, row) {
   const cell = element("td", exact(data.columns[name][row]));
   const theirs = data.trainer[name] ? data.trainer[name][row] : data.columns[name][row];
@@ -160,14 +160,14 @@ function toggleReviews(rowElement, button, row) {
     rowElement.nextElementSibling.remove();
     return;
   }
-  const made = document.createElement("tr");
+  const reviewRow = document.createElement("tr");
   const cell = element("td", "", { colSpan: 11, className: "reviews" });
   const ours = data.reviews[row];
   const theirs = data.trainer_reviews === null ? ours : data.trainer_reviews[row];
   if (String(ours) === String(theirs)) cell.append(...listOf("Both loops learned from", ours));
   else cell.append(...listOf("manual", ours), ...listOf("Trainer", theirs));
-  made.append(cell);
-  rowElement.after(made);
+  reviewRow.append(cell);
+  rowElement.after(reviewRow);
 }
 
 function listOf(title, reviews) {
@@ -176,9 +176,9 @@ function listOf(title, reviews) {
   const list = document.createElement("ol");
   for (const place of reviews) {
     const item = document.createElement("li");
-    if (place < 0) item.textContent = "a review that is not in the slice";
+    if (place < 0) item.textContent = "a review that is not in the training set";
     else {
-      const about = `review ${data.places === null ? place : data.places[place]} of the slice, label ${data.labels[place]}`;
+      const about = `review ${data.places === null ? place : data.places[place]} of the training set, label ${data.labels[place]}`;
       item.append(element("span", about, { className: "place" }), element("q", data.texts[place]));
     }
     list.append(item);
@@ -186,18 +186,18 @@ function listOf(title, reviews) {
   return [element("p", `${title}:`), list];
 }
 
-// The values of one step beside the lines that make them.
+// The values of one step next to the lines that compute them.
 const stepper = document.getElementById("step");
 const outputs = [...document.querySelectorAll(".value")];
 
-// Four digits tell what happens; the table of steps has all of them.
+// Four digits are enough here; the table of steps has all of them.
 function short(value) {
   if (typeof value !== "number") return value ?? "none";
   if (value === 0) return "0";
   return String(Number(value.toPrecision(4)));
 }
 
-// A value of both loops: once where they agree, else both.
+// A value of both loops: once if they agree, else both.
 function both(name, row, form = short) {
   const ours = data.columns[name][row];
   const theirs = data.trainer[name] ? data.trainer[name][row] : ours;
@@ -205,9 +205,9 @@ function both(name, row, form = short) {
 }
 
 function evaluationAfter(row, evaluations) {
-  const found = evaluations.find(([step]) => step >= stepOf(row));
-  if (!found || data.is_own_job) return found && `loss ${short(found[1])}`;
-  return `loss ${short(found[1])}, accuracy ${found[2] === null ? "none" : (100 * found[2]).toFixed(1)} %`;
+  const evaluation = evaluations.find(([step]) => step >= stepOf(row));
+  if (!evaluation || data.is_own_job) return evaluation && `loss ${short(evaluation[1])}`;
+  return `loss ${short(evaluation[1])}, accuracy ${evaluation[2] === null ? "none" : (100 * evaluation[2]).toFixed(1)} %`;
 }
 
 const valueOf = {
@@ -222,7 +222,7 @@ const valueOf = {
   "schedule step": (row) => (row + 1 < data.columns.loss.length && data.steps === null
     ? `${both("learning_rate", row)} → ${both("learning_rate", row + 1)}` : `${both("learning_rate", row)} →`),
   evaluate: (row) => {
-    const [ours, theirs] = [data.evaluations, data.trainer_evaluations].map((each) => evaluationAfter(row, each));
+    const [ours, theirs] = [data.evaluations, data.trainer_evaluations].map((evaluations) => evaluationAfter(row, evaluations));
     if (!ours && !theirs) return "";
     return ours === theirs ? `next: ${ours}` : `next: manual ${ours ?? "none"}, Trainer ${theirs ?? "none"}`;
   },
