@@ -60,7 +60,7 @@ def two_loops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_no_side_is_called_trainer_or_manual(two_loops: Path) -> None:
     html = (two_loops / "report.html").read_text(encoding="utf-8")
-    script = Page(html)
+    page = Page(html)
     sections = dict(re.findall(r'<section id="([a-z]+)"(.*?)</section>', html, re.DOTALL))
     assert [*sections] == ["verdict", "code", "charts", "xray", "steps", "dials", "reproduce"]
     text = " ".join(sections[name] for name in ("verdict", "code", "charts", "steps"))
