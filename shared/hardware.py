@@ -78,7 +78,7 @@ def _gpu() -> tuple[str, bool] | None:
     """The GPU that torch would use and whether it has bfloat16; None: torch would use none.
 
     Only torch knows. It is imported only where there is a driver, and in a process of its own: once torch has looked
-    at the GPUs of this process, it can no longer be set which of them it uses.
+    at the GPUs of this process, the choice among them can no longer be changed.
     """
     if not any(Path(driver).exists() for driver in DRIVERS):
         return None

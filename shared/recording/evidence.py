@@ -180,8 +180,8 @@ def common_factor(before: np.ndarray, after: np.ndarray) -> float | None:
     first, then = before[usable].astype(np.float64), after[usable]
     # Whatever is rounded to `then` lies less than half a step from it.
     near, far = (np.nextafter(then, then * np.float32(side)).astype(np.float64) for side in (0, 2))
-    lower, other = (then + near) / 2 / first, (then + far) / 2 / first
-    factor = np.float32((np.minimum(lower, other).max() + np.maximum(lower, other).min()) / 2)
+    near_bound, far_bound = (then + near) / 2 / first, (then + far) / 2 / first
+    factor = np.float32((np.minimum(near_bound, far_bound).max() + np.maximum(near_bound, far_bound).min()) / 2)
     return float(factor) if np.array_equal(before * factor, after) else None
 
 
