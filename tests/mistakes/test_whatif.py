@@ -140,7 +140,7 @@ def test_a_page_without_comments_is_lined_up_by_what_its_lines_do(course_loop) -
     assert "model.eval()" in code["evaluate"] and "eval_loader" in code["evaluate"]
     instead = {row.phase.name: row.instead for row in rows if not row.manual}
     assert instead["clip"] == "nothing in the manual loop"
-    assert "done for it" in instead["model"] and "another row" in instead["shuffle"]
+    assert "SameLoop does it" in instead["model"] and "another row" in instead["shuffle"]
 
 
 def test_a_missing_line_has_a_row_where_it_belongs(course_loop) -> None:
