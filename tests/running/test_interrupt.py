@@ -35,7 +35,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_run_goes_on(loop: str, trained: Trai
     for steps in (5, 3):
         with stopping_after(loop, steps) as caught:
             run_in_process(loop, config, tmp_path / "run", **resume)
-        assert "--resume-from-checkpoint last goes on" in str(caught.value)
+        assert "--resume-from-checkpoint last continues" in str(caught.value)
         assert caught.value.exit_status == 130
         resume = {"resume_from_checkpoint": "last"}
     assert [path.name for path in in_order(tmp_path / "run")] == ["checkpoint-8"]
