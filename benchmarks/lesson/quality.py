@@ -305,9 +305,9 @@ def scored(
     predictions = logits.argmax(dim=1).tolist()
     pairs = Counter(zip(labels, predictions, strict=True))
     confusion = [[pairs[row, column] for column in range(len(names))] for row in range(len(names))]
-    probabilities = logits.double().softmax(dim=1).amax(dim=1).tolist()
+    confidence = logits.double().softmax(dim=1).amax(dim=1).tolist()
     missed = [place for place, label in enumerate(labels) if predictions[place] != label]
-    missed.sort(key=lambda place: -probabilities[place])
+    missed.sort(key=lambda place: -confidence[place])
     rate = rated(sum(pairs[number, number] for number in range(len(names))), len(labels))
     return Answers(
         rate=rate,
@@ -315,9 +315,7 @@ def scored(
         confusion=confusion,
         classes=[class_score(confusion, number, name) for number, name in enumerate(names)],
         wrong=[
-            WrongAnswer(
-                place, _cut(texts[place]), names[labels[place]], names[predictions[place]], probabilities[place]
-            )
+            WrongAnswer(place, _cut(texts[place]), names[labels[place]], names[predictions[place]], confidence[place])
             for place in missed[:MOST_WRONG]
         ],
         note=_note(rate, record),
