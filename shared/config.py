@@ -98,10 +98,10 @@ class RunConfig(BaseModel):
         None, "Data and model", "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
     )
     text_column: OptionalStr = _setting(
-        None, "Data and model", "the column with the texts; none: text, review, sentence or content, in any case"
+        None, "Data and model", "the column with the texts; none: text, review, sentence or content, capital or small"
     )
     label_column: OptionalStr = _setting(
-        None, "Data and model", "the column with their labels; none: label, labels or sentiment, in any case"
+        None, "Data and model", "the column with their labels; none: label, labels or sentiment, capital or small"
     )
     model: Source = _setting(
         "embedded",

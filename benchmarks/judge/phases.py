@@ -43,8 +43,8 @@ PHASES = (
         "data",
         "load, shuffle, select, tokenize",
         "Trainer(train_dataset=, eval_dataset=)",
-        "IMDB is sorted by label: its first 12,500 reviews are all negative. So shuffle before you select a subset. "
-        "Then the tokenizer turns words into the numbers that the model was pretrained with.",
+        "Many datasets are sorted by label: IMDB's first 12,500 reviews are all negative. So shuffle before you select "
+        "a subset. Then the tokenizer turns words into token ids, the same as in pretraining.",
     ),
     Phase(
         "model",
@@ -114,8 +114,9 @@ PHASES = (
         "optimizer",
         "AdamW over the parameters",
         "optim=, learning_rate=, weight_decay=, adam_...",
-        "AdamW divides the running mean of each weight's gradient by the square root of the running mean of its "
-        "square, so all weights move by steps of similar size. torch's AdamW has a weight decay of 0.01 by default; "
+        "For each weight, AdamW keeps a running mean of the gradient and one of the squared gradient. It divides the "
+        "first by the root of the second, so all weights move by steps of similar size. torch's AdamW has a weight "
+        "decay of 0.01 by default; "
         "`Trainer` has none.",
         hint="Print optimizer.param_groups without the parameters. Which of the values have you chosen?",
         gap=(
@@ -165,7 +166,8 @@ PHASES = (
         "loss",
         "divide the loss by the number of accumulated batches",
         "gradient_accumulation_steps=, and a workaround for a bug (docs/upstream-fault.md)",
-        "Gradients add up over the batches of a step. Each batch's loss is divided by the number of batches, so that "
+        "A step may use several batches (gradient accumulation). Their gradients add up. Each batch's loss is divided "
+        "by the number of batches, so that "
         "the sum is the mean, as for one large batch.",
         hint=(
             "If a step is made from several batches, what should their losses add up to? And what keeps their graphs "
@@ -252,8 +254,9 @@ PHASES = (
         "save and load checkpoints",
         "save_strategy= and others; SameLoop's callback ExactResume",
         "An interrupted run can continue from a checkpoint. That takes more than the weights: the optimizer's state, "
-        "the schedule, and the state of every random generator. An ejected script saves only the model and the "
-        "tokenizer; manual_loop/checkpoint.py saves the rest.",
+        "the schedule, and the state of every random generator. A script that `sameloop eject` writes, "
+        "with only the lines that your settings need, saves the model and the tokenizer only; "
+        "manual_loop/checkpoint.py saves the rest.",
     ),
     Phase(
         "progress",

@@ -149,7 +149,7 @@ class Paired:
             verdict = f"This validation set is too small to say whether the model is better than the {baseline}"
         chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
         return (
-            f"{verdict}. Only the model is right on {self.only_model:,} examples, and only the {baseline} on "
+            f"{verdict}. On {self.only_model:,} examples only the model is right, and only the {baseline} on "
             f"{self.only_baseline:,}. If both were equally good, chance alone would give a difference this large or "
             f"larger in {chance} of all samples (McNemar's exact test)"
         )

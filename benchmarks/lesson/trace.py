@@ -430,7 +430,7 @@ class Tracer:
         original(value, file, *args, **kwargs)
 
     def _on_seal(self, original: Callable, *args: Any, **kwargs: Any) -> None:
-        self._event("checkpoint", "the checkpoint sealed: a digest of every file")
+        self._event("checkpoint", "a checksum of every file of the checkpoint is stored")
         original(*args, **kwargs)
 
     def _saving(self, text: str) -> tuple[str, str]:

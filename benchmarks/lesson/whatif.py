@@ -22,7 +22,7 @@ FILE = MEASURED / "whatif.json"
 IN_A_STEP = {
     "forward_losses": "loss",
     "unclipped_norm": "gradient norm",
-    "grad_norm": "gradient norm",
+    "grad_norm": "clipped gradient norm",
     "learning_rate": "learning rate",
 }
 ANSWERS = (*dict.fromkeys(IN_A_STEP.values()), "evaluation", "nothing")
@@ -77,22 +77,22 @@ class WhatIf:
     @property
     def sentence(self) -> str:
         """What was tried and what happened, in words."""
-        return f"Without *{self.phase}*: {self.without}. {self.outcome}"
+        return f"Tried: {self.without}. {self.outcome}"
 
     @property
     def outcome(self) -> str:
         """What happened, with figures."""
         if self.seen.error:
-            return f"SameLoop says: {self.seen.error.partition(': ')[2]}."
+            return f"SameLoop stops: {self.seen.error.partition(': ')[2]}."
         if self.step is None:
             parts = [
                 "No loss, norm or weight differs." if self.same_weights else "Only the weights' last bits differ."
             ]
         else:
             right, wrong = _distinct_texts(self.values)
-            parts = [f"The {self.quantity} differs first, at step {self.step}: {wrong} instead of {right}."]
+            parts = [f"First difference: the {self.quantity} of step {self.step}, {wrong} instead of {right}."]
             if self.quantity == "number of steps":
-                parts = [f"The run has {wrong} steps instead of {right}."]
+                parts = [f"The loop made {wrong} steps instead of {right}."]
         if self.seen.accuracy and self.step is not None:
             parts.append(self._accuracy(self.seen.accuracy[-1], self.whole.accuracy[-1]))
         if self.seen.padded_tokens > 1.05 * self.whole.padded_tokens:
@@ -106,8 +106,8 @@ class WhatIf:
         if ours == whole:
             return f"The accuracy is the same, {whole:.1%}."
         if low <= highest and lowest <= high:
-            return f"Accuracy: no measurable difference ({ours:.1%}, with it {whole:.1%})."
-        return f"The accuracy is {ours:.1%}, not {whole:.1%}."
+            return f"Accuracy: no measurable difference ({ours:.1%}; original loop {whole:.1%})."
+        return f"The accuracy is {ours:.1%}; original loop {whole:.1%}."
 
 
 def _distinct_texts(values: Sequence[float | None]) -> list[str]:

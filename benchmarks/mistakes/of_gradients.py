@@ -122,7 +122,7 @@ OF_GRADIENTS = (
         setting=line.ACCUMULATE,
         settings=line.FOUR,
         question=Question(
-            "with two batches to a step, their losses are added up, not averaged",
+            "two batches to a step (in the original loop, too), whose losses are added up, not averaged",
             (("            loss = loss / min(2, ", "            loss = loss / min(1, "),),
             settings=line.TWO,
         ),

@@ -193,7 +193,7 @@ OF_REPORTS = (
         "the trained model is lost",
         "save",
         whole=(("        model.save_pretrained(output_dir)\n", ""),),
-        compared=Verdict("", stopped="its train has left no model"),
+        compared=Verdict("", stopped="the function train saved no model"),
         stops=True,
         question=Question("the trained model is lost", (("    model.save_pretrained(output_dir)\n", ""),)),
     ),

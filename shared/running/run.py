@@ -178,7 +178,7 @@ def _train(
             returned = train(config, output_dir, checkpoint and checkpoint.path)
         if rank == 0 and not (output_dir / WEIGHTS_FILE).is_file():
             raise ScriptError(
-                f"{script.name}: its train has left no model: end it with model.save_pretrained(output_dir)"
+                f"{script.name}: the function train saved no model: end it with model.save_pretrained(output_dir)"
             )
         return checked_log(returned, script)
 

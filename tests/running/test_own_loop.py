@@ -229,7 +229,7 @@ def test_what_it_returns_is_checked(last: str, says: str, tmp_path: Path) -> Non
 
 def test_a_loop_that_saves_no_model(tmp_path: Path) -> None:
     (tmp_path / "my_loop.py").write_text("def train(config, output_dir, checkpoint=None): ...\n")
-    with pytest.raises(ScriptError, match=r"my_loop.py: its train has left no model.*save_pretrained"):
+    with pytest.raises(ScriptError, match=r"my_loop.py: the function train saved no model.*save_pretrained"):
         run(tmp_path / "my_loop.py", tmp_path / "run")
 
 
