@@ -43,8 +43,8 @@ PHASES = (
         "data",
         "load, shuffle, select, tokenize",
         "Trainer(train_dataset=, eval_dataset=)",
-        "Many datasets are sorted by label: IMDB's first 12,500 reviews are all negative. So shuffle before you select "
-        "a subset. Then the tokenizer turns words into token ids, the same as in pretraining.",
+        "Many datasets are sorted by label: IMDB's first 12,500 reviews are all negative. So shuffle before you "
+        "select a subset. Then the tokenizer turns words into token ids, the same as in pretraining.",
     ),
     Phase(
         "model",
