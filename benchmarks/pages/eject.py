@@ -1,6 +1,6 @@
 """`sameloop eject`: the loop of a set of settings, as a script to keep, to read and to change.
 
-The full loop is specialized (`fold`), its loading is spelled out (`standalone`), and the result is a plain
+The full loop is specialized (`fold.py`), its loading is spelled out (`standalone`), and the result is a plain
 script: `train(model, tokenizer, train_dataset, eval_dataset)`, which `sameloop compare --loop` takes as it is, and a
 `main` that loads, trains and saves.
 """

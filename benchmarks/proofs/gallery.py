@@ -170,7 +170,7 @@ def keep_costs(costs: dict[str, Any]) -> None:
     COSTS.write_text(f'{head[:-1]}, "mistakes": {{\n{rows}\n}}}}\n', encoding="utf-8")
 
 
-# The page -----------------------------------------------------------------------------------------
+# The document -------------------------------------------------------------------------------------
 
 
 class Case(NamedTuple):

@@ -114,8 +114,8 @@ CASES: dict[str, dict[str, Any]] = {
     "cosine with warm-up": {"lr_scheduler_type": "cosine", "warmup_steps": 3},
     "plateau": {"lr_scheduler_type": "reduce_lr_on_plateau"},
     "greedy": {"lr_scheduler_type": "greedy"},
-    "length groups": {"train_sampling_strategy": "group_by_length"},
-    "length groups with accumulation": {
+    "grouped by length": {"train_sampling_strategy": "group_by_length"},
+    "grouped by length with accumulation": {
         "train_sampling_strategy": "group_by_length",
         "gradient_accumulation_steps": 2,
     },
@@ -372,7 +372,7 @@ def _document() -> None:
 @click.argument("names", nargs=-1)
 @click.option("--keep-environments", is_flag=True, help="leave them in .versions, 1 to 6 GB each")
 def _measure(names: Sequence[str], keep_environments: bool) -> None:
-    """Build the environments whose name contains one of NAMES, or all, run every case in each, and write the page."""
+    """Build the environments whose name contains one of NAMES, or all, run every case in each, and write the document."""
     failed = False
     for environment in STACKS:
         if names and not any(name in environment.name for name in names):

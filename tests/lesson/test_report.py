@@ -71,7 +71,7 @@ def plain(comparison: dict[str, Any], records: list[RunRecord], reviews: Reviews
 
 
 def test_the_page_shows_everything(html: str) -> None:
-    for part in ("verdict", "charts", "code", "xray", "steps", "dials", "reproduce"):
+    for part in ("verdict", "charts", "code", "xray", "steps", "settings", "reproduce"):
         assert f'<section id="{part}"' in html
     assert "All 16 steps, every evaluation and every weight are equal" in html
     assert len(re.findall(r'<span class="exact">[a-z ]+\s*<b>0.0</b>', html)) == 6

@@ -62,7 +62,7 @@ def test_no_side_is_called_trainer_or_manual(two_loops: Path) -> None:
     html = (two_loops / "report.html").read_text(encoding="utf-8")
     page = Page(html)
     sections = dict(re.findall(r'<section id="([a-z]+)"(.*?)</section>', html, re.DOTALL))
-    assert [*sections] == ["verdict", "code", "charts", "xray", "steps", "dials", "reproduce"]
+    assert [*sections] == ["verdict", "code", "charts", "xray", "steps", "settings", "reproduce"]
     text = " ".join(sections[name] for name in ("verdict", "code", "charts", "steps"))
     # What is no word of the page: the code, and what styles and links go by.
     words = re.sub(r'<pre.*?</pre>|\b(id|class)="[^"]*"', "", text, flags=re.DOTALL).replace("(Trainer)", "")

@@ -51,7 +51,7 @@ def test_the_report_has_what_the_job_has(script: Path, compared: Path) -> None:
     html = unescape((compared / "report.html").read_text(encoding="utf-8"))
     assert comparison["job"]["facts"] and all(f"<li>{fact}" in html for fact in comparison["job"]["facts"])
     assert "max_grad_norm=0.5" in html and f"--trainer {script}" in html
-    for part in ("verdict", "facts", "code", "charts", "xray", "steps", "dials", "reproduce"):
+    for part in ("verdict", "facts", "code", "charts", "xray", "steps", "settings", "reproduce"):
         assert f'<section id="{part}"' in html
     for part in ("quality", "ladder", "costs"):
         assert f'id="{part}"' not in html
