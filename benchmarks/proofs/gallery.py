@@ -200,8 +200,8 @@ def _costs_part(costs: Mapping[str, Any]) -> Iterator[str]:
     yield "# Mistakes: what they cost, and what finds them"
     yield ""
     yield (
-        f"**{quiet} of {len(rows)} mistakes that people made cost nothing that one would notice here.** A loop that "
-        "learns is no proof that it is right."
+        f"**{quiet} of {len(rows)} mistakes that people made do not visibly lower the accuracy here.** A loop that "
+        "learns is not proven right."
     )
     yield ""
     yield (

@@ -372,7 +372,7 @@ def _document() -> None:
 @click.argument("names", nargs=-1)
 @click.option("--keep-environments", is_flag=True, help="leave them in .versions, 1 to 6 GB each")
 def _measure(names: Sequence[str], keep_environments: bool) -> None:
-    """Build the environments whose name contains one of NAMES, or all, run every case in each, and write the document."""
+    """Build the environments whose name contains one of NAMES, or all, run every case in each, and write it."""
     failed = False
     for environment in STACKS:
         if names and not any(name in environment.name for name in names):

@@ -55,7 +55,8 @@ ALLOWED = {
     "installation page": "a page of PyTorch's site",
 }
 CODE = ("shared/**/*.py", "benchmarks/**/*.py", "benchmarks/**/templates/*.*", "sameloop.py")
-# In these, and in the templates of HTML and its style, a page is an HTML page, a page of memory, a key of a record, or a folder's name, and no script.
+# In these, and in templates of HTML with its style and script, a page is an HTML page, a page of memory, a key of a
+# record, or a folder's name, and no script.
 OF_PAGES = {
     *("benchmarks/charts/canvas.py", "benchmarks/charts/styles.py", "benchmarks/lesson/pictures.py"),
     *("benchmarks/lesson/report.py", "benchmarks/lesson/steps.py", "benchmarks/mistakes/ladder.py"),
