@@ -158,6 +158,6 @@ def evaluate(model, eval_loader: DataLoader, accelerator: Accelerator, config) -
         loss, logits = forward(model, batch, accelerator.device, config)  # logits (batch, classes)
         right = logits.argmax(dim=-1) == batch["labels"]
         parts.append(accelerator.gather_for_metrics((loss.repeat(len(right)), right)))
-    losses, correct = (torch.cat(values).cpu().numpy() for values in zip(*parts, strict=True))
+    losses, correct = (torch.cat(one).cpu().numpy() for one in zip(*parts, strict=True))
     # numpy's mean, as in Trainer: torch's adds in another order and rounds differently.
     return {"eval_loss": losses.mean().item(), "eval_accuracy": correct.mean().item()}
