@@ -98,8 +98,8 @@ FAULTS = (
     Fault(
         "causes: the cause is repeated among the other findings",
         "benchmarks/judge/causes.py",
-        "if each.text not in cause.text and each.topic not in follows",
-        "if each.topic not in follows",
+        "if finding.text not in cause.text and finding.topic not in follows",
+        "if finding.topic not in follows",
         ("edits", "own_loop"),
     ),
     Fault(
@@ -163,7 +163,7 @@ FAULTS = (
         "benchmarks/cli.py",
         'return 0 if comparison["verdict"] == "identical" else DIVERGED',
         "return 0",
-        ("page",),
+        ("script",),
     ),
     Fault(
         "command line: a fault of ours is reported as the user's",
