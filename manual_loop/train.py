@@ -2,9 +2,9 @@
 
 Read it next to `trainer_loop/train.py`, best with `sameloop diff`: a comment that names
 a phase begins a block, and both files have the same phases. Both give the same model,
-bit for bit. This file handles every argument; `sameloop eject` writes a shorter one with
-only the arguments that you set. Rarely needed parts are in helper modules. The collator,
-`set_seed`, Adafactor and most schedules come from transformers.
+bit for bit. This file handles every argument; `sameloop eject` writes a shorter one
+with only the arguments that you set. Rarely needed parts are in helper modules. The
+collator, `set_seed`, Adafactor and most schedules come from transformers.
 """
 
 import math

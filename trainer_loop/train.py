@@ -2,8 +2,8 @@
 
 Read it next to `manual_loop/train.py`, best with `sameloop diff`: a comment that names
 a phase begins a block, and both files have the same phases. Both give the same model,
-bit for bit. With the helper module `callbacks.py`, a run that is interrupted and resumed
-gives the same model, too.
+bit for bit. With the helper module `callbacks.py`, a run that is interrupted and
+resumed gives the same model, too.
 """
 
 import sys

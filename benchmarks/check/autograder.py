@@ -68,7 +68,7 @@ def write_autograder(file: Path, settings: Settings) -> None:
                 entry.external_attr = (0o100755 if name in SCRIPTS else 0o100644) << 16
                 archive.writestr(entry, content)
     except FileExistsError:
-        raise SameLoopError(f"{file} is there already; it stays as it is: give another name") from None
+        raise SameLoopError(f"{file} exists already; it stays as it is: give another name") from None
     except OSError as error:
         raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place") from None
 

@@ -173,7 +173,7 @@ def write_text(file: Path, text: str, new: bool = False) -> None:
         with file.open("x" if new else "w", encoding="utf-8") as opened:
             opened.write(text)
     except FileExistsError:
-        raise SameLoopError(f"{file} is there already; it stays as it is: give another name") from None
+        raise SameLoopError(f"{file} exists already; it stays as it is: give another name") from None
     except OSError as error:
         raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place") from None
 

@@ -258,7 +258,7 @@ def exercise(name: str | None, output: Path, guess: str | None, console: Console
         answer(output, guess, console)
         return
     if output.exists():
-        raise SameLoopError(f"{output} is there already: guess with --guess PHASE, or name another file with --output")
+        raise SameLoopError(f"{output} exists already: guess with --guess PHASE, or name another file with --output")
     mistake = mistake_named(name) if name else random.Random(os.urandom(8)).choice(list(GALLERY.values()))
     output.write_text(exercise_source(mistake), encoding="utf-8")
     settings = "".join(f" --{setting.replace('_', '-')} {value}" for setting, value in mistake.settings.items())

@@ -224,7 +224,7 @@ def test_a_record_without_the_norm_before_the_clip_shows_what_it_has(content: li
 
 @pytest.mark.parametrize(
     ("slower", "note"),
-    [(1.0, "no difference that these 39 steps could tell"), (2.0, "manual / Trainer: 2.00")],
+    [(1.0, "no clear difference in 39 steps"), (2.0, "manual / Trainer: 2.00")],
 )
 def test_the_time_chart_states_a_ratio_only_where_there_is_one(slower: float, note: str, tmp_path: Path) -> None:
     ours, theirs = (record_lines([0.5] * 40, loop) for loop in ("manual", "trainer"))

@@ -328,7 +328,7 @@ def test_the_skeleton_is_python_and_its_first_gap_says_what_it_is(tmp_path: Path
     with pytest.raises(NotImplementedError, match="Seed: this gap is still to be filled"):
         names["train"](None, None, None, None, None)
     assert main(["start"]) == 2
-    assert_one_line(capsys.readouterr().err.removeprefix("written: my_loop.py\n"), "is there already")
+    assert_one_line(capsys.readouterr().err.removeprefix("written: my_loop.py\n"), "exists already")
 
 
 def test_the_skeleton_has_a_gap_with_a_comment_for_each_phase_and_no_code() -> None:
@@ -407,7 +407,7 @@ def test_the_zip_is_the_same_whenever_it_is_made_and_overwrites_nothing(unpacked
     write_autograder(tmp_path / "one.zip", Settings({}))
     write_autograder(tmp_path / "two.zip", Settings({}))
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
-    with pytest.raises(SameLoopError, match="is there already"):
+    with pytest.raises(SameLoopError, match="exists already"):
         write_autograder(tmp_path / "one.zip", Settings({}))
 
 

@@ -80,7 +80,7 @@ def test_the_paired_test_takes_large_numbers() -> None:
 def test_what_is_said_of_a_difference_follows_from_the_test() -> None:
     better, worse, open_ = Paired(30, 9, mcnemar(30, 9)), Paired(9, 30, mcnemar(9, 30)), Paired(30, 26, 0.69)
     assert better.sentence("bag of words").startswith(
-        "The model is better than the bag of words. Only the model is right on 30"
+        "The model is better than the bag of words. On 30 examples only the model is right"
     )
     assert worse.sentence("bag of words").startswith("The bag of words is better than the model. ")
     assert open_.sentence("bag of words").startswith(

@@ -76,7 +76,7 @@ def test_the_page_shows_everything(html: str) -> None:
     assert "All 16 steps, every evaluation and every weight are equal" in html
     assert len(re.findall(r'<span class="exact">[a-z ]+\s*<b>0.0</b>', html)) == 6
     assert html.count("<figure") == len(CHARTS)
-    assert "the same in the same order" in html
+    assert "in the same order" in html
     assert "trainer.py:" in html and "floating_point_ops" in html
     assert ".venv/bin/sameloop compare --preset tiny" in html
     assert "var(--ink)" in html

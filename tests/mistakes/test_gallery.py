@@ -116,7 +116,7 @@ def test_an_exercise_hides_its_mistake_and_a_right_guess_shows_it(
         (("break", "no_clip", "--all"), "--all shows every mistake"),
         (("break", "no_clip", "--output-dir", "{full}"), "holds something else"),
         (("break", "--all", "--preset", "nono", "--output-dir", "{new}"), "there is no preset 'nono'"),
-        (("exercise", "--output", "{file}"), "is there already"),
+        (("exercise", "--output", "{file}"), "exists already"),
         (("exercise", "--output", "{file}", "--guess", "clip"), "is not an exercise as it was written"),
         (("exercise", "--output", "{file}", "--guess", "clap"), "there is no such phase"),
         (("exercise", "--output", "{none}", "--guess", "clip"), "there is no exercise"),

@@ -78,7 +78,7 @@ def test_what_differs_first_is_measured(whole, tmp_path: Path, phase: str, quant
     scripts, folder = scripts_of_question(phase, "tiny"), tmp_path / "page" / "run"
     found = what_if_of(phase, scripts, whole, (run_script(scripts[1], {}, "tiny", folder), folder))
     assert (found.quantity, found.step) == (quantity, step) and not found.same_weights
-    assert f"The {quantity} differs first, at step {step}" in found.sentence
+    assert f"First difference: the {quantity} of step {step}, " in found.sentence
     assert len(found.seen.loss) == 16 and small_chart(found)
 
 

@@ -199,7 +199,7 @@ def test_a_script_is_its_text(tmp_path: Path) -> None:
     assert "&lt;" in page and "'<'" not in page and "color: #" in page
     file = script.write(tmp_path / "loop.py")
     assert file.read_text(encoding="utf-8") == script
-    with pytest.raises(SameLoopError, match="is there already"):
+    with pytest.raises(SameLoopError, match="exists already"):
         script.write(file)
     assert sameloop.start(tmp_path / "mine.py") == (tmp_path / "mine.py").read_text(encoding="utf-8")
 
