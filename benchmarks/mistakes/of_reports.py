@@ -190,12 +190,12 @@ OF_REPORTS = (
     ),
     Mistake(
         "not_saved",
-        "the trained model is lost",
+        "the trained model is not saved",
         "save",
         whole=(("        model.save_pretrained(output_dir)\n", ""),),
         compared=Verdict("", stopped="the function train saved no model"),
         stops=True,
-        question=Question("the trained model is lost", (("    model.save_pretrained(output_dir)\n", ""),)),
+        question=Question("the trained model is not saved", (("    model.save_pretrained(output_dir)\n", ""),)),
     ),
     Mistake(
         "no_checkpoint",
