@@ -106,8 +106,8 @@ class WhatIf:
         if ours == whole:
             return f"The accuracy is the same, {whole:.1%}."
         if low <= highest and lowest <= high:
-            return f"Accuracy: no measurable difference ({ours:.1%}; original loop {whole:.1%})."
-        return f"The accuracy is {ours:.1%}; original loop {whole:.1%}."
+            return f"Accuracy: no measurable difference ({ours:.1%}, original {whole:.1%})."
+        return f"The accuracy is {ours:.1%}, original {whole:.1%}."
 
 
 def _distinct_texts(values: Sequence[float | None]) -> list[str]:

@@ -217,7 +217,11 @@ def _costs_part(costs: Mapping[str, Any]) -> Iterator[str]:
     yield "| mistake | points | what one notices | where it happened |"
     yield "|---|---|---|---|"
     for name, row in rows.items():
-        noticed, mistake = "nothing" if row["quiet"] else row["noticed"], MISTAKES[name]
+        # Its own column has by how many points.
+        noticed = (
+            "nothing" if row["quiet"] else row["noticed"].replace(f"accuracy {row['points']:+.1f} points", "accuracy")
+        )
+        mistake = MISTAKES[name]
         yield f"| {mistake.what} (`{name}`) | {row['points']:+.1f} | {noticed} | {mistake.source} |"
     yield ""
 

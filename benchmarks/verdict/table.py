@@ -152,7 +152,7 @@ def notes(comparison: dict[str, Any]) -> list[str]:
     return [
         *(f"also: {text}" for text in also),
         *comparison.get("remarks", []),
-        *(f"this run does not test {text}" for text in comparison.get("never_acted", [])),
+        *(f"not tested in this run: {text}" for text in comparison.get("never_acted", [])),
     ]
 
 
