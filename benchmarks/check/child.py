@@ -17,7 +17,8 @@ from benchmarks.check.recording import RecordingWriter
 from benchmarks.check.sandbox import limit_memory, lock
 from benchmarks.check.walls import WORLD_MB, Walls, begin, enter, readable
 from shared.errors import SameLoopError, shown
-from shared.running.script import LoopScript, checked_log, own_script, package_script, train_of
+from shared.running.log import checked_log
+from shared.running.script import LoopScript, own_script, package_script, train_of
 
 # The number of characters of a traceback that are kept.
 LONGEST_TRACEBACK = 6000

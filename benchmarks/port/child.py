@@ -23,7 +23,8 @@ from shared.files import write_json
 from shared.progress import announce
 from shared.running.binding import PLAIN_PARAMETERS
 from shared.running.folder import WEIGHTS_FILE
-from shared.running.script import LoopScript, checked_log, own_script
+from shared.running.log import checked_log
+from shared.running.script import LoopScript, own_script
 
 if TYPE_CHECKING:
     from benchmarks.port.job import Training, Watch

@@ -34,7 +34,8 @@ from shared.running import checkpoints
 from shared.running.checkpoints import Checkpoint
 from shared.running.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
 from shared.running.imports import without_collector
-from shared.running.script import LoopScript, checked_log, train_of
+from shared.running.log import checked_log
+from shared.running.script import LoopScript, train_of
 from shared.sources.hub import check_paths, go_offline_if_unreachable
 from shared.starting.interrupt import stopping_after_the_step
 
