@@ -21,7 +21,8 @@ import torch
 import transformers
 
 from benchmarks.lesson.events import Call, Event, Frame, Trace
-from benchmarks.lesson.trace import ACCELERATE, PUT_TOGETHER, TRANSFORMERS, Traced, Tracer
+from benchmarks.lesson.timeline import ACCELERATE, TRANSFORMERS
+from benchmarks.lesson.trace import PUT_TOGETHER, Traced, Tracer
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.progress import announce

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from benchmarks.lesson.trace import ACCELERATE
+from benchmarks.lesson.timeline import ACCELERATE
 from benchmarks.lesson.xray import Pair, XRay, pair_values, script_frame, stack_text, values_text
 from shared.running.folder import LOOPS
 

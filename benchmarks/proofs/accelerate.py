@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from benchmarks.check.check import check_script
 from benchmarks.judge.phases import PHASES
-from benchmarks.lesson.trace import ACCELERATE
+from benchmarks.lesson.timeline import ACCELERATE
 from benchmarks.lesson.xray import script_frame, shortened, trace
 from benchmarks.mistakes.ladder import LADDER_STEPS, ladder_config, run_ladder
 from benchmarks.mistakes.mistake import Pieces, edited

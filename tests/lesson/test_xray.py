@@ -22,7 +22,8 @@ from transformers import PreTrainedModel, Trainer
 from benchmarks.cli import main
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.events import Event, Frame
-from benchmarks.lesson.trace import TRAINER_FILE, Tracer
+from benchmarks.lesson.timeline import TRAINER_FILE
+from benchmarks.lesson.trace import Tracer
 from benchmarks.lesson.xray import (
     BY_HAND,
     UNSEEN,
