@@ -159,6 +159,7 @@ TEXT = """# What changes with accelerate?
 ```bash
 sameloop eject --accelerate -o my_loop.py
 sameloop diff --accelerate   # three scripts side by side
+sameloop report RUN --accelerate   # in the report
 ```
 
 The script ends with the weights of the manual loop and of `Trainer`, bit for bit: in one process and in two, in fp32
