@@ -217,9 +217,9 @@ def render(
     rows = rows_of(sources, xray_result, is_own_job=own is not None, are_loops=names is not NAMES)
     words = Words.of(records[0], records[1])
     return environment.get_template("report.html").render(
-        **_run_parts(comparison, records),
+        **_run_parts(comparison, records, names),
         **_code_parts(comparison, xray_result, rows),
-        **_page_parts(names, WIDE_STYLE_SHEET if accelerate else None),
+        **_page_parts(WIDE_STYLE_SHEET if accelerate else None),
         own=own,
         words=words,
         charts={kind: (words.fill(title), pictures[kind]) for kind, title in CHARTS.items() if kind in pictures},
@@ -232,14 +232,14 @@ def render(
         bookkeeping=xray_result and xray_result.bookkeeping_by_part(),
         xray_facts=xray_result and xray_facts(xray_result),
         why_not=why_not,
-        steps=step_table(records, reviews, is_own_job=own is not None),
+        steps=step_table(records, reviews, names, is_own_job=own is not None),
     )
 
 
-def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict[str, Any]:
+def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord], sides: Mapping[str, str]) -> dict[str, Any]:
     """The template's data on the run: its settings, its verdict, its costs, and how to repeat it."""
     config, machine = records[0].config, comparison["environment"]
-    commit, sides = machine["git"] or "", names_of(records[0], records[1])
+    commit = machine["git"] or ""
     against = [] if sides is NAMES else ["--against", str(records[1].config.loop)]
     return {
         "comparison": comparison,
@@ -277,25 +277,15 @@ def _code_parts(comparison: dict[str, Any], xray_result: XRay | None, rows: Sequ
     }
 
 
-def _page_parts(names: Mapping[str, str], further_style: str | None) -> dict[str, Any]:
+def _page_parts(further_style: str | None) -> dict[str, Any]:
     """The page's style and script, and the script's digest, by which the page allows it to run."""
     sheets = [*STYLE_SHEETS, *([further_style] if further_style else [])]
     script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
-    words = {NAMES[loop]: _in_script(name) for loop, name in names.items()}
-    # In `/\bmanual /` the word follows a letter, too.
-    script = re.sub(rf"(?:\b|(?<=\\b))({'|'.join(words)})\b", lambda match: words[match[1]], script)
     return {
         "style": Markup("".join((TEMPLATES / name).read_text(encoding="utf-8") for name in sheets)),
         "script": Markup(script),
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     }
-
-
-def _in_script(name: str) -> str:
-    """A name as it may stand in a string, a template or a regular expression of the script: `a\\u002epy`."""
-    units = name.encode("utf-16-be")
-    codes = (int.from_bytes(units[n : n + 2], "big") for n in range(0, len(units), 2))
-    return "".join(chr(code) if re.match(r"\w", chr(code), re.ASCII) else f"\\u{code:04x}" for code in codes)
 
 
 def with_code(text: str) -> Markup:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.charts.data import NAMES
 from benchmarks.verdict.verdict import STEP_QUANTITIES, equal
 from shared.config import RunConfig
 from shared.data import prepared_subsets
@@ -54,21 +55,24 @@ def load_reviews(config: RunConfig) -> Reviews:
     return Reviews(rows, texts, labels)
 
 
-def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool = False) -> dict[str, Any]:
+def step_table(
+    records: Sequence[RunRecord], reviews: Reviews, sides: Mapping[str, str] = NAMES, is_own_job: bool = False
+) -> dict[str, Any]:
     """Every step, column by column, for the page's script; a selection if there are very many.
 
     Args:
         records: the manual loop's, Trainer's.
         reviews: of the training set.
+        sides: what both are called, by `manual` and `trainer`.
         is_own_job: whether it is a script's.
 
     Returns:
-        `is_own_job`; `has_tokens`: whether the examples are made of tokens; `count`: how many steps there are;
-        `steps`: of which step each row is, None if there is one of every step; `columns`: lists of a value for each
-        row, None where it is missing; `trainer`: the columns in which the Trainer's run differs; `differs`: by step,
-        the first quantity that does; `reviews` and `trainer_reviews` (None if they are the same): by row, the places
-        of its reviews in `texts` and `labels`; `places`: of those texts, their places in the subset, None if these are
-        the same.
+        `is_own_job`; `sides`: the two names; `has_tokens`: whether the examples are made of tokens; `count`: how many
+        steps there are; `steps`: of which step each row is, None if there is one of every step; `columns`: lists of a
+        value for each row, None where it is missing; `trainer`: the columns in which the Trainer's run differs;
+        `differs`: by step, the first quantity that does; `reviews` and `trainer_reviews` (None if they are the same):
+        by row, the places of its reviews in `texts` and `labels`; `places`: of those texts, their places in the subset,
+        None if these are the same.
     """
     ours, theirs = (record.steps for record in records)
     count = max(len(ours), len(theirs))
@@ -94,6 +98,7 @@ def step_table(records: Sequence[RunRecord], reviews: Reviews, is_own_job: bool 
     drawn = [[places and [number[place] for place in places] for places in lines] for lines in drawn]
     return {
         "is_own_job": is_own_job,
+        "sides": [*sides.values()],
         "has_tokens": any(columns["tokens"]) or not steps,
         "count": count,
         "steps": steps if len(steps) < count else None,

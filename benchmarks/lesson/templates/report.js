@@ -143,12 +143,12 @@ function exact(value) {
   return typeof value === "number" && value !== 0 && Math.abs(value) < 0.001 ? value.toExponential() : String(value);
 }
 
-// A number, and Trainer's below it if it differs.
+// A number, and the other side's below it if it differs.
 function numbers(name, row) {
   const cell = element("td", exact(data.columns[name][row]));
   const theirs = data.trainer[name] ? data.trainer[name][row] : data.columns[name][row];
   if (theirs !== data.columns[name][row]) {
-    cell.append(document.createElement("br"), element("span", `Trainer ${exact(theirs)}`, { className: "wrong" }));
+    cell.append(document.createElement("br"), element("span", `${data.sides[1]} ${exact(theirs)}`, { className: "wrong" }));
   }
   return cell;
 }
@@ -165,7 +165,7 @@ function toggleReviews(rowElement, button, row) {
   const ours = data.reviews[row];
   const theirs = data.trainer_reviews === null ? ours : data.trainer_reviews[row];
   if (String(ours) === String(theirs)) cell.append(...listOf("Both loops learned from", ours));
-  else cell.append(...listOf("manual", ours), ...listOf("Trainer", theirs));
+  else cell.append(...listOf(data.sides[0], ours), ...listOf(data.sides[1], theirs));
   reviewRow.append(cell);
   rowElement.after(reviewRow);
 }
@@ -197,11 +197,18 @@ function short(value) {
   return String(Number(value.toPrecision(4)));
 }
 
+// The values of both loops where they differ; `isApart` says that one of those shown does.
+let isApart = false;
+function apart(ours, theirs) {
+  isApart = true;
+  return `${data.sides[0]} ${ours}, ${data.sides[1]} ${theirs}`;
+}
+
 // A value of both loops: once if they agree, else both.
 function both(name, row, form = short) {
   const ours = data.columns[name][row];
   const theirs = data.trainer[name] ? data.trainer[name][row] : ours;
-  return ours === theirs ? form(ours) : `manual ${form(ours)}, Trainer ${form(theirs)}`;
+  return ours === theirs ? form(ours) : apart(form(ours), form(theirs));
 }
 
 function evaluationAfter(row, evaluations) {
@@ -224,7 +231,7 @@ const valueOf = {
   evaluate: (row) => {
     const [ours, theirs] = [data.evaluations, data.trainer_evaluations].map((evaluations) => evaluationAfter(row, evaluations));
     if (!ours && !theirs) return "";
-    return ours === theirs ? `next: ${ours}` : `next: manual ${ours ?? "none"}, Trainer ${theirs ?? "none"}`;
+    return ours === theirs ? `next: ${ours}` : `next: ${apart(ours ?? "none", theirs ?? "none")}`;
   },
 };
 
@@ -234,8 +241,7 @@ function firstReviews(row) {
   if (!reviews || !reviews.length || !data.texts.length) return "";
   const theirs = data.trainer_reviews === null ? reviews : data.trainer_reviews[row] || [];
   const text = (places) => `${numbers(places).join(", ")}${places.length > 4 ? ", …" : ""}`;
-  return text(reviews) === text(theirs) ? `reviews ${text(reviews)}`
-    : `reviews: manual ${text(reviews)}, Trainer ${text(theirs)}`;
+  return text(reviews) === text(theirs) ? `reviews ${text(reviews)}` : `reviews: ${apart(text(reviews), text(theirs))}`;
 }
 
 function showStep() {
@@ -244,8 +250,9 @@ function showStep() {
   stepper.setAttribute("aria-valuetext", `step ${stepOf(row)} of ${data.count}`);
   for (const output of outputs) {
     const make = valueOf[output.dataset.value];
+    isApart = false;
     output.textContent = (make && make(row)) || "";
-    output.classList.toggle("wrong", /\bmanual .*, Trainer /.test(output.textContent));
+    output.classList.toggle("wrong", isApart);
   }
 }
 
