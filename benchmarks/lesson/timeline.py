@@ -30,6 +30,8 @@ OWN_FILES = (__file__, str(Path(__file__).with_name("trace.py")))
 class Timeline:
     """Context manager: the events of the run inside it, each with the part of the run that it is in.
 
+    Whoever wraps calls does so before it is entered.
+
     Args:
         loop: `manual` or `trainer`.
         script: the loop's.
@@ -57,7 +59,6 @@ class Timeline:
         self._profile = _Profile(self)
 
     def __enter__(self) -> Timeline:
-        self._install()
         self._previous_profile = sys.getprofile()
         if not self._is_manual:
             sys.setprofile(self._profile)
@@ -68,10 +69,6 @@ class Timeline:
         for undo in reversed(self._undo):
             undo()
         self._enter(self._part)
-
-    def _install(self) -> None:
-        """Wrap the calls that are events."""
-        raise NotImplementedError
 
     # Wrapping calls -------------------------------------------------------------------------------
 

@@ -76,6 +76,11 @@ class Tracer(Timeline):
         self._pending: dict[bool, deque[_Batch]] = {True: deque(), False: deque()}
         self._model_is_placed = self._loader_is_built = self._has_stepped = False
 
+    def __enter__(self) -> Tracer:
+        self._install()
+        super().__enter__()
+        return self
+
     # What is hooked -------------------------------------------------------------------------------
 
     def _install(self) -> None:
