@@ -61,7 +61,8 @@ def _ranges(statements: list[ast.stmt]) -> str:
     """`line 12`, or `lines 12, 30-34`."""
     spans = sorted((statement.lineno, statement.end_lineno or statement.lineno) for statement in statements)
     ranges = [str(first) if first == last else f"{first}-{last}" for first, last in spans]
-    return ("line " if ranges[1:] == [] and spans[0][0] == spans[0][1] else "lines ") + ", ".join(ranges)
+    text = ", ".join(ranges)
+    return f"line {text}" if text.isdigit() else f"lines {text}"
 
 
 def _own_lines(loop: Loop, source: str) -> tuple[str, list[ast.stmt]] | None:
@@ -155,19 +156,16 @@ def _splice_call(
         and [ast.unparse(target) for target in making.targets] == [receiver]
         and _around(making, PLACE, parents) is _around(training, PLACE, parents)
     )
+    gone, kept = _left_out(parents, making, training, receiver, is_together)
     changes: list[tuple[ast.AST, str]] = []
     if is_together:
         # Where the script draws random numbers between the two, it seeds where Trainer does.
         seed = "" if loop.is_fresh else f"set_seed({loop.args.seed})"
-        changes += [
-            (making, seed or ("pass" if len(_block(making, parents)) == 1 else "")),
-            (trained, f"train({listed})"),
-        ]
+        changes += [(making, seed or _filler(making, parents, gone)), (trained, f"train({listed})")]
     elif built is trained.func.value:  # type: ignore[attr-defined]
         changes += [(trained, f"train({listed})")]
     else:
         changes += [(built, f"dict({listed})"), (trained, f"train(**{receiver})")]
-    gone, kept = _left_out(tree, making, training, receiver, is_together)
     begins, folder = "", _folder(kept, tree, loop)
     if folder:
         # The statements after it write to the folder that Trainer makes.
@@ -181,23 +179,23 @@ def _splice_call(
 
 
 def _left_out(
-    tree: ast.Module, making: ast.stmt, training: ast.stmt, receiver: str, is_together: bool
+    parents: dict[ast.AST, ast.AST], making: ast.stmt, training: ast.stmt, receiver: str, is_together: bool
 ) -> tuple[list[ast.stmt], list[ast.stmt]]:
     """The statements that use the Trainer or its results, and those after the training that do not."""
-    parents = parents_in(tree)
-    around = [_around(node, PLACE, parents) for node in (making, training)]
-    gone = []
+    before: list[ast.stmt] = []
     if is_together:
         later = _after(making, parents)
-        before = [node for node in later if node.lineno < training.lineno and training not in ast.walk(node)]
-        gone += _using({receiver}, before)
-    if "." in receiver:
-        others = [function for function in ast.walk(tree) if isinstance(function, FUNCTION) and function not in around]
-        gone += [node for function in others for node in _using({receiver}, function.body)]
-    dead = {receiver, *_bound_by(training), *(name for node in gone for name in _bound_by(node) if is_together)}
+        between = [node for node in later if node.lineno < training.lineno and training not in ast.walk(node)]
+        before = _using({receiver}, between)
     after = _after(training, parents)
-    gone += (using := _using(dead, after))
-    return gone, [node for node in after if node not in using]
+    using = _using({receiver}.union(*map(_bound_by, (training, *before))), after)
+    elsewhere: list[ast.stmt] = []
+    if "." in receiver:
+        # Methods of the same object; what they bind is theirs.
+        around = [_around(node, PLACE, parents) for node in (making, training)]
+        functions = [node for node in parents if isinstance(node, FUNCTION) and node not in around]
+        elsewhere = [node for function in functions for node in _using({receiver}, function.body)]
+    return [*before, *elsewhere, *using], [node for node in after if node not in using]
 
 
 def _after(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> list[ast.stmt]:

@@ -339,21 +339,26 @@ def test_nothing_is_left_of_a_comparison_that_was_cut_off_in_its_first_side(
 
 
 def test_what_asks_the_trainer_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Before the training, after it, and in a method elsewhere; a parameter named `train` is renamed."""
+    """Before the training, after it, and in a method elsewhere; a parameter named `train` is renamed.
+
+    A method's own name, `first`, is not that of another; a block of which nothing is left stays a block.
+    """
     lines = """
     class Job:
         def go(self, train):
             self.trainer = Trainer(Net(), TrainingArguments('out', report_to='none'), train_dataset=train)
             self.trainer.train()
-            return 1
+            first = 1
+            return first
 
         def report(self):
             first, second = self.trainer.state.global_step, 2
             print(second)
 
     def plain(train):
-        trainer = Trainer(Net(), TrainingArguments('out', report_to='none'), train_dataset=train)
-        before = trainer.get_train_dataloader()
+        if train:
+            trainer = Trainer(Net(), TrainingArguments('out', report_to='none'), train_dataset=train)
+            before = trainer.get_train_dataloader()
         print(len(before))
         trainer.train()
         done, _ = trainer.state.global_step, 2
@@ -362,7 +367,7 @@ def test_what_asks_the_trainer_is_left_out(tmp_path: Path, monkeypatch: pytest.M
     """
     calls = ("job = Job()\nassert job.go(train=data) == 1\njob.report()", "assert plain(train=data) == 1")
     monkeypatch.chdir(tmp_path)
-    for call, left_out in zip(calls, ("lines 27, 28", "lines 32, 33, 35, 36"), strict=True):
+    for call, left_out in zip(calls, ("lines 28, 29", "lines 34, 35, 37, 38"), strict=True):
         file = small(tmp_path, f"{textwrap.dedent(lines)}\n{call}")
         Path("loop.py").unlink(missing_ok=True)
         assert main(["eject", str(file), "-o", "loop.py"]) == 0
