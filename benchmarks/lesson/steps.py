@@ -71,8 +71,8 @@ def step_table(
         steps there are; `steps`: of which step each row is, None if there is one of every step; `columns`: lists of a
         value for each row, None where it is missing; `trainer`: the columns in which the Trainer's run differs;
         `differs`: by step, the first quantity that does; `reviews` and `trainer_reviews` (None if they are the same):
-        by row, the places of its reviews in `texts` and `labels`; `places`: of those texts, their places in the subset,
-        None if these are the same.
+        by row, the places of its reviews in `texts` and `labels`; `places`: of those texts, their places in the
+        subset, None if these are the same.
     """
     ours, theirs = (record.steps for record in records)
     count = max(len(ours), len(theirs))
