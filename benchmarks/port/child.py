@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks.port.door import Capture, run_to_the_door, script_error
-from benchmarks.port.side import Script
+from benchmarks.port.side import TOKENIZER_FILE, Script
 from shared.errors import SameLoopError, ScriptError
 from shared.files import write_json
 from shared.progress import announce
@@ -50,6 +50,10 @@ def port_side(task_json: str, debug: bool) -> None:
                 f"{script.file.name}, line {captured.trained_at}: its Trainer {problem}; give it one with a length"
             )
         announce(f"its Trainer.train is called in line {captured.trained_at}; the lines after it are not run")
+        tokenizer = getattr(captured.trainer.processing_class, "backend_tokenizer", None)
+        if tokenizer is not None and task["does"] != "eject":
+            # The other side takes its words from here, also where this one is not run to its end.
+            tokenizer.save(str(Path(task["folder"]) / TOKENIZER_FILE))
         actions[task["does"]](captured, script, task)
 
     announce(f"running {script.file} up to its first Trainer.train")

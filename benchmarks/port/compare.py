@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.compare import write_comparison
-from benchmarks.port.side import Script, Side
+from benchmarks.port.side import TOKENIZER_FILE, Script, Side
 from shared.config import RunConfig
 from shared.errors import Interrupted, SameLoopError
 from shared.files import read_json
@@ -59,7 +59,7 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
             if side.script is None:
                 _run_on_our_job(role, side, config, output_dir / role)
             else:
-                run_side(role, side, output_dir / role, words=output_dir / LOOPS[0] / "tokenizer.json")
+                run_side(role, side, output_dir / role, words_for(sides, output_dir))
         announce("comparing every step, every evaluation and every weight")
         _check_words([output_dir / role for role in LOOPS], sides)
         return write_comparison(output_dir)
@@ -176,13 +176,18 @@ def _side_names(output_dir: Path) -> list[str] | None:
     return [job["side"] for job in jobs]
 
 
+def words_for(sides: tuple[Side, Side], folder: Path) -> Path | None:
+    """Where the first side's run in a folder keeps its tokenizer, for the second one; None if they run two scripts."""
+    return folder / LOOPS[0] / TOKENIZER_FILE if sides[0].script == sides[1].script else None
+
+
 def _check_words(folders: Sequence[Path], sides: tuple[Side, Side]) -> None:
     """Check that both runs of a script have the same vocabulary.
 
     Raises:
         SameLoopError: they have not: the library tokenizers, when it trains, gives tokens other ids each time.
     """
-    files = [folder / "tokenizer.json" for folder in folders]
+    files = [folder / TOKENIZER_FILE for folder in folders]
     if sides[0].script is None or sides[0].script != sides[1].script or not all(map(Path.is_file, files)):
         return
     ours, theirs = (read_json(file)["model"].get("vocab") for file in files)
@@ -224,10 +229,11 @@ def locate_sides(output_dir: Path) -> Location | None:
         return None
     step, details = max(1, first["step"]), []
     with tempfile.TemporaryDirectory() as folder:
-        for role, side in zip(LOOPS, kept_sides(output_dir), strict=True):
+        sides = kept_sides(output_dir)
+        for role, side in zip(LOOPS, sides, strict=True):
             announce(f"{side.name} again, up to step {step}")
             (Path(folder) / role).mkdir()
-            run_side(role, side, Path(folder) / role, detail_step=step)
+            run_side(role, side, Path(folder) / role, words_for(sides, Path(folder)), detail_step=step)
             details.append(RunRecord.read(Path(folder) / role).detail)
     return next(differences(step, *details), Location(step, None, ""))
 

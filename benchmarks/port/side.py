@@ -11,6 +11,9 @@ from shared.errors import SameLoopError, ScriptError
 from shared.running.notebooks import code_of_notebook
 from shared.running.script import digest, own_script
 
+# As transformers names it.
+TOKENIZER_FILE = "tokenizer.json"
+
 
 class Script(NamedTuple):
     """A user's Trainer script.

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader
 from benchmarks.lesson.events import Trace
 from benchmarks.lesson.trace import Traced, Tracer
 from benchmarks.lesson.xray import XRay, paired
-from benchmarks.port.compare import run_side
+from benchmarks.port.compare import run_side, words_for
 from benchmarks.port.side import Side
 from shared.config import RunConfig
 from shared.errors import SameLoopError
@@ -144,7 +144,7 @@ def xray_sides(sides: tuple[Side, Side], step: int = 1) -> XRay:
     with tempfile.TemporaryDirectory(prefix="sameloop-xray-") as folder:
         for role, side in zip(LOOPS, sides, strict=True):
             (Path(folder) / role).mkdir()
-            run_side(role, side, Path(folder) / role, until_step=step)
+            run_side(role, side, Path(folder) / role, words_for(sides, Path(folder)), until_step=step)
             # Our own file, written a moment ago.
             results[role] = pickle.loads((Path(folder) / role / FILE_NAME).read_bytes())
     config, traces = results[LOOPS[0]][0], {role: trace for role, (_, trace) in results.items()}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from benchmarks.port.compare import run_side
+from benchmarks.port.compare import run_side, words_for
 from benchmarks.port.side import Script, Side
 from benchmarks.proofs.measuring import write_table
 from benchmarks.verdict.verdict import compare_runs
@@ -212,7 +212,8 @@ def _outcome(case: Case, folder: Path) -> Outcome:
     if not case.right:
         line = _line_of(script, folder)
         return Outcome(line, 0, False, "", case.expected in line)
-    sides, words = (Side(script, is_ejected=True), Side(script)), folder / "manual" / "tokenizer.json"
+    sides = (Side(script, is_ejected=True), Side(script))
+    words = words_for(sides, folder)
     for role, side in zip(("manual", "trainer"), sides, strict=True):
         (folder / role).mkdir(parents=True)
         run_side(role, side, folder / role, words)

@@ -396,6 +396,38 @@ def test_the_trainers_model_in_compute_loss_is_the_model(tmp_path: Path) -> None
     assert main(["compare", "--trainer", str(file), "--output-dir", str(tmp_path / "run"), "--no-report"]) == 0
 
 
+# A tokenizer whose words get other numbers in every run, and examples made with it.
+TRAINS_ITS_TOKENIZER = """
+import os, random
+from tokenizers import Tokenizer, models
+from transformers import PreTrainedTokenizerFast, default_data_collator
+
+words = [f"w{n}" for n in range(50)]
+random.Random(os.urandom(8)).shuffle(words)
+model = models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=words[0])
+tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(model))
+ids = tokenizer.convert_tokens_to_ids([f"w{n}" for n in range(40)])
+data = [{"x": torch.tensor(ids[n : n + 2]) / 50, "labels": torch.zeros(1)} for n in range(20)]
+"""
+
+
+def test_each_view_of_a_script_that_trains_its_tokenizer_has_one_vocabulary(tmp_path: Path) -> None:
+    """The comparison, and what runs both sides again and stops on the way; two scripts keep their own."""
+    from benchmarks.port.compare import kept_sides, words_for
+    from benchmarks.port.xray import xray_sides
+
+    call = (TRAINED % "").replace(
+        "train_dataset", "processing_class=tokenizer, data_collator=default_data_collator, train_dataset"
+    )
+    file, folder = small(tmp_path, f"{TRAINS_ITS_TOKENIZER}\n{call}"), tmp_path / "run"
+    assert main(["compare", "--trainer", str(file), "--output-dir", str(folder), "--no-report"]) == 0
+    sides = kept_sides(folder)
+    assert xray_sides(sides).first_difference is None
+    other = Side(Script(small(tmp_path, TRAINED % "", "other.py")))
+    assert words_for(sides, folder) == folder / "manual" / "tokenizer.json"
+    assert words_for((sides[1], other), folder) is None
+
+
 def test_a_tokenizer_that_the_script_trains_is_the_other_sides(tmp_path: Path) -> None:
     """It numbers equally frequent words in another order; what has other words altogether is left as it is."""
     from tokenizers import Tokenizer, models
