@@ -59,7 +59,7 @@ def compare_sides(sides: tuple[Side, Side], output_dir: Path, overwrite: bool, c
             if side.script is None:
                 _run_on_our_job(role, side, config, output_dir / role)
             else:
-                run_side(role, side, output_dir / role, words_for(sides, output_dir))
+                run_side(role, side, output_dir / role, words=words_for(sides, output_dir))
         announce("comparing every step, every evaluation and every weight")
         _check_words([output_dir / role for role in LOOPS], sides)
         return write_comparison(output_dir)
@@ -233,7 +233,7 @@ def locate_sides(output_dir: Path) -> Location | None:
         for role, side in zip(LOOPS, sides, strict=True):
             announce(f"{side.name} again, up to step {step}")
             (Path(folder) / role).mkdir()
-            run_side(role, side, Path(folder) / role, words_for(sides, Path(folder)), detail_step=step)
+            run_side(role, side, Path(folder) / role, words=words_for(sides, Path(folder)), detail_step=step)
             details.append(RunRecord.read(Path(folder) / role).detail)
     return next(differences(step, *details), Location(step, None, ""))
 

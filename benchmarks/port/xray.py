@@ -144,7 +144,7 @@ def xray_sides(sides: tuple[Side, Side], step: int = 1) -> XRay:
     with tempfile.TemporaryDirectory(prefix="sameloop-xray-") as folder:
         for role, side in zip(LOOPS, sides, strict=True):
             (Path(folder) / role).mkdir()
-            run_side(role, side, Path(folder) / role, words_for(sides, Path(folder)), until_step=step)
+            run_side(role, side, Path(folder) / role, words=words_for(sides, Path(folder)), until_step=step)
             # Our own file, written a moment ago.
             results[role] = pickle.loads((Path(folder) / role / FILE_NAME).read_bytes())
     config, traces = results[LOOPS[0]][0], {role: trace for role, (_, trace) in results.items()}
