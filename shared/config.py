@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
-from typing import Annotated, Any, Literal, cast, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
@@ -69,8 +69,8 @@ OptionalKwargs = Annotated[dict[str, Any] | None, BeforeValidator(_from_json)]
 OptionalMetric = Annotated[Metric | None, BeforeValidator(_none_from_text)]
 
 
-def _setting(default: Any, section: str, meaning: str, **bounds: Any) -> Any:
-    return Field(default, description=meaning, json_schema_extra={"section": section}, **bounds)
+def _setting(default: Any, meaning: str, **bounds: Any) -> Any:
+    return Field(default, description=meaning, **bounds)
 
 
 class RunConfig(BaseModel):
@@ -82,138 +82,99 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
-    preset: Preset = _setting("quick", "Data and model", "the named set of settings that this run starts from")
-    loop: OptionalSource = _setting(None, "Loop", "a file of yours whose `train` runs in place of the manual loop")
+    preset: Preset = _setting("quick", "the named set of settings that this run starts from")
+    loop: OptionalSource = _setting(None, "a file of yours whose `train` runs in place of the manual loop")
     dataset: Source = _setting(
         "embedded",
-        "Data and model",
         "where the examples come from: `embedded` (IMDB), `embedded-rotten-tomatoes`, a Hub id, or a local "
         "CSV, TSV, JSON or Parquet file, a folder with train.csv and test.csv, or a `save_to_disk` folder",
         min_length=1,
     )
-    dataset_config: OptionalStr = _setting(
-        None, "Data and model", "which of a Hub dataset's configurations, where it has several"
-    )
+    dataset_config: OptionalStr = _setting(None, "which of a Hub dataset's configurations, where it has several")
     dataset_revision: OptionalStr = _setting(
-        None, "Data and model", "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
+        None, "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
     )
     text_column: OptionalStr = _setting(
-        None, "Data and model", "the column with the texts; none: text, review, sentence or content, capital or small"
+        None, "the column with the texts; none: text, review, sentence or content, capital or small"
     )
     label_column: OptionalStr = _setting(
-        None, "Data and model", "the column with their labels; none: label, labels or sentiment, capital or small"
+        None, "the column with their labels; none: label, labels or sentiment, capital or small"
     )
     model: Source = _setting(
         "embedded",
-        "Data and model",
         "where the model comes from: `embedded` (MiniLM-L6, 22.7 M parameters), `embedded-tiny` (random, for "
         "tests), a Hub id, or a local model folder",
         min_length=1,
     )
     model_revision: OptionalStr = _setting(
-        None, "Data and model", "commit, tag or branch of a Hub model; the presets' own ids are pinned"
+        None, "commit, tag or branch of a Hub model; the presets' own ids are pinned"
     )
-    train_size: int = _setting(
-        512, "Data and model", "how many examples to train on; `all`: as many as there are", ge=1
-    )
-    eval_size: int = _setting(256, "Data and model", "how many other examples to evaluate on; `all`", ge=1)
-    max_length: int = _setting(
-        128, "Data and model", "tokens that a text is cut to; 512 is the most DistilBERT takes", ge=2
-    )
-    shuffle: bool = _setting(
-        True,
-        "Data and model",
-        "shuffle the data before examples are selected (not the batches)",
-    )
+    train_size: int = _setting(512, "how many examples to train on; `all`: as many as there are", ge=1)
+    eval_size: int = _setting(256, "how many other examples to evaluate on; `all`", ge=1)
+    max_length: int = _setting(128, "tokens that a text is cut to; 512 is the most DistilBERT takes", ge=2)
+    shuffle: bool = _setting(True, "shuffle the data before examples are selected (not the batches)")
     slice_seed: int = _setting(
-        0,
-        "Data and model",
-        "seed of the shuffle before examples are selected (not of the batches)",
-        ge=0,
-        lt=2**32,
+        0, "seed of the shuffle before examples are selected (not of the batches)", ge=0, lt=2**32
     )
-    freeze_body: bool = _setting(
-        False, "Data and model", "train the new head only; the pretrained body does not change"
-    )
+    freeze_body: bool = _setting(False, "train the new head only; the pretrained body does not change")
 
-    per_device_train_batch_size: int = _setting(8, "Batches", "examples per training batch and process", ge=1)
-    per_device_eval_batch_size: int = _setting(8, "Batches", "examples per evaluation batch and process", ge=1)
+    per_device_train_batch_size: int = _setting(8, "examples per training batch and process", ge=1)
+    per_device_eval_batch_size: int = _setting(8, "examples per evaluation batch and process", ge=1)
     train_sampling_strategy: SamplingStrategy = _setting(
-        "random",
-        "Batches",
-        "order of the examples (group_by_length: those of similar length together, with little padding)",
+        "random", "order of the examples (group_by_length: those of similar length together, with little padding)"
     )
     data_seed: OptionalInt = _setting(
-        None, "Batches", "seed of the random order of the batches; none: the same as `seed`", ge=0, lt=2**32
+        None, "seed of the random order of the batches; none: the same as `seed`", ge=0, lt=2**32
     )
-    dataloader_drop_last: bool = _setting(False, "Batches", "leave out a last batch that is not full")
-    dataloader_num_workers: int = _setting(
-        0, "Batches", "processes that prepare batches in advance; 0: none", ge=0, le=64
-    )
+    dataloader_drop_last: bool = _setting(False, "leave out a last batch that is not full")
+    dataloader_num_workers: int = _setting(0, "processes that prepare batches in advance; 0: none", ge=0, le=64)
 
-    optim: Optim = _setting("adamw_torch_fused", "Optimizer", "the optimizer")
-    learning_rate: float = _setting(5e-5, "Optimizer", "peak learning rate", gt=0)
-    weight_decay: float = _setting(0.0, "Optimizer", "weight decay; biases and norms never decay", ge=0)
-    adam_beta1: float = _setting(0.9, "Optimizer", "AdamW's decay of the mean gradient", ge=0, lt=1)
-    adam_beta2: float = _setting(0.999, "Optimizer", "AdamW's decay of the mean squared gradient", ge=0, lt=1)
-    adam_epsilon: float = _setting(1e-8, "Optimizer", "AdamW's guard against division by zero", gt=0)
-    max_grad_norm: float = _setting(
-        1.0, "Optimizer", "gradients are scaled down to this norm if theirs is larger; 0: never", ge=0
-    )
-    lr_scheduler_type: Schedule = _setting("linear", "Optimizer", "how the learning rate changes")
-    lr_scheduler_kwargs: OptionalKwargs = _setting(None, "Optimizer", "arguments of the schedule, as JSON")
-    warmup_steps: float = _setting(0, "Optimizer", "steps of linear warm-up; below 1, the share of all steps", ge=0)
+    optim: Optim = _setting("adamw_torch_fused", "the optimizer")
+    learning_rate: float = _setting(5e-5, "peak learning rate", gt=0)
+    weight_decay: float = _setting(0.0, "weight decay; biases and norms never decay", ge=0)
+    adam_beta1: float = _setting(0.9, "AdamW's decay of the mean gradient", ge=0, lt=1)
+    adam_beta2: float = _setting(0.999, "AdamW's decay of the mean squared gradient", ge=0, lt=1)
+    adam_epsilon: float = _setting(1e-8, "AdamW's guard against division by zero", gt=0)
+    max_grad_norm: float = _setting(1.0, "gradients are scaled down to this norm if theirs is larger; 0: never", ge=0)
+    lr_scheduler_type: Schedule = _setting("linear", "how the learning rate changes")
+    lr_scheduler_kwargs: OptionalKwargs = _setting(None, "arguments of the schedule, as JSON")
+    warmup_steps: float = _setting(0, "steps of linear warm-up; below 1, the share of all steps", ge=0)
 
-    num_train_epochs: float = _setting(2.0, "Training", "passes over the training set", gt=0, le=10_000)
-    max_steps: int = _setting(
-        -1, "Training", "optimizer steps in all, instead of `num_train_epochs`; -1: not set", ge=-1
-    )
-    gradient_accumulation_steps: int = _setting(1, "Training", "batches whose gradients make up one step", ge=1)
+    num_train_epochs: float = _setting(2.0, "passes over the training set", gt=0, le=10_000)
+    max_steps: int = _setting(-1, "optimizer steps in all, instead of `num_train_epochs`; -1: not set", ge=-1)
+    gradient_accumulation_steps: int = _setting(1, "batches whose gradients make up one step", ge=1)
     label_smoothing_factor: float = _setting(
-        0.0, "Training", "label smoothing: the share of each label that is spread over all labels", ge=0, lt=1
+        0.0, "label smoothing: the share of each label that is spread over all labels", ge=0, lt=1
     )
-    bf16: bool = _setting(False, "Training", "matrix products in bfloat16 (autocast)")
-    fp16: bool = _setting(False, "Training", "matrix products in float16, the loss scaled; needs a GPU")
-    gradient_checkpointing: bool = _setting(
-        False, "Training", "recompute activations in the backward pass: less memory"
-    )
-    torch_compile: bool = _setting(False, "Training", "torch.compile; needs a C++ compiler")
-    seed: int = _setting(42, "Training", "seed of the head, the dropout and the batches", ge=0, lt=2**32)
-    full_determinism: bool = _setting(False, "Training", "deterministic algorithms only; what equality on a GPU needs")
-    use_cpu: bool = _setting(False, "Training", "stay on the CPU even where there is a GPU")
-    use_mps: bool = _setting(
-        False, "Training", "on a Mac, train on Apple's GPU, where no two runs are the same to the bit"
-    )
+    bf16: bool = _setting(False, "matrix products in bfloat16 (autocast)")
+    fp16: bool = _setting(False, "matrix products in float16, the loss scaled; needs a GPU")
+    gradient_checkpointing: bool = _setting(False, "recompute activations in the backward pass: less memory")
+    torch_compile: bool = _setting(False, "torch.compile; needs a C++ compiler")
+    seed: int = _setting(42, "seed of the head, the dropout and the batches", ge=0, lt=2**32)
+    full_determinism: bool = _setting(False, "deterministic algorithms only; what equality on a GPU needs")
+    use_cpu: bool = _setting(False, "stay on the CPU even where there is a GPU")
+    use_mps: bool = _setting(False, "on a Mac, train on Apple's GPU, where no two runs are the same to the bit")
     trainer_defaults: bool = _setting(
-        False,
-        "Training",
-        "leave out the workaround for a bug in transformers (docs/upstream-fault.md)",
+        False, "leave out the workaround for a bug in transformers (docs/upstream-fault.md)"
     )
 
-    logging_strategy: Interval = _setting("epoch", "Logging and evaluation", "when the training loss is logged")
-    logging_steps: int = _setting(500, "Logging and evaluation", "log every so many steps, with `steps`", ge=1)
-    eval_strategy: Interval = _setting("epoch", "Logging and evaluation", "when to evaluate")
-    eval_steps: OptionalInt = _setting(
-        None, "Logging and evaluation", "evaluate every so many steps, with `steps`; none: `logging_steps`", ge=1
-    )
+    logging_strategy: Interval = _setting("epoch", "when the training loss is logged")
+    logging_steps: int = _setting(500, "log every so many steps, with `steps`", ge=1)
+    eval_strategy: Interval = _setting("epoch", "when to evaluate")
+    eval_steps: OptionalInt = _setting(None, "evaluate every so many steps, with `steps`; none: `logging_steps`", ge=1)
 
-    save_strategy: Interval = _setting("epoch", "Checkpoints", "when to save a checkpoint to resume from")
-    save_steps: int = _setting(500, "Checkpoints", "save every so many steps, with `steps`", ge=1)
+    save_strategy: Interval = _setting("epoch", "when to save a checkpoint to resume from")
+    save_steps: int = _setting(500, "save every so many steps, with `steps`", ge=1)
     save_total_limit: OptionalInt = _setting(
-        1, "Checkpoints", "how many checkpoints to keep, the newest (and the best, if it is loaded); none: all", ge=1
+        1, "how many checkpoints to keep, the newest (and the best, if it is loaded); none: all", ge=1
     )
-    load_best_model_at_end: bool = _setting(
-        False, "Checkpoints", "end with the weights of the best evaluation, not of the last step"
-    )
+    load_best_model_at_end: bool = _setting(False, "end with the weights of the best evaluation, not of the last step")
     metric_for_best_model: OptionalMetric = _setting(
-        None, "Checkpoints", "what makes an evaluation the best: loss (lower), accuracy (higher); none: loss"
+        None, "what makes an evaluation the best: loss (lower), accuracy (higher); none: loss"
     )
 
     early_stopping_patience: OptionalInt = _setting(
-        None,
-        "Checkpoints",
-        "stop after this many evaluations without a better one; none: never",
-        ge=1,
+        None, "stop after this many evaluations without a better one; none: never", ge=1
     )
 
     @model_validator(mode="after")
@@ -361,6 +322,17 @@ class RunConfig(BaseModel):
         return {name: pair for name, pair in self.differences(other).items() if name not in harmless}
 
 
+# The sections of the settings, by the first of each; the others of a section follow it.
+BEGINS = {
+    "loop": "Loop",
+    "dataset": "Data and model",
+    "per_device_train_batch_size": "Batches",
+    "optim": "Optimizer",
+    "num_train_epochs": "Training",
+    "logging_strategy": "Logging and evaluation",
+    "save_strategy": "Checkpoints",
+}
+
 # What is kept on the way, and who prepares the batches: the numbers of the run stay as they are.
 CHANGE_NO_NUMBER = ("dataloader_num_workers", "save_strategy", "save_steps", "save_total_limit")
 
@@ -399,9 +371,11 @@ def flag(name: str, value: Any) -> list[str]:
 def sections() -> dict[str, list[str]]:
     """The names of the settings by section, in the order of their declaration; `preset` is left out."""
     names_by_section: dict[str, list[str]] = {}
-    for name, field in RunConfig.model_fields.items():
+    section = ""
+    for name in RunConfig.model_fields:
+        section = BEGINS.get(name, section)
         if name != "preset":
-            names_by_section.setdefault(cast(dict[str, str], field.json_schema_extra)["section"], []).append(name)
+            names_by_section.setdefault(section, []).append(name)
     return names_by_section
 
 
