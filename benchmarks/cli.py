@@ -48,6 +48,23 @@ def sameloop() -> None:
     """Is the Hugging Face Trainer really the loop you wrote by hand? Run both, compare every bit."""
 
 
+processes = click.option(
+    "--nproc-per-node",
+    type=click.IntRange(1, 64),
+    default=1,
+    metavar="INT",
+    help="processes per loop, as with torchrun  [default: 1]",
+)
+
+
+@sameloop.command("compare", cls=SettingCommand, params=[*run_options(), *own_sides()])
+@processes
+@click.option(
+    "--reuse",
+    is_flag=True,
+    help="keep a loop's earlier run in DIR if its code and everything else it depends on are unchanged",
+)
+@click.option("--report/--no-report", "with_report", default=True, help="also write report.html  [default: yes]")
 def _compare(
     output_dir: Path | None,
     overwrite_output_dir: bool,
@@ -59,6 +76,7 @@ def _compare(
     arguments: tuple[str, ...],
     **parameters: Any,
 ) -> int:
+    """Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input."""
     if trainer or against:
         from benchmarks.port.command import compare_own, refuse_beside
 
@@ -98,30 +116,6 @@ def _import_what_follows() -> None:
     from benchmarks.lesson import report  # noqa: F401
 
 
-processes = click.Option(
-    ["--nproc-per-node"],
-    type=click.IntRange(1, 64),
-    default=1,
-    metavar="INT",
-    help="processes per loop, as with torchrun  [default: 1]",
-)
-reused = click.Option(
-    ["--reuse"],
-    is_flag=True,
-    help="keep a loop's earlier run in DIR if its code and everything else it depends on are unchanged",
-)
-reported = click.Option(
-    ["--report/--no-report", "with_report"], default=True, help="also write report.html  [default: yes]"
-)
-sameloop.add_command(
-    SettingCommand(
-        "compare",
-        params=[*run_options(), *own_sides(), processes, reused, reported, *setting_options()],
-        callback=_compare,
-        help="Run both loops and compare them. Exit status: 0 identical, 1 diverged, 2 wrong input.",
-        context_settings=CONTEXT,
-    )
-)
 for command in (
     *(manual_command, trainer_command, break_command, exercise_command, gotcha_command),
     *(check_command(), start_command(), autograder_command(), ladder_command, speed_command, port_side),
@@ -141,6 +135,9 @@ def locate(output_dir: Path) -> int:
     return 0 if located is None else DIVERGED
 
 
+run_argument = click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]")
+
+
 def _settings_of_run(
     output_dir: Path, parameters: dict[str, Any], subject: str
 ) -> tuple[RunConfig, dict[str, LoopScript]]:
@@ -158,6 +155,15 @@ def _settings_of_run(
     return RunRecord.read(output_dir / "manual").config, kept_scripts(output_dir)
 
 
+@sameloop.command("diff", cls=SettingCommand, params=[run_argument, debug_option(), *own_trainer()])
+@click.option("--phase", metavar="NAME", help="only this phase, for example clip")
+@click.option(
+    "--argument",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="instead: the manual loop without this argument of Trainer and with it",
+)
+@click.option("--accelerate", is_flag=True, help="all three scripts as eject writes them")
 def _diff(
     output_dir: Path | None,
     arguments: tuple[str, ...],
@@ -167,6 +173,8 @@ def _diff(
     accelerate: bool,
     **parameters: Any,
 ) -> None:
+    """Show both loops side by side, specialized for the settings, and how many lines each phase costs. With
+    RUN, a comparison's folder, its code and settings. With --trainer, a script of yours and its loop."""
     from rich.console import Console
 
     from benchmarks.pages.diff import print_diff, print_setting_diff
@@ -222,31 +230,24 @@ def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
     return settings
 
 
-sameloop.add_command(
-    SettingCommand(
-        "diff",
-        params=[
-            click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]"),
-            debug_option(),
-            *own_trainer(),
-            click.Option(["--phase"], metavar="NAME", help="only this phase, for example clip"),
-            click.Option(
-                ["--argument"],
-                multiple=True,
-                metavar="NAME=VALUE",
-                help="instead: the manual loop without this argument of Trainer and with it",
-            ),
-            click.Option(["--accelerate"], is_flag=True, help="all three scripts as eject writes them"),
-            *setting_options(),
-        ],
-        callback=_diff,
-        help="Show both loops side by side, specialized for the settings, and how many lines each phase costs. With "
-        "RUN, a comparison's folder, its code and settings. With --trainer, a script of yours and its loop.",
-        context_settings=CONTEXT,
-    )
+@sameloop.command("eject", cls=SettingCommand, params=[debug_option(), *own_script()])
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="where the script is written; an existing file is not overwritten  [default: the terminal]",
 )
-
-
+@click.option("--trainer", is_flag=True, help="the Trainer script instead, without default arguments")
+@click.option(
+    "--accelerate", is_flag=True, help="the same loop with accelerate's Accelerator, for one process or many"
+)
+@click.option(
+    "--transformers",
+    metavar="RELEASE",
+    help="with --trainer: the names of this release, such as 4.40  [default: the installed one]",
+)
+@processes
 def _eject(
     file: Path | None,
     arguments: tuple[str, ...],
@@ -257,6 +258,10 @@ def _eject(
     nproc_per_node: int,
     **parameters: Any,
 ) -> None:
+    """Write the manual loop for these settings as a script that runs on its own, without unused settings or
+    branches. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of yours: the loop that its Trainer
+    runs, with the script's own lines around it. With a .json file from TrainingArguments.to_json_string(): these
+    arguments on SameLoop's own job."""
     if file is not None and file.suffix in (".json", ".bin"):
         from benchmarks.port.command import set_by_file
 
@@ -290,42 +295,14 @@ def _eject(
         click.echo(f"written: {output}", err=True)
 
 
-sameloop.add_command(
-    SettingCommand(
-        "eject",
-        params=[
-            debug_option(),
-            *own_script(),
-            click.Option(
-                ["-o", "--output"],
-                type=click.Path(path_type=Path),
-                metavar="FILE",
-                help="where the script is written; an existing file is not overwritten  [default: the terminal]",
-            ),
-            click.Option(["--trainer"], is_flag=True, help="the Trainer script instead, without default arguments"),
-            click.Option(
-                ["--accelerate"],
-                is_flag=True,
-                help="the same loop with accelerate's Accelerator, for one process or many",
-            ),
-            click.Option(
-                ["--transformers"],
-                metavar="RELEASE",
-                help="with --trainer: the names of this release, such as 4.40  [default: the installed one]",
-            ),
-            processes,
-            *setting_options(),
-        ],
-        callback=_eject,
-        help="Write the manual loop for these settings as a script that runs on its own, without unused settings or "
-        "branches. Checkpoints only with --save-strategy. With SCRIPT, a Trainer script of "
-        "yours: the loop that its Trainer runs, with the script's own lines around it. With a .json file from "
-        "TrainingArguments.to_json_string(): these arguments on SameLoop's own job.",
-        context_settings=CONTEXT,
-    )
+@sameloop.command("xray", cls=SettingCommand, params=[run_argument, debug_option(), *own_trainer()])
+@click.option(
+    "--step",
+    type=click.IntRange(min=1),
+    metavar="INT",
+    help="trace this step of the run at its full length  [default: step 1 of a run with a few of the reviews]",
 )
-
-
+@click.option("--json", "as_json", is_flag=True, help="every event of the whole run, as JSON")
 def _xray(
     output_dir: Path | None,
     arguments: tuple[str, ...],
@@ -334,6 +311,9 @@ def _xray(
     as_json: bool,
     **parameters: Any,
 ) -> int:
+    """Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a
+    comparison's folder, its code and settings. With --trainer, a script of yours and its loop, up to the end of the
+    step's epoch."""
     if sides := own_job(output_dir, trainer, arguments, parameters):
         from benchmarks.port.xray import xray_sides
 
@@ -356,32 +336,6 @@ def _xray(
     else:
         print_xray(result, Console(highlight=False))
     return 0 if result.first_difference is None else DIVERGED
-
-
-steps = click.Option(
-    ["--step"],
-    type=click.IntRange(min=1),
-    metavar="INT",
-    help="trace this step of the run at its full length  [default: step 1 of a run with a few of the reviews]",
-)
-sameloop.add_command(
-    SettingCommand(
-        "xray",
-        params=[
-            click.Argument(["output_dir"], required=False, type=click.Path(path_type=Path), metavar="[RUN]"),
-            debug_option(),
-            *own_trainer(),
-            steps,
-            click.Option(["--json", "as_json"], is_flag=True, help="every event of the whole run, as JSON"),
-            *setting_options(),
-        ],
-        callback=_xray,
-        help="Trace a step, an evaluation and an epoch's end in both loops, down to Trainer's own lines. With RUN, a "
-        "comparison's folder, its code and settings. With --trainer, a script of yours and its loop, up "
-        "to the end of the step's epoch.",
-        context_settings=CONTEXT,
-    )
-)
 
 
 @sameloop.command("plot")
@@ -439,6 +393,8 @@ def doctor() -> None:
 
 for subcommand in (locate, draw_plot, report, fetch, doctor):
     subcommand.params.append(debug_option())
+for subcommand in (_compare, _diff, _eject, _xray):
+    subcommand.params += setting_options()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
