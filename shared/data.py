@@ -7,13 +7,13 @@ to the collator, batch by batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
-import xxhash
-
 from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
+from shared.files import digest
 from shared.progress import announce, is_interactive
 from shared.sources.labels import Classes, classes_of, ids_of, is_unlabelled
 from shared.sources.origin import EVAL_SPLITS, load_splits
@@ -63,11 +63,7 @@ class Subsets(NamedTuple):
 
 
 def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
-    """Load the reviews, pick the two subsets, and tokenize them.
-
-    Returns:
-        `train_dataset` and `eval_dataset` with columns `input_ids`, `attention_mask` (lists of at most
-        `max_length` ints) and `labels` (int), `train_size` and `eval_size` rows; and the names of the classes.
+    """Load the reviews, pick the two subsets, of `train_size` and `eval_size` rows, and tokenize them as `tokenized`.
 
     Raises:
         SameLoopError: as `load_subsets`.
@@ -101,45 +97,21 @@ def tokenized(part: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     ).rename_column("label", "labels")
 
 
-_prepared: dict[tuple, Subsets] = {}
-"""The subsets of the current run: its record and its checkpoints name them, and its loop trains on them. A file that
-changes during the run has no effect."""
-
-
 def prepare_subsets(config: RunConfig) -> Subsets:
-    """Load the subsets again, for everything that calls `prepared_subsets` from now on.
-
-    Raises:
-        SameLoopError: as `load_subsets`.
-    """
-    _prepared.clear()
+    """Load the subsets again, for everything that calls `prepared_subsets` from now on; errors as `load_subsets`."""
+    prepared_subsets.cache_clear()
     return prepared_subsets(config)
 
 
+@cache
 def prepared_subsets(config: RunConfig) -> Subsets:
-    """The subsets that have been prepared, or of another configuration those that there are now.
+    """The subsets of the current run: its record and its checkpoints name them, and its loop trains on them.
 
-    Raises:
-        SameLoopError: as `load_subsets`.
+    A file that changes during the run has no effect. Errors as `load_subsets`.
     """
-    key = tuple(getattr(config, name) for name in SUBSET_SETTINGS)
-    if key not in _prepared:
-        _prepared[key] = load_subsets(config)
-    return _prepared[key]
+    return load_subsets(config)
 
 
-# What the subsets depend on.
-SUBSET_SETTINGS = (
-    "dataset",
-    "dataset_config",
-    "dataset_revision",
-    "text_column",
-    "label_column",
-    "train_size",
-    "eval_size",
-    "shuffle",
-    "slice_seed",
-)
 # What stands for a size: as many as there are.
 ALL = "all"
 
@@ -297,10 +269,7 @@ def _check_texts(split: Split, where: str) -> None:
 
 
 def _digest(part: datasets.Dataset) -> str:
-    """xxh3_128 over the reviews and their classes, in order."""
-    hasher = xxhash.xxh3_128()
+    """Of the reviews and their classes, in order."""
     rows = part[:]
-    for text, label in zip(rows["text"], rows["label"], strict=True):
-        content = text.encode()
-        hasher.update(b"%d %d " % (label, len(content)) + content)
-    return hasher.hexdigest()
+    contents = (text.encode() for text in rows["text"])
+    return digest(b"%d %d " % (label, len(text)) + text for text, label in zip(contents, rows["label"], strict=True))

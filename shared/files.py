@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,14 @@ import xxhash
 
 # The errors of a refused write, as opposed to a mistake in the program.
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+def digest(parts: Iterable[Any]) -> str:
+    """xxh3_128 over bytes or buffers, in hex."""
+    hashed = xxhash.xxh3_128()
+    for part in parts:
+        hashed.update(part)
+    return hashed.hexdigest()
 
 
 def sha256(path: Path) -> str:
@@ -47,9 +56,14 @@ def read_json(path: Path) -> Any:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write `content` as JSON, whole or not at all, also when the power fails."""
+    """Write `content` as JSON, as `write_whole`."""
+    write_whole(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file, whole or not at all, also when the power fails."""
     unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    unfinished.write_text(text, encoding="utf-8")
     flush_to_disk(unfinished)
     unfinished.replace(path)
 

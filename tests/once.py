@@ -17,6 +17,18 @@ from shared.config import RunConfig
 from shared.sources import embedded
 
 read_reviews = cache(embedded.load_reviews)
+# What the subsets depend on.
+SUBSET_SETTINGS = (
+    "dataset",
+    "dataset_config",
+    "dataset_revision",
+    "text_column",
+    "label_column",
+    "train_size",
+    "eval_size",
+    "shuffle",
+    "slice_seed",
+)
 
 
 @contextmanager
@@ -53,7 +65,7 @@ def _subsets_once(load_subsets: Callable[[RunConfig], data.Subsets]) -> Callable
     def read_subsets(config: RunConfig) -> data.Subsets:
         if config.dataset not in embedded.REVIEW_SOURCES:
             return load_subsets(config)
-        key = tuple(getattr(config, name) for name in data.SUBSET_SETTINGS)
+        key = tuple(getattr(config, name) for name in SUBSET_SETTINGS)
         if key not in known:
             known[key] = load_subsets(config)
         return known[key]

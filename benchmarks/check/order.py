@@ -9,7 +9,8 @@ from itertools import pairwise
 from benchmarks.check.notes import Notes
 from benchmarks.check.passes import Batch, Passes
 from benchmarks.judge.finding import counted
-from shared.recording.evidence import as_bytes, digest
+from shared.files import digest
+from shared.recording.evidence import as_bytes
 
 # Two shuffled orders of n reviews have about two pairs of consecutive reviews in common, however large n is (each of
 # the n - 1 pairs has a probability of 2/n); half of 60 pairs has a probability below 1e-30.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from shared.errors import SameLoopError, ScriptError
 from shared.running.notebooks import code_of_notebook
-from shared.running.script import digest, own_script
+from shared.running.script import digest_of, own_script
 
 # As transformers names it.
 TOKENIZER_FILE = "tokenizer.json"
@@ -54,7 +54,7 @@ class Script(NamedTuple):
     def digest(self) -> str:
         """The digest of its text and of the user's modules that it imports; for a notebook, of its code alone."""
         is_notebook = self.file.suffix == ".ipynb"
-        return digest(
+        return digest_of(
             {self.file.name: self.source.encode()} if is_notebook else own_script(self.file, is_loop=False).files
         )
 

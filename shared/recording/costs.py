@@ -5,6 +5,8 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psutil
 import torch
@@ -42,22 +44,16 @@ class Clock:
         phases, self._phases = self._phases, {}
         return phases
 
-    def own(self) -> _Own:
+    @contextmanager
+    def own(self) -> Iterator[None]:
         """Time spent inside is the recorder's, not the loop's."""
-        return _Own(self)
-
-
-class _Own:
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-
-    def __enter__(self) -> None:
-        self._started = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        spent = time.perf_counter() - self._started
-        self._clock.own_seconds += spent
-        self._clock.skip(spent)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - started
+            self.own_seconds += spent
+            self.skip(spent)
 
 
 def memory_mb() -> float:

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from shared.recording.evidence import as_bytes, digest, named_digests
+from shared.files import digest
+from shared.recording.evidence import as_bytes, named_digests
 from shared.recording.hooks import field_of, tensors_in
 
 

@@ -7,7 +7,7 @@ number or changes a tensor.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any
@@ -16,6 +16,8 @@ import numpy as np
 import torch
 import xxhash
 from torch.utils.data import DataLoader
+
+from shared.files import digest
 
 # The model's inputs that make up a batch, in the order in which they are digested.
 BATCH_KEYS = ("input_ids", "attention_mask", "labels")
@@ -32,14 +34,6 @@ ALIGNED = 64
 
 
 # Digests ------------------------------------------------------------------------------------------
-
-
-def digest(parts: Iterable[Any]) -> str:
-    """xxh3-128 over bytes or buffers, in hex."""
-    hashed = xxhash.xxh3_128()
-    for part in parts:
-        hashed.update(part)
-    return hashed.hexdigest()
 
 
 def as_bytes(value: torch.Tensor) -> Any:
@@ -130,11 +124,6 @@ def _flat(gradient: torch.Tensor) -> torch.Tensor:
     """As a vector in float32 that begins where torch lets a tensor begin; elsewhere a BLAS may add up otherwise."""
     flat = gradient.float().reshape(-1)
     return flat if flat.data_ptr() % ALIGNED == 0 else flat.clone()
-
-
-def total_norm(parameter_norms: torch.Tensor) -> torch.Tensor:
-    """The norm of all gradients together, from the norms of each."""
-    return torch.linalg.vector_norm(parameter_norms)
 
 
 def scaling(before: torch.Tensor, after: torch.Tensor) -> list[float] | None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared.recording.evidence import common_factor, digest, norms, scaling, some_of, total_norm
+from shared.files import digest
+from shared.recording.evidence import common_factor, norms, scaling, some_of
 
 
 class Gradients:
@@ -119,12 +120,16 @@ def gradient_norms(measured: dict[str, Any]) -> dict[str, Any]:
 
     `scaled`: by what factors the loop has changed the tensors' norms after the last backward pass.
     """
-    backward = [total_norm(part).item() for part in measured["backward"]]
+
+    def total(norms_of_each: torch.Tensor) -> float:
+        return torch.linalg.vector_norm(norms_of_each).item()
+
+    backward = [total(part) for part in measured["backward"]]
     return {
-        "left": 0.0 if measured["left"] is None else total_norm(measured["left"]).item(),
+        "left": 0.0 if measured["left"] is None else total(measured["left"]),
         "backward": backward,
-        "between": [total_norm(part).item() for part in measured["between"]],
+        "between": [total(part) for part in measured["between"]],
         "scaled": scaling(measured["before"], measured["after"]),
         "unclipped": backward[-1] if backward else 0.0,
-        "at_step": total_norm(measured["taken"]).item(),
+        "at_step": total(measured["taken"]),
     }

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from shared.recording.evidence import FIRST_TOKENS, as_bytes, batch_digests, digest, mask_of, review_digest, reviews_of
+from shared.files import digest
+from shared.recording.evidence import FIRST_TOKENS, as_bytes, batch_digests, mask_of, review_digest, reviews_of
 from shared.recording.gradients import gradient_norms
 
 

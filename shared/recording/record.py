@@ -26,7 +26,7 @@ from pydantic import ValidationError
 
 from shared.config import RunConfig
 from shared.errors import SameLoopError
-from shared.files import flush_to_disk, sync
+from shared.files import sync, write_whole
 from shared.recording.schema import LINE, problem
 
 SCHEMA = 2
@@ -88,10 +88,7 @@ def cut_back(path: Path, step: int) -> RunRecord:
             "--resume-from-checkpoint, or continue with --no-record"
         )
     kept = [line for line in record.lines if line["kind"] not in ("footer", "detail") and line.get("step", 0) <= step]
-    unfinished = path.with_name(f".{path.name}.tmp")
-    unfinished.write_text("".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept), encoding="utf-8")
-    flush_to_disk(unfinished)
-    unfinished.replace(path)
+    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in kept))
     return RunRecord(kept, str(path))
 
 

@@ -23,6 +23,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from shared.errors import LossNotFinite
+from shared.files import digest
 from shared.model import observing_models
 from shared.progress import announce
 from shared.recording.costs import Clock, memory_mb, peak_memory_mb
@@ -34,7 +35,6 @@ from shared.recording.evidence import (
     describe_loader,
     describe_model,
     describe_optimizer,
-    digest,
     on_host,
     parts_in_another_mode,
     rng_digests,

@@ -25,11 +25,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import xxhash
-
 from shared.config import RunConfig
 from shared.errors import SameLoopError, ScriptError
-from shared.files import read_json, write_json
+from shared.files import digest, read_json, write_json
 from shared.progress import announce
 from shared.running.binding import MUST, PLAIN_PARAMETERS, check_binding, parameters_of
 from shared.running.imports import without_collector
@@ -67,7 +65,7 @@ class LoopScript:
     @property
     def code(self) -> dict[str, str]:
         """What ran, for the header and the manifests: the script's name, its digest and that of `shared`."""
-        return {"page": self.name, "digest": digest(self.files), "shared": self.shared}
+        return {"page": self.name, "digest": digest_of(self.files), "shared": self.shared}
 
     @property
     def is_own(self) -> bool:
@@ -158,12 +156,9 @@ class LoopScript:
         return ScriptError(f"{_called(self.display_name(file) or file)}, line {line}: {description} ({code})")
 
 
-def digest(files: Mapping[str, bytes]) -> str:
-    """xxh3_128 over names and contents."""
-    hasher = xxhash.xxh3_128()
-    for name in sorted(files):
-        hasher.update(f"{name}\0{len(files[name])}\0".encode() + files[name])
-    return hasher.hexdigest()
+def digest_of(files: Mapping[str, bytes]) -> str:
+    """A digest of names and contents."""
+    return digest(f"{name}\0{len(files[name])}\0".encode() + files[name] for name in sorted(files))
 
 
 # Where scripts come from --------------------------------------------------------------------------
@@ -249,7 +244,7 @@ def kept_script(run_dir: Path) -> LoopScript:
             files[code["page"]] = (folder / code["page"]).read_bytes()
     except OSError as error:
         raise SameLoopError(f"the code in {folder} cannot be read ({error.strerror}): run it again") from None
-    if digest(files) != code["digest"]:
+    if digest_of(files) != code["digest"]:
         raise SameLoopError(f"the code in {run_dir / CODE_FOLDER} is not what ran, it has been changed: run it again")
     if code["shared"] != shared_digest():
         announce(f"note: SameLoop's own modules have changed since the run in {run_dir}; only its loop is as it was")
@@ -289,7 +284,7 @@ def what_changed(then: Mapping[str, str] | None, now: Mapping[str, str]) -> str 
 @cache
 def shared_digest() -> str:
     """The digest of the `shared` package's modules, as they are when this process first asks."""
-    return digest(_package_files("shared"))
+    return digest_of(_package_files("shared"))
 
 
 def _package_files(package: str) -> dict[str, bytes]:
