@@ -197,13 +197,11 @@ def check(loop: str | Path | Callable[..., Any], **settings: Any) -> CheckResult
 
     job_config(**settings)
     with tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder:
-        source = source_of(loop) if callable(loop) else loop
-        file, result = (
-            Path(source) if "\n" not in str(source) else Path(folder) / "my_loop.py",
-            Path(folder) / "result",
-        )
-        if "\n" in str(source):
-            file.write_text(str(source), encoding="utf-8")
+        source, result = str(source_of(loop) if callable(loop) else loop), Path(folder) / "result"
+        file = Path(source)
+        if "\n" in source:
+            file = Path(folder) / "my_loop.py"
+            file.write_text(source, encoding="utf-8")
         options = [argument for name, value in settings.items() for argument in flag(name, value)]
         _run(["check", str(file), "--format", "json", "--output", str(result), *options], [Bar("check")], (0, 1))
         return CheckResult(read_json(result))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -400,7 +399,3 @@ for subcommand in (_compare, _diff, _eject, _xray):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `sameloop` and return its exit status."""
     return run_command(sameloop, "sameloop", arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

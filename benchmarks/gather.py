@@ -24,11 +24,14 @@ MOST_RUNS = 8
 
 
 class Source(NamedTuple):
-    """A run that was found: its first process's record, those of all processes, and where it is."""
+    """A run that was found: the records of its processes, the first one's first, and where it is."""
 
-    record: RunRecord
     records: list[RunRecord]
     folder: Path
+
+    @property
+    def record(self) -> RunRecord:
+        return self.records[0]
 
     @property
     def role(self) -> str:
@@ -92,21 +95,15 @@ def find_runs(path: Path) -> list[Source]:
         SameLoopError: there is no run, or a record is damaged.
     """
     if path.is_file():
-        record = RunRecord.read(path)
-        return [Source(record, [record], path.parent)]
+        return [Source([RunRecord.read(path)], path.parent)]
     if not path.is_dir():
         raise SameLoopError(f"{path}: there is no such folder or record; `sameloop compare` makes one")
     if (path / FILE_NAME).is_file():
-        return [_read(path)]
-    sources = [_read(path / loop) for loop in LOOPS if (path / loop / FILE_NAME).is_file()]
-    if not sources:
+        return [Source(RunRecord.read_all(path), path)]
+    folders = [path / loop for loop in LOOPS if (path / loop / FILE_NAME).is_file()]
+    if not folders:
         raise SameLoopError(f"{path}: it holds neither a {FILE_NAME} nor a comparison's two runs")
-    return sources
-
-
-def _read(folder: Path) -> Source:
-    records = RunRecord.read_all(folder)
-    return Source(records[0], records, folder)
+    return [Source(RunRecord.read_all(folder), folder) for folder in folders]
 
 
 def label(sources: Sequence[Source]) -> list[Run]:

@@ -347,7 +347,6 @@ def job_name(config: RunConfig, parameters: int | None) -> str:
     """What is trained on what: `MiniLM-L6 (22.7 M) on IMDB`.
 
     Args:
-        config: the run's settings.
         parameters: how many the model has, as a record's start line says; None: not known.
     """
     size = ""

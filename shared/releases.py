@@ -112,14 +112,7 @@ CHANGED_DEFAULTS = {"optim": (5, 0), "report_to": (5, 0)}
 
 
 def in_release(owner: str, arguments: Mapping[str, Any], release: Release = INSTALLED) -> dict[str, Any]:
-    """Arguments by today's names as a release's own.
-
-    Args:
-        owner: what is called with them: `TrainingArguments`, `Trainer` or `from_pretrained`.
-        arguments: by today's names.
-        release: of transformers.
-
-    """
+    """Arguments by today's names as a release's own; `owner`: what is called with them, as in `Renaming`."""
     renamings = {entry.today: entry for entry in RENAMINGS if entry.owner == owner and release < entry.since}
     renamed = {}
     for name, value in arguments.items():
@@ -156,10 +149,6 @@ def check_installed(release: Release = INSTALLED) -> None:
 
 def check_release(settings: Mapping[str, Any], release: Release) -> None:
     """Refuse to write a script for a release that does not have what the settings ask for yet, or does it wrong.
-
-    Args:
-        settings: of the script.
-        release: of transformers.
 
     Raises:
         SameLoopError: one line.

@@ -86,7 +86,7 @@ class Run:
         from benchmarks.charts.data import Run as Line
         from benchmarks.gather import GatheredRuns, Source
 
-        source = Source(self.record, [self.record], self.folder)
+        source = Source([self.record], self.folder)
         return _chart(GatheredRuns([source], [Line(self._name, self.record)], None), kind, style, self.folder)
 
     def as_dict(self) -> dict[str, Any]:
@@ -163,7 +163,7 @@ class Comparison(Content):
         from benchmarks.gather import GatheredRuns, Source
 
         runs, pair = runs_and_pair(self.manual.record, self.trainer.record, self._content)
-        sources = [Source(run.record, [run.record], run.folder) for run in (self.trainer, self.manual)]
+        sources = [Source([run.record], run.folder) for run in (self.trainer, self.manual)]
         return _chart(GatheredRuns(sources, runs, pair), kind, style, self.folder)
 
     @own_imports()

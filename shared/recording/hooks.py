@@ -87,9 +87,6 @@ class Hooks:
     together with it: a module of its own around it, `DataParallel`, or a part of it. Then the given one is the model.
     A copy that is trained from the first step on takes its place, and is not the given one.
 
-    Args:
-        listener: is notified.
-
     Attributes:
         layers: the model and what wraps it, outermost first; empty until it is known.
         is_given: whether the model is the one that the loop was given.
@@ -143,7 +140,7 @@ class Hooks:
         _ON.remove(self)
         for undo in reversed(self._undo):
             undo()
-        for handle in (*self._handles, *([self._last_hook] if self._last_hook else [])):
+        for handle in filter(None, (*self._handles, self._last_hook)):
             handle.remove()
 
     def _wrap(self, owner: Any, name: str, around: Callable) -> None:

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -30,20 +30,10 @@ STATE = "trainer_state.json"
 LAST = "last"
 
 
-class Checkpoint(NamedTuple):
-    """A whole checkpoint and the optimizer step after which it was made."""
-
-    path: Path
-    step: int
-
-
 def seal(folder: Path, config: RunConfig, world_size: int) -> None:
     """Declare a checkpoint whole: flush its files to the disk, then write the manifest.
 
-    Args:
-        folder: the checkpoint, with every other file in it, in the run's folder, which records the code that runs.
-        config: the run's settings.
-        world_size: how many processes the run has.
+    Every other file is in it, and it lies in the run's folder, which records the code that runs.
     """
     files = sorted(path for path in folder.iterdir() if path.name != MANIFEST)
     for path in files:
@@ -102,14 +92,12 @@ def newest_whole(output_dir: Path) -> Path | None:
     return None
 
 
-def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code: Mapping[str, str]) -> Checkpoint:
+def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code: Mapping[str, str]) -> Path:
     """The checkpoint to resume from.
 
     Args:
-        output_dir: the run's folder.
+        output_dir, config, world_size: of the run that is to be resumed.
         wanted: `last`, or the path of a checkpoint in `output_dir`.
-        config: the settings of the run that is to be resumed.
-        world_size: how many processes it has.
         code: that of its script, `LoopScript.code`.
 
     Raises:
@@ -154,23 +142,21 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
             f"{flag}: {folder} was made by other code ({changed}); put the file back as it is in "
             f"{output_dir / CODE_FOLDER}, or start again with --overwrite-output-dir"
         )
-    return Checkpoint(folder, step_of(folder))
+    return folder
 
 
-def check_data(checkpoint: Checkpoint, config: RunConfig, data: Mapping[str, Any]) -> None:
+def check_data(checkpoint: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
     """Refuse to resume with other reviews than those that the run began with.
 
     Args:
-        checkpoint: the one to resume from.
-        config: the run's settings.
         data: what the subsets are now, `Subsets.described`.
 
     Raises:
         SameLoopError: they differ.
     """
-    if _manifest(checkpoint.path).data != data:
+    if _manifest(checkpoint).data != data:
         raise SameLoopError(
-            f"--dataset {config.dataset}: its data is not what {checkpoint.path} was made with, it has "
+            f"--dataset {config.dataset}: its data is not what {checkpoint} was made with, it has "
             "changed since; put it back as it was, or start again with --overwrite-output-dir"
         )
 
@@ -194,11 +180,10 @@ def rotate(output_dir: Path, save_total_limit: int | None, best_saved: int | Non
         shutil.rmtree(folder)
 
 
-def is_last(checkpoint: Checkpoint, config: RunConfig) -> bool:
+def is_last(checkpoint: Path, config: RunConfig) -> bool:
     """Whether a run that is resumed from this checkpoint has no step left to make."""
-    if checkpoint.step == config.total_steps(launched_world_size()):
-        return True
-    return stops_early(read_state(checkpoint.path)["log_history"], config)
+    all_done = step_of(checkpoint) == config.total_steps(launched_world_size())
+    return all_done or stops_early(read_state(checkpoint)["log_history"], config)
 
 
 def finish_from(checkpoint: Path, output_dir: Path, config: RunConfig) -> None:

@@ -50,7 +50,7 @@ def output_folder(
     kill, by the next run.
 
     Args:
-        output_dir: the folder; made if absent.
+        output_dir: made if absent.
         config: the settings of the run that is to go there.
         overwrite: whether it may take the place of a run with other settings.
         resume: whether it continues the run that is there.
@@ -206,7 +206,6 @@ def can_be_resumed(output_dir: Path, except_loops: Sequence[str] = ()) -> bool:
     """Whether a run has left something to resume from: a checkpoint, or of a comparison a finished loop.
 
     Args:
-        output_dir: the run's folder.
         except_loops: loops of a comparison that do not count.
     """
     loops = [output_dir / loop for loop in LOOPS if loop not in except_loops]

@@ -148,16 +148,17 @@ class ForkServer:
         line, theirs = socket.socketpair()
         with theirs, suppress(ConnectionError):
             socket.send_fds(self._line, [b"start"], [theirs.fileno(), *files.values()])
-        answer = _Answers(line)
-        reply = answer.next()
+        process = Forked(line)
+        reply = process.next_answer()
         if reply is None:
             raise self._has_ended()
         if not reply.isdigit():
             raise SameLoopError(f"no process can be started: {reply}; end other programs, and try again")
+        process.pid = int(reply)
         with suppress(ConnectionError):
             # Names of files may not be UTF-8: JSON escapes such characters.
             line.sendall(json.dumps(request).encode() + b"\n")
-        return Forked(int(reply), answer)
+        return process
 
     def end(self) -> None:
         """End the server; what it has started ends, too."""
@@ -168,34 +169,21 @@ class ForkServer:
         return SameLoopError(f"the process that starts the loops has ended (exit status {self._process.wait()})")
 
 
-class _Answers:
-    """The server's messages about one process, line by line."""
+class Forked:
+    """A process that a fork server has started, with what `subprocess.Popen` has."""
+
+    pid: int
 
     def __init__(self, line: socket.socket) -> None:
         self._line, self._text = line, line.makefile("r", encoding="utf-8")
+        self.returncode: int | None = None
 
-    def next(self) -> str | None:
-        """The next line; None if the server is gone."""
+    def next_answer(self) -> str | None:
+        """The server's next line about it; None if the server is gone."""
         try:
             return self._text.readline().rstrip("\n") or None
         except ConnectionError:
             return None
-
-    def close(self) -> None:
-        self._text.close()
-        self._line.close()
-
-    def is_there(self, seconds: float | None) -> bool:
-        """Whether the next line, or the server's end, comes within this time."""
-        return bool(select.select([self._line], [], [], seconds)[0])
-
-
-class Forked:
-    """A process that a fork server has started, with what `subprocess.Popen` has."""
-
-    def __init__(self, pid: int, answers: _Answers) -> None:
-        self.pid, self._answers = pid, answers
-        self.returncode: int | None = None
 
     def poll(self) -> int | None:
         """Its exit status, or the number of the signal that ended it, negative; None while it runs."""
@@ -213,9 +201,10 @@ class Forked:
         return status
 
     def _wait_for_end(self, seconds: float | None) -> int | None:
-        if self.returncode is None and self._answers.is_there(seconds):
-            status = self._answers.next()
-            self._answers.close()
+        if self.returncode is None and select.select([self._line], [], [], seconds)[0]:
+            status = self.next_answer()
+            self._text.close()
+            self._line.close()
             if status is not None:
                 self.returncode = int(status)
             else:
@@ -230,12 +219,6 @@ class Forked:
         if self.poll() is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        self.send_signal(signal.SIGKILL)
 
 
 # In the server ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 from shared.errors import ScriptError
@@ -40,8 +41,4 @@ def checked_log(returned: Any, script: LoopScript) -> list[dict[str, Any]]:
 
 
 def _is_scalar(value: Any) -> bool:
-    return hasattr(value, "item") and getattr(value, "size", None) is not None and _count(value) == 1
-
-
-def _count(value: Any) -> int:
-    return value.numel() if hasattr(value, "numel") else value.size
+    return hasattr(value, "item") and math.prod(getattr(value, "shape", [0])) == 1

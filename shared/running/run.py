@@ -31,7 +31,6 @@ from shared.progress import announce
 from shared.recording.record import SCHEMA
 from shared.releases import check_installed
 from shared.running import checkpoints
-from shared.running.checkpoints import Checkpoint
 from shared.running.folder import WEIGHTS_FILE, can_be_resumed, is_finished, output_folder
 from shared.running.imports import without_collector
 from shared.running.log import checked_log
@@ -65,7 +64,6 @@ def run_loop(
     Args:
         loop: `manual` or `trainer`, for the record.
         script: whose `train` runs; imported after the checks, because importing torch takes seconds.
-        config: the run's settings.
         output_dir: made if absent. A run with the same settings in it is replaced.
         overwrite: replace a run with other settings too.
         record: whether the flight recorder is on.
@@ -83,7 +81,7 @@ def run_loop(
         if is_finished(output_dir):
             announce(f"the run in {output_dir} is complete: nothing to resume")
             return
-        announce(f"resuming from {checkpoint.path}")
+        announce(f"resuming from {checkpoint}")
     with without_collector():
         data = _checked_data(config, checkpoint)
     rank = launched_rank()
@@ -123,7 +121,7 @@ def _check_in(config: RunConfig) -> None:
         raise SameLoopError(problem)
 
 
-def _checked_data(config: RunConfig, checkpoint: Checkpoint | None) -> dict[str, Any]:
+def _checked_data(config: RunConfig, checkpoint: Path | None) -> dict[str, Any]:
     """The reviews, as the record describes them; also runs the other checks that must come before a folder is made."""
     if "torch" not in sys.modules:
         announce("importing torch and transformers")
@@ -159,7 +157,7 @@ def _train(
     data: Mapping[str, Any],
     record: bool,
     detail_step: int | None,
-    checkpoint: Checkpoint | None,
+    checkpoint: Path | None,
 ) -> None:
     """Call the script, recorded or not; `run_loop` describes the arguments, `module` is the imported script."""
     rank = launched_rank()
@@ -168,15 +166,15 @@ def _train(
         if checkpoint is not None and checkpoints.is_last(checkpoint, config):
             announce("all steps were done: only the last save was missing")
             if rank == 0:
-                checkpoints.finish_from(checkpoint.path, output_dir, config)
-            return checkpoints.read_state(checkpoint.path)["log_history"]
+                checkpoints.finish_from(checkpoint, output_dir, config)
+            return checkpoints.read_state(checkpoint)["log_history"]
         train, is_plain = train_of(module, script)
         if is_plain:
             from shared.running.plain import run_plain
 
             returned = run_plain(train, config, output_dir)
         else:
-            returned = train(config, output_dir, checkpoint and checkpoint.path)
+            returned = train(config, output_dir, checkpoint)
         if rank == 0 and not (output_dir / WEIGHTS_FILE).is_file():
             raise ScriptError(
                 f"{script.name}: the function train saved no model: end it with model.save_pretrained(output_dir)"
@@ -190,7 +188,7 @@ def _train(
     from shared.recording.recorder import FlightRecorder
 
     started = time.perf_counter()
-    step = checkpoint.step if checkpoint else 0
+    step = checkpoints.step_of(checkpoint) if checkpoint else 0
     first_line = header(loop, config, script.code, data)
     with (
         suppress(DetailTaken),
@@ -260,10 +258,8 @@ def environment() -> dict[str, Any]:
     }
 
 
-@cache
-def _version_of(distribution: str) -> str:
-    """As installed when this process first reads it; what it has imported by then does not change any more."""
-    return metadata.version(distribution)
+# As installed when this process first reads it; what it has imported by then does not change any more.
+_version_of = cache(metadata.version)
 
 
 @cache

@@ -73,10 +73,6 @@ class LoopScript:
         return not self.name.startswith(PACKAGES)
 
     @property
-    def module_name(self) -> str:
-        return OWN_MODULE if self.is_own else _module_name(self.name)
-
-    @property
     def source(self) -> str:
         """The text of the script itself."""
         return importlib.util.decode_source(self.files[self.name])
@@ -114,7 +110,7 @@ class LoopScript:
             sys.argv = [self.name]
         try:
             with without_collector():
-                module = importlib.import_module(self.module_name)
+                module = importlib.import_module(OWN_MODULE if self.is_own else _module_name(self.name))
             yield module
         finally:
             sys.argv = arguments

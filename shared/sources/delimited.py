@@ -112,19 +112,15 @@ def _rows(text: str, separator: str) -> tuple[_Rows, str]:
     Raises:
         Refused: with no way of quoting do all rows have as many, or with two, but with different reviews.
     """
-    tried = ["doubled"]
-    if '\\"' in text:
-        tried.append("escaped")
     results: dict[str, _Rows] = {}
     problems = []
-    for quoting in tried:
+    for quoting in QUOTING:
+        if quoting == "escaped" and '\\"' not in text:
+            continue
+        if quoting == "none" and (results or separator != TAB):
+            continue
         try:
             results[quoting] = _whole(text, separator, quoting)
-        except Refused as error:
-            problems.append(error)
-    if not results and separator == TAB:
-        try:
-            results["none"] = _whole(text, separator, "none")
         except Refused as error:
             problems.append(error)
     if not results:

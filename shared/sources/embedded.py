@@ -180,7 +180,6 @@ def distilbert_from_bert(bert: dict, n_layers: int) -> dict:
 
     Args:
         bert: BERT's state dict, name to tensor.
-        n_layers: number of transformer layers.
 
     Returns:
         DistilBERT's state dict; every tensor contiguous.

@@ -14,7 +14,7 @@ from shared.config import RunConfig
 from shared.errors import SameLoopError, shown
 from shared.files import refused_write
 from shared.sources import embedded
-from shared.sources.readers import FILE_FORMATS
+from shared.sources.readers import file_format
 
 PROBE_SECONDS = 3.0
 
@@ -43,7 +43,7 @@ def check_paths(config: RunConfig) -> None:
     Raises:
         SameLoopError: `dataset` or `model` is no name that the Hub could have, and there is nothing of that name here.
     """
-    own_format = Path(config.dataset.removesuffix(".gz")).suffix.lower() in FILE_FORMATS
+    own_format = file_format(Path(config.dataset))
     for flag, name, is_path, kind in (
         ("--dataset", config.dataset, own_format or _is_path(config.dataset), "file or folder"),
         ("--model", config.model, _is_path(config.model), "folder"),

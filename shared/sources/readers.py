@@ -32,10 +32,7 @@ FILE_FORMATS = {
 
 def file_format(path: Path) -> str | None:
     """`csv`, `json` or `parquet`, by the file's name; None if the name has none of their endings."""
-    suffixes = [suffix.lower() for suffix in path.suffixes]
-    if suffixes and suffixes[-1] == ".gz":
-        suffixes.pop()
-    return FILE_FORMATS.get(suffixes[-1]) if suffixes else None
+    return FILE_FORMATS.get(Path(path.name.lower().removesuffix(".gz")).suffix)
 
 
 def read_split(path: Path, choose: Choose) -> Split:
@@ -112,12 +109,11 @@ def _content(path: Path) -> bytes:
 
 
 def _decoded(content: bytes, path: Path) -> str:
-    for mark, encoding in ((b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
-        if content.startswith(mark):
-            try:
-                return content.decode(encoding)
-            except UnicodeDecodeError:
-                raise Refused("it begins as UTF-16, but the rest is not; save it as UTF-8") from None
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        try:
+            return content.decode("utf-16")
+        except UnicodeDecodeError:
+            raise Refused("it begins as UTF-16, but the rest is not; save it as UTF-8") from None
     if content.count(0, 0, 4096) * 4 > len(content[:4096]):
         raise Refused("it is not text, or UTF-16 without a mark; save it as UTF-8")
     try:
@@ -217,17 +213,17 @@ def _rows_of(content: Any, notes: list[str], choose: Choose) -> list[Any]:
         return [dict(zip(map(str, content["columns"]), row, strict=False)) for row in content["data"]]
     if content and all(isinstance(value, dict) for value in content.values()):  # orient="index"
         return list(content.values())
-    inside = [name for name, value in content.items() if isinstance(value, list) and value and _are_rows(value)]
+    inside = [
+        name
+        for name, value in content.items()
+        if isinstance(value, list) and value and all(isinstance(row, dict) for row in value)
+    ]
     if len(inside) == 1:  # orient="table", and what many programs write around their rows
         notes.append(f"rows from its `{shown(inside[0])}`")
         return content[inside[0]]
     if inside:
         raise Refused(f"it holds several lists of rows ({listed(inside)}); give each a file of its own")
     return [content]
-
-
-def _are_rows(values: list[Any]) -> bool:
-    return all(isinstance(value, dict) for value in values)
 
 
 def _nested(rows: Sequence[dict[str, Any]]) -> dict[str, str]:

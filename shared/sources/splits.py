@@ -86,17 +86,17 @@ def split_of(
                 f"{place(lines, row)}: the text holds half a character (a lone surrogate); correct or remove it"
             )
     kinds = {type(label) for label in labels} - {type(None)}
-    if len(kinds - {int, float}) > 1 or (kinds & {str, bool} and kinds & {int, float}) or not _are_small(labels):
+    if (
+        len(kinds - {int, float}) > 1
+        or (kinds & {str, bool} and kinds & {int, float})
+        or any(abs(label) >= 2**53 for label in labels if type(label) is int)
+    ):
         # Of several types: words are what all can be.
         labels = [label if label is None else str(label) for label in labels]
     for row, label in enumerate(labels):
         if isinstance(label, str) and not _is_unicode(label):
             raise Refused(f"{place(lines, row)}: the label holds half a character (a lone surrogate); correct it")
     return Split(datasets.Dataset.from_dict({"text": texts, "label": labels}), columns, lines, tuple(notes))
-
-
-def _are_small(labels: Sequence[Any]) -> bool:
-    return all(abs(label) < 2**53 for label in labels if type(label) is int)
 
 
 def _is_unicode(text: str) -> bool:

@@ -70,7 +70,6 @@ class Family:
         """Start a command line; no signal that comes meanwhile is lost, nor is the process.
 
         Args:
-            command: the command line.
             environment: None: as this process's, without the variables that a launcher has set.
             options: as `subprocess.Popen` takes it.
         """
@@ -127,7 +126,6 @@ def launch(command: Sequence[str], nproc_per_node: int = 1, server: Server | Non
     """Run a command as `torchrun` would, but without its own log lines.
 
     Args:
-        command: the command.
         nproc_per_node: how many processes run it.
         server: where there is one, it starts the one process.
 
@@ -195,9 +193,7 @@ def ending(returncode: int) -> str:
 def pool(processes: int, begin: Callable[[], None] | None = None) -> ProcessPoolExecutor:
     """Workers that are spawned, not forked: what this process has imported and computed is not in them.
 
-    Args:
-        processes: how many at most.
-        begin: is called first in each.
+    `begin` is called first in each.
     """
     return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=begin)
 

@@ -64,10 +64,10 @@ def test_several_run_at_once_and_each_ends_by_itself(server: ForkServer, tmp_pat
         wait_for(tmp_path / str(number))
     assert server.start(command("raise SystemExit(4)")).wait(20) == 4
     assert [process.poll() for process in processes] == [None] * 3
-    processes[1].terminate()
+    processes[1].send_signal(signal.SIGTERM)
     assert processes[1].wait(20) == -signal.SIGTERM and processes[0].poll() is None
     for process in processes:
-        process.kill()
+        process.send_signal(signal.SIGKILL)
     assert {process.wait(20) for process in processes} == {-signal.SIGTERM, -signal.SIGKILL}
 
 
@@ -152,9 +152,9 @@ def test_it_ends_as_any_process(server: ForkServer, tmp_path: Path) -> None:
     assert process.poll() is None
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.01)
-    process.terminate()
+    process.send_signal(signal.SIGTERM)
     assert process.wait(20) == process.poll() == -signal.SIGTERM
-    process.kill()  # nobody's business any more
+    process.send_signal(signal.SIGKILL)  # nobody's business any more
     # A pipe that breaks in what was forked is that one's error, and not the end of a conversation.
     assert server.start(command("raise BrokenPipeError")).wait(20) == 1
     assert server.start(command("pass")).wait(20) == 0
