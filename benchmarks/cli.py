@@ -140,11 +140,7 @@ run_argument = click.Argument(["output_dir"], required=False, type=click.Path(pa
 def _settings_of_run(
     output_dir: Path, parameters: dict[str, Any], subject: str
 ) -> tuple[RunConfig, dict[str, LoopScript]]:
-    """The settings and the loops of the comparison in a folder.
-
-    Raises:
-        SameLoopError: other settings are also given, or there is no such comparison.
-    """
+    """The settings and the loops of the comparison in a folder; a SameLoopError if other settings are also given."""
     source_of = click.get_current_context().get_parameter_source
     options = [name for name in parameters if source_of(name) is click.core.ParameterSource.COMMANDLINE]
     if options:
@@ -214,11 +210,7 @@ def _diff(
 
 
 def _pairs(texts: tuple[str, ...]) -> dict[str, str]:
-    """`NAME=VALUE` as a setting and its value.
-
-    Raises:
-        SameLoopError: it has another form, or there is no such setting.
-    """
+    """`NAME=VALUE` as a setting and its value; a SameLoopError for another form, or where there is no such setting."""
     settings = {}
     for text in texts:
         name, equals, value = text.partition("=")

@@ -48,7 +48,6 @@ def compare(
     `output_dir`.
 
     Args:
-        config: the settings.
         output_dir: made if absent.
         overwrite: replace a comparison with other settings too.
         nproc_per_node: how many processes each loop has.

@@ -53,11 +53,7 @@ class GatheredRuns(NamedTuple):
     pair: Pair | None
 
     def chart(self, kind: str, style: str) -> Chart:
-        """Draw a chart.
-
-        Raises:
-            SameLoopError: the runs lack what the chart needs.
-        """
+        """Draw a chart; a SameLoopError if the runs lack what it needs."""
         if kind == "difference" and len(self.sources) < 2:
             raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
         if needed := NEEDS.get(kind):
@@ -74,11 +70,7 @@ class GatheredRuns(NamedTuple):
 
 
 def gather(paths: Sequence[Path]) -> GatheredRuns:
-    """Read the runs that the paths name, once for any number of charts.
-
-    Raises:
-        SameLoopError: as `find_runs`, or there are too many.
-    """
+    """Read the runs that the paths name, once for any number of charts; refuse too many. Errors as `find_runs`."""
     sources = [source for path in paths for source in find_runs(path)]
     if len(sources) > MOST_RUNS:
         raise SameLoopError(f"{len(sources)} runs are too many for one chart: name at most {MOST_RUNS}")

@@ -121,11 +121,7 @@ def chart_of(paths: Sequence[Path], kind: str = "overview", style: str = "slide"
 
 
 def _check_format(output: Path, file_format: str | None) -> None:
-    """Check that the output's suffix names a format.
-
-    Raises:
-        SameLoopError: it names no known format, or not the one that was asked for.
-    """
+    """Refuse an output whose suffix names no known format, or not the one that was asked for."""
     suffix = output.suffix.lower().removeprefix(".")
     if suffix not in FORMATS:
         raise SameLoopError(f"--output {output}: end the name in .{', .'.join(FORMATS[:-1])} or .{FORMATS[-1]}")

@@ -26,11 +26,7 @@ from shared.starting.launch import check_end, launch
 
 
 def run_here(loop: str, script: LoopScript, config: RunConfig, folder: Path, **options: Any) -> None:
-    """Run a loop in this process without effects on the next run; the arguments are those of `run_loop`.
-
-    Raises:
-        SameLoopError: as `run_loop`.
-    """
+    """Run a loop in this process without effects on the next run; arguments and errors as `run_loop`."""
     try:
         run_loop(loop, script, config, folder, **options)
     finally:
@@ -52,13 +48,9 @@ def run_text_here(source: str, file: Path, config: RunConfig, folder: Path) -> N
     """Run the text of a loop in this process as a user's file: what it does not report is not compared.
 
     Args:
-        source: the text.
-        file: gets it.
+        source: the text, which is written to `file`.
         config: the settings; without `loop` they get the file's name.
-        folder: gets the run.
-
-    Raises:
-        SameLoopError: as `run_loop`.
+        folder: gets the run; errors as `run_loop`.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(source, encoding="utf-8")

@@ -179,11 +179,7 @@ class RunConfig(BaseModel):
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> RunConfig:
-        """Refuse what contradicts itself.
-
-        Raises:
-            ValueError: one line, which `RunConfig.build` passes on.
-        """
+        """Refuse what contradicts itself, by a ValueError whose one line `RunConfig.build` passes on."""
         if self.use_mps and (self.use_cpu or self.full_determinism):
             other = "--use-cpu" if self.use_cpu else "--full-determinism"
             raise ValueError(f"--use-mps and {other} exclude each other: choose one")

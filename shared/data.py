@@ -63,11 +63,7 @@ class Subsets(NamedTuple):
 
 
 def load_data(config: RunConfig, tokenizer: PreTrainedTokenizerBase) -> Data:
-    """Load the reviews, pick the two subsets, of `train_size` and `eval_size` rows, and tokenize them as `tokenized`.
-
-    Raises:
-        SameLoopError: as `load_subsets`.
-    """
+    """The subsets of `train_size` and `eval_size` rows, tokenized as by `tokenized`; errors as `load_subsets`."""
     subsets = prepared_subsets(config)
     announce(f"tokenizing {config.train_size} + {config.eval_size} examples, at most {config.max_length} tokens each")
     train_dataset, eval_dataset = (

@@ -49,11 +49,7 @@ def allow_any_algorithm() -> None:
 
 
 def check_device(config: RunConfig) -> None:
-    """Refuse settings that this machine's device cannot follow.
-
-    Raises:
-        SameLoopError: `fp16` without a GPU, `torch_compile` without a compiler.
-    """
+    """Refuse what this machine's device cannot follow: `fp16` without a GPU, `torch_compile` without a compiler."""
     import torch
 
     if config.torch_compile and (config.use_cpu or not torch.cuda.is_available()):

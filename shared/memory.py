@@ -54,11 +54,7 @@ def least_memory(model: PreTrainedModel, config: RunConfig) -> int:
 
 
 def check_memory(model: PreTrainedModel, config: RunConfig) -> None:
-    """Refuse a training that cannot fit, on the CPU; on a GPU torch itself raises an error at once.
-
-    Raises:
-        SameLoopError: it cannot fit.
-    """
+    """Refuse a training that cannot fit, on the CPU; on a GPU torch itself raises an error at once."""
     import torch
 
     if torch.accelerator.is_available() and not config.use_cpu:

@@ -134,11 +134,7 @@ LOSES_WEIGHTS = ((5, 0), (5, 6))
 
 
 def check_installed(release: Release = INSTALLED) -> None:
-    """Refuse to train with a release that is older than what SameLoop follows.
-
-    Raises:
-        SameLoopError: one line.
-    """
+    """Refuse to train with a release that is older than what SameLoop follows."""
     if release < OLDEST_TO_RUN:
         raise SameLoopError(
             f"transformers {shown(release)} is installed, and SameLoop runs on {shown(OLDEST_TO_RUN)} or newer: "
@@ -148,11 +144,7 @@ def check_installed(release: Release = INSTALLED) -> None:
 
 
 def check_release(settings: Mapping[str, Any], release: Release) -> None:
-    """Refuse to write a script for a release that does not have what the settings ask for yet, or does it wrong.
-
-    Raises:
-        SameLoopError: one line.
-    """
+    """Refuse to write a script for a release that does not have what the settings ask for yet, or does it wrong."""
     first, fixed = LOSES_WEIGHTS
     if first <= release < fixed and settings["load_best_model_at_end"]:
         raise SameLoopError(

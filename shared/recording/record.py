@@ -164,11 +164,7 @@ class RunRecord:
 
     @classmethod
     def read_all(cls, folder: Path) -> list[RunRecord]:
-        """The records of all processes of the run in `folder`, the first process's first.
-
-        Raises:
-            SameLoopError: as `read`.
-        """
+        """The records of all processes of the run in `folder`, the first process's first; errors as `read`."""
         first = cls.read(folder)
         others = range(1, first.header.get("world_size", 1))
         return [first, *(cls.read(folder / file_name(rank)) for rank in others)]

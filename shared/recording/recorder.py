@@ -426,11 +426,7 @@ def _in_order(held: list[torch.nn.Parameter], named: list[tuple[str, torch.nn.Pa
 
 
 def _check_loss(losses: list[torch.Tensor], step: int, learning_rate: float) -> None:
-    """A loss that is not a number would make every weight one too: stop before the step.
-
-    Raises:
-        LossNotFinite: one that was handed to `backward()` for this step is NaN or infinite.
-    """
+    """A loss that is NaN or infinite would make every weight one too: stop before the step, by LossNotFinite."""
     # A sum of finite losses is finite, but for fp16's scale; one transfer from a GPU, as Trainer makes, too.
     if losses and not math.isfinite(total := torch.cat(losses).sum().item()):
         raise LossNotFinite(step, total, learning_rate)

@@ -136,8 +136,7 @@ def run_options() -> list[click.Option]:
 def config_from(parameters: dict[str, Any]) -> RunConfig:
     """Take the settings out of a command's parameters; those not given keep the preset's value.
 
-    Raises:
-        SameLoopError: as `RunConfig.build`, and as `settle`.
+    Errors as `RunConfig.build` and `settle`.
     """
     settings = {name: parameters.pop(name) for name in RunConfig.model_fields if name in parameters}
     return settle(RunConfig.build(**sized({name: value for name, value in settings.items() if value is not None})))
@@ -153,12 +152,7 @@ def script_config_from(parameters: dict[str, Any]) -> RunConfig:
 
 
 def loop_command(loop: str, summary: str) -> click.Command:
-    """The command that runs one loop.
-
-    Args:
-        loop: `manual` or `trainer`.
-        summary: the first line of `--help`.
-    """
+    """The command that runs one loop, `manual` or `trainer`; `summary`: the first line of `--help`."""
 
     def run(
         *,

@@ -83,11 +83,7 @@ class ForkServer:
             )
 
     def wait_until_ready(self) -> None:
-        """Wait until it has imported the libraries.
-
-        Raises:
-            SameLoopError: it has ended instead.
-        """
+        """Wait until it has imported the libraries; a SameLoopError if it has ended instead."""
         ready = b""
         with suppress(ConnectionError):
             ready = self._line.recv(100)
@@ -96,11 +92,7 @@ class ForkServer:
 
     @contextmanager
     def noticed_if_it_ends(self) -> Iterator[None]:
-        """Inside, the server's end is noticed at once, even while the main thread is busy.
-
-        Raises:
-            SameLoopError: it has ended.
-        """
+        """Inside, the server's end is noticed at once, by a SameLoopError, even while the main thread is busy."""
 
         def on_child(number: int, frame: FrameType | None) -> None:
             if self._process.poll() is not None:

@@ -36,11 +36,7 @@ def loop_of_notebook(content: bytes, name: str) -> str:
     keeps its place among the code cells' lines. A cell that writes a file (%%writefile) with a `train` in it is that
     file.
 
-    Args:
-        content, name: as `code_of_notebook` has them.
-
-    Raises:
-        SameLoopError: it is no notebook.
+    Arguments and errors as `code_of_notebook`.
     """
     for text in _cells(content, name):
         first, _, rest = text.lstrip().partition("\n")

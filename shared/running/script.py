@@ -262,12 +262,7 @@ def kept_code(run_dir: Path) -> dict[str, str] | None:
 
 
 def what_changed(then: Mapping[str, str] | None, now: Mapping[str, str]) -> str | None:
-    """What is not the code any more that ran then, in a few words; None if all of it is.
-
-    Args:
-        then: as `kept_code` gives it.
-        now: as `LoopScript.code` does.
-    """
+    """What is not the code any more that ran then, as `kept_code` gives it, in a few words; None if all of it is."""
     if then is None:
         return "an older version made it, and kept no code"
     if then["page"] != now["page"]:

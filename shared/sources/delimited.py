@@ -109,8 +109,7 @@ def _is_number(text: str) -> bool:
 def _rows(text: str, separator: str) -> tuple[_Rows, str]:
     """All rows, each with as many fields as the header, and how their quotes are written.
 
-    Raises:
-        Refused: with no way of quoting do all rows have as many, or with two, but with different reviews.
+    Refused: if with no way of quoting all rows have as many, or with two, but with different reviews.
     """
     results: dict[str, _Rows] = {}
     problems = []

