@@ -32,16 +32,12 @@ def run_here(loop: str, script: LoopScript, config: RunConfig, folder: Path, **o
     finally:
         if "torch" in sys.modules:
             allow_any_algorithm()
-        forget_accelerator()
+        # The next `Accelerator` may have other settings; `Trainer` does the same before it makes its own.
+        if "accelerate" in sys.modules:
+            from accelerate.state import AcceleratorState, GradientState
 
-
-def forget_accelerator() -> None:
-    """Let this process's next `Accelerator` have other settings, as `Trainer` does before it makes its own."""
-    if "accelerate" in sys.modules:
-        from accelerate.state import AcceleratorState, GradientState
-
-        AcceleratorState._reset_state(reset_partial_state=True)
-        GradientState._reset_state()
+            AcceleratorState._reset_state(reset_partial_state=True)
+            GradientState._reset_state()
 
 
 def run_text_here(source: str, file: Path, config: RunConfig, folder: Path) -> None:

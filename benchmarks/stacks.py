@@ -74,11 +74,7 @@ def tried() -> list[Stack]:
 
 
 def what_is_known(transformers: str, torch: str, python: str) -> tuple[bool, str]:
-    """Whether a stack was tested and all was identical, and a sentence about it, for `sameloop doctor`.
-
-    Args:
-        transformers, torch, python: the installed versions.
-    """
+    """Whether a stack of these versions was tested and all was identical, and a sentence about it for the doctor."""
     stacks = tried()
     same = [stack for stack in stacks if stack.versions["transformers"] == transformers]
     ours = (_minor(torch), _minor(python))

@@ -83,10 +83,7 @@ def which_is_faster(manual: RunRecord, trainer: RunRecord, *, of: str = "manual 
     They do where there are enough steps, and where the middle halves of the two loops' steps do not overlap. Compared
     step by step, the loops would more often look different when they are not: what slows a machine down lasts for
     many steps.
-
-    Args:
-        manual, trainer: the runs.
-        of: the name of the ratio.
+    `of` is the name of the ratio.
     """
     ratio = ratio_of_steps(manual, trainer)
     if isinstance(ratio, str):

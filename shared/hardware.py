@@ -36,11 +36,7 @@ class Bf16(NamedTuple):
 
 @cache
 def bf16(use_cpu: bool = False) -> Bf16:
-    """Whether the device that a run would have computes in bfloat16.
-
-    Args:
-        use_cpu: whether the run stays on the CPU.
-    """
+    """Whether the device that a run would have computes in bfloat16."""
     gpu = None if use_cpu else _gpu()
     if gpu is not None:
         name, has_it = gpu

@@ -25,7 +25,7 @@ from shared.config import RunConfig, job_name
 from shared.recording.kept import Kept
 from shared.recording.schema import Settings, Some
 from shared.running.script import LoopScript, train_of
-from shared.starting.launch import pool, settle_worker
+from shared.starting.launch import pool
 
 SEEDS = 5
 # The tiny model learns something from 2,000 snippets: from chance to about 67 % in two seconds.
@@ -229,7 +229,7 @@ def costs_of(
     tasks = [(name, False, seed) for name in rights.values() for seed in range(seeds)]
     tasks += [(mistake.name, True, seed) for mistake in mistakes for seed in range(seeds)]
     runs: dict[tuple[str, bool, int], Run] = {}
-    with pool(processes, settle_worker) as workers:
+    with pool(processes) as workers:
         futures = {workers.submit(train_once, *task, preset): task for task in tasks}
         others = [workers.submit(also, mistake) for mistake in mistakes] if also else []
         for done, future in enumerate(as_completed(futures), start=1):

@@ -33,7 +33,7 @@ from shared.progress import announce
 from shared.recording.record import RunRecord
 from shared.running.folder import WEIGHTS_FILE
 from shared.running.script import LoopScript, own_script, package_script
-from shared.starting.launch import pool, settle_worker
+from shared.starting.launch import pool
 
 PRESET = "small"
 
@@ -73,7 +73,7 @@ def measure(preset: str = PRESET, processes: int = 2) -> Measured:
     firsts = {scripts[phase][0].source: phase for phase in reversed(questions)}
     with (
         tempfile.TemporaryDirectory() as work,
-        pool(processes, settle_worker) as workers,
+        pool(processes) as workers,
     ):
         folders = {source: Path(work) / f"whole-{number}" / "run" for number, source in enumerate(firsts)}
         wholes = {

@@ -34,7 +34,7 @@ class Detail:
         elif step == self._step + 1:
             self._listen(model, "evaluation_outputs")
 
-    def after_forward(self, steps_done: int) -> None:
+    def after_forward(self) -> None:
         """Stop listening; the first batch of an evaluation after the step is enough."""
         for handle in self._handles:
             handle.remove()

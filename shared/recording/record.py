@@ -52,15 +52,7 @@ class RecordWriter:
         self._file = path.open("a" if append else "w", encoding="utf-8")
 
     def write(self, kind: str, **fields: Any) -> None:
-        """Write one line.
-
-        Args:
-            kind: `header`, `start`, `step`, `resume`, `evaluation`, `detail` or `footer`.
-            fields: values that JSON can hold.
-
-        Raises:
-            OSError: the disk is full, for example.
-        """
+        """Write one line, of values that JSON can hold; an OSError if the disk is full, for example."""
         self._file.write(json.dumps({"kind": kind, **fields}, ensure_ascii=False) + "\n")
         self._file.flush()
 

@@ -187,7 +187,7 @@ class FlightRecorder(Listener):
     def after_forward(self, module: torch.nn.Module, inputs: dict[str, Any], output: Any) -> None:
         self._clock.mark("forward")
         if self._detail is not None:
-            self._detail.after_forward(self._steps)
+            self._detail.after_forward()
         with self._clock.own():
             # In float32, which holds every 16-bit number: it makes no difference who converts them.
             logits = field_of(output, "logits")

@@ -146,14 +146,7 @@ def find(output_dir: Path, wanted: str, config: RunConfig, world_size: int, code
 
 
 def check_data(checkpoint: Path, config: RunConfig, data: Mapping[str, Any]) -> None:
-    """Refuse to resume with other reviews than those that the run began with.
-
-    Args:
-        data: what the subsets are now, `Subsets.described`.
-
-    Raises:
-        SameLoopError: they differ.
-    """
+    """Refuse to resume with other reviews than those that the run began with; `data` is `Subsets.described` now."""
     if _manifest(checkpoint).data != data:
         raise SameLoopError(
             f"--dataset {config.dataset}: its data is not what {checkpoint} was made with, it has "

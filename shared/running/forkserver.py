@@ -217,11 +217,7 @@ class Forked:
 
 
 def serve(arguments: Sequence[str]) -> int:
-    """Run as a fork server.
-
-    Args:
-        arguments: the number of the socket to its client, and the libraries.
-    """
+    """Run as a fork server; `arguments`: the number of the socket to its client, and the libraries."""
     number, *libraries = arguments
     server = _Server(int(number))
     # A library that cannot be imported: the process that needs it reports the error.
@@ -238,11 +234,7 @@ def serve(arguments: Sequence[str]) -> int:
 
 
 class _Server:
-    """Forks on request, and reports how each process ended.
-
-    Args:
-        number: of the socket on which requests come.
-    """
+    """Forks on request, which comes on the socket of this number, and reports how each process ended."""
 
     def __init__(self, number: int) -> None:
         self._line = socket.socket(fileno=number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +46,8 @@ def read_csv(text: str, path: Path, choose: Choose) -> Split:
     separator, columns, problem = _separator(headers, choose)
     if columns is None:
         header = headers[separator]
-        if _is_no_header(header):
+        # It looks like a row: a field is a number, or longer than a name.
+        if any(len(name) > LONGEST_NAME or _is_number(name) for name in header):
             raise Refused(
                 f"its first line is no header but a row already ({listed(header)}); put the names of the columns "
                 f"above it, for example `text{separator}label`"
@@ -91,11 +92,6 @@ def _separator(headers: dict[str, list[str]], choose: Choose) -> tuple[str, Colu
                 raise Refused(f"two of its columns are called `{shown(name)}`; rename one")
         return separator, columns, problem
     return by_width[0], None, problem
-
-
-def _is_no_header(header: Sequence[str]) -> bool:
-    """Whether a first line looks like a row: a field is a number, or longer than a name."""
-    return any(len(name) > LONGEST_NAME or _is_number(name) for name in header)
 
 
 def _is_number(text: str) -> bool:

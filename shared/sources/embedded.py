@@ -112,13 +112,9 @@ def is_published(path: Path, asset: Asset) -> bool:
 
 
 def load_reviews(dataset: str) -> datasets.Dataset:
-    """All reviews of one embedded source, in their published order.
+    """All reviews of a source of `REVIEW_SOURCES`, in their published order, in memory.
 
-    Args:
-        dataset: `embedded` (25,000 IMDB reviews) or `embedded-rotten-tomatoes` (8,530 snippets).
-
-    Returns:
-        A dataset in memory with columns `text` (string) and `label` (0 negative, 1 positive).
+    The columns are `text` (string) and `label` (0 negative, 1 positive).
     """
     import datasets
     import pyarrow.compute
@@ -133,13 +129,10 @@ def load_reviews(dataset: str) -> datasets.Dataset:
 
 
 def checkpoint(model: str) -> Path:
-    """The folder of an embedded model, as `from_pretrained` takes it; written on first use.
+    """The folder of a model of `MODEL_SHAPES`, as `from_pretrained` takes it; written on first use.
 
     The folder lies in the user's cache (`$SAMELOOP_CACHE`, else `$XDG_CACHE_HOME/sameloop`, else
     `~/.cache/sameloop`). It is written under another name and then renamed, so it is whole or absent.
-
-    Args:
-        model: `embedded` or `embedded-tiny`.
     """
     weights, vocabulary = locate(WEIGHTS), locate(VOCABULARY)
     folder = cache_folder() / f"{model}-{CHECKPOINT_FORMAT}-{WEIGHTS.sha256[:8]}"

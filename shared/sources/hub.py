@@ -79,7 +79,6 @@ def hub_errors(flag: str, name: str) -> Iterator[None]:
 
     Args:
         flag: the setting that named it, `--dataset` or `--model`.
-        name: the Hub id.
 
     Raises:
         SameLoopError: no such repository or revision, no network and not in the cache, no access.

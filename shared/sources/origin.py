@@ -145,7 +145,6 @@ def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) 
     """The two columns that matter: those that the settings name, or those with the usual names.
 
     Args:
-        config: the run's settings.
         names: all that there are.
         nested: the type of those that hold lists or objects.
 
@@ -156,14 +155,14 @@ def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) 
     for setting, usual in USUAL_NAMES.items():
         requested = getattr(config, setting)
         wanted = (requested,) if requested else usual
-        for exactly in (True, False):
-            fitting = [name for want in wanted for name in names if _same(name, want, exactly)]
+        for compared in (str, str.casefold):
+            fitting = [name for want in wanted for name in names if compared(name) == compared(want)]
             usable = [name for name in fitting if name not in nested]
             if usable:
                 break
         if not usable:
             raise _no_column(config, setting, names, nested, fitting)
-        if not exactly and len({name for name in usable if name.casefold() == usable[0].casefold()}) > 1:
+        if len({name for name in usable if compared(name) == compared(usable[0])}) > 1:
             raise SameLoopError(
                 f"--dataset {config.dataset}: its columns {shown(', '.join(usable), 80)} differ in their case only; "
                 f"name one with {option(setting)}"
@@ -172,10 +171,6 @@ def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) 
     if chosen[0] == chosen[1]:
         raise SameLoopError(f"--text-column {shown(chosen[0])}: it is the label's column, too; name two")
     return Columns(*chosen)
-
-
-def _same(name: str, wanted: str, exactly: bool) -> bool:
-    return name == wanted if exactly else name.casefold() == wanted.casefold()
 
 
 def _no_column(

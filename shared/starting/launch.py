@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
@@ -190,16 +190,13 @@ def ending(returncode: int) -> str:
     return f"exit status {returncode}" if returncode >= 0 else f"signal {-returncode}"
 
 
-def pool(processes: int, begin: Callable[[], None] | None = None) -> ProcessPoolExecutor:
-    """Workers that are spawned, not forked: what this process has imported and computed is not in them.
-
-    `begin` is called first in each.
-    """
-    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=begin)
+def pool(processes: int) -> ProcessPoolExecutor:
+    """Workers that are spawned, not forked: what this process has imported and computed is not in them."""
+    return ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_settle_worker)
 
 
-def settle_worker() -> None:
-    """The first call in a worker that trains: one thread, and no messages."""
+def _settle_worker() -> None:
+    """The first call in a worker, which trains: one thread, and no messages."""
     import torch
     from transformers.utils import logging
 
