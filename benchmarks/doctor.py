@@ -102,11 +102,8 @@ def device_findings() -> Iterator[Finding]:
     elif is_apple_silicon():
         yield Finding("device", True, "Apple Silicon: its CPU, where runs are bit-identical; --use-mps for its GPU")
     else:
-        built = (
-            "this torch is a CPU build"
-            if torch.version.cuda is None
-            else f"torch is built for CUDA {torch.version.cuda}"
-        )
+        cuda = torch.version.cuda
+        built = "this torch is a CPU build" if cuda is None else f"torch is built for CUDA {cuda}"
         yield Finding(
             "device",
             False,
@@ -131,9 +128,7 @@ def asset_findings() -> Iterator[Finding]:
         except SameLoopError as error:
             yield Finding("embedded", False, str(error))
         else:
-            yield Finding(
-                "embedded", True, f"{asset.distribution} {asset.version}: {asset.file.split('/')[-1]} intact"
-            )
+            yield Finding("embedded", True, f"{asset.distribution} {asset.version}: {asset.name} intact")
 
 
 def hub_findings(reachable: bool) -> Iterator[Finding]:

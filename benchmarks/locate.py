@@ -62,10 +62,7 @@ def locate(output_dir: Path) -> Location | None:
     go_offline_if_unreachable(config)
     step = max(1, first["step"])
     processes = comparison["environment"]["world_size"]
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        ready_to_fork(processes) as server,
-    ):
+    with tempfile.TemporaryDirectory() as folder, ready_to_fork(processes) as server:
         details = []
         for loop in LOOPS:
             announce(f"the {loop} loop again, up to step {step}")

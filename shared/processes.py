@@ -22,8 +22,8 @@ def launched_world_size() -> int:
     Raises:
         SameLoopError: the variables it sets are not all there, or make no sense.
     """
-    world_size = _variable("WORLD_SIZE", 1, least=1)
-    rank = _variable("RANK", 0, least=0)
+    world_size = _variable("WORLD_SIZE", least=1)
+    rank = _variable("RANK", least=0)
     if rank >= world_size:
         raise SameLoopError(
             f"the environment sets RANK={rank} and WORLD_SIZE={os.environ.get('WORLD_SIZE', 'nothing')}: no launcher "
@@ -44,14 +44,14 @@ def launched_rank() -> int:
     Raises:
         SameLoopError: the variable that holds it is not a number.
     """
-    return _variable("RANK", 0, least=0)
+    return _variable("RANK", least=0)
 
 
-def _variable(name: str, default: int, least: int) -> int:
-    """A whole number that a launcher sets; what is set to nothing is not set."""
+def _variable(name: str, least: int) -> int:
+    """A whole number that a launcher sets; the least where it sets none, or sets it to nothing."""
     text = os.environ.get(name, "").strip()
     if not text:
-        return default
+        return least
     if not text.isdecimal() or int(text) < least:
         raise SameLoopError(f"the environment sets {name}={shown(text)}, not a number from {least} on; `unset {name}`")
     return int(text)
@@ -62,7 +62,7 @@ def share_the_cores() -> None:
 
     Launchers differ here, and so would sums: how a sum is split over threads decides how it is rounded.
     """
-    local = _variable("LOCAL_WORLD_SIZE", 1, least=1)
+    local = _variable("LOCAL_WORLD_SIZE", least=1)
     if local > 1:
         os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local)))
 

@@ -69,10 +69,8 @@ def parameters_of(signature: inspect.Signature, name: str) -> tuple[str, ...]:
     Raises:
         ScriptError: it can be called in neither way.
     """
-    known, variable = (
-        {*PLAIN_PARAMETERS, *OWN_PARAMETERS},
-        (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD),
-    )
+    known = {*PLAIN_PARAMETERS, *OWN_PARAMETERS}
+    variable = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     names = [parameter.name for parameter in signature.parameters.values() if parameter.kind not in variable]
     for expected, own in zip(PLAIN_PARAMETERS, names, strict=False):
         if own not in known and any(word in own.lower() for word in OTHER_OBJECTS):

@@ -97,17 +97,7 @@ def run_loop(
         with script.loaded() as module:
             # Of several processes the first has prepared the folder when the others come here.
             wait_for_all()
-            _train(
-                module,
-                script,
-                loop,
-                config,
-                output_dir,
-                data=data,
-                record=record,
-                detail_step=detail_step,
-                checkpoint=checkpoint,
-            )
+            _train(module, script, loop, config, output_dir, data, record, detail_step, checkpoint)
 
 
 def _check_in(config: RunConfig) -> None:
@@ -153,7 +143,6 @@ def _train(
     loop: str,
     config: RunConfig,
     output_dir: Path,
-    *,
     data: Mapping[str, Any],
     record: bool,
     detail_step: int | None,
