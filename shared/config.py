@@ -333,10 +333,14 @@ BEGINS = {
 CHANGE_NO_NUMBER = ("dataloader_num_workers", "save_strategy", "save_steps", "save_total_limit")
 
 
+def is_path(value: str) -> bool:
+    """Whether a `dataset` or a `model` is a path, and no name that the Hub could have."""
+    return value.startswith((".", "~", "/")) or value.count("/") > 1
+
+
 def source_name(setting: str, value: str) -> str:
     """What a reader calls a `dataset` or a `model`: its name where it is embedded or a Hub id, a path's last part."""
-    is_path = value.startswith((".", "~", "/")) or value.count("/") > 1
-    return NAMES[setting].get(value) or (value.rstrip("/").rpartition("/")[2] or value if is_path else value)
+    return NAMES[setting].get(value) or (value.rstrip("/").rpartition("/")[2] or value if is_path(value) else value)
 
 
 def job_name(config: RunConfig, parameters: int | None) -> str:

@@ -37,42 +37,31 @@ from shared.starting.interrupt import in_main_thread
 DIVERGED = 1
 INTERRUPTED = 130
 OUR_MISTAKE = 70
-# What people call a setting that has another name here: `TrainingArguments` of transformers 4, the example scripts'
-# arguments, torch's. None: SameLoop has no such setting.
+# A setting, and what people call it elsewhere: `TrainingArguments` of transformers 4, the example scripts, torch.
 OTHER_NAMES = {
-    "batch-size": "--per-device-train-batch-size",
-    "clip-grad-norm": "--max-grad-norm",
-    "dataset-config-name": "--dataset-config",
-    "dataset-name": "--dataset",
-    "device": "--use-cpu, or on a Mac --use-mps",
-    "do-eval": None,
-    "do-train": None,
-    "epochs": "--num-train-epochs",
-    "eps": "--adam-epsilon",
-    "eval-batch-size": "--per-device-eval-batch-size",
-    "evaluation-strategy": "--eval-strategy",
-    "group-by-length": "--train-sampling-strategy group_by_length",
-    "label-column-name": "--label-column",
-    "logging-dir": None,
-    "lr": "--learning-rate",
-    "lr-scheduler": "--lr-scheduler-type",
-    "max-seq-length": "--max-length",
-    "model-name": "--model",
-    "model-name-or-path": "--model",
-    "no-cuda": "--use-cpu",
-    "num-epochs": "--num-train-epochs",
-    "optimizer": "--optim",
-    "per-gpu-eval-batch-size": "--per-device-eval-batch-size",
-    "per-gpu-train-batch-size": "--per-device-train-batch-size",
-    "push-to-hub": None,
-    "report-to": None,
-    "scheduler": "--lr-scheduler-type",
-    "text-column-name": "--text-column",
-    "train-batch-size": "--per-device-train-batch-size",
-    "train-file": "--dataset",
-    "use-mps-device": "--use-mps",
-    "warmup-ratio": "--warmup-steps, where a number below 1 is the share of all steps",
+    "--adam-epsilon": "eps",
+    "--dataset": "dataset-name train-file",
+    "--dataset-config": "dataset-config-name",
+    "--eval-strategy": "evaluation-strategy",
+    "--label-column": "label-column-name",
+    "--learning-rate": "lr",
+    "--lr-scheduler-type": "lr-scheduler scheduler",
+    "--max-grad-norm": "clip-grad-norm",
+    "--max-length": "max-seq-length",
+    "--model": "model-name model-name-or-path",
+    "--num-train-epochs": "epochs num-epochs",
+    "--optim": "optimizer",
+    "--per-device-eval-batch-size": "eval-batch-size per-gpu-eval-batch-size",
+    "--per-device-train-batch-size": "batch-size per-gpu-train-batch-size train-batch-size",
+    "--text-column": "text-column-name",
+    "--train-sampling-strategy group_by_length": "group-by-length",
+    "--use-cpu": "no-cuda",
+    "--use-cpu, or on a Mac --use-mps": "device",
+    "--use-mps": "use-mps-device",
+    "--warmup-steps, where a number below 1 is the share of all steps": "warmup-ratio",
 }
+# What SameLoop has no setting for.
+NOT_HERE = ("do-eval", "do-train", "logging-dir", "push-to-hub", "report-to")
 CONTEXT = {
     "help_option_names": ["-h", "--help"],
     "max_content_width": 110,
@@ -302,11 +291,10 @@ def _repair_inherited_state() -> None:
 def _known_by(argument: str) -> str | None:
     """What an unknown option is called here, if people know it by another name."""
     name = argument.lstrip("-").replace("_", "-")
-    if name in OTHER_NAMES:
-        here = OTHER_NAMES[name]
-        advice = f"it is called {here}" if here else "SameLoop does nothing of the kind; leave it out"
-        return f"there is no {argument}: {advice}"
-    return None
+    if name in NOT_HERE:
+        return f"there is no {argument}: SameLoop does nothing of the kind; leave it out"
+    here = next((ours for ours, theirs in OTHER_NAMES.items() if name in theirs.split()), None)
+    return here and f"there is no {argument}: it is called {here}"
 
 
 class _Output(io.FileIO):

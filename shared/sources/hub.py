@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from shared.config import RunConfig
+from shared.config import RunConfig, is_path
 from shared.errors import SameLoopError, shown
 from shared.files import refused_write
 from shared.sources import embedded
@@ -42,17 +42,13 @@ def check_paths(config: RunConfig) -> None:
 
     Without importing a library and without the network.
     """
-    own_format = file_format(Path(config.dataset))
-    for flag, name, is_path, kind in (
-        ("--dataset", config.dataset, own_format or _is_path(config.dataset), "file or folder"),
-        ("--model", config.model, _is_path(config.model), "folder"),
+    has_format = file_format(Path(config.dataset)) is not None
+    for flag, name, is_own, kind in (
+        ("--dataset", config.dataset, has_format or is_path(config.dataset), "file or folder"),
+        ("--model", config.model, is_path(config.model), "folder"),
     ):
-        if is_path and not Path(name).expanduser().exists():
+        if is_own and not Path(name).expanduser().exists():
             raise SameLoopError(f"{flag} {name}: there is no such {kind}")
-
-
-def _is_path(name: str) -> bool:
-    return name.startswith((".", "~", os.sep)) or name.count("/") > 1 or os.sep == "\\" in name
 
 
 def needs_hub(config: RunConfig) -> bool:
