@@ -107,7 +107,8 @@ def run_in_fresh_process(
         SameLoopError: the loop did not finish; its own message is on stderr already.
         Interrupted: it was asked to stop.
     """
-    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, server)
+    fork = server.start if server else None
+    returncode = launch(command_line(loop, config, output_dir, *options), nproc_per_node, fork)
     check_end(returncode, f"the {loop} loop", "the comparison was interrupted; the same command continues it")
     if not is_finished(output_dir) and not _has_detail(output_dir):
         raise SameLoopError(f"the {loop} loop ended its process before it was done: `train` must return")

@@ -29,9 +29,7 @@ class Stack(BaseModel):
 
     Attributes:
         name: as in `transformers-4.46.3-torch-2.13.0-python-3.11`.
-        date: when they were run.
         how: `two scripts`, which eject writes, or `both loops`, SameLoop itself.
-        seconds: how long it took.
         versions: of Python and the libraries, by name.
         outcomes: for each set of settings, `identical` or one of `OTHERWISE`.
         seen: for those that are not identical, the first difference or the error message.

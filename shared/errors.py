@@ -32,7 +32,6 @@ class LossNotFinite(TrainingStopped):
 
     Args:
         step: the optimizer step, counted from 1, whose loss it is; the weights are those before it.
-        loss: NaN or an infinity.
         learning_rate: of this step.
     """
 

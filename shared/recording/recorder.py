@@ -134,12 +134,7 @@ class FlightRecorder(Listener):
             self._writer.close()
 
     def finish(self, log_history: list[dict[str, Any]], **totals: Any) -> None:
-        """Write the footer: the run came to its end.
-
-        Args:
-            log_history: what the loop returned, its own log lines.
-            totals: further fields, for example the weights' digest.
-        """
+        """Write the footer: the run came to its end, and returned `log_history`; `totals` are further fields."""
         self._close_step()
         self._move_evaluation_pass()
         self._close_evaluation()

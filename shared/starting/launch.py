@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
@@ -36,12 +36,6 @@ class Process(Protocol):
     def wait(self, timeout: float | None = None) -> int: ...
 
     def send_signal(self, sig: int, /) -> None: ...
-
-
-class Server(Protocol):
-    """What starts processes in the system's place: a fork server."""
-
-    def start(self, command: Sequence[str]) -> Process: ...
 
 
 class Family:
@@ -78,11 +72,6 @@ class Family:
             process = subprocess.Popen(command, env=environment, start_new_session=True, **options)
             self.members.append(process)
         return process
-
-    def fork(self, command: Sequence[str], server: Server) -> None:
-        """Have a server start it."""
-        with signals_wait():
-            self.members.append(server.start(command))
 
     @contextmanager
     def passing_signals_on(self) -> Iterator[list[int]]:
@@ -122,12 +111,14 @@ def output_of(command: Sequence[str]) -> str:
         return family.start(command, stdout=subprocess.PIPE, text=True).communicate()[0]
 
 
-def launch(command: Sequence[str], nproc_per_node: int = 1, server: Server | None = None) -> int:
+def launch(
+    command: Sequence[str], nproc_per_node: int = 1, fork: Callable[[Sequence[str]], Process] | None = None
+) -> int:
     """Run a command as `torchrun` would, but without its own log lines.
 
     Args:
         nproc_per_node: how many processes run it.
-        server: where there is one, it starts the one process.
+        fork: starts the one process, in the system's place.
 
     Returns:
         0, or the first non-zero exit status; the other processes are then ended.
@@ -135,10 +126,11 @@ def launch(command: Sequence[str], nproc_per_node: int = 1, server: Server | Non
     family = Family(ask=signal.SIGTERM)
     with family.passing_signals_on() as received, family:
         for environment in _environments(nproc_per_node):
-            if server is None:
+            if fork is None:
                 family.start(command, environment)
             else:
-                family.fork(command, server)
+                with signals_wait():
+                    family.members.append(fork(command))
         while any(process.poll() is None for process in family.members):
             time.sleep(0.05)
             # The others wait in vain for one that has failed.
