@@ -217,43 +217,17 @@ LINE: TypeAdapter[Line] = TypeAdapter(Line)
 LOG_LINE: TypeAdapter[LogLine] = TypeAdapter(LogLine)
 
 
-class FirstDivergence(_Line):
-    step: Count
-    quantity: str
-    manual: Any
-    trainer: Any
-    rank: Count
-    likely_cause: str | None
-    also: list[Any]
-    findings: list[dict[str, Any]] = []
-
-
-class Summary(_Line):
-    train_loss: list[Number]
-    eval_accuracy: list[Number | None]
-    eval_loss: list[Number | None]
-    train_seconds: Amount | None
-    evaluation_seconds: Amount | None
-    recorder_seconds: Amount | None
-    samples_per_second: Amount | None
-    tokens_per_second: Amount | None
-    peak_memory_mb: Amount | None
+class ComparedRun(_Line):
     weights_sha256: str
     record: str
 
 
 class Comparison(_Line):
-    schema_: int = Field(alias="schema")
+    """What is read of it: all else is computed again from the runs."""
+
     verdict: Literal["identical", "diverged"]
-    steps: Count
-    max_abs_diff: dict[str, Number | None]
-    first_divergence: FirstDivergence | None
-    never_acted: list[Any]
-    remarks: list[str]
-    manual: Summary
-    trainer: Summary
-    config: Settings
-    environment: Environment
+    manual: ComparedRun
+    trainer: ComparedRun
 
 
 class SealedFile(_Line):

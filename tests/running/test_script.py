@@ -392,7 +392,7 @@ run_in_fresh_process("manual", RunConfig.build("tiny"), Path("run"))
             "of another version (verdict",
         ),
         ("comparison.json", lambda content: b"[" * 10**6, "is damaged"),
-        ("comparison.json", lambda content: content.replace(b'"steps"', b'"stops"', 1), "steps: Field required"),
+        ("comparison.json", lambda content: content.replace(b'"record"', b'"tape"', 1), "record: Field required"),
     ],
 )
 def test_an_old_verdict_is_not_certified(file: str, damage, said: str, run: Path, refusal) -> None:
