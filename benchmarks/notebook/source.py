@@ -5,16 +5,15 @@ A check runs a loop in a process of its own, which gets nothing but a file.
 
 from __future__ import annotations
 
-import builtins
-import dis
 import inspect
 import textwrap
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from shared.errors import SameLoopError
+from shared.running.notebooks import names_used_by
 
 NAME = "train"
 # Values that are written as they print.
@@ -58,26 +57,16 @@ def _gather(name: str, function: types.FunctionType, heads: dict[str, str], func
     except (OSError, TypeError):
         raise SameLoopError(f"the source of {name} is not known: define it in a cell, or write it to a file") from None
     functions[name] = ""  # it may use itself
-    for used in dict.fromkeys(_globals_in(compile(text, "<cell>", "exec", dont_inherit=True))):
-        # A name that is defined nowhere is an error of the loop, and the check reports it.
-        if used in heads or used in functions or used not in function.__globals__:
+    names = names_used_by(text)
+    # A name that is defined nowhere is an error of the loop, and the check reports it.
+    for used, value in function.__globals__.items():
+        if used not in names or used in heads or used in functions:
             continue
-        value = function.__globals__[used]
         if isinstance(value, types.FunctionType) and value.__module__ == "__main__":
             _gather(used, value, heads, functions)
         else:
             heads[used] = _line(used, value, name)
     functions[name] = text
-
-
-def _globals_in(code: types.CodeType) -> Iterator[str]:
-    """The names that a piece of code looks up outside of itself."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") and not hasattr(builtins, instruction.argval):
-            yield instruction.argval
-    for constant in code.co_consts:
-        if isinstance(constant, types.CodeType):
-            yield from _globals_in(constant)
 
 
 def _line(name: str, value: Any, user: str) -> str:

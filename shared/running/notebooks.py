@@ -94,7 +94,7 @@ def _used(text: str) -> str:
             imports = isinstance(statement, (ast.Import, ast.ImportFrom))
             if statement not in kept and (imports or wanted & set(_bound(statement))):
                 kept.add(statement)
-                wanted |= _names_used_by(statement)
+                wanted |= names_used_by(ast.unparse(statement))
                 changed = True
     lines = text.split("\n")
     keeps = set()
@@ -105,9 +105,9 @@ def _used(text: str) -> str:
     return "\n".join(line if number in keeps else "" for number, line in enumerate(lines))
 
 
-def _names_used_by(statement: ast.stmt) -> set[str]:
-    """The module's names that a statement uses: not a function's own variables."""
-    module = symtable.symtable(ast.unparse(statement), "a cell", "exec")
+def names_used_by(text: str) -> set[str]:
+    """The module's names, and built-in ones, that a piece of code uses: not a function's own variables."""
+    module = symtable.symtable(text, "a cell", "exec")
     names = {symbol.get_name() for symbol in module.get_symbols() if symbol.is_referenced()}
     inner = list(module.get_children())
     while inner:
