@@ -16,8 +16,6 @@ from shared.running.folder import LOOPS
 if TYPE_CHECKING:
     from benchmarks.charts.canvas import Chart
 
-# What a step's line must hold for a kind to be drawn.
-NEEDS = {"memory": "memory_mb", "learning-rate": "learning_rate", "gradient-norm": "grad_norm", "batches": "reviews"}
 LONGEST_LABEL = 24
 # More lines than this in one chart cannot be distinguished.
 MOST_RUNS = 8
@@ -56,13 +54,12 @@ class GatheredRuns(NamedTuple):
         """Draw a chart; a SameLoopError if the runs lack what it needs."""
         if kind == "difference" and len(self.sources) < 2:
             raise SameLoopError("a difference takes two runs: name a comparison's folder, or a second run")
-        if needed := NEEDS.get(kind):
-            for source in self.sources:
-                if any(needed not in line for line in source.record.steps):
-                    raise SameLoopError(
-                        f"the record in {source.folder} has no `{needed}`, because it was written by an older "
-                        "version: run again, or choose another --kind"
-                    )
+        for source in self.sources:
+            if kind == "memory" and any("memory_mb" not in line for line in source.record.steps):
+                raise SameLoopError(
+                    f"the record in {source.folder} has no `memory_mb`, because it was written by an older "
+                    "version: run again, or choose another --kind"
+                )
         # It imports matplotlib, which `--help` must not wait for.
         from benchmarks.charts.charts import runs_chart
 

@@ -42,17 +42,7 @@ def read_csv(text: str, path: Path, choose: Choose) -> Split:
     if not text.strip():
         raise Refused("it is empty")
     order = (TAB, *SEPARATORS) if ".tsv" in (suffix.lower() for suffix in path.suffixes) else SEPARATORS
-    headers = {separator: header_of(text, separator) for separator in order}
-    separator, columns, problem = _separator(headers, choose)
-    if columns is None:
-        header = headers[separator]
-        # It looks like a row: a field is a number, or longer than a name.
-        if any(len(name) > LONGEST_NAME or _is_number(name) for name in header):
-            raise Refused(
-                f"its first line is no header but a row already ({listed(header)}); put the names of the columns "
-                f"above it, for example `text{separator}label`"
-            )
-        raise problem
+    separator, columns = _separator({separator: header_of(text, separator) for separator in order}, choose)
     rows, quoting = _rows(text, separator)
     header, *fields = rows.fields
     notes = []
@@ -73,9 +63,9 @@ def header_of(text: str, separator: str) -> list[str]:
         return []
 
 
-def _separator(headers: dict[str, list[str]], choose: Choose) -> tuple[str, Columns | None, SameLoopError | Refused]:
-    """The separator by which the header has the two columns; else the one with most columns, and what is wrong."""
-    problem: SameLoopError | Refused = Refused("its first line is no header")
+def _separator(headers: dict[str, list[str]], choose: Choose) -> tuple[str, Columns]:
+    """The separator by which the header has the two columns, and these; errors as `read_csv`."""
+    problems = []
     by_width = sorted(headers, key=lambda separator: -len(headers[separator]))
     for separator in by_width:
         names = [name.strip() for name in headers[separator]]
@@ -84,14 +74,20 @@ def _separator(headers: dict[str, list[str]], choose: Choose) -> tuple[str, Colu
         try:
             columns = choose(names, {})
         except SameLoopError as error:
-            if separator == by_width[0]:
-                problem = error
+            problems.append(error)
             continue
         for name in columns:
             if names.count(name) > 1:
                 raise Refused(f"two of its columns are called `{shown(name)}`; rename one")
-        return separator, columns, problem
-    return by_width[0], None, problem
+        return separator, columns
+    widest = headers[by_width[0]]
+    # It looks like a row: a field is a number, or longer than a name.
+    if any(len(name) > LONGEST_NAME or _is_number(name) for name in widest):
+        raise Refused(
+            f"its first line is no header but a row already ({listed(widest)}); put the names of the columns above "
+            f"it, for example `text{by_width[0]}label`"
+        )
+    raise problems[0]
 
 
 def _is_number(text: str) -> bool:
