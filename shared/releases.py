@@ -66,7 +66,6 @@ class Renaming(NamedTuple):
 
     Attributes:
         owner: what is called with it: `TrainingArguments`, `Trainer` or `from_pretrained`.
-        today: its name now.
         since: the first release with that name.
         before: the name in older releases.
         default: by today's name.

@@ -16,11 +16,7 @@ _THIS = psutil.Process()
 
 
 class Clock:
-    """Splits the loop's time into phases; starts with the first forward pass.
-
-    Attributes:
-        own_seconds: how long the recorder itself took.
-    """
+    """Splits the loop's time into phases, and `own_seconds`, the recorder's; starts with the first forward pass."""
 
     def __init__(self) -> None:
         self.own_seconds = 0.0

@@ -64,7 +64,7 @@ def step_line(
         "gradient_sample": now["gradients"]["sample"],
         "gradients": gradients,
         "without_gradient": now["without_gradient"],
-        "learning_rate": now["learning_rate"],
+        "learning_rate": now["learning_rates"][0],
         "learning_rates": now["learning_rates"],
         "weights": digest(map(as_bytes, now["weights"])),
         "weights_after": digest(map(as_bytes, now["weights_after"])),

@@ -89,7 +89,6 @@ class RunRecord:
 
     Attributes:
         loop: `manual` or `trainer`.
-        config: the run's settings.
         lines: all of them, in order.
         header, start, detail, footer: those lines; each but the header is empty where the run has none.
         steps, evaluations, resumes: those lines in order.

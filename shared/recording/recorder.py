@@ -54,7 +54,6 @@ class FlightRecorder(Listener):
 
     Args:
         folder: where the record goes; it must exist.
-        header: the fields of the record's header line.
         rank: the number of this process, where there are several; each writes its own record.
         detail_step: the optimizer step, from 1, of which every tensor is to be recorded. The run ends after it,
             or after the first batch of an evaluation that follows it, with `DetailTaken`.
@@ -293,7 +292,6 @@ class FlightRecorder(Listener):
                 "held": held,
                 "optimizer": next(n for n, reference in enumerate(self._optimizers) if reference() is optimizer),
                 "gradients": self._gradients.at_step(_in_order(held, self._named()), self._trained()),
-                "learning_rate": float(groups[0]["lr"]),
                 "learning_rates": [float(group["lr"]) for group in groups],
                 "weights": self._weights(),
                 "without_gradient": [name for name, p in self._named() if p.requires_grad and p.grad is None],

@@ -66,7 +66,6 @@ def run_loop(
         script: whose `train` runs; imported after the checks, because importing torch takes seconds.
         output_dir: made if absent. A run with the same settings in it is replaced.
         overwrite: replace a run with other settings too.
-        record: whether the flight recorder is on.
         detail_step: look into this optimizer step, write its `detail` line, and stop there.
         resume_from_checkpoint: `last` or a checkpoint of the run in `output_dir`: resume from there, and continue its
             record.
