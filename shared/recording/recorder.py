@@ -281,7 +281,10 @@ class FlightRecorder(Listener):
                 self._optimizers.append(weakref.ref(optimizer))
         # On a GPU this waits until the passes are done, which is the loop's time, not the recorder's.
         losses = [loss.flatten() for batch in self._micro_batches for loss in batch["backward_losses"]]
-        _check_loss(losses, self._steps + 1, float(groups[0]["lr"]))
+        # One that is NaN or infinite would make every weight so, too. A sum of finite losses is finite, but for fp16's
+        # scale; one transfer from a GPU, as Trainer makes, too.
+        if losses and not math.isfinite(total := torch.cat(losses).sum().item()):
+            raise LossNotFinite(self._steps + 1, total, float(groups[0]["lr"]))
         self._clock.mark("backward")
         with self._clock.own():
             if self._detail is not None:
@@ -416,13 +419,6 @@ def _in_order(held: list[torch.nn.Parameter], named: list[tuple[str, torch.nn.Pa
     """Parameters in the model's own order: another order of the same sum would round differently."""
     by_id = {id(parameter): parameter for parameter in held}
     return [by_id.pop(id(parameter)) for _, parameter in named if id(parameter) in by_id] + list(by_id.values())
-
-
-def _check_loss(losses: list[torch.Tensor], step: int, learning_rate: float) -> None:
-    """A loss that is NaN or infinite would make every weight one too: stop before the step, by LossNotFinite."""
-    # A sum of finite losses is finite, but for fp16's scale; one transfer from a GPU, as Trainer makes, too.
-    if losses and not math.isfinite(total := torch.cat(losses).sum().item()):
-        raise LossNotFinite(step, total, learning_rate)
 
 
 def _copy(value: torch.Tensor | None) -> torch.Tensor | None:
