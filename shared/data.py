@@ -93,17 +93,11 @@ def tokenized(part: datasets.Dataset, tokenizer: PreTrainedTokenizerBase, max_le
     ).rename_column("label", "labels")
 
 
-def prepare_subsets(config: RunConfig) -> Subsets:
-    """Load the subsets again, for everything that calls `prepared_subsets` from now on; errors as `load_subsets`."""
-    prepared_subsets.cache_clear()
-    return prepared_subsets(config)
-
-
 @cache
 def prepared_subsets(config: RunConfig) -> Subsets:
     """The subsets of the current run: its record and its checkpoints name them, and its loop trains on them.
 
-    A file that changes during the run has no effect. Errors as `load_subsets`.
+    A run clears this cache when it begins; a file that changes later has no effect. Errors as `load_subsets`.
     """
     return load_subsets(config)
 

@@ -21,7 +21,7 @@ from types import ModuleType
 from typing import Any
 
 from shared.config import RunConfig
-from shared.data import prepare_subsets
+from shared.data import prepared_subsets
 from shared.determinism import check_device, use_one_device
 from shared.errors import SameLoopError, ScriptError, TrainingStopped
 from shared.files import refused_write
@@ -114,7 +114,8 @@ def _checked_data(config: RunConfig, checkpoint: Path | None) -> dict[str, Any]:
     """The reviews, as the record describes them; also runs the other checks that must come before a folder is made."""
     if "torch" not in sys.modules:
         announce("importing torch and transformers")
-    data = prepare_subsets(config).described()
+    prepared_subsets.cache_clear()
+    data = prepared_subsets(config).described()
     if checkpoint is not None:
         checkpoints.check_data(checkpoint, config, data)
     check_device(config)
