@@ -134,10 +134,9 @@ def _check_loaded(model: PreTrainedModel, loading: Mapping[str, Any], name: str,
 
 
 def _check_it_runs(model: PreTrainedModel, config: RunConfig, num_labels: int) -> None:
-    """One pass over a text of `max_length` tokens: what is wrong with a model shows before time is spent on it.
+    """Refuse a model that does not take `max_length` tokens, or none at all, or is no classifier.
 
-    Raises:
-        SameLoopError: it does not take so many tokens, or none at all, or is no classifier.
+    One pass over a text shows it, before time is spent on it.
     """
     import torch
 

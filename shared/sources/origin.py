@@ -142,14 +142,11 @@ def _read_files(files: Sequence[Path], choose: Callable) -> Split:
 
 
 def _choose(config: RunConfig, names: Sequence[str], nested: Mapping[str, str]) -> Columns:
-    """The two columns that matter: those that the settings name, or those with the usual names.
+    """The two columns that matter, as `Choose`: those that the settings name, or those with the usual names.
 
     Args:
         names: all that there are.
         nested: the type of those that hold lists or objects.
-
-    Raises:
-        SameLoopError: it is not clear which they are.
     """
     chosen = []
     for setting, usual in USUAL_NAMES.items():
