@@ -16,7 +16,7 @@ from transformers import SchedulerType, TrainingArguments, get_scheduler
 from transformers.optimization import TYPE_TO_SCHEDULER_FUNCTION, GreedyLR
 
 from shared import schedules
-from shared.config import METRIC_SCHEDULES, RunConfig, Schedule, job_name, meaning, sections, values_by_preset
+from shared.config import BEGINS, METRIC_SCHEDULES, RunConfig, Schedule, job_name, meaning, sections, values_by_preset
 from shared.errors import SameLoopError
 from shared.presets import PRESETS
 from shared.running.command import setting_options
@@ -67,6 +67,7 @@ def test_settings_have_the_names_and_defaults_of_training_arguments() -> None:
 def test_every_setting_has_a_meaning_a_section_and_an_option() -> None:
     options = {option.name: option for option in setting_options()}
     assert options.keys() == RunConfig.model_fields.keys()
+    assert {names[0]: section for section, names in sections().items()} == BEGINS
     for names in sections().values():
         for name in names:
             assert meaning(name) in options[name].help
