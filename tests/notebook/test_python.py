@@ -246,6 +246,8 @@ def test_a_function_of_a_notebook_brings_what_it_uses() -> None:
     alone: dict[str, Any] = {}
     exec(text, alone)
     assert alone["train"](*range(5))[0] == 2.5
+    # What has a built-in's name is taken along, too.
+    assert "return 7" in source_of(_cell("def sum(x):\n    return 7\ndef train():\n    return sum([])\n")["train"])
     # A name that is nowhere stays the loop's own mistake.
     assert "nowhere" in source_of(_cell("def train():\n    return nowhere\n")["train"])
 
