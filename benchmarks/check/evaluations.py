@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
+from torch.nn.functional import cross_entropy
 
 from benchmarks.check.notes import BOUND, Notes
 from benchmarks.check.passes import Evaluation, Passes, has_known
@@ -126,11 +126,9 @@ class EvaluationJudge:
             if not self._notes.equal(tensors["logits"], logits):
                 code, text = "evaluate.logits", "the logits in the evaluation are not those of its batches"
                 if differs is not None:
-                    is_of_mask = differs.code in ("forward.mask", "forward.no_mask")
-                    code, text = (
-                        "evaluate.mask" if is_of_mask else "evaluate.batch",
-                        f"in the evaluation {differs.text}",
-                    )
+                    what, cause, *_ = differs
+                    code = "evaluate.mask" if what in ("forward.mask", "forward.no_mask") else "evaluate.batch"
+                    text = f"in the evaluation {cause}"
                 self._notes.add_difference(code, text, tensors["logits"], logits, step)
                 return False
         return True
@@ -156,7 +154,7 @@ class EvaluationJudge:
     def _judge_line(self, line: dict[str, Any], evaluation: Evaluation, step: int) -> bool:
         """Judge both numbers of a line that the loop returns; return whether they are right."""
         sizes = [len(reviews) for _, reviews in evaluation.forwards]
-        means, counts = self._recomputed(evaluation)
+        means, counts, own_losses = self._recomputed(evaluation)
         total = sum(sizes)
         expected = {
             "eval_loss": sum(mean * size for mean, size in zip(means, sizes, strict=True)) / total,
@@ -169,7 +167,9 @@ class EvaluationJudge:
                 return False
             difference = abs(value - right) / max(1.0, abs(right))
             if self._notes.is_rounding(difference):
-                self._notes.exact &= name != "eval_loss" or value == self._exact_mean(evaluation)
+                if name == "eval_loss":
+                    # Rounded as the manual loop and the Trainer round it.
+                    self._notes.exact &= value == np.mean(own_losses, dtype=np.float32).item()
                 continue
             training = len(self._passes.train), self._passes.per_epoch
             code, formula = way_of(name, value, sizes, parts, training, BOUND) or ("evaluate.number", "")
@@ -181,25 +181,19 @@ class EvaluationJudge:
             return False
         return True
 
-    def _recomputed(self, evaluation: Evaluation) -> tuple[list[float], list[int]]:
-        """The true mean loss of each of the loop's batches, and its number of correct predictions."""
-        means, counts = [], []
-        for event, reviews in evaluation.forwards:
-            inputs, _ = self._passes.eval.right_inputs(event.tensors(), reviews)
-            if inputs is None:
-                raise RecordingError("an evaluation of reviews that do not exist")
-            logits, labels = self._reference.answers(evaluation.weights, inputs), inputs["labels"]
-            means.append(torch.nn.functional.cross_entropy(logits.double(), labels).item())
-            counts.append(int((logits.argmax(dim=-1) == labels).sum()))
-        return means, counts
-
-    def _exact_mean(self, evaluation: Evaluation) -> float:
-        """The mean of the loop's own losses, rounded as the manual loop and the Trainer round it."""
-        losses: list[float] = []
+    def _recomputed(self, evaluation: Evaluation) -> tuple[list[float], list[int], list[float]]:
+        """Of each of the loop's batches the true mean loss, the number of correct predictions, and the loop's own mean
+        loss, once per review.
+        """
+        means, counts, own_losses = [], [], []
         for event, reviews in evaluation.forwards:
             tensors = event.tensors()
             inputs, _ = self._passes.eval.right_inputs(tensors, reviews)
-            if inputs is not None and "logits" in tensors:
-                loss = torch.nn.functional.cross_entropy(tensors["logits"], inputs["labels"])
-                losses += [loss.item()] * len(reviews)
-        return np.mean(losses, dtype=np.float32).item()
+            if inputs is None:
+                raise RecordingError("an evaluation of reviews that do not exist")
+            logits, labels = self._reference.answers(evaluation.weights, inputs), inputs["labels"]
+            means.append(cross_entropy(logits.double(), labels).item())
+            counts.append(int((logits.argmax(dim=-1) == labels).sum()))
+            if "logits" in tensors:
+                own_losses += [cross_entropy(tensors["logits"], labels).item()] * len(reviews)
+        return means, counts, own_losses

@@ -29,9 +29,8 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
     Raises:
         RecordingError, KeyError, IndexError, TypeError, ValueError, AttributeError, RuntimeError: it is inconsistent.
     """
-    ended = log is not None
     events = _without_steps_before(events, job, notes)
-    passes = Passes(job, events, ended)
+    passes = Passes(job, events, ended=log is not None)
     part = next((event["name"] for event in events if event.kind == "part"), None)
     if part is not None and not passes.batches:
         notes.reached.add("forward")
@@ -46,27 +45,12 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
         return
     reference = Reference(job)
     if passes.batches:
-        judge_order(passes, notes, ended)
+        judge_order(passes, notes)
         judge_seeds(passes, notes)
-    steps = StepJudge(job, passes, reference, notes)
-    steps.judge(events, ended)
-    if steps.grouping_is_right:
-        judge_rates(steps.rates, passes, reference, notes, ended)
-    else:
-        # Steps at the wrong places have moved the schedule's steps, too.
-        _judge_rates_of_other_steps(steps.rates, passes, reference, notes, ended)
+    steps = StepJudge(passes, reference, notes)
+    steps.judge(events)
+    judge_rates(steps.rates, passes, reference, notes)
     EvaluationJudge(passes, reference, notes).judge(log)
-
-
-def _judge_rates_of_other_steps(
-    rates: Sequence[float], passes: Passes, reference: Reference, notes: Notes, ended: bool
-) -> None:
-    """Judge learning rates although the steps are grouped wrongly; if they are wrong, the schedule is not judged."""
-    rate_notes = Notes()
-    judge_rates(rates, passes, reference, rate_notes, ended)
-    notes.exact &= rate_notes.exact
-    if rate_notes.findings:
-        notes.reached.discard("schedule step")
 
 
 def _without_steps_before(events: Sequence[Event], job: Job, notes: Notes) -> Sequence[Event]:

@@ -75,17 +75,11 @@ class Notes:
         """
         if all_equal(actual, right):
             return True
-        square, size, equal = 0.0, 0.0, True
-        for name in {*actual, *right}:
-            a, b = actual.get(name), right.get(name)
-            a = torch.zeros_like(b) if a is None else a
-            b = torch.zeros_like(a) if b is None else b
-            gap = (a.double() - b.double()).square().sum().item()
-            equal = equal and gap == 0
-            square, size = square + gap, size + b.double().square().sum().item()
-        if equal:
+        none = torch.zeros(())
+        gaps = {name: actual.get(name, none).double() - right.get(name, none).double() for name in {*actual, *right}}
+        if not any(gap.any() for gap in gaps.values()):
             return True
-        difference = math.sqrt(square) / max(math.sqrt(size), 1e-30)
+        difference = norm_of(gaps) / max(norm_of(right), 1e-30)
         if not count:
             return difference <= BOUND
         self.exact = False

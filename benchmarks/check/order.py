@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from benchmarks.check.notes import Notes
-from benchmarks.check.passes import Batch, Passes
+from benchmarks.check.passes import Batch, Passes, has_known
 from benchmarks.judge.finding import counted
 from shared.files import digest
 from shared.recording.evidence import as_bytes
@@ -17,13 +17,11 @@ from shared.recording.evidence import as_bytes
 SAME_PAIRS = 0.5
 
 
-def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
+def judge_order(passes: Passes, notes: Notes) -> None:
     """Judge that each epoch has every review once, in batches of the right size, in a new random order."""
     notes.reached |= {"batch", "shuffle"}
-    foreign = next(
-        (b for b in passes.batches if None in b.reviews and passes.eval.holds(b.forward.tensors())),
-        None,
-    )
+    unknown = (batch for batch in passes.batches if None in batch.reviews)
+    foreign = next((batch for batch in unknown if has_known(passes.eval.reviews(batch.forward.tensors()))), None)
     if foreign is not None:
         notes.add(
             "batch.slice",
@@ -37,12 +35,8 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
         # A review that is not recognized by its tokens cannot be counted.
         notes.reached -= {"batch", "shuffle"}
         return
-    epochs: list[list[Batch]] = []
-    for batch in passes.batches:
-        if batch.place == 0:
-            epochs.append([])
-        epochs[-1].append(batch)
-    complete = epochs if ended else epochs[:-1]
+    epochs = [list(batches) for _, batches in groupby(passes.batches, lambda batch: batch.epoch)]
+    complete = epochs if passes.ended else epochs[:-1]
     size = passes.config.per_device_train_batch_size
     if passes.size != size:
         notes.add(
@@ -55,7 +49,7 @@ def judge_order(passes: Passes, notes: Notes, ended: bool) -> None:
     for number, batches in enumerate(complete, start=1):
         if _judge_epoch(passes, notes, number, batches):
             break
-    if ended and len(epochs) != passes.epochs:
+    if passes.ended and len(epochs) != passes.epochs:
         notes.add(
             "batch.epochs",
             f"the number of epochs is not num_train_epochs; is {len(epochs)} hard-coded?",

@@ -67,6 +67,7 @@ class Passes:
         ended: whether the loop finished.
 
     Attributes:
+        config, ended: the job's settings, and that argument.
         batches, evaluations: in order.
         without_backward: whether there were forward passes in train mode that no backward pass followed.
         trained: the number of the model that was trained; 0: the one that was passed to the loop.
@@ -77,7 +78,7 @@ class Passes:
 
     def __init__(self, job: Job, events: Sequence[Event], ended: bool) -> None:
         pad = job.tokenizer.pad_token_id
-        self.config = job.config
+        self.config, self.ended = job.config, ended
         self.train, self.eval = (Subset(rows, pad) for rows in (job.train_dataset, job.eval_dataset))
         self.epochs = int(self.config.num_train_epochs)
         self.batches: list[Batch] = []
@@ -89,7 +90,7 @@ class Passes:
         self.size = lengths.most_common(1)[0][0] if lengths else self.config.per_device_train_batch_size
         self.per_epoch = math.ceil(len(self.train) / self.size)
         self.trained = self.batches[0].forward["model"] if self.batches else 0
-        self._assign_epochs(ended)
+        self._assign_epochs()
 
     @property
     def ends(self) -> list[int]:
@@ -104,10 +105,6 @@ class Passes:
     def step_of(self, batch: Batch) -> int:
         """The number, from 1, of the step that a batch must be part of."""
         return batch.epoch * self.steps_per_epoch + batch.place // self.config.gradient_accumulation_steps + 1
-
-    def is_of_training(self, event: Event) -> bool:
-        """Whether an event is about the trained model; the weights of a copy say nothing about the training."""
-        return event.kind != "weights" or event["model"] == self.trained
 
     def _classify(self, events: Sequence[Event]) -> None:
         """Separate training from evaluation: a forward pass belongs to training if a backward pass follows it."""
@@ -172,7 +169,7 @@ class Passes:
                 evaluation.is_current = all_equal(evaluation.weights, stepped.tensors())
         evaluation.forwards.append((forward, reviews))
 
-    def _assign_epochs(self, ended: bool) -> None:
+    def _assign_epochs(self) -> None:
         """Assign each batch its epoch, its place in it, and its step."""
         starts = self._epoch_starts()
         epoch, place = -1, 0
@@ -183,7 +180,7 @@ class Passes:
             place += 1
         per_step = self.config.gradient_accumulation_steps
         lengths = Counter(batch.epoch for batch in self.batches)
-        if self.batches and not ended:  # The run was cut off: the epoch is not complete.
+        if self.batches and not self.ended:  # The run was cut off: the epoch is not complete.
             lengths[self.batches[-1].epoch] = max(self.per_epoch, lengths[self.batches[-1].epoch])
         for batch in self.batches:
             last = lengths[batch.epoch]

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.check.clips import clip_places, judge_clip, scaled
-from benchmarks.check.job import Job
 from benchmarks.check.notes import Notes, norm_of
 from benchmarks.check.passes import Batch, Passes
 from benchmarks.check.recording import Event
@@ -21,22 +19,19 @@ class StepJudge:
     """Judges the steps of a run.
 
     Args:
-        job: the arguments that the loop was called with.
         passes: the batches and evaluations of the recording.
         reference: computes each step again.
         notes: receives the findings.
 
     Attributes:
         rates: the learning rate of every step.
-        grouping_is_right: whether every step has the batches that it must have.
     """
 
-    def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
+    def __init__(self, passes: Passes, reference: Reference, notes: Notes) -> None:
         self.rates: list[float] = []
-        self.grouping_is_right = True
-        self._config = job.config
+        self._config = passes.config
         self._passes, self._reference, self._notes = passes, reference, notes
-        self._updates = UpdateJudge(job, passes, reference, notes)
+        self._updates = UpdateJudge(passes, reference, notes)
         # The gradients after the last backward pass.
         self._grads: Tensors = {}
         self._has_stepped = self._step_was_due = True
@@ -48,9 +43,9 @@ class StepJudge:
     def _count(self) -> int:
         return len(self.rates)
 
-    def judge(self, events: Sequence[Event], ended: bool) -> None:
-        """Judge all events of the run; `ended`: whether the loop finished."""
-        self._clip_places = clip_places(events)
+    def judge(self, events: Sequence[Event]) -> None:
+        """Judge all events of the run."""
+        self._clip_places = _clip_places(events)
         self._has_steps = any(event.kind == "step" for event in events)
         changes = [event for event in events if event.kind == "weights" and event["model"] == self._passes.trained]
         self._is_moved = self._has_steps or len(changes) > 1
@@ -58,8 +53,10 @@ class StepJudge:
         current: Batch | None = None
         last: Batch | None = None
         last_event = "start"
-        for event in filter(self._passes.is_of_training, events):
+        for event in events:
             if event.kind == "weights":
+                if event["model"] != self._passes.trained:
+                    continue  # the weights of a copy say nothing about the training
                 if not self._has_steps and self._batches:
                     self._judge_unseen_step(last)
                 self._updates.receive(event.tensors())
@@ -78,7 +75,7 @@ class StepJudge:
                 self._judge_step(Step.of(event), last)
                 last_event = "step"
         self._updates.finish(self._count)
-        self._judge_end(ended, last)
+        self._judge_end(last)
 
     # A batch ----------------------------------------------------------------------------------------
 
@@ -90,7 +87,7 @@ class StepJudge:
         tensors = event.tensors()
         before, after = tensors_named(tensors, "before."), tensors_named(tensors, "after.")
         if self._is_moved and last is not None and last.ends and not self._has_stepped:
-            self._wrong_grouping(
+            self._notes.add(
                 "step.missing",
                 f"no step follows batch {last.place + 1} of epoch {last.epoch + 1}",
                 counted(self._batches, "batch") + " without a step",
@@ -154,7 +151,13 @@ class StepJudge:
         # An extra pass is harmless if the loss is that of one pass; it may be there to compute the accuracy.
         is_of_one = loss is not None and notes.equal(loss, expected.loss)
         if batch.passes > 1 and not (is_of_one and batch.backwards == 1):
-            self._judge_repeated(batch, step)
+            notes.add(
+                "forward.repeated",
+                "the model is called several times on the same reviews before a step",
+                f"{batch.passes} forward passes, {counted(batch.backwards, 'backward pass')}",
+                "1 of each",
+                step,
+            )
             return
         factor = self._factor(loss, expected.loss, step)
         if factor is None:
@@ -187,16 +190,6 @@ class StepJudge:
             )
         else:
             self._notes.add_difference("forward.other", "the logits are not those of this batch", logits, right, step)
-
-    def _judge_repeated(self, batch: Batch, step: int) -> None:
-        """Report that the loss of a batch is made from several calls of the model."""
-        self._notes.add(
-            "forward.repeated",
-            "the model is called several times on the same reviews before a step",
-            f"{batch.passes} forward passes, {counted(batch.backwards, 'backward pass')}",
-            "1 of each",
-            step,
-        )
 
     def _judge_second_backward(self, after: Tensors, last: Batch) -> None:
         """Judge a backward pass without a new forward pass before it."""
@@ -237,7 +230,7 @@ class StepJudge:
             )
         elif not notes.same_gradients(before, self._grads):
             factor = norm_of(before) / max(norm_of(self._grads), 1e-30)
-            clipped = self._has_clipped and notes.same_gradients(before, scaled(self._grads, factor))
+            clipped = self._has_clipped and notes.same_gradients(before, _scaled(self._grads, factor))
             notes.add(
                 "clip.inside" if clipped else "backward.between",
                 "the gradients are clipped after every batch, not once per step"
@@ -291,7 +284,7 @@ class StepJudge:
         self._step_was_due = True
         per_step = counted(self._config.gradient_accumulation_steps, "batch")
         if not self._batches:
-            self._wrong_grouping(
+            self._notes.add(
                 "step.empty",
                 "the optimizer steps without a backward pass since its last step",
                 "0 batches",
@@ -300,7 +293,7 @@ class StepJudge:
             )
         elif last is not None and (not last.ends or self._batches != last.share):
             self._step_was_due = last.ends
-            self._wrong_grouping(
+            self._notes.add(
                 "step.number",
                 "the optimizer steps after another number of batches than gradient_accumulation_steps says",
                 counted(self._batches, "batch"),
@@ -309,11 +302,43 @@ class StepJudge:
             )
         if self._updates.is_float32 and self._grads and last is not None and last.ends and self._batches == last.share:
             self._notes.reached.add("clip")
-            right, limit = self._reference.clipped(self._grads), self._config.max_grad_norm
-            judge_clip(taken.gradients, self._grads, right, limit, self._clip_places, self._notes, step)
+            self._judge_clip(taken.gradients, step)
         self._has_clipped = False
         self._updates.start(taken, step)
         self._has_stepped, self._batches = True, 0
+
+    def _judge_clip(self, gradients: Tensors, step: int) -> None:
+        """Judge whether the gradients at the step are those after the last backward pass, clipped."""
+        notes, after = self._notes, self._grads
+        right = self._reference.clipped(after)
+        if notes.same_gradients(gradients, right):
+            return
+        norm, unclipped = norm_of(gradients), norm_of(after)
+        if not any(gradient.any() for gradient in gradients.values()):
+            notes.add(
+                "zero.before_step",
+                "zero_grad() comes between the backward pass and the step: nothing is left to step with",
+                "norm 0 at the step",
+                f"norm {norm_of(right):.4g}",
+                step,
+            )
+            return
+        if notes.same_gradients(gradients, after, count=False):
+            code, text = "clip.missing", "the gradients reach the optimizer unclipped"
+            if self._clip_places == {"forward"}:
+                text += ": the clip comes before the backward pass, when they are not there yet"
+            elif self._clip_places == {"step"}:
+                text += ": the clip comes after the step"
+        elif notes.same_gradients(gradients, _scaled(after, norm / max(unclipped, 1e-30)), count=False):
+            code, text = "clip.limit", "the gradients are scaled to another norm than max_grad_norm"
+        elif any(norm_of({name: grad}) > 1.001 * norm_of({name: after[name]}) for name, grad in gradients.items()):
+            code = "clip.changed"
+            text = "after the backward pass the gradients are changed in another way than by a clip, as by noise"
+        else:
+            code = "clip.uneven"
+            text = "the gradients are not scaled by one number, all together, but clipped in another way"
+        limit = self._config.max_grad_norm or math.inf
+        notes.add(code, text, f"norm {norm:.4g}", f"norm {min(unclipped, limit):.4g}", step)
 
     def _judge_unseen_step(self, last: Batch | None) -> None:
         """Judge a change of the weights without a torch optimizer; it is right if AdamW would make the same step."""
@@ -322,13 +347,9 @@ class StepJudge:
         names = list(self._updates.weights)
         self._judge_step(Step.unseen(names, self._reference.clipped(self._grads), rate), last)
 
-    def _wrong_grouping(self, code: str, text: str, student: str, right: str, step: int) -> None:
-        self.grouping_is_right = False
-        self._notes.add(code, text, student, right, step)
-
-    def _judge_end(self, ended: bool, last: Batch | None) -> None:
-        if ended and last is not None and not self._has_stepped and (last.ends or not self._is_moved):
-            self._wrong_grouping(
+    def _judge_end(self, last: Batch | None) -> None:
+        if self._passes.ended and last is not None and not self._has_stepped and (last.ends or not self._is_moved):
+            self._notes.add(
                 "step.last" if self._is_moved else "step.none",
                 "no step follows the last batch" if self._is_moved else "optimizer.step() is never called",
                 counted(self._count, "step"),
@@ -352,6 +373,21 @@ class StepJudge:
                 "1 graph",
                 self._count,
             )
+
+
+def _clip_places(events: Sequence[Event]) -> set[str]:
+    """The kinds of events after which torch's clip functions are called."""
+    places, before = set(), "forward"
+    for event in events:
+        if event.kind == "clip":
+            places.add(before)
+        elif event.kind in ("forward", "backward", "step"):
+            before = event.kind
+    return places
+
+
+def _scaled(gradients: Tensors, factor: float) -> Tensors:
+    return {name: gradient * factor for name, gradient in gradients.items()}
 
 
 def _shares(dropped: Sequence[float]) -> str:

@@ -4,21 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 # Padding to a multiple of this number of tokens is for speed on a GPU, and changes nothing.
 MULTIPLE = 8
-
-
-class Difference(NamedTuple):
-    """How a batch differs from the right one: the finding's code, its text, and the two values."""
-
-    code: str
-    text: str
-    student: str
-    right: str
+# How a batch differs from the right one: the finding's code, its text, and the two values.
+Difference = tuple[str, str, str, str]
 
 
 class Subset:
@@ -54,10 +47,6 @@ class Subset:
         rows = [tuple(token for token in row if token != self._pad) for row in ids.tolist()]
         return [self._numbers.get(row, self._truncated(row)) for row in rows]
 
-    def holds(self, tensors: Mapping[str, torch.Tensor]) -> bool:
-        """Whether a batch contains a review of the set."""
-        return any(review is not None for review in self.reviews(tensors))
-
     def is_sorted(self, order: Sequence[int]) -> bool:
         """Whether reviews are sorted by label or by length, ascending or descending."""
         by_label = [self._labels[number] for number in order]
@@ -77,36 +66,31 @@ class Subset:
         """
         ids = tensors.get("inputs.input_ids")
         if ids is None:
-            return None, Difference("forward.inputs", "the model is called without input_ids", "none", "input_ids")
-        if any(review is None for review in reviews) or not reviews:
-            return None, Difference(
-                "collator.tokens",
-                "a row of the batch has the tokens of no example of the set",
-                str(ids[0, :6].tolist()),
-                "the reviews' own input_ids",
-            )
+            return None, ("forward.inputs", "the model is called without input_ids", "none", "input_ids")
+        if None in reviews or not reviews:
+            cause = "a row of the batch has the tokens of no example of the set"
+            return None, ("collator.tokens", cause, str(ids[0, :6].tolist()), "the reviews' own input_ids")
         tokens = [self._tokens[review] for review in reviews]
         longest, width = max(map(len, tokens)), ids.shape[1]
         labels = torch.tensor([self._labels[review] for review in reviews])
-        right = self._padded(tokens, width if width >= longest else longest)
-        difference = None
+        right = self._padded(tokens, max(width, longest))
+        difference: Difference | None
         if width < longest:
             cause = "reviews are truncated: the batch is narrower than its longest review"
-            difference = Difference("collator.cut", cause, f"{width} tokens", f"{longest} tokens")
+            difference = ("collator.cut", cause, f"{width} tokens", f"{longest} tokens")
         elif not torch.equal(ids, right["input_ids"]):
             cause = "the padding is not at the end of the reviews, or not the tokenizer's padding token"
-            difference = Difference(
-                "collator.padding", cause, str(ids[0].tolist()[:6]), str(right["input_ids"][0].tolist()[:6])
-            )
+            beginnings = [str(rows[0].tolist()[:6]) for rows in (ids, right["input_ids"])]
+            difference = ("collator.padding", cause, beginnings[0], beginnings[1])
         elif width > math.ceil(longest / MULTIPLE) * MULTIPLE:
             cause = "the batch is padded beyond its longest review: to one length for all batches"
-            difference = Difference("collator.length", cause, f"{width} tokens", f"{longest} tokens")
+            difference = ("collator.length", cause, f"{width} tokens", f"{longest} tokens")
         else:
             difference = self._mask_difference(tensors.get("inputs.attention_mask"), right["attention_mask"])
         own_labels = tensors.get("inputs.labels")
         if difference is None and own_labels is not None and not torch.equal(own_labels.flatten().long(), labels):
             cause = "the labels are not those of the batch's reviews"
-            difference = Difference("collator.labels", cause, str(own_labels.flatten().tolist()), str(labels.tolist()))
+            difference = ("collator.labels", cause, str(own_labels.flatten().tolist()), str(labels.tolist()))
         return {**right, "labels": labels}, difference
 
     def _mask_difference(self, mask: torch.Tensor | None, right: torch.Tensor) -> Difference | None:
@@ -115,7 +99,7 @@ class Subset:
             if right.all():
                 return None
             cause = "the attention mask is not passed to the model: padding counts as words"
-            return Difference("forward.no_mask", cause, "no mask", expected_text)
+            return "forward.no_mask", cause, "no mask", expected_text
         if mask.shape == right.shape and torch.equal(mask.bool(), right.bool()):
             return None
         cause = "the attention mask is wrong"
@@ -123,7 +107,7 @@ class Subset:
             cause += ": all ones, so padding counts as words"
         elif mask.shape == right.shape and torch.equal(mask.bool(), ~right.bool()):
             cause += ": inverted, so only padding counts"
-        return Difference("forward.mask", cause, str(mask.flatten().tolist()[:8]), expected_text)
+        return "forward.mask", cause, str(mask.flatten().tolist()[:8]), expected_text
 
     def _padded(self, tokens: Sequence[tuple[int, ...]], width: int) -> dict[str, torch.Tensor]:
         ids = torch.tensor([[*row, *[self._pad] * (width - len(row))] for row in tokens])

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 
-from benchmarks.check.job import Job
 from benchmarks.check.notes import BOUND, Notes
 from benchmarks.check.passes import Passes
 from benchmarks.check.recording import Event
@@ -63,7 +62,7 @@ class UpdateJudge:
     """Judges the changes of the weights.
 
     Args:
-        job, passes, reference, notes: as `StepJudge` has them.
+        passes, reference, notes: as `StepJudge` has them.
 
     Attributes:
         weights: the current ones, by name; empty before the first forward pass.
@@ -71,11 +70,11 @@ class UpdateJudge:
         graphs: the number of graphs of forward passes in memory at the last step.
     """
 
-    def __init__(self, job: Job, passes: Passes, reference: Reference, notes: Notes) -> None:
+    def __init__(self, passes: Passes, reference: Reference, notes: Notes) -> None:
         self.weights: Tensors = {}
         self.is_float32 = True
         self.graphs = 0
-        self._config, self._trained = job.config, passes.trained
+        self._config, self._trained = passes.config, passes.trained
         self._reference, self._notes = reference, notes
         # A step that another optimizer may still continue, its number, and the weights that were seen since.
         self._pending: Step | None = None
