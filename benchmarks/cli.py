@@ -94,7 +94,7 @@ def _compare(
 
     print_comparison(comparison, output_dir, Console(highlight=False))
     if config.loop and comparison["verdict"] != "identical":
-        from benchmarks.check.replayed import cause_sentences, check_diverged
+        from benchmarks.check.check import cause_sentences, check_diverged
 
         announce("your loop once more, on a small job, each step compared with the right one: a few seconds")
         script = kept_scripts(output_dir)["manual"]

@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from shared.config import RunConfig
@@ -46,6 +48,19 @@ def allow_any_algorithm() -> None:
     torch.backends.cudnn.deterministic = False
     for name in ("CUDA_LAUNCH_BLOCKING", "CUBLAS_WORKSPACE_CONFIG", "FLASH_ATTENTION_DETERMINISTIC"):
         os.environ.pop(name, None)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: the tiny model is no faster on two, and much slower while another program needs one."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def check_device(config: RunConfig) -> None:

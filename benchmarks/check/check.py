@@ -5,23 +5,24 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.check.apart import judge_in_process
-from benchmarks.check.bounds import exceeded_limit
 from benchmarks.check.child import record
-from benchmarks.check.formats import clean
-from benchmarks.check.job import job_config, make_job
-from benchmarks.check.recording import Event, RecordingError, RecordingWriter, read_recording
+from benchmarks.check.formats import clean, evidence
+from benchmarks.check.job import OWN_SETTINGS, job_config, make_job
+from benchmarks.check.recording import Event, RecordingError, RecordingWriter, TooLargeError, read_recording
 from benchmarks.check.rubric import (
     DIFFERENT,
     EQUIVALENT,
     FAIL,
     FAILED,
+    GOOD,
     HINTS,
     IDENTICAL,
     ITEMS,
@@ -35,9 +36,11 @@ from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
 from benchmarks.check.sandbox import limit_memory
 from benchmarks.check.workshop import Workshop, use_workshop
 from shared.config import RunConfig
+from shared.determinism import one_thread
 from shared.errors import SameLoopError, shown
 from shared.running.script import PACKAGES, LoopScript
 from shared.starting.children import ROOT
+from shared.starting.launch import Family, ending
 
 if TYPE_CHECKING:
     from benchmarks.check.notes import Notes
@@ -47,6 +50,16 @@ TOO_MUCH = (RuntimeError, OverflowError, MemoryError)
 LONGEST_WHY = 1000
 # The events of a recording that are not part of the training.
 NOT_JUDGED = ("begin", "refused", "returned", "raised", "gaps", "used")
+# Judging a right loop takes a second, and 250 MB in addition to the imports.
+JUDGE_SECONDS, JUDGE_MB = 120, 2000
+# A result has about 20,000 characters.
+LONGEST_RESULT = 4_000_000
+# A check has its own values of these, which nobody hard-codes by chance.
+FIXED_BY_CHECK = ("seed", "learning_rate")
+
+
+class JudgeError(Exception):
+    """The judge ended without a result: that is a bug of SameLoop."""
 
 
 def check(
@@ -91,8 +104,37 @@ def check(
 
 def failed_result(name: str, why: str, points: Mapping[str, float] | None) -> Result:
     """The result for a loop that could not be run or judged at all."""
-    rubric = make_rubric((), (), points)
-    return Result(name, FAILED, rubric, 0.0, float(sum(row["most"] for row in rubric)), 0.0, why=why)
+    return Result(name, FAILED, make_rubric((), (), points), 0.0, 0.0, why=why)
+
+
+def judge_in_process(workshop: Workshop, options: Mapping[str, Any], folder: Path) -> dict[str, Any] | str:
+    """Judge in a separate process that has its own limits, because the recording may come from anybody.
+
+    Args:
+        workshop: starts the process.
+        options: the arguments of `judge_here`.
+        folder: holds its result until it is read.
+
+    Returns:
+        The fields of the result, or the reason why it cannot be judged.
+
+    Raises:
+        JudgeError: with the end of what the process printed.
+    """
+    file, output_file = folder / "result", folder / "output"
+    with file.open("wb") as result, output_file.open("wb") as output, Family() as family:
+        function = ("benchmarks.check.check", "judge_here")
+        options = {**options, "memory_mb": JUDGE_MB}
+        process = workshop.start(family, function, options, folder, output.fileno(), result.fileno())
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(JUDGE_SECONDS)
+        status = process.poll()
+    if status is None or status < 0:
+        how = "the judge was not done in time" if status is None else ending(status)
+        return f"its recording is larger than can be judged ({how})"
+    if status or file.stat().st_size > LONGEST_RESULT:
+        raise JudgeError(output_file.read_text(encoding="utf-8", errors="replace")[-2000:])
+    return json.loads(file.read_text(encoding="utf-8"))
 
 
 def judge_here(arguments: Sequence[str]) -> int:
@@ -108,10 +150,10 @@ def judge_here(arguments: Sequence[str]) -> int:
     limit_memory(options["memory_mb"])
     outcome = Outcome(**{**options["outcome"], "recording": Path(options["outcome"]["recording"])})
     own_file = None if options["own"] is None else Path(options["own"])
-    if too_much := exceeded_limit(outcome.recording):
-        result = failed_result(options["name"], outcome.stopped or too_much, options["points"])
-    else:
+    try:
         result = judge_run(options["name"], outcome, job_config(**options["settings"]), options["points"], own_file)
+    except TooLargeError as error:
+        result = failed_result(options["name"], outcome.stopped or str(error), options["points"])
     result = dataclasses.replace(
         result, why=shown(result.why, LONGEST_WHY), output=clean(result.output), traceback=clean(result.traceback)
     )
@@ -130,50 +172,48 @@ def check_script(script: LoopScript, settings: Mapping[str, Any] | None = None) 
     """
     import torch
 
-    config = job_config(**(settings or {}))
-    threads, started = torch.get_num_threads(), time.monotonic()
-    torch.set_num_threads(1)
-    try:
-        with tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder, torch.random.fork_rng(devices=[]):
-            recording = Path(folder) / "recording"
-            with recording.open("wb") as file:
-                writer = RecordingWriter(file)
-                writer.write("begin", {})
-                record(script, make_job(config), writer, Path(folder))
-            outcome = Outcome(recording, None, 0, "", time.monotonic() - started, 0.0)
-            return judge_run(script.name, outcome, config, None, None)
-    finally:
-        torch.set_num_threads(threads)
+    config, started = job_config(**(settings or {})), time.monotonic()
+    with (
+        tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder,
+        one_thread(),
+        torch.random.fork_rng(devices=[]),
+    ):
+        recording = Path(folder) / "recording"
+        with recording.open("wb") as file:
+            writer = RecordingWriter(file)
+            writer.write("begin", {})
+            record(script, make_job(config), writer, Path(folder))
+        outcome = Outcome(recording, None, 0, "", time.monotonic() - started, 0.0)
+        return judge_run(script.name, outcome, config, None, None)
 
 
 def judge_run(
     name: str, outcome: Outcome, config: RunConfig, points: Mapping[str, float] | None, own_file: Path | None
 ) -> Result:
-    """Judge a recording; `own_file`: the loop's file, None if SameLoop's own loops may have called the model."""
+    """Judge a recording; `own_file`: the loop's file, None if SameLoop's own loops may have called the model.
+
+    Raises:
+        TooLargeError: the recording is larger than that of any training.
+    """
     import torch
 
     from benchmarks.check.judge import judge
     from benchmarks.check.notes import Notes
 
-    threads = torch.get_num_threads()
-    # The loop had one thread, too; with another number of threads the rounding differs.
-    torch.set_num_threads(1)
     events: list[Event] = []
     log, why = None, ""
-    try:
-        with torch.random.fork_rng(devices=[]):
-            notes, job = Notes(), make_job(config)
-            try:
-                events = list(read_recording(outcome.recording))
-                log = events[-1]["log"] if events and events[-1].kind == "returned" else None
-                why = _failure_reason(outcome, events, own_file)
-                judge(job, [event for event in events if event.kind not in NOT_JUDGED], log, notes)
-            except (RecordingError, KeyError, IndexError, TypeError, ValueError, AttributeError, *TOO_MUCH) as error:
-                # What `watch` writes is consistent; if the recording is not, the loop has written to it.
-                reason = f"{type(error).__name__}: {shown(error, 80)}"
-                why = why or f"its recording is not consistent ({reason}): the loop has tampered with it"
-    finally:
-        torch.set_num_threads(threads)
+    # The loop had one thread, too; with another number of threads the rounding differs.
+    with one_thread(), torch.random.fork_rng(devices=[]):
+        notes, job = Notes(), make_job(config)
+        try:
+            events = list(read_recording(outcome.recording))
+            log = events[-1]["log"] if events and events[-1].kind == "returned" else None
+            why = _failure_reason(outcome, events, own_file)
+            judge(job, [event for event in events if event.kind not in NOT_JUDGED], log, notes)
+        except (RecordingError, KeyError, IndexError, TypeError, ValueError, AttributeError, *TOO_MUCH) as error:
+            # What `watch` writes is consistent; if the recording is not, the loop has written to it.
+            reason = f"{type(error).__name__}: {shown(error, 80)}"
+            why = why or f"its recording is not consistent ({reason}): the loop has tampered with it"
     if not why and not notes.reached >= {"step", "forward"}:
         no_training = (
             "no training was seen: the loop must call the model, loss.backward() and the step() of a torch optimizer"
@@ -208,7 +248,6 @@ def _result(
         verdict=verdict,
         rubric=rubric,
         score=float(sum(row["points"] for row in rubric)) if counts else 0.0,
-        most=float(sum(row["most"] for row in rubric)),
         seconds=outcome.seconds,
         why=why,
         peak_mb=outcome.peak_mb,
@@ -273,3 +312,31 @@ def _failure_reason(outcome: Outcome, events: Sequence[Event], own_file: Path | 
         ending = f"signal {-outcome.status}" if outcome.status < 0 else f"exit status {outcome.status}"
         return f"it ended its process before the training was done ({ending})"
     return ""
+
+
+# After a comparison -------------------------------------------------------------------------------
+
+
+def check_diverged(loop: Path, config: RunConfig) -> Result:
+    """Check the loop of a comparison that has diverged: compare each of its steps with the right one.
+
+    The comparison knows where two whole runs diverge; everything after that has inherited the difference. A check
+    computes every step again from the loop's own state, so it can separate a loop's own mistakes from their
+    consequences.
+
+    Args:
+        loop: the file that ran.
+        config: the arguments that it ran with. The check's small job has those of them that a check accepts.
+    """
+    return check(loop, {name: getattr(config, name) for name in OWN_SETTINGS if name not in FIXED_BY_CHECK})
+
+
+def cause_sentences(result: Result) -> list[str]:
+    """A sentence for each part of the loop that is wrong, or one that says that none is."""
+    if result.verdict in GOOD:
+        return [
+            "step by step, on a check's small job, every part of your loop is right: look at what this run has and "
+            "the check has not: its other arguments, its data, its device"
+        ]
+    wrong = [f"{row['item']}, {evidence(row)}" for row in result.rubric if row["status"] == FAIL]
+    return [f"step by step, on a check's small job: {cause}" for cause in wrong or [result.why]]

@@ -16,10 +16,21 @@ if TYPE_CHECKING:
     import torch
 
 LENGTHS = struct.Struct("<QQ")
+# A right loop has 107 events; the longest has 2,400 characters and 8 MB of tensors.
+MOST_EVENTS, LONGEST_HEAD, ALL_HEADS, LARGEST_BODY = 100_000, 200_000, 50_000_000, 100_000_000
+# The most digits of an integer; 64 bits have 19.
+MOST_DIGITS = 20
 
 
 class RecordingError(Exception):
     """The file is not a recording that `watch` has written."""
+
+
+class TooLargeError(Exception):
+    """The recording is larger than that of any training; the loop's process may have written it itself."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"its recording is larger than that of any training: {what}")
 
 
 class RecordingWriter:
@@ -83,19 +94,36 @@ def read_recording(path: Path) -> Iterator[Event]:
 
     Raises:
         RecordingError: it holds something that `watch` does not write.
+        TooLargeError: it exceeds a limit.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
+        number = heads = 0
         while len(lengths := file.read(LENGTHS.size)) == LENGTHS.size:
             head, body = LENGTHS.unpack(lengths)
+            number, heads = number + 1, heads + head
+            if head > LONGEST_HEAD:
+                raise TooLargeError(f"an event of {head} characters")
+            if heads > ALL_HEADS:
+                raise TooLargeError(f"events of {heads} characters and more")
+            if body > LARGEST_BODY:
+                raise TooLargeError(f"an event of {body / 1e6:.0f} MB")
+            if number > MOST_EVENTS:
+                raise TooLargeError(f"{number} events and more")
             place = file.tell() + head
             if place + body > size:
                 return
             try:
-                fields = json.loads(file.read(head))
+                fields = json.loads(file.read(head), parse_int=_whole_number)
             except (ValueError, RecursionError):
                 raise RecordingError("an event is not JSON") from None
             if not isinstance(fields, dict) or not isinstance(fields.get("kind"), str):
                 raise RecordingError("an event has no kind")
             yield Event(fields, path, (place, body))
             file.seek(place + body)
+
+
+def _whole_number(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise TooLargeError(f"a number of {len(text)} digits")
+    return int(text)

@@ -48,7 +48,7 @@ class Result:
             `different`; `unfinished`: gaps are still open; `failed`: it could not be judged to the end.
         rubric: a row per item: `item`, `status`, the finding's `code` and `cause`, `step`, `student`, `right`,
             `points`, `most`.
-        score, most: the points, and the largest number possible.
+        score: the points.
         seconds: the duration of the loop's process, imports included.
         why: the reason why a loop failed or is unfinished, in one sentence.
         peak_mb: its peak memory, in MB.
@@ -62,7 +62,6 @@ class Result:
     verdict: str
     rubric: list[dict[str, Any]]
     score: float
-    most: float
     seconds: float
     why: str = ""
     peak_mb: float = 0.0
@@ -70,6 +69,11 @@ class Result:
     output: str = ""
     traceback: str = ""
     smallest: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def most(self) -> float:
+        """The largest number of points that are possible."""
+        return float(sum(row["most"] for row in self.rubric))
 
     @property
     def counts(self) -> bool:

@@ -60,19 +60,6 @@ def quiet() -> Iterator[None]:
         (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Compute on one thread: the tiny model is no faster on two, and much slower while another program needs one."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def tokenized(rows: datasets.Dataset, tokenizer: Any, max_length: int, batched: bool = True) -> datasets.Dataset:
     """The tutorial's `dataset.map(tokenize, batched=True)`, done again every time and kept in memory.
 

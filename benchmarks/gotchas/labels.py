@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.gotchas.base import Gotcha, attempt, make_trainer, one_thread, quiet, tiny_job
+from benchmarks.gotchas.base import Gotcha, attempt, make_trainer, quiet, tiny_job
+from shared.determinism import one_thread
 from shared.progress import announce
 
 if TYPE_CHECKING:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gotchas.base import Gotcha, one_thread, quiet, range_text
+from benchmarks.gotchas.base import Gotcha, quiet, range_text
 from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name, option
+from shared.determinism import one_thread
 from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.recording.kept import Kept

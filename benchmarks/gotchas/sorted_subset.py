@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gotchas.base import Gotcha, one_thread, quiet, tokenized
+from benchmarks.gotchas.base import Gotcha, quiet, tokenized
 from shared.config import RunConfig
+from shared.determinism import one_thread
 from shared.progress import announce
 
 if TYPE_CHECKING:

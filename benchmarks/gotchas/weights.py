@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.gotchas.base import Gotcha, one_thread, quiet, range_text, tokenized
+from benchmarks.gotchas.base import Gotcha, quiet, range_text, tokenized
 from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name
+from shared.determinism import one_thread
 from shared.progress import announce
 
 if TYPE_CHECKING:

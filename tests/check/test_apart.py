@@ -9,8 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.check import apart
-from benchmarks.check.bounds import exceeded_limit
+from benchmarks.check import check as checks
 from benchmarks.check.check import check
 from benchmarks.check.recording import LENGTHS
 from benchmarks.check.rubric import FAILED, IDENTICAL
@@ -26,7 +25,7 @@ def workshop() -> Iterator[Workshop]:
 
 
 def test_a_judge_that_takes_too_long_is_one_line(workshop, monkeypatch) -> None:
-    monkeypatch.setattr(apart, "JUDGE_SECONDS", 0.05)
+    monkeypatch.setattr(checks, "JUDGE_SECONDS", 0.05)
     result = check(MINIMAL, workshop=workshop)
     assert result.verdict == FAILED and result.score == 0 and "not done in time" in result.why
 
@@ -37,17 +36,16 @@ def test_a_judge_that_takes_too_much_memory_is_one_line(workshop, monkeypatch, t
     with (recording := tmp_path / "recording").open("wb") as file:
         for _ in range(250):
             file.write(LENGTHS.pack(len(head), 0) + head)
-    assert exceeded_limit(recording) is None
-    monkeypatch.setattr(apart, "JUDGE_MB", 500)
+    monkeypatch.setattr(checks, "JUDGE_MB", 500)
     outcome = Outcome(recording, None, 0, "", 1.0, 1.0)._asdict()
     options = {"name": "a.py", "outcome": {**outcome, "recording": str(recording)}, "settings": {}, "points": None}
-    result = apart.judge_in_process(workshop, {**options, "own": None}, tmp_path)
+    result = checks.judge_in_process(workshop, {**options, "own": None}, tmp_path)
     assert result["verdict"] == FAILED and "MemoryError" in result["why"]
 
 
 def test_a_judge_that_is_broken_is_no_fault_of_the_loop(workshop, monkeypatch) -> None:
-    monkeypatch.setattr(apart, "LONGEST_RESULT", 10)
-    with pytest.raises(apart.JudgeError):
+    monkeypatch.setattr(checks, "LONGEST_RESULT", 10)
+    with pytest.raises(checks.JudgeError):
         check(MINIMAL, workshop=workshop)
 
 

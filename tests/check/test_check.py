@@ -7,11 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.check.check import check, check_script
+from benchmarks.check.check import cause_sentences, check, check_diverged, check_script
 from benchmarks.check.job import job_config, make_job
 from benchmarks.check.notes import BOUND
 from benchmarks.check.recording import RecordingError, RecordingWriter, read_recording
-from benchmarks.check.replayed import cause_sentences, check_diverged
 from benchmarks.check.rubric import FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
 from benchmarks.check.subsets import Subset
 from benchmarks.judge.finding import Finding

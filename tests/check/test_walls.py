@@ -21,9 +21,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from benchmarks.check.bounds import MOST_EVENTS, exceeded_limit
 from benchmarks.check.check import check
-from benchmarks.check.recording import LENGTHS
+from benchmarks.check.recording import LENGTHS, MOST_EVENTS, RecordingError, TooLargeError, read_recording
 from benchmarks.check.rubric import IDENTICAL
 from benchmarks.check.walls import WORLD_MB, Walls, available, begin, enter, readable
 from benchmarks.mistakes.mistake import MINIMAL
@@ -160,24 +159,36 @@ def test_what_is_missing_is_one_line() -> None:
     assert "audit hook alone" in Walls().missing()
 
 
+def read(recording: Path) -> str:
+    """What its reader says of it, nothing if it reads to the end."""
+    try:
+        list(read_recording(recording))
+    except (RecordingError, TooLargeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return ""
+
+
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        ([(b'{"kind": "step"}', b"12345678")], None),
-        ([(b'{"kind": "clip", "limit": %s}' % (b"1" * 400), b"")], "a number of 400 digits"),
-        ([(b'{"kind": "%s"}' % (b"x" * 1_000_000), b"")], "characters"),
+        ([(b'{"kind": "step"}', b"12345678")], ""),
+        (
+            [(b'{"kind": "clip", "limit": %s}' % (b"1" * 400), b"")],
+            "larger than that of any training: a number of 400 digits",
+        ),
+        ([(b'{"kind": "%s"}' % (b"x" * 1_000_000), b"")], "TooLargeError: "),
         ([(b'{"kind": "%s"}' % (b"x" * 190_000), b"")] * 300, "characters and more"),
-        ([(b"[" * 200_000, b"")], None),  # its reader says that it is no JSON
+        ([(b"[" * 200_000, b"")], "RecordingError"),
         ([(b'{"kind": "a"}', b"")] * (MOST_EVENTS + 1), "events"),
     ],
     ids=["right", "digits", "text", "texts", "deep", "many"],
 )
-def test_what_is_beyond_any_bound_is_not_read(frames, message: str | None, tmp_path: Path) -> None:
+def test_what_is_beyond_any_bound_is_not_read(frames, message: str, tmp_path: Path) -> None:
     with (tmp_path / "recording").open("wb") as file:
         for head, body in frames:
             file.write(LENGTHS.pack(len(head), len(body)) + head + body)
-    exceeded = exceeded_limit(tmp_path / "recording")
-    assert (exceeded is None) if message is None else message in exceeded
+    said = read(tmp_path / "recording")
+    assert message in said if message else not said
 
 
 def test_a_hole_of_gigabytes_is_not_read(tmp_path: Path) -> None:
@@ -185,7 +196,7 @@ def test_a_hole_of_gigabytes_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "recording").open("wb") as file:
         file.write(LENGTHS.pack(len(head), 3_000_000_000) + head)
         file.truncate(3_100_000_000)
-    assert "3000 MB" in exceeded_limit(tmp_path / "recording")
+    assert "3000 MB" in read(tmp_path / "recording")
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])

@@ -18,11 +18,12 @@ from rich.console import Console
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
 from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_subset, weights
-from benchmarks.gotchas.base import attempt, one_thread, quiet, tokenized
+from benchmarks.gotchas.base import attempt, quiet, tokenized
 from benchmarks.gotchas.command import GOTCHAS, print_gotcha
 from benchmarks.gotchas.size import SIZE_KEPT, Point, Size, sizes_from
 from benchmarks.gotchas.size_chart import alt_text, size_chart
 from benchmarks.statistics import wilson
+from shared.determinism import one_thread
 from shared.errors import SameLoopError
 from shared.releases import INSTALLED
 from shared.sources import embedded

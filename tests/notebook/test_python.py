@@ -208,7 +208,7 @@ def test_a_check_shows_each_phase_with_a_question_where_it_is_wrong() -> None:
     rubric = make_rubric(
         [Finding("clip.missing", 3, "not <clipped>", {"student": "norm 38", "right": "norm 1"})], ["clip", "step"]
     )
-    checked = sameloop.CheckResult(Result("a.py", DIFFERENT, rubric, 1, 15, 2.0, output="<hello>").as_dict())
+    checked = sameloop.CheckResult(Result("a.py", DIFFERENT, rubric, 1, 2.0, output="<hello>").as_dict())
     assert (checked.verdict, checked.failures) == ("different", ["clip"])
     assert checked.phases.loc["clip", "cause"] == "not <clipped>"
     assert repr(checked) == "<different; 1 of 15 points>"
