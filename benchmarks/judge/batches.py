@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import chain
+from typing import Any
 
 from benchmarks.judge.evidence import Evidence, epoch_start
 from benchmarks.judge.finding import NOT_DECIDED, Finding, counted, differing_inputs, line_of
@@ -125,9 +126,7 @@ def _changes_between_epochs(record: RunRecord) -> bool:
     """Whether few of the examples of a run's first epoch come with the same tokens in its second one."""
     per_epoch = record.steps_per_epoch
     parts = (record.steps[:per_epoch], record.steps[per_epoch : 2 * per_epoch])
-    first, second = (
-        Counter(digest for line in part for batch in line["reviews"] for digest in batch) for part in parts
-    )
+    first, second = (Counter(_drawn(part)) for part in parts)
     return second.total() == first.total() > 2 * (first & second).total()
 
 
@@ -160,7 +159,7 @@ def _tokens(evidence: Evidence, first: int) -> Finding | None:
     alike = all(ours.get(name) == theirs.get(name) for name in ("lengths", "labels", "masked"))
     pair = [(line.get("first_review") or [[]])[first] for line in (ours, theirs)]
     other = [place for place, (a, b) in enumerate(zip(*pair, strict=False)) if a != b]
-    foreign = _drawn(evidence.manual) - _drawn(evidence.trainer)
+    foreign = set(_drawn(evidence.manual.steps)) - set(_drawn(evidence.trainer.steps))
     same = len(pair[0]) - len(other)
     if not alike or not foreign or not pair[0] or same <= len(other):
         return None
@@ -196,14 +195,14 @@ def _cut(evidence: Evidence) -> Finding | None:
     )
 
 
-def _drawn(record: RunRecord) -> set[str]:
-    """All reviews that the run has trained on."""
-    return {digest for line in record.steps for batch in line["reviews"] for digest in batch}
+def _drawn(steps: list[dict[str, Any]]) -> list[str]:
+    """The reviews that these steps have trained on."""
+    return [digest for line in steps for batch in line["reviews"] for digest in batch]
 
 
 def _order(evidence: Evidence) -> Finding:
     """Other reviews in a batch: another subset, or another order of the same one."""
-    drawn = [_drawn(record) for record in (evidence.manual, evidence.trainer)]
+    drawn = [set(_drawn(record.steps)) for record in (evidence.manual, evidence.trainer)]
     if foreign := len(drawn[0] - drawn[1]):
         if cut := _cut_to_shortest(evidence, foreign):
             return cut
@@ -250,12 +249,7 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
         return None
     if not (never := len(drawn[1] - drawn[0])):
         return None
-    first_epoch = [
-        digest
-        for line in evidence.manual.steps[: evidence.trainer.steps_per_epoch]
-        for batch in line["reviews"]
-        for digest in batch
-    ]
+    first_epoch = _drawn(evidence.manual.steps[: evidence.trainer.steps_per_epoch])
     if len(set(first_epoch)) < len(first_epoch) and len(first_epoch) >= len(drawn[1]):
         return evidence.finding(
             "shuffle.replacement",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from benchmarks.judge.finding import Finding, follows_evaluation, line_of
+from benchmarks.judge.finding import Finding, line_of
 from benchmarks.judge.ways import findings
 from shared.recording.record import RunRecord
 
@@ -39,11 +39,6 @@ class Evidence:
             for record in (self.manual, self.trainer)
         )
         return ours, theirs
-
-    @property
-    def after_evaluation(self) -> bool:
-        """Whether an evaluation lies between this step and the one before."""
-        return follows_evaluation(self.trainer, self.step)
 
     @property
     def starts_epoch(self) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.judge.evidence import Evidence, epoch_start
-from benchmarks.judge.finding import Finding, counted, line_of
+from benchmarks.judge.finding import Finding, counted, follows_evaluation, line_of
 from shared.recording.record import RunRecord
 
 
@@ -40,7 +40,7 @@ def random_state_cause(evidence: Evidence) -> Finding:
             f"the random state{whose}: batch and mode are equal, but the state is not; seed again right before "
             "training, and let nothing draw in between (every iter(DataLoader) draws once)",
         )
-    if evidence.after_evaluation or evidence.starts_epoch:
+    if follows_evaluation(evidence.trainer, evidence.step) or evidence.starts_epoch:
         return evidence.finding(
             "seed.stray",
             f"a stray draw{whose}: one loop drew one more random number around the evaluation or the start of this "

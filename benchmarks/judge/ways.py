@@ -314,7 +314,6 @@ def _schedule(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
             schedule_text(step, ours, theirs, len(manual.steps[0]["batch"]), trainer.steps_per_epoch),
             {"manual": ours[step - 1], "trainer": theirs[step - 1]},
         )
-        return
 
 
 def _evaluations(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
@@ -365,10 +364,6 @@ def evaluated_batches(ours: dict[str, Any], theirs: dict[str, Any]) -> Finding:
         )
     if differing_inputs(ours.get("batch"), theirs.get("batch")) == {"labels"}:
         return finding("evaluate.labels", "the evaluation's labels: the same examples with different labels")
-    if ours.get("padded_tokens") != theirs.get("padded_tokens"):
-        return finding(
-            "evaluate.order", "the evaluation's batches: the same examples in another order or with another padding"
-        )
-    return finding(
-        "evaluate.order", "the evaluation's batches: the same examples in another order, or with another mask"
-    )
+    is_wider = ours.get("padded_tokens") != theirs.get("padded_tokens")
+    how = "in another order or with another padding" if is_wider else "in another order, or with another mask"
+    return finding("evaluate.order", f"the evaluation's batches: the same examples {how}")

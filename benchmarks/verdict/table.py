@@ -50,12 +50,7 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
 
 def reported_table(records: Sequence[RunRecord]) -> Table:
     """What both sides of a user's own job reported."""
-    table = Table(title="What they report", title_justify="left")
-    for heading in ("step", "", *LOOPS):
-        table.add_column(heading, justify="left" if not heading else "right")
-    for row in reported_rows(records):
-        table.add_row(*row)
-    return table
+    return _table("What they report", ("step", "", *LOOPS), reported_rows(records))
 
 
 def epoch_rows(comparison: Mapping[str, Any], accuracy: str = ".4f", missing: str = "-") -> list[list[str]]:
@@ -96,10 +91,15 @@ def _reported(record: RunRecord) -> dict[tuple[int, str], float]:
 
 def costs_table(comparison: dict[str, Any], records: Sequence[RunRecord]) -> Table:
     """Time, speed and memory of both loops; `cost_rows` has the arguments."""
-    table = Table(title="What it cost", title_justify="left")
-    for heading in ("", *LOOPS):
+    return _table("What it cost", ("", *LOOPS), cost_rows(comparison, records))
+
+
+def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """A table of numbers; the column without a heading says of what."""
+    table = Table(title=title, title_justify="left")
+    for heading in headings:
         table.add_column(heading, justify="right" if heading else "left")
-    for row in cost_rows(comparison, records):
+    for row in rows:
         table.add_row(*row)
     return table
 

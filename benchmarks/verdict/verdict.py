@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -196,15 +197,7 @@ def divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:
 def _comparable(ours: dict[str, Any], theirs: dict[str, Any], generators: set[str]) -> tuple[dict, dict]:
     """Two lines of a step or an evaluation without what only one of the loops shows."""
     ours, theirs = dict(ours), dict(theirs)
-    mine, other = ours.get("batch"), theirs.get("batch")
-    if isinstance(mine, dict) and isinstance(other, dict):
-        ours["batch"], theirs["batch"] = _common(mine, other)
-    elif isinstance(mine, list) and isinstance(other, list) and len(mine) == len(other):
-        pairs = [
-            _common(a, b) if isinstance(a, dict) and isinstance(b, dict) else (a, b)
-            for a, b in zip(mine, other, strict=True)
-        ]
-        ours["batch"], theirs["batch"] = [a for a, _ in pairs], [b for _, b in pairs]
+    ours["batch"], theirs["batch"] = _common(ours.get("batch"), theirs.get("batch"))
     if isinstance(ours.get("rng"), dict) and isinstance(theirs.get("rng"), dict):
         for line in (ours, theirs):
             line["rng"] = {name: value for name, value in line["rng"].items() if name in generators}
@@ -221,9 +214,15 @@ def _comparable(ours: dict[str, Any], theirs: dict[str, Any], generators: set[st
     return ours, theirs
 
 
-def _common(ours: dict[str, Any], theirs: dict[str, Any]) -> tuple[dict, dict]:
-    names = [name for name in ours if name in theirs]
-    return {name: ours[name] for name in names}, {name: theirs[name] for name in names}
+def _common(ours: Any, theirs: Any) -> tuple[Any, Any]:
+    """Two batches, or a step's lists of batches, with the inputs that both loops show."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        names = [name for name in ours if name in theirs]
+        return {name: ours[name] for name in names}, {name: theirs[name] for name in names}
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        pairs = list(map(_common, ours, theirs))
+        return [mine for mine, _ in pairs], [other for _, other in pairs]
+    return ours, theirs
 
 
 def _generators_drawn_from(manual: RunRecord, trainer: RunRecord) -> set[str]:
@@ -353,11 +352,8 @@ def _pair_by_step(ours: list[dict], theirs: list[dict]) -> dict[int, list[tuple[
     """Evaluations of both runs by the step they follow; one that the other run lacks is paired with {}."""
     paired: dict[int, list[tuple[dict, dict]]] = {}
     for step in sorted({line["step"] for line in (*ours, *theirs)}):
-        mine = [line for line in ours if line["step"] == step]
-        others = [line for line in theirs if line["step"] == step]
-        count = max(len(mine), len(others))
-        pad: list[dict] = [{}] * count
-        paired[step] = list(zip((mine + pad)[:count], (others + pad)[:count], strict=True))
+        mine, others = ([line for line in side if line["step"] == step] for side in (ours, theirs))
+        paired[step] = list(zip_longest(mine, others, fillvalue={}))
     return paired
 
 
