@@ -6,6 +6,7 @@ submission, which is in `/autograder/submission`. Then it shows `/autograder/res
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 import tempfile
@@ -50,27 +51,23 @@ class Settings(NamedTuple):
         return float(sum(row["most"] for row in make_rubric((), (), self.points)))
 
 
-def write_autograder(file: Path, settings: Settings) -> None:
-    """Write the zip: the two scripts, the settings, and SameLoop itself, which is in no package registry.
+def autograder(settings: Settings) -> bytes:
+    """The zip: the two scripts, the settings, and SameLoop itself, which is in no package registry.
 
     Raises:
-        SameLoopError: the file exists already, it cannot be written, or this is an installed SameLoop without the
-            files of its project.
+        SameLoopError: this is an installed SameLoop without the files of its project.
     """
     if not (ROOT / PINS).is_file():
         raise SameLoopError("an autograder is made from SameLoop's own folder: clone it, and run sameloop from there")
-    try:
-        with file.open("xb") as opened, zipfile.ZipFile(opened, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, content in _content(settings).items():
-                entry = zipfile.ZipInfo(name, LONG_AGO)
-                entry.compress_type = zipfile.ZIP_DEFLATED
-                entry.create_system = 3  # Unix: the next line is a file's mode there
-                entry.external_attr = (0o100755 if name in SCRIPTS else 0o100644) << 16
-                archive.writestr(entry, content)
-    except FileExistsError:
-        raise SameLoopError(f"{file} exists already; it stays as it is: give another name") from None
-    except OSError as error:
-        raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place") from None
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in _content(settings).items():
+            entry = zipfile.ZipInfo(name, LONG_AGO)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.create_system = 3  # Unix: the next line is a file's mode there
+            entry.external_attr = (0o100755 if name in SCRIPTS else 0o100644) << 16
+            archive.writestr(entry, content)
+    return zipped.getvalue()
 
 
 def _content(settings: Settings) -> dict[str, bytes]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +15,16 @@ import click
 
 from benchmarks.check.formats import FORMATS, as_text, print_result
 from benchmarks.check.job import OWN_SETTINGS, job_config
-from benchmarks.check.points import read_points
-from benchmarks.check.rubric import GOOD
+from benchmarks.check.rubric import GOOD, ITEMS
 from benchmarks.check.runner import MEGABYTES, SECONDS
 from shared.config import RunConfig, meaning, show
-from shared.errors import SameLoopError
+from shared.errors import SameLoopError, shown
 from shared.running.command import CONTEXT, SettingCommand, debug_option, setting_options
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 NOT_RIGHT = 1
 
@@ -74,7 +80,7 @@ def _check(
     **parameters: Any,
 ) -> int:
     settings = _settings_from(parameters)
-    worth = read_points(points) if points else None
+    worth = read_points(points)
     if file.is_dir() or (file.is_file() and file.suffix.lower() == ".zip"):
         if file_format:
             raise SameLoopError(
@@ -100,7 +106,7 @@ def _check(
         result = replace(result, name=file.name)
     file_format = file_format or FORMATS[0]
     if output is not None:
-        write_text(output, as_text(result, file_format, hints))
+        write_file(output, as_text(result, file_format, hints))
     elif file_format == "text":
         print_result(result, Console(highlight=False), hints)
     else:
@@ -129,10 +135,11 @@ def autograder_command() -> click.Command:
 def _autograder(
     file: Path, hints: bool, points: Path | None, time_limit: float, memory_limit: int, **parameters: Any
 ) -> None:
-    from benchmarks.check.autograder import Settings, write_autograder
+    from benchmarks.check.autograder import Settings, autograder
 
-    worth = read_points(points) if points else None
-    write_autograder(file, Settings(_settings_from(parameters), worth, time_limit, memory_limit, hints))
+    worth = read_points(points)
+    settings = Settings(_settings_from(parameters), worth, time_limit, memory_limit, hints)
+    write_file(file, autograder(settings), new=True)
     click.echo(f"written: {file}", err=True)
 
 
@@ -159,19 +166,19 @@ def _start(file: Path | None, notebook: bool) -> None:
     file = file or Path("my_loop").with_suffix(suffix)
     if file.suffix != suffix:
         raise SameLoopError(f"{file}: its name must end with {suffix}" + ("" if notebook else ", or add --notebook"))
-    write_text(file, notebook_text(file.stem) if notebook else skeleton(file.stem), new=True)
+    write_file(file, notebook_text(file.stem) if notebook else skeleton(file.stem), new=True)
     click.echo(f"written: {file}", err=True)
 
 
-def write_text(file: Path, text: str, new: bool = False) -> None:
+def write_file(file: Path, content: str | bytes, new: bool = False) -> None:
     """Write a file.
 
     Raises:
         SameLoopError: it cannot be written, or `new` is set and the file exists.
     """
     try:
-        with file.open("x" if new else "w", encoding="utf-8") as opened:
-            opened.write(text)
+        with file.open("xb" if new else "wb") as opened:
+            opened.write(content.encode() if isinstance(content, str) else content)
     except FileExistsError:
         raise SameLoopError(f"{file} exists already; it stays as it is: give another name") from None
     except OSError as error:
@@ -201,6 +208,33 @@ def _judging_options() -> Sequence[click.Option]:
             help=f"what a loop may take  [default: {MEGABYTES}]",
         ),
     ]
+
+
+def read_points(file: Path | None) -> dict[str, float] | None:
+    """The points of the phases in a teacher's TOML file, which has a line such as `clip = 2` for each that is not 1.
+
+    `schedule_step` and `"schedule step"` are the same. None without a file.
+
+    Raises:
+        SameLoopError: it cannot be read, is not TOML, names an unknown item, or has a value that is not 0 or more.
+    """
+    if file is None:
+        return None
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SameLoopError(f"--points {file}: it cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SameLoopError(f"--points {file}: it is not TOML ({error}); write lines such as: clip = 2") from None
+    points: dict[str, float] = {}
+    for name, worth in content.items():
+        item = name.replace("_", " ").replace("-", " ")
+        if item not in ITEMS:
+            raise SameLoopError(f"--points {file}: there is no phase {shown(name)}; there are {', '.join(ITEMS)}")
+        if isinstance(worth, bool) or not isinstance(worth, (int, float)) or not 0 <= worth < math.inf:
+            raise SameLoopError(f"--points {file}: {name} = {shown(worth)}: give a number that is at least 0")
+        points[item] = worth
+    return points
 
 
 def _settings() -> list[click.Option]:

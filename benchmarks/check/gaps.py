@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.judge.phases import BY_NAME
+from shared.running.notebooks import parsed
 from shared.running.script import LoopScript
 
 # The message of a gap's `raise`, after the name of the phase.
@@ -52,9 +53,7 @@ def fill_gaps(script: LoopScript) -> LoopScript:
 
 def _open_gap_lines(source: str) -> list[tuple[int, str]]:
     """The line number and the phase of every open gap."""
-    try:
-        tree = ast.parse(source)
-    except (SyntaxError, ValueError):
+    if (tree := parsed(source)) is None:
         return []
     places = []
     for node in ast.walk(tree):

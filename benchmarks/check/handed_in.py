@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from shared.errors import SameLoopError, shown
 from shared.progress import announce
-from shared.running.notebooks import loop_of_notebook
+from shared.running.notebooks import loop_of_notebook, parsed
 
 SUFFIXES = (".py", ".ipynb", ".zip")
 # The names that are preferred among several files that define `train`.
@@ -130,11 +130,9 @@ def _write_loop(notebook: Path, scratch: Path) -> Path:
 def defines_train(file: Path) -> bool:
     """Whether a file seems to define `train`; the file is read, but not run."""
     text = file.read_text(encoding="utf-8", errors="replace")
-    try:
-        body = ast.parse(text).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    if (tree := parsed(text)) is None:
         return re.search(r"^def train\b", text, re.MULTILINE) is not None
-    for statement in body:
+    for statement in tree.body:
         if isinstance(statement, ast.FunctionDef) and statement.name == "train":
             return True
         targets = statement.targets if isinstance(statement, ast.Assign) else []

@@ -127,12 +127,8 @@ class Reference:
 
     def learning_rates(self, steps: int, count: int | None = None) -> list[float]:
         """The learning rates of a schedule over `steps` steps: the first `count` of them, or all if it is None."""
-        config = self._config
-        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=config.learning_rate)
-        if config.lr_scheduler_type == "linear" and config.warmup_steps == 0:
-            scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: (steps - step) / steps)
-        else:
-            scheduler = make_schedule(optimizer, steps, config)
+        optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=self._config.learning_rate)
+        scheduler = make_schedule(optimizer, steps, self._config)
         rates = []
         for _ in range(steps if count is None else count):
             rates.append(float(optimizer.param_groups[0]["lr"]))

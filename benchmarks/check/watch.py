@@ -31,7 +31,7 @@ from typing import Any
 
 import torch
 
-from shared.recording.evidence import BATCH_KEYS
+from shared.recording.evidence import BATCH_KEYS, plain
 from shared.recording.hooks import Hooks, Listener, field_of
 
 Write = Callable[[str, Mapping[str, Any], Mapping[str, torch.Tensor] | None], None]
@@ -39,10 +39,6 @@ Write = Callable[[str, Mapping[str, Any], Mapping[str, torch.Tensor] | None], No
 NO_SETTINGS = ("params", "initial_lr")
 # With more graphs than this in memory it is worth running the garbage collector before counting them.
 MANY_GRAPHS = 3
-
-
-class _Token:
-    """An object that lives as long as the graph of a forward pass."""
 
 
 class Watch(Listener):
@@ -166,7 +162,7 @@ class Watch(Listener):
         groups = [
             {
                 "parameters": [names.get(id(parameter)) for parameter in group["params"]],
-                "settings": {key: _json_value(value) for key, value in group.items() if key not in NO_SETTINGS},
+                "settings": {key: plain(value) for key, value in group.items() if key not in NO_SETTINGS},
             }
             for group in optimizer.param_groups
         ]
@@ -196,18 +192,12 @@ class Watch(Listener):
 
 def _graph_reference(value: torch.Tensor) -> weakref.ref:
     """A weak reference that is dead as soon as the graph behind `value` is."""
-    token = _Token()
-    # The graph's node owns the hook, and the hook owns the token; the hook returns None, so it changes nothing.
-    value.register_hook(lambda gradient, token=token: None)
-    return weakref.ref(token)
 
+    def hook(gradient: torch.Tensor) -> None:
+        """Change nothing: the graph's node owns this function, which lives as long as the graph."""
 
-def _json_value(value: Any) -> Any:
-    if isinstance(value, torch.Tensor) and value.numel() == 1:
-        value = value.item()
-    if isinstance(value, (tuple, list)):
-        return [_json_value(item) for item in value]
-    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+    value.register_hook(hook)
+    return weakref.ref(hook)
 
 
 def _callers() -> list[str]:

@@ -269,7 +269,7 @@ def describe_optimizer(optimizer: torch.optim.Optimizer, model: torch.nn.Module)
         "groups": [
             {
                 "parameters": sum(p.numel() for p in group["params"]),
-                **{name: _plain(value) for name, value in sorted(group.items()) if name not in ("params", "lr")},
+                **{name: plain(value) for name, value in sorted(group.items()) if name not in ("params", "lr")},
             }
             for group in optimizer.param_groups
         ],
@@ -314,7 +314,10 @@ def _whole(value: torch.Tensor) -> torch.Tensor:
     return value if value.is_floating_point() else value.long()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """A setting of an optimizer, as JSON can hold it."""
     if isinstance(value, torch.Tensor):
         return value.tolist()
-    return value if isinstance(value, (bool, int, float, str, type(None))) else [*map(_plain, value)]
+    if isinstance(value, (tuple, list)):
+        return [*map(plain, value)]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)

@@ -59,7 +59,7 @@ def _python(cell: str) -> str:
     if first.startswith("%%") and not first.startswith(PYTHON_CELLS):
         return "\n" * cell.count("\n")
     lines = cell.split("\n")
-    if _parsed(cell) is not None:
+    if parsed(cell) is not None:
         return cell
     going_on = False
     for number, line in enumerate(lines):
@@ -71,10 +71,11 @@ def _python(cell: str) -> str:
     text = "\n".join(lines)
     # A cell that is still not Python is left out, unless it has the loop: then the check names the line.
     has_loop = re.search(r"^def train\b", text, re.MULTILINE)
-    return text if has_loop or _parsed(text) is not None else "\n" * cell.count("\n")
+    return text if has_loop or parsed(text) is not None else "\n" * cell.count("\n")
 
 
-def _parsed(text: str) -> ast.Module | None:
+def parsed(text: str) -> ast.Module | None:
+    """A text as Python; None if it is none."""
     try:
         return ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -83,7 +84,7 @@ def _parsed(text: str) -> ast.Module | None:
 
 def _used(text: str) -> str:
     """A text with only those of its statements that import, or bind what `train` uses; the others' lines are empty."""
-    tree = _parsed(text)
+    tree = parsed(text)
     if tree is None:
         return text
     wanted, kept = {"train"}, set()

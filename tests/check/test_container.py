@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.check.autograder import Settings, write_autograder
+from benchmarks.check.autograder import Settings, autograder
 from benchmarks.mistakes.mistake import MINIMAL
 from shared.starting.children import ROOT
 
@@ -39,7 +39,7 @@ pytestmark = [
 def grader(tmp_path_factory) -> Path:
     """The zip, unpacked, with an environment whose SameLoop is the zip's."""
     root = tmp_path_factory.mktemp("autograder")
-    write_autograder(root / "hw.zip", Settings({}, None, 30.0, 2000))
+    (root / "hw.zip").write_bytes(autograder(Settings({}, None, 30.0, 2000)))
     with zipfile.ZipFile(root / "hw.zip") as archive:
         archive.extractall(root / "source")
     binary = root / "venv" / "bin" / "python"
