@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +34,7 @@ from benchmarks.check.rubric import (
 )
 from benchmarks.check.runner import MEGABYTES, SECONDS, Outcome, running
 from benchmarks.check.sandbox import limit_memory
-from benchmarks.check.workshop import Workshop, use_workshop
+from benchmarks.check.workshop import Workshop
 from shared.config import RunConfig
 from shared.determinism import one_thread
 from shared.errors import SameLoopError, shown
@@ -87,7 +87,10 @@ def check(
     job_config(**settings)
     if file is not None and not file.is_file():
         raise SameLoopError(f"{file}: there is no such file; `sameloop start` writes one to begin with")
-    with use_workshop(workshop) as workshop, running(file, settings, seconds, megabytes, workshop) as outcome:
+    with (
+        Workshop() if workshop is None else nullcontext(workshop) as workshop,
+        running(workshop, file, settings, seconds, megabytes) as outcome,
+    ):
         name = "manual_loop/train.py" if file is None else file.name
         options = {
             "name": name,

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import psutil
 
 from benchmarks.check.walls import WORLD_FILES, WORLD_MB
-from benchmarks.check.workshop import Workshop, use_workshop
+from benchmarks.check.workshop import Workshop
 from shared.starting.launch import Family
 
 # A right loop takes about 2 seconds and 600 MB, mostly for the imports.
@@ -50,24 +50,17 @@ class Outcome(NamedTuple):
 
 @contextmanager
 def running(
-    file: Path | None,
-    settings: Mapping[str, Any],
-    seconds: float = SECONDS,
-    megabytes: int = MEGABYTES,
-    workshop: Workshop | None = None,
+    workshop: Workshop, file: Path | None, settings: Mapping[str, Any], seconds: float, megabytes: int
 ) -> Iterator[Outcome]:
     """Run a loop in a new process, in an empty folder; yields how it ended. Its recording exists inside the `with`.
 
     Args:
+        workshop: starts the process.
         file: the loop's; None: the package's manual loop.
         settings: of the job, as `job_config` takes them.
         seconds, megabytes: its limits.
-        workshop: starts the process; None: a new one for this loop.
     """
-    with (
-        use_workshop(workshop) as workshop,
-        tempfile.TemporaryDirectory(prefix="sameloop-check-", ignore_cleanup_errors=True) as folder,
-    ):
+    with tempfile.TemporaryDirectory(prefix="sameloop-check-", ignore_cleanup_errors=True) as folder:
         # Separate from each other: the loop knows only its own folder.
         own_folder, root, recording = (Path(folder).resolve() / name for name in ("loop", "root", "recording"))
         own_folder.mkdir()
@@ -80,19 +73,14 @@ def running(
                 "walls": list(workshop.walls),
                 "root": str(root),
             }
-            outcome = _run(workshop, options, own_folder, recording, recording_file.fileno(), seconds, megabytes)
+            outcome = _run(workshop, options, own_folder, recording_file, seconds)
         yield outcome
 
 
 def _run(
-    workshop: Workshop,
-    options: Mapping[str, Any],
-    own_folder: Path,
-    recording: Path,
-    number: int,
-    seconds: float,
-    megabytes: int,
+    workshop: Workshop, options: Mapping[str, Any], own_folder: Path, recording: BinaryIO, seconds: float
 ) -> Outcome:
+    megabytes = options["memory_mb"]
     # This number of processes, each one the child of the one before, do not belong to the loop.
     above = 0 if not sys.platform.startswith("linux") else 1 if workshop.walls.namespaces else 2
     processes: dict[int, psutil.Process] = {}
@@ -101,7 +89,8 @@ def _run(
     output = _Output(os.fdopen(reading, "rb"))
     with Family() as family:
         try:
-            process = workshop.start(family, ("benchmarks.check.child", "main"), options, own_folder, writing, number)
+            function = ("benchmarks.check.child", "main")
+            process = workshop.start(family, function, options, own_folder, writing, recording.fileno())
         finally:
             os.close(writing)
         started = time.monotonic()
@@ -130,7 +119,7 @@ def _run(
     if stopped is None and status == -signal.SIGSYS:
         stopped = "it made a system call that no training needs (nodes, mounts, other processes), and was ended"
     output.join()
-    return Outcome(recording, stopped, status, output.text(), time.monotonic() - started, peak)
+    return Outcome(Path(recording.name), stopped, status, output.text(), time.monotonic() - started, peak)
 
 
 def _descendants(process: psutil.Process, above: int) -> list[psutil.Process]:

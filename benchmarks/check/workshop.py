@@ -9,7 +9,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,6 @@ class Workshop:
                 server.end()
                 self._server = self._new_server()
             return self._server
-
-
-def use_workshop(workshop: Workshop | None) -> AbstractContextManager[Workshop]:
-    """The given workshop, or a new one that ends with the `with` block."""
-    return Workshop() if workshop is None else nullcontext(workshop)
 
 
 def environment(home: Path) -> dict[str, str]:

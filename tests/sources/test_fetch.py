@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.check.runner import running
+from benchmarks.check.runner import MEGABYTES, SECONDS, running
+from benchmarks.check.workshop import Workshop
 from benchmarks.cli import main
 from shared.errors import SameLoopError
 from shared.sources import embedded, fetch
@@ -187,5 +188,5 @@ def test_a_checked_loop_looks_in_this_users_folder_too(tmp_path: Path, monkeypat
     monkeypatch.setattr(site, "USER_BASE", None)
     loop = tmp_path / "loop.py"
     loop.write_text(LOOP)
-    with running(loop, {}) as outcome:
+    with Workshop() as workshop, running(workshop, loop, {}, SECONDS, MEGABYTES) as outcome:
         assert str(tmp_path / "base" / "share" / "sameloop") in outcome.output
