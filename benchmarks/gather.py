@@ -161,9 +161,9 @@ def find_difference(ours: Source, theirs: Source) -> Difference | None:
         return _difference_of_weights(ours, theirs)
     cause = None
     if (ours.record.loop, theirs.record.loop) == LOOPS:
-        from benchmarks.judge.causes import likely_cause
+        from benchmarks.judge.causes import explain
 
-        cause = likely_cause(first.step, first.quantity, ours.records[rank], theirs.records[rank])
+        cause = explain(first.step, first.quantity, ours.records[rank], theirs.records[rank])[0].text
     return Difference(first.step, first.quantity, cause, rank)
 
 

@@ -28,22 +28,15 @@ TABLE, CHART = "submissions.csv", "submissions.png"
 
 
 def check_folder(
-    folder: Path,
-    output: Path | None,
-    settings: Mapping[str, Any],
-    *,
-    points: Mapping[str, float] | None,
-    seconds: float,
-    megabytes: int,
-    jobs: int = 1,
+    folder: Path, output: Path | None, settings: Mapping[str, Any], *, jobs: int = 1, **options: Any
 ) -> dict[str, Result]:
     """Judge every submission in a folder, print a table, and write table, chart and results.
 
     Args:
         folder: contains a file or a folder per submission, or is a zip file of them; nothing is written into it.
         output: the folder for the table, the chart and a JSON file per submission; None: `runs/check-<name>`.
-        settings, points, seconds, megabytes: as `check` takes them.
         jobs: the number of submissions that are judged at the same time.
+        settings, options: the arguments of `check`: `points`, `seconds` and `megabytes`.
 
     Returns:
         The result of each submission, sorted by name.
@@ -58,7 +51,6 @@ def check_folder(
         submissions = find_submissions(folder, Path(scratch))
         if not submissions:
             raise SameLoopError(f"{folder}: there is no Python file, notebook, zip file or folder in it")
-        options = {"points": points, "seconds": seconds, "megabytes": megabytes}
         results = _check_and_write(submissions, output, dict(settings), options, jobs)
     Console(highlight=False).print(table(results))
     announce(f"the table, the chart and every result are in {output}")
@@ -74,7 +66,9 @@ def _check_and_write(
         by_name: dict[str, Result] = {}
         for submission, result in _check_all(submissions, settings, options, jobs):
             by_name[submission.name] = result
-            content = {"submission": submission.name, **result.as_dict(), **_for_the_teacher(result)}
+            content = {"submission": submission.name, **result.as_dict()}
+            if result.verdict == FAILED:
+                content["traceback"] = result.traceback
             # As ASCII, because a student's text may contain characters that UTF-8 cannot hold.
             (output / f"{submission.name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
             failures = f" ({', '.join(result.failures)})" if result.failures else ""
@@ -116,10 +110,6 @@ def check_submission(submission: Submission, settings: dict[str, Any], options: 
         return checks.failed_result(submission.file.name, why, options["points"])
 
 
-def _for_the_teacher(result: Result) -> dict[str, str]:
-    return {"traceback": result.traceback, "output": result.output} if result.verdict == FAILED else {}
-
-
 def csv_text(results: Mapping[str, Result]) -> str:
     """One line per submission: verdict, score, seconds, the status of each item, and the causes."""
     file = io.StringIO()
@@ -143,13 +133,8 @@ def _cell(text: str) -> str:
 def table(results: Mapping[str, Result]) -> Table:
     """The table of the class for the terminal."""
     class_table = Table(title=summary(list(results.values())), title_justify="left")
-    for heading, side in (
-        ("submission", "left"),
-        ("verdict", "left"),
-        ("points", "right"),
-        ("what is not right", "left"),
-    ):
-        class_table.add_column(heading, justify=side)
+    for heading in ("submission", "verdict", "points", "what is not right"):
+        class_table.add_column(heading, justify="right" if heading == "points" else "left")
     for name, result in results.items():
         reason = result.why if result.verdict in (UNFINISHED, FAILED) else ", ".join(result.failures)
         verdict = Text(result.verdict, "green" if result.verdict in GOOD else "red")

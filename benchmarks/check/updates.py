@@ -16,7 +16,6 @@ from benchmarks.check.replay import Reference, Tensors, all_equal
 
 # A weight is a float32, so storing it rounds by u. Four roundings: the decay, the update, and their order.
 WEIGHT_BOUND = 4 * 2.0**-24
-FLOAT32 = {"float32"}
 
 
 @dataclass
@@ -117,9 +116,8 @@ class UpdateJudge:
         if self._new_weights is not None:
             self.weights, self._new_weights = self._new_weights, None
         self._history.append(self.weights)
-        if self.is_float32 and _dtypes(self.weights) != FLOAT32:
-            self._low_precision(self.weights)
-            self.is_float32 = False
+        if self.is_float32:
+            self._judge_dtype(self.weights)
         if self.is_float32:
             self._judge_update(taken, before)
         self._last_optimizer = taken.number
@@ -127,10 +125,8 @@ class UpdateJudge:
     def _judge_first(self, weights: Tensors) -> None:
         first = self._reference.first_weights
         self._history.append(weights)
-        self.is_float32 = _dtypes(weights) == FLOAT32
-        if not self.is_float32:
-            self._low_precision(weights)
-        elif not all_equal(weights, first):
+        self._judge_dtype(weights)
+        if self.is_float32 and not all_equal(weights, first):
             self._notes.add(
                 "weights.first", "the first forward pass has other weights than those passed to train()", step=1
             )
@@ -168,16 +164,18 @@ class UpdateJudge:
                 step,
             )
 
-    def _low_precision(self, weights: Tensors) -> None:
-        dtypes = ", ".join(sorted(_dtypes(weights)))
-        self._notes.add(
-            "dtype.weights",
-            f"the weights are in {dtypes}: most updates are too small for it and are rounded away; keep them "
-            "in float32 and use torch.autocast",
-            dtypes,
-            "float32",
-            1,
-        )
+    def _judge_dtype(self, weights: Tensors) -> None:
+        dtypes = ", ".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()}))
+        self.is_float32 = dtypes == "float32"
+        if not self.is_float32:
+            self._notes.add(
+                "dtype.weights",
+                f"the weights are in {dtypes}: most updates are too small for it and are rounded away; keep them "
+                "in float32 and use torch.autocast",
+                dtypes,
+                "float32",
+                1,
+            )
 
     def _judge_update(self, taken: Step, before: Tensors) -> None:
         """Judge the weights after a step."""
@@ -246,7 +244,3 @@ class UpdateJudge:
 def tensors_named(tensors: Tensors, prefix: str) -> dict[str, torch.Tensor]:
     """The tensors whose names start with the prefix, by the rest of their names."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-
-
-def _dtypes(weights: Tensors) -> set[str]:
-    return {str(weight.dtype).removeprefix("torch.") for weight in weights.values()}

@@ -22,6 +22,7 @@ import site
 import struct
 import sys
 import sysconfig
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -84,31 +85,25 @@ class Walls(NamedTuple):
         return f"walls of the kernel that are not available here: {', '.join(unavailable)}; used instead: {rest}"
 
 
-def available(folder: Path) -> Walls:
-    """Try in separate processes which walls are available here.
-
-    Args:
-        folder: empty; it is empty again afterwards.
-    """
+def available() -> Walls:
+    """Try in separate processes which walls are available here."""
     if not sys.platform.startswith("linux"):
         return Walls()
-    root, own_folder = folder / "root", folder / "loop"
 
     def world() -> None:
         _leave_namespaces()
         _in_fork(lambda: _change_root(root, own_folder, readable(())))
 
-    for path in (root, own_folder):
-        path.mkdir()
-    reasons = [_reason(_in_fork, wall) for wall in (world, lambda: _landlock((), ()), lambda: _filter_calls(False))]
-    for path in (root, own_folder):
-        path.rmdir()
-    return Walls(*reasons)
+    with tempfile.TemporaryDirectory(prefix="sameloop-check-") as folder:
+        root, own_folder = Path(folder, "root"), Path(folder, "loop")
+        root.mkdir()
+        own_folder.mkdir()
+        return Walls(*map(_reason, (world, lambda: _landlock((), ()), lambda: _filter_calls(False))))
 
 
-def _reason(call: Callable[[Callable[[], None]], None], wall: Callable[[], None]) -> str:
+def _reason(wall: Callable[[], None]) -> str:
     try:
-        call(wall)
+        _in_fork(wall)
     except OSError as error:
         return f"{error.filename}: {error.strerror}"
     return ""

@@ -9,11 +9,10 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from benchmarks.check.walls import Walls, available
+from benchmarks.check.walls import available
 from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.running.forkserver import LIBRARIES, ForkServer
@@ -37,16 +36,11 @@ class Workshop:
     """
 
     def __enter__(self) -> Workshop:
-        self._ending = ExitStack()
         self._lock = threading.Lock()
-        folder = self._ending.enter_context(tempfile.TemporaryDirectory(prefix="sameloop-check-"))
-        self._home = Path(folder) / "home"
-        self._home.mkdir()
+        self._home = tempfile.TemporaryDirectory(prefix="sameloop-check-")
         # On macOS a process that has imported torch may not be forked. A GPU does not matter: nothing here uses it.
         self._server = self._new_server() if sys.platform == "linux" else None
-        trial_folder = Path(folder) / "tried"
-        trial_folder.mkdir()
-        self.walls: Walls = available(trial_folder)
+        self.walls = available()
         if missing := self.walls.missing():
             announce(missing)
         return self
@@ -54,10 +48,10 @@ class Workshop:
     def __exit__(self, *exception: object) -> None:
         if self._server is not None:
             self._server.end()
-        self._ending.close()
+        self._home.cleanup()
 
     def _new_server(self) -> ForkServer:
-        return ForkServer((*LIBRARIES, *OURS), environment(self._home))
+        return ForkServer((*LIBRARIES, *OURS), environment(Path(self._home.name)))
 
     def start(
         self, family: Family, function: tuple[str, str], options: Mapping[str, Any], folder: Path, output: int, fd: int

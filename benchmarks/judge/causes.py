@@ -39,11 +39,6 @@ def explain(step: int, quantity: str, manual: RunRecord, trainer: RunRecord) -> 
     return [finding._replace(text=words.fill(finding.text)) for finding in (cause, *_others(cause, evidence))]
 
 
-def likely_cause(step: int, quantity: str, manual: RunRecord, trainer: RunRecord) -> str:
-    """The cause alone, as a sentence or two; the arguments are those of `explain`."""
-    return explain(step, quantity, manual, trainer)[0].text
-
-
 # After these nothing else can be said: the runs were not of one job, or not of one model.
 STANDS_ALONE = (
     *("environment.not_reproducible", "environment.config", "environment.processes"),

@@ -97,8 +97,7 @@ _AVAILABLE: list[Walls] = []
 def available_here() -> Walls:
     """The walls of this machine, tried once; in a separate process, because this one may have threads."""
     if not _AVAILABLE:
-        with tempfile.TemporaryDirectory() as folder:
-            _AVAILABLE.append(available(Path(folder)))
+        _AVAILABLE.append(available())
     return _AVAILABLE[0]
 
 
