@@ -51,15 +51,9 @@ class EvaluationJudge:
     def _report_missing(self, number: int, after: int, count: int) -> None:
         """Report that no evaluation on the validation set follows an epoch."""
         on_training = any(evaluation.after == after for evaluation in self._passes.evaluations)
-        self._notes.add(
-            "evaluate.reviews" if on_training else "evaluate.moment",
-            "the evaluation uses examples of the training set"
-            if on_training
-            else f"no evaluation follows epoch {number}",
-            counted(count, "evaluation"),
-            counted(self._passes.epochs, "evaluation"),
-            self._steps_of(number),
-        )
+        code = "evaluate.reviews" if on_training else "evaluate.moment"
+        counts = counted(count, "evaluation"), counted(self._passes.epochs, "evaluation")
+        self._notes.add(code, *counts, self._steps_of(number), number=number)
 
     def _steps_of(self, epochs: int) -> int:
         return epochs * self._passes.steps_per_epoch
@@ -71,45 +65,16 @@ class EvaluationJudge:
         size = len(self._passes.eval)
         missing = size - len([review for review in held if review is not None])
         if any(event["training"] or event["others"] for event in events):
-            notes.add(
-                "evaluate.mode",
-                "model.eval() is missing: dropout is on in the evaluation",
-                "train mode",
-                "eval mode",
-                step,
-            )
+            notes.add("evaluate.mode", "train mode", "eval mode", step)
         elif any(event["graph"] for event in events):
-            notes.add(
-                "evaluate.graph",
-                "the evaluation builds graphs that are not needed: torch.no_grad() is missing",
-                "gradients on",
-                "gradients off",
-                step,
-            )
+            notes.add("evaluate.graph", "gradients on", "gradients off", step)
         elif missing and missing == size % self._passes.config.per_device_eval_batch_size:
-            notes.add(
-                "evaluate.last_batch",
-                "the evaluation's last batch, which is not full, is left out (drop_last)",
-                counted(size - missing, "review"),
-                counted(size, "review"),
-                step,
-            )
+            notes.add("evaluate.last_batch", counted(size - missing, "review"), counted(size, "review"), step)
         elif missing or None in held or max(held.values()) > 1:
-            notes.add(
-                "evaluate.samples",
-                "the evaluation does not use every review exactly once",
-                f"{counted(held.total(), 'review')}, {size - missing} of the subset",
-                f"{counted(size, 'review')}, each once",
-                step,
-            )
+            used = f"{counted(held.total(), 'review')}, {size - missing} of the subset"
+            notes.add("evaluate.samples", used, f"{counted(size, 'review')}, each once", step)
         elif not evaluation.is_current and not notes.has("weights.between"):
-            notes.add(
-                "evaluate.weights",
-                "the evaluated weights are not those after the last step, but, for example, an average of several",
-                "other weights",
-                f"the weights after step {step}",
-                step,
-            )
+            notes.add("evaluate.weights", "other weights", f"the weights after step {step}", step)
         else:
             return self._judge_answers(evaluation, step)
         return False
@@ -129,7 +94,7 @@ class EvaluationJudge:
                     what, cause, *_ = differs
                     code = "evaluate.mask" if what in ("forward.mask", "forward.no_mask") else "evaluate.batch"
                     text = f"in the evaluation {cause}"
-                self._notes.add_difference(code, text, tensors["logits"], logits, step)
+                self._notes.add_difference(code, tensors["logits"], logits, step, text)
                 return False
         return True
 
@@ -138,12 +103,7 @@ class EvaluationJudge:
         ends = self._passes.ends
         lines = [line for line in log if "eval_loss" in line or "eval_accuracy" in line]
         if len(lines) not in (len(of_subset), len(ends)):
-            self._notes.add(
-                "evaluate.not_reported",
-                "it does not return one line with eval_loss and eval_accuracy per evaluation",
-                counted(len(lines), "line"),
-                counted(len(ends), "line"),
-            )
+            self._notes.add("evaluate.not_reported", counted(len(lines), "line"), counted(len(ends), "line"))
             return
         reported = of_subset if len(lines) == len(of_subset) else [e for e in of_subset if e.after in ends]
         for line, evaluation in zip(lines, reported, strict=False):
@@ -163,7 +123,7 @@ class EvaluationJudge:
         for name, parts in (("eval_loss", means), ("eval_accuracy", counts)):
             value, right = line.get(name), expected[name]
             if not isinstance(value, (int, float)) or isinstance(value, bool):
-                self._notes.add("evaluate.not_reported", f"it returns no {name}", "nothing", f"{right:.6g}", step)
+                self._notes.add("evaluate.not_reported", "nothing", f"{right:.6g}", step, f"it returns no {name}")
                 return False
             difference = abs(value - right) / max(1.0, abs(right))
             if self._notes.is_rounding(difference):
@@ -177,7 +137,7 @@ class EvaluationJudge:
             if formula:
                 text += f": it is {Words().fill(formula)}"
             self._notes.smallest.setdefault("evaluate", abs(value - right))
-            self._notes.add(code, text, f"{name} {value:.6g}", f"{right:.6g}", step)
+            self._notes.add(code, f"{name} {value:.6g}", f"{right:.6g}", step, text)
             return False
         return True
 

@@ -34,14 +34,7 @@ def judge(job: Job, events: Sequence[Event], log: Sequence[dict[str, Any]] | Non
     part = next((event["name"] for event in events if event.kind == "part"), None)
     if part is not None and not passes.batches:
         notes.reached.add("forward")
-        notes.add(
-            "forward.part",
-            "only parts of the model are called in training, never the model itself, so its inputs and outputs are "
-            "not seen. Call the model",
-            part,
-            "model(...)",
-            1,
-        )
+        notes.add("forward.part", part, "model(...)", 1)
         return
     reference = Reference(job)
     if passes.batches:
@@ -60,12 +53,6 @@ def _without_steps_before(events: Sequence[Event], job: Job, notes: Notes) -> Se
     first = objects.count(0)
     if len(objects) <= job.config.total_steps() or objects != sorted(objects) or not 0 < first <= len(objects) // 2:
         return events
-    notes.add(
-        "step.before",
-        f"the first {counted(first, 'step')} are made by another optimizer than the {len(objects) - first} after "
-        "them, as in a learning-rate search, and have changed the weights, too; use a copy of the model there",
-        counted(len(objects), "step"),
-        counted(job.config.total_steps(), "step"),
-        1,
-    )
+    made, due = (counted(count, "step") for count in (len(objects), job.config.total_steps()))
+    notes.add("step.before", made, due, 1, first=counted(first, "step"), others=len(objects) - first)
     return events[steps[first - 1] + 1 :]

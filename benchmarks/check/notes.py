@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from benchmarks.check.replay import Tensors, all_equal
+from benchmarks.check.sentences import SENTENCES
 from benchmarks.judge.finding import Finding
 
 # Two values are equal up to rounding if they differ by no more than this, relative to the size of the right one: the
@@ -37,18 +38,31 @@ class Notes:
         self.rounding = 0.0
         self.smallest: dict[str, float] = {}
 
-    def add(self, code: str, text: str, student: Any = "", right: Any = "", step: int = 0) -> None:
-        """Add a finding, with the loop's value and the right one; step 0: it is about the whole run."""
+    def add(
+        self, code: str, student: Any = "", right: Any = "", step: int = 0, text: str = "", **values: object
+    ) -> None:
+        """Add a finding.
+
+        Args:
+            code: what was found.
+            student, right: the loop's value and the right one.
+            step: 0: it is about the whole run.
+            text: what to say of it, if not the code's sentence.
+            values: what that sentence has in braces.
+        """
+        text = text or SENTENCES[code].format(**values)
         self.findings.append(Finding(code, step, text, {"student": str(student), "right": str(right)}))
 
     def has(self, code: str) -> bool:
         """Whether there is a finding with this code."""
         return any(finding.code == code for finding in self.findings)
 
-    def add_difference(self, code: str, text: str, actual: torch.Tensor, right: torch.Tensor, step: int) -> None:
+    def add_difference(
+        self, code: str, actual: torch.Tensor, right: torch.Tensor, step: int, text: str = "", **values: object
+    ) -> None:
         """Add a finding about unequal tensors; it shows their first two numbers."""
         student, expected = (", ".join(f"{x:.6g}" for x in t.flatten()[:2].tolist()) for t in (actual, right))
-        self.add(code, text, student, expected, step)
+        self.add(code, student, expected, step, text, **values)
         if actual.shape == right.shape:
             self.smallest.setdefault(self.findings[-1].phase, _relative_difference(actual, right))
 

@@ -23,13 +23,7 @@ def judge_order(passes: Passes, notes: Notes) -> None:
     unknown = (batch for batch in passes.batches if None in batch.reviews)
     foreign = next((batch for batch in unknown if has_known(passes.eval.reviews(batch.forward.tensors()))), None)
     if foreign is not None:
-        notes.add(
-            "batch.slice",
-            "the training uses examples of the validation set",
-            "reviews of eval_dataset",
-            "reviews of train_dataset",
-            passes.step_of(foreign),
-        )
+        notes.add("batch.slice", "reviews of eval_dataset", "reviews of train_dataset", passes.step_of(foreign))
         return
     if any(not batch.reviews or None in batch.reviews for batch in passes.batches):
         # A review that is not recognized by its tokens cannot be counted.
@@ -39,23 +33,13 @@ def judge_order(passes: Passes, notes: Notes) -> None:
     complete = epochs if passes.ended else epochs[:-1]
     size = passes.config.per_device_train_batch_size
     if passes.size != size:
-        notes.add(
-            "batch.size",
-            f"the batch size is not per_device_train_batch_size, {size} reviews; is {passes.size} hard-coded?",
-            counted(passes.size, "review"),
-            counted(size, "review"),
-            1,
-        )
+        sizes = counted(passes.size, "review"), counted(size, "review")
+        notes.add("batch.size", *sizes, 1, size=passes.size, due=size)
     for number, batches in enumerate(complete, start=1):
         if _judge_epoch(passes, notes, number, batches):
             break
     if passes.ended and len(epochs) != passes.epochs:
-        notes.add(
-            "batch.epochs",
-            f"the number of epochs is not num_train_epochs; is {len(epochs)} hard-coded?",
-            counted(len(epochs), "epoch"),
-            counted(passes.epochs, "epoch"),
-        )
+        notes.add("batch.epochs", counted(len(epochs), "epoch"), counted(passes.epochs, "epoch"), count=len(epochs))
     _judge_shuffle(passes, notes, complete)
 
 
@@ -69,49 +53,21 @@ def _judge_epoch(passes: Passes, notes: Notes, number: int, batches: list[Batch]
     step = passes.step_of(batches[-1])
     again = next((later for batch, later in pairwise(batches) if batch.reviews == later.reviews), None)
     if again is not None:
-        notes.add(
-            "batch.again",
-            "a batch is trained on twice in a row; each must come once in an epoch",
-            f"the reviews of batch {again.place} as batch {again.place + 1}",
-            "another batch",
-            passes.step_of(again),
-        )
+        twice_in_a_row = f"the reviews of batch {again.place} as batch {again.place + 1}"
+        notes.add("batch.again", twice_in_a_row, "another batch", passes.step_of(again))
     elif any(count != size for count in sizes[:-1]):
         wrong = next(batch for batch in batches if len(batch.reviews) != size)
-        notes.add(
-            "batch.size",
-            "the batches do not all have the same size",
-            counted(len(wrong.reviews), "review"),
-            counted(size, "review"),
-            passes.step_of(wrong),
-        )
+        counts = counted(len(wrong.reviews), "review"), counted(size, "review")
+        notes.add("batch.size", *counts, passes.step_of(wrong), text="the batches do not all have the same size")
     elif missing and twice and abs(sum(sizes) - subset_size) < size:
-        notes.add(
-            "shuffle.replacement",
-            "reviews are drawn with replacement: in an epoch some come twice and others never",
-            f"{counted(missing, 'review')} of epoch {number} never used",
-            "each review once per epoch",
-            step,
-        )
+        unused = f"{counted(missing, 'review')} of epoch {number} never used"
+        notes.add("shuffle.replacement", unused, "each review once per epoch", step)
     elif missing:
         is_last_batch = subset_size % size and missing == subset_size % size
-        notes.add(
-            "batch.last" if is_last_batch else "batch.missing",
-            "an epoch's last batch, which is not full, is left out (drop_last)"
-            if is_last_batch
-            else "an epoch does not contain all reviews",
-            f"{counted(subset_size - missing, 'review')} in epoch {number}",
-            f"{counted(subset_size, 'review')}",
-            step,
-        )
+        used = f"{counted(subset_size - missing, 'review')} in epoch {number}"
+        notes.add("batch.last" if is_last_batch else "batch.missing", used, counted(subset_size, "review"), step)
     elif twice:
-        notes.add(
-            "batch.twice",
-            "some reviews come more than once in an epoch",
-            f"{counted(twice, 'review')} of epoch {number} twice",
-            "each review once",
-            step,
-        )
+        notes.add("batch.twice", f"{counted(twice, 'review')} of epoch {number} twice", "each review once", step)
     else:
         return False
     return True
@@ -125,7 +81,7 @@ def _judge_shuffle(passes: Passes, notes: Notes, epochs: list[list[Batch]]) -> N
         code, text = _why_not_random(order, number, orders, passes) if len(order) >= size else ("", "")
         if code:
             first_reviews = f"reviews {', '.join(map(str, order[:4]))} ..."
-            notes.add(code, text, first_reviews, "another random order", passes.step_of(batches[0]))
+            notes.add(code, first_reviews, "another random order", passes.step_of(batches[0]), text)
             return
         orders.append(order)
 
@@ -168,13 +124,7 @@ def judge_seeds(passes: Passes, notes: Notes) -> None:
             continue
         state = digest([as_bytes(batch.forward.tensors()["rng"])])
         if state in step_of_state:
-            notes.add(
-                "seed.again",
-                "the random state is that of an earlier step: a seed is set inside the loop, so dropout drops the "
-                "same neurons again",
-                f"as at step {step_of_state[state]}",
-                "a state of its own",
-                passes.step_of(batch),
-            )
+            earlier = f"as at step {step_of_state[state]}"
+            notes.add("seed.again", earlier, "a state of its own", passes.step_of(batch))
             return
         step_of_state[state] = passes.step_of(batch)

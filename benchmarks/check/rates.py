@@ -36,56 +36,41 @@ def judge_rates(rates: Sequence[float], passes: Passes, reference: Reference, no
     wrong = next(
         (k for k, (a, b) in enumerate(zip(rates, right, strict=False)) if not _is_close(a, b, config)), len(right)
     )
-    notes.add(
-        *(_wrong_rate(rates, (right, own), config) or _cause(list(rates), right, passes, reference)),
-        f"learning rate {rates[min(wrong, len(rates) - 1)]:.6g}",
-        f"learning rate {right[min(wrong, len(right) - 1)]:.6g}",
-        wrong + 1,
-    )
+    explanation = _wrong_start(rates, (right, own), config)
+    code = "schedule.rate" if explanation else _cause(list(rates), right, passes, reference)
+    student, expected = (f"learning rate {line[min(wrong, len(line) - 1)]:.6g}" for line in (rates, right))
+    notes.add(code, student, expected, wrong + 1, explanation=explanation)
 
 
-def _wrong_rate(rates: Sequence[float], schedules: Iterable[list[float]], config: RunConfig) -> tuple[str, str] | None:
-    """A code and its text if only the rate at the start of the schedule is wrong."""
+def _wrong_start(rates: Sequence[float], schedules: Iterable[list[float]], config: RunConfig) -> str:
+    """What to say of it if only the rate at the start of the schedule is wrong."""
     for right in schedules:
         scaled = [rate * right[0] / rates[0] for rate in rates] if rates[0] else []
         if scaled and right[0] and _fits(scaled, right, config) and len(set(rates)) > 1:
-            explanation = "0.001 is torch's own default" if rates[0] == TORCHS_RATE else f"is {rates[0]:g} hard-coded?"
-            return "schedule.rate", f"the learning rate does not start at config.learning_rate; {explanation}"
-    return None
+            return "0.001 is torch's own default" if rates[0] == TORCHS_RATE else f"is {rates[0]:g} hard-coded?"
+    return ""
 
 
-def _cause(rates: list[float], right: list[float], passes: Passes, reference: Reference) -> tuple[str, str]:
-    """The code and the text of the wrong schedule that has these learning rates."""
+def _cause(rates: list[float], right: list[float], passes: Passes, reference: Reference) -> str:
+    """The code of the wrong schedule that has these learning rates."""
     config, total, per_epoch = passes.config, len(right), passes.steps_per_epoch
     per_step = config.gradient_accumulation_steps
     candidates = {
-        ("schedule.constant", "the learning rate never changes: call scheduler.step() after every step"): (
-            [rates[0]] * len(rates)
-        ),
-        ("schedule.ahead", "the schedule is one step ahead"): [*right[1:], 0.0],
-        ("schedule.behind", "the schedule is one step behind"): [right[0], *right[:-1]],
-        ("schedule.per_epoch", "scheduler.step() is called once per epoch, not after every step"): [
-            right[k // per_epoch] for k in range(total)
-        ],
-        (
-            "schedule.epoch_total",
-            "the schedule ends after one epoch: its total is the number of steps of one epoch, not of all",
-        ): [
-            *reference.learning_rates(per_epoch),
-            *([0.0] * (total - per_epoch)),
-        ],
-        ("schedule.batch_total", "the schedule counts batches, not steps: the learning rate falls too slowly"): (
-            reference.learning_rates(passes.per_epoch * passes.epochs)[:total]
-        ),
+        "schedule.constant": [rates[0]] * len(rates),
+        "schedule.ahead": [*right[1:], 0.0],
+        "schedule.behind": [right[0], *right[:-1]],
+        "schedule.per_epoch": [right[k // per_epoch] for k in range(total)],
+        "schedule.epoch_total": [*reference.learning_rates(per_epoch), *([0.0] * (total - per_epoch))],
+        "schedule.batch_total": reference.learning_rates(passes.per_epoch * passes.epochs)[:total],
     }
-    for cause, candidate in candidates.items():
+    for code, candidate in candidates.items():
         if _fits(rates, candidate, config):
-            return cause
+            return code
     if per_step > 1 and any(_fits(rates, schedule, config) for schedule in _moved_per_batch(total, passes, reference)):
-        return "schedule.per_batch", "scheduler.step() is called after every batch, not after every step"
+        return "schedule.per_batch"
     if not _is_close(rates[0], right[0], config) and config.warmup_steps == 0:
-        return "schedule.first", "the first step does not have config.learning_rate, but a warm-up or another rate"
-    return "schedule.shape", "the schedule has another shape: check its warm-up and its total number of steps"
+        return "schedule.first"
+    return "schedule.shape"
 
 
 def _moved_per_batch(total: int, passes: Passes, reference: Reference) -> Iterator[list[float]]:

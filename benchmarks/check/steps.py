@@ -87,13 +87,9 @@ class StepJudge:
         tensors = event.tensors()
         before, after = tensors_named(tensors, "before."), tensors_named(tensors, "after.")
         if self._is_moved and last is not None and last.ends and not self._has_stepped:
-            self._notes.add(
-                "step.missing",
-                f"no step follows batch {last.place + 1} of epoch {last.epoch + 1}",
-                counted(self._batches, "batch") + " without a step",
-                f"a step after {counted(last.share, 'batch')}",
-                step,
-            )
+            made = f"{counted(self._batches, 'batch')} without a step"
+            due = f"a step after {counted(last.share, 'batch')}"
+            self._notes.add("step.missing", made, due, step, batch=last.place + 1, epoch=last.epoch + 1)
         if self._is_moved:
             self._notes.reached.add("zero")
             self._judge_zero(before, step)
@@ -108,26 +104,21 @@ class StepJudge:
         forward = batch.forward
         if forward["training"] and not forward["others"]:
             return
-        off = forward["others"] if forward["training"] else []
+        if forward["training"]:
+            self._notes.add("mode.parts", "eval mode", "train mode", step, name=forward["others"][0])
+            return
         number = self._passes.batches.index(batch)
         evaluated = any(evaluation.after and evaluation.after <= number for evaluation in self._passes.evaluations)
         moment = "after the evaluation" if evaluated and self._count else "before this step"
-        self._notes.add(
-            "mode.parts" if off else "mode.eval",
-            f"not all of the model is in train mode: {off[0]} is not"
-            if off
-            else f"model.train() was not called {moment}, so dropout is off",
-            "eval mode",
-            "train mode",
-            step,
-        )
+        self._notes.add("mode.eval", "eval mode", "train mode", step, moment=moment)
 
     def _replay(self, batch: Batch, before: Tensors, loss: torch.Tensor | None, step: int) -> None:
         """Compute the batch again, correctly, from the loop's weights, reviews, random state and gradients."""
         notes, forward, tensors = self._notes, batch.forward, batch.forward.tensors()
         right, differs = self._passes.train.right_inputs(tensors, batch.reviews)
         if differs is not None:
-            notes.add(*differs, step)
+            code, text, student, expected_value = differs
+            notes.add(code, student, expected_value, step, text)
         if right is None:
             return
         inputs = right
@@ -151,13 +142,8 @@ class StepJudge:
         # An extra pass is harmless if the loss is that of one pass; it may be there to compute the accuracy.
         is_of_one = loss is not None and notes.equal(loss, expected.loss)
         if batch.passes > 1 and not (is_of_one and batch.backwards == 1):
-            notes.add(
-                "forward.repeated",
-                "the model is called several times on the same reviews before a step",
-                f"{batch.passes} forward passes, {counted(batch.backwards, 'backward pass')}",
-                "1 of each",
-                step,
-            )
+            made = f"{batch.passes} forward passes, {counted(batch.backwards, 'backward pass')}"
+            notes.add("forward.repeated", made, "1 of each", step)
             return
         factor = self._factor(loss, expected.loss, step)
         if factor is None:
@@ -166,30 +152,18 @@ class StepJudge:
             is_scaled = notes.same_gradients(self._grads, again(factor).gradients, count=False)
             self._judge_loss(batch, loss, expected.loss, factor if is_scaled else math.nan, step)
         elif not notes.same_gradients(self._grads, expected.gradients):
-            notes.add(
-                "backward.other",
-                "the backward pass leaves other gradients than the loss has",
-                f"norm {norm_of(self._grads):.4g}",
-                f"norm {norm_of(expected.gradients):.4g}",
-                step,
-            )
+            notes.add("backward.other", _norm(self._grads), _norm(expected.gradients), step)
 
     def _judge_answers(self, forward: Event, logits: torch.Tensor, right: torch.Tensor, step: int) -> None:
         """Find out why the model's logits for the right inputs are others."""
         dropped = self._reference.dropout(forward["training"])
         if forward["autocast"]:
             kind = forward["autocast"].removeprefix("torch.")
-            self._notes.add_difference("autocast.forward", f"the forward pass runs in {kind}", logits, right, step)
+            self._notes.add_difference("autocast.forward", logits, right, step, kind=kind)
         elif forward["dropout"] != dropped and not forward["others"]:
-            self._notes.add(
-                "dropout.rates",
-                "the dropout layers' probability is not that of the model's own configuration",
-                f"dropout {_shares(forward['dropout'])}",
-                f"dropout {_shares(dropped)}",
-                step,
-            )
+            self._notes.add("dropout.rates", _dropout(forward["dropout"]), _dropout(dropped), step)
         else:
-            self._notes.add_difference("forward.other", "the logits are not those of this batch", logits, right, step)
+            self._notes.add_difference("forward.other", logits, right, step)
 
     def _judge_second_backward(self, after: Tensors, last: Batch) -> None:
         """Judge a backward pass without a new forward pass before it."""
@@ -197,13 +171,7 @@ class StepJudge:
             self._grads = after
             return
         if not self._notes.same_gradients(after, self._grads, count=False):
-            self._notes.add(
-                "backward.repeated",
-                "there are two backward passes for one forward pass: its gradients count twice",
-                f"norm {norm_of(after):.4g}",
-                f"norm {norm_of(self._grads):.4g}",
-                self._count + 1,
-            )
+            self._notes.add("backward.repeated", _norm(after), _norm(self._grads), self._count + 1)
         self._grads = after
 
     def _judge_zero(self, before: Tensors, step: int) -> None:
@@ -211,40 +179,22 @@ class StepJudge:
         notes = self._notes
         if self._has_stepped:
             if before and self._step_was_due:
-                notes.add(
-                    "zero.missing",
-                    "the gradients of the step before are still there: zero_grad() is missing between the steps",
-                    f"norm {norm_of(before):.4g} before the backward pass",
-                    "0",
-                    step,
-                )
+                notes.add("zero.missing", f"{_norm(before)} before the backward pass", "0", step)
         elif not self._batches or not self._grads:
             return
         elif not before:
-            notes.add(
-                "zero.inside",
-                "zero_grad() comes between the batches of one step: only the last one counts",
-                "0 before the backward pass",
-                f"norm {norm_of(self._grads):.4g}, of the batches before",
-                step,
-            )
+            right = f"{_norm(self._grads)}, of the batches before"
+            notes.add("zero.inside", "0 before the backward pass", right, step)
         elif not notes.same_gradients(before, self._grads):
             factor = norm_of(before) / max(norm_of(self._grads), 1e-30)
             clipped = self._has_clipped and notes.same_gradients(before, _scaled(self._grads, factor))
-            notes.add(
-                "clip.inside" if clipped else "backward.between",
-                "the gradients are clipped after every batch, not once per step"
-                if clipped
-                else "the gradients change between two batches of one step",
-                f"norm {norm_of(before):.4g}",
-                f"norm {norm_of(self._grads):.4g}",
-                step,
-            )
+            code = "clip.inside" if clipped else "backward.between"
+            notes.add(code, _norm(before), _norm(self._grads), step)
 
     def _factor(self, loss: torch.Tensor | None, right: torch.Tensor, step: int) -> float | None:
         """The loop's loss divided by the right one, NaN if that says nothing; None if the loop's is no scalar."""
         if loss is None:
-            self._notes.add("loss.not_scalar", "backward() is not called on a single number", step=step)
+            self._notes.add("loss.not_scalar", step=step)
             return None
         if self._notes.equal(loss, right):
             return 1.0
@@ -266,10 +216,9 @@ class StepJudge:
         matching = next((text for wrong, text in texts.items() if wrong != 1 and abs(factor / wrong - 1) < 1e-3), None)
         if math.isfinite(factor):
             text = matching or f"backward() is called on {factor:.6g} times the mean loss of this batch"
-            self._notes.add_difference("loss.scale", text, loss, right, step)
+            self._notes.add_difference("loss.scale", loss, right, step, text)
         else:
-            text = "backward() is called on another loss than the mean of this batch, and not on a multiple of it"
-            self._notes.add_difference("loss.criterion", text, loss, right, step)
+            self._notes.add_difference("loss.criterion", loss, right, step)
 
     # A step -----------------------------------------------------------------------------------------
 
@@ -284,22 +233,11 @@ class StepJudge:
         self._step_was_due = True
         per_step = counted(self._config.gradient_accumulation_steps, "batch")
         if not self._batches:
-            self._notes.add(
-                "step.empty",
-                "the optimizer steps without a backward pass since its last step",
-                "0 batches",
-                per_step,
-                step,
-            )
+            self._notes.add("step.empty", "0 batches", per_step, step)
         elif last is not None and (not last.ends or self._batches != last.share):
             self._step_was_due = last.ends
-            self._notes.add(
-                "step.number",
-                "the optimizer steps after another number of batches than gradient_accumulation_steps says",
-                counted(self._batches, "batch"),
-                counted(last.share, "batch") if last.ends else per_step,
-                step,
-            )
+            due = counted(last.share, "batch") if last.ends else per_step
+            self._notes.add("step.number", counted(self._batches, "batch"), due, step)
         if self._updates.is_float32 and self._grads and last is not None and last.ends and self._batches == last.share:
             self._notes.reached.add("clip")
             self._judge_clip(taken.gradients, step)
@@ -315,30 +253,23 @@ class StepJudge:
             return
         norm, unclipped = norm_of(gradients), norm_of(after)
         if not any(gradient.any() for gradient in gradients.values()):
-            notes.add(
-                "zero.before_step",
-                "zero_grad() comes between the backward pass and the step: nothing is left to step with",
-                "norm 0 at the step",
-                f"norm {norm_of(right):.4g}",
-                step,
-            )
+            notes.add("zero.before_step", "norm 0 at the step", _norm(right), step)
             return
+        where = ""
         if notes.same_gradients(gradients, after, count=False):
-            code, text = "clip.missing", "the gradients reach the optimizer unclipped"
+            code = "clip.missing"
             if self._clip_places == {"forward"}:
-                text += ": the clip comes before the backward pass, when they are not there yet"
+                where = ": the clip comes before the backward pass, when they are not there yet"
             elif self._clip_places == {"step"}:
-                text += ": the clip comes after the step"
+                where = ": the clip comes after the step"
         elif notes.same_gradients(gradients, _scaled(after, norm / max(unclipped, 1e-30)), count=False):
-            code, text = "clip.limit", "the gradients are scaled to another norm than max_grad_norm"
+            code = "clip.limit"
         elif any(norm_of({name: grad}) > 1.001 * norm_of({name: after[name]}) for name, grad in gradients.items()):
             code = "clip.changed"
-            text = "after the backward pass the gradients are changed in another way than by a clip, as by noise"
         else:
             code = "clip.uneven"
-            text = "the gradients are not scaled by one number, all together, but clipped in another way"
         limit = self._config.max_grad_norm or math.inf
-        notes.add(code, text, f"norm {norm:.4g}", f"norm {min(unclipped, limit):.4g}", step)
+        notes.add(code, f"norm {norm:.4g}", f"norm {min(unclipped, limit):.4g}", step, where=where)
 
     def _judge_unseen_step(self, last: Batch | None) -> None:
         """Judge a change of the weights without a torch optimizer; it is right if AdamW would make the same step."""
@@ -349,30 +280,17 @@ class StepJudge:
 
     def _judge_end(self, last: Batch | None) -> None:
         if self._passes.ended and last is not None and not self._has_stepped and (last.ends or not self._is_moved):
-            self._notes.add(
-                "step.last" if self._is_moved else "step.none",
-                "no step follows the last batch" if self._is_moved else "optimizer.step() is never called",
-                counted(self._count, "step"),
-                counted(self._config.total_steps(), "step"),
-                self._count + 1,
-            )
+            code = "step.last" if self._is_moved else "step.none"
+            made, due = (counted(count, "step") for count in (self._count, self._config.total_steps()))
+            self._notes.add(code, made, due, self._count + 1)
             self._notes.reached.add("step")
         if self._passes.without_backward and not self._passes.batches:
             self._notes.reached.add("backward")
-            self._notes.add(
-                "backward.missing", "there are forward passes in train mode, and never a backward pass", step=1
-            )
+            self._notes.add("backward.missing", step=1)
         graphs = self._updates.graphs
         if graphs > 2 * self._config.gradient_accumulation_steps + 4:
             self._notes.reached.add("loss")
-            self._notes.add(
-                "loss.graphs",
-                "the graphs of earlier steps are still in memory: use loss.item() or loss.detach() to keep or add up "
-                "losses",
-                counted(graphs, "graph"),
-                "1 graph",
-                self._count,
-            )
+            self._notes.add("loss.graphs", counted(graphs, "graph"), "1 graph", self._count)
 
 
 def _clip_places(events: Sequence[Event]) -> set[str]:
@@ -390,5 +308,9 @@ def _scaled(gradients: Tensors, factor: float) -> Tensors:
     return {name: gradient * factor for name, gradient in gradients.items()}
 
 
-def _shares(dropped: Sequence[float]) -> str:
-    return ", ".join(f"{share:g}" for share in dropped) or "none"
+def _norm(gradients: Tensors) -> str:
+    return f"norm {norm_of(gradients):.4g}"
+
+
+def _dropout(shares: Sequence[float]) -> str:
+    return f"dropout {', '.join(f'{share:g}' for share in shares) or 'none'}"

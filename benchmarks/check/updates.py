@@ -127,55 +127,27 @@ class UpdateJudge:
         self._history.append(weights)
         self._judge_dtype(weights)
         if self.is_float32 and not all_equal(weights, first):
-            self._notes.add(
-                "weights.first", "the first forward pass has other weights than those passed to train()", step=1
-            )
+            self._notes.add("weights.first", step=1)
         if self._trained:
-            self._notes.add(
-                "model.copy",
-                "it trains another model than the one that was passed to train(), such as a copy of it; that one does "
-                "not change",
-                "another model",
-                "the model that is passed to train()",
-                1,
-            )
+            self._notes.add("model.copy", "another model", "the model that is passed to train()", 1)
 
     def check_before_batch(self, step: int) -> None:
         """Judge that the weights before a batch of this step are those after the last step."""
         if self._history and self.weights is not self._history[-1] and not all_equal(self.weights, self._history[-1]):
-            self._notes.add(
-                "weights.between",
-                "the weights change without a step of an optimizer",
-                "changed",
-                "as the step before left them" if step > 1 else "as they were passed to train()",
-                step,
-            )
+            right = "as the step before left them" if step > 1 else "as they were passed to train()"
+            self._notes.add("weights.between", "changed", right, step)
 
     def finish(self, step: int) -> None:
         """Judge that the weights at the end of the run are those after a step, the last or the best one."""
         self.judge_pending()
         if step and not any(all_equal(self.weights, weights) for weights in self._history):
-            self._notes.add(
-                "weights.end",
-                "after the last step the weights change, and not to those of an earlier step: the final model is not "
-                "the trained one",
-                "changed",
-                "as the last step left them, or an earlier one",
-                step,
-            )
+            self._notes.add("weights.end", "changed", "as the last step left them, or an earlier one", step)
 
     def _judge_dtype(self, weights: Tensors) -> None:
         dtypes = ", ".join(sorted({str(weight.dtype).removeprefix("torch.") for weight in weights.values()}))
         self.is_float32 = dtypes == "float32"
         if not self.is_float32:
-            self._notes.add(
-                "dtype.weights",
-                f"the weights are in {dtypes}: most updates are too small for it and are rounded away; keep them "
-                "in float32 and use torch.autocast",
-                dtypes,
-                "float32",
-                1,
-            )
+            self._notes.add("dtype.weights", dtypes, "float32", 1, dtypes=dtypes)
 
     def _judge_update(self, taken: Step, before: Tensors) -> None:
         """Judge the weights after a step."""
@@ -196,7 +168,7 @@ class UpdateJudge:
                 moved = math.nan if actual is None else (actual - before[name]).abs().max().item()
                 student, expected = f"{name} moved by {moved:.3g}", f"{update:.3g}"
             self._notes.smallest.setdefault("optimizer", difference / (update or 1.0))
-            self._notes.add(code, text, student, expected, self._step)
+            self._notes.add(code, student, expected, self._step, text)
             return
 
     def _cause(self, taken: Step, name: str) -> tuple[str, str, str, str]:

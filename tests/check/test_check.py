@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
+from string import Formatter
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from benchmarks.check.job import job_config, make_job
 from benchmarks.check.notes import BOUND
 from benchmarks.check.recording import RecordingError, RecordingWriter, read_recording
 from benchmarks.check.rubric import FAILED, GOOD, IDENTICAL, ITEMS, make_rubric
+from benchmarks.check.sentences import SENTENCES
 from benchmarks.check.subsets import Subset
 from benchmarks.judge.finding import Finding
 from benchmarks.judge.phases import PHASES
@@ -23,6 +26,7 @@ from benchmarks.proofs.gallery import check_mistake, is_checked_rightly
 from shared.config import METRIC_SCHEDULES, RunConfig
 from shared.errors import SameLoopError
 from shared.running.script import own_script, package_script
+from shared.starting.children import ROOT
 
 RIGHT = [file.stem for file in right_loops()]
 IN_MINIMAL = [name for name, mistake in MISTAKES.items() if mistake.pieces]
@@ -289,3 +293,18 @@ def test_a_row_per_item_and_the_first_finding_counts() -> None:
     assert (rows["clip"]["status"], rows["clip"]["cause"], rows["clip"]["points"]) == ("fail", "first", 0)
     assert (rows["step"]["status"], rows["step"]["points"]) == ("pass", 3)
     assert rows["zero"]["status"] == "not reached"
+
+
+def test_every_sentence_is_said_and_with_all_that_it_names() -> None:
+    files = [file for file in (ROOT / "benchmarks" / "check").glob("*.py") if file.name != "sentences.py"]
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    assert SENTENCES.keys() <= {node.value for node in nodes if isinstance(node, ast.Constant)}
+    said = 0
+    for call in nodes:
+        if not isinstance(call, ast.Call) or getattr(call.func, "attr", "") not in ("add", "add_difference"):
+            continue
+        code, given = getattr(call.args[0], "value", None), {word.arg for word in call.keywords}
+        if code in SENTENCES and len(call.args) < 5 and "text" not in given:
+            said += 1
+            assert {field for _, field, *_ in Formatter().parse(SENTENCES[code]) if field} <= given, code
+    assert said > 30
