@@ -111,21 +111,29 @@ def points_text(result: Result) -> str:
 
 def gradescope(result: Result, hints: bool = False) -> dict[str, Any]:
     """The content of Gradescope's `results.json`; students do not see the traceback of a loop that failed."""
-    if result.verdict == FAILED and not result.counts:
-        return {
-            **_gradescope_head(result),
-            "tests": [
-                _test(WHOLE, 0.0, result.most, f"There is nothing to judge: {markdown_line(result.why.rstrip('.'))}."),
-                _hidden(result.traceback, result.output),
-            ],
-        }
-    tests = [_test(row["item"], row["points"], row["most"], _reason(row, hints)) for row in result.rubric]
-    for test, row in zip(tests, result.rubric, strict=True):
-        test["status"] = "passed" if row["status"] == PASS else "failed"
+    tests = []
+    if result.counts:
+        for row in result.rubric:
+            is_right = row["status"] == PASS
+            tests.append(_test(row["item"], row["points"], row["most"], _reason(row, hints), is_right))
     if result.verdict in (UNFINISHED, FAILED):
-        tests.append(_test(WHOLE, 0.0, 0.0, f"{markdown_line(result.why.rstrip('.'))}."))
+        begin, most = ("", 0.0) if result.counts else ("There is nothing to judge: ", result.most)
+        tests.append(_test(WHOLE, 0.0, most, f"{begin}{markdown_line(result.why.rstrip('.'))}."))
         tests.append(_hidden(result.traceback, result.output))
-    return {**_gradescope_head(result), "tests": tests}
+    comment = {
+        "identical": "Every step is bit-identical to the right loop's.",
+        "equivalent": "Every step is right, up to rounding.",
+        DIFFERENT: f"Not right yet: {', '.join(result.failures)}.",
+        UNFINISHED: result.why,
+        FAILED: "The loop did not finish." if result.counts else "There was nothing to judge.",
+    }[result.verdict]
+    return {
+        "score": result.score,
+        "execution_time": round(result.seconds, 1),
+        "output": f"**{result.verdict}**, {points_text(result)}. {comment}",
+        "output_format": "md",
+        "tests": tests,
+    }
 
 
 def broken(message: str, most: float, traceback: str = "") -> dict[str, Any]:
@@ -140,28 +148,12 @@ def broken(message: str, most: float, traceback: str = "") -> dict[str, Any]:
     return {"score": 0.0, "output_format": "md", "tests": [*tests, *([_hidden(traceback, "")] if traceback else [])]}
 
 
-def _gradescope_head(result: Result) -> dict[str, Any]:
-    comment = {
-        "identical": "Every step is bit-identical to the right loop's.",
-        "equivalent": "Every step is right, up to rounding.",
-        DIFFERENT: f"Not right yet: {', '.join(result.failures)}.",
-        UNFINISHED: result.why,
-        FAILED: "The loop did not finish." if result.counts else "There was nothing to judge.",
-    }[result.verdict]
-    return {
-        "score": result.score,
-        "execution_time": round(result.seconds, 1),
-        "output": f"**{result.verdict}**, {points_text(result)}. {comment}",
-        "output_format": "md",
-    }
-
-
-def _test(name: str, score: float, most: float, output: str) -> dict[str, Any]:
+def _test(name: str, score: float, most: float, output: str, is_right: bool = False) -> dict[str, Any]:
     return {
         "name": name,
         "score": score,
         "max_score": most,
-        "status": "failed",
+        "status": "passed" if is_right else "failed",
         "output": output,
         "output_format": "md",
         "visibility": "visible",

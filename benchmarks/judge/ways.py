@@ -136,11 +136,10 @@ def _optimizers(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
 def _by_step(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
     """What single steps show about the way of working, in the order of the steps."""
     for ours, theirs in zip(manual.steps, trainer.steps, strict=False):
-        step = ours["step"]
         for rule in STEP_RULES:
             if (result := rule(ours, theirs, manual, trainer)) is not None:
                 code, text = result
-                yield Finding(code, step, text)
+                yield Finding(code, ours["step"], text)
 
 
 StepResult = tuple[str, str] | None
