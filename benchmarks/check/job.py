@@ -93,11 +93,10 @@ def make_job(config: RunConfig) -> Job:
         tokenizer = load_tokenizer(config)
         train_dataset, eval_dataset, labels = load_data(config, tokenizer)
         model = load_model(config, labels)
-    if config.model == RunConfig.build("tiny").model:
-        with torch.no_grad():
-            for module in model.modules():
-                if isinstance(module, torch.nn.Linear):
-                    module.weight.mul_(SPREAD)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, torch.nn.Linear):
+                module.weight.mul_(SPREAD)
     return Job(model, tokenizer, train_dataset, eval_dataset, config)
 
 

@@ -7,7 +7,6 @@ has inherited is then equal on both sides, and a difference is a mistake of this
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ import torch
 
 from benchmarks.check.job import Job
 from manual_loop.forward import forward
-from manual_loop.optimizer import adamw_settings, make_optimizer, parameter_groups
+from manual_loop.optimizer import adamw_settings, parameter_groups
 from manual_loop.schedule import make_schedule
 
 Tensors = Mapping[str, torch.Tensor]
@@ -48,15 +47,8 @@ class Reference:
         self._parameters = dict(job.model.named_parameters())
         self.first_weights = {name: parameter.detach().clone() for name, parameter in self._parameters.items()}
         groups = parameter_groups(job.model, job.config)
-        if job.config.optim == "adamw_torch_fused":
-            self._optimizer = torch.optim.AdamW(groups, **adamw_settings(job.config), fused=True)
-        else:
-            self._optimizer = make_optimizer(groups, job.config)
-
-    @property
-    def optimizer_name(self) -> str:
-        """The class of the right optimizer."""
-        return type(self._optimizer).__name__
+        # A check has no other optimizer.
+        self._optimizer = torch.optim.AdamW(groups, **adamw_settings(job.config), fused=True)
 
     def dropout(self, training: bool) -> list[float]:
         """The distinct probabilities `p` of the model's dropout layers."""
@@ -66,8 +58,7 @@ class Reference:
     def settings(self, name: str) -> dict:
         """The settings of the right optimizer's group that holds a parameter."""
         parameter = self._parameters[name]
-        group = next(group for group in self._optimizer.param_groups if any(parameter is p for p in group["params"]))
-        return {key: value for key, value in group.items() if key != "params"}
+        return next(group for group in self._optimizer.param_groups if any(parameter is p for p in group["params"]))
 
     def batch(
         self,
@@ -107,7 +98,7 @@ class Reference:
     def clipped(self, gradients: Tensors) -> dict[str, torch.Tensor]:
         """The gradients after clipping."""
         self._put({}, gradients)
-        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm or math.inf)
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._config.max_grad_norm)
         return self._gradients()
 
     def step(self, weights: Tensors, gradients: Tensors, learning_rate: float) -> dict[str, torch.Tensor]:

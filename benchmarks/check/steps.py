@@ -268,8 +268,8 @@ class StepJudge:
             code = "clip.changed"
         else:
             code = "clip.uneven"
-        limit = self._config.max_grad_norm or math.inf
-        notes.add(code, f"norm {norm:.4g}", f"norm {min(unclipped, limit):.4g}", step, where=where)
+        right_norm = min(unclipped, self._config.max_grad_norm)
+        notes.add(code, f"norm {norm:.4g}", f"norm {right_norm:.4g}", step, where=where)
 
     def _judge_unseen_step(self, last: Batch | None) -> None:
         """Judge a change of the weights without a torch optimizer; it is right if AdamW would make the same step."""

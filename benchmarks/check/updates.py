@@ -188,16 +188,15 @@ class UpdateJudge:
                 "their squares start again; create the optimizer once"
             )
             return "optimizer.again", text, "", ""
-        name = self._reference.optimizer_name
-        return "optimizer.other", f"the step does not change the weights as {name} does", "", ""
+        return "optimizer.other", "the step does not change the weights as AdamW does", "", ""
 
     def _other_setting(self, taken: Step, settings: dict[str, Any], name: str) -> tuple[str, str, str] | None:
         """A wrong setting of the optimizer that holds a parameter: the text and both values; None if there is none."""
-        right, class_name = self._reference.settings(name), self._reference.optimizer_name
+        right = self._reference.settings(name)
         if not taken.optimizer:
             return None
         if "weight_decay" not in settings or "betas" not in settings:
-            return f"the optimizer is {taken.optimizer}, not {class_name}", taken.optimizer, class_name
+            return f"the optimizer is {taken.optimizer}, not AdamW", taken.optimizer, "AdamW"
         for key in ("weight_decay", "betas", "eps", "amsgrad", "maximize"):
             value, right_value = settings.get(key), right.get(key)
             right_value = list(right_value) if isinstance(right_value, tuple) else right_value
@@ -209,7 +208,7 @@ class UpdateJudge:
                     text += f" for {name}: biases and norms never decay"
                 return text, f"{key} {value}", f"{key} {right_value}"
         if taken.optimizer == "Adam":
-            return "the optimizer is Adam, not AdamW", "Adam", class_name
+            return "the optimizer is Adam, not AdamW", "Adam", "AdamW"
         return None
 
 
