@@ -167,10 +167,7 @@ class StepJudge:
 
     def _judge_second_backward(self, after: Tensors, last: Batch) -> None:
         """Judge a backward pass without a new forward pass before it."""
-        if last.passes > 1:
-            self._grads = after
-            return
-        if not self._notes.same_gradients(after, self._grads, count=False):
+        if last.passes == 1 and not self._notes.same_gradients(after, self._grads, count=False):
             self._notes.add("backward.repeated", _norm(after), _norm(self._grads), self._count + 1)
         self._grads = after
 

@@ -116,8 +116,7 @@ PHASES = (
         "optim=, learning_rate=, weight_decay=, adam_...",
         "For each weight, AdamW keeps a running mean of the gradient and one of the squared gradient. It divides the "
         "first by the root of the second, so all weights move by steps of similar size. torch's AdamW has a weight "
-        "decay of 0.01 by default; "
-        "`Trainer` has none.",
+        "decay of 0.01 by default; `Trainer` has none.",
         hint="Print optimizer.param_groups without the parameters. Which of the values have you chosen?",
         gap=(
             "AdamW over all parameters, with config.learning_rate, betas 0.9 and 0.999, epsilon 1e-8 and "
@@ -167,8 +166,7 @@ PHASES = (
         "divide the loss by the number of accumulated batches",
         "gradient_accumulation_steps=, and a workaround for a bug (docs/upstream-fault.md)",
         "A step may use several batches (gradient accumulation). Their gradients add up. Each batch's loss is divided "
-        "by the number of batches, so that "
-        "the sum is the mean, as for one large batch.",
+        "by the number of batches, so that the sum is the mean, as for one large batch.",
         hint=(
             "If a step is made from several batches, what should their losses add up to? And what keeps their graphs "
             "in memory?"

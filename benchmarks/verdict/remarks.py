@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from shared.files import read_json
@@ -47,45 +48,34 @@ def never_acted(trainers: list[RunRecord]) -> list[str]:
     return sentences
 
 
-def not_compared(manual: RunRecord, trainer: RunRecord) -> list[str]:
-    """What the manual loop does not show, so that it was not compared; a sentence each."""
-    sentences = []
+def what_else(manual: RunRecord, trainer: RunRecord) -> Iterator[str]:
+    """What was not compared, because the manual loop does not show it, and what changes no number; a sentence each."""
+    records = (manual, trainer)
     if has_no_steps(manual):
-        sentences.append(
+        yield (
             "not compared: the steps; no optimizer of torch.optim made one, so they were not seen. What was "
             "compared: the evaluations and the weights at the end"
         )
-    if any(None in (line.get("forward_losses") or ()) for line in manual.steps) and not any(
-        None in (line.get("forward_losses") or ()) for line in trainer.steps
-    ):
-        sentences.append(
+    hides_its_loss = [any(None in (line.get("forward_losses") or ()) for line in record.steps) for record in records]
+    if hides_its_loss == [True, False]:
+        yield (
             "not compared: the model's own loss and its labels, which $loop keeps from it; what goes into "
             "backward() was"
         )
-    if not is_lenient(manual):
-        return sentences
-    evaluated = [{line["step"] for line in record.evaluations} for record in (manual, trainer)]
-    if more := sorted(evaluated[0] - evaluated[1]):
-        sentences.append(
-            f"not compared: the evaluations after steps {', '.join(map(str, more))}, which $Trainer does not make"
-        )
-    for name in (*REPORTED_EVALUATION, "loss"):
-        ours, theirs = (sum(name in line for line in record.log_history) for record in (manual, trainer))
-        if ours < theirs:
-            sentences.append(f"not compared: {name} of {theirs - ours} log lines, which the loop does not return")
-    return sentences
-
-
-def observations(manual: RunRecord, trainer: RunRecord) -> list[str]:
-    """What changes no number and is still worth a sentence."""
-    if any(line.get("graph") for line in manual.evaluations) and not any(
-        line.get("graph") for line in trainer.evaluations
-    ):
-        return [
+    if is_lenient(manual):
+        evaluated = [{line["step"] for line in record.evaluations} for record in records]
+        if more := sorted(evaluated[0] - evaluated[1]):
+            steps = ", ".join(map(str, more))
+            yield f"not compared: the evaluations after steps {steps}, which $Trainer does not make"
+        for name in (*REPORTED_EVALUATION, "loss"):
+            ours, theirs = (sum(name in line for line in record.log_history) for record in records)
+            if ours < theirs:
+                yield f"not compared: {name} of {theirs - ours} log lines, which the loop does not return"
+    if [any(line.get("graph") for line in record.evaluations) for record in records] == [True, False]:
+        yield (
             "the evaluation in $loop builds graphs, which changes no number but costs memory: put it under "
             "torch.no_grad()"
-        ]
-    return []
+        )
 
 
 def saved_config_differences(manual_dir: Path, trainer_dir: Path) -> list[str]:

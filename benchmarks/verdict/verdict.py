@@ -31,9 +31,8 @@ from benchmarks.verdict.remarks import (
     has_no_steps,
     is_lenient,
     never_acted,
-    not_compared,
-    observations,
     saved_config_differences,
+    what_else,
 )
 from shared.errors import SameLoopError
 from shared.files import digest_of_file, sha256
@@ -80,28 +79,21 @@ def compare_runs(manual_dir: Path, trainer_dir: Path) -> dict[str, Any]:
     weights = compare_weights(manual_dir / WEIGHTS_FILE, trainer_dir / WEIGHTS_FILE)
     first, rank = first_divergence(manuals, trainers)
     if first is None and weights.differing:
-        last_step = len(manuals[0].steps)
-        first = Divergence(last_step, "weights", weights.differing[0], f"differs by {weights.max_abs_diff}")
+        first = Divergence(len(ours.steps), "weights", weights.differing[0], f"differs by {weights.max_abs_diff}")
+    remarks = [*what_else(ours, theirs), *saved_config_differences(manual_dir, trainer_dir)]
     return {
         "schema": COMPARED.schema,
         "verdict": "identical" if first is None else "diverged",
-        "steps": len(manuals[0].steps),
+        "steps": len(ours.steps),
         "max_abs_diff": {**max_abs_diff(manuals, trainers), "weights": weights.max_abs_diff},
         "first_divergence": first
         and _explained(first, rank, manuals[rank], trainers[rank], (manual_dir, trainer_dir)),
         "never_acted": never_acted(trainers),
-        "remarks": [
-            Words.of(manuals[0], trainers[0]).fill(remark)
-            for remark in (
-                *not_compared(manuals[0], trainers[0]),
-                *observations(manuals[0], trainers[0]),
-                *saved_config_differences(manual_dir, trainer_dir),
-            )
-        ],
+        "remarks": [Words.of(ours, theirs).fill(remark) for remark in remarks],
         "manual": summary(manuals, manual_dir),
         "trainer": summary(trainers, trainer_dir),
-        "config": manuals[0].config.model_dump(),
-        "environment": {**manuals[0].header["environment"], "world_size": len(manuals)},
+        "config": ours.config.model_dump(),
+        "environment": {**ours.header["environment"], "world_size": len(manuals)},
         **({"job": job} if job else {}),
     }
 
