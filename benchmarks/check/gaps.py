@@ -109,22 +109,16 @@ def backward(names: Mapping[str, Any]) -> None:
     """The backward pass of the student's loss, or of the model's if that is not written."""
     import torch
 
-    def is_loss(value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and value.dim() == 0 and value.requires_grad
+    def has(dimensions: int, value: Any) -> bool:
+        return isinstance(value, torch.Tensor) and value.dim() == dimensions and value.requires_grad
 
     outputs = [*names.values(), _output]
     candidates = [names.get("loss"), *names.values(), *(getattr(value, "loss", None) for value in outputs)]
-    loss = next((candidate for candidate in candidates if is_loss(candidate)), None)
+    loss = next((candidate for candidate in candidates if has(0, candidate)), None)
     if loss is None:
-        logits = next(value for value in (getattr(x, "logits", x) for x in outputs) if _is_matrix(value))
+        logits = next(value for value in (getattr(x, "logits", x) for x in outputs) if has(2, value))
         loss = torch.nn.functional.cross_entropy(logits, names["batch"]["labels"])
     loss.backward()
-
-
-def _is_matrix(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor) and value.dim() == 2 and value.requires_grad
 
 
 def step(names: Mapping[str, Any], model: Any, config: Any) -> None:

@@ -26,10 +26,10 @@ def print_comparison(comparison: dict[str, Any], output_dir: Path, console: Cons
     records = [RunRecord.read(output_dir / loop) for loop in LOOPS]
     if "job" in comparison:
         console.print("manual: {}; trainer: {}".format(*comparison["job"]["sides"]))
-        console.print(reported_table(records))
+        console.print(_table("What they report", ("step", "", *LOOPS), reported_rows(records)))
     else:
         console.print(epochs_table(comparison))
-    console.print(costs_table(comparison, records))
+    console.print(_table("What it cost", ("", *LOOPS), cost_rows(comparison, records)))
     console.print(which_is_faster(records[0], records[1]))
     console.print(verdict_text(comparison))
 
@@ -46,11 +46,6 @@ def epochs_table(comparison: dict[str, Any]) -> Table:
     for row in epoch_rows(comparison)[:epochs]:
         table.add_row(*row)
     return table
-
-
-def reported_table(records: Sequence[RunRecord]) -> Table:
-    """What both sides of a user's own job reported."""
-    return _table("What they report", ("step", "", *LOOPS), reported_rows(records))
 
 
 def epoch_rows(comparison: Mapping[str, Any], accuracy: str = ".4f", missing: str = "-") -> list[list[str]]:
@@ -87,11 +82,6 @@ def _reported(record: RunRecord) -> dict[tuple[int, str], float]:
         for name in ("loss", *record.metric_names)
         if isinstance(line.get(name), (int, float))
     }
-
-
-def costs_table(comparison: dict[str, Any], records: Sequence[RunRecord]) -> Table:
-    """Time, speed and memory of both loops; `cost_rows` has the arguments."""
-    return _table("What it cost", ("", *LOOPS), cost_rows(comparison, records))
 
 
 def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
