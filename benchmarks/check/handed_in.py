@@ -91,34 +91,31 @@ def find_loop(place: Path, scratch: Path) -> Submission:
         if place.is_file():
             unpack(place, scratch / "zip")
             place = scratch / "zip"
+        entries = _entries(_inner_folder(place))
+        files = [path for path in entries if path.is_file() and path.suffix == ".py"]
+        notebooks = [path for path in entries if path.is_file() and path.suffix == ".ipynb"]
+        file = _choose_loop(files, notebooks, scratch)
     except SameLoopError as error:
         return Submission(name, None, str(error))
-    entries = _entries(_inner_folder(place))
-    files = [path for path in entries if path.is_file() and path.suffix == ".py"]
-    notebooks = [path for path in entries if path.is_file() and path.suffix == ".ipynb"]
-    return _choose_loop(files, notebooks, scratch)._replace(name=name)
+    return Submission(name, file, original_name="" if file in files else f"{file.stem}.ipynb")
 
 
-def _choose_loop(files: list[Path], notebooks: list[Path], scratch: Path) -> Submission:
+def _choose_loop(files: list[Path], notebooks: list[Path], scratch: Path) -> Path:
     if not files and not notebooks:
-        return Submission("", None, "there is no Python file and no notebook")
+        raise SameLoopError("there is no Python file and no notebook")
     binding = files if len(files) == 1 and not notebooks else [file for file in files if defines_train(file)]
     if not binding and notebooks:
         for file in files:  # what it imports
             shutil.copy(file, scratch / file.name)
-        try:
-            written = [_write_loop(notebook, scratch) for notebook in notebooks]
-        except SameLoopError as error:
-            return Submission("", None, str(error))
+        written = [_write_loop(notebook, scratch) for notebook in notebooks]
         binding = written if len(written) == 1 and not files else [file for file in written if defines_train(file)]
     if not binding:
-        return Submission("", None, "no file defines a function `train`")
+        raise SameLoopError("no file defines a function `train`")
     usually_named = [file for name in USUAL_NAMES for file in binding if file.name == name]
     if len(binding) > 1 and not usually_named:
         names = ", ".join(file.name for file in binding)
-        return Submission("", None, f"several files define a function `train` ({names}): call one of them train.py")
-    file = (usually_named or binding)[0]
-    return Submission("", file, original_name="" if file in files else f"{file.stem}.ipynb")
+        raise SameLoopError(f"several files define a function `train` ({names}): call one of them train.py")
+    return (usually_named or binding)[0]
 
 
 def _write_loop(notebook: Path, scratch: Path) -> Path:
