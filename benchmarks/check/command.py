@@ -19,7 +19,7 @@ from benchmarks.check.rubric import GOOD, ITEMS
 from benchmarks.check.runner import MEGABYTES, SECONDS
 from shared.config import RunConfig, meaning, show
 from shared.errors import SameLoopError, shown
-from shared.running.command import CONTEXT, SettingCommand, debug_option, setting_options
+from shared.running.command import CONTEXT, SettingCommand, debug_option, setting_options, write_file
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -168,21 +168,6 @@ def _start(file: Path | None, notebook: bool) -> None:
         raise SameLoopError(f"{file}: its name must end with {suffix}" + ("" if notebook else ", or add --notebook"))
     write_file(file, notebook_text(file.stem) if notebook else skeleton(file.stem), new=True)
     click.echo(f"written: {file}", err=True)
-
-
-def write_file(file: Path, content: str | bytes, new: bool = False) -> None:
-    """Write a file.
-
-    Raises:
-        SameLoopError: it cannot be written, or `new` is set and the file exists.
-    """
-    try:
-        with file.open("xb" if new else "wb") as opened:
-            opened.write(content.encode() if isinstance(content, str) else content)
-    except FileExistsError:
-        raise SameLoopError(f"{file} exists already; it stays as it is: give another name") from None
-    except OSError as error:
-        raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place") from None
 
 
 def _judging_options() -> Sequence[click.Option]:

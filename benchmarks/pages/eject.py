@@ -28,6 +28,7 @@ from shared.data import Subsets, load_subsets
 from shared.errors import SameLoopError, shown
 from shared.presets import HUB_REVISIONS
 from shared.releases import CHANGED_DEFAULTS, INSTALLED, Release, check_release, in_release
+from shared.running.command import write_file
 from shared.running.script import LoopScript, package_script
 from shared.sources.embedded import MODEL_SHAPES, REVIEW_SOURCES
 from shared.sources.labels import Classes, classes_of, ids_of
@@ -134,13 +135,7 @@ def write_script(source: str, file: Path) -> None:
     """
     if re.search(rf"^(from|import) {re.escape(file.stem)}\b", source, re.MULTILINE):
         raise SameLoopError(f"{file}: the script imports `{file.stem}`, and would import itself; give another name")
-    try:
-        with file.open("x", encoding="utf-8") as opened:
-            opened.write(source)
-    except FileExistsError:
-        raise SameLoopError(f"{file} exists already; it stays as it is: give another name with -o") from None
-    except OSError as error:
-        raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place with -o") from None
+    write_file(file, source, new=True, flag="-o")
 
 
 def _loop_and_main(train: cst.FunctionDef, world_size: int) -> tuple[cst.FunctionDef, cst.FunctionDef]:

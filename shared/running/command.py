@@ -357,3 +357,19 @@ def _metavar(annotation: Any) -> str:
     if "dict" in str(annotation):
         return "JSON"
     return "INT" if "int" in str(annotation) else "TEXT"
+
+
+def write_file(file: Path, content: str | bytes, new: bool = False, flag: str = "") -> None:
+    """Write a file that the user has named, text as UTF-8; `flag` is the option that names another place.
+
+    Raises:
+        SameLoopError: it cannot be written, or `new` is set and the file exists.
+    """
+    how = f" with {flag}" if flag else ""
+    try:
+        with file.open("xb" if new else "wb") as opened:
+            opened.write(content.encode() if isinstance(content, str) else content)
+    except FileExistsError:
+        raise SameLoopError(f"{file} exists already; it stays as it is: give another name{how}") from None
+    except OSError as error:
+        raise SameLoopError(f"cannot write {file} ({error.strerror}); give another place{how}") from None
