@@ -63,7 +63,7 @@ class JudgeError(Exception):
 
 
 def check(
-    file: Path | None,
+    file: Path,
     settings: Mapping[str, Any] | None = None,
     *,
     points: Mapping[str, float] | None = None,
@@ -74,7 +74,7 @@ def check(
     """Run a loop and judge it, each in a process of its own.
 
     Args:
-        file: the loop's; None: the package's manual loop.
+        file: the loop's.
         settings: of the job, as `job_config` takes them.
         points: of each item; 1 for an item that is not named.
         seconds, megabytes: the limits of the loop's process.
@@ -85,23 +85,22 @@ def check(
     """
     settings = dict(settings or {})
     job_config(**settings)
-    if file is not None and not file.is_file():
+    if not file.is_file():
         raise SameLoopError(f"{file}: there is no such file; `sameloop start` writes one to begin with")
     with (
         Workshop() if workshop is None else nullcontext(workshop) as workshop,
         running(workshop, file, settings, seconds, megabytes) as outcome,
     ):
-        name = "manual_loop/train.py" if file is None else file.name
         options = {
-            "name": name,
+            "name": file.name,
             "outcome": {**outcome._asdict(), "recording": str(outcome.recording)},
             "settings": settings,
             "points": dict(points) if points else None,
-            "own": None if file is None else str(file.resolve()),
+            "own": str(file.resolve()),
         }
         judged = judge_in_process(workshop, options, outcome.recording.parent)
         if isinstance(judged, str):
-            return failed_result(name, judged, points)
+            return failed_result(file.name, judged, points)
         return Result(**judged)
 
 
@@ -152,7 +151,7 @@ def judge_here(arguments: Sequence[str]) -> int:
     options = json.loads(arguments[0])
     limit_memory(options["memory_mb"])
     outcome = Outcome(**{**options["outcome"], "recording": Path(options["outcome"]["recording"])})
-    own_file = None if options["own"] is None else Path(options["own"])
+    own_file = Path(options["own"])
     try:
         result = judge_run(options["name"], outcome, job_config(**options["settings"]), options["points"], own_file)
     except TooLargeError as error:

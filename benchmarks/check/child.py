@@ -18,7 +18,7 @@ from benchmarks.check.sandbox import limit_memory, lock
 from benchmarks.check.walls import WORLD_MB, Walls, begin, enter, readable
 from shared.errors import SameLoopError, shown
 from shared.running.log import checked_log
-from shared.running.script import LoopScript, own_script, package_script, train_of
+from shared.running.script import LoopScript, own_script, train_of
 
 # The number of characters of a traceback that are kept.
 LONGEST_TRACEBACK = 6000
@@ -28,8 +28,8 @@ def main(arguments: Sequence[str]) -> int:
     """Run a loop and write its recording.
 
     Args:
-        arguments: one, JSON: `file` (None: the package's manual loop), `settings`, `number` (of the recording, an open
-            file), `memory_mb`, `walls` (the available ones) and `root` (an empty folder for the new root).
+        arguments: one, JSON: `file`, `settings`, `number` (of the recording, an open file), `memory_mb`, `walls` (the
+            available ones) and `root` (an empty folder for the new root).
     """
     options = json.loads(arguments[0])
     walls = Walls(*options["walls"])
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> int:
     job = make_job(job_config(**options["settings"]))
     folder = Path.cwd()
     try:
-        script = package_script("manual") if options["file"] is None else own_script(Path(options["file"]))
+        script = own_script(Path(options["file"]))
     except SameLoopError as error:
         recording.write("raised", {"line": str(error), "traceback": "", "type": type(error).__name__})
         return 0

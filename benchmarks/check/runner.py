@@ -50,13 +50,13 @@ class Outcome(NamedTuple):
 
 @contextmanager
 def running(
-    workshop: Workshop, file: Path | None, settings: Mapping[str, Any], seconds: float, megabytes: int
+    workshop: Workshop, file: Path, settings: Mapping[str, Any], seconds: float, megabytes: int
 ) -> Iterator[Outcome]:
     """Run a loop in a new process, in an empty folder; yields how it ended. Its recording exists inside the `with`.
 
     Args:
         workshop: starts the process.
-        file: the loop's; None: the package's manual loop.
+        file: the loop's.
         settings: of the job, as `job_config` takes them.
         seconds, megabytes: its limits.
     """
@@ -67,7 +67,7 @@ def running(
         root.mkdir()
         with recording.open("wb") as recording_file:
             options = {
-                "file": None if file is None else str(file.resolve()),
+                "file": str(file.resolve()),
                 "settings": dict(settings),
                 "memory_mb": megabytes,
                 "walls": list(workshop.walls),

@@ -39,7 +39,7 @@ def test_a_judge_that_takes_too_much_memory_is_one_line(workshop, monkeypatch, t
     monkeypatch.setattr(checks, "JUDGE_MB", 500)
     outcome = Outcome(recording, None, 0, "", 1.0, 1.0)._asdict()
     options = {"name": "a.py", "outcome": {**outcome, "recording": str(recording)}, "settings": {}, "points": None}
-    result = checks.judge_in_process(workshop, {**options, "own": None}, tmp_path)
+    result = checks.judge_in_process(workshop, {**options, "own": "a.py"}, tmp_path)
     assert result["verdict"] == FAILED and "MemoryError" in result["why"]
 
 
