@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -202,7 +201,7 @@ def clean(text: str) -> str:
 
 def junit(result: Result, hints: bool = False) -> str:
     """JUnit's XML: one testcase per item, and one more with the error if the loop failed."""
-    rows: Sequence[dict[str, Any]] = result.rubric
+    rows = result.rubric
     failed = [row for row in rows if row["status"] == FAIL]
     skipped = [row for row in rows if row["status"] in (NOT_REACHED, OPEN)]
     crashed = result.verdict in (UNFINISHED, FAILED)

@@ -103,17 +103,13 @@ def _explained(
 ) -> dict[str, Any]:
     """The first divergence with its cause, what else differs, and batches shown by their first review."""
     findings = explain(first.step, first.quantity, manual, trainer)
-    divergence = first
     if first.quantity in ("batch", "eval_forward_batch"):
         words = Words.of(manual, trainer)
-        texts = [
-            _first_review(record, folder, first, words)
-            for record, folder in zip((manual, trainer), folders, strict=True)
-        ]
+        texts = [_first_review(manual, folders[0], first, words), _first_review(trainer, folders[1], first, words)]
         if all(texts):
-            divergence = first._replace(manual=texts[0], trainer=texts[1])
+            first = first._replace(manual=texts[0], trainer=texts[1])
     return {
-        **divergence._asdict(),
+        **first._asdict(),
         "rank": rank,
         "likely_cause": findings[0].text,
         "also": [finding.text for finding in findings[1:]],
