@@ -27,8 +27,7 @@ def batch_cause(evidence: Evidence) -> Finding:
             "batch.size",
             f"the loader: {ours['samples']} examples against {theirs['samples']}{of_whom}; check the batch size and "
             "what happens to a smaller last batch",
-            manual=ours["samples"],
-            trainer=theirs["samples"],
+            {"manual": ours["samples"], "trainer": theirs["samples"]},
         )
     differing = [number for number, pair in enumerate(zip(mine, other, strict=True)) if differing_inputs(*pair)]
     # Records of older versions, or made-up ones, do not tell more.
@@ -84,16 +83,14 @@ def _number_of_batches(evidence: Evidence) -> Finding:
             "forward.repeated",
             f"the forward pass: in step {evidence.step} your loop calls the model {mine} times on the same "
             f"{len(reviews[0])} examples, {how}; $Trainer calls it {counted(other, 'time')}",
-            manual=mine,
-            trainer=other,
-            backward_passes=mine - idle,
+            {"manual": mine, "trainer": other, "backward_passes": mine - idle},
         )
     text = f"accumulation: one step took {mine} batches in $loop and {other} in $Trainer; "
     if idle and idle != mine:
         text += f"{idle} of them had no backward pass"
     else:
         text += "check gradient_accumulation_steps and the epoch's short last group"
-    return evidence.finding("batch.count", text, manual=mine, trainer=other, without_backward=idle)
+    return evidence.finding("batch.count", text, {"manual": mine, "trainer": other, "without_backward": idle})
 
 
 def _reviews(evidence: Evidence, first: int) -> Finding:
@@ -104,8 +101,7 @@ def _reviews(evidence: Evidence, first: int) -> Finding:
         return evidence.finding(
             "collator.length",
             "the collator: the same tokens were padded to another length; pad each batch to its longest example",
-            manual=ours["padded_tokens"],
-            trainer=theirs["padded_tokens"],
+            {"manual": ours["padded_tokens"], "trainer": theirs["padded_tokens"]},
         )
     if reviews == their_reviews:
         return evidence.finding(
@@ -148,8 +144,7 @@ def _beginnings(evidence: Evidence, first: int) -> Finding | None:
         "batch.cut",
         f"the tokens: examples with the same labels, the first with the same beginning, of {min(lengths[0])} to "
         f"{max(lengths[0])} tokens in $loop and {min(lengths[1])} to {max(lengths[1])} in $Trainer; they are cut",
-        manual=lengths[0],
-        trainer=lengths[1],
+        {"manual": lengths[0], "trainer": lengths[1]},
     )
 
 
@@ -168,7 +163,7 @@ def _tokens(evidence: Evidence, first: int) -> Finding | None:
         f"the tokens: examples of the same lengths and labels, some of whose token ids differ ({len(foreign)} "
         "of the examples drawn in $loop are not in $Trainer's training set as they are); of the first "
         f"{len(pair[0])} tokens of one of them, {len(other)} differ; leave input_ids as the data has them",
-        reviews=len(foreign),
+        {"reviews": len(foreign)},
     )
 
 
@@ -190,8 +185,7 @@ def _cut(evidence: Evidence) -> Finding | None:
         "batch.cut",
         f"max_length: the same examples, cut to {longest[0]} tokens in $loop and to {longest[1]} in $Trainer; "
         f"tokenize with truncation=True, max_length={evidence.trainer.config.max_length}",
-        manual=longest[0],
-        trainer=longest[1],
+        {"manual": longest[0], "trainer": longest[1]},
     )
 
 
@@ -209,7 +203,7 @@ def _order(evidence: Evidence) -> Finding:
         text = f"the data: {foreign} of the {len(drawn[0])} examples drawn in $loop are not in $Trainer's training set"
         if "job" not in evidence.trainer.header:
             text += "; take shuffle(seed=slice_seed).select(range(train_size)), and no review of the evaluation"
-        return evidence.finding("batch.slice", text, foreign=foreign)
+        return evidence.finding("batch.slice", text, {"foreign": foreign})
     if finding := _what_is_drawn(evidence, drawn):
         return finding
     if evidence.step > 1 and not evidence.starts_epoch:
@@ -232,7 +226,7 @@ def _cut_to_shortest(evidence: Evidence, foreign: int) -> Finding | None:
         f"the tokens: in $loop all examples of a batch have the same length, in every batch, and {foreign} of those "
         "drawn are not in $Trainer's training set as they are; each batch is cut to its shortest example, as zip "
         "does",
-        reviews=foreign,
+        {"reviews": foreign},
     )
 
 
@@ -256,15 +250,13 @@ def _what_is_drawn(evidence: Evidence, drawn: list[set[str]]) -> Finding | None:
             f"the sampler: it draws some examples several times in an epoch and others not at all: {len(first_epoch)} "
             f"draws in $loop are {len(set(first_epoch))} different examples, and {never} of $Trainer's "
             f"{len(drawn[1])} are in no step; draw without replacement",
-            draws=len(first_epoch),
-            different=len(set(first_epoch)),
+            {"draws": len(first_epoch), "different": len(set(first_epoch))},
         )
     return evidence.finding(
         "shuffle.subset",
         f"the examples: in $loop {len(drawn[0])} of the {len(drawn[1])} examples of the training set are drawn, "
         f"{never} of them in no step; $Trainer draws all in every epoch",
-        manual=len(drawn[0]),
-        trainer=len(drawn[1]),
+        {"manual": len(drawn[0]), "trainer": len(drawn[1])},
     )
 
 
@@ -308,8 +300,7 @@ def _sampler(evidence: Evidence) -> Finding:
         return evidence.finding(
             "shuffle.seed",
             f"{where}: its generator was seeded with {loader['sampler_seed']}; seed it in every epoch, {whose}",
-            manual=loader["sampler_seed"],
-            trainer=seed + epoch,
+            {"manual": loader["sampler_seed"], "trainer": seed + epoch},
         )
     return evidence.finding(
         "shuffle.draws",

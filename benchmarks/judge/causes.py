@@ -104,8 +104,7 @@ def _initial_weights(evidence: Evidence) -> Finding:
             "model.other",
             f"the model: what is called first is a {kinds[0]} in $loop and a {kinds[1]} in $Trainer; call the model "
             "that was loaded, not a part of it or another one",
-            manual=kinds[0],
-            trainer=kinds[1],
+            {"manual": kinds[0], "trainer": kinds[1]},
         )
     name = evidence.quantity.removeprefix("initial weights: ")
     if "classifier" in name:
@@ -113,13 +112,13 @@ def _initial_weights(evidence: Evidence) -> Finding:
             "model.head",
             f"the head: {name} is the first tensor that differs and the body is equal, so the new head was drawn "
             "from another random state, or drawn again; seed right before the model is built, and leave it as it is",
-            tensor=name,
+            {"tensor": name},
         )
     return evidence.finding(
         "model.body",
         f"the body: {name} is the first tensor that differs before any step; other pretrained weights were loaded, or "
         "these were set again before the training",
-        tensor=name,
+        {"tensor": name},
     )
 
 
@@ -290,7 +289,7 @@ def _no_steps(evidence: Evidence) -> Finding:
         "step.none",
         f"the step: no optimizer of torch.optim made one in $loop, {len(evidence.trainer.steps)} are made in "
         f"$Trainer{evaluated}; check whether optimizer.step() is reached",
-        trainer=len(evidence.trainer.steps),
+        {"trainer": len(evidence.trainer.steps)},
     )
 
 

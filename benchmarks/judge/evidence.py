@@ -60,7 +60,7 @@ class Evidence:
         findings = [finding for finding in self.ways if finding.step <= max(self.step, 1)]
         return next((finding for topic in topics for finding in findings if finding.topic == topic), None)
 
-    def finding(self, code: str, text: str, **values: Any) -> Finding:
+    def finding(self, code: str, text: str, values: dict[str, Any] = {}) -> Finding:  # noqa: B006 - it is never changed
         """A finding at the step of the divergence."""
         return Finding(code, self.step, text, values)
 

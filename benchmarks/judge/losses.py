@@ -32,7 +32,7 @@ def loss_cause(evidence: Evidence) -> Finding:
             "loss.criterion",
             "the criterion: the model computes no loss in $loop, and the loss passed to backward() differs from "
             f"$Trainer's ({_text(mine)} in $loop, {_text(other)} in $Trainer); use the batch's mean cross-entropy",
-            **values,
+            values,
         )
     if all(size > 1 and math.isclose(ratio, size, rel_tol=SAME_FACTOR) for ratio, _, size in own):
         return _scale(evidence, own[0][0])
@@ -44,7 +44,7 @@ def loss_cause(evidence: Evidence) -> Finding:
         f"the loss: the model's own loss is equal, but another one is passed to backward() ({_text(mine)} in $loop, "
         f"{_text(other)} in $Trainer). It is not a multiple of the model's: from pass to pass it is "
         f"{min(full):.6g} to {max(full):.6g} times that; check what the loss is made of",
-        **values,
+        values,
     )
 
 
@@ -81,5 +81,5 @@ def _scale(evidence: Evidence, factor: float) -> Finding:
         "the loss's scale: the model's loss is equal, the one passed to backward() is not (in $loop "
         f"{factor:.6g} times $Trainer's{why}); check what it is "
         f"divided by, gradient_accumulation_steps or the size of a short last group{smoothing}",
-        factor=factor,
+        {"factor": factor},
     )

@@ -67,8 +67,7 @@ def _further_pass(evidence: Evidence) -> Finding | None:
         f"a stray draw: {counted(ours, 'pass')} over a loader begin in $loop before this batch, {theirs} in $Trainer, "
         "and each iter(DataLoader) draws a random number. tqdm.auto's tqdm(loader) begins one more; "
         "tqdm(enumerate(loader)) does not",
-        manual=ours,
-        trainer=theirs,
+        {"manual": ours, "trainer": theirs},
     )
 
 
@@ -88,7 +87,7 @@ def _further_evaluation(evidence: Evidence) -> Finding | None:
         f"the evaluation's moment: your loop evaluates {when} ({line['samples']} examples in "
         f"{counted(len(line.get('batch_sizes', [])), 'batch')}), $Trainer does not; every pass over a loader draws a "
         "random number, and so dropout draws other numbers after it",
-        reviews=line["samples"],
+        {"reviews": line["samples"]},
     )
 
 
@@ -108,5 +107,5 @@ def _seeded_again(evidence: Evidence) -> Finding | None:
         "seed.again",
         f"the seed: step {steps[1]} begins with the random state of step {steps[0]} again, so dropout draws the same "
         "numbers again; a seed is set in between. Seed once, before training",
-        steps=steps,
+        {"steps": steps},
     )
