@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from benchmarks.judge.finding import (
@@ -30,53 +31,34 @@ ROUNDING = 1e-4
 def findings(manual: RunRecord, trainer: RunRecord) -> list[Finding]:
     """Every way of working in which the two loops differ, in the order of a step; one finding per topic."""
     by_topic: dict[str, Finding] = {}
-    rules = (_another_model, _frozen, _dtypes, _optimizer_settings, _optimizers, _by_step, _schedule, _evaluations)
-    for rule in rules:
-        for finding in rule(manual, trainer):
-            by_topic.setdefault(finding.topic, finding)
+    start = (Finding(code, 0, text) for code, text in _start(manual, trainer))
+    rules = (_optimizers, _by_step, _schedule, _evaluations)
+    for finding in chain(start, *(rule(manual, trainer) for rule in rules)):
+        by_topic.setdefault(finding.topic, finding)
     return list(by_topic.values())
 
 
-def _another_model(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+def _start(manual: RunRecord, trainer: RunRecord) -> Iterator[tuple[str, str]]:
+    """What differs before the first step, a code and its text each."""
     if not manual.start.get("is_given", True):
-        yield Finding(
-            "model.copy",
-            0,
+        text = (
             "the model: your loop calls and trains another model than the one that train() got, such as a copy of it; "
-            "the model that train() got is saved, and stays as it was. Train that one",
+            "the model that train() got is saved, and stays as it was. Train that one"
         )
-
-
-def _frozen(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
-    ours, theirs = (set(record.start.get("frozen", [])) for record in (manual, trainer))
-    if extra := sorted(ours - theirs):
-        yield Finding(
-            "model.frozen", 0, f"frozen weights: {names_of(extra)} cannot learn in $loop (requires_grad is False)"
-        )
-    elif extra := sorted(theirs - ours):
-        yield Finding(
-            "model.not_frozen", 0, f"frozen weights: {names_of(extra)} learn in $loop, and must not (freeze_body)"
-        )
-
-
-def _dtypes(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+        yield "model.copy", text
+    frozen = [set(record.start.get("frozen", [])) for record in (manual, trainer)]
+    if extra := sorted(frozen[0] - frozen[1]):
+        yield "model.frozen", f"frozen weights: {names_of(extra)} cannot learn in $loop (requires_grad is False)"
+    elif extra := sorted(frozen[1] - frozen[0]):
+        yield "model.not_frozen", f"frozen weights: {names_of(extra)} learn in $loop, and must not (freeze_body)"
     ours, theirs = (record.start.get("dtypes") for record in (manual, trainer))
     if ours != theirs and ours and theirs:
-        yield Finding(
-            "dtype.weights",
-            0,
-            f"the weights' type: {' and '.join(ours)} in $loop, {' and '.join(theirs)} in $Trainer",
-        )
-
-
-def _optimizer_settings(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
+        yield "dtype.weights", f"the weights' type: {' and '.join(ours)} in $loop, {' and '.join(theirs)} in $Trainer"
     missing = missing_of(manual)
     if missing and missing != missing_of(trainer):
-        yield Finding(
-            "optimizer.missing", 0, f"the optimizer: {names_of(missing)} are in none of its groups and cannot learn"
-        )
+        yield "optimizer.missing", f"the optimizer: {names_of(missing)} are in none of its groups and cannot learn"
     if settings := _optimizer_differences(manual, trainer):
-        yield Finding("optimizer.settings", 0, f"the optimizer: its settings differ ({settings})")
+        yield "optimizer.settings", f"the optimizer: its settings differ ({settings})"
 
 
 def _optimizer_differences(manual: RunRecord, trainer: RunRecord) -> str:
