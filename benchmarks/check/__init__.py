@@ -2,5 +2,5 @@
 
 `job` makes what a loop is called with, `watch` records its run, and `recording` is the file format. The loop runs in
 `child`, inside the `sandbox`; `runner` starts that process and limits it. `replay` computes the right step, `judge`
-compares the recording with it, `rubric` holds the result, and `formats` writes the result.
+compares the recording with it, `sentences` says what is wrong, `rubric` holds the result, and `formats` writes it.
 """

@@ -123,10 +123,9 @@ class UpdateJudge:
         self._last_optimizer = taken.number
 
     def _judge_first(self, weights: Tensors) -> None:
-        first = self._reference.first_weights
         self._history.append(weights)
         self._judge_dtype(weights)
-        if self.is_float32 and not all_equal(weights, first):
+        if self.is_float32 and not all_equal(weights, self._reference.first_weights):
             self._notes.add("weights.first", step=1)
         if self._trained:
             self._notes.add("model.copy", "another model", "the model that is passed to train()", 1)
