@@ -32,8 +32,6 @@ PASS, FAIL, NOT_REACHED, OPEN = "pass", "fail", "not reached", "open"
 IDENTICAL, EQUIVALENT, DIFFERENT = "identical", "equivalent", "different"
 UNFINISHED, FAILED = "unfinished", "failed"
 GOOD = (IDENTICAL, EQUIVALENT)
-
-
 # Findings without a row of their own are shown in this row.
 ITEM_OF = {"model": "step", "weights": "step"}
 

@@ -44,8 +44,6 @@ STANDS_ALONE = (
     *("environment.not_reproducible", "environment.config", "environment.processes"),
     *("loss.upstream", "model.other", "model.copy"),
 )
-
-
 # These findings give the number of steps themselves, or are the reason for another number of them.
 COVER_THE_STEPS = ("batch.size", "batch.count", "step.number", "step.none")
 
