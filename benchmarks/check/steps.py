@@ -35,8 +35,9 @@ class StepJudge:
         # The gradients after the last backward pass.
         self._grads: Tensors = {}
         self._has_stepped = self._step_was_due = True
-        # The number of batches since the last step, and whether torch's clip was called since then.
-        self._batches = 0
+        # The number of graphs in memory at the last step, the number of batches since then, and whether torch's clip
+        # was called since then.
+        self._graphs = self._batches = 0
         self._has_clipped = False
 
     @property
@@ -240,7 +241,7 @@ class StepJudge:
             self._judge_clip(taken.gradients, step)
         self._has_clipped = False
         self._updates.start(taken, step)
-        self._has_stepped, self._batches = True, 0
+        self._has_stepped, self._batches, self._graphs = True, 0, taken.graphs
 
     def _judge_clip(self, gradients: Tensors, step: int) -> None:
         """Judge whether the gradients at the step are those after the last backward pass, clipped."""
@@ -284,10 +285,9 @@ class StepJudge:
         if self._passes.without_backward and not self._passes.batches:
             self._notes.reached.add("backward")
             self._notes.add("backward.missing", step=1)
-        graphs = self._updates.graphs
-        if graphs > 2 * self._config.gradient_accumulation_steps + 4:
+        if self._graphs > 2 * self._config.gradient_accumulation_steps + 4:
             self._notes.reached.add("loss")
-            self._notes.add("loss.graphs", counted(graphs, "graph"), "1 graph", self._count)
+            self._notes.add("loss.graphs", counted(self._graphs, "graph"), "1 graph", self._count)
 
 
 def _clip_places(events: Sequence[Event]) -> set[str]:

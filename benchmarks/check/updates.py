@@ -66,13 +66,11 @@ class UpdateJudge:
     Attributes:
         weights: the current ones, by name; empty before the first forward pass.
         is_float32: whether they are float32, so that a step can be computed again.
-        graphs: the number of graphs of forward passes in memory at the last step.
     """
 
     def __init__(self, passes: Passes, reference: Reference, notes: Notes) -> None:
         self.weights: Tensors = {}
         self.is_float32 = True
-        self.graphs = 0
         self._config, self._trained = passes.config, passes.trained
         self._reference, self._notes = reference, notes
         # A step that another optimizer may still continue, its number, and the weights that were seen since.
@@ -85,7 +83,7 @@ class UpdateJudge:
 
     def start(self, taken: Step, step: int) -> None:
         """An optimizer steps; `step`: the number of the step, from 1."""
-        self._pending, self._step, self._new_weights, self.graphs = taken, step, None, taken.graphs
+        self._pending, self._step, self._new_weights = taken, step, None
 
     def merge(self, taken: Step) -> bool:
         """Add the step of another optimizer with other parameters to the step before; return whether that was so."""
