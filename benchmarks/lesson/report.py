@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import transformers
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
@@ -23,20 +23,12 @@ from benchmarks.charts.data import NAMES, names_of
 from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.words import Words
 from benchmarks.lesson.code_rows import Row, phase_at_fault, rows_of
-from benchmarks.lesson.events import Event, Frame
 from benchmarks.lesson.own_job import OwnJob
 from benchmarks.lesson.pictures import CHARTS, SMOOTHED, charts, drawn_ladder, small_chart
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
 from benchmarks.lesson.whatif import ANSWERS, MEASURED, read_measured
-from benchmarks.lesson.xray import (
-    Pair,
-    XRay,
-    pair_values,
-    script_frame,
-    stack_text,
-    xray,
-)
+from benchmarks.lesson.xray import XRay, script_frame, stack_text, xray
 from benchmarks.lesson.xray_table import verdict_text
 from benchmarks.mistakes.ladder import LADDER, Ladder
 from benchmarks.pages.costs import setting_costs
@@ -204,9 +196,9 @@ def render(
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    environment.filters["json"] = json_for_script
+    environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     environment.filters["with_code"] = with_code
-    environment.globals["small_chart"] = small_chart
+    environment.globals |= {"small_chart": small_chart, "script_frame": script_frame, "stack_text": stack_text}
     config, own, names = records[0].config, OwnJob.of(comparison, records), names_of(records[0], records[1])
     world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(script, config, world_size) for loop, script in (scripts or {}).items()}
@@ -228,9 +220,8 @@ def render(
         quality=quality,
         why_no_quality=why_no_quality,
         setting_costs=setting_costs(config, world_size) if own is None else (),
-        xray=xray_result and xray_parts(xray_result, rows),
-        bookkeeping=xray_result and xray_result.bookkeeping_by_part(),
-        xray_facts=xray_result and xray_facts(xray_result),
+        xray=xray_result,
+        transformers=transformers.__version__,
         why_not=why_not,
         steps=step_table(records, reviews, names, is_own_job=own is not None),
     )
@@ -293,14 +284,6 @@ def with_code(text: str) -> Markup:
     return Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(Markup.escape(text))))
 
 
-def json_for_script(value: Any) -> Markup:
-    """JSON that may stand inside a `<script>`: no text in it can end the element."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for char in "<>&\u2028\u2029":
-        text = text.replace(char, f"\\u{ord(char):04x}")
-    return Markup(text)
-
-
 # The verdict and what it cost ---------------------------------------------------------------------
 
 
@@ -312,60 +295,6 @@ def answer(comparison: dict[str, Any]) -> tuple[str, str]:
     first = comparison["first_divergence"]
     where = f"The two loops diverge at step {first['step']:,}: {first['quantity']} differs."
     return "Not quite.", f"{where} Likely cause: {first['likely_cause']}."
-
-
-# The x-ray ----------------------------------------------------------------------------------------
-
-
-def xray_parts(xray_result: XRay, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """The parts of the x-ray that are worth a look, each with its events.
-
-    Args:
-        xray_result: the x-ray.
-        rows: of the code as it is shown, to which the events lead.
-    """
-    row_ids = {row.phase.name: row.id for row in rows}
-    return [
-        {
-            "title": title,
-            "is_open": title.startswith("Step"),
-            "events": [_event(pair, xray_result, row_ids) for pair in pairs],
-        }
-        for title, pairs in xray_result.titled_parts()
-    ]
-
-
-def _event(pair: Pair, xray_result: XRay, row_ids: Mapping[str, str]) -> dict[str, Any]:
-    event = pair.either
-    return {
-        "phase": event.phase,
-        "row": row_ids.get(event.phase),
-        "what": event.what,
-        "numbers": pair_values(pair),
-        "equal": pair.equal,
-        "manual": pair.manual and script_frame(pair.manual, xray_result.script),
-        "trainer": pair.trainer and _stack(pair.trainer, xray_result.common_stack),
-    }
-
-
-def _stack(event: Event, always: tuple[Frame, ...]) -> dict[str, Any]:
-    return {"short": stack_text(event.frames, always), "code": event.frames[-1].code, "frames": event.frames}
-
-
-def xray_facts(xray_result: XRay) -> dict[str, Any]:
-    """The text above and below the events."""
-    import transformers
-
-    first = xray_result.first_difference
-    return {
-        "transformers": transformers.__version__,
-        "events": len(xray_result.pairs),
-        "equal": first is None,
-        "train_size": xray_result.config.train_size,
-        "always": stack_text(xray_result.common_stack),
-        "repetitions": {text: stack_text(stack) for text, stack in xray_result.traces["trainer"].repetitions.items()},
-        "ahead": xray_result.traces["trainer"].batches_ahead - xray_result.traces["manual"].batches_ahead,
-    }
 
 
 # The settings ----------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import replace
 from difflib import SequenceMatcher
-from itertools import groupby
+from itertools import groupby, takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,6 +95,17 @@ class Pair(NamedTuple):
         if self.manual is None or self.trainer is None:
             return self.either.is_idle
         return self.manual.same == self.trainer.same
+
+    @property
+    def numbers(self) -> str:
+        """The numbers of the event: once where both loops have the same, else each side's."""
+        events = [event for event in self if event is not None]
+        texts = [values_text(event.values) for event in events]
+        if self.equal or len(events) == 1 or not any(texts):
+            return texts[0]
+        if texts[0] == texts[1]:  # they differ after the digits that are shown
+            texts = [", ".join(f"{name} {value}" for name, value in event.values.items()) for event in events]
+        return f"manual {texts[0]}; Trainer {texts[1]}"
 
 
 class Bookkeeping(NamedTuple):
@@ -339,14 +350,9 @@ def _pair_as_dict(pair: Pair) -> dict[str, Any]:
 
 
 def common_frames(stacks: list[tuple[Frame, ...]]) -> tuple[Frame, ...]:
-    """The calls that all stacks begin with."""
-    shared = stacks[0][:-1] if stacks else ()
-    for stack in stacks:
-        length = next(
-            (n for n, pair in enumerate(zip(shared, stack, strict=False)) if pair[0] != pair[1]), len(shared)
-        )
-        shared = shared[: min(length, len(stack) - 1)]
-    return shared
+    """The calls that all stacks begin with, and that end none of them."""
+    calls = zip(*(stack[:-1] for stack in stacks), strict=False)
+    return tuple(same[0] for same in takewhile(lambda same: len(set(same)) == 1, calls))
 
 
 def stack_text(frames: tuple[Frame, ...], without: tuple[Frame, ...] = ()) -> str:
@@ -376,14 +382,3 @@ def values_text(values: dict[str, Any]) -> str:
         f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {value}" for name, value in values.items()
     )
     return ", ".join(texts)
-
-
-def pair_values(pair: Pair) -> str:
-    """The numbers of an event in both loops: once where they are the same, else each side's."""
-    events = [event for event in pair if event is not None]
-    texts = [values_text(event.values) for event in events]
-    if pair.equal or len(events) == 1 or not any(texts):
-        return texts[0]
-    if texts[0] == texts[1]:  # they differ after the digits that are shown
-        texts = [", ".join(f"{name} {value}" for name, value in event.values.items()) for event in events]
-    return f"manual {texts[0]}; Trainer {texts[1]}"

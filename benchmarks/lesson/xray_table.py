@@ -10,13 +10,17 @@ from rich.table import Table
 from rich.text import Text
 
 from benchmarks.lesson.timeline import ACCELERATE
-from benchmarks.lesson.xray import Pair, XRay, pair_values, script_frame, stack_text, values_text
+from benchmarks.lesson.xray import Pair, XRay, script_frame, stack_text, values_text
 from shared.running.folder import LOOPS
 
 
 def print_xray(xray: XRay, console: Console) -> None:
     """Print the parts worth a look, what only `Trainer` does, and whether the sequences are equal."""
-    for title, pairs in _with_prefix(xray, console):
+    console.print(
+        f"transformers {transformers.__version__}. Below, every `Trainer` stack that is not at the start begins with\n"
+        f"{stack_text(xray.common_stack)} >"
+    )
+    for title, pairs in xray.titled_parts():
         console.print(events_table(title, pairs, xray))
         console.print()
     console.print(bookkeeping_table(xray))
@@ -31,23 +35,6 @@ def print_xray(xray: XRay, console: Console) -> None:
     console.print(verdict_text(xray))
 
 
-def print_step(xray: XRay, console: Console) -> None:
-    """Print the step alone, and whether the sequences are equal."""
-    for title, pairs in _with_prefix(xray, console):
-        if pairs[0].either.part == "step":
-            console.print(events_table(title, pairs, xray))
-    console.print(verdict_text(xray))
-
-
-def _with_prefix(xray: XRay, console: Console) -> list[tuple[str, list[Pair]]]:
-    """The parts to show, after printing once the frames that their stacks have in common."""
-    console.print(
-        f"transformers {transformers.__version__}. Below, every `Trainer` stack that is not at the start begins with\n"
-        f"{stack_text(xray.common_stack)} >"
-    )
-    return xray.titled_parts()
-
-
 def events_table(title: str, pairs: list[Pair], xray: XRay) -> Table:
     """One part of the run: each event, the manual loop's line, and Trainer's stack without the common frames."""
     script = Path(xray.script).name
@@ -56,7 +43,7 @@ def events_table(title: str, pairs: list[Pair], xray: XRay) -> Table:
     table.add_column(ratio=1, overflow="fold")
     for pair in pairs:
         event = pair.either
-        description = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (pair_values(pair), "green"))
+        description = Text.assemble((event.phase, "bold cyan"), f"  {event.what}  ", (pair.numbers, "green"))
         table.add_row("" if pair.equal else "DIFFERS", description)
         if pair.manual and (line := script_frame(pair.manual, xray.script)):
             table.add_row("manual", Text(f"{script}:{line.line}  {line.code}"))
