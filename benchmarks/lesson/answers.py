@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from shared.config import RunConfig
-from shared.data import Subsets
+from shared.data import Subsets, tokenized
 from shared.errors import SameLoopError, shown
 from shared.model import load_tokenizer
 
@@ -26,6 +26,7 @@ def load_model(folder: Path) -> PreTrainedModel:
     from transformers.utils import logging
 
     logging.disable_progress_bar()
+    remedy = "end the loop's train with model.save_pretrained(output_dir)"
     try:
         model, loading = AutoModelForSequenceClassification.from_pretrained(
             folder,
@@ -36,15 +37,9 @@ def load_model(folder: Path) -> PreTrainedModel:
             output_loading_info=True,
         )
     except Exception as error:  # a user's loop may have saved almost anything
-        raise SameLoopError(
-            f"the model in {folder} cannot be loaded ({shown(error, 120)}): end the loop's train with "
-            "model.save_pretrained(output_dir)"
-        ) from None
+        raise SameLoopError(f"the model in {folder} cannot be loaded ({shown(error, 120)}): {remedy}") from None
     if missing := sorted(loading["missing_keys"]):
-        raise SameLoopError(
-            f"the model in {folder} lacks {len(missing)} weights, {missing[0]} first: end the loop's train with "
-            "model.save_pretrained(output_dir)"
-        )
+        raise SameLoopError(f"the model in {folder} lacks {len(missing)} weights, {missing[0]} first: {remedy}")
     return model.eval()
 
 
@@ -54,7 +49,7 @@ def answer(model: PreTrainedModel, folder: Path, subsets: Subsets, config: RunCo
     Batches, order, padding, device, precision and loss are those of an evaluation of the run: `manual_loop.train`.
     """
     import torch
-    from datasets import Dataset
+    from torch.utils.data import DataLoader
     from transformers import DataCollatorWithPadding
 
     from manual_loop.forward import forward
@@ -62,26 +57,20 @@ def answer(model: PreTrainedModel, folder: Path, subsets: Subsets, config: RunCo
 
     own = config.model_copy(update={"model": str(folder)})
     tokenizer = load_tokenizer(own if (folder / "tokenizer_config.json").is_file() else config)
-    texts, labels = subsets.eval[:]["text"], subsets.eval[:]["label"]
-    tokens = tokenizer(texts, truncation=True, max_length=config.max_length)["input_ids"]
-    order = list(range(len(texts)))
+    dataset = tokenized(subsets.eval, tokenizer, config.max_length)
+    order = list(range(len(dataset)))
     if config.train_sampling_strategy != "random":
-        dataset = Dataset.from_dict({"input_ids": tokens})
         order = list(make_samplers(dataset, dataset, config)[1] or order)
     use_gpu = torch.accelerator.is_available() and not config.use_cpu
     device = torch.accelerator.current_accelerator() if use_gpu else torch.device("cpu")
     model.to(device)
-    collator = DataCollatorWithPadding(tokenizer)
+    batch_size, collator = config.per_device_eval_batch_size, DataCollatorWithPadding(tokenizer)
     losses, logits = [], []
-    size = config.per_device_eval_batch_size
     with torch.no_grad():
-        for start in range(0, len(order), size):
-            rows = order[start : start + size]
-            batch = [{"input_ids": tokens[row], "attention_mask": [1] * len(tokens[row])} for row in rows]
-            batch = collator([{**example, "labels": labels[row]} for example, row in zip(batch, rows, strict=True)])
+        for batch in DataLoader(dataset, batch_size, sampler=order, collate_fn=collator):
             try:
                 loss, batch_logits = forward(model, batch.to(device), device, config)
-                losses.append(loss.repeat(len(rows)))
+                losses.append(loss.repeat(len(batch["labels"])))
             except (AttributeError, IndexError, RuntimeError, TypeError, ValueError) as error:
                 raise SameLoopError(
                     f"the model in {folder} gives no loss for a review ({shown(error, 120)}): its config.json is not "

@@ -136,16 +136,11 @@ class Paired:
     only_baseline: int
     chance: float
 
-    @property
-    def is_sure(self) -> bool:
-        """Whether the difference is more than chance."""
-        return self.chance < LEVEL
-
     def sentence(self, baseline: str) -> str:
         """Which of the two is better, if that is significant, and the test behind it."""
         better, worse = ("model", baseline) if self.only_model > self.only_baseline else (baseline, "model")
         verdict = f"The {better} is better than the {worse}"
-        if not self.is_sure:
+        if self.chance >= LEVEL:  # it may be chance
             verdict = f"This validation set is too small to say whether the model is better than the {baseline}"
         chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
         return (
@@ -329,11 +324,8 @@ def rated(right: int, count: int) -> Rate:
 
 def class_score(confusion: Sequence[Sequence[int]], number: int, name: str) -> ClassScore:
     """Precision, recall and F1 of a class; None where the formula is 0 / 0."""
-    right, of_it, taken_for_it = (
-        confusion[number][number],
-        sum(confusion[number]),
-        sum(row[number] for row in confusion),
-    )
+    right, of_it = confusion[number][number], sum(confusion[number])
+    taken_for_it = sum(row[number] for row in confusion)
     return ClassScore(
         name=name,
         reviews=of_it,
@@ -356,11 +348,9 @@ def _note(rate: Rate, record: RunRecord) -> str:
     candidates = reported if config.load_best_model_at_end else reported[-1:]
     if not candidates or any(abs(accuracy - rate.accuracy) < 0.5 / rate.count for accuracy in candidates):
         return ""
-    why = (
-        "its evaluation differs from Trainer's"
-        if config.loop and record.loop == "manual"
-        else "the reason is not known"
-    )
+    why = "the reason is not known"
+    if config.loop and record.loop == "manual":
+        why = "its evaluation differs from Trainer's"
     if config.dataloader_drop_last:
         why = "it leaves out the last examples (--dataloader-drop-last)"
     elif config.torch_compile:
@@ -369,30 +359,21 @@ def _note(rate: Rate, record: RunRecord) -> str:
 
 
 def _baselines(subsets: Subsets, predictions: dict[str, list[int]], names: Sequence[str]) -> Iterator[Baseline]:
-    """The baselines, trained on the same training subset.
-
-    Args:
-        subsets: the reviews.
-        predictions: of each loop's model.
-        names: of the classes.
-    """
+    """The baselines, trained on the same training subset; `predictions`: of each loop's model."""
     train, labels = subsets.train[:], subsets.eval[:]["label"]
     # The first of classes that are equally common.
     most = max(range(len(names)), key=Counter(train["label"]).__getitem__)
     words = bag_of_words(train["text"], train["label"], subsets.eval[:]["text"], len(subsets.labels))
+    always = f"always {names[most]}, the most frequent class of the training set"
     for name, description, answers in (
-        (
-            "most frequent class",
-            f"always {names[most]}, the most frequent class of the training set",
-            [most] * len(labels),
-        ),
+        ("most frequent class", always, [most] * len(labels)),
         (NAME, DESCRIPTION, words),
     ):
         right = [answer == label for answer, label in zip(answers, labels, strict=True)]
         against = {}
         for loop, models in predictions.items():
             model = [answer == label for answer, label in zip(models, labels, strict=True)]
-            only_model = sum(model_hit and not base_hit for model_hit, base_hit in zip(model, right, strict=True))
-            only_baseline = sum(base_hit and not model_hit for model_hit, base_hit in zip(model, right, strict=True))
+            pairs = Counter(zip(model, right, strict=True))
+            only_model, only_baseline = pairs[True, False], pairs[False, True]
             against[loop] = Paired(only_model, only_baseline, mcnemar(only_model, only_baseline))
         yield Baseline(name, description, rated(sum(right), len(right)), against)
