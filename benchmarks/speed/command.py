@@ -24,7 +24,7 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
         return
     from rich.console import Console
 
-    from benchmarks.speed.lesson import PICTURE, lesson_config, write_lesson
+    from benchmarks.speed.lesson import LESSON, PICTURE, lesson_config
     from benchmarks.speed.lesson_chart import speed_chart
     from benchmarks.speed.lesson_table import print_lesson
     from benchmarks.speed.measure import measure
@@ -34,7 +34,7 @@ def _speed(steps: int, lesson: bool, repeats: int, **parameters: Any) -> None:
     folder = default_output_dir(config.preset, "speed-lesson")
     results = measure(config, lengths, repeats, folder)
     print_lesson(results, Console(highlight=False))
-    write_lesson(results, folder)
+    LESSON.write(folder, results)
     picture = speed_chart(results).save(folder / PICTURE)
     click.echo(f"picture and speed.json: {picture}", err=True)
 

@@ -57,12 +57,8 @@ class HeldRecorder(FlightRecorder):
         self, output_dir: Path, *args: Any, to_hear: int, to_say: int, cut_layers: bool, **kwargs: Any
     ) -> None:
         super().__init__(output_dir, *args, **kwargs)
-        self._parts_file, self._to_hear, self._to_say, self._cut_layers = (
-            output_dir / PARTS,
-            to_hear,
-            to_say,
-            cut_layers,
-        )
+        self._parts_file, self._cut_layers = output_dir / PARTS, cut_layers
+        self._to_hear, self._to_say = to_hear, to_say
 
     def __enter__(self) -> HeldRecorder:
         self._waited = 0.0

@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from benchmarks.mistakes.mistake import Pieces
@@ -284,11 +283,6 @@ def figures(record: RunRecord) -> Figures:
         memory_mb=footer["peak_memory_mb"],
         accuracy=evaluations[-1]["accuracy"] if evaluations else None,
     )
-
-
-def write_lesson(lesson: Lesson, folder: Path) -> None:
-    """Write `speed.json` into a folder."""
-    LESSON.write(folder, lesson)
 
 
 def work(lesson: Lesson) -> str:

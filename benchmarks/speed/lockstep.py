@@ -12,24 +12,25 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from statistics import median
+from types import FrameType
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.grid import cut_off, turns
 from benchmarks.statistics import duration, ratio_of_parts, warm_steps
 from shared.config import RunConfig, job_name
-from shared.errors import SameLoopError
+from shared.errors import Interrupted, SameLoopError
 from shared.files import read_json
 from shared.progress import announce
 from shared.recording.record import RunRecord, training_seconds
 from shared.running.folder import LOOPS
 from shared.running.run import default_output_dir
 from shared.starting.children import function_argv
+from shared.starting.interrupt import handling
 from shared.starting.launch import Family, check_end
 
 # A line is printed every so many steps.
@@ -115,8 +116,6 @@ def _run_in_lock_step(
 ) -> tuple[dict[str, RunRecord], dict[str, float], list[list[list[float]]]]:
     """Both loops' records; the seconds from the start of each process to the end of its first step; and the seconds
     of the parts of each loop's steps after the first.
-
-    The loops alternate in being first in a pair of steps, so that neither always comes second.
     """
     starts: dict[str, float] = {}
     runners: list[_Runner] = []
@@ -127,17 +126,34 @@ def _run_in_lock_step(
             runners.append(_Runner(loop, config, folder / loop, family, pipes))
             runners[-1].wait_for_step()
             starts[loop] = time.perf_counter() - began
-        for number, (_, runner) in enumerate(turns(runners, steps, swapped=True), start=1):
-            runner.go()
-            runner.wait_for_step()
-            if number % (len(LOOPS) * ANNOUNCE_EVERY) == 0:
-                announce(f"step {number // len(LOOPS)} of {steps}, of both loops")
+        for step in range(1, steps + 1):
+            # Every second pair of steps is in reverse order, so that neither loop always comes second.
+            for runner in runners if step % 2 else reversed(runners):
+                runner.go()
+                runner.wait_for_step()
+            if step % ANNOUNCE_EVERY == 0:
+                announce(f"step {step} of {steps}, of both loops")
         for runner in runners:
             runner.go()
         for runner in runners:
             runner.wait_for_end()
     parts = [read_json(folder / loop / PARTS) for loop in LOOPS]
     return {loop: RunRecord.read(folder / loop) for loop in LOOPS}, starts, parts
+
+
+@contextmanager
+def cut_off(text: str) -> Iterator[None]:
+    """Within the block, Ctrl-C and SIGTERM end the command; `text` says what happens to the measurements.
+
+    Raises:
+        Interrupted: one of these signals arrived.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Interrupted(text, number)
+
+    with handling(stop):
+        yield
 
 
 def _output_file(folder: Path) -> Path:

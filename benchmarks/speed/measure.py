@@ -8,14 +8,15 @@ import signal
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import xxhash
 
 from benchmarks.mistakes.mistake import edited
-from benchmarks.speed.grid import cut_off, turns
 from benchmarks.speed.lesson import CHANGES, PLAIN, Figures, Lesson, Row, change_of, figures
+from benchmarks.speed.lockstep import cut_off
 from shared import hardware
 from shared.config import RunConfig, flag, job_name
 from shared.errors import SameLoopError, shown
@@ -33,8 +34,8 @@ CUT_OFF = "the lesson was interrupted; the same command continues with the same 
 def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Path) -> Lesson:
     """Run what has not been run yet, round by round, and keep each run's figures in `folder`.
 
-    Each figure is kept with everything that it depends on: settings, code, machine, versions. After an interruption
-    the same call continues.
+    What slows the machine for longer than a round slows every change at every length alike. Each figure is kept with
+    everything that it depends on: settings, code, machine, versions. After an interruption the same call continues.
 
     Raises:
         SameLoopError: the plain loop does not run.
@@ -44,11 +45,11 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
     jobs = _jobs(config, lengths, folder)
     remarks = {key: why for key, (own, _) in jobs.items() if (why := _obstacle(own))}
     # The plain loop first: if it does not run, no other does.
-    order = sorted((key for key in jobs if key not in remarks), key=lambda key: key[1] != PLAIN)
-    order.sort(key=lambda key: lengths.index(key[0]))
+    order = [key for key in jobs if key not in remarks]
+    order.sort(key=lambda key: (lengths.index(key[0]), key[1] != PLAIN))
     runs: dict[tuple[int, str], list[Figures]] = {key: [] for key in jobs}
     total, parameters = repeats * len(order), None
-    for number, (turn, (length, name)) in enumerate(turns(order, repeats), start=1):
+    for number, (turn, (length, name)) in enumerate(product(range(repeats), order), start=1):
         if (length, name) in remarks:
             continue
         own, code = jobs[length, name]

@@ -36,7 +36,7 @@ from benchmarks.pages import costs as script
 from benchmarks.pages.costs import SettingCost
 from benchmarks.pages.costs_chart import settings_chart
 from benchmarks.plot import FOLDER_KINDS, FORMATS, chart_of
-from benchmarks.speed.lesson import CHANGES, Figures, Lesson, write_lesson
+from benchmarks.speed.lesson import CHANGES, LESSON, Figures, Lesson
 from benchmarks.speed.lesson import Row as SpeedRow
 from shared.config import RunConfig
 from shared.recording.record import RunRecord
@@ -87,7 +87,7 @@ def folders(tiny_comparison: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     points = [Point(64, [1.0, 1.1], [0.5, 0.6]), Point(128, [2.0, 2.1], [0.6, 0.7])]
     write_size(Size("2 layers on Rotten Tomatoes", points, 4, 1000, {}, ENVIRONMENT), base / "size")
     (base / "speed").mkdir()
-    write_lesson(a_lesson_in_speed(), base / "speed")
+    LESSON.write(base / "speed", a_lesson_in_speed())
     own = {kind: base / kind for kind in ("ladder", "break", "size", "speed")}
     return {**own, "confusion": tiny_comparison, "dials": tiny_comparison}
 

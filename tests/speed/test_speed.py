@@ -30,7 +30,6 @@ from benchmarks.speed.lesson import (
     Row,
     figures,
     lesson_config,
-    write_lesson,
 )
 from benchmarks.speed.lesson_chart import alt_text, speed_chart
 from benchmarks.speed.lesson_table import HEADINGS, print_lesson
@@ -339,7 +338,7 @@ def test_the_page_has_every_row_and_why() -> None:
 
 def test_what_is_kept_can_be_read_again_and_damage_is_one_line(tmp_path: Path, capsys) -> None:
     lesson = a_lesson()
-    write_lesson(lesson, tmp_path)
+    LESSON.write(tmp_path, lesson)
     assert LESSON.read(tmp_path) == lesson == LESSON.read(tmp_path / "speed.json")
     whole = json.loads((tmp_path / "speed.json").read_text())
     for damage in ({}, {**whole, "schema": 99}, {**whole, "rows": []}, {**whole, "rows": [{"name": 1}]}):
