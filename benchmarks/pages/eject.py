@@ -94,8 +94,9 @@ def eject(
     script = cst.Module([*statements.values()])
     head = f'"""{_docstring(config, loop, world_size, name)}"""'
     run = cst.Module([cst.parse_statement('if __name__ == "__main__":\n    pass\n').with_changes(body=main.body)])
-    named = _InRelease(release)
-    body, run = (part.visit(_WithoutBlankLines()).visit(named).code for part in (script, run))
+    body, run = (part.visit(_InRelease(release)).code for part in (script, run))
+    # No empty lines inside functions: the phases' comments separate the blocks.
+    body, run = (re.sub(r"\n\s*\n(?=[ \t])", "\n", part) for part in (body, run))
     source = formatted(f"{head}\n\n{imports}\n\n\n{body}\n\n{run}")
     if "config" in names_in(cst.parse_module(source)).read:
         line = next(line.strip() for line in source.splitlines() if re.search(r"\bconfig\b", line))
@@ -322,21 +323,3 @@ class _InRelease(cst.CSTTransformer):
         value = arg.value if known is NOTHING else known
         ((name, theirs),) = in_release(owner, {arg.keyword.value: value}, self.release).items()
         return arg.with_changes(keyword=cst.Name(name), value=arg.value if theirs is value else literal(theirs))
-
-
-class _WithoutBlankLines(cst.CSTTransformer):
-    """Removes the empty lines inside functions; the phases' comments separate the blocks."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.depth = 0
-
-    def visit_IndentedBlock(self, node: cst.IndentedBlock) -> None:
-        self.depth += 1
-
-    def leave_IndentedBlock(self, old: cst.IndentedBlock, new: cst.IndentedBlock) -> cst.IndentedBlock:
-        self.depth -= 1
-        return new
-
-    def leave_EmptyLine(self, old: cst.EmptyLine, new: cst.EmptyLine) -> cst.EmptyLine | cst.RemovalSentinel:
-        return new if new.comment or not self.depth else cst.RemoveFromParent()
