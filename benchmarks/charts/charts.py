@@ -52,10 +52,10 @@ def runs_chart(kind: str, runs: Sequence[Run], pair: Pair | None, style_name: st
     alt = texts.in_words_of(runs, texts.alt_text(kind, runs, pair, pairs))
     colour, footnote = "", ""
     if kind == "overview":
-        style, footnote = style.for_overview(), _footnote(runs)
+        style, footnote = style.for_overview(), texts.footnote(runs[-1].record.header["environment"])
         if pair is not None and not pair.groups:  # the title is the verdict
             colour = style.exact if pair.first is None else style.wrong
-    if kind == "batches" and (fits := _steps_that_fit(runs)) < max(len(run.record.steps) for run in runs):
+    if kind == "batches" and (fits := steps_that_fit(runs)) < max(len(run.record.steps) for run in runs):
         title += f" (steps 1 to {fits:,})"
     lines = [(line, style.soft) for line in (texts.subtitle(runs), texts.settings_that_differ(runs)) if line]
     lines += _verdicts(kind, runs, pair, style)
@@ -82,8 +82,8 @@ def _verdicts(kind: str, runs: Sequence[Run], pair: Pair | None, style: Style) -
         return []
     lines = []
     if kind == "batches":
-        alike = first_other_reviews([run.record for run in runs]) is None
-        lines.append((texts.in_words_of(runs, texts.reviews_note(runs)), style.exact if alike else style.wrong))
+        colour = style.exact if first_other_reviews(runs) is None else style.wrong
+        lines.append((texts.in_words_of(runs, texts.reviews_note(runs)), colour))
     if kind == "time" and (note := texts.time_note(runs)):
         lines.append((note, style.soft))
     is_in_title = kind == "overview" and not pair.groups  # by the title
@@ -196,23 +196,19 @@ def _time(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style) ->
 
 
 def _batches(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
-    fits = _steps_that_fit(runs)
+    fits = steps_that_fit(runs)
     upper, lower = chart.subplots(2, 1, sharex=True, height_ratios=(2.6, 1))
     panels.draw_reviews(upper, runs, fits, texts.in_words_of(runs, "review"), style)
     upper.tick_params(labelbottom=False)
     panels.mark_epochs(upper, runs[-1].record, style)
     panels.draw_padding(lower, runs, fits, style)
     lower.set_xlabel(f"optimizer step ({panels.padding_text(runs)})")
-    step = first_other_reviews([run.record for run in runs])
+    step = first_other_reviews(runs)
     if step is not None and step <= fits:
         for axes in (upper, lower):
             panels.mark_step(axes, step, style)
     if not style.bare:
         panels.name_lines(upper, runs, style.looks(len(runs)), style, height=_height(upper) * 0.38)
-
-
-def _steps_that_fit(runs: Sequence[Run]) -> int:
-    return steps_that_fit([run.record for run in runs])
 
 
 def _norms(chart: Chart, runs: Sequence[Run], pair: Pair | None, style: Style) -> None:
@@ -274,11 +270,3 @@ def _name_and_mark(
 def _height(axes: Axes) -> float:
     """The height of the whole chart, in points."""
     return 72 * axes.figure.bbox.height / axes.figure.dpi
-
-
-def _footnote(runs: Sequence[Run]) -> str:
-    """Versions and device of the last run; empty where the record does not have them."""
-    try:
-        return texts.footnote(runs[-1].record.header["environment"])
-    except KeyError:
-        return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from pathlib import Path
 from statistics import mean
 from typing import Any, NamedTuple
@@ -40,9 +41,12 @@ class Difference(NamedTuple):
     cause: str | None = None
     rank: int = 0
 
+    @property
+    def where(self) -> str:
+        return f"at step {self.step}" if self.step else "before step 1"
+
     def __str__(self) -> str:
-        where = f"step {self.step}" if self.step else "before step 1"
-        return f"{where}, {self.quantity}" + (f" (process {self.rank})" if self.rank else "")
+        return f"{self.where.removeprefix('at ')}, {self.quantity}" + (f" (process {self.rank})" if self.rank else "")
 
 
 class EqualRuns(NamedTuple):
@@ -107,7 +111,7 @@ def outline(steps: list[int], values: list[float], columns: int) -> tuple[list[i
 
 
 def has(record: RunRecord, name: str) -> bool:
-    """Whether any step has the number `name`: older records lack some, and some are not always known."""
+    """Whether any step has the number `name`: some are not always known."""
     return any(line.get(name) is not None for line in record.steps)
 
 
@@ -153,27 +157,23 @@ def drawn_reviews(record: RunRecord, steps: int | None = None) -> Iterator[tuple
                 yield line["step"], review
 
 
-def steps_that_fit(records: Sequence[RunRecord], most: int = MOST_DOTS) -> int:
+def steps_that_fit(runs: Sequence[Run], most: int = MOST_DOTS) -> int:
     """How many steps can be drawn before there are more than `most` dots for one run."""
     fits = []
-    for record in records:
-        dots, steps = 0, 0
-        for line in record.steps:
-            dots += sum(map(len, line["reviews"]))
-            if dots > most:
-                break
-            steps += 1
-        fits.append((steps, steps < len(record.steps)))
+    for run in runs:
+        dots = accumulate(sum(map(len, line["reviews"])) for line in run.record.steps)
+        steps = sum(count <= most for count in dots)
+        fits.append((steps, steps < len(run.record.steps)))
     # A run that fits completely does not shorten a longer one.
     return min((steps for steps, cut in fits if cut), default=max((steps for steps, _ in fits), default=0))
 
 
-def first_other_reviews(records: Sequence[RunRecord]) -> int | None:
+def first_other_reviews(runs: Sequence[Run]) -> int | None:
     """The first step at which not all runs drew the same reviews in the same order; None if there is none."""
-    for lines in zip(*(record.steps for record in records), strict=False):
+    for lines in zip(*(run.record.steps for run in runs), strict=False):
         if any(line["reviews"] != lines[0]["reviews"] for line in lines):
             return lines[0]["step"]
-    lengths = {len(record.steps) for record in records}
+    lengths = {len(run.record.steps) for run in runs}
     return None if len(lengths) == 1 else min(lengths) + 1
 
 
@@ -189,9 +189,9 @@ def padding_share(record: RunRecord) -> float:
     return 1 - sum(line["tokens"] for line in record.steps) / places if places else 0.0
 
 
-def different_settings(records: Sequence[RunRecord]) -> dict[str, list[Any]]:
-    """The settings that differ between records, each with its values in the records' order."""
-    settings = [record.config.settings for record in records]
+def different_settings(runs: Sequence[Run]) -> dict[str, list[Any]]:
+    """The settings that differ between runs, each with its values in the runs' order."""
+    settings = [run.record.config.settings for run in runs]
     return {
         name: [of_run.get(name) for of_run in settings]
         for name in settings[0]

@@ -46,16 +46,21 @@ def draw_series(axes: Axes, runs: Sequence[Run], name: str, unit: str, style: St
     gaps = 0
     for run, look in zip(runs, style.looks(len(runs)), strict=True):
         steps, values = series(run.record, name)
-        finite = [value if math.isfinite(value) else math.nan for value in values]
-        gaps += sum(map(math.isnan, finite)) if has(run.record, name) else 0
-        if style.columns:
-            steps, finite = outline(steps, finite, style.columns)
-        # A single step has no line, so it gets a marker.
-        axes.plot(steps, finite, label=run.label, marker="o" if len(steps) == 1 else "", **look)
+        gaps += sum(not math.isfinite(value) for value in values) if has(run.record, name) else 0
+        _draw_line(axes, run.label, steps, values, look, style)
     axes.margins(y=0.1)
     if gaps:
         text = f"{gaps:,} value{'s are' if gaps > 1 else ' is'} not a finite number: left out"
         axes.text(0.012, 0.96, text, transform=axes.transAxes, va="top", color=style.wrong, fontsize="small")
+
+
+def _draw_line(axes: Axes, name: str, steps: list[int], values: list[float], look: Look, style: Style) -> None:
+    """One number of each step; where it is not finite, the line has a gap."""
+    values = [value if math.isfinite(value) else math.nan for value in values]
+    if style.columns:
+        steps, values = outline(steps, values, style.columns)
+    # A single step has no line, so it gets a marker.
+    axes.plot(steps, values, label=name, marker="o" if len(steps) == 1 else "", **look)
 
 
 def draw_limits(axes: Axes, limits: Sequence[float], style: Style) -> None:
@@ -90,22 +95,12 @@ def draw_difference(
     if len(pairs) == 1:
         looks = [{"color": style.wrong if differ else style.exact, "linewidth": 2.5 * style.scale}]
     for (run, _), (steps, values), look in zip(pairs, lines, looks, strict=True):
-        finite = [value if math.isfinite(value) else math.nan for value in values]
-        if style.columns:
-            steps, finite = outline(steps, finite, style.columns)
-        axes.plot(steps, finite, label=run.label, marker="o" if len(steps) == 1 else "", **look)
+        _draw_line(axes, run.label, steps, values, look, style)
     _scale_differences(axes, [value for _, values in lines for value in values if math.isfinite(value)])
     colour = style.wrong if differ else style.exact
     box = {"facecolor": style.ground, "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
-    text_options: Look = {
-        "va": "top",
-        "ha": side,
-        "color": colour,
-        "fontsize": "large",
-        "weight": "bold",
-        "bbox": box,
-    }
-    axes.text(0.012 if side == "left" else 0.988, 0.94, note, transform=axes.transAxes, **text_options)
+    text_options: Look = {"va": "top", "ha": side, "color": colour, "fontsize": "large", "weight": "bold"}
+    axes.text(0.012 if side == "left" else 0.988, 0.94, note, transform=axes.transAxes, bbox=box, **text_options)
 
 
 def _scale_differences(axes: Axes, values: list[float]) -> None:
@@ -157,9 +152,8 @@ def _label_points(axes: Axes, points: Sequence[tuple[list[float], list[float]]],
     if len(by_epoch) > 4:
         return
     for epoch, values in by_epoch.items():
-        texts = {max(values): ("bottom", 0.8), min(values): ("top", -0.8)}
-        if max(values) == min(values):
-            texts = {max(values): ("bottom", 0.8)}
+        texts = {max(values): ("bottom", 0.8)}
+        texts.setdefault(min(values), ("top", -0.8))
         for value, (side, lines) in texts.items():
             text = f"{value:.1%}" if name == "eval_accuracy" else f"{value:.4f}"
             place: Look = {"xytext": (0, lines), "textcoords": "offset fontsize", "ha": "center", "va": side}
@@ -180,7 +174,7 @@ def draw_step_seconds(axes: Axes, runs: Sequence[Run], note: str, style: Style) 
     axes.set_xlabel(f"{unit}: median and middle half" + (f"\n{note}" if note else ""))
     for place, (spread, look) in enumerate(zip(spreads, style.looks(len(runs)), strict=True)):
         if spread:
-            low, middle, high = (value * factor for value in (spread.low, spread.median, spread.high))
+            middle, low, high = (value * factor for value in spread)
             axes.plot([low, high], [place] * 2, color=look["color"], linewidth=5 * style.scale)
             axes.plot([middle], [place], color=look["color"], marker="o", markersize=10 * style.scale)
             axes.annotate(f"{middle:.3g}", (middle, place - 0.2), ha="center", va="bottom")
@@ -218,16 +212,10 @@ def draw_phases(axes: Axes, runs: Sequence[Run], style: Style) -> None:
             text = f"a step: {duration(spread.median)} ({range_text(spread)})" + (
                 "" if style.bare else f"; all steps: {duration(total)}"
             )
-            line: Look = {
-                "color": style.ink,
-                "linewidth": 1.6 * style.scale,
-                "marker": "|",
-                "markersize": 8 * style.scale,
-            }
-            axes.plot([spread.low * factor, spread.high * factor], [place - 0.31] * 2, **line)
-            axes.plot(
-                [spread.median * factor], [place - 0.31], color=style.ink, marker="o", markersize=6 * style.scale
-            )
+            middle, low, high = (value * factor for value in spread)
+            line: Look = {"linewidth": 1.6 * style.scale, "marker": "|", "markersize": 8 * style.scale}
+            axes.plot([low, high], [place - 0.31] * 2, color=style.ink, **line)
+            axes.plot([middle], [place - 0.31], color=style.ink, marker="o", markersize=6 * style.scale)
         # Slightly to the right of the axis, so that the first letter does not touch it.
         offset: Look = {"xytext": (0.3 * style.font, 0), "textcoords": "offset points"}
         axes.annotate(text, (0, place + 0.29), va="bottom", weight="bold", **offset).set_in_layout(False)
@@ -319,16 +307,13 @@ def draw_padding(axes: Axes, runs: Sequence[Run], steps: int, style: Style) -> N
 
 def padding_text(runs: Sequence[Run]) -> str:
     """`12.3% of all tokens are padding`, only once if it is the same in all runs."""
-    shares = {run.label: f"{padding_share(run.record):.1%}" for run in runs}
-    if len(set(shares.values())) == 1:
-        return f"{next(iter(shares.values()))} of all tokens are padding"
-    if len(shares) > 2:
-        return f"padding: {min(shares.values(), key=_percent)} to {max(shares.values(), key=_percent)} of all tokens"
-    return "padding: " + ", ".join(f"{share} {label}" for label, share in shares.items())
-
-
-def _percent(text: str) -> float:
-    return float(text.rstrip("%"))
+    shares = [padding_share(run.record) for run in runs]
+    low, high = f"{min(shares):.1%}", f"{max(shares):.1%}"
+    if low == high:
+        return f"{low} of all tokens are padding"
+    if len(runs) > 2:
+        return f"padding: {low} to {high} of all tokens"
+    return "padding: " + ", ".join(f"{share:.1%} {run.label}" for share, run in zip(shares, runs, strict=True))
 
 
 # What is written onto a panel ---------------------------------------------------------------------
@@ -381,10 +366,7 @@ def spread(wanted: Sequence[float], gap: float) -> list[float]:
     shift = sum(places) / len(places) - sum(wanted) / len(wanted)
     shift += max(0.0, places[-1] - shift - 1)
     shift -= max(0.0, shift - places[0])
-    moved = [0.0] * len(wanted)
-    for number, place in zip(order, places, strict=True):
-        moved[number] = place - shift
-    return moved
+    return [place - shift for _, place in sorted(zip(order, places, strict=True))]
 
 
 def mark_step(axes: Axes, x: float, style: Style, text: str = "") -> None:

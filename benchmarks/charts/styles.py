@@ -81,8 +81,7 @@ class Style:
             width = broad * (thin / broad) ** (number / (count - 1))
             dashes = {"linestyle": DASHES[(number - 1) % len(DASHES)]} if number else {"alpha": 0.8}
             looks.append({"color": colour, "linewidth": width, **dashes})
-        if count:
-            looks[0]["solid_capstyle"] = "round"
+        looks[0]["solid_capstyle"] = "round"
         return looks
 
     def settings(self) -> dict[str, Any]:

@@ -57,8 +57,7 @@ def title_of(kind: str, runs: Sequence[Run], pair: Pair | None) -> str:
     if len(runs) > 2:
         return f"{len(runs)} runs side by side"
     if pair.first is not None:
-        where = f"at step {pair.first.step}" if pair.first.step else "before step 1"
-        return f"Diverged {where}: {shorten(pair.first.quantity, 50)}"
+        return f"Diverged {pair.first.where}: {shorten(pair.first.quantity, 50)}"
     if {pair.run.record.loop, pair.other.record.loop} == {"manual", "trainer"}:
         return "Identical: Trainer and the manual loop are equal, bit for bit"
     return f"Identical: {pair.run.label} and {pair.other.label}, bit for bit"
@@ -70,9 +69,9 @@ def verdict(pair: Pair | None) -> str:
         return ""
     if pair.groups:
         return _verdict_on_many(pair.groups)
-    if pair.first is not None:
-        return f"{pair.run.label} and {pair.other.label}: first difference: {shorten(str(pair.first), 80)}"
     names = f"{pair.run.label} and {pair.other.label}"
+    if pair.first is not None:
+        return f"{names}: first difference: {shorten(str(pair.first), 80)}"
     return f"{names}: every batch, loss, gradient norm and evaluation is equal, difference 0.0"
 
 
@@ -140,7 +139,7 @@ def subtitle(runs: Sequence[Run]) -> str:
 
 def settings_that_differ(runs: Sequence[Run]) -> str:
     """`different settings: seed 42 (manual), 7 (Trainer)`; empty if all runs have the same."""
-    different = different_settings([run.record for run in runs])
+    different = different_settings(runs)
     loops = {value for run, value in zip(runs, different.get("loop", ()), strict=False) if run.record.loop == "manual"}
     if len(loops) < 2:
         different.pop("loop", None)  # a user's loop and Trainer, which has none: no setting differs
@@ -162,8 +161,7 @@ def difference_note(pairs: Sequence[tuple[Run, Run]], pair: Pair | None) -> str:
     lines = [differences(run.record, other.record) for run, other in pairs]
     steps = max((len(values) for _, values in lines), default=0)
     if len(pairs) == 1 and pair is not None and pair.first is not None:
-        where = f"at step {pair.first.step}" if pair.first.step else "before step 1"
-        return f"first difference {where}: {shorten(pair.first.quantity, 50)}"
+        return f"first difference {pair.first.where}: {shorten(pair.first.quantity, 50)}"
     if any(any(values) for _, values in lines):
         return "the losses differ"
     if not steps:
@@ -183,7 +181,7 @@ def reviews_note(runs: Sequence[Run]) -> str:
     """Whether all runs drew the same reviews; empty for a single run."""
     if len(runs) < 2:
         return ""
-    step = first_other_reviews([run.record for run in runs])
+    step = first_other_reviews(runs)
     names = f"all {len(runs)} runs" if len(runs) > 2 else " and ".join(run.label for run in reversed(runs))
     if step is None:
         return f"{names} drew the same reviews in the same order, at every step"
@@ -252,8 +250,9 @@ def _series(kind: str) -> Callable[..., list[str]]:
 
     def say(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
         values = [series(run.record, name) for run in runs]
+        of_losses = "the loss, " if kind == "losses" else ""
         sentences = [
-            f"{TITLES[kind]}: a line per run; x is the optimizer step, y is {_unit(unit)}.",
+            f"{TITLES[kind]}: a line per run; x is the optimizer step, y is {of_losses}{unit}.",
             *_per_run(runs, lambda run: _range(*series(run.record, name))),
         ]
         if len(runs) > 1 and values[0][0] and all(same(values[0][1], other) for _, other in values[1:]):
@@ -265,10 +264,6 @@ def _series(kind: str) -> Callable[..., list[str]]:
         return [sentence for sentence in sentences if sentence]
 
     return say
-
-
-def _unit(unit: str) -> str:
-    return "the loss, mean per review" if unit == "mean per review" else unit
 
 
 def _range(steps: list[int], values: list[float]) -> str:

@@ -37,7 +37,7 @@ def charts(output_dir: Path) -> dict[str, Markup]:
     # Charts that some jobs do not have.
     left_out = {
         "accuracy": "eval_accuracy" not in record.metric_names,
-        "batches": not any(batch for line in record.steps for batch in line.get("reviews", [[1]])),
+        "batches": not any(batch for line in record.steps for batch in line["reviews"]),
     }
     for kind in CHARTS:
         if left_out.get(kind):

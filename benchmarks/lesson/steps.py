@@ -23,7 +23,6 @@ TEXT_BUDGET = 1_000_000
 LONGEST_TEXT, SHORTEST_TEXT = 500, 30
 # A table of more would make the page too large to send.
 MOST_ROWS = 8000
-OLD_RECORD = "This record was written by an older version, which did not keep each step's reviews."
 
 
 class Reviews(NamedTuple):
@@ -131,14 +130,12 @@ def _shown_steps(count: int, differs: Mapping[int, str]) -> list[int]:
 
 def _note(record: RunRecord) -> str:
     """A note on the reviews of the steps; usually empty."""
-    if not any("reviews" in line for line in record.steps):
-        return OLD_RECORD
     processes = record.header.get("world_size", 1)
     return f"Of {processes} processes, these are the first one's reviews and numbers." if processes > 1 else ""
 
 
 def _places(line: dict[str, Any], rows: dict[str, int]) -> list[int]:
-    return [rows.get(digest, -1) for batch in line.get("reviews", ()) for digest in batch]
+    return [rows.get(digest, -1) for batch in line["reviews"] for digest in batch]
 
 
 def _milliseconds(line: dict[str, Any]) -> float:

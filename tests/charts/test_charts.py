@@ -81,13 +81,12 @@ def test_batches_show_each_review_at_its_first_place_and_the_padding(tmp_path: P
 
 
 def test_too_many_dots_are_cut_and_the_title_says_where() -> None:
-    short, long = (record_of(*record_lines([0.5] * count)) for count in (20, 40))
+    short, long = (Run("by hand", record_of(*record_lines([0.5] * count))) for count in (20, 40))
     assert steps_that_fit([short, long]) == 40
     assert steps_that_fit([short, long], most=61) == 30
-    runs = [Run("by hand", long)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("benchmarks.charts.charts.steps_that_fit", lambda records: 30)
-        figure = runs_chart("batches", runs, None, "slide")
+        patch.setattr("benchmarks.charts.charts.steps_that_fit", lambda runs: 30)
+        figure = runs_chart("batches", [long], None, "slide")
     assert "(steps 1 to 30)" in figure.texts[0].get_text()
     assert max(figure.axes[0].lines[0].get_xdata()) == 30
 

@@ -274,14 +274,6 @@ def test_of_several_processes_the_first_is_shown_and_said(records: list[RunRecor
     assert "Of 2 processes" in step_table(records, NONE)["note"]
 
 
-def test_an_older_record_has_a_report_too(equal: dict[str, Any], records: list[RunRecord]) -> None:
-    older = [
-        RunRecord([{k: v for k, v in line.items() if k not in ("reviews", "memory_mb")} for line in run.lines], "old")
-        for run in records
-    ]
-    assert steps.OLD_RECORD in data_of(plain(equal, older))["note"]
-
-
 def test_the_command_says_where_the_page_is_or_what_is_wrong(comparison_dir: Path, tmp_path: Path, capsys) -> None:
     assert main(["report", str(tmp_path)]) == 2
     assert "run `sameloop compare` first" in capsys.readouterr().err
