@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from benchmarks.charts.data import (
@@ -63,10 +64,8 @@ def title_of(kind: str, runs: Sequence[Run], pair: Pair | None) -> str:
     return f"Identical: {pair.run.label} and {pair.other.label}, bit for bit"
 
 
-def verdict(pair: Pair | None) -> str:
-    """One line on the runs that are compared; empty if there are none."""
-    if pair is None:
-        return ""
+def verdict(pair: Pair) -> str:
+    """One line on the runs that are compared."""
     if pair.groups:
         return _verdict_on_many(pair.groups)
     names = f"{pair.run.label} and {pair.other.label}"
@@ -178,9 +177,7 @@ def largest_difference(pairs: Sequence[tuple[Run, Run]]) -> str:
 
 
 def reviews_note(runs: Sequence[Run]) -> str:
-    """Whether all runs drew the same reviews; empty for a single run."""
-    if len(runs) < 2:
-        return ""
+    """Whether all of at least two runs drew the same reviews."""
     step = first_other_reviews(runs)
     names = f"all {len(runs)} runs" if len(runs) > 2 else " and ".join(run.label for run in reversed(runs))
     if step is None:
@@ -245,28 +242,25 @@ def _per_run(runs: Sequence[Run], say: Callable[[Run], str]) -> list[str]:
     ]
 
 
-def _series(kind: str) -> Callable[..., list[str]]:
+def _series(kind: str, runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
     name, _, unit = SERIES[kind]
-
-    def say(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
-        values = [series(run.record, name) for run in runs]
-        of_losses = "the loss, " if kind == "losses" else ""
-        sentences = [
-            f"{TITLES[kind]}: a line per run; x is the optimizer step, y is {of_losses}{unit}.",
-            *_per_run(runs, lambda run: _range(*series(run.record, name))),
-        ]
-        if len(runs) > 1 and values[0][0] and all(same(values[0][1], other) for _, other in values[1:]):
-            sentences.append("The lines coincide at every step.")
-        if kind == "losses":
-            sentences += _per_run(runs, _epoch_means)
-        if kind == "memory":
-            sentences += _per_run(runs, _peak)
-        return [sentence for sentence in sentences if sentence]
-
-    return say
+    values = [series(run.record, name) for run in runs]
+    of_losses = "the loss, " if kind == "losses" else ""
+    sentences = [
+        f"{TITLES[kind]}: a line per run; x is the optimizer step, y is {of_losses}{unit}.",
+        *_per_run(runs, partial(_range, name)),
+    ]
+    if len(runs) > 1 and values[0][0] and all(same(values[0][1], other) for _, other in values[1:]):
+        sentences.append("The lines coincide at every step.")
+    if kind == "losses":
+        sentences += _per_run(runs, _epoch_means)
+    if kind == "memory":
+        sentences += _per_run(runs, _peak)
+    return sentences
 
 
-def _range(steps: list[int], values: list[float]) -> str:
+def _range(name: str, run: Run) -> str:
+    steps, values = series(run.record, name)
     if not steps:
         return "no step in this run"
     finite = [(value, step) for step, value in zip(steps, values, strict=True) if math.isfinite(value)]
@@ -313,18 +307,15 @@ def _difference(runs: Sequence[Run], pair: Pair | None, pairs: Sequence[tuple[Ru
     return sentences
 
 
-def _evaluations(name: str) -> Callable[..., list[str]]:
-    def say(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
-        quantity = "Validation accuracy, share of reviews right" if name == "eval_accuracy" else "Validation loss"
-        show = "{:.1%}".format if name == "eval_accuracy" else number
+def _evaluations(name: str, runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
+    quantity = "Validation accuracy, share of reviews right" if name == "eval_accuracy" else "Validation loss"
+    show = "{:.1%}".format if name == "eval_accuracy" else number
 
-        def points(run: Run) -> str:
-            reported = zip(*evaluations(run.record, name), strict=True)
-            return _list(f"after epoch {epoch:.4g} {show(value)}" for epoch, value in reported) or "no evaluation"
+    def points(run: Run) -> str:
+        reported = zip(*evaluations(run.record, name), strict=True)
+        return _list(f"after epoch {epoch:.4g} {show(value)}" for epoch, value in reported) or "no evaluation"
 
-        return [f"{quantity}; x is the epochs done.", *_per_run(runs, points)]
-
-    return say
+    return [f"{quantity}; x is the epochs done.", *_per_run(runs, points)]
 
 
 def _time(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
@@ -352,11 +343,7 @@ def _norms(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
         sentences.append(
             f"Gradient norm {', '.join(NORMS[name])}: a line per run; x is the optimizer step, y is the L2 norm."
         )
-
-        def say(run: Run, name: str = name) -> str:
-            return _range(*series(run.record, name))
-
-        sentences += _per_run(known, say)
+        sentences += _per_run(known, partial(_range, name))
     for limit, names in limits_of(runs).items():
         sentences.append(f"A dotted line at {show(limit)}: max_grad_norm, the limit of {_list(names)}.")
     clipped = [run for run in runs if run.record.config.max_grad_norm and has(run.record, "unclipped_norm")]
@@ -416,10 +403,10 @@ def _batches(runs: Sequence[Run], pair: Pair | None, pairs: Any) -> list[str]:
 
 
 PARTS: dict[str, Callable[..., list[str]]] = {
-    **{kind: _series(kind) for kind in SERIES},
+    **{kind: partial(_series, kind) for kind in SERIES},
     "difference": _difference,
-    "accuracy": _evaluations("eval_accuracy"),
-    "validation-loss": _evaluations("eval_loss"),
+    "accuracy": partial(_evaluations, "eval_accuracy"),
+    "validation-loss": partial(_evaluations, "eval_loss"),
     "gradient-norm": _norms,
     "time": _time,
     "seconds": _seconds,

@@ -23,7 +23,6 @@ from benchmarks.charts.data import NAMES, names_of
 from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.words import Words
 from benchmarks.lesson.code_rows import Row, phase_at_fault, rows_of
-from benchmarks.lesson.own_job import OwnJob
 from benchmarks.lesson.pictures import CHARTS, SMOOTHED, charts, drawn_ladder, small_chart
 from benchmarks.lesson.quality import Quality, measure
 from benchmarks.lesson.steps import Reviews, load_reviews, step_table
@@ -199,7 +198,7 @@ def render(
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "allow_nan": False}
     environment.filters["with_code"] = with_code
     environment.globals |= {"small_chart": small_chart, "script_frame": script_frame, "stack_text": stack_text}
-    config, own, names = records[0].config, OwnJob.of(comparison, records), names_of(records[0], records[1])
+    config, own, names = records[0].config, _own_job(comparison, records), names_of(records[0], records[1])
     world_size = records[0].header.get("world_size", 1)
     sources = {loop: folded_source(script, config, world_size) for loop, script in (scripts or {}).items()}
     script_names = {loop: script.name for loop, script in (scripts or {}).items()}
@@ -251,6 +250,32 @@ def _run_parts(comparison: dict[str, Any], records: Sequence[RunRecord], sides: 
         "reported": reported_rows(records, missing="–"),
         "sides": sides,
         "two_loops": sides is not NAMES,
+    }
+
+
+def _own_job(comparison: dict[str, Any], records: Sequence[RunRecord]) -> dict[str, Any] | None:
+    """What is shown of a user's own job in place of the texts on ours; None if the job is ours."""
+    if not all("job" in record.header for record in records):
+        return None
+    ours, theirs = (record.header["job"] for record in records)
+    loops = [record.config.loop for record in records]
+    # As `benchmarks.port.side.sides_of` takes them.
+    arguments = ["--trainer", ours["script"]]
+    if loops[0]:
+        arguments += ["--loop", loops[0]]
+    if not ours["is_loop"] or theirs["is_loop"]:
+        arguments += ["--against", loops[1] or theirs["script"]]
+    arguments += ["--", *ours["arguments"]] if ours["arguments"] else []
+    return {
+        "name": f"{Path(theirs['script']).name}: {theirs['model']}",
+        "sides": comparison["job"]["sides"],
+        # Whether a script's own Trainer is the second side.
+        "is_script": not theirs["is_loop"],
+        # Less known things that Trainer does in this run, a sentence each.
+        "facts": comparison["job"]["facts"],
+        # Those of `TrainingArguments` that the script sets.
+        "arguments": ours["set"] or theirs["set"],
+        "command": shlex.join(["sameloop", "compare", *arguments]),
     }
 
 

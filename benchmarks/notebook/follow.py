@@ -202,17 +202,16 @@ class _Bars:
 
     def close(self, whole: bool) -> None:
         """Move the bars to their ends; `whole`: the process has succeeded."""
+        if self._bar is None:
+            return
         if whole:
             self.update(whole)
-            if self._bar is not None and self._follower is None:
+            if self._follower is None:
                 self._bar.n = self._bar.total or 0
-                self._bar.set_postfix_str("", refresh=False)
-            elif self._bar is not None and self._follower is not None:
-                self._bar.set_postfix_str(self._follower.loss_text, refresh=False)
-        if self._bar is not None:
-            self._bar.refresh()
-            self._bar.close()
-            self._bar = None
+            self._bar.set_postfix_str(self._follower.loss_text if self._follower else "", refresh=False)
+        self._bar.refresh()
+        self._bar.close()
+        self._bar = None
 
 
 class _Follower:

@@ -67,10 +67,10 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = F
     """
 
     def cells(tag: str, row: Sequence[Any]) -> str:
-        kinds = ["", *([' class="number"'] * (len(row) - 1) if numbers else [""] * (len(row) - 1))]
+        number = ' class="number"' if numbers else ""
         return "".join(
-            f"<{tag}{kind}>{escape('' if cell is None else cell)}</{tag}>"
-            for kind, cell in zip(kinds, row, strict=True)
+            f"<{tag}{number if place else ''}>{escape('' if cell is None else cell)}</{tag}>"
+            for place, cell in enumerate(row)
         )
 
     head = f"<tr>{cells('th', heads)}</tr>"

@@ -145,12 +145,12 @@ def _loop_and_main(train: cst.FunctionDef, world_size: int) -> tuple[cst.Functio
     phases = _phases(body)
     loaded = phases.index("model")
     first = next(number for number in range(loaded, len(body)) if phases[number] not in SETUP[1:])
-    is_saved = [
-        phase == "save" and names_in(statement).read.keys() <= SAVING
+    saving = [
+        statement
         for phase, statement in zip(phases, body, strict=True)
+        if phase == "save" and names_in(statement).read.keys() <= SAVING
     ]
-    saving = [statement for statement, saves in zip(body, is_saved, strict=True) if saves]
-    rest = [statement for statement, saves in list(zip(body, is_saved, strict=True))[first:] if not saves]
+    rest = [statement for statement in body[first:] if statement not in saving]
     params = cst.Parameters([cst.Param(cst.Name(name)) for name in PARAMETERS])
     text = '"""Fine-tune the model, evaluate it; returns what was logged."""'
     loop = with_body(train, [cst.parse_statement(text), *rest], params=params)

@@ -115,8 +115,7 @@ def formatted(source: str) -> str:
         ["check", "--isolated", "--quiet", "--select", "I,F401", "--fix", "-"],
         ["format", "--isolated", "--quiet", "--line-length", str(WIDTH), "-"],
     ):
-        command = [find_ruff_bin(), options[0], *options[1:]]
-        ran = subprocess.run(command, input=source, capture_output=True, text=True, check=False)
+        ran = subprocess.run([find_ruff_bin(), *options], input=source, capture_output=True, text=True, check=False)
         source = ran.stdout or source
     return source
 

@@ -58,14 +58,9 @@ class Names:
         self._inside(set(names_of_loops(node)), *parts)
 
     def _function(self, node: cst.FunctionDef) -> None:
-        for decorator in node.decorators:
-            self.count(decorator)
-        for param in node.params.params:
-            for expression in (param.annotation, param.default):
-                if expression:
-                    self.count(expression)
-        if node.returns:
-            self.count(node.returns)
+        around = [part for param in node.params.params for part in (param.annotation, param.default)]
+        for part in filter(None, [*node.decorators, *around, node.returns]):
+            self.count(part)
         self._inside({param.name.value for param in node.params.params}, node.body)
 
     def _gives(self, node: cst.AssignTarget | cst.AnnAssign | cst.AugAssign | cst.For) -> None:

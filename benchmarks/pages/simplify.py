@@ -65,6 +65,7 @@ class Simplify(cst.CSTTransformer):
         self.facts, self.helpers, self.known = facts, helpers, dict(known)
         self.written, self.as_expression = written, as_expression
         self.hidden: Counter[str] = Counter()
+        self.no_variables: set[cst.Name | None] = set()
         self.has_changed = False
 
     def on_leave(self, old: cst.CSTNode, new: cst.CSTNode) -> Any:
@@ -73,19 +74,11 @@ class Simplify(cst.CSTTransformer):
         return result
 
     # Names that are no variables of ours are not looked at.
-    def visit_Attribute_attr(self, node: cst.Attribute) -> None:
-        self.hidden[node.attr.value] += 1
+    def visit_Attribute(self, node: cst.Attribute) -> None:
+        self.no_variables.add(node.attr)
 
-    def leave_Attribute_attr(self, node: cst.Attribute) -> None:
-        self.hidden[node.attr.value] -= 1
-
-    def visit_Arg_keyword(self, node: cst.Arg) -> None:
-        if node.keyword:
-            self.hidden[node.keyword.value] += 1
-
-    def leave_Arg_keyword(self, node: cst.Arg) -> None:
-        if node.keyword:
-            self.hidden[node.keyword.value] -= 1
+    def visit_Arg(self, node: cst.Arg) -> None:
+        self.no_variables.add(node.keyword)
 
     def leave_Arg(self, old: cst.Arg, new: cst.Arg) -> cst.Arg:
         keeps_parentheses = isinstance(new.value, (cst.Tuple, cst.GeneratorExp, cst.NamedExpr, cst.ConcatenatedString))
@@ -114,6 +107,8 @@ class Simplify(cst.CSTTransformer):
     leave_Lambda = leave_GeneratorExp = leave_ListComp = leave_SetComp = leave_DictComp = _show  # noqa: N815
 
     def leave_Name(self, old: cst.Name, new: cst.Name) -> cst.BaseExpression:
+        if old in self.no_variables:
+            return new
         known_value = self.known.get(old.value)
         if known_value is None and (fact := self.helpers.fact(old.value)) is not NOTHING:
             return literal(fact)

@@ -65,7 +65,7 @@ def print_speed(config: RunConfig, steps: int) -> None:
     seconds_to_verdict = time.perf_counter() - began
     for loop in LOOPS:
         shutil.rmtree(folder / loop)
-        _output_file(folder / loop).unlink()
+        (folder / f"{loop}.txt").unlink()
     with suppress(OSError):  # the user has put a file of their own there: it stays
         folder.rmdir()
     manual = records["manual"]
@@ -156,17 +156,13 @@ def cut_off(text: str) -> Iterator[None]:
         yield
 
 
-def _output_file(folder: Path) -> Path:
-    return folder.with_suffix(".txt")
-
-
 class _Runner:
     """One loop in a process of its own, which waits after each step for the signal to go on."""
 
     def __init__(self, loop: str, config: RunConfig, folder: Path, family: Family, pipes: ExitStack) -> None:
         self._loop = loop
         folder.mkdir(parents=True, exist_ok=True)
-        self._output = _output_file(folder)
+        self._output = folder.with_suffix(".txt")
         if loop != "manual":
             config = config.model_copy(update={"loop": None})
         to_hear, self._go = os.pipe()

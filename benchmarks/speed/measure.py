@@ -53,7 +53,8 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
         if (length, name) in remarks:
             continue
         own, code = jobs[length, name]
-        inputs = _depends_on(own, code, environment, turn)
+        settings = {name: value for name, value in own.settings.items() if name != "loop"}
+        inputs = {"dials": settings, "code": code, "environment": environment, "round": turn}
         digest = xxhash.xxh3_64_hexdigest(json.dumps(inputs, sort_keys=True).encode())
         kept = Kept(f"{digest}.json", KeptRun, "sameloop speed --lesson", schema=1)
         kept_run = _read_kept(kept, folder / "kept", inputs)
@@ -109,11 +110,6 @@ def _environment() -> dict[str, Any]:
 
     facts = {name: value for name, value in environment().items() if name != "git"}
     return {**facts, "processor": hardware.processor_name(), "cores": hardware.cores()}
-
-
-def _depends_on(config: RunConfig, code: Mapping[str, str], environment: Mapping[str, Any], turn: int) -> dict:
-    settings = {name: value for name, value in config.settings.items() if name != "loop"}
-    return {"dials": settings, "code": dict(code), "environment": dict(environment), "round": turn}
 
 
 @dataclass(frozen=True)
