@@ -7,7 +7,7 @@ is shown, and any other loop are written in the order of the manual loop: piece 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Any
@@ -20,7 +20,7 @@ from pygments.lexers import PythonLexer
 from benchmarks.judge.finding import UNDECIDED
 from benchmarks.judge.phases import BY_NAME, PHASES, Phase
 from benchmarks.lesson.events import Event
-from benchmarks.lesson.xray import Pair, XRay, script_frame, stack_text
+from benchmarks.lesson.xray import XRay, script_frame, stack_text
 from benchmarks.pages.alignment import Stretch, stretches
 
 # Phases at the beginning of a script that are not part of the job.
@@ -86,26 +86,27 @@ def rows_of(
     if not sources:
         return []
     coloured = {loop: colour(source) for loop, source in sources.items()}
+    events = [pair.trainer for pair in xray.pairs if pair.trainer] if xray else []
     ours = _pieces(sources["manual"], xray)
     if is_own_job:
         ours = _joined(ours)
     rows = [Row(BY_NAME[piece.phase], _lines(piece, coloured["manual"])) for piece in ours]
     place = -1
     for piece in () if are_loops else stretches(sources["trainer"]):
-        lines = _lines(piece, coloured["trainer"])
         matching = [number for number, row in enumerate(rows) if row.phase.name == piece.phase]
-        target = matching[-1 if is_own_job else 0] if matching else None
-        if target is None:
-            target = _missing_place(piece.phase, rows, xray) if place < 0 or piece.phase != "arguments" else place + 1
-            rows.insert(target, Row(BY_NAME[piece.phase]))
-        rows[target].trainer += lines
-        place = target
-    for pair in xray.pairs if xray else ():
-        if pair.trainer and not any(row.phase.name == pair.trainer.phase for row in rows):
-            rows.insert(_missing_place(pair.trainer.phase, rows, xray), Row(BY_NAME[pair.trainer.phase]))
+        if matching:
+            place = matching[-1 if is_own_job else 0]
+        else:
+            follows = piece.phase == "arguments" and place >= 0
+            place = place + 1 if follows else _missing_place(piece.phase, rows, events)
+            rows.insert(place, Row(BY_NAME[piece.phase]))
+        rows[place].trainer += _lines(piece, coloured["trainer"])
+    for event in events:
+        if not any(row.phase.name == event.phase for row in rows):
+            rows.insert(_missing_place(event.phase, rows, events), Row(BY_NAME[event.phase]))
     for loop in ("trainer",) if are_loops else ("accelerate",) if "accelerate" in sources else ():
         _place_loop(rows, loop, stretches(sources[loop]), coloured[loop])
-    inside = trainers_own(xray)
+    inside = trainers_own(events)
     visited: set[str] = set()
     for row in rows:
         row.is_first = row.phase.name not in visited
@@ -115,7 +116,7 @@ def rows_of(
         elif are_loops:
             row.instead = "nothing here"
         elif xray and xray.config.loop:
-            row.instead = _instead(row.phase.name, xray)
+            row.instead = _instead(row.phase.name, xray, events)
         visited.add(row.phase.name)
     return rows
 
@@ -187,10 +188,10 @@ def _joined(pieces: Sequence[Stretch]) -> list[Stretch]:
     return joined
 
 
-def _missing_place(phase: str, rows: Sequence[Row], xray: XRay | None) -> int:
+def _missing_place(phase: str, rows: Sequence[Row], events: Sequence[Event]) -> int:
     """The place of a row without lines of the manual loop: after what happens before it in `Trainer`."""
     names = [row.phase.name for row in rows]
-    for name in _before(phase, xray.pairs) if xray else ():
+    for name in _before(phase, events):
         if name in names:
             return names.index(name) + 1
     order = [known_phase.name for known_phase in PHASES]
@@ -198,37 +199,32 @@ def _missing_place(phase: str, rows: Sequence[Row], xray: XRay | None) -> int:
     return max((names.index(name) + 1 for name in earlier if name in names), default=0)
 
 
-def _before(phase: str, pairs: Sequence[Pair]) -> list[str]:
+def _before(phase: str, events: Sequence[Event]) -> list[str]:
     """The phases that happen before this one in the same part of the run, the nearest first."""
-    events = [pair.trainer for pair in pairs if pair.trainer]
     first = next((number for number, event in enumerate(events) if event.phase == phase), None)
     if first is None:
         return []
     return [event.phase for event in reversed(events[:first]) if event.part == events[first].part]
 
 
-def _instead(phase: str, xray: XRay) -> str:
+def _instead(phase: str, xray: XRay, events: Sequence[Event]) -> str:
     """The text for a phase without lines in a user's file, so that it claims nothing false."""
     ours = [pair.manual for pair in xray.pairs if pair.manual and pair.manual.phase == phase]
     if any(script_frame(event, xray.script) for event in ours):
         return "among the lines of another row"
     if ours:
         return "not in this file: SameLoop does it"
-    return "nothing in the manual loop" if any(event.phase == phase for event in _trainers(xray.pairs)) else "–"
+    return "nothing in the manual loop" if any(event.phase == phase for event in events) else "–"
 
 
-def trainers_own(xray: XRay | None) -> dict[str, tuple[str, str]]:
+def trainers_own(events: Sequence[Event]) -> dict[str, tuple[str, str]]:
     """For each phase, where the installed `Trainer` does it, and the code of that line."""
     inside: dict[str, tuple[str, str]] = {}
-    for event in _trainers(xray.pairs if xray else ()):
+    for event in events:
         own = [frame for frame in event.frames if frame.file == "trainer.py"]
         if own and event.phase not in inside:
             inside[event.phase] = (stack_text(tuple(own[-2:])), own[-1].code)
     return inside
-
-
-def _trainers(pairs: Iterable[Pair]) -> Iterable[Event]:
-    return (pair.trainer for pair in pairs if pair.trainer is not None)
 
 
 def phase_at_fault(comparison: Mapping[str, Any], xray: XRay | None, rows: Sequence[Row]) -> str | None:
