@@ -11,7 +11,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import torch
@@ -22,20 +22,6 @@ DESCRIPTION = "TF-IDF of single words and a logistic regression, on the whole te
 WORD = re.compile(r"\b\w\w+\b")
 # The inverse of the weight of the squared coefficients: scikit-learn's `C`.
 STRENGTH = 1.0
-
-
-class Bags(NamedTuple):
-    """Reviews as bags of known words.
-
-    Attributes:
-        words: the numbers of all reviews' words, (words of all reviews,).
-        weights: the weight of each of them, as long; each review's are of length 1.
-        starts: where each review's words begin, (reviews,).
-    """
-
-    words: torch.Tensor
-    weights: torch.Tensor
-    starts: torch.Tensor
 
 
 def bag_of_words(
@@ -62,16 +48,14 @@ def bag_of_words(
     bias = torch.zeros(columns, dtype=torch.float64, requires_grad=True)
     labels = torch.tensor(train_labels)
 
-    def logits(reviews: Bags) -> torch.Tensor:
-        sums = torch.nn.functional.embedding_bag(
-            reviews.words, weights, reviews.starts, mode="sum", per_sample_weights=reviews.weights
-        )
-        scores = sums + bias
+    def logits(words: torch.Tensor, shares: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+        bags = torch.nn.functional.embedding_bag(words, weights, starts, mode="sum", per_sample_weights=shares)
+        scores = bags + bias
         return scores if num_classes > 2 else torch.cat([torch.zeros_like(scores), scores], dim=1)
 
     def objective() -> torch.Tensor:
         optimizer.zero_grad()
-        surprise = torch.nn.functional.cross_entropy(logits(known), labels, reduction="sum")
+        surprise = torch.nn.functional.cross_entropy(logits(*known), labels, reduction="sum")
         loss = STRENGTH * surprise + weights.square().sum() / 2
         loss.backward()
         return loss
@@ -82,11 +66,15 @@ def bag_of_words(
     optimizer.step(objective)
     bags = _weighted([Counter(WORD.findall(text.lower())) for text in texts], places, rarity)
     with torch.no_grad():
-        return logits(bags).argmax(dim=1).tolist()
+        return logits(*bags).argmax(dim=1).tolist()
 
 
-def _weighted(counts: Sequence[Counter[str]], places: dict[str, int], rarity: dict[str, float]) -> Bags:
-    """The known words of each review: how often times how rare."""
+def _weighted(
+    counts: Sequence[Counter[str]], places: dict[str, int], rarity: dict[str, float]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The numbers of all reviews' known words, (words of all reviews,); the weight of each, as long: how often times
+    how rare, each review's of length 1; and where each review's words begin, (reviews,).
+    """
     import torch
 
     words: list[int] = []
@@ -98,6 +86,4 @@ def _weighted(counts: Sequence[Counter[str]], places: dict[str, int], rarity: di
         starts.append(len(words))
         words += known
         weights += [value / length for value in known.values()]
-    return Bags(
-        torch.tensor(words, dtype=torch.long), torch.tensor(weights, dtype=torch.float64), torch.tensor(starts)
-    )
+    return torch.tensor(words, dtype=torch.long), torch.tensor(weights, dtype=torch.float64), torch.tensor(starts)

@@ -229,7 +229,7 @@ class XRay(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, in types that JSON supports, as `--json` prints it."""
-        manual, trainer = (self.traces[loop] for loop in LOOPS)
+        repetitions = self.traces["trainer"].repetitions
         return {
             "transformers": transformers.__version__,
             "torch": torch.__version__,
@@ -239,10 +239,8 @@ class XRay(NamedTuple):
             "events": [_pair_as_dict(pair) for pair in self.pairs],
             "seconds": {loop: {part: self.seconds_of(loop, part) for part in PARTS} for loop in LOOPS},
             "bookkeeping": self.bookkeeping(),
-            "repetitions": {
-                sentence: [frame._asdict() for frame in frames] for sentence, frames in trainer.repetitions.items()
-            },
-            "batches_ahead": {"manual": manual.batches_ahead, "trainer": trainer.batches_ahead},
+            "repetitions": {text: [frame._asdict() for frame in frames] for text, frames in repetitions.items()},
+            "batches_ahead": {loop: self.traces[loop].batches_ahead for loop in LOOPS},
         }
 
 

@@ -47,12 +47,7 @@ def settings_chart(costs: Sequence[SettingCost], job: str, style_name: str = "sl
         axes.tick_params(axis="y", length=0, labelsize=0.85 * style.font, pad=0.4 * style.font)
         for row, cost in enumerate(costs):
             axes.barh(row, len(cost.more), BAR, color=style.exact, zorder=2)
-            place: Look = {
-                "textcoords": "offset points",
-                "va": "center",
-                "fontsize": 0.8 * style.font,
-                "zorder": 3,
-            }
+            place: Look = {"textcoords": "offset points", "va": "center", "fontsize": 0.8 * style.font, "zorder": 3}
             axes.annotate(_lines(cost), (len(cost.more), row), (0.5 * style.font, 0), **place)
     return chart
 

@@ -129,12 +129,7 @@ CHANGES = (
         "short one does not. Each run here began with nothing compiled.",
         lambda config: {"torch_compile": True},
     ),
-    Change(
-        "fast",
-        "preset fast",
-        "What `--preset fast` chooses on this machine.",
-        fast_settings,
-    ),
+    Change("fast", "preset fast", "What `--preset fast` chooses on this machine.", fast_settings),
 )
 
 
