@@ -168,13 +168,6 @@ class Simplify(cst.CSTTransformer):
         test = value_of(new.test)
         return new if test is NOTHING else in_place_of(old, new.body if test else new.orelse)
 
-    def leave_Subscript(self, old: cst.Subscript, new: cst.Subscript) -> cst.BaseExpression:
-        if isinstance(new.value, cst.Tuple) and m.matches(new, m.Subscript(slice=[m.SubscriptElement(m.Index())])):
-            index = value_of(new.slice[0].slice.value)
-            if isinstance(index, int):
-                return new.value.elements[index].value
-        return new
-
     def leave_FormattedString(self, old: cst.FormattedString, new: cst.FormattedString) -> cst.BaseExpression:
         parts: list[cst.BaseFormattedStringContent] = []
         for part in new.parts:
@@ -218,8 +211,6 @@ class Simplify(cst.CSTTransformer):
                 return inner
         if name == "range" and len(call.args) == 2 and values[0] == 0:
             return call.with_changes(args=[call.args[1]])
-        if name == "enumerate" and len(call.args) == 2 and values[1] == 0:
-            return call.with_changes(args=[call.args[0].with_changes(comma=cst.MaybeSentinel.DEFAULT)])
         return None
 
     @staticmethod
