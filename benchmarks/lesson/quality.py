@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -229,23 +230,16 @@ def measure(output_dir: Path) -> Quality:
     use_one_device()  # before torch is imported
     comparison = read_comparison(output_dir)
     of = {loop: [comparison[loop]["weights_sha256"], comparison[loop]["record"]] for loop in LOOPS}
-    kept = read_quality(output_dir)
-    if kept is not None and kept.of == of:
-        return kept
+    with suppress(SameLoopError):  # nothing is kept, or it is damaged
+        kept = QUALITY.read(output_dir)
+        if kept.of == of:
+            return kept
     quality = _measure(output_dir, of)
     try:
         QUALITY.write(output_dir, quality)
     except OSError as error:
         announce(f"note: {FILE_NAME} cannot be kept in {output_dir} ({error.strerror})")
     return quality
-
-
-def read_quality(folder: Path) -> Quality | None:
-    """What `measure` has kept in a folder, of any weights; None if it has kept nothing, or it is damaged."""
-    try:
-        return QUALITY.read(folder)
-    except SameLoopError:
-        return None
 
 
 def _measure(output_dir: Path, of: dict[str, list[str]]) -> Quality:

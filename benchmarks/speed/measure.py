@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
@@ -57,8 +57,10 @@ def measure(config: RunConfig, lengths: Sequence[int], repeats: int, folder: Pat
         inputs = {"dials": settings, "code": code, "environment": environment, "round": turn}
         digest = xxhash.xxh3_64_hexdigest(json.dumps(inputs, sort_keys=True).encode())
         kept = Kept(f"{digest}.json", KeptRun, "sameloop speed --lesson", schema=1)
-        kept_run = _read_kept(kept, folder / "kept", inputs)
-        if kept_run is None:
+        kept_run = None
+        with suppress(SameLoopError):  # nothing is kept, or it is damaged
+            kept_run = kept.read(folder / "kept")
+        if kept_run is None or kept_run.of != inputs:
             announce(f"{number} of {total}: {length} tokens, {change_of(name).label}")
             try:
                 kept_run = KeptRun(inputs, *_run(own, folder))
@@ -119,15 +121,6 @@ class KeptRun:
     of: dict[str, Any]
     figures: Figures
     parameters: int
-
-
-def _read_kept(kept: Kept[KeptRun], folder: Path, inputs: Mapping[str, Any]) -> KeptRun | None:
-    """The kept run with exactly these inputs; None if there is none, or it is damaged."""
-    try:
-        kept_run = kept.read(folder)
-    except SameLoopError:
-        return None
-    return kept_run if kept_run.of == inputs else None
 
 
 def _obstacle(config: RunConfig) -> str:

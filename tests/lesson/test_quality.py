@@ -19,7 +19,7 @@ from once import read_reviews
 from benchmarks.lesson import quality as lesson
 from benchmarks.lesson.answers import answer, load_model
 from benchmarks.lesson.bag import bag_of_words
-from benchmarks.lesson.quality import Baseline, Paired, Quality, class_score, measure, rated, read_quality, scored
+from benchmarks.lesson.quality import Baseline, Paired, Quality, class_score, measure, rated, scored
 from benchmarks.lesson.report import TEMPLATES
 from benchmarks.statistics import mcnemar, wilson
 from shared.config import RunConfig
@@ -204,21 +204,26 @@ def test_it_is_kept_and_taken_only_for_the_same_weights(
 ) -> None:
     run = tmp_path / "run"
     shutil.copytree(tiny_comparison, run)
-    assert read_quality(run) == measured
+    assert lesson.QUALITY.read(run) == measured
     monkeypatch.setattr(lesson, "_measure", lambda folder, of: pytest.fail("measured again"))
     assert measure(run) == measured
     content = json.loads((run / "quality.json").read_text())
     content["of"]["trainer"][0] = "0" * 64
     write_json(run / "quality.json", content)
     monkeypatch.setattr(lesson, "_measure", lambda folder, of: measured)
-    assert read_quality(run) != measured
-    assert measure(run) == measured == read_quality(run)
+    assert lesson.QUALITY.read(run) != measured
+    assert measure(run) == measured == lesson.QUALITY.read(run)
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", '{"schema": 0}', '{"schema": 1, "of": 3}'])
-def test_a_damaged_file_is_as_good_as_none(damage: str, tmp_path: Path) -> None:
-    (tmp_path / "quality.json").write_text(damage)
-    assert read_quality(tmp_path) is None
+def test_a_damaged_file_is_as_good_as_none(
+    damage: str, tiny_comparison: Path, measured: Quality, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(tiny_comparison, run)
+    (run / "quality.json").write_text(damage)
+    monkeypatch.setattr(lesson, "_measure", lambda folder, of: measured)
+    assert measure(run) == measured == lesson.QUALITY.read(run)
 
 
 def test_settings_of_the_evaluation_are_kept_to(tmp_path: Path) -> None:
