@@ -20,7 +20,6 @@ def draw_comparison(manual: RunRecord, trainer: RunRecord, comparison: dict[str,
     """Draw `comparison.png` (1920 x 1080) and `comparison.svg` into `folder`, with `comparison.alt.txt` next to them.
 
     Args:
-        manual, trainer: the two records.
         comparison: the content of `comparison.json`.
 
     Returns:

@@ -19,7 +19,7 @@ PALE, MORE = 0.08, 0.42
 def confusion_chart(quality: Quality, style_name: str = "slide") -> Chart:
     """Draw the predictions of a comparison's models; `style_name`: a key of `STYLES`."""
     style, models = STYLES[style_name], list(quality.models_to_show().values())
-    lines = [(_sentence(quality, number), style.soft) for number in range(len(models))]
+    lines = [(_sentence(quality, name, answers), style.soft) for name, answers in models]
     with canvas(style, TITLE, alt_text(quality), lines=lines) as chart:
         for axes, (model_name, answers) in zip(chart.subplots(1, len(models), squeeze=False)[0], models, strict=True):
             _draw(axes, answers, len(models), style)
@@ -65,17 +65,16 @@ def _draw(axes: Axes, answers: Answers, tables: int, style: Style) -> None:
         spine.set_visible(False)
 
 
-def _sentence(quality: Quality, number: int) -> str:
+def _sentence(quality: Quality, model_name: str, answers: Answers) -> str:
     """The accuracy of one of the models in the picture."""
-    model_name, answers = list(quality.models_to_show().values())[number]
     return f"{answers.rate.sentence()}." if quality.is_one_model else f"{model_name}: {answers.rate.sentence()}."
 
 
 def alt_text(quality: Quality) -> str:
     """The picture in words, for those who cannot see it."""
     lines = [f"{TITLE}. A row per true class, a column per predicted class."]
-    for number, (_, answers) in enumerate(quality.models_to_show().values()):
-        lines.append(_sentence(quality, number))
+    for model_name, answers in quality.models_to_show().values():
+        lines.append(_sentence(quality, model_name, answers))
         for name, row in zip(answers.classes, answers.confusion, strict=True):
             predicted = ", ".join(f"{count:,} {score.name}" for score, count in zip(answers.classes, row, strict=True))
             lines.append(f"Of {sum(row):,} examples of class {name.name}, the model predicts: {predicted}.")

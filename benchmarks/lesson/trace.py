@@ -59,9 +59,7 @@ class Tracer(Timeline):
     """Context manager that traces the one run of a loop that happens inside it.
 
     Args:
-        loop: `manual` or `trainer`.
-        script: the loop's. There are no events of what it lacks.
-        module: the script, imported.
+        loop, script, module: as `Timeline`; there are no events of what the script lacks.
         until_step: stop the run with `Traced` after the first epoch boundary that follows this step; None: let it run
             to its end.
     """

@@ -61,7 +61,6 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[Any]], numbers: bool = F
     """A table; a cell that is not Markup is escaped.
 
     Args:
-        heads, rows: its content.
         numbers: all columns but the first are aligned to the right.
         is_wide: where there is less room it scrolls sideways, instead of becoming narrow.
     """

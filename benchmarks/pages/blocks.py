@@ -35,13 +35,7 @@ VALUED = (cst.AnnAssign, cst.Assign, cst.AugAssign, cst.Expr, cst.Return)
 
 
 class Blocks:
-    """Specializes the blocks of a function, once from its top to its bottom.
-
-    Args:
-        facts: what is known of the run.
-        helpers: the script's helper modules.
-        used: the names that the function reads and writes.
-    """
+    """Specializes the blocks of a function, which reads and writes the names in `used`, once from top to bottom."""
 
     def __init__(self, facts: RunFacts, helpers: HelperModules, used: Names) -> None:
         self._facts, self._helpers, self._used = facts, helpers, used
@@ -55,13 +49,7 @@ class Blocks:
         known: Mapping[str, cst.BaseExpression],
         taken: Iterable[str] = (),
     ) -> list[cst.BaseStatement]:
-        """A block, specialized.
-
-        Args:
-            statements: the block.
-            known: what names stand for when it begins.
-            taken: other names that the function uses.
-        """
+        """A block, specialized; `known`: what names stand for when it begins; `taken`: other names in the function."""
         known, taken = dict(known), set(taken) | set(names_in(statements).written)
         output: list[cst.BaseStatement] = []
         pending = list(statements)

@@ -81,10 +81,6 @@ def setting_costs(config: RunConfig, world_size: int = 1) -> list[SettingCost]:
     """What each setting of a run costs, the most expensive first, without settings that do not lengthen the loop.
 
     The loop is SameLoop's own, specialized for the run's settings, whichever loop the run itself had.
-
-    Args:
-        config: the run's settings.
-        world_size: how many processes it has.
     """
     script = package_script("manual")
     before, costs = folded_source(script, config, world_size), []

@@ -20,13 +20,7 @@ BAR = 0.58
 
 
 def settings_chart(costs: Sequence[SettingCost], job: str, style_name: str = "slide") -> Chart:
-    """Draw what the settings of a run cost.
-
-    Args:
-        costs: in the order of the rows.
-        job: what was trained on what, in words.
-        style_name: a key of `STYLES`.
-    """
+    """Draw what the settings of a run cost; `job`: what was trained on what; `style_name`: a key of `STYLES`."""
     style = STYLES[style_name]
     subtitle = "Lines of the manual loop that go away without a setting; some belong to two settings."
     lines = [(f"{shorten(job, LONGEST_JOB)}.", style.soft), (subtitle, style.soft)]

@@ -121,13 +121,8 @@ def formatted(source: str) -> str:
 
 
 def folded_source(script: LoopScript, config: RunConfig, world_size: int = 1, accelerate: bool = False) -> str:
-    """A script specialized for these settings, for display; a file of the user's stays as it is.
-
-    Args:
-        script: either loop's, or the loop with `accelerate`.
-        config: the settings.
-        world_size: how many processes the run has.
-        accelerate: whether it is the loop with `accelerate`.
+    """Either loop's script, or that with `accelerate`, specialized for these settings, for display; a file of the
+    user's stays as it is.
     """
     if script.is_own:
         return script.source

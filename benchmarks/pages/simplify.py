@@ -46,8 +46,7 @@ class Simplify(cst.CSTTransformer):
     """Puts values in and computes what can be computed.
 
     Args:
-        facts: what is known of the run.
-        helpers: the script's helper modules, for constants and defaults.
+        helpers: for constants and defaults.
         known: what names stand for: literals, or other names.
         written: how often the function gives each name a value.
         as_expression: a call of a helper function as the expression that it returns; None if it does more, or is none.
