@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 DASHES = ((0, (4, 2)), (0, (1, 1.5)), (0, (7, 2)), (0, (5, 1.5, 1, 1.5)), (0, (2, 3)), (0, (9, 2, 2, 2)))
 MARKERS = ("o", "s", "D", "^", "v", "P")
-# One colour family for all styles, from light to dark to middle: neighbouring phases differ in grey, too.
 # Properties of a line, a bar or a text for matplotlib.
 Look = dict[str, Any]
 # The styles that a user can choose; `page` is the report's.
 STYLE_NAMES = ("slide", "paper", "dark")
+# One colour family for all styles, from light to dark to middle: neighbouring phases differ in grey, too.
 PHASE_COLOURS = ("#F0E442", "#56B4E9", "#0072B2", "#CC79A7", "#999999")
 
 

@@ -86,15 +86,13 @@ class HelperModules:
         value = value_of(node)
         if value is NOTHING and isinstance(node, cst.Name) and node.value in self._imports:
             module, name = self._imports[node.value]
-            if module == "shared.releases" and name in SINCE:
-                return SINCE[name] <= self._release
             if module.startswith("shared.") and name is not None and node.value.isupper():
                 return getattr(importlib.import_module(module), name)
         return value
 
     def fact(self, name: str) -> Any:
         """A constant of `shared.releases` for this release of transformers; `NOTHING` for any other name."""
-        return self.constant(cst.Name(name)) if name in SINCE else NOTHING
+        return SINCE[name] <= self._release if name in SINCE else NOTHING
 
     def defaults(self, name: str) -> dict[str, Any]:
         """The default values of the parameters of what a dotted name stands for; none if it is not a library's."""

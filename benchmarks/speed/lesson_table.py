@@ -65,12 +65,6 @@ def remarks(lesson: Lesson) -> dict[str, list[str]]:
     return {label: lines for label, lines in by_label.items() if lines}
 
 
-def fast_here(lesson: Lesson) -> str:
-    """The settings of `fast` on the machine where this was measured."""
-    row = next(row for row in lesson.rows if row.name == "fast")
-    return row.settings or "the same as the plain loop"
-
-
 def print_lesson(lesson: Lesson, console: Console) -> None:
     """Print a table per length, an explanation of its columns, and the remarks on single rows."""
     from rich import box
@@ -88,7 +82,8 @@ def print_lesson(lesson: Lesson, console: Console) -> None:
         console.print(table)
     for label, lines in remarks(lesson).items():
         console.print(f"{label}: {'; '.join(lines)}")
-    console.print(f"preset fast here: {fast_here(lesson)}")
+    fast = next(row for row in lesson.rows if row.name == "fast")
+    console.print(f"preset fast here: {fast.settings or 'the same as the plain loop'}")
     for line in legend(lesson):
         console.print(line, style="dim")
     console.print(lesson.footnote, style="dim")
