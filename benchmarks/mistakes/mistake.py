@@ -95,7 +95,6 @@ class Mistake:
         source: where it happened in public; a mistake that has one is in the gallery.
         setting: right replacements that the minimal loop needs first.
         settings: the settings with which it is a mistake.
-        stops: whether the run cannot come to its end.
         question: the lesson's question; its script is specialized, so it has an edit of its own.
         step: the ladder's step; its fix is to undo the edit.
     """
@@ -111,7 +110,6 @@ class Mistake:
     source: str = ""
     setting: Pieces = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
-    stops: bool = False
     question: Question | None = None
     step: LadderStep | None = None
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from benchmarks.mistakes.mistake import Pieces
 
 FORWARD = "loss = training_loss(training_model, batch, device, config)"
@@ -23,174 +21,100 @@ JOIN = "    losses, correct = join(losses, eval_loader), join(correct, eval_load
 SEED_AGAIN = "so that dropout starts from here, whatever was drawn before.\n    set_seed(config.seed)\n"
 
 
-class Rewrite(NamedTuple):
-    """One rewrite.
-
-    Attributes:
-        what: the rewrite in words.
-        pieces: the replacements in the full loop, one after the other.
-    """
-
-    what: str
-    pieces: Pieces
+def _forward(*lines: str) -> Pieces:
+    return ((FORWARD, ("\n" + " " * 12).join(lines)),)
 
 
-def _forward(*lines: str) -> tuple[str, str]:
-    return FORWARD, ("\n" + " " * 12).join(lines)
-
-
-REWRITES: dict[str, Rewrite] = {
-    "zero_top": Rewrite(
-        "zero_grad() at the step's beginning",
+# By what each does, in words: its replacements in the full loop, one after the other.
+REWRITES: dict[str, Pieces] = {
+    "zero_grad() at the step's beginning": (
+        (ZERO, ""),
+        (TRAIN_MODE, "            if (number - 1) % per_step == 0: optimizer.zero_grad()\n" + TRAIN_MODE),
+    ),
+    "zero_grad() before the backward pass": ((ZERO, ""), (BACKWARD, "            optimizer.zero_grad()\n" + BACKWARD)),
+    "model.zero_grad()": ((ZERO, "            model.zero_grad()\n"),),
+    "gradients set to zero, not to None": ((ZERO, "            optimizer.zero_grad(set_to_none=False)\n"),),
+    "the move to the device in a function": (
+        (DEVICE, "            batch = on_device(batch, device)\n"),
         (
-            (ZERO, ""),
-            (TRAIN_MODE, "            if (number - 1) % per_step == 0: optimizer.zero_grad()\n" + TRAIN_MODE),
+            "def train(",
+            "def on_device(batch, device):\n    return {k: v.to(device) for k, v in batch.items()}\n\n\ndef train(",
         ),
     ),
-    "zero_before_backward": Rewrite(
-        "zero_grad() before the backward pass",
-        ((ZERO, ""), (BACKWARD, "            optimizer.zero_grad()\n" + BACKWARD)),
+    "ids and mask by position": _forward(
+        'output = training_model(batch["input_ids"], batch["attention_mask"], labels=batch["labels"])',
+        "loss, logits = output.loss, output.logits",
     ),
-    "model_zero_grad": Rewrite("model.zero_grad()", ((ZERO, "            model.zero_grad()\n"),)),
-    "zero_not_none": Rewrite(
-        "gradients set to zero, not to None", ((ZERO, "            optimizer.zero_grad(set_to_none=False)\n"),)
+    "three named arguments": _forward(
+        "ids, mask, labels = batch['input_ids'], batch['attention_mask'], batch['labels']",
+        "output = training_model(input_ids=ids, attention_mask=mask, labels=labels)",
+        "loss, logits = output.loss, output.logits",
     ),
-    "to_helper": Rewrite(
-        "the move to the device in a function",
+    "the output as a tuple": _forward("loss, logits = training_model(**batch, return_dict=False)[:2]"),
+    "by position, with a criterion of its own": _forward(
+        'logits = training_model(batch["input_ids"], batch["attention_mask"]).logits',
+        'loss = torch.nn.CrossEntropyLoss()(logits, batch["labels"])',
+    ),
+    "labels popped, a criterion of its own": _forward(
+        'labels = batch.pop("labels")',
+        "logits = training_model(**batch).logits",
+        "loss = torch.nn.functional.cross_entropy(logits, labels)",
+    ),
+    "labels given, and a criterion of its own": _forward(
+        "logits = training_model(**batch).logits",
+        "loss = torch.nn.CrossEntropyLoss()(logits, batch['labels'])",
+    ),
+    "no gradient scaler: nothing of what only fp16 needs": (
+        ("    scaler = torch.amp.GradScaler(device.type) if config.fp16 else None\n", "    scaler = None\n"),
+        (BACKWARD, "            loss.backward()\n"),
+        ("            if config.fp16:\n                scaler.unscale_(optimizer)\n", ""),
         (
-            (DEVICE, "            batch = on_device(batch, device)\n"),
-            (
-                "def train(",
-                "def on_device(batch, device):\n    return {k: v.to(device) for k, v in batch.items()}\n\n\n"
-                "def train(",
-            ),
+            "            if config.fp16:\n                moved = scaled_step(scaler, optimizer, config)\n"
+            "            else:\n" + STEP,
+            "            optimizer.step()\n",
         ),
     ),
-    "positional": Rewrite(
-        "ids and mask by position",
+    "torch.autograd.backward(loss)": ((BACKWARD, "            torch.autograd.backward(loss)\n"),),
+    "train() once per epoch: the evaluation comes at an epoch's end": (
+        (TRAIN_MODE, ""),
         (
-            _forward(
-                'output = training_model(batch["input_ids"], batch["attention_mask"], labels=batch["labels"])',
-                "loss, logits = output.loss, output.logits",
-            ),
+            "        for number, batch in enumerate(",
+            "        training_model.train()\n        for number, batch in enumerate(",
         ),
     ),
-    "kwargs_three": Rewrite(
-        "three named arguments",
+    "accuracy from running counts": (
+        ("    losses, correct = [], []\n", "    losses, correct, total = [], 0, 0\n"),
         (
-            _forward(
-                "ids, mask, labels = batch['input_ids'], batch['attention_mask'], batch['labels']",
-                "output = training_model(input_ids=ids, attention_mask=mask, labels=labels)",
-                "loss, logits = output.loss, output.logits",
-            ),
+            '        correct.append(gather(logits.argmax(dim=-1) == batch["labels"]))\n',
+            '        correct += (logits.argmax(dim=-1) == batch["labels"]).sum().item()\n'
+            '        total += len(batch["labels"])\n',
+        ),
+        (JOIN, "    losses = join(losses, eval_loader)\n"),
+        ("correct.mean().item()", "correct / total"),
+    ),
+    "evaluation by position, with a criterion of its own": (
+        (
+            "        loss, logits = forward(model, batch, device, config)  # logits (batch, classes)\n",
+            "        logits = model(batch['input_ids'], batch['attention_mask']).logits\n"
+            "        loss = torch.nn.functional.cross_entropy(logits, batch['labels'])\n",
         ),
     ),
-    "return_tuple": Rewrite(
-        "the output as a tuple", (_forward("loss, logits = training_model(**batch, return_dict=False)[:2]"),)
+    "inference_mode instead of no_grad": (("@torch.no_grad()", "@torch.inference_mode()"),),
+    "no no_grad: graphs, but the same numbers": (
+        ("@torch.no_grad()\n", ""),
+        (EVAL_LOSS, EVAL_LOSS.replace("loss.repeat", "loss.detach().repeat")),
     ),
-    "positional_ce": Rewrite(
-        "by position, with a criterion of its own",
+    "a print in the loop": ((ZERO, ZERO + "            print('step', state.step, float(grad_norm))\n"),),
+    "torch.manual_seed alone before training: nothing draws from the other generators": (
+        ("import math\n", "import math\nimport random\n"),
+        ("import torch\n", "import numpy as np\nimport torch\n"),
+        (SEED_AGAIN, "from here.\n    random.random(), np.random.rand()\n    torch.manual_seed(config.seed)\n"),
+    ),
+    "the fused AdamW over one group, which without decay is the same": (
         (
-            _forward(
-                'logits = training_model(batch["input_ids"], batch["attention_mask"]).logits',
-                'loss = torch.nn.CrossEntropyLoss()(logits, batch["labels"])',
-            ),
-        ),
-    ),
-    "kw_ce": Rewrite(
-        "labels popped, a criterion of its own",
-        (
-            _forward(
-                'labels = batch.pop("labels")',
-                "logits = training_model(**batch).logits",
-                "loss = torch.nn.functional.cross_entropy(logits, labels)",
-            ),
-        ),
-    ),
-    "ce_with_labels": Rewrite(
-        "labels given, and a criterion of its own",
-        (
-            _forward(
-                "logits = training_model(**batch).logits",
-                "loss = torch.nn.CrossEntropyLoss()(logits, batch['labels'])",
-            ),
-        ),
-    ),
-    "no_scaler": Rewrite(
-        "no gradient scaler: nothing of what only fp16 needs",
-        (
-            ("    scaler = torch.amp.GradScaler(device.type) if config.fp16 else None\n", "    scaler = None\n"),
-            (BACKWARD, "            loss.backward()\n"),
-            ("            if config.fp16:\n                scaler.unscale_(optimizer)\n", ""),
-            (
-                "            if config.fp16:\n                moved = scaled_step(scaler, optimizer, config)\n"
-                "            else:\n" + STEP,
-                "            optimizer.step()\n",
-            ),
-        ),
-    ),
-    "autograd_backward": Rewrite(
-        "torch.autograd.backward(loss)", ((BACKWARD, "            torch.autograd.backward(loss)\n"),)
-    ),
-    "train_mode_per_epoch": Rewrite(
-        "train() once per epoch: the evaluation comes at an epoch's end",
-        (
-            (TRAIN_MODE, ""),
-            (
-                "        for number, batch in enumerate(",
-                "        training_model.train()\n        for number, batch in enumerate(",
-            ),
-        ),
-    ),
-    "accuracy_by_counting": Rewrite(
-        "accuracy from running counts",
-        (
-            ("    losses, correct = [], []\n", "    losses, correct, total = [], 0, 0\n"),
-            (
-                '        correct.append(gather(logits.argmax(dim=-1) == batch["labels"]))\n',
-                '        correct += (logits.argmax(dim=-1) == batch["labels"]).sum().item()\n'
-                '        total += len(batch["labels"])\n',
-            ),
-            (JOIN, "    losses = join(losses, eval_loader)\n"),
-            ("correct.mean().item()", "correct / total"),
-        ),
-    ),
-    "eval_positional": Rewrite(
-        "evaluation by position, with a criterion of its own",
-        (
-            (
-                "        loss, logits = forward(model, batch, device, config)  # logits (batch, classes)\n",
-                "        logits = model(batch['input_ids'], batch['attention_mask']).logits\n"
-                "        loss = torch.nn.functional.cross_entropy(logits, batch['labels'])\n",
-            ),
-        ),
-    ),
-    "eval_inference_mode": Rewrite(
-        "inference_mode instead of no_grad", (("@torch.no_grad()", "@torch.inference_mode()"),)
-    ),
-    "eval_builds_graphs": Rewrite(
-        "no no_grad: graphs, but the same numbers",
-        (("@torch.no_grad()\n", ""), (EVAL_LOSS, EVAL_LOSS.replace("loss.repeat", "loss.detach().repeat"))),
-    ),
-    "print_in_loop": Rewrite(
-        "a print in the loop", ((ZERO, ZERO + "            print('step', state.step, float(grad_norm))\n"),)
-    ),
-    "only_torch_seeded": Rewrite(
-        "torch.manual_seed alone before training: nothing draws from the other generators",
-        (
-            ("import math\n", "import math\nimport random\n"),
-            ("import torch\n", "import numpy as np\nimport torch\n"),
-            (SEED_AGAIN, "from here.\n    random.random(), np.random.rand()\n    torch.manual_seed(config.seed)\n"),
-        ),
-    ),
-    "adamw_fused_one_group": Rewrite(
-        "the fused AdamW over one group, which without decay is the same",
-        (
-            (
-                GROUPS,
-                "    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0, "
-                "fused=True)",
-            ),
+            GROUPS,
+            "    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0, "
+            "fused=True)",
         ),
     ),
 }

@@ -7,7 +7,6 @@ in a process of its own, as a student's loop does.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,12 +44,19 @@ HOSTILE_SECONDS, HOSTILE_MB = 40, 1500
 
 
 class Judgement(NamedTuple):
-    """A mistake and the result of its check."""
+    """A mistake and the result of its check.
+
+    Attributes:
+        name: of the mistake, or the file.
+        expected: the items that must fail; empty if a check does not see the mistake.
+        result: of the check.
+        code: of the finding that must be reported.
+    """
 
     name: str
     expected: list[str]
     result: Result
-    code: str
+    code: str = ""
 
     @property
     def caught(self) -> bool:
@@ -69,24 +75,27 @@ class Judgement(NamedTuple):
     def also(self) -> list[str]:
         return [item for item in self.result.failures if item not in self.expected]
 
+    @property
+    def is_right(self) -> bool:
+        """Whether the check fails the items that it must, no other, and names the cause."""
+        if not self.expected:
+            return self.result.verdict in GOOD
+        return self.right_item and not self.also and self.right_cause
+
 
 def right_loops() -> list[Path]:
     """Right loops, each written in a different way."""
     return [MINIMAL, *sorted((LOOPS / "right").glob("*.py"))]
 
 
-def right_settings() -> Iterator[Mistake]:
+def right_settings() -> list[Mistake]:
     """One mistake for each setting: its loop without the mistake is a right loop, too."""
-    visited = set()
-    for mistake in GALLERY.values():
-        key = (mistake.setting, tuple(mistake.settings.items()))
-        if mistake.setting and key not in visited:
-            visited.add(key)
-            yield mistake
+    planted = [mistake for mistake in GALLERY.values() if mistake.setting]
+    return list({(mistake.setting, *mistake.settings.items()): mistake for mistake in planted}.values())
 
 
 def judge_mistake(mistake: Mistake) -> Judgement:
-    """The check of a mistake of the gallery."""
+    """The check of a mistake that the minimal loop can have."""
     result = check_script(wrong_script(mistake), mistake.settings)
     return Judgement(mistake.name, list(mistake.fails), result, mistake.check)
 
@@ -95,7 +104,7 @@ def judge_wrong(name: str) -> Judgement:
     """The check of a wrong loop of tests/loops/wrong; its first line says what is wrong."""
     file = LOOPS / "wrong" / f"{name}.py"
     expected = [item for mistake in WRONG[name] for item in MISTAKES[mistake].fails]
-    return Judgement(name, expected, check_script(own_script(file)), "")
+    return Judgement(name, expected, check_script(own_script(file)))
 
 
 def write_document() -> None:
@@ -115,16 +124,17 @@ def write_document() -> None:
     gallery = [judge_mistake(mistake) for mistake in GALLERY.values()]
     wrong = [judge_wrong(name) for name in WRONG]
     announce("hostile loops, each in a process of its own")
-    hostile = []
-    for file in sorted((LOOPS / "hostile").glob("*.py")):
-        hostile.append((file.name, check(file, seconds=HOSTILE_SECONDS, megabytes=HOSTILE_MB)))
+    hostile = [
+        (file.name, check(file, seconds=HOSTILE_SECONDS, megabytes=HOSTILE_MB))
+        for file in sorted((LOOPS / "hostile").glob("*.py"))
+    ]
     whole = check(MINIMAL)
     smallest = {
         f"{entry.name}, {item}": value for entry in (*gallery, *wrong) for item, value in entry.result.smallest.items()
     }
     nearest = min(smallest, key=smallest.__getitem__)
     noise = max(result.rounding for _, result in rights)
-    missed = [entry for entry in gallery if entry.also or not (entry.right_item and entry.right_cause)]
+    missed = [entry for entry in gallery if not entry.is_right]
     lines = [
         "# How `sameloop check` was tried",
         "",

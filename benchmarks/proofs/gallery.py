@@ -17,12 +17,11 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks.check.check import check_script
-from benchmarks.check.rubric import GOOD, Result
 from benchmarks.mistakes import line
 from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
-from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Mistake, Verdict, edited, wrong_script
-from benchmarks.mistakes.rewrites import REWRITES, Rewrite
+from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Mistake, Verdict, wrong_script
+from benchmarks.mistakes.rewrites import REWRITES as PIECES
+from benchmarks.proofs.checks import Judgement, judge_mistake
 from benchmarks.proofs.measuring import DOCS, quietly, where_measured, write_table
 from benchmarks.proofs.parity import kept_run
 from benchmarks.runs import run_here
@@ -31,7 +30,7 @@ from shared.config import RunConfig, option, show
 from shared.errors import SameLoopError
 from shared.files import read_json
 from shared.progress import announce
-from shared.running.script import LoopScript, package_script
+from shared.running.script import LoopScript
 
 PAGE, TABLE = DOCS / "gallery.md", "mistakes"
 COLUMNS = ("mistake", "what", "settings", "first difference", "sameloop compare finds", "sameloop check finds")
@@ -40,6 +39,9 @@ COSTS = Path(__file__).with_name("measured") / "costs.json"
 # The gradient norms of `tiny` are below the limit that is written in the minimal loop: it gets a lower limit.
 MINIMAL_SETTINGS: dict[str, Any] = {"max_length": 48}
 LIMIT = RunConfig.build("tiny").max_grad_norm
+COMPARED = [mistake for mistake in MISTAKES.values() if mistake.compared]
+# A rewrite of the full loop is judged as a mistake that makes no difference.
+REWRITES = [Mistake("a right rewrite", what, "", whole=pieces) for what, pieces in PIECES.items()]
 
 
 # What a comparison says ---------------------------------------------------------------------------
@@ -81,15 +83,7 @@ def compare_mistake(mistake: Mistake, kept: Path) -> Outcome:
         mistake: one that is compared.
         kept: the folder of `Trainer`'s runs, as in `kept_run`.
     """
-    return _compare(*loop_and_settings(mistake), kept)
-
-
-def compare_rewrite(rewrite: Rewrite, kept: Path) -> Outcome:
-    """The same for a right rewrite of the full loop."""
-    return _compare(edited(package_script("manual"), rewrite.pieces), RunConfig.build("tiny"), kept)
-
-
-def _compare(script: LoopScript, config: RunConfig, kept: Path) -> Outcome:
+    script, config = loop_and_settings(mistake)
     with tempfile.TemporaryDirectory() as folder:
         try:
             run_here("manual", script, config, Path(folder) / "manual")
@@ -99,34 +93,14 @@ def _compare(script: LoopScript, config: RunConfig, kept: Path) -> Outcome:
         return Outcome(compare_runs(Path(folder) / "manual", trainer))
 
 
-def is_compared_rightly(expected: Verdict, outcome: Outcome, stops: bool = False) -> bool:
+def is_compared_rightly(expected: Verdict, outcome: Outcome) -> bool:
     """Whether a comparison finds what it must: the first difference, its cause, and no other cause."""
-    if stops or outcome.comparison is None:
-        return stops and outcome.comparison is None and expected.stopped in outcome.stopped
+    if expected.stopped or outcome.comparison is None:
+        return expected.stopped != "" and expected.stopped in outcome.stopped
     if expected.where == IDENTICAL or outcome.first is None:
         return expected.where == IDENTICAL and outcome.first is None
     codes = [finding["code"] for finding in outcome.first["findings"]]
     return expected.where in outcome.where and codes == [expected.code, *expected.also]
-
-
-# What a check says --------------------------------------------------------------------------------
-
-
-def check_mistake(mistake: Mistake) -> Result | None:
-    """The check of the minimal loop with a mistake; None for a mistake that only the full loop can have."""
-    return check_script(wrong_script(mistake), mistake.settings) if mistake.pieces else None
-
-
-def is_checked_rightly(mistake: Mistake, result: Result) -> bool:
-    """Whether a check fails the items that it must, no other, and names the cause."""
-    if not mistake.fails:
-        return result.verdict in GOOD
-    return sorted(result.failures) == sorted(mistake.fails) and mistake.check == _row(mistake, result)["code"]
-
-
-def _row(mistake: Mistake, result: Result) -> dict[str, Any]:
-    """The row of the rubric that the mistake must fail."""
-    return next(row for row in result.rubric if row["item"] == mistake.fails[0])
 
 
 # The costs ----------------------------------------------------------------------------------------
@@ -174,22 +148,38 @@ def keep_costs(costs: dict[str, Any]) -> None:
 
 
 class Case(NamedTuple):
-    """A mistake, the outcome of its comparison and the result of its check; None where there was none."""
+    """A mistake or a right rewrite, the outcome of its comparison, and its check if the minimal loop can have it."""
 
     mistake: Mistake
-    outcome: Outcome | None
-    result: Result | None
+    outcome: Outcome
+    checked: Judgement | None
+
+    @property
+    def is_compared_rightly(self) -> bool:
+        return is_compared_rightly(self.mistake.compared or NO_DIFFERENCE, self.outcome)
 
 
-def document(costs: Mapping[str, Any], judged: Sequence[Case], rewrites: Sequence[tuple[Rewrite, Outcome]]) -> str:
+def judged(mistake: Mistake, kept: Path) -> Case:
+    """Compare and check a mistake; `kept`: as in `compare_mistake`."""
+    checked = quietly(judge_mistake, mistake) if mistake.pieces else None
+    return Case(mistake, quietly(compare_mistake, mistake, kept), checked)
+
+
+def document(costs: Mapping[str, Any], mistakes: Sequence[Case], rewrites: Sequence[Case]) -> str:
     """The text of docs/gallery.md.
 
     Args:
         costs: as `measure_costs` returns them.
-        judged: every mistake.
+        mistakes: every mistake that is compared.
         rewrites: every right rewrite.
     """
-    lines = [*_costs_part(costs), *_finds_part(judged), *_rewrites_part(rewrites), "## What a check does not see", ""]
+    lines = [
+        *_costs_part(costs),
+        *_finds_part(mistakes),
+        *_rewrites_part(rewrites),
+        "## What a check does not see",
+        "",
+    ]
     lines += [f"- {description}: {reason}" for description, reason in UNSEEN.items()]
     return "\n".join(lines) + "\n"
 
@@ -226,42 +216,35 @@ def _costs_part(costs: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _finds_part(judged: Sequence[Case]) -> Iterator[str]:
-    compared = [(case.mistake, case.outcome) for case in judged if case.mistake.compared and case.outcome]
-    right = sum(is_compared_rightly(m.compared or NO_DIFFERENCE, outcome, m.stops) for m, outcome in compared)
-    checked = [(case.mistake, case.result) for case in judged if case.result]
-    flaws = [(m, result) for m, result in checked if m.fails]
-    correct = sum(is_checked_rightly(m, result) for m, result in flaws)
+def _finds_part(mistakes: Sequence[Case]) -> Iterator[str]:
+    compared = [case.is_compared_rightly for case in mistakes]
+    checked = [case.checked for case in mistakes if case.checked]
+    flaws = [judgement.is_right for judgement in checked if judgement.expected]
     yield "## What finds them"
     yield ""
     yield (
         f"These and others, each an edit of the minimal or of the full loop "
-        f"([their list](../benchmarks/mistakes/catalogue.py)). Compared with `Trainer`: **{right} of {len(compared)} "
-        "end as they must: the right first difference, its cause, and nothing else blamed.** Checked: "
-        f"**{correct} of {len(flaws)} fail the right phase, no other, with the right cause.** A check passes the "
+        f"([their list](../benchmarks/mistakes/catalogue.py)). Compared with `Trainer`: **{sum(compared)} of "
+        f"{len(compared)} end as they must: the right first difference, its cause, and nothing else blamed.** "
+        f"Checked: **{sum(flaws)} of {len(flaws)} fail the right phase, no other, with the right cause.** A check passes the "
         f"other {len(checked) - len(flaws)}: they change no number, or only the random draws or the rounding. "
         f"{where_measured()} All of them, with the codes of what is found: [data/{TABLE}.csv](data/{TABLE}.csv)."
     )
     yield ""
 
 
-def table_rows(judged: Sequence[Case], rewrites: Sequence[tuple[Rewrite, Outcome]]) -> Iterator[tuple[str, ...]]:
-    """A row in the order of `COLUMNS` for each mistake that is compared, and for each right rewrite."""
-    for case in judged:
-        if case.outcome:
-            is_right = is_compared_rightly(case.mistake.compared or NO_DIFFERENCE, case.outcome, case.mistake.stops)
-            settings = " ".join(
-                f"{option(name)} {show(value)}" for name, value in case.mistake.compared_settings.items()
-            )
-            row = (case.mistake.name, case.mistake.what, settings, f"{_mark(is_right)}{case.outcome.where}")
-            yield (*row, _codes(case.outcome), _checked(case))
-    for rewrite, outcome in rewrites:
-        where = f"{_mark(is_compared_rightly(NO_DIFFERENCE, outcome))}{outcome.where}"
-        yield ("a right rewrite", rewrite.what, "", where, _codes(outcome), "not checked")
+def table_rows(cases: Sequence[Case]) -> Iterator[tuple[str, ...]]:
+    """A row in the order of `COLUMNS` for each."""
+    for case in cases:
+        mistake, first = case.mistake, case.outcome.first
+        settings = " ".join(f"{option(name)} {show(value)}" for name, value in mistake.compared_settings.items())
+        where = f"{_mark(case.is_compared_rightly)}{case.outcome.where}"
+        codes = [finding["code"] for finding in first["findings"]] if first else []
+        yield (mistake.name, mistake.what, settings, where, ", ".join(codes), _checked(case.checked))
 
 
-def _rewrites_part(rewrites: Sequence[tuple[Rewrite, Outcome]]) -> Iterator[str]:
-    right = sum(is_compared_rightly(NO_DIFFERENCE, outcome) for _, outcome in rewrites)
+def _rewrites_part(rewrites: Sequence[Case]) -> Iterator[str]:
+    right = sum(case.is_compared_rightly for case in rewrites)
     yield "## Right rewrites"
     yield ""
     yield (
@@ -275,17 +258,12 @@ def _mark(is_right: bool) -> str:
     return "" if is_right else "WRONG: "
 
 
-def _codes(outcome: Outcome) -> str:
-    """The codes of a comparison's findings, the cause first."""
-    return ", ".join(finding["code"] for finding in outcome.first["findings"]) if outcome.first else ""
-
-
-def _checked(judged: Case) -> str:
+def _checked(judgement: Judgement | None) -> str:
     """The codes of a check's findings, or its verdict."""
-    if judged.result is None:
+    if judgement is None:
         return "not checked"
-    codes = [row["code"] for row in judged.result.rubric if row["status"] == "fail"]
-    return _mark(is_checked_rightly(judged.mistake, judged.result)) + (", ".join(codes) or judged.result.verdict)
+    codes = [row["code"] for row in judgement.result.rubric if row["status"] == "fail"]
+    return _mark(judgement.is_right) + (", ".join(codes) or judgement.result.verdict)
 
 
 def main() -> int:
@@ -296,25 +274,16 @@ def main() -> int:
         keep_costs(measure_costs())
     costs = read_json(COSTS)
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder)
-        cases = [
-            Case(
-                mistake,
-                quietly(compare_mistake, mistake, kept) if mistake.compared else None,
-                quietly(check_mistake, mistake),
-            )
-            for mistake in tqdm(MISTAKES.values(), desc="mistakes", disable=None)
-        ]
-        rewrites = [
-            (rewrite, quietly(compare_rewrite, rewrite, kept))
-            for rewrite in tqdm(REWRITES.values(), desc="rewrites", disable=None)
-        ]
-    PAGE.write_text(document(costs, cases, rewrites), encoding="utf-8")
-    write_table(TABLE, COLUMNS, table_rows(cases, rewrites))
-    announce(f"docs/{PAGE.name}: {len(cases)} mistakes, {len(rewrites)} rewrites")
-    right = [is_compared_rightly(NO_DIFFERENCE, outcome) for _, outcome in rewrites]
-    right += [is_compared_rightly(m.compared or NO_DIFFERENCE, outcome, m.stops) for m, outcome, _ in cases if outcome]
-    right += [is_checked_rightly(mistake, result) for mistake, _, result in cases if result]
+        mistakes, rewrites = (
+            [judged(mistake, Path(folder)) for mistake in tqdm(group, desc=name, disable=None)]
+            for name, group in (("mistakes", COMPARED), ("rewrites", REWRITES))
+        )
+    PAGE.write_text(document(costs, mistakes, rewrites), encoding="utf-8")
+    cases = [*mistakes, *rewrites]
+    write_table(TABLE, COLUMNS, table_rows(cases))
+    announce(f"docs/{PAGE.name}: {len(mistakes)} mistakes, {len(rewrites)} rewrites")
+    right = [case.is_compared_rightly for case in cases]
+    right += [case.checked.is_right for case in cases if case.checked]
     return 0 if all(right) else 1
 
 

@@ -20,9 +20,8 @@ from benchmarks.judge.finding import Finding
 from benchmarks.judge.phases import PHASES
 from benchmarks.mistakes.catalogue import MISTAKES
 from benchmarks.mistakes.mistake import MINIMAL, right_script
-from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_wrong, right_loops
+from benchmarks.proofs.checks import COURSE, COURSE_ITEMS, LOOPS, WRONG, judge_mistake, judge_wrong, right_loops
 from benchmarks.proofs.checks import right_settings as settings
-from benchmarks.proofs.gallery import check_mistake, is_checked_rightly
 from shared.config import METRIC_SCHEDULES, RunConfig
 from shared.errors import SameLoopError
 from shared.running.script import own_script, package_script
@@ -52,8 +51,8 @@ def assert_right(name: str) -> None:
 
 
 def assert_only_its_phase_fails(name: str) -> None:
-    result = check_mistake(MISTAKES[name])
-    assert is_checked_rightly(MISTAKES[name], result), (result.why, result.rubric)
+    judged = judge_mistake(MISTAKES[name])
+    assert judged.is_right, (judged.result.why, judged.result.rubric)
 
 
 def test_the_full_loop_and_the_minimal_loop_are_identical() -> None:
@@ -75,7 +74,7 @@ def test_every_right_loop_passes(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mistake", list(settings()), ids=lambda mistake: mistake.name)
+@pytest.mark.parametrize("mistake", settings(), ids=lambda mistake: mistake.name)
 def test_what_a_mistake_is_planted_in_is_right(mistake) -> None:
     """The gallery's loops before their mistakes are planted: 8 seconds."""
     assert check_script(right_script(mistake), mistake.settings).verdict in GOOD

@@ -15,7 +15,7 @@ from benchmarks.judge import batches, causes, losses, randomness, reported, ways
 from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.judge.phases import PHASES
 from benchmarks.mistakes.catalogue import GALLERY, LADDER_STEPS, MISTAKES, QUESTIONS
-from benchmarks.mistakes.mistake import MINIMAL, Mistake, edited, right_script, wrong_script
+from benchmarks.mistakes.mistake import MINIMAL, Mistake, Pieces, edited, right_script, wrong_script
 from benchmarks.mistakes.rewrites import REWRITES
 from benchmarks.proofs.gallery import COLUMNS, COSTS, PAGE, TABLE, document
 from shared.running.script import own_script, package_script
@@ -52,10 +52,10 @@ def test_an_edit_applies_to_its_script_and_changes_it(mistake: Mistake) -> None:
         assert mistake.question
 
 
-@pytest.mark.parametrize("rewrite", REWRITES.values(), ids=REWRITES)
-def test_a_rewrite_applies(rewrite) -> None:
+@pytest.mark.parametrize("pieces", REWRITES.values(), ids=REWRITES)
+def test_a_rewrite_applies(pieces: Pieces) -> None:
     script = package_script("manual")
-    assert edited(script, rewrite.pieces).source != script.source
+    assert edited(script, pieces).source != script.source
 
 
 def test_an_edit_that_no_longer_applies_is_an_error() -> None:
@@ -109,11 +109,11 @@ def test_every_cause_is_the_cause_of_a_mistake() -> None:
 def test_the_table_has_every_mistake_and_what_was_found_is_what_must_be() -> None:
     listed = [tuple(row[column] for column in COLUMNS[:2]) for row in ROWS]
     compared = [mistake for mistake in MISTAKES.values() if mistake.compared]
-    rewrites = [("a right rewrite", rewrite.what) for rewrite in REWRITES.values()]
+    rewrites = [("a right rewrite", what) for what in REWRITES]
     assert listed == [(mistake.name, mistake.what) for mistake in compared] + rewrites, "run `make gallery-page`"
     for row, mistake in zip(ROWS, compared, strict=False):
         expected = mistake.compared
-        assert mistake.stops or (expected.where in row["first difference"]), mistake.name
+        assert expected.stopped or expected.where in row["first difference"], mistake.name
         assert row["sameloop compare finds"] == ", ".join(filter(None, (expected.code, *expected.also))), mistake.name
         assert row["sameloop check finds"].startswith(mistake.check), mistake.name
     assert not any("WRONG" in value for row in ROWS for value in row.values())

@@ -75,8 +75,7 @@ def test_what_is_folded_computes_the_same(piece: str) -> None:
     assert run(folded) == run(source), folded
 
 
-EDITS = [rewrite.pieces for rewrite in REWRITES.values()]
-EDITS += [mistake.whole for mistake in MISTAKES.values() if mistake.whole and not mistake.stops]
+EDITS = [*REWRITES.values(), *(m.whole for m in MISTAKES.values() if m.whole and not m.compared.stopped)]
 
 
 @pytest.mark.parametrize("pieces", EDITS[::4])

@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.mistakes.catalogue import MISTAKES
-from benchmarks.mistakes.mistake import IDENTICAL, NO_DIFFERENCE
-from benchmarks.mistakes.rewrites import REWRITES
-from benchmarks.proofs.gallery import compare_mistake, compare_rewrite, is_compared_rightly
+from benchmarks.mistakes.mistake import IDENTICAL, NO_DIFFERENCE, Mistake
+from benchmarks.proofs.gallery import REWRITES, compare_mistake, is_compared_rightly
 
 COMPARED = {name: mistake for name, mistake in MISTAKES.items() if mistake.compared}
 
@@ -23,8 +22,8 @@ def some() -> Iterator[str]:
     """One of each phase where the same differs first, and one more for which `Trainer` need not run again."""
     counts: Counter[tuple] = Counter()
     for name, mistake in COMPARED.items():
-        kind = (mistake.phase, mistake.compared.where.partition(": ")[2], mistake.stops)
-        if not counts[kind] or (counts[kind] == 1 and not mistake.compared_settings and not mistake.stops):
+        kind = (mistake.phase, mistake.compared.where.partition(": ")[2], bool(mistake.compared.stopped))
+        if not counts[kind] or (counts[kind] == 1 and not mistake.compared_settings and not mistake.compared.stopped):
             counts[kind] += 1
             yield name
 
@@ -39,13 +38,13 @@ SOME = set(some())
 def test_a_mistake_gets_its_own_cause(name: str, kept_runs: Path) -> None:
     mistake = MISTAKES[name]
     comparison = compare_mistake(mistake, kept_runs)
-    assert is_compared_rightly(mistake.compared, comparison, mistake.stops), comparison.stopped or comparison.first
+    assert is_compared_rightly(mistake.compared, comparison), comparison.stopped or comparison.first
     assert "GPU" not in str(comparison)
 
 
-@pytest.mark.parametrize("name", REWRITES)
-def test_a_right_rewrite_is_identical(name: str, kept_runs: Path) -> None:
-    comparison = compare_rewrite(REWRITES[name], kept_runs)
+@pytest.mark.parametrize("rewrite", REWRITES, ids=lambda rewrite: rewrite.what)
+def test_a_right_rewrite_is_identical(rewrite: Mistake, kept_runs: Path) -> None:
+    comparison = compare_mistake(rewrite, kept_runs)
     assert is_compared_rightly(NO_DIFFERENCE, comparison), comparison.stopped or comparison.first
     assert "GPU" not in str(comparison)
 
@@ -63,4 +62,4 @@ def test_a_cause_that_is_not_the_right_one_is_noticed(kept_runs: Path) -> None:
     assert not is_compared_rightly(expected._replace(code="zero.missing"), comparison)
     assert not is_compared_rightly(expected._replace(where=IDENTICAL), comparison)
     assert not is_compared_rightly(expected._replace(also=("optimizer.settings",)), comparison)
-    assert not is_compared_rightly(expected, comparison, stops=True)
+    assert not is_compared_rightly(expected._replace(stopped="NameError"), comparison)
