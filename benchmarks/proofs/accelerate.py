@@ -7,7 +7,6 @@ measured on `tiny`, in this process, except what needs two.
 from __future__ import annotations
 
 import tempfile
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ from benchmarks.mistakes.ladder import LADDER_STEPS, ladder_config, run_ladder
 from benchmarks.mistakes.mistake import Pieces, edited
 from benchmarks.pages.alignment import by_phase
 from benchmarks.pages.eject import eject
-from benchmarks.proofs.measuring import DOCS, quietly, write_table
+from benchmarks.proofs.measuring import DOCS, page, quietly, write_table
 from benchmarks.runs import run_here, run_in_fresh_process
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
@@ -46,7 +45,6 @@ TWO_PROCESSES: dict[str, Pieces] = {
         ("    total_loss = ", "    scheduler = accelerator.prepare(scheduler)\n    total_loss = "),
     ),
 }
-WIDTH = 118
 # What the document leaves out of the scripts.
 UNSHOWN = ("page", "imports", "function", "log", "checkpoint", "save")
 TINY = RunConfig.build("tiny", num_train_epochs=2, train_size=45, save_strategy="no")
@@ -126,76 +124,22 @@ def document(folder: Path) -> str:
     """docs/accelerate.md, measured."""
     lines, lengths = changed_lines()
     course, by_hand = (check_script(own_script(file)).failures for file in (COURSE, COURSE_BY_HAND))
-    failures = ", ".join(f"`{item}`" for item in course)
     announce("the course's loop, one fix after the other")
-    fixes = _table("fix", "first difference from `Trainer`", fixed(folder))
+    fixes = list(fixed(folder))
     announce("two processes")
-    two = _table("change", "first difference from `Trainer`, last learning rate", with_two_processes(folder))
+    two = list(with_two_processes(folder))
     write_table("accelerate", ("line of the script", "what happens", "line of accelerate", "where"), inside(folder))
-    text = TEXT.format(
-        lengths="{}, {} and {}".format(*lengths),
-        diff="\n".join(lines),
+    return page(
+        DOCUMENT.name,
+        lengths=lengths,
+        diff=lines,
         version=accelerate.__version__,
-        weights="the same weights" if same_weights(folder) else "**other weights**",
-        failures=failures + (", as the course's manual loop does" if course == by_hand else ""),
+        same_weights=same_weights(folder),
+        failures=course,
+        like_by_hand=course == by_hand,
         fixes=fixes,
         two=two,
     )
-    return "\n\n".join(map(_wrapped, text.split("\n\n"))).rstrip() + "\n"
-
-
-def _wrapped(block: str) -> str:
-    """A paragraph wrapped to a document's width; a table, code or a heading unchanged."""
-    is_text = not block.startswith(("#", "|", "```"))
-    return textwrap.fill(block, WIDTH, break_long_words=False, break_on_hyphens=False) if is_text else block
-
-
-def _table(first: str, second: str, rows: Iterator[tuple[str, str]]) -> str:
-    return "\n".join(f"| {left} | {right} |" for left, right in [(first, second), ("---", "---"), *rows])
-
-
-TEXT = """# What changes with accelerate?
-
-```bash
-sameloop eject --accelerate -o my_loop.py
-sameloop diff --accelerate   # three scripts side by side
-sameloop report RUN --accelerate   # in the report
-```
-
-The script ends with the weights of the manual loop and of `Trainer`, bit for bit: in one process and in two, in fp32
-and bf16, and where an epoch's last step has fewer batches. Unsupported: fp16, `torch.compile`, checkpoints, and
-accumulation other than 2, 4, 8, ..., where accelerate's own division would round the loss.
-
-## Which lines go, which come
-
-For `quick` the scripts have {lengths} lines (manual, accelerate, `Trainer`). Without imports, log, saving:
-
-```diff
-{diff}
-```
-
-The x-ray shows [the lines of accelerate {version} that do it](data/accelerate.csv).
-
-## The course's loop
-
-[Written from its description](../tests/loops/course_accelerate.py), it ends with {weights} as without accelerate.
-`sameloop check` fails {failures}. `sameloop ladder --preset tiny --accelerate`, fix by fix:
-
-{fixes}
-
-## Where users go wrong
-
-`sameloop break NAME` shows [mistakes](gallery.md): `accumulate_short`, `divided_twice`, `step_on_first`. These need
-`sameloop compare --loop my_loop.py --nproc-per-node 2`:
-
-{two}
-
-Without `cpu=True`, processes without a GPU train alone. A prepared scheduler steps once per process. `accelerate
-launch --cpu --num_processes 2` starts one process, `torchrun` two. `accelerate launch` sets `OMP_NUM_THREADS=1`, which
-changes the last digits, and the mixed precision of `accelerate config`.
-
-Made by `make accelerate-table`.
-"""
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from benchmarks.check.notes import BOUND
 from benchmarks.check.rubric import GOOD, Result
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES
 from benchmarks.mistakes.mistake import MINIMAL, Mistake, right_script, wrong_script
-from benchmarks.proofs.measuring import write_table
+from benchmarks.proofs.measuring import DOCS, page, write_table
 from shared.progress import announce
 from shared.running.script import own_script
 from shared.starting.children import ROOT
 
 LOOPS = ROOT / "tests" / "loops"
-DOCUMENT = ROOT / "docs" / "check.md"
+DOCUMENT = DOCS / "check.md"
 COURSE, COURSE_ITEMS = LOOPS / "course.py", ["train mode", "clip", "optimizer"]
 # The mistakes of the loops in tests/loops/wrong; their author knew neither the rules nor this list.
 WRONG = {
@@ -133,35 +133,28 @@ def write_document() -> None:
         f"{entry.name}, {item}": value for entry in (*gallery, *wrong) for item, value in entry.result.smallest.items()
     }
     nearest = min(smallest, key=smallest.__getitem__)
-    noise = max(result.rounding for _, result in rights)
-    missed = [entry for entry in gallery if not entry.is_right]
-    lines = [
-        "# How `sameloop check` was tried",
-        "",
-        "Measured by `make check-table`. What is judged, and how to use it with a class: [course.md](course.md). "
-        "Which phase each mistake fails: [gallery.md](gallery.md#what-finds-them).",
-        "",
-        f"- **Right loops, each written another way: {sum(r.verdict in GOOD for _, r in rights)} of {len(rights)} "
-        f"pass.** Their largest difference from the right step is {noise:.1e} (relative), the bound is {BOUND:.0e}, "
-        f"and the smallest difference of a mistake is {smallest[nearest]:.1e} ({nearest}).",
-        f"- **Mistakes of the gallery: {_counts(gallery)}.**",
-        *(f"  - **not so**: `{entry.name}`, which fails {', '.join(entry.result.failures)}" for entry in missed),
-        f"- **Wrong loops by an author who did not know the rules: {_counts(wrong, cause=False)}.** When they were "
-        "first judged, one of the 13 was not caught, a second backward pass over one batch. It has a rule since.",
-        f"- **The loop of the Hugging Face course's chapter 3**, written from its description, fails "
-        f"{', '.join(f'`{item}`' for item in course.failures)}"
-        f"{', and nothing else' if sorted(course.failures) == sorted(COURSE_ITEMS) else ''}.",
-        f"- **Hostile loops: {sum(r.verdict not in GOOD for _, r in hostile)} of {len(hostile)}** do not pass. What "
-        "72 further acts do to the machine: [hostile.md](hostile.md).",
-        "",
-        f"A check of a right loop took {whole.seconds:.0f} seconds and {whole.peak_mb:.0f} MB, without the judging. "
-        "Every loop with what was found: [data/check.csv](data/check.csv).",
-    ]
+    text = page(
+        DOCUMENT.name,
+        passed=sum(result.verdict in GOOD for _, result in rights),
+        rights=len(rights),
+        noise=f"{max(result.rounding for _, result in rights):.1e}",
+        bound=f"{BOUND:.0e}",
+        smallest=f"{smallest[nearest]:.1e} ({nearest})",
+        gallery=_counts(gallery),
+        missed=[entry for entry in gallery if not entry.is_right],
+        wrong=_counts(wrong, cause=False),
+        course=course.failures,
+        nothing_else=sorted(course.failures) == sorted(COURSE_ITEMS),
+        stopped=sum(result.verdict not in GOOD for _, result in hostile),
+        hostile=len(hostile),
+        seconds=f"{whole.seconds:.0f}",
+        mb=f"{whole.peak_mb:.0f}",
+    )
     rows = [("right", name, result.verdict, f"{result.rounding:.1e}") for name, result in rights]
     rows += [("wrong", entry.name, entry.result.verdict, ", ".join(entry.result.failures)) for entry in wrong]
     rows += [("hostile", name, result.verdict, _reason(result)) for name, result in hostile]
     write_table("check", ("loop", "file", "verdict", "largest difference, phases that fail, or what is said"), rows)
-    DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    DOCUMENT.write_text(text, encoding="utf-8")
     announce(f"written: {DOCUMENT.relative_to(ROOT)}, in {time.monotonic() - started:.0f} seconds")
 
 

@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.table import Table
 from tqdm import tqdm
 
+from benchmarks.proofs.measuring import DOCS, page
 from benchmarks.runs import command_line
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
@@ -32,7 +33,6 @@ from shared.running.checkpoints import LAST, MANIFEST, in_order, problem_with
 from shared.running.folder import LOOPS
 from shared.starting.launch import Family
 
-DOCS = Path(__file__).parents[2] / "docs"
 # Three epochs of 30 steps, a checkpoint after every third step, and what makes resuming hard: an order drawn from the
 # global random state, accumulated batches, log lines at other steps than checkpoints.
 SETTINGS: dict[str, Any] = {
@@ -165,25 +165,10 @@ def crash_test(loop: str, kills: int, aimed_at_least: int, *, folder: Path, bar:
     return results
 
 
-def report(results: list[Kill], seconds: float) -> str:
-    """The table as Markdown."""
-    good = sum(kill.difference is None for kill in results)
-    lines = [
-        "# Killed and resumed",
-        "",
-        f"{good} of {len(results)} runs end with the weights and the record of a run that was never stopped. Made by "
-        f"`make crash-test` in {seconds / 60:.0f} minutes. The moments are random: another run gives other figures.",
-        "",
-        "| loop | kills | after steps | while a checkpoint was written |",
-        "|---|---|---|---|",
-    ]
-    for loop in LOOPS:
-        kills = [kill for kill in results if kill.loop == loop]
-        steps, writing = [kill.step for kill in kills], sum(kill.writing is not None for kill in kills)
-        if kills:
-            lines.append(f"| {loop} | {len(kills)} | {min(steps)} to {max(steps)} | {writing} |")
-    lost = [f"- **{kill.loop}, after step {kill.step}: {kill.difference}**" for kill in results if kill.difference]
-    return "\n".join([*lines, "", *lost]).rstrip() + "\n"
+def report(kills: list[Kill], seconds: float) -> str:
+    """docs/crash.md."""
+    good = sum(kill.difference is None for kill in kills)
+    return page("crash.md", good=good, kills=kills, minutes=round(seconds / 60))
 
 
 @click.command()

@@ -14,18 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.quality import measure
 from benchmarks.lesson.whatif import read_measured
+from benchmarks.proofs.measuring import DOCS, page
 from shared.config import RunConfig, meaning, option, sections, show, values_by_preset
 from shared.progress import announce
 from shared.schedules import NEEDED
+from shared.starting.children import ROOT
 
-ROOT = Path(__file__).parents[2]
-TEMPLATES = Path(__file__).parent / "templates"
-README, DOCS = ROOT / "README.md", ROOT / "docs"
+README = ROOT / "README.md"
 SHOWN_LOOPS = ("manual_loop/minimal.py", "trainer_loop/minimal.py")
 RUN = Path("runs") / "quick"
 SIZE = {"width": 1280, "height": 860}
@@ -170,9 +168,7 @@ def picture(kind: str) -> str:
 
 def lesson(quality: str) -> str:
     """`docs/lesson.md`: the lesson to read; `quality`: a sentence on how good the model is."""
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, trim_blocks=True)
-    context = {"picture": picture, "phases": PHASES, "measured": read_measured(), "quality": quality}
-    return environment.get_template("lesson.md").render(context) + "\n"
+    return page("lesson.md", picture=picture, phases=PHASES, measured=read_measured(), quality=quality)
 
 
 def main() -> None:

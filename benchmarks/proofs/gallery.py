@@ -22,7 +22,7 @@ from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
 from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Mistake, Verdict, wrong_script
 from benchmarks.mistakes.rewrites import REWRITES as PIECES
 from benchmarks.proofs.checks import Judgement, judge_mistake
-from benchmarks.proofs.measuring import DOCS, quietly, where_measured, write_table
+from benchmarks.proofs.measuring import DOCS, page, quietly, where_measured, write_table
 from benchmarks.proofs.parity import kept_run
 from benchmarks.runs import run_here
 from benchmarks.verdict.verdict import compare_runs
@@ -173,64 +173,20 @@ def document(costs: Mapping[str, Any], mistakes: Sequence[Case], rewrites: Seque
         mistakes: every mistake that is compared.
         rewrites: every right rewrite.
     """
-    lines = [
-        *_costs_part(costs),
-        *_finds_part(mistakes),
-        *_rewrites_part(rewrites),
-        "## What a check does not see",
-        "",
-    ]
-    lines += [f"- {description}: {reason}" for description, reason in UNSEEN.items()]
-    return "\n".join(lines) + "\n"
-
-
-def _costs_part(costs: Mapping[str, Any]) -> Iterator[str]:
-    rows, right = costs["mistakes"], ", ".join(f"{value:.1f}" for value in costs["right"])
-    quiet = sum(row["quiet"] for row in rows.values())
-    yield "# Mistakes: what they cost, and what finds them"
-    yield ""
-    yield (
-        f"**{quiet} of {len(rows)} mistakes that people made do not visibly lower the accuracy here.** A loop that "
-        "learns is not proven right."
-    )
-    yield ""
-    yield (
-        f"Each mistake was planted in the minimal loop and trained with {costs['seeds']} seeds: the "
-        f"`{costs['preset']}` model on {costs['train_size']:,} Rotten Tomatoes snippets. The table shows by how many "
-        f"points the accuracy on {costs['eval_size']} other snippets changes; the right loop has {right} %. "
-        '"Nothing" means: within seed-to-seed variation. A longer run, a larger model or another learning rate may '
-        "show more. `make gallery-page` measures it; `sameloop break NAME` shows one mistake."
-    )
-    yield ""
-    yield "![A row per mistake: its accuracy against the right loop's; the table has the figures](gallery.png)"
-    yield ""
-    yield "| mistake | points | what one notices | where it happened |"
-    yield "|---|---|---|---|"
-    for name, row in rows.items():
-        # Its own column has by how many points.
-        noticed = (
-            "nothing" if row["quiet"] else row["noticed"].replace(f"accuracy {row['points']:+.1f} points", "accuracy")
-        )
-        mistake = MISTAKES[name]
-        yield f"| {mistake.what} (`{name}`) | {row['points']:+.1f} | {noticed} | {mistake.source} |"
-    yield ""
-
-
-def _finds_part(mistakes: Sequence[Case]) -> Iterator[str]:
-    compared = [case.is_compared_rightly for case in mistakes]
     checked = [case.checked for case in mistakes if case.checked]
     flaws = [judgement.is_right for judgement in checked if judgement.expected]
-    yield "## What finds them"
-    yield ""
-    yield (
-        f"These and others, each an edit of the minimal or of the full loop "
-        f"([their list](../benchmarks/mistakes/catalogue.py)). Compared with `Trainer`: **{sum(compared)} of "
-        f"{len(compared)} end as they must: the right first difference, its cause, and nothing else blamed.** "
-        f"Checked: **{sum(flaws)} of {len(flaws)} fail the right phase, no other, with the right cause.** A check passes the "
-        f"other {len(checked) - len(flaws)}: they change no number, or only the random draws or the rounding. "
-        f"{where_measured()} All of them, with the codes of what is found: [data/{TABLE}.csv](data/{TABLE}.csv)."
+    return page(
+        PAGE.name,
+        costs=costs,
+        quiet=sum(row["quiet"] for row in costs["mistakes"].values()),
+        gallery=MISTAKES,
+        compared=[case.is_compared_rightly for case in mistakes],
+        flaws=flaws,
+        passing=len(checked) - len(flaws),
+        where_measured=where_measured(),
+        rewrites=[case.is_compared_rightly for case in rewrites],
+        unseen=UNSEEN,
     )
-    yield ""
 
 
 def table_rows(cases: Sequence[Case]) -> Iterator[tuple[str, ...]]:
@@ -241,17 +197,6 @@ def table_rows(cases: Sequence[Case]) -> Iterator[tuple[str, ...]]:
         where = f"{_mark(case.is_compared_rightly)}{case.outcome.where}"
         codes = [finding["code"] for finding in first["findings"]] if first else []
         yield (mistake.name, mistake.what, settings, where, ", ".join(codes), _checked(case.checked))
-
-
-def _rewrites_part(rewrites: Sequence[Case]) -> Iterator[str]:
-    right = sum(case.is_compared_rightly for case in rewrites)
-    yield "## Right rewrites"
-    yield ""
-    yield (
-        f"{len(rewrites)} edits of the full loop that are no mistakes ([their "
-        f"list](../benchmarks/mistakes/rewrites.py)): **{right} of {len(rewrites)} are identical to `Trainer`.**"
-    )
-    yield ""
 
 
 def _mark(is_right: bool) -> str:

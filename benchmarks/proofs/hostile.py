@@ -29,12 +29,12 @@ import psutil
 
 from benchmarks.check.rubric import GOOD
 from benchmarks.mistakes.mistake import MINIMAL
-from benchmarks.proofs.measuring import write_table
+from benchmarks.proofs.measuring import DOCS, page, write_table
 from shared.progress import announce
 from shared.starting.children import ROOT
 
 ACTS = ROOT / "tests" / "loops" / "acts"
-DOCUMENT = ROOT / "docs" / "hostile.md"
+DOCUMENT = DOCS / "hostile.md"
 SECRET = "SECRET-4711"
 # The code after an act: it hides the act, and the loop is as right as before.
 AFTERWARDS = """
@@ -257,18 +257,8 @@ def write_document(results: Sequence[ActResult]) -> None:
         for result in results
     ]
     write_table("hostile", ("act", "what it does", "effect", "verdict", "what the check says"), rows)
-    lines = [
-        "# What hostile loops can do",
-        "",
-        f"**{sum(not result.effects for result in results)} of {len(results)} hostile acts have no effect. "
-        f"{sum(result.is_reported for result in results)} do not pass, and the check says why**: "
-        "[data/hostile.csv](data/hostile.csv). The others pass as the right loops that they otherwise are: the kernel "
-        "has refused the act, or the act has changed only the loop's own folder and memory, which are deleted.",
-        "",
-        "Measured by `make hostile-table`. Each [act](../tests/loops/acts) stands at the beginning of a right loop, "
-        "which hides every error and goes on. What protects from it: [SECURITY.md](../SECURITY.md).",
-    ]
-    DOCUMENT.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    harmless, reported = sum(not result.effects for result in results), sum(result.is_reported for result in results)
+    DOCUMENT.write_text(page(DOCUMENT.name, results=results, harmless=harmless, reported=reported), encoding="utf-8")
     announce(f"written: {DOCUMENT.relative_to(ROOT)}")
 
 

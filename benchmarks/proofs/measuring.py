@@ -1,4 +1,4 @@
-"""Shared by the measurements: the folder of documents and tables, quiet runs, and the environment in words."""
+"""Shared by the measurements: documents and tables, quiet runs, and the environment in words."""
 
 from __future__ import annotations
 
@@ -6,12 +6,28 @@ import contextlib
 import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any
+
+import jinja2
 
 from shared.running.run import environment
 from shared.starting.children import ROOT
 
 DOCS = ROOT / "docs"
+TEMPLATES = Path(__file__).with_name("templates")
+
+
+def page(name: str, **values: object) -> str:
+    """The text of a document: the template of this name with what was measured; in HTML, text is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=jinja2.select_autoescape(),
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template(name).render(values)
 
 
 def write_table(name: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -11,14 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.proofs.measuring import DOCS, page
 from shared.progress import announce
 from shared.starting.children import ROOT
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
-NOTEBOOK = ROOT / "docs" / "lesson.ipynb"
-PAGE = ROOT / "docs" / "lesson-notebook.html"
+NOTEBOOK = DOCS / "lesson.ipynb"
+PAGE = DOCS / "lesson-notebook.html"
 # The time limit of a cell, for a slow machine.
 SECONDS = 600
 
@@ -67,7 +68,6 @@ def run_notebook(notebook: NotebookNode, folder: Path, until: str | None = None)
 
 def document_of(notebook: NotebookNode) -> str:
     """A notebook that has been run, as a self-contained HTML page without scripts."""
-    import jinja2
     from nbconvert.exporters import HTMLExporter
     from pygments.formatters import HtmlFormatter
 
@@ -76,11 +76,9 @@ def document_of(notebook: NotebookNode) -> str:
     exporter = HTMLExporter(template_name="basic", exclude_input_prompt=True, exclude_output_prompt=True)
     exporter.anchor_link_text = ""
     body, _ = exporter.from_notebook_node(notebook)
-    loader = jinja2.FileSystemLoader(Path(__file__).parent / "templates")
-    template = jinja2.Environment(loader=loader, autoescape=True).get_template("notebook.html")
     colours = HtmlFormatter(style="friendly").get_style_defs(".highlight")
     title = notebook.cells[0]["source"].splitlines()[0].removeprefix("# ")
-    text = template.render(title=title, body=body, colours=colours)
+    text = page("notebook.html", title=title, body=body, colours=colours)
     return "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
 
 

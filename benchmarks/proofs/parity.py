@@ -24,7 +24,7 @@ from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.pages.eject import beyond_accelerate, eject
-from benchmarks.proofs.measuring import DOCS, quietly, where_measured, write_table
+from benchmarks.proofs.measuring import DOCS, page, quietly, where_measured, write_table
 from benchmarks.runs import run_here, run_in_fresh_process, run_text_here
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
@@ -235,20 +235,6 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
     """docs/parity.md; every cell with its verdict is written to docs/data/parity.csv."""
     red = sum(comparison["verdict"] != cell.expected for cell, comparison in results)
     identical = sum(comparison["verdict"] == "identical" for _, comparison in results)
-    lines = [
-        "# Identical under every setting",
-        "",
-        "<!-- made by `make parity-table` -->",
-        "",
-        f"**{identical} of {len(results)} configurations identical, {len(results) - identical - red} diverged on "
-        f"purpose, {red} unexplained.** {where_measured()}",
-        "",
-        "Each was run through both loops: the `tiny` preset, two epochs, 45 + 19 reviews, so that nothing divides "
-        "evenly. Every batch, random state, loss, gradient norm and learning rate of every step, every evaluation and "
-        "every weight was compared. `identical` is a difference of exactly 0.0. Every setting was run, and the pairs "
-        "that touch the same lines: [data/parity.csv](data/parity.csv). The two that diverge show [the upstream "
-        "fault](upstream-fault.md).",
-    ]
     table = []
     for cell, comparison in results:
         first = comparison["first_divergence"]
@@ -256,17 +242,14 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
         settings = " ".join(f"{option(name)} {show(value)}" for name, value in cell.settings.items()) or "the preset"
         table.append((settings, cell.nproc_per_node, comparison["steps"], comparison["verdict"], where, cell.note))
     write_table("parity", ("settings", "processes", "steps", "verdict", "first difference", "note"), table)
-    lines += [
-        "",
-        "Not in the table:",
-        "",
-        "- `--fp16` needs a GPU; `make gpu-test` compares it there.",
-        "- `--torch-compile` without `--full-determinism` is not reproducible on several threads. The embeddings' "
-        "gradient is summed in a varying order: two runs of the manual loop differ by up to 6e-8 in the final weights "
-        "(tiny preset, 2 threads), from `Trainer` by up to 9e-8. On one thread (`OMP_NUM_THREADS=1`) it is identical.",
-        "",
-    ]
-    return "\n".join(lines)
+    return page(
+        "parity.md",
+        cells=len(results),
+        identical=identical,
+        on_purpose=len(results) - identical - red,
+        unexplained=red,
+        where_measured=where_measured(),
+    )
 
 
 # The search ---------------------------------------------------------------------------------------

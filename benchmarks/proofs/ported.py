@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.port.compare import run_side, words_for
 from benchmarks.port.side import Script, Side
-from benchmarks.proofs.measuring import write_table
+from benchmarks.proofs.measuring import DOCS, page, write_table
 from benchmarks.verdict.verdict import compare_runs
 from shared.errors import Interrupted, SameLoopError
 from shared.recording.record import RunRecord
@@ -269,9 +269,7 @@ def document(outcomes: list[Outcome]) -> str:
     """docs/ported.md."""
     pairs = list(zip(CASES, outcomes, strict=True))
     ported = [(case, outcome) for case, outcome in pairs if case.right]
-    identical = sum(outcome.verdict == "identical" for _, outcome in ported)
-    right = sum(outcome.is_right for _, outcome in ported)
-    refused = sum(outcome.is_right for case, outcome in pairs if not case.right)
+    refused = [outcome for case, outcome in pairs if not case.right]
     columns = ("script", "what it is", "steps", "its loop", "by itself", "in its loop", "the mistake", "found first")
     rows = []
     for case, outcome in pairs:
@@ -279,18 +277,15 @@ def document(outcomes: list[Outcome]) -> str:
         row = (case.file, case.description, outcome.steps, outcome.verdict, alone)
         rows.append((*row, case.right.strip(), case.wrong.strip(), outcome.finding))
     write_table("ported", columns, rows)
-    lines = [
-        "# Trainer scripts and their loops",
-        "",
-        f"{len(CASES)} scripts in [tests/scripts](../tests/scripts), written as people write them, each with a small "
-        f"model and no network; made by `make ported-table`. **Of {len(ported)} the loop is written, and {identical} "
-        "of these loops are identical to the script's own `Trainer`.** "
-        f"{sum(outcome.alone for _, outcome in ported)} log the same numbers when run by themselves. One mistake was "
-        f"put into each loop, and the right cause was found for {right} of {len(ported)}. For the other "
-        f"{len(CASES) - len(ported)} scripts one line says why no loop can be written (exit status 2): {refused} of "
-        "these lines are right. All of them: [data/ported.csv](data/ported.csv).",
-    ]
-    return "\n".join(lines) + "\n"
+    return page(
+        "ported.md",
+        ported=len(ported),
+        identical=sum(outcome.verdict == "identical" for _, outcome in ported),
+        alone=sum(outcome.alone for _, outcome in ported),
+        right=sum(outcome.is_right for _, outcome in ported),
+        refused=len(refused),
+        right_lines=sum(outcome.is_right for outcome in refused),
+    )
 
 
 def main() -> int:
@@ -305,7 +300,7 @@ def main() -> int:
                 outcome = Outcome(str(error) or "did not finish", 0, False, "", False)
             print(case.file, outcome, flush=True)
             outcomes.append(outcome)
-    (ROOT / "docs" / "ported.md").write_text(document(outcomes), encoding="utf-8")
+    (DOCS / "ported.md").write_text(document(outcomes), encoding="utf-8")
     return 0 if all(outcome.is_right for outcome in outcomes) else 1
 
 

@@ -14,7 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.proofs.measuring import DOCS, write_table
+from benchmarks.proofs.measuring import DOCS, page, write_table
 from benchmarks.proofs.odd.csv_files import CSV_FILES
 from benchmarks.proofs.odd.models import MODELS
 from benchmarks.proofs.odd.other_files import OTHER_FILES
@@ -44,13 +44,8 @@ def document(outcomes: Sequence[Outcome], seconds: float) -> str:
         for odd, outcome in zip(SITUATIONS, outcomes, strict=True)
     ]
     write_table("situations", ("situation", "origin", "outcome", "what is said"), rows)
-    return (
-        "# What people bring\n\n"
-        f"{len(outcomes)} situations that people met in public, each made small and run through the command line: "
-        f"**{handled} are handled, {lined} end in one line and exit status 2, {wrong} in anything else.** Each with "
-        "its origin and the line that is shown: [data/situations.csv](data/situations.csv). Made by `make "
-        f"situations-table`, which took {seconds:.0f} s. The Hub's errors are raised in the words of the installed "
-        "`datasets`.\n"
+    return page(
+        "situations.md", outcomes=outcomes, handled=handled, lined=lined, wrong=wrong, seconds=f"{seconds:.0f}"
     )
 
 

@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import jinja2
 import torch
 from packaging.requirements import Requirement
 from safetensors.torch import load_file
 
 from benchmarks.pages.eject import eject
+from benchmarks.proofs.measuring import DOCS, page
 from benchmarks.stacks import FILE, WITHOUT_REMEDY, Stack, numbers, tried
 from shared.config import RunConfig
 from shared.errors import SameLoopError
@@ -38,9 +38,9 @@ from shared.progress import announce
 from shared.releases import NEWER_VALUES, RENAMINGS, Release, release_of, shown
 from shared.running.folder import WEIGHTS_FILE
 from shared.sources import embedded
+from shared.starting.children import ROOT
 
-ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "versions.md"
+PAGE = DOCS / "versions.md"
 ENVIRONMENTS = ROOT / ".versions"
 SCRIPTS = {"manual": "by_hand.py", "trainer": "through_trainer.py"}
 TESTS = (
@@ -331,12 +331,9 @@ def _order(stack: Stack) -> list[list[int]]:
 
 def document(stacks: Sequence[Stack]) -> str:
     """docs/versions.md."""
-    loader = jinja2.FileSystemLoader(Path(__file__).with_name("templates"))
-    text = jinja2.Environment(
-        loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, keep_trailing_newline=True
-    )
     reasons = {environment.name: environment.why for environment in STACKS}
-    return text.get_template("versions.md").render(
+    return page(
+        PAGE.name,
         cases=len(CASES) - 1,
         rows=[(stack, "; ".join(filter(None, [reasons.get(stack.name), stack.summary]))) for stack in stacks],
         scales=[stack for stack in stacks if stack.scale is not None],

@@ -25,7 +25,7 @@ from shared.running import checkpoints
 from shared.running.checkpoints import MANIFEST, in_order, problem_with
 from shared.running.folder import is_finished
 from shared.running.script import package_script
-from shared.starting.launch import launch
+from shared.starting.launch import Family, launch
 
 # Three epochs of 4 steps, the last batch short; a checkpoint after every step, all of them kept.
 SETTINGS = {"train_size": 29, "eval_size": 11, "num_train_epochs": 3}
@@ -408,7 +408,8 @@ def test_killed_and_resumed(loop: str, trained: Trained, tmp_path: Path) -> None
 
     config = RunConfig.build("tiny", **CRASH_SETTINGS)
     whole = trained(loop, config)
-    kill = kill_and_resume(loop, whole, 1.0, tmp_path / "run", random.Random(3))
+    with Family() as family:
+        kill = kill_and_resume(family, loop, whole, 1.0, tmp_path / "run", random.Random(3))
     assert kill.difference is None
     assert "1 of 1 runs end with" in report([kill], 60)
 
