@@ -120,12 +120,12 @@ def _written_once(save: Callable[..., tuple[str, ...]], tokenizers: dict[Path, A
 def _tokenized_once(tokenized: Callable[..., Any], tokenizers: dict[Path, Any]) -> Callable[..., Any]:
     known: WeakKeyDictionary[Any, dict[tuple, Any]] = WeakKeyDictionary()
 
-    def read_tokens(part: Any, tokenizer: Any, max_length: int) -> Any:
+    def read_tokens(part: Any, tokenizer: Any, max_length: int, batched: bool = True) -> Any:
         if not _is_one_of(tokenizers, tokenizer):
-            return tokenized(part, tokenizer, max_length)
-        kept, key = known.setdefault(part, {}), (id(tokenizer.backend_tokenizer), max_length)
+            return tokenized(part, tokenizer, max_length, batched)
+        kept, key = known.setdefault(part, {}), (id(tokenizer.backend_tokenizer), max_length, batched)
         if key not in kept:
-            kept[key] = tokenized(part, tokenizer, max_length)
+            kept[key] = tokenized(part, tokenizer, max_length, batched)
         # It remembers how it has cut, and is saved with that.
         tokenizer("", truncation=True, max_length=max_length)
         return copy.copy(kept[key])

@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
 from shared.config import RunConfig
 
 if TYPE_CHECKING:
-    import datasets
     from rich.console import Console
 
 
@@ -60,30 +58,6 @@ def quiet() -> Iterator[None]:
         (logging.enable_progress_bar if bars else logging.disable_progress_bar)()
 
 
-def tokenized(rows: datasets.Dataset, tokenizer: Any, max_length: int, batched: bool = True) -> datasets.Dataset:
-    """The tutorial's `dataset.map(tokenize, batched=True)`, done again every time and kept in memory.
-
-    Args:
-        rows: columns `text` and `label`.
-        tokenizer: as `load_tokenizer` gives it.
-        max_length: the number of tokens that a review is cut to.
-        batched: whether `tokenize` gets 1,000 reviews at a time, or one.
-    """
-
-    def tokenize(batch: dict) -> dict:
-        return tokenizer(batch["text"], truncation=True, max_length=max_length)
-
-    # A random fingerprint: `datasets` would look up a known one in its cache.
-    return rows.map(
-        tokenize,
-        batched=batched,
-        remove_columns=["text"],
-        keep_in_memory=True,
-        load_from_cache_file=False,
-        new_fingerprint=uuid4().hex,
-    )
-
-
 def make_trainer(model: Any, tokenizer: Any, train_dataset: Any, /, **arguments: Any) -> Any:
     """A `Trainer` for a short try: it trains for two steps, saves nothing and reports nowhere.
 
@@ -122,7 +96,7 @@ def make_arguments(**arguments: Any) -> Any:
     )
 
 
-def tiny_job(**settings: Any) -> tuple[Any, Any, Any]:
+def tiny_job() -> tuple[Any, Any, Any]:
     """The tiny model, its tokenizer, and its training subset of Rotten Tomatoes snippets.
 
     Returns:
@@ -133,7 +107,7 @@ def tiny_job(**settings: Any) -> tuple[Any, Any, Any]:
     from shared.data import load_data
     from shared.model import load_model, load_tokenizer
 
-    config = RunConfig.build("tiny", **settings)
+    config = RunConfig.build("tiny")
     tokenizer = load_tokenizer(config)
     data = load_data(config, tokenizer)
     torch.manual_seed(config.seed)

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.gotchas.base import Gotcha, quiet, tokenized
+from benchmarks.gotchas.base import Gotcha, quiet
 from shared.config import RunConfig
 from shared.progress import announce
 
@@ -57,7 +57,7 @@ def run(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> MapTimes:
         pairs: how many times each way.
         max_length: the number of tokens that a review is cut to.
     """
-    from shared.data import load_subsets
+    from shared.data import load_subsets, tokenized
     from shared.model import load_tokenizer
 
     config = RunConfig.build("quick", train_size=reviews, eval_size=1, max_length=max_length)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gotchas.base import Gotcha, quiet, tokenized
+from benchmarks.gotchas.base import Gotcha, quiet
 from shared.config import RunConfig
 from shared.determinism import one_thread
 from shared.progress import announce
@@ -56,6 +56,7 @@ def run(size: int = 2000, evaluated: int = 500) -> SubsetCheck:
     """
     import numpy as np
 
+    from shared.data import tokenized
     from shared.model import load_tokenizer
     from shared.sources.origin import load_splits
 
@@ -77,9 +78,7 @@ def run(size: int = 2000, evaluated: int = 500) -> SubsetCheck:
             "balanced": balanced,
         }
         datasets = {
-            name: tokenized(rows.select(chosen, keep_in_memory=True), tokenizer, config.max_length).rename_column(
-                "label", "labels"
-            )
+            name: tokenized(rows.select(chosen, keep_in_memory=True), tokenizer, config.max_length)
             for name, chosen in subsets.items()
         }
         on_next, on_balanced = _train(

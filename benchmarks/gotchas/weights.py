@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.gotchas.base import Gotcha, quiet, range_text, tokenized
+from benchmarks.gotchas.base import Gotcha, quiet, range_text
 from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name
 from shared.determinism import one_thread
@@ -60,7 +60,7 @@ def run(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> We
     import transformers
 
     from benchmarks.mistakes.costs import evaluate_rightly
-    from shared.data import load_subsets
+    from shared.data import load_subsets, tokenized
     from shared.model import load_tokenizer
     from shared.sources import embedded
 
@@ -68,7 +68,7 @@ def run(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> We
     announce(f"loading the model, and evaluating it on {reviews} IMDB reviews")
     with quiet(), one_thread():
         tokenizer = load_tokenizer(config)
-        dataset = tokenized(load_subsets(config).eval, tokenizer, max_length).rename_column("label", "labels")
+        dataset = tokenized(load_subsets(config).eval, tokenizer, max_length)
         torch.manual_seed(config.seed)
         with _notices() as lines:
             loaded, info = transformers.AutoModelForSequenceClassification.from_pretrained(

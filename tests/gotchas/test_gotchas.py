@@ -18,11 +18,13 @@ from rich.console import Console
 from benchmarks.charts.styles import STYLES
 from benchmarks.cli import main
 from benchmarks.gotchas import gpu, labels, mapping, renamed, size, sorted_subset, weights
-from benchmarks.gotchas.base import attempt, quiet, tokenized
+from benchmarks.gotchas.base import attempt, quiet
 from benchmarks.gotchas.command import GOTCHAS, print_gotcha
 from benchmarks.gotchas.size import SIZE_KEPT, Point, Size, sizes_from
 from benchmarks.gotchas.size_chart import alt_text, size_chart
 from benchmarks.statistics import wilson
+from shared import data
+from shared.data import tokenized
 from shared.determinism import one_thread
 from shared.errors import SameLoopError
 from shared.releases import INSTALLED
@@ -245,7 +247,7 @@ def test_other_tokens_would_be_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
     def cut(rows: Any, tokenizer: Any, max_length: int, batched: bool) -> Any:
         return tokenized(rows, tokenizer, max_length if batched else max_length - 1, batched)
 
-    monkeypatch.setattr(mapping, "tokenized", cut)
+    monkeypatch.setattr(data, "tokenized", cut)
     result = mapping.run(reviews=10, pairs=1, max_length=16)
     assert not result.equal
     assert "the tokens are NOT the same" in _words(_printed("map", result))
