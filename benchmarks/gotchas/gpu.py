@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gotchas.base import Gotcha, attempt, make_trainer, quiet
+from benchmarks.gotchas.base import Gotcha, attempt, counted, make_trainer, quiet
 from shared.config import RunConfig, job_name
 from shared.progress import announce
 
@@ -137,10 +137,9 @@ def print_result(check: GpuCheck, console: Console) -> None:
     for device, seconds in check.seconds.items():
         middle = statistics.median(seconds)
         spread = f"{min(seconds):.3g} to {max(seconds):.3g}"
-        count = f"{len(seconds)} step{'' if len(seconds) == 1 else 's'}"
         console.print(
-            f"a step on {device}: {middle:.3g} s (median of {count}, {spread}); so {check.steps} steps of "
-            f"{check.job} take about {middle * check.steps:.0f} s"
+            f"a step on {device}: {middle:.3g} s (median of {counted(len(seconds), 'step')}, {spread}); so "
+            f"{check.steps} steps of {check.job} take about {middle * check.steps:.0f} s"
         )
     if check.has_gpu:
         cpu, gpu = (statistics.median(check.seconds[name]) for name in ("cpu", check.device))

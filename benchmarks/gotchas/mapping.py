@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from benchmarks.gotchas.base import Gotcha, quiet
+from benchmarks.gotchas.base import Gotcha, counted, quiet
 from shared.config import RunConfig
 from shared.progress import announce
 
@@ -22,8 +22,8 @@ class MapTimes:
     Attributes:
         reviews, max_length: how many, and how many tokens each is cut to.
         is_fast: whether the tokenizer is one of the fast ones, which take many texts at once.
-        batched, one_by_one: seconds, one per pair.
-        batched_work, one_by_one_work: seconds of processor time, summed over all threads, one per pair.
+        seconds, work: by whether it was batched, one per pair: seconds, and seconds of processor time, summed over
+            all threads.
         equal: whether both gave the same tokens in every pair.
         tokens: how many, without padding.
     """
@@ -31,17 +31,15 @@ class MapTimes:
     reviews: int
     max_length: int
     is_fast: bool
-    batched: list[float]
-    one_by_one: list[float]
-    batched_work: list[float]
-    one_by_one_work: list[float]
+    seconds: dict[bool, list[float]]
+    work: dict[bool, list[float]]
     equal: bool
     tokens: int
 
     @property
     def factors(self) -> list[float]:
         """How many times as long one by one takes, one per pair."""
-        return [slow / fast for fast, slow in zip(self.batched, self.one_by_one, strict=True)]
+        return [slow / fast for fast, slow in zip(self.seconds[True], self.seconds[False], strict=True)]
 
     @property
     def factor(self) -> float:
@@ -78,17 +76,7 @@ def run(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> MapTimes:
                 work[batched].append(time.process_time() - worked)
             equal = equal and datasets[True].to_dict() == datasets[False].to_dict()
     tokens = sum(map(len, datasets[True]["input_ids"]))
-    return MapTimes(
-        reviews,
-        max_length,
-        tokenizer.is_fast,
-        seconds[True],
-        seconds[False],
-        work[True],
-        work[False],
-        equal,
-        tokens,
-    )
+    return MapTimes(reviews, max_length, tokenizer.is_fast, seconds, work, equal, tokens)
 
 
 def print_result(times: MapTimes, console: Console) -> None:
@@ -96,18 +84,15 @@ def print_result(times: MapTimes, console: Console) -> None:
     from rich.table import Table
 
     kind = "fast" if times.is_fast else "slow"
-    pairs = f"{len(times.factors)} pair{'' if len(times.factors) == 1 else 's'}"
+    pairs = counted(len(times.factors), "pair")
     console.print(f"{times.reviews:,} IMDB reviews, at most {times.max_length} tokens, {kind} tokenizer, {pairs}")
     table = Table()
     table.add_column("tokenize gets")
     for heading in ("seconds", "processor seconds", "reviews/s"):
         table.add_column(heading, justify="right")
-    for label, seconds, work in (
-        ("1,000 reviews at a time", times.batched, times.batched_work),
-        ("one review at a time", times.one_by_one, times.one_by_one_work),
-    ):
-        middle = statistics.median(seconds)
-        table.add_row(label, f"{middle:.2f}", f"{statistics.median(work):.2f}", f"{times.reviews / middle:,.0f}")
+    for label, batched in (("1,000 reviews at a time", True), ("one review at a time", False)):
+        middle, work = statistics.median(times.seconds[batched]), statistics.median(times.work[batched])
+        table.add_row(label, f"{middle:.2f}", f"{work:.2f}", f"{times.reviews / middle:,.0f}")
     console.print(table)
     spread = f"{min(times.factors):.2f} to {max(times.factors):.2f}"
     console.print(f"one by one takes {times.factor:.2f} times as long (median of the pairs; they range from {spread})")

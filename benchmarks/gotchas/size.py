@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.gotchas.base import Gotcha, quiet, range_text
+from benchmarks.gotchas.base import Gotcha, counted, quiet, range_text
 from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name, option
 from shared.determinism import one_thread
@@ -132,7 +132,7 @@ def run(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS, 
     from shared.running.run import environment
 
     config = size_config(preset, sizes).model_copy(update=settings)
-    announce(f"training with {', '.join(map(str, sizes))} reviews, {_counted(seeds, 'seed')} each")
+    announce(f"training with {', '.join(map(str, sizes))} reviews, {counted(seeds, 'seed')} each")
     # Before anything is timed: otherwise the first training would include the loading and tokenizing.
     try:
         with quiet():
@@ -182,15 +182,11 @@ def size_folder(folder: Path) -> Path:
     return folder
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
 def print_result(curve: Size, console: Console) -> None:
     """Print a row per size: seconds, accuracy, the seeds' spread, and the evaluation's interval."""
     from rich.table import Table
 
-    epochs, seeds = _counted(curve.epochs, "epoch"), _counted(curve.seeds, "seed")
+    epochs, seeds = counted(curve.epochs, "epoch"), counted(curve.seeds, "seed")
     table = Table(title=f"{curve.job}, {epochs}, {seeds} each", title_justify="left")
     for heading in ("reviews", "seconds", "accuracy", "seeds differ by", "95 % interval"):
         table.add_column(heading, justify="right")

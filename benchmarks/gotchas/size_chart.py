@@ -12,6 +12,7 @@ from matplotlib.ticker import NullLocator
 from benchmarks.charts.canvas import Chart, canvas
 from benchmarks.charts.styles import STYLES, Look, Style
 from benchmarks.charts.texts import footnote
+from benchmarks.gotchas.base import counted
 from benchmarks.gotchas.size import Size
 
 TITLE = "What more training reviews cost, and what they bring"
@@ -102,9 +103,8 @@ def _name(axes: Axes, title: str, x: str, style: Style) -> None:
 def subtitle(curve: Size) -> str:
     """The model and the data, the number of trainings, and what the marks are."""
     seeds = f"{curve.seeds} seeds each" if curve.seeds > 1 else "one seed each"
-    epochs = f"{curve.epochs} epoch{'' if curve.epochs == 1 else 's'}"
     return (
-        f"{curve.job}, {epochs}, {seeds}; diamonds: mean accuracy, median seconds; "
+        f"{curve.job}, {counted(curve.epochs, 'epoch')}, {seeds}; diamonds: mean accuracy, median seconds; "
         f"dots: seeds; band: the 95 % interval that {curve.eval_size:,} evaluation reviews leave."
     )
 

@@ -69,8 +69,9 @@ def run(size: int = 2000, evaluated: int = 500) -> SubsetCheck:
         labels = np.array(rows["label"])
         order = np.random.default_rng(config.slice_seed).permutation(len(rows))
         # Neither model was trained on these: they come after the shuffled subset, and are not in the sorted one.
-        unseen = [row for row in order[size:].tolist() if row >= size]
-        balanced = [row for number in (0, 1) for row in _of_class(unseen, labels, number, evaluated // 2)]
+        unseen = order[size:][order[size:] >= size]
+        of_each = [unseen[labels[unseen] == number][: evaluated // 2] for number in (0, 1)]
+        balanced = np.concatenate(of_each).tolist()
         subsets = {
             "unshuffled": range(size),
             "after": range(size, size + len(balanced)),
@@ -98,10 +99,6 @@ def run(size: int = 2000, evaluated: int = 500) -> SubsetCheck:
         on_balanced,
         of_shuffled,
     )
-
-
-def _of_class(rows: Sequence[int], labels: Any, number: int, count: int) -> list[int]:
-    return [row for row in rows if labels[row] == number][:count]
 
 
 def _train(
