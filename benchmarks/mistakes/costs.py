@@ -22,12 +22,12 @@ import psutil
 from benchmarks.mistakes.catalogue import GALLERY, MISTAKES
 from benchmarks.mistakes.mistake import AS_MINIMAL, Mistake, Pieces, right_script, wrong_script
 from shared.config import RunConfig, job_name
+from shared.progress import announce
 from shared.recording.kept import Kept
 from shared.recording.schema import Settings, Some
 from shared.running.script import LoopScript, train_of
 from shared.starting.launch import pool
 
-SEEDS = 5
 # The tiny model learns something from 2,000 snippets: from chance to about 67 % in two seconds.
 FOR_TINY: dict[str, Any] = {
     "train_size": 2000,
@@ -85,16 +85,6 @@ class Cost:
     def accuracy(self) -> float:
         """The model's accuracy, wrong minus right, mean over the seeds."""
         return statistics.fmean(self.difference("accuracy"))
-
-    @property
-    def right_mean(self) -> float:
-        """The right loop's accuracy, mean over the seeds."""
-        return statistics.fmean(run.accuracy for run in self.right)
-
-    @property
-    def wrong_mean(self) -> float:
-        """The accuracy with the mistake, mean over the seeds."""
-        return statistics.fmean(run.accuracy for run in self.wrong)
 
     @property
     def overstated(self) -> float:
@@ -207,9 +197,8 @@ def cost_config(preset: str, seed: int, settings: Mapping[str, Any]) -> RunConfi
 def costs_of(
     mistakes: Sequence[Mistake],
     preset: str,
-    seeds: int = SEEDS,
+    seeds: int,
     processes: int = 2,
-    report_progress: Callable[[int, int], None] = lambda done, total: None,
     also: Callable[[Mistake], Any] | None = None,
 ) -> tuple[list[Cost], list[Any]]:
     """Train every mistake and its right loop with every seed.
@@ -219,12 +208,16 @@ def costs_of(
         preset: `tiny`, `quick` and so on.
         seeds: how many, from 0.
         processes: how many runs at once.
-        report_progress: is called after each run with the number of runs done and of all runs.
         also: is called with each mistake, in the same processes.
 
     Returns:
         A cost per mistake, and what `also` gave for each; empty without it.
+
+    Raises:
+        SameLoopError: there is no such preset.
     """
+    cost_config(preset, 0, {})  # a wrong name is an error at once
+    announce(f"training each with {seeds} seeds, and the right loops, {processes} at once")
     rights = {_right_key(mistake): mistake.name for mistake in mistakes}
     tasks = [(name, False, seed) for name in rights.values() for seed in range(seeds)]
     tasks += [(mistake.name, True, seed) for mistake in mistakes for seed in range(seeds)]
@@ -234,7 +227,8 @@ def costs_of(
         others = [workers.submit(also, mistake) for mistake in mistakes] if also else []
         for done, future in enumerate(as_completed(futures), start=1):
             runs[futures[future]] = future.result()
-            report_progress(done, len(tasks))
+            if done % max(1, len(tasks) // 10) == 0:
+                announce(f"{done} of {len(tasks)}")
         results = [future.result() for future in others]
     costs = [
         Cost(

@@ -189,30 +189,20 @@ def write_ladder(
 
     Raises:
         SameLoopError: the folder holds something else, or a loop did not finish.
+        ValueError: `minimal.py` no longer holds what a fix replaces.
         Interrupted: Ctrl-C or SIGTERM.
     """
     with output_folder(output_dir, config, overwrite):
         try:
-            result = run_ladder(config, order, output_dir, accelerate)
+            result = _run(config, order, output_dir, accelerate)
         except Interrupted as error:
             raise Interrupted("the ladder was interrupted; start it again", error.exit_status - 128) from None
         LADDER.write(output_dir, result)
         return result
 
 
-def run_ladder(config: RunConfig, order: Sequence[str], folder: Path, accelerate: bool = False) -> Ladder:
-    """Run `Trainer` once and the script of every row, all in this process, and compare.
-
-    Args:
-        config: as `ladder_config` gives it.
-        order: every step once.
-        folder: where both runs of the last row, their comparison, and all scripts go.
-        accelerate: use the scripts with accelerate.
-
-    Raises:
-        SameLoopError: a loop did not finish.
-        ValueError: `minimal.py` no longer holds what a fix replaces.
-    """
+def _run(config: RunConfig, order: Sequence[str], folder: Path, accelerate: bool) -> Ladder:
+    """Run `Trainer` once and the script of every row, all in this process, and compare."""
     # Before anything runs: an edit that no longer applies must not cost a minute.
     scripts = [script_without(order[done:], accelerate) for done in range(len(order) + 1)]
     # Unfinished results lie elsewhere, so that the folder that a kill leaves behind is as good as empty.

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from benchmarks.charts.styles import STYLE_NAMES
-from benchmarks.mistakes.ladder import LADDER_STEPS, SETTINGS
+from benchmarks.mistakes.ladder import LADDER_STEPS, SETTINGS, ladder_config, order_from, print_ladder, write_ladder
 from shared.running.command import CONTEXT, DIVERGED, SettingCommand, run_options, setting_options
 from shared.running.run import default_output_dir
 from shared.running.surroundings import settle
@@ -22,8 +22,6 @@ def _ladder(
     overwrite_output_dir: bool,
     **parameters: Any,
 ) -> int:
-    from benchmarks.mistakes.ladder import ladder_config, order_from, print_ladder, write_ladder
-
     steps = order_from(order)
     settings = {name: value for name, value in parameters.items() if value is not None}
     config = settle(ladder_config(**settings))

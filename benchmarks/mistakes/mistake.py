@@ -124,11 +124,9 @@ class Mistake:
         return self.settings if self.compared is None or self.compared.settings is None else self.compared.settings
 
 
-def right_script(mistake: Mistake | None = None) -> LoopScript:
+def right_script(mistake: Mistake) -> LoopScript:
     """The right script that a mistake is made in, with what it needs: the minimal loop or the full one."""
-    if mistake is not None and mistake.whole:
-        return package_script("manual")
-    return edited(own_script(MINIMAL), mistake.setting if mistake else ())
+    return package_script("manual") if mistake.whole else edited(own_script(MINIMAL), mistake.setting)
 
 
 def wrong_script(mistake: Mistake) -> LoopScript:

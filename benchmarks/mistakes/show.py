@@ -7,7 +7,7 @@ import difflib
 import os
 import random
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from benchmarks.check.rubric import ITEMS
 from benchmarks.mistakes.catalogue import GALLERY, UNSEEN
 from benchmarks.mistakes.mistake import Mistake, differing_lines, right_script, wrong_script
 from shared.errors import SameLoopError
-from shared.progress import announce, is_interactive
+from shared.progress import is_interactive
 from shared.running.command import CONTEXT, debug_option
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def print_one(name: str, preset: str, seeds: int, processes: int, output_dir: Pa
     """
     from rich.text import Text
 
-    from benchmarks.mistakes.costs import SIGNS
+    from benchmarks.mistakes.costs import SIGNS, costs_of
 
     mistake = mistake_named(name)
     folder = _folder(output_dir or Path("runs") / f"break-{mistake.name}")
@@ -107,7 +107,7 @@ def print_one(name: str, preset: str, seeds: int, processes: int, output_dir: Pa
     where = f"step {row['step']}" if row["step"] else "the whole run"
     console.print(f"first difference: {where}, {row['item']}: {row['cause']}")
     console.print(f"  here: {row['student']}\n  right: {row['right']}")
-    (cost,), _ = _costs([mistake], preset, seeds, processes)
+    (cost,), _ = costs_of([mistake], preset, seeds, processes)
     console.print(_cost_table(cost))
     if guess:
         console.print("right!" if guess in cost.signs else f"no, not {guess}", style="bold")
@@ -124,11 +124,11 @@ def print_gallery(preset: str, seeds: int, processes: int, output_dir: Path | No
     """
     from rich.table import Table
 
-    from benchmarks.mistakes.costs import by_cost
+    from benchmarks.mistakes.costs import by_cost, costs_of
 
     folder = _folder(output_dir or Path("runs") / f"{preset}-gallery")
     mistakes = list(GALLERY.values())
-    costs, results = _costs(mistakes, preset, seeds, processes, first_failure)
+    costs, results = costs_of(mistakes, preset, seeds, processes, first_failure)
     costs, rows = by_cost(costs), {mistake.name: row for mistake, row in zip(mistakes, results, strict=True)}
     table = Table(title=f"{len(costs)} mistakes, the most costly first: {seeds} seeds each", title_justify="left")
     table.add_column("mistake", no_wrap=True)
@@ -202,25 +202,6 @@ def _folder(folder: Path) -> Path:
     if folder.exists() and (not folder.is_dir() or any(file.name not in FILES for file in folder.iterdir())):
         raise SameLoopError(f"{folder} holds something else: name another with --output-dir")
     return folder
-
-
-def _costs(
-    mistakes: Sequence[Mistake],
-    preset: str,
-    seeds: int,
-    processes: int,
-    also: Callable[[Mistake], Any] | None = None,
-) -> tuple[list[Cost], list[Any]]:
-    from benchmarks.mistakes.costs import cost_config, costs_of
-
-    cost_config(preset, 0, {})  # a wrong name is an error at once
-    announce(f"training each with {seeds} seeds, and the right loops, {processes} at once")
-
-    def report_progress(done: int, total: int) -> None:
-        if done % max(1, total // 10) == 0:
-            announce(f"{done} of {total}")
-
-    return costs_of(mistakes, preset, seeds, processes, report_progress, also)
 
 
 def _cost_table(cost: Cost) -> Any:

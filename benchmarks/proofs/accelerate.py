@@ -19,7 +19,7 @@ from benchmarks.check.check import check_script
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.timeline import ACCELERATE
 from benchmarks.lesson.xray import script_frame, shortened, trace
-from benchmarks.mistakes.ladder import LADDER_STEPS, ladder_config, run_ladder
+from benchmarks.mistakes.ladder import LADDER_STEPS, ladder_config, write_ladder
 from benchmarks.mistakes.mistake import Pieces, edited
 from benchmarks.pages.alignment import by_phase
 from benchmarks.pages.eject import eject
@@ -94,7 +94,7 @@ def _where(comparison: Mapping[str, Any]) -> str:
 
 def fixed(folder: Path) -> Iterator[tuple[str, str]]:
     """`sameloop ladder --accelerate`: the course's loop, then with one fix after the other."""
-    for row in run_ladder(ladder_config("tiny"), tuple(LADDER_STEPS), folder / "ladder", accelerate=True).rows:
+    for row in write_ladder(ladder_config("tiny"), tuple(LADDER_STEPS), folder / "ladder", accelerate=True).rows:
         yield f"`{row.name}`" if row.name in LADDER_STEPS else "none", row.where
 
 

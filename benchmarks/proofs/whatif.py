@@ -58,49 +58,29 @@ def scripts_of_question(phase: str, preset: str = PRESET) -> tuple[LoopScript, L
         return whole, edited(whole, question.pieces)
 
 
-def measure(preset: str = PRESET, processes: int = 2) -> Measured:
-    """Run the complete loop, and the loop without each line.
-
-    Args:
-        processes: how many runs at once.
+def measure() -> Measured:
+    """Run the complete loop, and the loop without each line, two runs at once.
 
     Raises:
         ValueError: the loop no longer contains what a question replaces.
     """
-    questions = {phase.name: QUESTIONS[phase.name] for phase in PHASES if phase.name in QUESTIONS}
-    scripts = {phase: scripts_of_question(phase, preset) for phase in questions}
-    # Questions with the same settings are compared with the same run of the complete loop.
-    firsts = {scripts[phase][0].source: phase for phase in reversed(questions)}
-    with (
-        tempfile.TemporaryDirectory() as work,
-        pool(processes) as workers,
-    ):
-        folders = {source: Path(work) / f"whole-{number}" / "run" for number, source in enumerate(firsts)}
-        wholes = {
-            source: workers.submit(
-                run_script, scripts[phase][0], dict(questions[phase].settings), preset, folders[source]
-            )
-            for source, phase in firsts.items()
+    scripts = {phase.name: scripts_of_question(phase.name) for phase in PHASES if phase.name in QUESTIONS}
+    # By their texts: questions with the same settings are compared with the same run of the complete loop.
+    runs = {script.source: (script, QUESTIONS[phase].settings) for phase, pair in scripts.items() for script in pair}
+    with tempfile.TemporaryDirectory() as work, pool(2) as workers:
+        folders = {source: Path(work, str(number), "run") for number, source in enumerate(runs)}
+        results = {
+            source: workers.submit(run_script, script, dict(settings), PRESET, folders[source])
+            for source, (script, settings) in runs.items()
         }
-        others = {
-            phase: workers.submit(
-                run_script, scripts[phase][1], dict(question.settings), preset, Path(work) / phase / "run"
-            )
-            for phase, question in questions.items()
-        }
-        for number, future in enumerate(as_completed([*wholes.values(), *others.values()]), start=1):
+        for number, future in enumerate(as_completed(results.values()), start=1):
             future.result()
-            announce(f"{number} of {len(wholes) + len(others)} runs")
+            announce(f"{number} of {len(results)} runs")
         what_ifs = {
-            phase: what_if_of(
-                phase,
-                scripts[phase],
-                (wholes[source := scripts[phase][0].source].result(), folders[source]),
-                (others[phase].result(), Path(work) / phase / "run"),
-            )
-            for phase in questions
+            phase: what_if_of(phase, pair, *((results[each.source].result(), folders[each.source]) for each in pair))
+            for phase, pair in scripts.items()
         }
-        record = RunRecord.read(folders[next(iter(firsts))])
+        record = RunRecord.read(next(iter(folders.values())))
     return Measured(
         job_name(record.config, record.start.get("parameters")),
         record.config.eval_size,

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from benchmarks.cli import main, sameloop
-from benchmarks.mistakes import show
+from benchmarks.mistakes import costs, show
 from benchmarks.mistakes.catalogue import GALLERY, UNSEEN
 from benchmarks.mistakes.costs import Cost, Run, by_cost, costs_of
 from benchmarks.mistakes.costs_chart import costs_chart
@@ -52,7 +52,7 @@ def test_a_guess_at_what_one_notices_is_judged(guess: str, reply: str | None, tm
     row = {"item": "clip", "step": 1, "cause": "no clip", "student": "2", "right": "1"}
     monkeypatch.setattr(show, "ask", lambda question, answers, console: guess)
     monkeypatch.setattr(show, "first_failure", lambda mistake: row)
-    monkeypatch.setattr(show, "_costs", lambda *_: ([harm], []))
+    monkeypatch.setattr(costs, "costs_of", lambda *_: ([harm], []))
     monkeypatch.setattr(show, "write_gallery", lambda *_: None)
     console = Console(file=io.StringIO(), width=100)
     show.print_one("no_clip", "tiny", 3, 1, tmp_path / "out", console)
