@@ -7,13 +7,10 @@ measured on `tiny`, in this process, except what needs two.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import accelerate
-import torch
-from safetensors.torch import load_file
 
 from benchmarks.check.check import check_script
 from benchmarks.judge.phases import PHASES
@@ -23,9 +20,9 @@ from benchmarks.mistakes.ladder import LADDER_STEPS, ladder_config, write_ladder
 from benchmarks.mistakes.mistake import Pieces, edited
 from benchmarks.pages.alignment import by_phase
 from benchmarks.pages.eject import eject
-from benchmarks.proofs.measuring import DOCS, page, quietly, write_table
+from benchmarks.proofs.measuring import DOCS, page, quietly, where, write_table
 from benchmarks.runs import run_here, run_in_fresh_process
-from benchmarks.verdict.verdict import compare_runs
+from benchmarks.verdict.verdict import compare_runs, compare_weights
 from shared.config import RunConfig
 from shared.progress import announce
 from shared.recording.record import RunRecord
@@ -87,11 +84,6 @@ def inside(folder: Path) -> Iterator[tuple[str, str, str, str]]:
             yield line.code.partition("  # ")[0], event.what, frames[-1].code, place
 
 
-def _where(comparison: Mapping[str, Any]) -> str:
-    first = comparison["first_divergence"]
-    return "**identical**" if first is None else f"step {first['step']}: {first['quantity']}"
-
-
 def fixed(folder: Path) -> Iterator[tuple[str, str]]:
     """`sameloop ladder --accelerate`: the course's loop, then with one fix after the other."""
     for row in write_ladder(ladder_config("tiny"), tuple(LADDER_STEPS), folder / "ladder", accelerate=True).rows:
@@ -109,15 +101,16 @@ def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
         own = TINY.model_copy(update={"loop": str(script)})
         quietly(run_in_fresh_process, "manual", own, folder / f"manual_{number}", 2)
         rate = RunRecord.read(folder / f"manual_{number}").steps[-1]["learning_rate"]
-        yield name, f"{_where(compare_runs(folder / f'manual_{number}', folder / 'trainer'))}, {rate:.2g}"
+        first = where(compare_runs(folder / f"manual_{number}", folder / "trainer")) or "**identical**"
+        yield name, f"{first}, {rate:.2g}"
 
 
 def same_weights(folder: Path) -> bool:
     """Whether the course's loops, without and with accelerate, end with the same weights."""
     for file in (COURSE, COURSE_BY_HAND):
         quietly(run_here, "manual", own_script(file), TINY.model_copy(update={"loop": str(file)}), folder / file.stem)
-    ours, theirs = (load_file(folder / file.stem / WEIGHTS_FILE) for file in (COURSE, COURSE_BY_HAND))
-    return all(torch.equal(ours[name], theirs[name]) for name in ours)
+    ours, theirs = (folder / file.stem / WEIGHTS_FILE for file in (COURSE, COURSE_BY_HAND))
+    return not compare_weights(ours, theirs).differing
 
 
 def document(folder: Path) -> str:

@@ -7,7 +7,6 @@ measured last.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
@@ -22,7 +21,7 @@ from benchmarks.mistakes.catalogue import MISTAKES, UNSEEN
 from benchmarks.mistakes.mistake import IDENTICAL, MINIMAL, NO_DIFFERENCE, Mistake, Verdict, wrong_script
 from benchmarks.mistakes.rewrites import REWRITES as PIECES
 from benchmarks.proofs.checks import Judgement, judge_mistake
-from benchmarks.proofs.measuring import DOCS, page, quietly, where_measured, write_table
+from benchmarks.proofs.measuring import DOCS, page, quietly, where, where_measured, write_by_line, write_table
 from benchmarks.proofs.parity import kept_run
 from benchmarks.runs import run_here
 from benchmarks.verdict.verdict import compare_runs
@@ -63,7 +62,7 @@ class Outcome(NamedTuple):
         """`step 9: batch`; how it ended where there is no difference."""
         if self.comparison is None:
             return "stopped, exit status 2"
-        return IDENTICAL if self.first is None else f"step {self.first['step']}: {self.first['quantity']}"
+        return where(self.comparison) or IDENTICAL
 
 
 def loop_and_settings(mistake: Mistake) -> tuple[LoopScript, RunConfig]:
@@ -137,13 +136,6 @@ def measure_costs() -> dict[str, Any]:
     }
 
 
-def keep_costs(costs: dict[str, Any]) -> None:
-    """Write them next to this module, a line per mistake."""
-    head = json.dumps({name: value for name, value in costs.items() if name != "mistakes"})
-    rows = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in costs["mistakes"].items())
-    COSTS.write_text(f'{head[:-1]}, "mistakes": {{\n{rows}\n}}}}\n', encoding="utf-8")
-
-
 # The document -------------------------------------------------------------------------------------
 
 
@@ -194,9 +186,9 @@ def table_rows(cases: Sequence[Case]) -> Iterator[tuple[str, ...]]:
     for case in cases:
         mistake, first = case.mistake, case.outcome.first
         settings = " ".join(f"{option(name)} {show(value)}" for name, value in mistake.compared_settings.items())
-        where = f"{_mark(case.is_compared_rightly)}{case.outcome.where}"
+        first_difference = f"{_mark(case.is_compared_rightly)}{case.outcome.where}"
         codes = [finding["code"] for finding in first["findings"]] if first else []
-        yield (mistake.name, mistake.what, settings, where, ", ".join(codes), _checked(case.checked))
+        yield (mistake.name, mistake.what, settings, first_difference, ", ".join(codes), _checked(case.checked))
 
 
 def _mark(is_right: bool) -> str:
@@ -216,7 +208,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kept-costs", action="store_true", help="take the costs that were measured last")
     if not parser.parse_args().kept_costs:
-        keep_costs(measure_costs())
+        write_by_line(COSTS, measure_costs(), "mistakes")
     costs = read_json(COSTS)
     with tempfile.TemporaryDirectory() as folder:
         mistakes, rewrites = (

@@ -190,17 +190,10 @@ def _alive(bystander: psutil.Popen) -> Iterator[str]:
     if bystander.poll() is not None:
         yield "ended another process"
     time.sleep(0.5)
-    survivors = [child for child in psutil.Process().children(recursive=True) if child.pid != bystander.pid]
-    count = sum(child.is_running() and not _is_zombie(child) for child in survivors)
-    if count:
-        yield f"{count} processes survive"
-
-
-def _is_zombie(process: psutil.Process) -> bool:
-    try:
-        return process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:  # it has ended meanwhile
-        return True
+    others = [child for child in psutil.Process().children(recursive=True) if child.pid != bystander.pid]
+    _, survivors = psutil.wait_procs(others, timeout=0)
+    if survivors:
+        yield f"{len(survivors)} processes survive"
 
 
 def _signs(result: dict[str, Any], printed: str, lowered: bool, peak: float) -> Iterator[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,3 +48,16 @@ def where_measured() -> str:
     facts = environment()
     versions = ", ".join(f"{name} {facts[name]}" for name in ("torch", "transformers", "accelerate", "datasets"))
     return f"Measured with {versions} on {facts['device']}."
+
+
+def where(comparison: Mapping[str, Any]) -> str:
+    """`step 9: batch`, the first difference of a comparison; empty if there is none."""
+    first = comparison["first_divergence"]
+    return f"step {first['step']}: {first['quantity']}" if first else ""
+
+
+def write_by_line(file: Path, content: Mapping[str, Any], name: str) -> None:
+    """Write JSON with a line for each entry of the mapping `content[name]`, so that a change of one is one line."""
+    head = json.dumps({other: value for other, value in content.items() if other != name}).removesuffix("}")
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in content[name].items())
+    file.write_text(f'{head}, "{name}": {{\n{lines}\n}}}}\n', encoding="utf-8")

@@ -18,19 +18,17 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import click
-import torch
 import xxhash
-from safetensors.torch import load_file
 from tqdm import tqdm
 
 from benchmarks.pages.eject import beyond_accelerate, eject
-from benchmarks.proofs.measuring import DOCS, page, quietly, where_measured, write_table
+from benchmarks.proofs.measuring import DOCS, page, quietly, where, where_measured, write_table
 from benchmarks.runs import run_here, run_in_fresh_process, run_text_here
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import METRIC_SCHEDULES, Optim, RunConfig, SamplingStrategy, Schedule, option, show
 from shared.errors import SameLoopError
 from shared.progress import announce
-from shared.running.folder import LOOPS, WEIGHTS_FILE, is_finished
+from shared.running.folder import LOOPS, is_finished
 from shared.running.script import LoopScript, package_script
 from shared.schedules import NEEDED
 
@@ -70,13 +68,6 @@ def kept_run(loop: str, config: RunConfig, kept: Path) -> Path:
     if not is_finished(folder):
         run_here(loop, imported_script(loop), config, folder)
     return folder
-
-
-def compare_in_processes(config: RunConfig, folder: Path, nproc_per_node: int) -> dict[str, Any]:
-    """Run both loops in fresh processes, `nproc_per_node` each, and compare them."""
-    for loop in LOOPS:
-        run_in_fresh_process(loop, config, folder / loop, nproc_per_node)
-    return compare_runs(*(folder / loop for loop in LOOPS))
 
 
 # The table ----------------------------------------------------------------------------------------
@@ -224,11 +215,14 @@ def cell_config(cell: Cell) -> RunConfig:
 
 def run_cell(cell: Cell) -> dict[str, Any]:
     """Run one cell, in this process unless it needs its own, and return its comparison."""
-    own_process = cell.nproc_per_node > 1 or cell.settings.get("torch_compile")
-    with tempfile.TemporaryDirectory() as folder:
-        if own_process:
-            return compare_in_processes(cell_config(cell), Path(folder), cell.nproc_per_node)
-        return compare_in_process(cell_config(cell), Path(folder))
+    config = cell_config(cell)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if cell.nproc_per_node == 1 and not config.torch_compile:
+            return compare_in_process(config, folder)
+        for loop in LOOPS:
+            run_in_fresh_process(loop, config, folder / loop, cell.nproc_per_node)
+        return compare_runs(*(folder / loop for loop in LOOPS))
 
 
 def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
@@ -237,10 +231,9 @@ def parity_page(results: Sequence[tuple[Cell, dict[str, Any]]]) -> str:
     identical = sum(comparison["verdict"] == "identical" for _, comparison in results)
     table = []
     for cell, comparison in results:
-        first = comparison["first_divergence"]
-        where = f"step {first['step']}: {first['quantity']}" if first else ""
         settings = " ".join(f"{option(name)} {show(value)}" for name, value in cell.settings.items()) or "the preset"
-        table.append((settings, cell.nproc_per_node, comparison["steps"], comparison["verdict"], where, cell.note))
+        verdict = comparison["steps"], comparison["verdict"], where(comparison)
+        table.append((settings, cell.nproc_per_node, *verdict, cell.note))
     write_table("parity", ("settings", "processes", "steps", "verdict", "first difference", "note"), table)
     return page(
         "parity.md",
@@ -346,9 +339,7 @@ def covering_configurations(count: int) -> Iterator[tuple[RunConfig, float]]:
         yield config, 1 - len(missing) / len(every)
 
 
-def ejected_differences(
-    config: RunConfig, folder: Path, trainer: Path | None = None, loop: str = "manual"
-) -> list[str]:
+def ejected_difference(config: RunConfig, folder: Path, trainer: Path | None = None, loop: str = "manual") -> str:
     """Eject the loop of these settings, run it against `Trainer` in this process, and compare in full.
 
     Args:
@@ -358,17 +349,13 @@ def ejected_differences(
         loop: `manual`, or `accelerate`.
 
     Returns:
-        What differs; empty if every step, evaluation and weight is equal.
+        What differs first; empty if every step, evaluation and weight is equal.
     """
     script = folder / "my_loop.py"
     run_text_here(eject(config, loop, file=script), script, config, folder / "ejected")
     if trainer is None:
         trainer = kept_run("trainer", config, folder)
-    comparison = compare_runs(folder / "ejected", trainer)
-    weights = [load_file(run / WEIGHTS_FILE) for run in (folder / "ejected", trainer)]
-    unequal = [name for name in weights[1] if not torch.equal(weights[0][name], weights[1][name])]
-    first = comparison["first_divergence"]
-    return ([] if first is None else [f"step {first['step']}: {first['quantity']}"]) + unequal
+    return where(compare_runs(folder / "ejected", trainer))
 
 
 # The commands -------------------------------------------------------------------------------------
@@ -393,31 +380,31 @@ def table() -> None:
 def sweep(configurations: int) -> None:
     """Search: whole configurations, three loops each, compared in full; exit status 1 if any two runs differ."""
 
-    def differences(config: RunConfig, folder: Path) -> list[str]:
-        first = compare_in_process(config, folder)["first_divergence"]
-        unequal = [] if first is None else [str(first)]
+    def difference(config: RunConfig, folder: Path) -> str:
+        if first := compare_in_process(config, folder)["first_divergence"]:
+            return str(first)
         if beyond_accelerate(config):
-            return unequal
-        return unequal + ejected_differences(config, folder, folder / "trainer", "accelerate")
+            return ""
+        return ejected_difference(config, folder, folder / "trainer", "accelerate")
 
-    _search("configurations", configurations, differences, "sameloop compare")
+    _search("configurations", configurations, difference, "sameloop compare")
 
 
 @parity.command("sweep-ejected")
 @click.option("--configurations", type=click.IntRange(min=1), default=100, show_default=True)
 def sweep_ejected(configurations: int) -> None:
     """The same search with ejected scripts against Trainer; exit status 1 if any pair of runs differs."""
-    _search("ejected scripts", configurations, ejected_differences, "sameloop eject")
+    _search("ejected scripts", configurations, ejected_difference, "sameloop eject")
 
 
-def _search(noun: str, count: int, differences: Callable[[RunConfig, Path], list[str]], command: str) -> None:
+def _search(noun: str, count: int, difference: Callable[[RunConfig, Path], str], command: str) -> None:
     started, different, covered = time.perf_counter(), 0, 0.0
     for config, covered in tqdm(covering_configurations(count), total=count, disable=None):  # noqa: B007
         with tempfile.TemporaryDirectory() as folder:
-            result = quietly(differences, config, Path(folder))
+            result = quietly(difference, config, Path(folder))
         if result:
             different += 1
-            click.echo(f"{result[:3]}\n  {command} {shlex.join(config.flags())}")
+            click.echo(f"{result}\n  {command} {shlex.join(config.flags())}")
     minutes = (time.perf_counter() - started) / 60
     click.echo(
         f"{count} {noun}, {different} different; {covered:.1%} of all pairs of values met; {minutes:.1f} minutes"

@@ -25,13 +25,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
-import torch
 from packaging.requirements import Requirement
 from safetensors.torch import load_file
 
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.measuring import DOCS, page
+from benchmarks.proofs.parity import UNEVEN
 from benchmarks.stacks import FILE, WITHOUT_REMEDY, Stack, numbers, tried
+from benchmarks.verdict.verdict import compare_weights
 from shared.config import RunConfig
 from shared.errors import SameLoopError
 from shared.progress import announce
@@ -55,50 +56,45 @@ class Target(NamedTuple):
     """An environment to test.
 
     Attributes:
-        pins: the versions that are installed, in addition to what the scripts import.
+        transformers, torch: the versions that are installed, in addition to what the scripts import.
         python: the release of Python.
         why: the reason why it is tested.
     """
 
-    pins: dict[str, str]
+    transformers: str
+    torch: str = "2.13.0"
     python: str = "3.11"
     why: str = ""
 
     @property
     def name(self) -> str:
         """For the command line and the folder: `transformers-4.46.3-torch-2.13.0-python-3.11`."""
-        return f"transformers-{self.pins['transformers']}-torch-{self.pins['torch']}-python-{self.python}"
-
-
-def _stack(transformers: str, torch: str = "2.13.0", python: str = "3.11", why: str = "", **others: str) -> Target:
-    return Target({"transformers": transformers, "torch": torch, **others}, python, why)
+        return f"transformers-{self.transformers}-torch-{self.torch}-python-{self.python}"
 
 
 STACKS = (
-    _stack("4.40.2", why="not in our range: an epoch's shorter last step and evaluations grouped by length differ"),
-    _stack("4.46.3", why="not in our range: as 4.40, and accumulated gradients are not divided"),
-    _stack("4.50.3", why="not in our range: as 4.40"),
-    _stack("4.51.3", "2.6.0", why="not in our range: an epoch's shorter last step is not counted"),
-    _stack("4.51.3", why="not in our range: an epoch's shorter last step is not counted"),
-    _stack("4.57.6", why="not in our range: `Trainer` sets the train mode once more, which the x-ray shows"),
-    _stack("5.0.0", why="not in our range: checkpoints are loaded without some weights"),
-    _stack("5.2.0", why="not in our range: as 5.0, and accumulated gradients are divided twice"),
-    _stack("5.4.0", why="not in our range: as 5.2"),
-    _stack("5.6.0", "2.6.0", why="the lowest of our ranges"),
-    _stack("5.6.2"),
-    _stack("5.8.1"),
-    _stack("5.12.1"),
-    _stack("5.16.1", why="the evaluation's order is seeded"),
-    _stack("5.20.2", python="3.10", why="the last for Python 3.10"),
-    _stack("5.20.2"),
-    _stack("5.24.0", why="the newest, and what `make` installs"),
-    _stack("5.24.0", python="3.12"),
-    _stack("5.24.0", python="3.13"),
-    _stack("5.24.0", "2.14.1", why="the newest torch of those tried"),
+    Target("4.40.2", why="not in our range: an epoch's shorter last step and evaluations grouped by length differ"),
+    Target("4.46.3", why="not in our range: as 4.40, and accumulated gradients are not divided"),
+    Target("4.50.3", why="not in our range: as 4.40"),
+    Target("4.51.3", "2.6.0", why="not in our range: an epoch's shorter last step is not counted"),
+    Target("4.51.3", why="not in our range: an epoch's shorter last step is not counted"),
+    Target("4.57.6", why="not in our range: `Trainer` sets the train mode once more, which the x-ray shows"),
+    Target("5.0.0", why="not in our range: checkpoints are loaded without some weights"),
+    Target("5.2.0", why="not in our range: as 5.0, and accumulated gradients are divided twice"),
+    Target("5.4.0", why="not in our range: as 5.2"),
+    Target("5.6.0", "2.6.0", why="the lowest of our ranges"),
+    Target("5.6.2"),
+    Target("5.8.1"),
+    Target("5.12.1"),
+    Target("5.16.1", why="the evaluation's order is seeded"),
+    Target("5.20.2", python="3.10", why="the last for Python 3.10"),
+    Target("5.20.2"),
+    Target("5.24.0", why="the newest, and what `make` installs"),
+    Target("5.24.0", python="3.12"),
+    Target("5.24.0", python="3.13"),
+    Target("5.24.0", "2.14.1", why="the newest torch of those tried"),
 )
 
-# On top of `tiny`: sizes that the batch sizes do not divide evenly.
-UNEVEN = {"num_train_epochs": 2, "train_size": 45, "eval_size": 19}
 CASES: dict[str, dict[str, Any]] = {
     "fp32": {},
     "bf16": {"bf16": True},
@@ -208,22 +204,19 @@ def _user_files(folder: Path) -> dict[str, Any]:
 
 def _compare_weights(folder: Path) -> tuple[str, str]:
     """The outcome of both scripts in a folder, and the difference or error if they are not identical."""
-    weights = []
-    for file in SCRIPTS.values():
-        # Saving them is the last thing that a script does.
-        saved = folder / Path(file).stem / WEIGHTS_FILE
-        if not saved.is_file():
+    # Saving them is the last thing that a script does.
+    saved = {file: folder / Path(file).stem / WEIGHTS_FILE for file in SCRIPTS.values()}
+    for file, weights in saved.items():
+        if not weights.is_file():
             output = (folder / f"{file}.txt").read_text(encoding="utf-8").strip().splitlines()
             return "failed", f"{file}: {output[-1] if output else 'it says nothing'}"[:300]
-        weights.append(load_file(saved))
-    ours, theirs = weights
-    if ours.keys() != theirs.keys():
-        return "diverged", f"tensors of one alone: {', '.join(sorted(ours.keys() ^ theirs.keys()))}"
-    unequal = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    unequal, most = compare_weights(*saved.values())
     if not unequal:
         return "identical", ""
-    most = max((ours[name].double() - theirs[name].double()).abs().max().item() for name in unequal)
-    return "diverged", f"{len(unequal)} of {len(ours)} tensors of weights, by {most:.1g} at most"
+    if most is None:
+        return "diverged", f"tensors of one alone: {', '.join(unequal)}"
+    total = len(load_file(weights))
+    return "diverged", f"{len(unequal)} of {total} tensors of weights, by {most:.1g} at most"
 
 
 def _scale(folder: Path) -> float | None:
@@ -253,9 +246,9 @@ def build(environment: Target, python: str) -> Path:
     subprocess.run([*uv, "venv", "--clear", "--python", python, str(folder)], check=True)
     inside = folder / "bin" / "python"
     install = [*uv, "pip", "install", "--python", str(inside)]
-    pinned = [f"{name}=={version}" for name, version in environment.pins.items()]
+    pinned = [f"transformers=={environment.transformers}", f"torch=={environment.torch}"]
     subprocess.run([*install, *pinned, "accelerate", "datasets"], check=True)
-    if is_ours(environment.pins["transformers"]):
+    if is_ours(environment.transformers):
         editable = ["--config-settings", "editable_mode=compat", "--editable", str(ROOT)]
         subprocess.run([*install, *pinned, "pytest", "pytest-xdist", *editable], check=True)
         assets = folder / "share" / "sameloop"
@@ -282,9 +275,8 @@ def measure(python: Path) -> Stack:
     outcomes, details, scale = run_scripts(python, release_of(versions["transformers"]))
     tests = _run_tests(python) if is_ours(versions["transformers"]) else None
     minor = ".".join(versions["python"].split(".")[:2])
-    pins = {name: versions[name].partition("+")[0] for name in ("transformers", "torch")}
     return Stack(
-        name=Target(pins, minor).name,
+        name=Target(versions["transformers"], versions["torch"].partition("+")[0], minor).name,
         date=date.today().isoformat(),
         how="two scripts",
         seconds=round(time.perf_counter() - started),

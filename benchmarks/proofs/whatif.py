@@ -6,7 +6,6 @@ instead, and the loop is run and compared with the complete one.
 
 from __future__ import annotations
 
-import json
 import shutil
 import statistics
 import tempfile
@@ -25,6 +24,7 @@ from benchmarks.mistakes.catalogue import LADDER_STEPS, QUESTIONS
 from benchmarks.mistakes.ladder import LADDER_FILE, ladder_config, write_ladder
 from benchmarks.mistakes.mistake import differing_lines, edited
 from benchmarks.pages.fold import folded_source
+from benchmarks.proofs.measuring import write_by_line
 from benchmarks.runs import run_text_here
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
@@ -145,10 +145,7 @@ def _mean(value: Any) -> float:
 
 def write_measured(measured: Measured, file: Path = FILE) -> None:
     """Write the results of `measure` to a file, a line for each phase."""
-    content = asdict(measured)
-    lines = [f"{json.dumps(phase)}: {json.dumps(answer)}" for phase, answer in content.pop("what_ifs").items()]
-    head = json.dumps(content).removesuffix("}")
-    file.write_text(f'{head}, "what_ifs": {{\n' + ",\n".join(lines) + "\n}}\n", encoding="utf-8")
+    write_by_line(file, asdict(measured), "what_ifs")
 
 
 def main() -> None:

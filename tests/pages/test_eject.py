@@ -21,7 +21,7 @@ from benchmarks.cli import main
 from benchmarks.pages.costs import is_in_the_loop
 from benchmarks.pages.eject import eject
 from benchmarks.proofs.documents import PLAIN, examples
-from benchmarks.proofs.parity import UNEVEN, ejected_differences
+from benchmarks.proofs.parity import UNEVEN, ejected_difference
 from benchmarks.runs import run_in_fresh_process
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
@@ -194,7 +194,7 @@ def test_a_schedules_own_arguments_are_in_the_script_that_ends_with_the_trainers
     schedule = {"lr_scheduler_type": "polynomial", "lr_scheduler_kwargs": {"power": 2.0}}
     config = RunConfig.build("tiny", **UNEVEN, **schedule, **PLAIN)
     assert '{"power": 2.0}' in eject(config, loop) and '{"power": 2.0}' in eject(config, "trainer", release=(4, 40))
-    assert ejected_differences(config, tmp_path, loop=loop) == []
+    assert ejected_difference(config, tmp_path, loop=loop) == ""
 
 
 def test_a_local_file_with_words_for_labels_and_a_model_are_spelled_out(tmp_path: Path) -> None:

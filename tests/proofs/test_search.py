@@ -13,7 +13,7 @@ from benchmarks.proofs.parity import (
     all_pairs,
     compare_in_process,
     covering_configurations,
-    ejected_differences,
+    ejected_difference,
     pairs_of,
     search_config,
 )
@@ -32,7 +32,7 @@ def test_whole_configurations_are_identical(number: int, tmp_path: Path) -> None
     config = drawn()[number]
     assert_identical(compare_in_process(config, tmp_path))
     if number < EJECTED:
-        assert ejected_differences(config, tmp_path, tmp_path / "trainer") == []
+        assert ejected_difference(config, tmp_path, tmp_path / "trainer") == ""
 
 
 EJECTED = 20
