@@ -12,7 +12,8 @@ BROKEN = [(f"{text}\r\nand\ron", word) for text, word in ROWS]
 IN_TABS = [('"Great" movie', "a"), ('5" long', "b"), ('"', "a"), ("x", "b")] * 6
 LONG = ("wonderful " * 20_000, "positive")
 
-FIELDS = (
+CSV_FILES = (
+    # Fields
     refused(
         "a comma in a review without quotes",
         file("r.csv", "text,label\n" + "bad,0\ngood, but long,1\n" * 12),
@@ -69,9 +70,7 @@ FIELDS = (
         rows=IN_TABS,
     ),
     read("bars between the fields", file("r.csv", table(delimiter="|"))),
-)
-
-BYTES = (
+    # Bytes
     read("a byte order mark", file("r.csv", "\ufeff" + table()), origin="biolab/orange3/issues/7000"),
     refused(
         "a file in latin-1",
@@ -91,9 +90,7 @@ BYTES = (
     read("lines of Windows", file("r.csv", table(lineterminator="\r\n"))),
     read("lines of an old Mac", file("r.csv", table(lineterminator="\r"))),
     read("blank lines", file("r.csv", table().replace("\n", "\n\n"))),
-)
-
-HEADERS = (
+    # Headers
     refused(
         "no header",
         file("r.csv", table(labelled((0, 1)), ("the very first review of all of them, and quite a long one", 1))),
@@ -127,9 +124,7 @@ HEADERS = (
     ),
     refused("an empty file", file("r.csv", ""), "it is empty"),
     refused("a header alone", file("r.csv", "text,label\n"), "no examples"),
-)
-
-PACKED = (
+    # Compressed, and long
     read(
         "a file that is compressed",
         file("r.jsonl.gz", gzip.compress(lines().encode())),
@@ -147,5 +142,3 @@ PACKED = (
         rows=[LONG, *ROWS],
     ),
 )
-
-CSV_FILES = (*FIELDS, *BYTES, *HEADERS, *PACKED)

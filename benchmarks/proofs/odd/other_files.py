@@ -33,7 +33,26 @@ ODD_BREAKS = [(f"{text}\u2028and\x85on", word) for text, word in ROWS]
 MARKUP = [(f"😀 <br /> [bold] \x1b[2J {text}", word) for text, word in ROWS]
 RECORDS = json.loads(frame().to_json(orient="records"))
 
-UNKNOWN = (
+
+def read_before(folder: Path) -> list[str]:
+    """A file that has been read and was then edited, with its old date kept."""
+    path = folder / "reviews.csv"
+    path.write_text(table(labelled(("old", "older"))))
+    before = path.stat()
+    run(["--dataset", str(path), "--output-dir", str(folder / "first")])
+    path.write_text(table(labelled(("new", "newer"))))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    return ["--dataset", str(path)]
+
+
+def of_the_hub(description: str, error: BaseException, expected: str, origin: str) -> Odd:
+    """A dataset of the Hub, which cannot be reached here: its error is raised instead."""
+    make = options("--dataset", "somebody/reviews")
+    return refused(description, make, expected, origin, raising=(datasets, "load_dataset", error))
+
+
+OTHER_FILES = (
+    # Unknown formats
     refused(
         "a spreadsheet",
         file("r.xlsx", b"PK\x03\x04"),
@@ -47,9 +66,7 @@ UNKNOWN = (
     refused("no such file", options("--dataset", "missing.csv"), "there is no such file"),
     refused("an impossible name", options("--dataset", "x" * 300), "--dataset xxx … can have this name"),
     read("capitals in the file's name", file("REVIEWS.CSV", table())),
-)
-
-JSON = (
+    # JSON
     read(
         "JSON by column, as pandas writes it", file("r.json", frame().to_json()), origin="mindsdb/mindshub/issues/8042"
     ),
@@ -124,9 +141,7 @@ JSON = (
         origin="SEntiMoji/SEntiMoji/pull/3",
         rows=MARKUP,
     ),
-)
-
-PARQUET = (
+    # Parquet
     read(
         "categories of pandas in Parquet",
         parquet(pyarrow.Table.from_pandas(frame().astype({"sentiment": "category"}))),
@@ -139,21 +154,7 @@ PARQUET = (
         "not a readable parquet file",
         "huggingface/datasets/issues/4077",
     ),
-)
-
-
-def read_before(folder: Path) -> list[str]:
-    """A file that has been read and was then edited, with its old date kept."""
-    path = folder / "reviews.csv"
-    path.write_text(table(labelled(("old", "older"))))
-    before = path.stat()
-    run(["--dataset", str(path), "--output-dir", str(folder / "first")])
-    path.write_text(table(labelled(("new", "newer"))))
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    return ["--dataset", str(path)]
-
-
-FOLDERS = (
+    # Folders
     read(
         "brackets, stars and blanks in a path",
         file("my [best] rev*iews/all (1)?.csv", table()),
@@ -213,17 +214,7 @@ FOLDERS = (
         "new = 0, newer = 1",
         "huggingface/datasets/issues/2956",
     ),
-)
-
-
-def of_the_hub(description: str, error: BaseException, expected: str, origin: str) -> Odd:
-    """A dataset of the Hub, which cannot be reached here: its error is raised instead."""
-    make = options("--dataset", "somebody/reviews")
-    return refused(description, make, expected, origin, raising=(datasets, "load_dataset", error))
-
-
-# In the words of datasets 5.2.
-HUB = (
+    # The Hub, in the words of datasets 5.2
     of_the_hub(
         "a Hub dataset with several configurations",
         ValueError(
@@ -263,5 +254,3 @@ HUB = (
         "the Hub cannot be reached … --preset quick",
     ),
 )
-
-OTHER_FILES = (*UNKNOWN, *JSON, *PARQUET, *FOLDERS, *HUB)

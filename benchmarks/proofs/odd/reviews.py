@@ -12,7 +12,8 @@ from benchmarks.proofs.odd.inputs import ROWS, file, labelled, lines, numbered, 
 LAST_OF_THE_SHUFFLE = datasets.Dataset.from_dict({"n": range(24)}).shuffle(seed=0, keep_in_memory=True)["n"][-1]
 NA_STRINGS = [("None", "negative"), ("NA", "positive"), ("null", "negative")]
 
-COLUMNS = (
+REVIEWS = (
+    # Columns
     read(
         "columns `review` and `sentiment`, labels words, as Kaggle's IMDB has them",
         file("IMDB Dataset.csv", table()),
@@ -48,9 +49,7 @@ COLUMNS = (
         file("r.csv", "TEXT,Text,label\na,b,1\n"),
         "differ in their case only … --text-column",
     ),
-)
-
-LABELS = (
+    # Labels
     read(
         "labels that are words",
         file("r.jsonl", lines()),
@@ -159,9 +158,7 @@ LABELS = (
         parquet(pyarrow.Table.from_pylist([{"text": "a", "label": int(n == LAST_OF_THE_SHUFFLE)} for n in range(24)])),
         "all selected examples have the label 0 … --slice-seed",
     ),
-)
-
-TEXTS = (
+    # Texts
     refused(
         "a review that is missing",
         file("r.jsonl", lines([*ROWS[:3], (None, "negative"), *ROWS[3:]])),
@@ -205,5 +202,3 @@ TEXTS = (
         "9 different labels in 9 rows",
     ),
 )
-
-REVIEWS = (*COLUMNS, *LABELS, *TEXTS)

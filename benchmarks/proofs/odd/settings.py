@@ -39,7 +39,24 @@ def wrong(description: str, arguments: str, expected: str, origin: str = "", **m
     return refused(description, options(*arguments.split()), expected, origin, **more)
 
 
-HABITS = (
+def output_folder(prepare: Callable[[Path], object]) -> Make:
+    """An output folder that cannot be used for a run."""
+
+    def make(folder: Path) -> list[str]:
+        prepare(folder / "out")
+        return ["--output-dir", str(folder / "out")]
+
+    return make
+
+
+def a_file_within(path: Path) -> None:
+    """A folder with a user's file."""
+    path.mkdir()
+    (path / "thesis.tex").write_text("three years of work")
+
+
+SETTINGS = (
+    # What people are used to
     wrong(
         "torch.compile without a compiler",
         "--torch-compile",
@@ -129,9 +146,7 @@ HABITS = (
         environment={"LC_ALL": "C", "LANG": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
         alone=True,
     ),
-)
-
-WRONG_SETTINGS = (
+    # Wrong settings
     wrong("unknown preset", "--preset huge", "no preset 'huge': choose one of tiny, small, quick, fast, lesson, full"),
     wrong("unknown setting", "--learning-rat 1", "--learning-rat"),
     wrong("no value", "--learning-rate", "--learning-rate"),
@@ -237,26 +252,7 @@ WRONG_SETTINGS = (
     wrong("nothing to resume", "--resume-from-checkpoint last", "no whole checkpoint … start without it"),
     wrong("no such checkpoint", "--resume-from-checkpoint runs/nowhere", "no such checkpoint … give `last`"),
     wrong("a folder that cannot be", "--output-dir /proc/nothing", "cannot be written … name another folder"),
-)
-
-
-def output_folder(prepare: Callable[[Path], object]) -> Make:
-    """An output folder that cannot be used for a run."""
-
-    def make(folder: Path) -> list[str]:
-        prepare(folder / "out")
-        return ["--output-dir", str(folder / "out")]
-
-    return make
-
-
-def a_file_within(path: Path) -> None:
-    """A folder with a user's file."""
-    path.mkdir()
-    (path / "thesis.tex").write_text("three years of work")
-
-
-OUTPUT_FOLDERS = (
+    # Output folders
     refused(
         "a file in place of the folder", output_folder(lambda path: path.write_text("mine")), "a file is in the way"
     ),
@@ -264,5 +260,3 @@ OUTPUT_FOLDERS = (
         "a folder with other files", output_folder(a_file_within), "not a SameLoop run … name a new or empty folder"
     ),
 )
-
-SETTINGS = (*HABITS, *WRONG_SETTINGS, *OUTPUT_FOLDERS)
