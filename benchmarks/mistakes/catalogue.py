@@ -26,7 +26,9 @@ LADDER_STEPS: dict[str, Mistake] = {
 }
 # By the phase whose line is left out.
 QUESTIONS: dict[str, Question] = {
-    mistake.phase: mistake.question for mistake in MISTAKES.values() if mistake.question is not None
+    mistake.phase: mistake.question._replace(without=mistake.question.without or mistake.what)
+    for mistake in MISTAKES.values()
+    if mistake.question is not None
 }
 
 # Mistakes from the same threads that a check does not see, and what sees them.

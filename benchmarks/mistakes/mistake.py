@@ -53,14 +53,14 @@ class Question(NamedTuple):
     """What happens without a phase's line: the lesson asks it and the report answers it.
 
     Attributes:
-        without: what is done instead, in words that go on from "Without it".
         pieces: the replacements in the full loop, specialized for the settings of the lesson.
+        without: what is done instead, in words that go on from "Without it"; empty: as the mistake says it.
         asked: whether the lesson asks what differs first.
         settings: the settings with which there is such a line.
     """
 
-    without: str
     pieces: Pieces
+    without: str = ""
     asked: bool = False
     settings: Mapping[str, Any] = {}
 
@@ -90,8 +90,9 @@ class Mistake:
         pieces: the replacements in the minimal loop, in order.
         whole: the same in the full loop; only where the minimal loop has no such line.
         compared: what a comparison with `Trainer` must say; None if none is made.
-        check: the code of the finding that a check must report; empty if a check does not see the mistake.
-        items: the items of the check's rubric that must fail, `check` in the first, if not the phase alone.
+        check: the code of the finding that a check of the minimal loop must report; None: the comparison's; empty: it
+            does not see the mistake.
+        items: the items of the check's rubric that must fail, that finding in the first, if not the phase alone.
         source: where it happened in public; a mistake that has one is in the gallery.
         setting: right replacements that the minimal loop needs first.
         settings: the settings with which it is a mistake.
@@ -105,7 +106,7 @@ class Mistake:
     pieces: Pieces = ()
     whole: Pieces = ()
     compared: Verdict | None = NO_DIFFERENCE
-    check: str = ""
+    check: str | None = None
     items: tuple[str, ...] = ()
     source: str = ""
     setting: Pieces = ()
@@ -114,9 +115,16 @@ class Mistake:
     step: LadderStep | None = None
 
     @property
+    def checked(self) -> str:
+        """The code of the finding that a check must report; empty if a check does not see it."""
+        if self.check is None and self.pieces and self.compared:
+            return self.compared.code
+        return self.check or ""
+
+    @property
     def fails(self) -> tuple[str, ...]:
         """The items of the check's rubric that it must fail; empty if a check does not see it."""
-        return (self.items or (self.phase,)) if self.check else ()
+        return (self.items or (self.phase,)) if self.checked else ()
 
     @property
     def compared_settings(self) -> Mapping[str, Any]:

@@ -22,8 +22,8 @@ OF_DATA = (
         whole=((FIRST_SEED + "    set_seed(config.seed)\n", ""),),
         compared=Verdict("step 0: initial weights: pre_classifier.weight", "model.head"),
         question=Question(
-            "another seed is set, so the new head gets other random weights",
             ((FIRST_SEED + "    set_seed(42)\n", "    set_seed(7)\n"),),
+            "another seed is set, so the new head gets other random weights",
         ),
     ),
     Mistake(
@@ -32,6 +32,7 @@ OF_DATA = (
         "seed",
         (("import DataCollatorWithPadding, set_seed\n", "import DataCollatorWithPadding\n"), (line.SEED, "")),
         compared=Verdict("step 1: rng", "seed.state"),
+        check="",
         step=LadderStep(
             2,
             "seed",
@@ -44,7 +45,6 @@ OF_DATA = (
         "seed",
         line.before(line.TRAIN, "            set_seed(config.seed)\n"),
         compared=Verdict("step 1: rng", "seed.again"),
-        check="seed.again",
     ),
     Mistake(
         "stray_draw",
@@ -52,6 +52,7 @@ OF_DATA = (
         "seed",
         line.after(line.ZERO, "            torch.rand(1)\n"),
         compared=Verdict("step 2: rng", "seed.stray"),
+        check="",
     ),
     Mistake(
         "draw_at_evaluation",
@@ -59,6 +60,7 @@ OF_DATA = (
         "seed",
         line.after(line.EVAL, "        torch.rand(1)\n"),
         compared=Verdict("step 9: rng", "seed.stray"),
+        check="",
     ),
     # Data
     Mistake(
@@ -100,7 +102,6 @@ OF_DATA = (
         "shuffle",
         line.changed(line.SAMPLED, "sampler=sampler, ", ""),
         compared=Verdict("step 1: batch", "shuffle.none"),
-        check="shuffle.none",
         source="google-research/bert #324, super-gradients #416",
     ),
     Mistake(
@@ -108,15 +109,10 @@ OF_DATA = (
         "every epoch has the same order",
         "shuffle",
         line.changed(line.ORDER, " + epoch", ""),
-        compared=Verdict(
-            "step 9: batch",
-            "shuffle.seed",
-        ),
+        compared=Verdict("step 9: batch", "shuffle.seed"),
         check="shuffle.same",
         source="pytorch #31771, transformers #4398",
-        question=Question(
-            "every epoch has the same order", (("generator.manual_seed(42 + epoch)", "generator.manual_seed(42)"),)
-        ),
+        question=Question((("generator.manual_seed(42 + epoch)", "generator.manual_seed(42)"),)),
     ),
     Mistake(
         "one_class",
@@ -130,8 +126,8 @@ OF_DATA = (
         items=("batch",),
         source='split="train[:2000]" of IMDB, in many tutorials',
         question=Question(
-            "the subset is taken from the sorted dataset, so all its examples have one class",
             ((LOADED, LOADED + NEGATIVE),),
+            "the subset is taken from the sorted dataset, so all its examples have one class",
         ),
     ),
     Mistake(
@@ -149,6 +145,7 @@ OF_DATA = (
             (line.ORDER, ""),
         ),
         compared=Verdict("step 1: batch", "shuffle.global_state"),
+        check="",
         step=LadderStep(
             1,
             "shuffle",
@@ -161,6 +158,7 @@ OF_DATA = (
         "shuffle",
         (("sampler=sampler", "shuffle=True, generator=generator"),),
         compared=Verdict("step 1: batch", "shuffle.shared_generator"),
+        check="",
     ),
     Mistake(
         "two_generators",
@@ -168,6 +166,7 @@ OF_DATA = (
         "shuffle",
         (("sampler=sampler", "sampler=sampler, generator=torch.Generator()"),),
         compared=Verdict("step 1: rng", "seed.loader"),
+        check="",
     ),
     Mistake(
         "never_reseeded",
@@ -175,6 +174,7 @@ OF_DATA = (
         "shuffle",
         ((line.ORDER, ""), (line.BEGIN, line.BEGIN + "    generator.manual_seed(config.seed)\n")),
         compared=Verdict("step 9: batch", "shuffle.seed"),
+        check="",
     ),
     Mistake(
         "with_replacement",
@@ -182,7 +182,6 @@ OF_DATA = (
         "shuffle",
         line.changed(line.SAMPLER, "generator=", "replacement=True, generator="),
         compared=Verdict("step 1: batch", "shuffle.replacement"),
-        check="shuffle.replacement",
     ),
     # Batch
     Mistake(
@@ -191,10 +190,9 @@ OF_DATA = (
         "batch",
         line.changed(line.SAMPLED, "batch_size", "16"),
         compared=Verdict("step 1: batch", "batch.size"),
-        check="batch.size",
         question=Question(
-            "batches are twice as large, and there are half as many steps",
             (("DataLoader(train_dataset, 8, ", "DataLoader(train_dataset, 16, "),),
+            "batches are twice as large, and there are half as many steps",
         ),
     ),
     Mistake(
@@ -223,6 +221,7 @@ OF_DATA = (
             line.FORWARD, "            for values in batch.values():\n                values.copy_(values.flip(0))\n"
         ),
         compared=Verdict("step 1: batch", "batch.order"),
+        check="",
     ),
     Mistake(
         "one_epoch",
@@ -233,8 +232,8 @@ OF_DATA = (
         check="batch.epochs",
         items=("batch",),
         question=Question(
-            "there is one epoch, and the learning rate falls as if there were two",
             (("    for epoch in range(2):", "    for epoch in range(1):"),),
+            "there is one epoch, and the learning rate falls as if there were two",
         ),
     ),
     Mistake(
@@ -257,11 +256,10 @@ OF_DATA = (
             ),
         ),
         compared=Verdict("step 1: batch", "collator.length"),
-        check="collator.length",
         source="rasbt/LLMs-from-scratch, chapter 6: 2.46 minutes against 0.28",
         question=Question(
-            "every example is padded to max_length",
             ((line.PAD, 'DataCollatorWithPadding(tokenizer, padding="max_length", max_length=config.max_length)'),),
+            "every example is padded to max_length",
             asked=True,
         ),
     ),
@@ -271,7 +269,6 @@ OF_DATA = (
         "collator",
         ((f"    collator = {line.PAD}", f'    tokenizer.padding_side = "left"\n    collator = {line.PAD}'),),
         compared=Verdict("step 1: batch", "collator.padding"),
-        check="collator.padding",
         items=("collator", "evaluate"),
     ),
     Mistake(
@@ -294,16 +291,15 @@ OF_DATA = (
         "forward",
         ((line.FORWARD, '            loss = model(batch["input_ids"], labels=batch["labels"]).loss\n'),),
         compared=Verdict("step 1: batch", "forward.no_mask"),
-        check="forward.no_mask",
         source="AES-NPCR #7 (2026)",
         question=Question(
-            "the attention mask is left out, so padding counts as words",
             (
                 (
                     "            loss = model(**batch).loss\n",
                     '            loss = model(input_ids=batch["input_ids"], labels=batch["labels"]).loss\n',
                 ),
             ),
+            "the attention mask is left out, so padding counts as words",
         ),
     ),
     Mistake(
@@ -312,7 +308,6 @@ OF_DATA = (
         "forward",
         line.before(line.FORWARD, '            batch["attention_mask"].fill_(1)\n'),
         compared=Verdict("step 1: batch", "forward.mask"),
-        check="forward.mask",
         source="bert_nli PR #3",
     ),
     Mistake(
@@ -321,7 +316,6 @@ OF_DATA = (
         "forward",
         line.before(line.FORWARD, '            batch["attention_mask"] = 1 - batch["attention_mask"]\n'),
         compared=Verdict("step 1: batch", "forward.mask"),
-        check="forward.mask",
         source='nyu-mll/jiant PR #465 ("critical bug")',
     ),
     # Model
@@ -331,10 +325,7 @@ OF_DATA = (
         "model",
         whole=((BUILT, BUILT + "    model = type(model)(model.config)\n"),),
         compared=Verdict("step 0: initial weights", "model.body"),
-        question=Question(
-            "the pretrained weights are replaced by random ones",
-            ((BUILT, BUILT + "    model = type(model)(model.config)\n"),),
-        ),
+        question=Question(((BUILT, BUILT + "    model = type(model)(model.config)\n"),)),
     ),
     Mistake(
         "frozen_body",
@@ -384,8 +375,8 @@ OF_DATA = (
         "device",
         ((line.PLACED, ""), (line.FORWARD, line.FORWARD.replace(".to(device)", ""))),
         question=Question(
-            "neither model nor batch is moved; without a GPU both are in the same memory anyway",
             ((line.PLACED, ""), ("            batch = batch.to(device)", "            pass")),
+            "neither model nor batch is moved; without a GPU both are in the same memory anyway",
         ),
     ),
 )

@@ -16,11 +16,10 @@ OF_GRADIENTS = (
         "train mode",
         ((line.TRAIN, ""),),
         compared=Verdict("step 1: mode", "mode.eval"),
-        check="mode.eval",
         source="transformers PR #1703, its own README's example",
         question=Question(
-            "dropout is off from the first step, because from_pretrained returns a model in eval mode",
             (("            model.train()", "            pass"),),
+            "dropout is off from the first step, because from_pretrained returns a model in eval mode",
             asked=True,
         ),
     ),
@@ -30,7 +29,6 @@ OF_GRADIENTS = (
         "train mode",
         ((line.EPOCHS, "    model.train()\n" + line.EPOCHS), (line.TRAIN, "")),
         compared=Verdict("step 9: mode", "mode.eval"),
-        check="mode.eval",
         source="huggingface/lerobot #3668 (2026)",
         step=LadderStep(
             7,
@@ -44,9 +42,8 @@ OF_GRADIENTS = (
         "evaluate",
         ((line.EVAL, ""),),
         compared=Verdict("step 8: eval_forward_mode", "evaluate.mode"),
-        check="evaluate.mode",
         source="ethos-ares #20, a published paper's results",
-        question=Question("dropout stays on in the evaluation", (("    model.eval()\n", "    pass\n"),), asked=True),
+        question=Question((("    model.eval()\n", "    pass\n"),), "dropout stays on in the evaluation", asked=True),
     ),
     Mistake(
         "functional_dropout",
@@ -71,7 +68,6 @@ OF_GRADIENTS = (
             "        if isinstance(module, torch.nn.Dropout):\n            module.p = 0.0\n",
         ),
         compared=Verdict("step 1: rng", "dropout.rates"),
-        check="dropout.rates",
     ),
     Mistake(
         "other_dropout",
@@ -98,7 +94,6 @@ OF_GRADIENTS = (
             ),
         ),
         compared=Verdict("step 1: forward_losses", "autocast.forward"),
-        check="autocast.forward",
     ),
     Mistake(
         "second_forward",
@@ -106,6 +101,7 @@ OF_GRADIENTS = (
         "forward",
         line.before(line.FORWARD, "            model(**batch.to(device)).logits\n"),
         compared=Verdict("step 1: batch", "forward.repeated"),
+        check="",
     ),
     # Loss
     Mistake(
@@ -113,17 +109,13 @@ OF_GRADIENTS = (
         "the loss is not divided by the number of accumulated batches",
         "loss",
         ((line.SHARED + "\n", "\n"),),
-        compared=Verdict(
-            "step 1: losses",
-            "loss.scale",
-        ),
-        check="loss.scale",
+        compared=Verdict("step 1: losses", "loss.scale"),
         source="transformers #47688",
         setting=line.ACCUMULATE,
         settings=line.FOUR,
         question=Question(
-            "two batches to a step (in the original loop, too), whose losses are added up, not averaged",
             (("            loss = loss / min(2, ", "            loss = loss / min(1, "),),
+            "two batches to a step (in the original loop, too), whose losses are added up, not averaged",
             settings=line.TWO,
         ),
     ),
@@ -133,7 +125,6 @@ OF_GRADIENTS = (
         "loss",
         ((line.SHARED + "\n", " / per_step\n"),),
         compared=Verdict("step 3: losses", "loss.scale"),
-        check="loss.scale",
         source="Lightning #19987",
         setting=line.ACCUMULATE,
         settings=line.THREE,
@@ -145,7 +136,6 @@ OF_GRADIENTS = (
         ((line.SHARES, ""),),
         # 45 reviews are 6 batches: the second step has two of its four.
         compared=Verdict("step 2: losses", "loss.scale", settings={**line.FOUR, "train_size": 45}),
-        check="loss.scale",
         source="huggingface/accelerate #1847",
         setting=line.ACCELERATE_ACCUMULATES,
         settings=line.FOUR,
@@ -156,7 +146,6 @@ OF_GRADIENTS = (
         "loss",
         ((line.SHARES, line.SHARED),),
         compared=Verdict("step 1: losses", "loss.scale"),
-        check="loss.scale",
         source="huggingface/accelerate #1773, its own DeepSpeed example",
         setting=line.ACCELERATE_ACCUMULATES,
         settings=line.FOUR,
@@ -167,7 +156,6 @@ OF_GRADIENTS = (
         "loss",
         ((line.BACKWARD, '            (loss * len(batch["labels"])).backward()\n'),),
         compared=Verdict("step 1: losses", "loss.scale"),
-        check="loss.scale",
     ),
     Mistake(
         "softmax_first",
@@ -180,7 +168,6 @@ OF_GRADIENTS = (
             ),
         ),
         compared=Verdict("step 1: losses", "loss.criterion"),
-        check="loss.criterion",
     ),
     Mistake(
         "kept_graphs",
@@ -191,7 +178,6 @@ OF_GRADIENTS = (
         items=("loss",),
         source="PyTorch's FAQ, ray PR #40940",
         question=Question(
-            "the losses are added up with their graphs, so memory grows with every step",
             (
                 ("            total_loss += loss.detach()", "            total_loss = total_loss + loss"),
                 ("        total_loss.zero_()\n", "        total_loss = torch.tensor(0.0, device=device)\n"),
@@ -206,9 +192,8 @@ OF_GRADIENTS = (
         "backward",
         ((line.BACKWARD, ""),),
         compared=Verdict("step 1: losses", "backward.missing"),
-        check="backward.missing",
         items=("backward", "step"),
-        question=Question("there are no gradients", (("            loss.backward()", "            pass"),)),
+        question=Question((("            loss.backward()", "            pass"),), "there are no gradients"),
     ),
     Mistake(
         "backward_twice",
@@ -216,7 +201,6 @@ OF_GRADIENTS = (
         "backward",
         line.before(line.BACKWARD, "            loss.backward(retain_graph=True)\n"),
         compared=Verdict("step 1: losses", "backward.repeated"),
-        check="backward.repeated",
     ),
     Mistake(
         "detached",
@@ -237,11 +221,10 @@ OF_GRADIENTS = (
         "zero",
         ((line.ZERO, ""),),
         compared=Verdict("step 2: grad_norm", "zero.missing"),
-        check="zero.missing",
         source="meta-pytorch/torchforge PR #71 (2025), StackOverflow 60335387",
         question=Question(
-            "each gradient is added to all earlier gradients",
             (("            optimizer.zero_grad()", "            pass"),),
+            "each gradient is added to all earlier gradients",
             asked=True,
         ),
     ),
@@ -251,7 +234,6 @@ OF_GRADIENTS = (
         "zero",
         ((line.ZERO, ""), (line.ORDER, line.ORDER + "        optimizer.zero_grad()\n")),
         compared=Verdict("step 2: grad_norm", "zero.missing"),
-        check="zero.missing",
         source="pytorch #47175",
     ),
     Mistake(
@@ -260,7 +242,6 @@ OF_GRADIENTS = (
         "zero",
         line.before(line.BACKWARD, "            optimizer.zero_grad()\n"),
         compared=Verdict("step 1: grad_norm", "zero.inside"),
-        check="zero.inside",
         source="huggingface/accelerate #616, the official documentation",
         setting=line.ACCUMULATE,
         settings=line.FOUR,
@@ -271,7 +252,6 @@ OF_GRADIENTS = (
         "zero",
         line.before(line.STEP, "            optimizer.zero_grad()\n"),
         compared=Verdict("step 1: grad_norm", "zero.before_step"),
-        check="zero.before_step",
     ),
     # Step
     Mistake(
@@ -306,11 +286,7 @@ OF_GRADIENTS = (
         "optimizer.step() outside the accumulation's if",
         "step",
         ((line.STEP, ""), (line.BACKWARD, line.BACKWARD + line.STEP)),
-        compared=Verdict(
-            "step 1: batch",
-            "batch.count",
-            ("zero.missing", "clip.missing"),
-        ),
+        compared=Verdict("step 1: batch", "batch.count", ("zero.missing", "clip.missing")),
         check="step.number",
         source="thunlp/OpenPrompt #106",
         setting=line.ACCUMULATE,
@@ -322,8 +298,7 @@ OF_GRADIENTS = (
         "step",
         ((line.STEP, ""),),
         compared=Verdict("step 8: eval_forward_logits", "step.none"),
-        check="step.none",
-        question=Question("no weight changes", (("            optimizer.step()", "            pass"),)),
+        question=Question((("            optimizer.step()", "            pass"),), "no weight changes"),
     ),
     # Clip
     Mistake(
@@ -332,11 +307,10 @@ OF_GRADIENTS = (
         "clip",
         ((line.CLIP, ""),),
         compared=Verdict("step 1: grad_norm", "clip.missing"),
-        check="clip.missing",
         source="the Hugging Face course, chapter 3",
         question=Question(
-            "gradients are not scaled down",
             (("clip_grad_norm_(model.parameters(), 1.0)", 'clip_grad_norm_(model.parameters(), float("inf"))'),),
+            "gradients are not scaled down",
             asked=True,
         ),
         step=LadderStep(
@@ -349,7 +323,6 @@ OF_GRADIENTS = (
         "clip",
         ((line.CLIP, f"            norm = {NORM}\n"),),
         compared=Verdict("step 1: grad_norm", "clip.missing"),
-        check="clip.missing",
     ),
     Mistake(
         "clip_by_value",
@@ -357,7 +330,6 @@ OF_GRADIENTS = (
         "clip",
         ((line.CLIP, "            torch.nn.utils.clip_grad_value_(model.parameters(), 0.005)\n"),),
         compared=Verdict("step 1: grad_norm", "clip.uneven"),
-        check="clip.uneven",
     ),
     Mistake(
         "clip_other_limit",
@@ -365,7 +337,6 @@ OF_GRADIENTS = (
         "clip",
         line.changed(line.CLIP, "1.0", "0.05"),
         compared=Verdict("step 1: grad_norm", "clip.limit"),
-        check="clip.limit",
     ),
     Mistake(
         "own_clip_arithmetic",
@@ -379,6 +350,7 @@ OF_GRADIENTS = (
             ),
         ),
         compared=Verdict("step 1: grad_norm", "clip.rounding"),
+        check="",
     ),
     Mistake(
         "clip_after_step",
@@ -386,7 +358,6 @@ OF_GRADIENTS = (
         "clip",
         ((line.CLIP, ""), (line.STEP, line.STEP + line.CLIP)),
         compared=Verdict("step 1: grad_norm", "clip.missing"),
-        check="clip.missing",
         source="awslabs/graphstorm #1366, five trainers",
     ),
     Mistake(
@@ -395,7 +366,6 @@ OF_GRADIENTS = (
         "clip",
         ((line.CLIP, ""), (line.BACKWARD, line.CLIP + line.BACKWARD)),
         compared=Verdict("step 1: grad_norm", "clip.missing"),
-        check="clip.missing",
         source="nano-world-model PR #22 (2026)",
     ),
     Mistake(
@@ -404,7 +374,6 @@ OF_GRADIENTS = (
         "clip",
         ((line.CLIP, ""), (line.BACKWARD, line.BACKWARD + line.CLIP)),
         compared=Verdict("step 1: grad_norm", "clip.inside"),
-        check="clip.inside",
         source="transformers #1563",
         setting=line.ACCUMULATE,
         settings=line.FOUR,
@@ -415,7 +384,6 @@ OF_GRADIENTS = (
         "step",
         ((line.PLACED, "    model.to(device, torch.bfloat16)\n"),),
         compared=Verdict("step 0: initial weights", "dtype.weights"),
-        check="dtype.weights",
         source="ml-by-hand PR #85: 0 of 768 weights moved in 100 steps",
     ),
 )

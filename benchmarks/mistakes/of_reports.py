@@ -25,7 +25,6 @@ OF_REPORTS = (
         "evaluate",
         line.changed(line.EVAL_LOADER, ")", ", drop_last=True)"),
         compared=Verdict("step 8: eval_forward_batch", "evaluate.last_batch"),
-        check="evaluate.last_batch",
         source="thuml/Nonstationary_Transformers #26: an error of 1.89 reported, 2.94 in truth",
     ),
     Mistake(
@@ -34,7 +33,6 @@ OF_REPORTS = (
         "evaluate",
         ((line.LOSSES, "            losses.append(output.loss.item())\n"),),
         compared=Verdict("step 8: eval_loss", "evaluate.mean_of_means"),
-        check="evaluate.mean_of_means",
         source="mlcommons/training #89, MLPerf's IMDB reference",
         step=LadderStep(
             6,
@@ -56,6 +54,7 @@ OF_REPORTS = (
         "evaluate",
         (("np.mean(losses, dtype=np.float32).item()", "sum(losses) / len(losses)"),),
         compared=Verdict("step 8: eval_loss", "evaluate.rounding"),
+        check="",
     ),
     Mistake(
         "accuracy_of_last_batch",
@@ -63,7 +62,6 @@ OF_REPORTS = (
         "evaluate",
         (("            correct += (output", "            correct = (output"),),
         compared=Verdict("step 8: eval_accuracy", "evaluate.last_batch_only"),
-        check="evaluate.last_batch_only",
     ),
     Mistake(
         "eval_batch_of_4",
@@ -71,6 +69,7 @@ OF_REPORTS = (
         "evaluate",
         line.changed(line.EVAL_LOADER, "eval_batch_size", "4"),
         compared=Verdict("step 8: eval_forward_batch", "evaluate.batch_size"),
+        check="",
     ),
     Mistake(
         "evaluated_on_training_set",
@@ -78,7 +77,6 @@ OF_REPORTS = (
         "evaluate",
         line.changed(line.EVAL_LOADER, "eval_dataset", "train_dataset.select(range(len(eval_dataset)))"),
         compared=Verdict("step 8: eval_forward_batch", "evaluate.reviews"),
-        check="evaluate.reviews",
     ),
     Mistake(
         "eval_labels_flipped",
@@ -96,6 +94,7 @@ OF_REPORTS = (
             line.EVAL_LOADER, "=collator", '=DataCollatorWithPadding(tokenizer, "max_length", config.max_length)'
         ),
         compared=Verdict("step 8: eval_forward_batch", "evaluate.order"),
+        check="",
     ),
     Mistake(
         "eval_reversed",
@@ -105,6 +104,7 @@ OF_REPORTS = (
             line.EVAL_FOR, "            batch.update({name: values.flip(0) for name, values in batch.items()})\n"
         ),
         compared=Verdict("step 8: eval_forward_batch", "evaluate.order"),
+        check="",
     ),
     Mistake(
         "eval_mask_of_ones",
@@ -112,7 +112,6 @@ OF_REPORTS = (
         "evaluate",
         line.after(line.EVAL_FOR, '            batch["attention_mask"].fill_(1)\n'),
         compared=Verdict("step 8: eval_forward_batch", "evaluate.mask"),
-        check="evaluate.mask",
     ),
     Mistake(
         "eval_autocast",
@@ -128,7 +127,6 @@ OF_REPORTS = (
         "evaluate",
         ((line.EVAL_FOR, "        losses, correct = [0.1], [1.0]\n        for batch in ():\n"),),
         compared=Verdict("step 8: evaluation", "evaluate.moment"),
-        check="evaluate.moment",
     ),
     # Log, and what is returned
     Mistake(
@@ -176,7 +174,7 @@ OF_REPORTS = (
         "there is no progress bar",
         "progress",
         whole=(("            progress.update()", "            pass"),),
-        question=Question("there is no progress bar", (("            progress.update()", "            pass"),)),
+        question=Question((("            progress.update()", "            pass"),)),
     ),
     # Save
     Mistake(
@@ -185,7 +183,6 @@ OF_REPORTS = (
         "save",
         line.before(line.RETURN, "    model.half().float()\n"),
         compared=Verdict("step 16: weights", "weights.end"),
-        check="weights.end",
         items=("step",),
     ),
     Mistake(
@@ -194,7 +191,7 @@ OF_REPORTS = (
         "save",
         whole=(("        model.save_pretrained(output_dir)\n", ""),),
         compared=Verdict(stopped="the function train saved no model"),
-        question=Question("the trained model is not saved", (("    model.save_pretrained(output_dir)\n", ""),)),
+        question=Question((("    model.save_pretrained(output_dir)\n", ""),)),
     ),
     Mistake(
         "no_checkpoint",
@@ -202,7 +199,6 @@ OF_REPORTS = (
         "checkpoint",
         compared=None,
         question=Question(
-            "no checkpoint is saved",
             (("            part.save_pretrained(folder)\n", "            pass\n"),),
             settings={"save_strategy": "epoch"},
         ),
@@ -250,7 +246,6 @@ OF_REPORTS = (
         "train mode",
         ((line.TRAIN, ""), (line.CLIP, ""), (line.OPTIMIZER, "torch.optim.AdamW(model.parameters(), lr)")),
         compared=Verdict("step 1: mode", "mode.eval", ("optimizer.settings", "clip.missing")),
-        check="mode.eval",
         items=("train mode", "clip", "optimizer"),
     ),
 )

@@ -97,7 +97,7 @@ def right_settings() -> list[Mistake]:
 def judge_mistake(mistake: Mistake) -> Judgement:
     """The check of a mistake that the minimal loop can have."""
     result = check_script(wrong_script(mistake), mistake.settings)
-    return Judgement(mistake.name, list(mistake.fails), result, mistake.check)
+    return Judgement(mistake.name, list(mistake.fails), result, mistake.checked)
 
 
 def judge_wrong(name: str) -> Judgement:

@@ -115,7 +115,7 @@ def test_the_table_has_every_mistake_and_what_was_found_is_what_must_be() -> Non
         expected = mistake.compared
         assert expected.stopped or expected.where in row["first difference"], mistake.name
         assert row["sameloop compare finds"] == ", ".join(filter(None, (expected.code, *expected.also))), mistake.name
-        assert row["sameloop check finds"].startswith(mistake.check), mistake.name
+        assert row["sameloop check finds"].startswith(mistake.checked), mistake.name
     assert not any("WRONG" in value for row in ROWS for value in row.values())
     assert all(row["first difference"] == "identical" for row in ROWS[len(compared) :])
 
