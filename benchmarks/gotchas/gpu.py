@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import time
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def run(preset: str = "quick", steps: int = 3) -> GpuCheck:
     """
     announce("importing torch")
     import torch
+    from torch.utils.data import DataLoader
+    from transformers import DataCollatorWithPadding
 
     from benchmarks.doctor import device_findings
     from shared.data import load_data
@@ -72,7 +75,9 @@ def run(preset: str = "quick", steps: int = 3) -> GpuCheck:
         data = load_data(config, tokenizer)
         model = load_model(config, data.labels)
         loaded_on = model.device.type
-        batches = _batches(data.train_dataset, tokenizer, config, steps + 1)
+        collator = DataCollatorWithPadding(tokenizer)
+        loader = DataLoader(data.train_dataset, config.per_device_train_batch_size, collate_fn=collator)
+        batches = list(itertools.islice(loader, steps + 1))
         seconds = {name: _timed(model, batches, name) for name in dict.fromkeys(("cpu", device))}
         forgotten = None
         if device != "cpu":
@@ -93,15 +98,6 @@ def run(preset: str = "quick", steps: int = 3) -> GpuCheck:
         config.total_steps(),
         seconds,
     )
-
-
-def _batches(dataset: Any, tokenizer: Any, config: RunConfig, count: int) -> list[Any]:
-    """The first batches of a subset, padded."""
-    from transformers import DataCollatorWithPadding
-
-    pad, size = DataCollatorWithPadding(tokenizer), config.per_device_train_batch_size
-    firsts = range(0, min(count * size, len(dataset)), size)
-    return [pad([dataset[row] for row in range(first, min(first + size, len(dataset)))]) for first in firsts]
 
 
 def _timed(model: Any, batches: list[Any], device: str) -> list[float]:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from benchmarks.gotchas.base import Gotcha, quiet, range_text
@@ -58,6 +59,7 @@ def run(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> We
     """
     import torch
     import transformers
+    from rich.text import Text
 
     from benchmarks.mistakes.costs import evaluate_rightly
     from shared.data import load_subsets, tokenized
@@ -70,18 +72,20 @@ def run(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> We
         tokenizer = load_tokenizer(config)
         dataset = tokenized(load_subsets(config).eval, tokenizer, max_length)
         torch.manual_seed(config.seed)
-        with _notices() as lines:
+        with _notices() as notices:
             loaded, info = transformers.AutoModelForSequenceClassification.from_pretrained(
                 embedded.checkpoint(model), num_labels=2, output_loading_info=True
             )
         accuracy, _ = evaluate_rightly(loaded, tokenizer, dataset)
+    # Without the codes for bold letters.
+    notice = Text.from_ansi(notices.getvalue()).plain.rstrip()
     sizes = {name: parameter.numel() for name, parameter in loaded.named_parameters()}
     new = {name: sizes[name] for name in sizes if name in info["missing_keys"]}
     prefix = f"{loaded.base_model_prefix}."
     return WeightCheck(
         transformers.__version__,
         job_name(config, sum(sizes.values())),
-        "\n".join(lines),
+        notice,
         new,
         sum(name.startswith(prefix) for name in new),
         sum(sizes.values()),
@@ -91,25 +95,18 @@ def run(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> We
 
 
 @contextmanager
-def _notices() -> Iterator[list[str]]:
-    """Capture what transformers logs at its default level, line by line, instead of printing it."""
-    from rich.text import Text
+def _notices() -> Iterator[StringIO]:
+    """Capture what transformers logs at its default level, instead of printing it."""
     from transformers.utils import logging as transformers_logging
 
-    lines: list[str] = []
-
-    class Keeper(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            # Without the codes for bold letters.
-            lines.append(Text.from_ansi(record.getMessage()).plain.rstrip())
-
-    keeper, verbosity = Keeper(), transformers_logging.get_verbosity()
+    text = StringIO()
+    keeper, verbosity = logging.StreamHandler(text), transformers_logging.get_verbosity()
     logger = logging.getLogger("transformers")  # whose own `remove_handler` fails in older releases
     transformers_logging.disable_default_handler()
     logger.addHandler(keeper)
     transformers_logging.set_verbosity_warning()
     try:
-        yield lines
+        yield text
     finally:
         transformers_logging.set_verbosity(verbosity)
         logger.removeHandler(keeper)

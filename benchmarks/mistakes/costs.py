@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from io import StringIO
 from typing import Any
@@ -135,15 +135,6 @@ class Cost:
         if not any(self.difference("accuracy")) and not any(self.difference("loss")):
             return "nothing: the same model, bit for bit"
         return f"within seed-to-seed variation ({100 * self.accuracy:+.1f} points)"
-
-    def as_dict(self) -> dict[str, Any]:
-        """As `gallery.json` has it."""
-        return {
-            **asdict(self),
-            "accuracy_difference": self.accuracy,
-            "signs": self.signs,
-            "noticed": self.noticed(),
-        }
 
 
 def job_of(config: RunConfig) -> str:

@@ -132,6 +132,11 @@ THREE: dict[str, Any] = {"gradient_accumulation_steps": 3}
 FOUR: dict[str, Any] = {"gradient_accumulation_steps": 4}
 
 
+def instead(there: str, new: str) -> Pieces:
+    """An edit that puts something else in a line's place."""
+    return ((there, new),)
+
+
 def after(there: str, new: str) -> Pieces:
     """An edit that adds lines after an existing one."""
     return ((there, there + new),)

@@ -249,11 +249,9 @@ OF_DATA = (
         "padded_to_one_length",
         "every batch is padded to one length",
         "collator",
-        (
-            (
-                f"{line.PAD}  # pads to the batch's longest review",
-                'DataCollatorWithPadding(tokenizer, "max_length", config.max_length)',
-            ),
+        line.instead(
+            f"{line.PAD}  # pads to the batch's longest review",
+            'DataCollatorWithPadding(tokenizer, "max_length", config.max_length)',
         ),
         compared=Verdict("step 1: batch", "collator.length"),
         source="rasbt/LLMs-from-scratch, chapter 6: 2.46 minutes against 0.28",
@@ -293,11 +291,9 @@ OF_DATA = (
         compared=Verdict("step 1: batch", "forward.no_mask"),
         source="AES-NPCR #7 (2026)",
         question=Question(
-            (
-                (
-                    "            loss = model(**batch).loss\n",
-                    '            loss = model(input_ids=batch["input_ids"], labels=batch["labels"]).loss\n',
-                ),
+            line.instead(
+                "            loss = model(**batch).loss\n",
+                '            loss = model(input_ids=batch["input_ids"], labels=batch["labels"]).loss\n',
             ),
             "the attention mask is left out, so padding counts as words",
         ),
@@ -357,14 +353,12 @@ OF_DATA = (
         "parts_called",
         "the body and the head called one by one",
         "model",
-        whole=(
-            (
-                "            loss = training_loss(training_model, batch, device, config)\n",
-                '            hidden = model.distilbert(batch["input_ids"], batch["attention_mask"])[0][:, 0]\n'
-                "            hidden = model.dropout(torch.relu(model.pre_classifier(hidden)))\n"
-                "            logits = model.classifier(hidden)\n"
-                '            loss = torch.nn.functional.cross_entropy(logits, batch["labels"])\n',
-            ),
+        whole=line.instead(
+            "            loss = training_loss(training_model, batch, device, config)\n",
+            '            hidden = model.distilbert(batch["input_ids"], batch["attention_mask"])[0][:, 0]\n'
+            "            hidden = model.dropout(torch.relu(model.pre_classifier(hidden)))\n"
+            "            logits = model.classifier(hidden)\n"
+            '            loss = torch.nn.functional.cross_entropy(logits, batch["labels"])\n',
         ),
         compared=Verdict("step 1: batch", "forward.part"),
     ),

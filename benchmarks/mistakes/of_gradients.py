@@ -86,12 +86,10 @@ OF_GRADIENTS = (
         "autocast_by_hand",
         "autocast, which no setting asks for",
         "forward",
-        (
-            (
-                line.FORWARD,
-                '            with torch.autocast("cpu", torch.bfloat16):\n'
-                "                loss = model(**batch.to(device)).loss\n",
-            ),
+        line.instead(
+            line.FORWARD,
+            '            with torch.autocast("cpu", torch.bfloat16):\n'
+            "                loss = model(**batch.to(device)).loss\n",
         ),
         compared=Verdict("step 1: forward_losses", "autocast.forward"),
     ),
@@ -161,11 +159,9 @@ OF_GRADIENTS = (
         "softmax_first",
         "softmax before a criterion that applies it itself",
         "loss",
-        (
-            (
-                line.FORWARD,
-                LOGITS + '            loss = torch.nn.functional.cross_entropy(logits.softmax(-1), batch["labels"])\n',
-            ),
+        line.instead(
+            line.FORWARD,
+            LOGITS + '            loss = torch.nn.functional.cross_entropy(logits.softmax(-1), batch["labels"])\n',
         ),
         compared=Verdict("step 1: losses", "loss.criterion"),
     ),
@@ -258,11 +254,9 @@ OF_GRADIENTS = (
         "step_on_first",
         "a step at the first of the accumulated batches",
         "step",
-        (
-            (
-                "            if number % per_step and number < len(loader):\n",
-                "            if (number - 1) % per_step:\n",
-            ),
+        line.instead(
+            "            if number % per_step and number < len(loader):\n",
+            "            if (number - 1) % per_step:\n",
         ),
         compared=Verdict("step 1: batch", "batch.count"),
         check="step.number",
@@ -342,12 +336,10 @@ OF_GRADIENTS = (
         "own_clip_arithmetic",
         "a clip in its own arithmetic, equal except for the last digits",
         "clip",
-        (
-            (
-                line.CLIP,
-                f"            norm = {NORM}\n            for p in model.parameters():\n"
-                "                p.grad /= norm / config.max_grad_norm\n",
-            ),
+        line.instead(
+            line.CLIP,
+            f"            norm = {NORM}\n            for p in model.parameters():\n"
+            "                p.grad /= norm / config.max_grad_norm\n",
         ),
         compared=Verdict("step 1: grad_norm", "clip.rounding"),
         check="",

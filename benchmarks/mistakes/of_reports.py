@@ -161,11 +161,9 @@ OF_REPORTS = (
         "last_loss_logged",
         "the training loss that is logged is the last batch's",
         "log",
-        whole=(
-            (
-                "            state.total_loss += loss.detach()",
-                "            state.total_loss = loss.detach() * (state.step + 1 - state.step_logged)",
-            ),
+        whole=line.instead(
+            "            state.total_loss += loss.detach()",
+            "            state.total_loss = loss.detach() * (state.step + 1 - state.step_logged)",
         ),
         compared=Verdict("step 8: logged loss", "log.training"),
     ),

@@ -55,11 +55,9 @@ OF_UPDATES = (
         "mistyped_key",
         "a mistyped key of a group is silently ignored",
         "optimizer",
-        (
-            (
-                line.OPTIMIZER,
-                'torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay_rate": 0}], lr, fused=True)',
-            ),
+        line.instead(
+            line.OPTIMIZER,
+            'torch.optim.AdamW([{"params": list(model.parameters()), "weight_decay_rate": 0}], lr, fused=True)',
         ),
         compared=Verdict("step 2: forward_losses", "optimizer.settings", settings=LEARNING_FAST),
         source="transformers #8396",
@@ -101,11 +99,9 @@ OF_UPDATES = (
         "rate_of_one_group",
         "another learning rate in one group",
         "optimizer",
-        (
-            (
-                "    optimizer = " + line.OPTIMIZER,
-                RATES + "    optimizer = torch.optim.AdamW(groups, lr, weight_decay=0, fused=True)",
-            ),
+        line.instead(
+            "    optimizer = " + line.OPTIMIZER,
+            RATES + "    optimizer = torch.optim.AdamW(groups, lr, weight_decay=0, fused=True)",
         ),
         compared=Verdict("step 2: forward_losses", "optimizer.rates"),
     ),

@@ -8,6 +8,7 @@ import os
 import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,11 +74,9 @@ def print_list(console: Console) -> None:
     from rich.text import Text
 
     console.print(f"{len(GALLERY)} mistakes that people made, each shown by sameloop break NAME\n")
-    for item in ITEMS:
-        for mistake in GALLERY.values():
-            if mistake.fails[0] == item:
-                console.print(Text.assemble((f"{mistake.name:22}", "bold"), mistake.what), soft_wrap=True)
-                console.print(Text(f"{'':22}{item}; {mistake.source}", "dim"), soft_wrap=True)
+    for mistake in sorted(GALLERY.values(), key=lambda mistake: ITEMS.index(mistake.fails[0])):
+        console.print(Text.assemble((f"{mistake.name:22}", "bold"), mistake.what), soft_wrap=True)
+        console.print(Text(f"{'':22}{mistake.fails[0]}; {mistake.source}", "dim"), soft_wrap=True)
     console.print()
     console.print("Not seen by a check:")
     for description, why in UNSEEN.items():
@@ -163,7 +162,16 @@ def write_gallery(folder: Path, costs: Sequence[Cost], preset: str, rows: Mappin
     content = {
         "config": config.model_dump(),
         "environment": environment(),
-        "mistakes": [{**cost.as_dict(), "check": dict(rows[cost.name])} for cost in costs],
+        "mistakes": [
+            {
+                **asdict(cost),
+                "accuracy_difference": cost.accuracy,
+                "signs": cost.signs,
+                "noticed": cost.noticed(),
+                "check": dict(rows[cost.name]),
+            }
+            for cost in costs
+        ],
     }
     GALLERY_KEPT.write(folder, content)
     chart = costs_chart(costs, job)

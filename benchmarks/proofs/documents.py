@@ -94,21 +94,14 @@ def settings_page() -> str:
     """`docs/settings.md`: every setting, from its declaration, with what it costs in the manual loop."""
     from benchmarks.pages.costs import is_in_the_loop
 
-    parts = [
-        "# The settings",
-        "<!-- made by `make docs` -->",
-        "Names and defaults are those of `transformers.TrainingArguments` where it "
-        "has them. The last column: lines of code that one argument of `Trainer` adds to and removes from the `quick` "
-        'preset\'s manual loop; "its line": only a value changes. `sameloop diff --argument '
-        "gradient_accumulation_steps=4` shows them.",
-    ]
-    for section, names in sections().items():
-        rows = ["| setting | meaning | default; presets that differ | manual loop |", "|---|---|---|---|"]
-        for name in names:
-            by_hand = cost(name) if is_in_the_loop(name) else "-"
-            rows.append(f"| `{option(name)}` | {meaning(name)} | {values_by_preset(name)} | {by_hand} |")
-        parts += [f"## {section}", "\n".join(rows)]
-    return "\n\n".join(parts) + "\n"
+    tables = {
+        section: [
+            (option(name), meaning(name), values_by_preset(name), cost(name) if is_in_the_loop(name) else "-")
+            for name in names
+        ]
+        for section, names in sections().items()
+    }
+    return page("settings.md", tables=tables)
 
 
 def with_loops(text: str) -> str:

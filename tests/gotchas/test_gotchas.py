@@ -186,9 +186,9 @@ def test_the_notice_is_captured_and_logging_is_as_before(results: dict[str, Any]
 
     assert results["weights"].notice
     handlers, verbosity = set(logging.getLogger("transformers").handlers), transformers_logging.get_verbosity()
-    with weights._notices() as lines:
+    with weights._notices() as notices:
         transformers_logging.get_logger("transformers.test").warning("one line")
-    assert lines == ["one line"]
+    assert notices.getvalue() == "one line\n"
     assert set(logging.getLogger("transformers").handlers) == handlers
     assert transformers_logging.get_verbosity() == verbosity
 
