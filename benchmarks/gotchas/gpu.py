@@ -52,9 +52,7 @@ class GpuCheck:
 def run(preset: str = "quick", steps: int = 3) -> GpuCheck:
     """Look for a GPU, see what `Trainer` does with it, and time a few steps on each device of this machine.
 
-    Args:
-        preset: the preset whose job is timed.
-        steps: how many are timed, after a first one that is not.
+    A first step is not timed.
     """
     announce("importing torch")
     import torch

@@ -48,13 +48,7 @@ class MapTimes:
 
 
 def run(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> MapTimes:
-    """Tokenize the same IMDB reviews in both ways, alternately, without a cache.
-
-    Args:
-        reviews: how many.
-        pairs: how many times each way.
-        max_length: the number of tokens that a review is cut to.
-    """
+    """Tokenize the same IMDB reviews in both ways, alternately, without a cache; `pairs`: how many times each way."""
     from shared.data import load_subsets, tokenized
     from shared.model import load_tokenizer
 

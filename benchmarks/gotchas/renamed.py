@@ -35,21 +35,12 @@ class Name:
     error: str | None
 
 
-@dataclass(frozen=True)
-class NameCheck:
-    """Every name, the old one before the new one.
+def run() -> list[Name]:
+    """Look for each name in the signature, and construct with it.
 
-    Attributes:
-        version: the version of transformers.
-        names: two for each of `RENAMED_ARGUMENTS`.
+    Returns:
+        Two for each of `RENAMED_ARGUMENTS`, the old name before the new one.
     """
-
-    version: str
-    names: list[Name]
-
-
-def run() -> NameCheck:
-    """Look for each name in the signature, and construct with it."""
     announce("trying both names of each argument with the installed transformers")
     with quiet():
         import transformers
@@ -69,17 +60,18 @@ def run() -> NameCheck:
             for name, arguments in ((before, older(value) if older else value), (today, value)):
                 error = attempt(lambda owner=owner, arguments={name: arguments}: construct(owner, arguments))
                 names.append(Name(owner, name, shown(since), name in parameters, error))
-    return NameCheck(transformers.__version__, names)
+    return names
 
 
-def print_result(check: NameCheck, console: Console) -> None:
+def print_result(names: list[Name], console: Console) -> None:
     """Print each name, and the error word for word where it is not accepted."""
+    import transformers
     from rich.text import Text
 
-    console.print(f"transformers {check.version}")
-    for number, name in enumerate(check.names):
+    console.print(f"transformers {transformers.__version__}")
+    for number, name in enumerate(names):
         if number % 2 == 0:
-            console.print(f"\n{check.names[number + 1].name}, its name since {name.since}:")
+            console.print(f"\n{names[number + 1].name}, its name since {name.since}:")
         listed = "in its signature" if name.in_signature else "not in its signature"
         outcome = "refused" if name.error else "accepted"
         console.print(Text.assemble((f"{name.owner}({name.name}=...)", "bold"), f": {listed}, {outcome}"))

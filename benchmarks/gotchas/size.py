@@ -117,8 +117,6 @@ def run(preset: str = "tiny", sizes: Sequence[int] = SIZES, seeds: int = SEEDS, 
     A smaller subset is the beginning of a larger one; all are evaluated on the same reviews.
 
     Args:
-        preset: the preset with the model and the reviews.
-        sizes: the numbers of training reviews.
         seeds: how many trainings of each size, seeded from 0.
         settings: settings that differ from the preset's.
 

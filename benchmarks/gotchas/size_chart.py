@@ -21,12 +21,7 @@ CHANCE = 50
 
 
 def size_chart(curve: Size, style_name: str = "slide") -> Chart:
-    """Draw time and accuracy against the number of reviews.
-
-    Args:
-        curve: as `benchmarks.gotchas.size.run` returns it.
-        style_name: a key of `STYLES`.
-    """
+    """Draw time and accuracy against the number of reviews; `style_name`: a key of `STYLES`."""
     style, note = STYLES[style_name], footnote(curve.environment)
     with canvas(style, TITLE, alt_text(curve), lines=[(subtitle(curve), style.soft)], footnote=note) as chart:
         left, right = chart.subplots(1, 2)

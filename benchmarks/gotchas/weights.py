@@ -24,7 +24,6 @@ class WeightCheck:
     """The notice, and the model before any training.
 
     Attributes:
-        version: the version of transformers.
         job: the model and the reviews.
         notice: the lines that the release prints, joined; empty if it prints none.
         new: the new parameters by name, with how many numbers each has.
@@ -34,7 +33,6 @@ class WeightCheck:
         accuracy: its share of right answers.
     """
 
-    version: str
     job: str
     notice: str
     new: dict[str, int]
@@ -54,8 +52,7 @@ def run(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> We
 
     Args:
         model: `embedded` or `embedded-tiny`.
-        reviews: how many to evaluate on.
-        max_length: the number of tokens that a review is cut to.
+        reviews: how many to evaluate on, each cut to `max_length` tokens.
     """
     import torch
     import transformers
@@ -83,7 +80,6 @@ def run(model: str = "embedded", reviews: int = 200, max_length: int = 64) -> We
     new = {name: sizes[name] for name in sizes if name in info["missing_keys"]}
     prefix = f"{loaded.base_model_prefix}."
     return WeightCheck(
-        transformers.__version__,
         job_name(config, sum(sizes.values())),
         notice,
         new,
@@ -115,10 +111,13 @@ def _notices() -> Iterator[StringIO]:
 
 def print_result(check: WeightCheck, console: Console) -> None:
     """Print the notice word for word, the new parameters, and the accuracy before training."""
+    import transformers
     from rich.table import Table
     from rich.text import Text
 
-    console.print(f"transformers {check.version} says, on loading {check.job.partition(' on ')[0]} with a new head:")
+    console.print(
+        f"transformers {transformers.__version__} says, on loading {check.job.partition(' on ')[0]} with a new head:"
+    )
     console.print(Text(check.notice or "nothing", "yellow"))
     console.print()
     table = Table(title="new, and so random", title_justify="left")

@@ -195,8 +195,6 @@ def costs_of(
     """Train every mistake and its right loop with every seed.
 
     Args:
-        mistakes: the mistakes to train.
-        preset: `tiny`, `quick` and so on.
         seeds: how many, from 0.
         processes: how many runs at once.
         also: is called with each mistake, in the same processes.

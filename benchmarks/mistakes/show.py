@@ -147,7 +147,6 @@ def write_gallery(folder: Path, costs: Sequence[Cost], preset: str, rows: Mappin
     Args:
         folder: made if absent.
         costs: in the order in which they are shown.
-        preset: the preset that was trained.
         rows: what a check says first, by the mistake's name.
     """
     import jinja2
@@ -180,17 +179,11 @@ def write_gallery(folder: Path, costs: Sequence[Cost], preset: str, rows: Mappin
     template = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
         "gallery.html"
     )
-    entries = [
-        {
-            "mistake": GALLERY[cost.name],
-            "cost": cost,
-            "row": rows[cost.name],
-            "lines": changed_lines(GALLERY[cost.name]),
-        }
-        for cost in costs
-    ]
     script = template.render(
-        entries=entries,
+        gallery=GALLERY,
+        costs=costs,
+        rows=rows,
+        changed_lines=changed_lines,
         unseen=UNSEEN,
         job=job,
         seeds=len(costs[0].right),

@@ -72,15 +72,12 @@ class Kill(NamedTuple):
 
 
 def kill_and_resume(family: Family, loop: str, whole: Path, seconds: float, folder: Path, dice: random.Random) -> Kill:
-    """Start a run, kill it at a random moment, resume it, and compare it with the uninterrupted run.
+    """Start a run, kill it at a random moment, resume it, and compare it with the run that was never stopped.
 
     Args:
-        family: the group of its processes.
-        loop: which loop.
-        whole: the folder of the run that was never stopped.
-        seconds: from that run's first step to its end.
+        whole: the folder of the latter.
+        seconds: from its first step to its end.
         folder: gets the run.
-        dice: the random generator.
     """
     while True:
         process = _start(family, loop, folder, "--overwrite-output-dir")

@@ -76,12 +76,7 @@ def loop_and_settings(mistake: Mistake) -> tuple[LoopScript, RunConfig]:
 
 
 def compare_mistake(mistake: Mistake, kept: Path) -> Outcome:
-    """Run a loop with a mistake and compare it with `Trainer`.
-
-    Args:
-        mistake: one that is compared.
-        kept: the folder of `Trainer`'s runs, as in `kept_run`.
-    """
+    """Run a loop with a mistake and compare it with `Trainer`; `kept`: the folder of its runs, as in `kept_run`."""
     script, config = loop_and_settings(mistake)
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -158,13 +153,7 @@ def judged(mistake: Mistake, kept: Path) -> Case:
 
 
 def document(costs: Mapping[str, Any], mistakes: Sequence[Case], rewrites: Sequence[Case]) -> str:
-    """The text of docs/gallery.md.
-
-    Args:
-        costs: as `measure_costs` returns them.
-        mistakes: every mistake that is compared.
-        rewrites: every right rewrite.
-    """
+    """The text of docs/gallery.md; `costs`: as `measure_costs` returns them."""
     checked = [case.checked for case in mistakes if case.checked]
     flaws = [judgement.is_right for judgement in checked if judgement.expected]
     return page(

@@ -115,12 +115,7 @@ def arena(act: Path) -> Iterator[tuple[Path, psutil.Popen]]:
 
 
 def try_act(act: Path, root: Path = ROOT) -> ActResult:
-    """Check a loop that begins with an act, and examine its effects afterwards.
-
-    Args:
-        act: its file.
-        root: the SameLoop that checks it.
-    """
+    """Check a loop that begins with an act, by the SameLoop in `root`, and examine its effects afterwards."""
     description = act.read_text(encoding="utf-8").splitlines()[0].lstrip("# ")
     ctypes.CDLL(None).prctl(BECOME_SUBREAPER, 1)
     listening, near = socket.socket(), socket.socket(type=socket.SOCK_DGRAM)

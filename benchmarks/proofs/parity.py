@@ -36,11 +36,7 @@ from shared.schedules import NEEDED
 
 
 def compare_in_process(config: RunConfig, folder: Path) -> dict[str, Any]:
-    """Run both loops in this process, as `python -m` would, and compare them.
-
-    Args:
-        config: the settings.
-        folder: gets `manual/` and `trainer/`.
+    """Run both loops in this process, as `python -m` would, in `manual/` and `trainer/` of a folder, and compare them.
 
     Returns:
         The content of `comparison.json`.
@@ -57,13 +53,7 @@ def imported_script(loop: str) -> LoopScript:
 
 
 def kept_run(loop: str, config: RunConfig, kept: Path) -> Path:
-    """The run of the package's own loop with some settings, made once and shared; copy it to change it.
-
-    Args:
-        loop: `manual` or `trainer`.
-        config: the settings.
-        kept: the folder of all such runs.
-    """
+    """The run of the package's own loop, made once in the folder `kept` and shared; copy it to change it."""
     folder = kept / f"{loop}-{xxhash.xxh3_128_hexdigest(config.model_dump_json().encode())}"
     if not is_finished(folder):
         run_here(loop, imported_script(loop), config, folder)
@@ -343,10 +333,8 @@ def ejected_difference(config: RunConfig, folder: Path, trainer: Path | None = N
     """Eject the loop of these settings, run it against `Trainer` in this process, and compare in full.
 
     Args:
-        config: the settings.
-        folder: gets the script, `ejected/` and `trainer/`.
-        trainer: an existing run of `Trainer` with these settings, if there is one.
-        loop: `manual`, or `accelerate`.
+        folder: gets the script, `ejected/` and `Trainer`'s run, if there is none.
+        trainer: an existing run of `Trainer` with these settings.
 
     Returns:
         What differs first; empty if every step, evaluation and weight is equal.

@@ -30,12 +30,7 @@ SITUATIONS = tuple(odd for odd in TABLE if odd.origin)
 
 
 def document(outcomes: Sequence[Outcome], seconds: float) -> str:
-    """docs/situations.md; each situation is written to docs/data/situations.csv.
-
-    Args:
-        outcomes: of each of `SITUATIONS`.
-        seconds: how long all of them took.
-    """
+    """docs/situations.md, of the outcome of each of `SITUATIONS`, which is written to docs/data/situations.csv."""
     handled = sum(outcome.kind == HANDLED for outcome in outcomes)
     lined = sum(outcome.kind == ONE_LINE for outcome in outcomes)
     wrong = sum(outcome.kind != EXPECTED[odd.status] for odd, outcome in zip(SITUATIONS, outcomes, strict=True))

@@ -161,10 +161,6 @@ for folder in folders:
 def run_scripts(python: Path, release: Release) -> tuple[dict[str, str], dict[str, str], float | None]:
     """Write both scripts for a release with every set of settings, run them, and compare their weights.
 
-    Args:
-        python: of the environment.
-        release: of the transformers in it.
-
     Returns:
         `outcomes`, `seen` and `scale` of a `Stack`.
     """
@@ -308,14 +304,11 @@ def _run_tests(python: Path) -> str:
 def keep(stack: Stack) -> None:
     """Add a stack to those that were tested, replacing an earlier result of it, and write docs/versions.md."""
     stacks = {earlier.name: earlier for earlier in tried()} | {stack.name: stack}
-    ordered = sorted(stacks.values(), key=_order)
+    names = ("transformers", "torch", "python")
+    ordered = sorted(stacks.values(), key=lambda stack: [numbers(stack.versions[name]) for name in names])
     lines = [json.dumps(entry.model_dump(exclude_defaults=True)) for entry in ordered]
     FILE.write_text("\n".join(lines) + "\n", encoding="utf-8")
     PAGE.write_text(document(tried()), encoding="utf-8")
-
-
-def _order(stack: Stack) -> list[list[int]]:
-    return [numbers(stack.versions[name]) for name in ("transformers", "torch", "python")]
 
 
 # The document ------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ def test_labels_of_another_name_give_no_loss_and_the_right_name_trains(results: 
 
 
 def test_of_an_arguments_two_names_the_installed_release_takes_one_at_least(results: dict[str, Any]) -> None:
-    names = results["renamed"].names
+    names = results["renamed"]
     assert len(names) == 2 * len(renamed.RENAMED_ARGUMENTS)
     printed = _words(_printed("renamed", results["renamed"]))
     for old, new, known in zip(names[::2], names[1::2], renamed.RENAMED_ARGUMENTS, strict=True):
