@@ -6,12 +6,9 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from io import StringIO
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from shared.config import RunConfig
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class Gotcha(NamedTuple):
@@ -22,7 +19,7 @@ class Gotcha(NamedTuple):
         title: what it is, in one line.
         tutorial: what the tutorial says about it, in our words.
         run: runs it and returns the result; its parameters make it smaller or larger.
-        print_result: prints that result.
+        printed: what is printed of that result, as rich prints it.
         lesson: the sentence to take home.
     """
 
@@ -30,7 +27,7 @@ class Gotcha(NamedTuple):
     title: str
     tutorial: str
     run: Callable[..., Any]
-    print_result: Callable[[Any, Console], None]
+    printed: Callable[[Any], Iterator[Any]]
     lesson: str
 
 

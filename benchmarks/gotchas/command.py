@@ -63,7 +63,8 @@ def print_gotcha(gotcha: Gotcha, result: Any, console: Console) -> None:
     console.print(Text(f"{gotcha.name}: {gotcha.title}", "bold"))
     console.print(Text(f"The tutorial: {gotcha.tutorial}"))
     console.print()
-    gotcha.print_result(result, console)
+    for part in gotcha.printed(result):
+        console.print(part)
     console.print()
     console.print(Text.assemble(("Take home: ", "bold"), gotcha.lesson))
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import itertools
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.gotchas.base import Gotcha, attempt, counted, make_trainer, quiet
 from shared.config import RunConfig, job_name
 from shared.progress import announce
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -116,36 +114,36 @@ def _timed(model: Any, batches: list[Any], device: str) -> list[float]:
     return seconds[1:]
 
 
-def print_result(check: GpuCheck, console: Console) -> None:
-    """Print the devices, the time of a step on each, and who moves what to the GPU."""
+def printed(check: GpuCheck) -> Iterator[Any]:
+    """The devices, the time of a step on each, and who moves what to the GPU."""
     from rich.text import Text
 
-    console.print(f"torch {check.torch}: torch.cuda.is_available() is {check.cuda_is_available}")
+    yield f"torch {check.torch}: torch.cuda.is_available() is {check.cuda_is_available}"
     if check.has_gpu:
-        console.print(Text(f"there is a GPU here: torch calls it {check.device}", "green"))
+        yield Text(f"there is a GPU here: torch calls it {check.device}", "green")
     else:
-        console.print(Text("there is no GPU here: all that follows was done on the CPU", "yellow"))
-    console.print(Text(f"sameloop doctor: {check.doctor}"))
-    console.print("in Colab: Runtime > Change runtime type > a GPU, before the first cell: it restarts the machine")
-    console.print()
+        yield Text("there is no GPU here: all that follows was done on the CPU", "yellow")
+    yield Text(f"sameloop doctor: {check.doctor}")
+    yield "in Colab: Runtime > Change runtime type > a GPU, before the first cell: it restarts the machine"
+    yield ""
     for device, seconds in check.seconds.items():
         middle = statistics.median(seconds)
         spread = f"{min(seconds):.3g} to {max(seconds):.3g}"
-        console.print(
+        yield (
             f"a step on {device}: {middle:.3g} s (median of {counted(len(seconds), 'step')}, {spread}); so "
             f"{check.steps} steps of {check.job} take about {middle * check.steps:.0f} s"
         )
     if check.has_gpu:
         cpu, gpu = (statistics.median(check.seconds[name]) for name in ("cpu", check.device))
-        console.print(f"the CPU takes {cpu / gpu:.1f} times as long")
-    console.print()
-    console.print(f"from_pretrained leaves the model on {check.loaded_on}. A manual loop needs two lines:")
-    console.print(Text("  model.to(device)  # once\n  batch.to(device)  # every batch", "bold"))
+        yield f"the CPU takes {cpu / gpu:.1f} times as long"
+    yield ""
+    yield f"from_pretrained leaves the model on {check.loaded_on}. A manual loop needs two lines:"
+    yield Text("  model.to(device)  # once\n  batch.to(device)  # every batch", "bold")
     if check.forgotten:
-        console.print("the first without the second:")
-        console.print(Text(f"  {check.forgotten}", "red"))
-    console.print("without both nothing fails: it trains on the CPU, and is slow")
-    console.print(f"Trainer, without being told, has put the model on {check.trainer_device}")
+        yield "the first without the second:"
+        yield Text(f"  {check.forgotten}", "red")
+    yield "without both nothing fails: it trains on the CPU, and is slow"
+    yield f"Trainer, without being told, has put the model on {check.trainer_device}"
 
 
 GPU = Gotcha(
@@ -154,6 +152,6 @@ GPU = Gotcha(
     "On a GPU it takes minutes, on a CPU hours. Trainer finds the GPU by itself; in a loop of your own, you move "
     "the model and every batch to it.",
     run,
-    print_result,
+    printed,
     "Print torch.cuda.is_available() first: a GPU that is off is no error, only slow.",
 )

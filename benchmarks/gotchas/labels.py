@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from benchmarks.gotchas.base import Gotcha, attempt, make_trainer, quiet, tiny_job
 from shared.determinism import one_thread
 from shared.progress import announce
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 WRONG = "sentiment"
 RIGHT = ("labels", "label")
@@ -58,25 +56,25 @@ def run() -> LabelCheck:
     return LabelCheck(wrong.column_names, trainer_error, call_error, has_loss, backward_error, fixed)
 
 
-def print_result(check: LabelCheck, console: Console) -> None:
-    """Print the errors word for word, and the fix."""
+def printed(check: LabelCheck) -> Iterator[Any]:
+    """The errors word for word, and the fix."""
     from rich.text import Text
 
-    console.print(Text(f"the dataset's columns: {', '.join(check.columns)}"))
-    console.print(Text.assemble(("Trainer(...).train()", "bold")))
-    console.print(Text(f"  {check.trainer_error or 'trains'}", "red" if check.trainer_error else "green"))
-    console.print(Text.assemble(("manual: model(**batch)", "bold")))
+    yield Text(f"the dataset's columns: {', '.join(check.columns)}")
+    yield Text.assemble(("Trainer(...).train()", "bold"))
+    yield Text(f"  {check.trainer_error or 'trains'}", "red" if check.trainer_error else "green")
+    yield Text.assemble(("manual: model(**batch)", "bold"))
     if check.call_error:
-        console.print(Text(f"  {check.call_error}", "red"))
+        yield Text(f"  {check.call_error}", "red")
     elif not check.has_loss:
-        console.print(Text(f"  no error: the model takes any name and does not look at {WRONG}; its loss is None"))
-        console.print(Text.assemble(("manual: loss.backward()", "bold")))
-        console.print(Text(f"  {check.backward_error}", "red"))
+        yield Text(f"  no error: the model takes any name and does not look at {WRONG}; its loss is None")
+        yield Text.assemble(("manual: loss.backward()", "bold"))
+        yield Text(f"  {check.backward_error}", "red")
     else:
-        console.print(Text("  gives a loss", "green"))
+        yield Text("  gives a loss", "green")
     for name, error in check.fixed.items():
-        console.print(Text.assemble((f'dataset.rename_column("{WRONG}", "{name}")', "bold")))
-        console.print(Text(f"  {error or 'Trainer trains'}", "red" if error else "green"))
+        yield Text.assemble((f'dataset.rename_column("{WRONG}", "{name}")', "bold"))
+        yield Text(f"  {error or 'Trainer trains'}", "red" if error else "green")
 
 
 LABELS = Gotcha(
@@ -84,7 +82,7 @@ LABELS = Gotcha(
     "the label column must have the name that the model takes",
     "Rename the column label to labels, because the model expects an argument labels.",
     run,
-    print_result,
+    printed,
     "An error that says there is no loss is about the label column: call it labels (or label, which the collator "
     "renames).",
 )

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from benchmarks.gotchas.base import Gotcha, counted, quiet
 from shared.config import RunConfig
 from shared.progress import announce
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -73,13 +71,13 @@ def run(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> MapTimes:
     return MapTimes(reviews, max_length, tokenizer.is_fast, seconds, work, equal, tokens)
 
 
-def print_result(times: MapTimes, console: Console) -> None:
-    """Print both times, the factor, and whether the tokens are the same."""
+def printed(times: MapTimes) -> Iterator[Any]:
+    """Both times, the factor, and whether the tokens are the same."""
     from rich.table import Table
 
     kind = "fast" if times.is_fast else "slow"
     pairs = counted(len(times.factors), "pair")
-    console.print(f"{times.reviews:,} IMDB reviews, at most {times.max_length} tokens, {kind} tokenizer, {pairs}")
+    yield f"{times.reviews:,} IMDB reviews, at most {times.max_length} tokens, {kind} tokenizer, {pairs}"
     table = Table()
     table.add_column("tokenize gets")
     for heading in ("seconds", "processor seconds", "reviews/s"):
@@ -87,12 +85,12 @@ def print_result(times: MapTimes, console: Console) -> None:
     for label, batched in (("1,000 reviews at a time", True), ("one review at a time", False)):
         middle, work = statistics.median(times.seconds[batched]), statistics.median(times.work[batched])
         table.add_row(label, f"{middle:.2f}", f"{work:.2f}", f"{times.reviews / middle:,.0f}")
-    console.print(table)
+    yield table
     spread = f"{min(times.factors):.2f} to {max(times.factors):.2f}"
-    console.print(f"one by one takes {times.factor:.2f} times as long (median of the pairs; they range from {spread})")
+    yield f"one by one takes {times.factor:.2f} times as long (median of the pairs; they range from {spread})"
     same = "the same" if times.equal else "NOT the same"
-    console.print("medians; a fast tokenizer spreads 1,000 reviews over the cores, so other programs can slow it down")
-    console.print(f"the tokens are {same}: ids, masks and labels of every review, {times.tokens:,} tokens")
+    yield "medians; a fast tokenizer spreads 1,000 reviews over the cores, so other programs can slow it down"
+    yield f"the tokens are {same}: ids, masks and labels of every review, {times.tokens:,} tokens"
 
 
 MAPPING = Gotcha(
@@ -100,7 +98,7 @@ MAPPING = Gotcha(
     "dataset.map(tokenize, batched=True), or one review at a time",
     "Tokenize with dataset.map(tokenize, batched=True): it is much faster.",
     run,
-    print_result,
+    printed,
     "batched=True changes the time, never the tokens; by how much depends on the reviews' length and on the "
     "machine, so measure before you believe a factor.",
 )

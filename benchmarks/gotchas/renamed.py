@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.gotchas.base import Gotcha, attempt, make_arguments, make_trainer, quiet, tiny_job
 from shared.progress import announce
 from shared.releases import RENAMINGS, shown
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
 
 RENAMED_ARGUMENTS = [renaming for renaming in RENAMINGS if renaming.owner in ("Trainer", "TrainingArguments")]
 
@@ -63,20 +60,20 @@ def run() -> list[Name]:
     return names
 
 
-def print_result(names: list[Name], console: Console) -> None:
-    """Print each name, and the error word for word where it is not accepted."""
+def printed(names: list[Name]) -> Iterator[Any]:
+    """Each name, and the error word for word where it is not accepted."""
     import transformers
     from rich.text import Text
 
-    console.print(f"transformers {transformers.__version__}")
+    yield f"transformers {transformers.__version__}"
     for number, name in enumerate(names):
         if number % 2 == 0:
-            console.print(f"\n{names[number + 1].name}, its name since {name.since}:")
+            yield f"\n{names[number + 1].name}, its name since {name.since}:"
         listed = "in its signature" if name.in_signature else "not in its signature"
         outcome = "refused" if name.error else "accepted"
-        console.print(Text.assemble((f"{name.owner}({name.name}=...)", "bold"), f": {listed}, {outcome}"))
+        yield Text.assemble((f"{name.owner}({name.name}=...)", "bold"), f": {listed}, {outcome}")
         if name.error:
-            console.print(Text(f"  {name.error}", "red"))
+            yield Text(f"  {name.error}", "red")
 
 
 RENAMED = Gotcha(
@@ -85,7 +82,7 @@ RENAMED = Gotcha(
     "TrainingArguments(eval_strategy=...) and Trainer(processing_class=...); older copies of it, and most answers on "
     "the web, say evaluation_strategy and tokenizer.",
     run,
-    print_result,
+    printed,
     "An unexpected keyword argument is mostly an old name: look it up in the release that you have, with "
     "help(TrainingArguments), not in the tutorial that you read.",
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.gotchas.base import Gotcha, counted, quiet, range_text
 from benchmarks.statistics import wilson
@@ -16,9 +16,6 @@ from shared.errors import SameLoopError
 from shared.progress import announce
 from shared.recording.kept import Kept
 from shared.recording.schema import Amount, Count, Environment, Positive, Share, Some
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 SIZE_FILE, PICTURE = "size.json", "size.png"
 SIZES = (64, 125, 250, 500, 1000, 2000)
@@ -180,8 +177,8 @@ def size_folder(folder: Path) -> Path:
     return folder
 
 
-def print_result(curve: Size, console: Console) -> None:
-    """Print a row per size: seconds, accuracy, the seeds' spread, and the evaluation's interval."""
+def printed(curve: Size) -> Iterator[Any]:
+    """A row per size: seconds, accuracy, the seeds' spread, and the evaluation's interval."""
     from rich.table import Table
 
     epochs, seeds = counted(curve.epochs, "epoch"), counted(curve.seeds, "seed")
@@ -198,8 +195,8 @@ def print_result(curve: Size, console: Console) -> None:
             f"± {100 * point.spread:.1f}" if curve.seeds > 1 else "-",
             range_text(low, high),
         )
-    console.print(table)
-    console.print(
+    yield table
+    yield (
         f"seconds: of training with its evaluations, median; accuracy: mean of the seeds, ± their standard deviation "
         f"in points; interval: what {curve.eval_size:,} evaluation reviews leave open (Wilson)"
     )
@@ -210,7 +207,7 @@ SIZE = Gotcha(
     "train_size: time and accuracy against the number of training examples",
     "Take a smaller subset of the dataset to fine-tune on: it takes less time.",
     run,
-    print_result,
+    printed,
     "Time grows linearly with the number of reviews, and accuracy does not; a gain within the interval, or within "
     "seed-to-seed variation, is not a gain.",
 )

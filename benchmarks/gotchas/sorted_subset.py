@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from benchmarks.gotchas.base import Gotcha, quiet
 from shared.config import RunConfig
 from shared.determinism import one_thread
 from shared.progress import announce
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 # The tiny model learns something from 2,000 of them in a few seconds.
 SETTINGS: dict[str, Any] = {
@@ -118,8 +115,8 @@ def _train(
     return [evaluate_rightly(model, tokenizer, datasets[name])[0] for name in evaluated_on]
 
 
-def print_result(check: SubsetCheck, console: Console) -> None:
-    """Print the classes of both subsets, and the models' accuracies."""
+def printed(check: SubsetCheck) -> Iterator[Any]:
+    """The classes of both subsets, and the models' accuracies."""
     from rich.table import Table
     from rich.text import Text
 
@@ -132,7 +129,7 @@ def print_result(check: SubsetCheck, console: Console) -> None:
     table.add_row(
         Text(f"shuffle(seed=0).select(range({check.size}))"), *(f"{count:,}" for count in check.shuffled.values())
     )
-    console.print(table)
+    yield table
     evaluated = f"accuracy on {check.evaluated} others"
     table = Table(title=f"{evaluated}, after two epochs of the same loop", title_justify="left")
     table.add_column("trained on")
@@ -141,8 +138,8 @@ def print_result(check: SubsetCheck, console: Console) -> None:
     table.add_row("the sorted subset", "the next of the sorted set", f"{check.accuracy_on_next:.1%}")
     table.add_row("the sorted subset", "as many of each class", f"{check.accuracy_on_balanced:.1%}")
     table.add_row("the shuffled subset", "as many of each class", f"{check.accuracy_of_shuffled:.1%}")
-    console.print(table)
-    console.print("the model is tiny and begins with random weights; the loop is manual_loop/minimal.py")
+    yield table
+    yield "the model is tiny and begins with random weights; the loop is manual_loop/minimal.py"
 
 
 SUBSET = Gotcha(
@@ -151,7 +148,7 @@ SUBSET = Gotcha(
     'Shuffle, then select: dataset.shuffle(seed=42).select(range(1000)). Many a copy takes split="train[:1000]" '
     "instead.",
     run,
-    print_result,
+    printed,
     "Count the classes of a subset before you train on it: an accuracy of 100 % is the sign of one class, not of a "
     "good model.",
 )

@@ -7,16 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import Any
 
 from benchmarks.gotchas.base import Gotcha, quiet, range_text
 from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name
 from shared.determinism import one_thread
 from shared.progress import announce
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 @dataclass(frozen=True)
@@ -109,29 +106,29 @@ def _notices() -> Iterator[StringIO]:
         transformers_logging.enable_default_handler()
 
 
-def print_result(check: WeightCheck, console: Console) -> None:
-    """Print the notice word for word, the new parameters, and the accuracy before training."""
+def printed(check: WeightCheck) -> Iterator[Any]:
+    """The notice word for word, the new parameters, and the accuracy before training."""
     import transformers
     from rich.table import Table
     from rich.text import Text
 
-    console.print(
+    yield (
         f"transformers {transformers.__version__} says, on loading {check.job.partition(' on ')[0]} with a new head:"
     )
-    console.print(Text(check.notice or "nothing", "yellow"))
-    console.print()
+    yield Text(check.notice or "nothing", "yellow")
+    yield ""
     table = Table(title="new, and so random", title_justify="left")
     table.add_column("parameter")
     table.add_column("numbers", justify="right")
     for name, numbers in check.new.items():
         table.add_row(name, f"{numbers:,}")
-    console.print(table)
-    console.print(
+    yield table
+    yield (
         f"{sum(check.new.values()):,} of {check.parameters:,} numbers, {check.share:.2%} of the model; of the "
         f"pretrained body {check.of_body or 'none'}"
     )
     low, high = wilson(check.accuracy * check.reviews, check.reviews)
-    console.print(
+    yield (
         f"accuracy before training, on {check.reviews} IMDB reviews: {check.accuracy:.1%} (95 % interval "
         f"{range_text(low, high)}; guessing has 50 %)"
     )
@@ -143,7 +140,7 @@ WEIGHTS = Gotcha(
     "The warning that some weights are newly initialized is no cause for worry: the pretrained head is thrown away, "
     "and a new one takes its place.",
     run,
-    print_result,
+    printed,
     "Ignore the notice once, because the next thing is training; if it names a layer of the body, or comes when you "
     "load a model that you have trained, stop.",
 )
