@@ -31,36 +31,25 @@ QUESTIONS: dict[str, Question] = {
     if mistake.question is not None
 }
 
-# Mistakes from the same threads that a check does not see, and what sees them.
-UNSEEN = {
-    "the seed is set after the model was built (huggingface/trl PR #4887, PaddleNLP #6546, transformers #11965)": (
-        "a checked loop is handed its model; `sameloop compare` sees it in the initial weights"
-    ),
-    "the logged training loss is the last small batch's (nanoGPT's train.py says so)": (
-        "a checked loop returns its evaluations only; `sameloop compare` sees it in the log of a loop that has one"
-    ),
-    "numpy's random state is alike in all loader workers (pytorch #5059, fairseq #1383)": (
-        "nothing here draws from numpy in a worker: there is no augmentation of text"
-    ),
-    "gradients are clipped while fp16 scales them (pytorch/examples #1196)": (
-        "fp16 needs a GPU, a check runs on the CPU"
-    ),
-    'the "best" weights are kept by reference (pytorch/tutorials PR #188)': (
-        "a check judges the training and the evaluations, not which weights are kept in the end"
-    ),
-    "the best epoch is chosen on the test set": (
-        "the loop computes nothing that is wrong: no run can show it, only the text that reports it"
-    ),
-    "resumed without the state of schedule or optimizer (PolymathicAI/the_well #77)": (
-        "a check does not resume; `sameloop compare` with a checkpoint does"
-    ),
-    "`prepare` is given the schedule, and moves it once per process (huggingface/accelerate #2926, diffusers #3954)": (
-        "a check is one process; `sameloop compare --nproc-per-node 2` sees it in the learning rate"
-    ),
-    "`Accelerator()` in several processes without a GPU: each trains alone, until `cpu=True` (torchrun)": (
-        "a check is one process; `sameloop compare --nproc-per-node 2` sees it in the batches"
-    ),
-    "the wrapped model is bypassed under several processes (x.com/jxmnop/status/1778520637193240892)": (
-        "a check is one process; `sameloop compare --nproc-per-node 2` sees it"
-    ),
-}
+# Mistakes from the same threads that a check does not see, each with the reason, or with what sees it.
+UNSEEN = (
+    "the seed is set after the model was built (huggingface/trl PR #4887, PaddleNLP #6546, transformers #11965): "
+    "a checked loop is handed its model; `sameloop compare` sees it in the initial weights",
+    "the logged training loss is the last small batch's (nanoGPT's train.py says so): "
+    "a checked loop returns its evaluations only; `sameloop compare` sees it in the log of a loop that has one",
+    "numpy's random state is alike in all loader workers (pytorch #5059, fairseq #1383): "
+    "nothing here draws from numpy in a worker: there is no augmentation of text",
+    "gradients are clipped while fp16 scales them (pytorch/examples #1196): fp16 needs a GPU, a check runs on the CPU",
+    'the "best" weights are kept by reference (pytorch/tutorials PR #188): '
+    "a check judges the training and the evaluations, not which weights are kept in the end",
+    "the best epoch is chosen on the test set: "
+    "the loop computes nothing that is wrong: no run can show it, only the text that reports it",
+    "resumed without the state of schedule or optimizer (PolymathicAI/the_well #77): "
+    "a check does not resume; `sameloop compare` with a checkpoint does",
+    "`prepare` is given the schedule, and moves it once per process (huggingface/accelerate #2926, diffusers #3954): "
+    "a check is one process; `sameloop compare --nproc-per-node 2` sees it in the learning rate",
+    "`Accelerator()` in several processes without a GPU: each trains alone, until `cpu=True` (torchrun): "
+    "a check is one process; `sameloop compare --nproc-per-node 2` sees it in the batches",
+    "the wrapped model is bypassed under several processes (x.com/jxmnop/status/1778520637193240892): "
+    "a check is one process; `sameloop compare --nproc-per-node 2` sees it",
+)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import math
 import statistics
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import as_completed
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cache
 from io import StringIO
@@ -260,20 +260,14 @@ def _data(preset: str) -> tuple[Any, Any, Any, Any]:
 def _train(script: LoopScript, config: RunConfig) -> Run:
     from shared.running.plain import train_fresh
 
-    growth = [0.0]
-
-    def measure(*job: Any) -> Any:
-        with _growth(growth):
-            return train(*job)
-
     with redirect_stderr(StringIO()), redirect_stdout(StringIO()):
-        tokenizer, train_dataset, eval_dataset, labels = _data(config.preset)
+        tokenizer, *data = _data(config.preset)
         with script.loaded() as module:
-            train, _ = train_of(module, script)
-            model, returned, seconds = train_fresh(measure, config, tokenizer, train_dataset, eval_dataset, labels)
-    accuracy, loss = evaluate_rightly(model, tokenizer, eval_dataset)
+            train = _watched(train_of(module, script)[0])
+            model, (returned, growth), seconds = train_fresh(train, config, tokenizer, *data)
+    accuracy, loss = evaluate_rightly(model, tokenizer, data[1])
     last = returned[-1]
-    return Run(last["eval_accuracy"], last["eval_loss"], accuracy, loss, seconds, growth[0])
+    return Run(last["eval_accuracy"], last["eval_loss"], accuracy, loss, seconds, growth)
 
 
 def evaluate_rightly(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, float]:
@@ -295,20 +289,24 @@ def evaluate_rightly(model: Any, tokenizer: Any, dataset: Any) -> tuple[float, f
     return statistics.fmean(right), statistics.fmean(losses)
 
 
-@contextmanager
-def _growth(peak: list[float]) -> Iterator[None]:
-    """By how much the process grows at most in this block, in MB: the list's one number, sampled every 20 ms."""
-    process, done = psutil.Process(), threading.Event()
-    before = process.memory_info().rss
+def _watched(train: Callable[..., Any]) -> Callable[..., tuple[Any, float]]:
+    """The loop, returning also by how much the process has grown at most, in MB, sampled every 20 ms."""
 
-    def sample() -> None:
-        while not done.wait(0.02):
-            peak[0] = max(peak[0], (process.memory_info().rss - before) / 1e6)
+    def watched(*job: Any) -> tuple[Any, float]:
+        process, done, peak = psutil.Process(), threading.Event(), 0.0
+        before = process.memory_info().rss
 
-    thread = threading.Thread(target=sample, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
+        def sample() -> None:
+            nonlocal peak
+            while not done.wait(0.02):
+                peak = max(peak, (process.memory_info().rss - before) / 1e6)
+
+        thread = threading.Thread(target=sample, daemon=True)
+        thread.start()
+        try:
+            return train(*job), peak
+        finally:
+            done.set()
+            thread.join()
+
+    return watched

@@ -20,6 +20,8 @@ from benchmarks.mistakes.ladder import LADDER_STEPS, ladder_config, write_ladder
 from benchmarks.mistakes.mistake import Pieces, edited
 from benchmarks.pages.alignment import by_phase
 from benchmarks.pages.eject import eject
+from benchmarks.proofs.checks import COURSE as COURSE_BY_HAND
+from benchmarks.proofs.checks import LOOPS
 from benchmarks.proofs.measuring import DOCS, page, quietly, where, write_table
 from benchmarks.runs import run_here, run_in_fresh_process
 from benchmarks.verdict.verdict import compare_runs, compare_weights
@@ -31,8 +33,7 @@ from shared.running.script import own_script
 from shared.starting.children import ROOT
 
 DOCUMENT = DOCS / "accelerate.md"
-LOOPS = ROOT / "tests" / "loops"
-COURSE, COURSE_BY_HAND = LOOPS / "course_accelerate.py", LOOPS / "course.py"
+COURSE = LOOPS / "course_accelerate.py"
 # The changes of the ejected script, for two processes.
 TWO_PROCESSES: dict[str, Pieces] = {
     "no `PartialState(cpu=...)`": (
@@ -84,12 +85,6 @@ def inside(folder: Path) -> Iterator[tuple[str, str, str, str]]:
             yield line.code.partition("  # ")[0], event.what, frames[-1].code, place
 
 
-def fixed(folder: Path) -> Iterator[tuple[str, str]]:
-    """`sameloop ladder --accelerate`: the course's loop, then with one fix after the other."""
-    for row in write_ladder(ladder_config("tiny"), tuple(LADDER_STEPS), folder / "ladder", accelerate=True).rows:
-        yield f"`{row.name}`" if row.name in LADDER_STEPS else "none", row.where
-
-
 def with_two_processes(folder: Path) -> Iterator[tuple[str, str]]:
     """Changes of the ejected script, and where two processes then diverge from `Trainer`."""
     quietly(run_in_fresh_process, "trainer", TINY, folder / "trainer", 2)
@@ -118,7 +113,8 @@ def document(folder: Path) -> str:
     lines, lengths = changed_lines()
     course, by_hand = (check_script(own_script(file)).failures for file in (COURSE, COURSE_BY_HAND))
     announce("the course's loop, one fix after the other")
-    fixes = list(fixed(folder))
+    ladder = write_ladder(ladder_config("tiny"), tuple(LADDER_STEPS), folder / "ladder", accelerate=True)
+    fixes = [(f"`{row.name}`" if row.name in LADDER_STEPS else "none", row.where) for row in ladder.rows]
     announce("two processes")
     two = list(with_two_processes(folder))
     write_table("accelerate", ("line of the script", "what happens", "line of accelerate", "where"), inside(folder))

@@ -154,14 +154,9 @@ SHOWN_CHARTS = {
 }
 
 
-def picture(kind: str) -> str:
-    """A chart of the lesson as Markdown."""
-    return f"![{SHOWN_CHARTS[kind]}](charts/{kind}.svg)"
-
-
 def lesson(quality: str) -> str:
     """`docs/lesson.md`: the lesson to read; `quality`: a sentence on how good the model is."""
-    return page("lesson.md", picture=picture, phases=PHASES, measured=read_measured(), quality=quality)
+    return page("lesson.md", charts=SHOWN_CHARTS, phases=PHASES, measured=read_measured(), quality=quality)
 
 
 def main() -> None:

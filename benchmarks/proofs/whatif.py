@@ -11,9 +11,7 @@ import statistics
 import tempfile
 from collections.abc import Mapping
 from concurrent.futures import as_completed
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict
-from io import StringIO
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,7 @@ from benchmarks.mistakes.catalogue import LADDER_STEPS, QUESTIONS
 from benchmarks.mistakes.ladder import LADDER_FILE, ladder_config, write_ladder
 from benchmarks.mistakes.mistake import differing_lines, edited
 from benchmarks.pages.fold import folded_source
-from benchmarks.proofs.measuring import write_by_line
+from benchmarks.proofs.measuring import quietly, write_by_line
 from benchmarks.runs import run_text_here
 from shared.config import RunConfig, job_name
 from shared.errors import SameLoopError
@@ -92,8 +90,7 @@ def measure() -> Measured:
 def run_script(script: LoopScript, settings: Mapping[str, Any], preset: str, folder: Path) -> RunResult:
     """Run one loop in this process, and write its record and its model into a folder."""
     try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            run_text_here(script.source, folder.parent / "page.py", measured_config(settings, preset), folder)
+        quietly(run_text_here, script.source, folder.parent / "page.py", measured_config(settings, preset), folder)
     except SameLoopError as error:
         return RunResult(error=str(error).replace(f"{folder.parent}/", ""))
     record = RunRecord.read(folder)

@@ -70,7 +70,7 @@ def test_the_list_names_every_mistake_its_source_and_what_is_not_seen() -> None:
     output = CliRunner().invoke(sameloop, ["break"]).output
     for mistake in GALLERY.values():
         assert mistake.name in output and mistake.source in output
-    assert all(description in output for description in UNSEEN)
+    assert all(sentence in output for sentence in UNSEEN)
 
 
 def test_chart_and_page_show_each_mistake(tmp_path: Path) -> None:
