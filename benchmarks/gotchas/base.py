@@ -56,15 +56,7 @@ def quiet() -> Iterator[None]:
 
 
 def make_trainer(model: Any, tokenizer: Any, train_dataset: Any, /, **arguments: Any) -> Any:
-    """A `Trainer` for a short try: it trains for two steps, saves nothing and reports nowhere.
-
-    Args:
-        model, tokenizer, train_dataset: as `Trainer` takes them.
-        arguments: other arguments of `Trainer`.
-
-    Raises:
-        Exception: what `Trainer` raises.
-    """
+    """A `Trainer` for a short try, with these arguments in addition: it trains two steps and saves nothing."""
     from transformers import DataCollatorWithPadding, Trainer
 
     collator = DataCollatorWithPadding(tokenizer)
@@ -74,11 +66,7 @@ def make_trainer(model: Any, tokenizer: Any, train_dataset: Any, /, **arguments:
 
 
 def make_arguments(**arguments: Any) -> Any:
-    """The `TrainingArguments` of such a try, with these arguments in addition.
-
-    Raises:
-        Exception: what `TrainingArguments` raises.
-    """
+    """The `TrainingArguments` of such a try, with these arguments in addition."""
     from transformers import TrainingArguments
 
     return TrainingArguments(

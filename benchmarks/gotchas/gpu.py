@@ -19,7 +19,6 @@ class GpuCheck:
     """The devices that torch finds here, and the time of a step on them.
 
     Attributes:
-        torch: its version.
         cuda_is_available: what `torch.cuda.is_available()` says.
         device: what torch would train on: `cpu`, `cuda`, `mps`.
         doctor: what `sameloop doctor` says about the device.
@@ -31,7 +30,6 @@ class GpuCheck:
         seconds: the time of each measured step, by device.
     """
 
-    torch: str
     cuda_is_available: bool
     device: str
     doctor: str
@@ -83,7 +81,6 @@ def run(preset: str = "quick", steps: int = 3) -> GpuCheck:
         trainer_device = make_trainer(model, tokenizer, data.train_dataset).model.device.type
         parameters = sum(parameter.numel() for parameter in model.parameters())
     return GpuCheck(
-        torch.__version__,
         torch.cuda.is_available(),
         device,
         doctor,
@@ -116,9 +113,10 @@ def _timed(model: Any, batches: list[Any], device: str) -> list[float]:
 
 def printed(check: GpuCheck) -> Iterator[Any]:
     """The devices, the time of a step on each, and who moves what to the GPU."""
+    import torch
     from rich.text import Text
 
-    yield f"torch {check.torch}: torch.cuda.is_available() is {check.cuda_is_available}"
+    yield f"torch {torch.__version__}: torch.cuda.is_available() is {check.cuda_is_available}"
     if check.has_gpu:
         yield Text(f"there is a GPU here: torch calls it {check.device}", "green")
     else:

@@ -47,9 +47,7 @@ class SubsetCheck:
 def run(size: int = 2000, evaluated: int = 500) -> SubsetCheck:
     """Train the tiny model on `train[:size]` of IMDB, in the order of the Hub, and on the same of its shuffle.
 
-    Args:
-        size: how many reviews to train on.
-        evaluated: how many to evaluate on, half of them of each class; none of them is used for training.
+    None of the reviews to evaluate on, half of each class, is used for training.
     """
     import numpy as np
 

@@ -196,7 +196,6 @@ def costs_of(
 
     Args:
         seeds: how many, from 0.
-        processes: how many runs at once.
         also: is called with each mistake, in the same processes.
 
     Returns:

@@ -121,10 +121,7 @@ LADDER = Kept(LADDER_FILE, Ladder, "sameloop ladder", schema=1)
 
 
 def script_without(steps: Collection[str], accelerate: bool = False) -> LoopScript:
-    """`minimal.py` without these fixes, whatever their order.
-
-    Args:
-        accelerate: the loop with accelerate instead.
+    """`minimal.py` without these fixes, whatever their order; `accelerate`: the loop with accelerate instead.
 
     Raises:
         ValueError: the script no longer holds one of the pieces exactly once.
@@ -135,10 +132,7 @@ def script_without(steps: Collection[str], accelerate: bool = False) -> LoopScri
 
 
 def order_from(text: str | None) -> tuple[str, ...]:
-    """The order of the steps that `--order` asks for; those that it leaves out come last.
-
-    Args:
-        text: names with commas between; None: the default order.
+    """The order of the steps that `--order` asks for, names with commas between; those that it leaves out come last.
 
     Raises:
         SameLoopError: there is no such step, or it is named twice.
@@ -155,8 +149,7 @@ def order_from(text: str | None) -> tuple[str, ...]:
 def ladder_config(preset: str | None = None, **settings: Any) -> RunConfig:
     """The settings of a ladder: the preset's, but as `minimal.py` has them, and no last batch is full.
 
-    Args:
-        settings: what the user asks for; these are not changed.
+    What the user asks for is not changed.
 
     Raises:
         SameLoopError: as `RunConfig.build`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from benchmarks.mistakes import line
 from benchmarks.mistakes.mistake import Pieces
 
 FORWARD = "loss = training_loss(training_model, batch, device, config)"
@@ -92,12 +93,10 @@ REWRITES: dict[str, Pieces] = {
         (JOIN, "    losses = join(losses, eval_loader)\n"),
         ("correct.mean().item()", "correct / total"),
     ),
-    "evaluation by position, with a criterion of its own": (
-        (
-            "        loss, logits = forward(model, batch, device, config)  # logits (batch, classes)\n",
-            "        logits = model(batch['input_ids'], batch['attention_mask']).logits\n"
-            "        loss = torch.nn.functional.cross_entropy(logits, batch['labels'])\n",
-        ),
+    "evaluation by position, with a criterion of its own": line.instead(
+        "        loss, logits = forward(model, batch, device, config)  # logits (batch, classes)\n",
+        "        logits = model(batch['input_ids'], batch['attention_mask']).logits\n"
+        "        loss = torch.nn.functional.cross_entropy(logits, batch['labels'])\n",
     ),
     "inference_mode instead of no_grad": (("@torch.no_grad()", "@torch.inference_mode()"),),
     "no no_grad: graphs, but the same numbers": (
@@ -110,11 +109,8 @@ REWRITES: dict[str, Pieces] = {
         ("import torch\n", "import numpy as np\nimport torch\n"),
         (SEED_AGAIN, "from here.\n    random.random(), np.random.rand()\n    torch.manual_seed(config.seed)\n"),
     ),
-    "the fused AdamW over one group, which without decay is the same": (
-        (
-            GROUPS,
-            "    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0, "
-            "fused=True)",
-        ),
+    "the fused AdamW over one group, which without decay is the same": line.instead(
+        GROUPS,
+        "    optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=0.0, fused=True)",
     ),
 }

@@ -44,14 +44,7 @@ HOSTILE_SECONDS, HOSTILE_MB = 40, 1500
 
 
 class Judgement(NamedTuple):
-    """A mistake and the result of its check.
-
-    Attributes:
-        name: of the mistake, or the file.
-        expected: the items that must fail; empty if a check does not see the mistake.
-        result: of the check.
-        code: of the finding that must be reported.
-    """
+    """A mistake and the result of its check, with the items that must fail and the code that must be reported."""
 
     name: str
     expected: list[str]

@@ -17,9 +17,14 @@ from typing import Any, Literal, get_args, get_origin
 from benchmarks.judge.phases import PHASES
 from benchmarks.lesson.quality import measure
 from benchmarks.lesson.whatif import read_measured
+from benchmarks.pages.costs import is_in_the_loop
+from benchmarks.pages.diff import changed_lines
+from benchmarks.pages.fold import folded_source
+from benchmarks.plot import chart_of
 from benchmarks.proofs.measuring import DOCS, page
 from shared.config import RunConfig, meaning, option, sections, show, values_by_preset
 from shared.progress import announce
+from shared.running.script import package_script
 from shared.schedules import NEEDED
 from shared.starting.children import ROOT
 
@@ -72,10 +77,6 @@ def examples(name: str) -> Iterator[dict[str, Any]]:
 
 def cost(name: str) -> str:
     """What a setting's other values cost in the manual loop, in lines of the loop specialized for them."""
-    from benchmarks.pages.diff import changed_lines
-    from benchmarks.pages.fold import folded_source
-    from shared.running.script import package_script
-
     script = package_script("manual")
     before = folded_source(script, RunConfig.build("quick", **PLAIN))
     costs: dict[str, list[str]] = {}
@@ -92,8 +93,6 @@ def cost(name: str) -> str:
 
 def settings_page() -> str:
     """`docs/settings.md`: every setting, from its declaration, with what it costs in the manual loop."""
-    from benchmarks.pages.costs import is_in_the_loop
-
     tables = {
         section: [
             (option(name), meaning(name), values_by_preset(name), cost(name) if is_in_the_loop(name) else "-")
@@ -112,15 +111,6 @@ def with_loops(text: str) -> str:
         block = f"{begin}\n```python\n{source}\n```"
         text = re.sub(rf"{re.escape(begin)}\n```python\n.*?\n```", lambda _, block=block: block, text, flags=re.DOTALL)
     return text
-
-
-def draw_charts(run: Path, folder: Path) -> None:
-    """The lesson's charts of `run` as SVGs in `folder`."""
-    from benchmarks.plot import chart_of
-
-    folder.mkdir(parents=True, exist_ok=True)
-    for kind in SHOWN_CHARTS:
-        (folder / f"{kind}.svg").write_bytes(chart_of([run], kind).content("svg"))
 
 
 def take_screenshots(report: Path, folder: Path) -> None:
@@ -154,11 +144,6 @@ SHOWN_CHARTS = {
 }
 
 
-def lesson(quality: str) -> str:
-    """`docs/lesson.md`: the lesson to read; `quality`: a sentence on how good the model is."""
-    return page("lesson.md", charts=SHOWN_CHARTS, phases=PHASES, measured=read_measured(), quality=quality)
-
-
 def main() -> None:
     """Write the loops into the README, and the table of settings, the lesson and the pictures into `docs/`."""
     README.write_text(with_loops(README.read_text(encoding="utf-8")), encoding="utf-8")
@@ -168,9 +153,11 @@ def main() -> None:
         sys.exit(f"no {RUN}/report.html: run `make compare` first, the pictures are made from it")
     shutil.copy(RUN / "comparison.png", DOCS / "comparison.png")
     take_screenshots(RUN / "report.html", DOCS)
-    draw_charts(RUN, DOCS / "charts")
-    rate = measure(RUN).loops["manual"].rate
-    (DOCS / "lesson.md").write_text(lesson(rate.sentence()), encoding="utf-8")
+    for kind in SHOWN_CHARTS:
+        (DOCS / "charts" / f"{kind}.svg").write_bytes(chart_of([RUN], kind).content("svg"))
+    quality = measure(RUN).loops["manual"].rate.sentence()
+    text = page("lesson.md", charts=SHOWN_CHARTS, phases=PHASES, measured=read_measured(), quality=quality)
+    (DOCS / "lesson.md").write_text(text, encoding="utf-8")
     announce(f"pictures and lesson.md written to {DOCS.name}/")
 
 

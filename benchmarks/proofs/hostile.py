@@ -238,14 +238,13 @@ def _clear(leftovers: set[str]) -> None:
             Path(name).unlink()
 
 
-def write_document(results: Sequence[ActResult]) -> None:
+def write_document(results: Sequence[ActResult], harmless: int, reported: int) -> None:
     """Write docs/hostile.md, and each act to docs/data/hostile.csv."""
     rows = [
         (result.name, result.description, ", ".join(result.effects) or "none", result.verdict, _cell(result.message))
         for result in results
     ]
     write_table("hostile", ("act", "what it does", "effect", "verdict", "what the check says"), rows)
-    harmless, reported = sum(not result.effects for result in results), sum(result.is_reported for result in results)
     DOCUMENT.write_text(page(DOCUMENT.name, results=results, harmless=harmless, reported=reported), encoding="utf-8")
     announce(f"written: {DOCUMENT.relative_to(ROOT)}")
 
@@ -274,12 +273,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mark = "FAILS" if result.effects else "holds" if result.is_reported else "unreported"
             line = f"{mark} {result.name}: {result.verdict}; {result.effects}; {result.message}"
             announce(f"{line[:300]} ({time.monotonic() - started:.0f} s)")
-    harmless, reported = (
-        sum(marks) for marks in zip(*((not result.effects, result.is_reported) for result in results), strict=True)
-    )
+    harmless, reported = sum(not result.effects for result in results), sum(result.is_reported for result in results)
     announce(f"of {len(results)} acts {harmless} have no effect, and {reported} are reported")
     if not options.acts and options.root == ROOT:
-        write_document(results)
+        write_document(results, harmless, reported)
     return 1 if any(result.effects for result in results) else 0
 
 

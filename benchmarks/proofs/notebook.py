@@ -38,12 +38,7 @@ def read_notebook() -> NotebookNode:
 
 
 def run_notebook(notebook: NotebookNode, folder: Path, until: str | None = None) -> NotebookNode:
-    """Run the cells and store their outputs in the notebook.
-
-    Args:
-        notebook: the notebook to run; it is changed.
-        folder: where it runs.
-        until: the id of the last cell; None: all of them.
+    """Run the cells in a folder, as far as the one with the id `until`, and store their outputs in the notebook.
 
     Raises:
         nbclient.exceptions.CellExecutionError: a cell has failed.

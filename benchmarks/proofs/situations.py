@@ -44,21 +44,15 @@ def document(outcomes: Sequence[Outcome], seconds: float) -> str:
     )
 
 
-def everything() -> list[Outcome]:
-    """The outcomes of all situations, tried one after the other."""
-    outcomes = []
-    for odd in SITUATIONS:
-        with tempfile.TemporaryDirectory(prefix="situation-") as folder:
-            outcomes.append(try_input(odd, Path(folder)))
-        print(f"{odd.description}: {outcomes[-1].kind}", file=sys.stderr, flush=True)
-    return outcomes
-
-
 if __name__ == "__main__":
     # It is read when `datasets` is imported.
     if os.environ.get("HF_HUB_OFFLINE") != "1":
         sys.exit("set HF_HUB_OFFLINE=1, as `make situations-table` does: the table is of a machine without a network")
     started = time.perf_counter()
-    outcomes = everything()
+    outcomes = []
+    for odd in SITUATIONS:
+        with tempfile.TemporaryDirectory(prefix="situation-") as folder:
+            outcomes.append(try_input(odd, Path(folder)))
+        print(f"{odd.description}: {outcomes[-1].kind}", file=sys.stderr, flush=True)
     (DOCS / "situations.md").write_text(document(outcomes, time.perf_counter() - started), encoding="utf-8")
     sys.exit(any(outcome.kind != EXPECTED[odd.status] for odd, outcome in zip(SITUATIONS, outcomes, strict=True)))

@@ -140,14 +140,9 @@ def _mean(value: Any) -> float:
     return statistics.fmean(value) if isinstance(value, list) else value
 
 
-def write_measured(measured: Measured, file: Path = FILE) -> None:
-    """Write the results of `measure` to a file, a line for each phase."""
-    write_by_line(file, asdict(measured), "what_ifs")
-
-
 def main() -> None:
     """Measure, run the ladder, and keep the results next to the lesson."""
-    write_measured(measure())
+    write_by_line(FILE, asdict(measure()), "what_ifs")
     announce(f"written: {FILE.name}")
     with tempfile.TemporaryDirectory() as folder:
         write_ladder(ladder_config(PRESET), tuple(LADDER_STEPS), Path(folder) / "ladder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from benchmarks.lesson.xray import xray
 from benchmarks.mistakes.catalogue import QUESTIONS
 from benchmarks.mistakes.ladder import script_without
 from benchmarks.pages.fold import folded_source
-from benchmarks.proofs.whatif import changed, first_seen, run_script, scripts_of_question, what_if_of, write_measured
+from benchmarks.proofs.measuring import write_by_line
+from benchmarks.proofs.whatif import changed, first_seen, run_script, scripts_of_question, what_if_of
 from shared.config import RunConfig
 from shared.running.folder import LOOPS
 from shared.running.script import own_script, scripts_of
@@ -51,7 +53,7 @@ def test_every_phase_says_why_and_what_happens_without_it(quick_sources: dict[st
 
 def test_what_was_measured_is_kept_a_line_for_each_phase(tmp_path: Path) -> None:
     measured = read_measured()
-    write_measured(measured, tmp_path / "kept.json")
+    write_by_line(tmp_path / "kept.json", asdict(measured), "what_ifs")
     assert (tmp_path / "kept.json").read_bytes() == FILE.read_bytes()
     assert len(FILE.read_text(encoding="utf-8").splitlines()) == len(measured.what_ifs) + 2
 

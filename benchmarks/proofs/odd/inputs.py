@@ -59,11 +59,9 @@ def handled(description: str, make: Make, expected: str = "", origin: str = "", 
     return Odd(description, make, expected, 0, origin, **more)
 
 
-def read(
-    description: str, make: Make, expected: str = "2 classes", origin: str = "", rows: Sequence[Row] = ROWS
-) -> Odd:
+def read(description: str, make: Make, expected: str = "2 classes", origin: str = "", rows: Any = ROWS) -> Odd:
     """Reviews that are read without an error."""
-    return Odd(description, make, expected, 0, origin, rows)
+    return handled(description, make, expected, origin, rows=rows)
 
 
 def refused(description: str, make: Make, expected: str, origin: str = "", **more: Any) -> Odd:

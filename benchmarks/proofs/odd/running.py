@@ -81,9 +81,7 @@ def _run_alone(arguments: Sequence[str], folder: Path) -> FinishedRun:
 def outcome(ran: FinishedRun, expected: Sequence[str]) -> Outcome:
     """The outcome of a run; lines that are neither progress nor errors of SameLoop count against it.
 
-    Args:
-        ran: the run.
-        expected: the pieces of the expected message; the line with the first of these is returned.
+    Of the pieces of the expected message, the line with the first is returned.
     """
     status, messages, printed = ran
     errors = [line for line in messages if line.startswith("sameloop: ")]
