@@ -39,11 +39,6 @@ class MapTimes:
         """How many times as long one by one takes, one per pair."""
         return [slow / fast for fast, slow in zip(self.seconds[True], self.seconds[False], strict=True)]
 
-    @property
-    def factor(self) -> float:
-        """The median of the pairs."""
-        return statistics.median(self.factors)
-
 
 def run(reviews: int = 1000, pairs: int = 5, max_length: int = 256) -> MapTimes:
     """Tokenize the same IMDB reviews in both ways, alternately, without a cache; `pairs`: how many times each way."""
@@ -86,8 +81,8 @@ def printed(times: MapTimes) -> Iterator[Any]:
         middle, work = statistics.median(times.seconds[batched]), statistics.median(times.work[batched])
         table.add_row(label, f"{middle:.2f}", f"{work:.2f}", f"{times.reviews / middle:,.0f}")
     yield table
-    spread = f"{min(times.factors):.2f} to {max(times.factors):.2f}"
-    yield f"one by one takes {times.factor:.2f} times as long (median of the pairs; they range from {spread})"
+    factor, low, high = statistics.median(times.factors), min(times.factors), max(times.factors)
+    yield f"one by one takes {factor:.2f} times as long (median of the pairs; they range from {low:.2f} to {high:.2f})"
     same = "the same" if times.equal else "NOT the same"
     yield "medians; a fast tokenizer spreads 1,000 reviews over the cores, so other programs can slow it down"
     yield f"the tokens are {same}: ids, masks and labels of every review, {times.tokens:,} tokens"
