@@ -102,8 +102,3 @@ def tiny_job() -> tuple[Any, Any, Any]:
 def range_text(low: float, high: float) -> str:
     """`46.0 to 59.8 %`."""
     return f"{100 * low:.1f} to {100 * high:.1f} %"
-
-
-def counted(number: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

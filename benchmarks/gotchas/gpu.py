@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.gotchas.base import Gotcha, attempt, counted, make_trainer, quiet
+from benchmarks.gotchas.base import Gotcha, attempt, make_trainer, quiet
+from benchmarks.judge.finding import counted
 from shared.config import RunConfig, job_name
 from shared.progress import announce
 

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.gotchas.base import Gotcha, counted, quiet
+from benchmarks.gotchas.base import Gotcha, quiet
+from benchmarks.judge.finding import counted
 from shared.config import RunConfig
 from shared.progress import announce
 

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gotchas.base import Gotcha, counted, quiet, range_text
+from benchmarks.gotchas.base import Gotcha, quiet, range_text
+from benchmarks.judge.finding import counted
 from benchmarks.statistics import wilson
 from shared.config import RunConfig, job_name, option
 from shared.determinism import one_thread

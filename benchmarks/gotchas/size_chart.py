@@ -12,8 +12,8 @@ from matplotlib.ticker import NullLocator
 from benchmarks.charts.canvas import Chart, canvas
 from benchmarks.charts.styles import STYLES, Look, Style
 from benchmarks.charts.texts import footnote
-from benchmarks.gotchas.base import counted
 from benchmarks.gotchas.size import Size
+from benchmarks.judge.finding import counted
 
 TITLE = "What more training reviews cost, and what they bring"
 # Guessing is right for half of a balanced set with two classes.
