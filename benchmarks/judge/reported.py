@@ -53,7 +53,7 @@ def reported_evaluation(
             "example and takes numpy's mean of them in float32, and every other way to add them up rounds differently",
             values,
         )
-    if finding := _way(step, quantity, mine, evaluation, manual):
+    if finding := _way(step, quantity, mine, evaluation, manual, other):
         return finding._replace(values=values)
     text = (
         "the evaluation's mean: the batches' losses are equal, the reported mean is not; weigh every "
@@ -77,18 +77,39 @@ def wrongly_reported(manual: RunRecord) -> Iterator[Finding]:
                 yield finding
 
 
-def _way(step: int, quantity: str, mine: float, evaluation: dict[str, Any], manual: RunRecord) -> Finding | None:
-    """The way in which the reported number was computed from the evaluation's batches, if it is a known one."""
+def _way(
+    step: int,
+    quantity: str,
+    mine: float,
+    evaluation: dict[str, Any],
+    manual: RunRecord,
+    other: float | None = None,
+) -> Finding | None:
+    """The way in which the reported number was computed from the evaluation's batches, if it is a known one.
+
+    Where that is the mean over the examples, it is the other number, `other`, that was computed in another way.
+    """
     sizes = evaluation.get("batch_sizes") or []
     parts = evaluation.get("losses" if quantity == "eval_loss" else "correct") or []
     if not sizes or len(parts) != len(sizes) or None in parts:
         return None
     in_epoch = sum(len(line["batch"]) for line in manual.steps[: manual.steps_per_epoch])
     samples = evaluation.get("samples", 1)
-    way = way_of(quantity, mine, sizes, parts, (manual.config.train_size, in_epoch), max(samples, 8) * UNIT)
+    training, rounding = (manual.config.train_size, in_epoch), max(samples, 8) * UNIT
+    way = way_of(quantity, mine, sizes, parts, training, rounding)
     if way is None:
         return None
     subject = "the evaluation's mean" if quantity == "eval_loss" else "the evaluation's metric"
+    own = evaluation.get(quantity.removeprefix("eval_"))
+    if other is not None and own is not None and math.isclose(mine, own, rel_tol=rounding):
+        theirs = way_of(quantity, other, sizes, parts, training, rounding)
+        as_what = f"is {theirs[1]}" if theirs else "is not"
+        return Finding(
+            way[0],
+            step,
+            f"{subject}: {mine:.6g} in $loop is the mean over the {samples} examples; {other:.6g} in $Trainer "
+            f"{as_what}",
+        )
     return Finding(
         way[0],
         step,

@@ -65,10 +65,11 @@ def _train_by_trainer(captured: Capture, script: Script, task: dict[str, Any]) -
     """The script's own Trainer, watched."""
     from benchmarks.port.job import Training
     from benchmarks.port.probe import probe
+    from benchmarks.port.settings import Settings
 
     trainer, folder = captured.trainer, Path(task["folder"])
     # As the other side does: a random generator of the script's own cannot be reset, so both sides must use it alike.
-    probe(trainer)
+    settings = Settings(captured, probe(trainer))
     loop_script = own_script(Path(captured.file), is_loop=False)
     loop_script.keep(folder)
 
@@ -84,7 +85,7 @@ def _train_by_trainer(captured: Capture, script: Script, task: dict[str, Any]) -
     def explained(error: BaseException) -> SameLoopError:
         return script_error(script, captured.file, error, "fails while its Trainer trains")
 
-    _train_watched(captured, task, Training(loop_script, sys.modules["__main__"], train, explained))
+    _train_watched(captured, task, Training(loop_script, sys.modules["__main__"], train, explained, settings))
 
 
 def _train_by_loop(captured: Capture, script: Script, task: dict[str, Any]) -> None:
@@ -136,7 +137,7 @@ def _train_watched(captured: Capture, task: dict[str, Any], training: Training) 
     """Train while the recorder or the x-ray's tracer watches; what it records is left in the side's folder."""
     from benchmarks.port.job import header_of
 
-    header = header_of(captured, task, training.settings)
+    header = header_of(task, training.settings)
     try:
         if "until_step" in task:
             from benchmarks.port.xray import trace_side

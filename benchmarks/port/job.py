@@ -7,8 +7,6 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from benchmarks.port.arguments import valid_settings
-from benchmarks.port.door import Capture
-from benchmarks.port.probe import Probe
 from benchmarks.port.settings import Settings
 from shared.config import RunConfig
 from shared.errors import SameLoopError
@@ -27,25 +25,23 @@ class Training(NamedTuple):
         loop_script, module: the file that trains, and the module that it was imported as.
         train: trains, after it has named the model to watch; returns the log.
         explained: turns an exception into an error of one line, or None where it is not the file's mistake.
-        settings: of the script with the results of one batch, where one was probed.
+        settings: of the script.
     """
 
     loop_script: LoopScript
     module: ModuleType
     train: Callable[[Watch], list[dict[str, Any]]]
     explained: Callable[[BaseException], SameLoopError | None]
-    settings: Settings | None = None
+    settings: Settings
 
 
-def header_of(captured: Capture, task: dict[str, Any], probed: Settings | None) -> dict[str, Any]:
+def header_of(task: dict[str, Any], settings: Settings) -> dict[str, Any]:
     """The record's first line.
 
     Args:
-        captured: the script at its door.
         task: what this process is to do: the side's name and role, and the files.
-        probed: the settings with the results of one batch, where one was probed.
+        settings: of the script.
     """
-    settings = probed or Settings(captured, Probe())
     first = header(task["role"], config_of(settings, task), None, None)
     return {
         **first,
@@ -58,7 +54,7 @@ def header_of(captured: Capture, task: dict[str, Any], probed: Settings | None) 
             "is_loop": task["does"] == "loop",
             **_job_facts(settings),
             # Not for the script's own Trainer, which could not train any more afterwards.
-            "set": probed.changed_arguments if probed else {},
+            "set": settings.changed_arguments if task["does"] == "loop" else {},
         },
     }
 
@@ -88,21 +84,24 @@ def _size(sets: Any) -> int:
 
 def _job_facts(settings: Settings) -> dict[str, Any]:
     """Further facts about the script's Trainer, from which `benchmarks.verdict.facts` makes sentences."""
-    from transformers import Seq2SeqTrainer
+    import transformers
 
     trainer, args, probe = settings.captured.trainer, settings.args, settings.probe
+    makes_loader = settings.override_of("get_train_dataloader") is not None
     return {
         "model": type(trainer.model).__name__,
         "per_step": args.gradient_accumulation_steps,
         "batches_per_epoch": settings.batches_per_epoch,
         "batch_size": args.train_batch_size,
         "examples": len(trainer.train_dataset),
-        "drop_last": args.dataloader_drop_last,
+        "drop_last": args.dataloader_drop_last and probe.batches is None,
         "is_divided": settings.is_divided,
         "counts": probe.counts,
         "share": probe.share,
-        "unused_columns": probe.unused.get("train_dataset", []),
+        "unused_columns": [] if makes_loader else probe.unused.get("train_dataset", []),
+        "never_called": settings.never_called,
+        "transformers": transformers.__version__,
         "is_own_function": trainer.compute_loss_func is not None,
-        "weighs_as_full": args.eval_batch_size if isinstance(trainer, Seq2SeqTrainer) else None,
+        "weighs_as_full": args.eval_batch_size if settings.weighs_as_full else None,
         "max_grad_norm": args.max_grad_norm,
     }

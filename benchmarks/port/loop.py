@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from benchmarks.pages.fold import formatted
-from benchmarks.port.override import Override
+from benchmarks.port.override import OF_TRAINER, name_of
 from benchmarks.port.settings import Settings
 
 PLAIN = ("model", "tokenizer", "train_dataset", "eval_dataset")
@@ -22,22 +22,22 @@ class Loop:
     """Writes the loop of one script's settings; the template reads its attributes.
 
     Args:
-        settings: of the script; the extras and refusals of a user's own loss are added to it.
+        settings: of the script.
 
     Attributes:
         extras: the arguments that `train` takes in addition to the four that every loop has, by name.
     """
 
     def __init__(self, settings: Settings) -> None:
-        from transformers import PreTrainedModel, Seq2SeqTrainer
+        from transformers import PreTrainedModel
 
         self.settings, self.args, self.probe = settings, settings.args, settings.probe
         self.trainer, self.kind = settings.captured.trainer, settings.loss_kind
-        cls = settings.override_of("compute_loss")
-        self.override = Override.of(cls, settings) if cls else None
-        if self.override:
-            settings.refusals += self.override.refusals
-            settings.extras |= self.override.extras
+        self.overrides = settings.overrides
+        self.override = self.overrides.get("compute_loss")
+        # What the user's methods leave to Trainer.
+        own = "".join(override.source for override in self.overrides.values())
+        self.helpers = [name for name in OF_TRAINER.values() if f"{name}(" in own]
         self.extras, args, model = settings.extras, self.args, self.trainer.model
         self.parameters = ", ".join(
             [*PLAIN, *(["*"] if self.extras else []), *(f"{name}=None" for name in self.extras)]
@@ -45,8 +45,15 @@ class Loop:
         self.accumulates = args.gradient_accumulation_steps > 1
         self.evaluates = args.eval_strategy.value != "no" or args.eval_on_start
         self.keeps_best = bool(args.load_best_model_at_end and settings.best_metric)
-        self.decays = bool(args.weight_decay and "optimizers" not in self.extras)
+        makes_optimizer = "optimizers" in self.extras or "create_optimizer" in self.overrides
+        self.decays = bool(args.weight_decay and not makes_optimizer)
         self.is_grouped = args.train_sampling_strategy == "group_by_length"
+        self.own_loader = self.overrides.get("get_train_dataloader")
+        self.own_sampler = None if self.own_loader else self.overrides.get("_get_train_sampler")
+        self.own_eval_loader = self.overrides.get("get_eval_dataloader") if self.evaluates else None
+        is_own = self.own_loader or self.own_sampler
+        # Whether the order is seeded anew in every epoch, with the seed that Trainer has for it.
+        self.is_reseeded = self.probe.is_reseeded if is_own else args.train_sampling_strategy == "random"
         self.is_fresh = getattr(self.trainer, "_sameloop_is_fresh", True)
         self.has_loss = self.probe.labels or (not self.trainer.label_names and self.trainer.can_return_loss)
         self.has_metrics = bool(
@@ -55,7 +62,7 @@ class Loop:
         is_pretrained = isinstance(model, PreTrainedModel)
         self.generates = is_pretrained and getattr(model.config, "use_cache", None) is False and model.can_generate()
         self.eval_seed = args.seed if args.data_seed is None else args.data_seed
-        self.weighs_as_full = isinstance(self.trainer, Seq2SeqTrainer)
+        self.weighs_as_full = settings.weighs_as_full
         self.prefix = "{prefix}" if settings.eval_names else "eval"
         self.better = ">" if args.greater_is_better else "<"
         least = settings.stopping.early_stopping_threshold if settings.stopping else 0
@@ -72,7 +79,8 @@ class Loop:
         self.count = f'batch["labels"]{"[..., 1:]" if self.trainer._loss_shifts_labels else ""}.ne(-100).sum()'
         # The columns that the model does not take, by data set, for the data sets that are used.
         sets = {name: columns for name, columns in self.probe.unused.items() if columns}
-        self.unused = {name: sets[name] for name in sets if self.evaluates or name == "train_dataset"}
+        taken_over = {"train_dataset": self.own_loader, "eval_dataset": self.own_eval_loader or not self.evaluates}
+        self.unused = {name: sets[name] for name in sets if not taken_over[name.partition("[")[0]]}
         workers = [f"num_workers={args.dataloader_num_workers}"] if args.dataloader_num_workers else []
         dropped = ["drop_last=True"] if args.dataloader_drop_last else []
         self.loading = ", ".join(["collate_fn=data_collator", *workers, *dropped])
@@ -90,7 +98,8 @@ class Loop:
 
     def names(self) -> set[str]:
         """The names that the loop binds, so that the script must not bind them to something else."""
-        names = {"train", "evaluate"} | ({"compute_loss", "model_loss"} if self.override else set())
+        names = {"train", "evaluate", *(override.function for override in self.overrides.values())}
+        names |= set(self.helpers)
         helpers = {"one_ahead": self.probe.draws, "steps_of": self.accumulates, "without": self.probe.extra_keys}
         return names | {name for name, is_there in helpers.items() if is_there}
 
@@ -119,7 +128,8 @@ class Loop:
         return f"model_input_name={tokenizer.model_input_names[0] if tokenizer else 'input_ids'!r}"
 
     def batches(self, loader: str) -> str:
-        return f"one_ahead({loader})" if self.probe.draws else loader
+        is_ahead = self.probe.draws and (self.probe.is_prepared or loader == "eval_loader")
+        return f"one_ahead({loader})" if is_ahead else loader
 
     @property
     def to_device(self) -> str:
@@ -136,7 +146,7 @@ class Loop:
 
     @property
     def optimizer(self) -> str:
-        kind, arguments = self.trainer.get_optimizer_cls_and_kwargs(self.args, self.trainer.model)
+        kind, arguments = self.settings.optimizer()
         defaults = {parameter.name: parameter.default for parameter in inspect.signature(kind).parameters.values()}
         if not self.args.weight_decay and defaults.get("weight_decay"):
             arguments = {**arguments, "weight_decay": 0.0}
@@ -144,12 +154,13 @@ class Loop:
         changed = ", ".join(
             f"{name}={value!r}" for name, value in arguments.items() if name == "lr" or value != defaults.get(name)
         )
-        module = "torch.optim" if kind.__module__.startswith("torch.optim") else "transformers"
-        return f"{module}.{kind.__name__}(parameters, {changed})"
+        return f"{name_of(kind)}(parameters, {changed})"
 
     @property
     def scheduler(self) -> str:
         """Empty where the script has given a scheduler."""
+        if "create_scheduler" in self.overrides:
+            return self.overrides["create_scheduler"].call
         if self.trainer.lr_scheduler is not None:
             return ""
         args, kind = self.args, getattr(self.args.lr_scheduler_type, "value", self.args.lr_scheduler_type)
@@ -203,7 +214,7 @@ class Loop:
         names = ["compute_metrics", "preprocess_logits_for_metrics"] if self.has_metrics else []
         names = [name for name in [*names, "compute_loss_func"] if name in self.extras]
         names += ["smoother"] if self.kind == "smoother" else []
-        names += self.override.extras if self.override else []
+        names += [*self.override.values, *self.override.extras] if self.override else []
         return "".join(f", {name}" for name in names)
 
     @property

@@ -1,4 +1,4 @@
-"""A `compute_loss` of the user's own, a method of their Trainer, as a function of the loop with their own lines."""
+"""Methods of the user's own Trainer as functions of the loop, with their own lines."""
 
 from __future__ import annotations
 
@@ -9,109 +9,212 @@ import textwrap
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from benchmarks.port.text import parents_in, replace_nodes
+from benchmarks.port.text import parents_in, place, replace_nodes
 
 if TYPE_CHECKING:
     from benchmarks.port.settings import Refusal, Settings
 
-OWN_LOSS = '''
-def model_loss(model, inputs, return_outputs=False, num_items_in_batch=None):
-    """The loss that the model gives by itself, as Trainer.compute_loss takes it."""
-    outputs = model(**inputs{items_argument})
-    loss = outputs["loss"] if isinstance(outputs, dict) else outputs[0]
-    return (loss, outputs) if return_outputs else loss
+CARRIED = (
+    *("compute_loss", "create_optimizer", "create_scheduler"),
+    *("get_train_dataloader", "_get_train_sampler", "get_eval_dataloader", "training_step"),
+)
+# What another method takes from `self`, and what the loop calls it.
+NAMES = {
+    **{name: name for name in ("train_dataset", "eval_dataset", "data_collator", "model", "optimizer")},
+    "processing_class": "tokenizer",
+    "tokenizer": "tokenizer",
+    "model_wrapped": "model",
+    "lr_scheduler": "scheduler",
+}
+# What a method takes from `self.state`, and what the loop calls it.
+STATE = {"global_step": "step", "max_steps": "max_steps"}
+# What a method sets in `self`: the function's result.
+RESULTS = {"create_optimizer": "optimizer", "create_scheduler": "scheduler"}
 
-'''
+# What `super()` does in these methods: functions of the loop, which its template has.
+OF_TRAINER = {"compute_loss": "model_loss", "training_step": "model_step"}
 
 
 @dataclass
 class Override:
-    """The method as a function.
+    """A method as a function.
 
     Attributes:
-        source: its text, with a helper before it where it calls `super().compute_loss`.
+        name: of the method.
+        source: the function's text.
         uses_items: whether it uses `num_items_in_batch`.
+        values: what the loop gives it, by parameter, as text.
         extras: what it took from its Trainer, by name, which the function gets as arguments.
         refusals: what it does that a function cannot do.
     """
 
-    source: str
+    name: str
+    source: str = ""
     uses_items: bool = False
+    values: dict[str, str] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
 
     @classmethod
-    def of(cls, owner: type, settings: Settings) -> Override:
-        """Read the method from its class.
+    def of(cls, name: str, owner: type, settings: Settings) -> Override:
+        """Read a method from its class.
 
         Args:
+            name: of the method, one of `CARRIED`.
             owner: the user's class that has it.
             settings: of the script.
         """
         from benchmarks.port.settings import Refusal
 
-        method: Any = vars(owner)["compute_loss"]
+        override, method = cls(name), vars(owner)[name]
         try:
             lines, start = inspect.getsourcelines(method)
         except (OSError, TypeError):
-            return cls("", refusals=[Refusal(0, "the source of compute_loss cannot be found", "write it into a file")])
+            override.refusals = [Refusal(0, f"the source of {name} cannot be found", "write it into a file")]
+            return override
         source = textwrap.dedent("".join(lines))
         function: Any = ast.parse(source).body[0]
-        args, trainer = function.args, settings.captured.trainer
-        me, override = args.args[0], cls("")
-        problems = [(1, f"uses {name}, a local name around it") for name in method.__code__.co_freevars]
-        problems = [problem for problem in problems if "__class__" not in problem[1]]
-        changes, parents = list[tuple[ast.AST, str]](), parents_in(function)
-        for node in ast.walk(function):
-            if isinstance(node, ast.Call) and _calls_super(node):
-                changes.append((node.func, "model_loss"))
-            elif isinstance(node, ast.Name) and node.id == me.arg:
-                used = parents[node]
-                value = _value_of(used, parents[used], trainer)
-                if value is not None:
-                    changes.append(value)
-                elif isinstance(used, ast.Attribute) and used.attr == "model" and args.args[1:]:
-                    # In a process with one device the Trainer's model is the one that compute_loss is given.
-                    changes.append((used, args.args[1].arg))
-                elif isinstance(used, ast.Attribute) and _is_the_users(used.attr, trainer):
-                    override.extras[used.attr] = getattr(trainer, used.attr)
-                    changes.append((used, used.attr))
-                else:
-                    problems.append(
-                        (node.lineno, f"uses {ast.unparse(used if isinstance(used, ast.Attribute) else node)}")
-                    )
+        changes, problems = override._without_self(function, settings)
+        around = [free for free in method.__code__.co_freevars if free != "__class__"]
+        problems += [(1, f"uses {free}, a local name around it") for free in around]
         advice = "make it an argument of the class, or a name of the module"
-        override.refusals = [Refusal(start + line - 1, f"compute_loss {text}", advice) for line, text in problems]
-        used_names = {node.id for part in function.body for node in ast.walk(part) if isinstance(node, ast.Name)}
-        override.uses_items = bool({"num_items_in_batch", args.kwarg.arg if args.kwarg else ""} & used_names)
-        body = replace_nodes(source, changes).splitlines()[function.body[0].lineno - 1 :]
-        args.args.pop(0)
-        args.kwonlyargs += [ast.arg(name) for name in override.extras]
-        args.kw_defaults += [None] * len(override.extras)
-        items = ", num_items_in_batch=num_items_in_batch" if settings.probe.counts else ""
-        own = OWN_LOSS.replace("{items_argument}", items) if any(new == "model_loss" for _, new in changes) else ""
-        override.source = "\n".join([own, f"def compute_loss({ast.unparse(args)}):", *body])
+        override.refusals = [Refusal(start + line - 1, f"{name} {text}", advice) for line, text in problems]
+        override._write(function, source, changes)
         return override
 
-    def arguments(self, with_outputs: bool, items: str) -> str:
-        """The arguments with which the loop calls it, as text."""
+    def _without_self(
+        self, function: Any, settings: Settings
+    ) -> tuple[list[tuple[ast.AST, str]], list[tuple[int, str]]]:
+        """What replaces each use of `self`; and the uses that nothing replaces, with their lines."""
+        args, trainer = function.args.args, settings.captured.trainer
+        parents = parents_in(function)
+        # In a process with one device the Trainer's model is the one that the method is given.
+        names = NAMES if self.name not in OF_TRAINER else {"model": args[1].arg} if args[1:] else {}
+        changes, problems, replaced = list[tuple[ast.AST, str]](), list[tuple[int, str]](), set[ast.AST]()
+        for node in ast.walk(function):
+            if isinstance(node, ast.Call) and (new := self._call(node, args[0].arg, settings)):
+                changes += new
+                replaced.update(ast.walk(node.func))
+            if not isinstance(node, ast.Name) or node.id != args[0].arg or node in replaced:
+                continue
+            used = parents[node]
+            attribute = used.attr if isinstance(used, ast.Attribute) else ""
+            is_set = isinstance(used, ast.Attribute) and not isinstance(used.ctx, ast.Load)
+            if (value := _value_of(used, parents[used], trainer)) is not None:
+                changes.append(value)
+            elif attribute == "state" and (name := STATE.get(getattr(parents[used], "attr", ""))):
+                changes.append((parents[used], name))
+                self.values[name] = name
+            elif is_set and names.get(attribute) != RESULTS.get(self.name, ""):
+                # A function would forget it: the next call would begin again.
+                problems.append((node.lineno, f"sets {ast.unparse(used)}"))
+            elif attribute in names:
+                changes.append((used, names[attribute]))
+                if names[attribute] not in [parameter.arg for parameter in args]:
+                    self.values[names[attribute]] = names[attribute]
+            elif attribute and _is_the_users(attribute, trainer):
+                self.extras[attribute] = getattr(trainer, attribute)
+                changes.append((used, attribute))
+            else:
+                problems.append((node.lineno, f"uses {ast.unparse(used if attribute else node)}"))
+        return changes, problems
+
+    def _call(self, node: ast.Call, me: str, settings: Settings) -> list[tuple[ast.AST, str]]:
+        """What replaces a call of a method of Trainer; nothing where the loop has nothing for it."""
+        called, probe = ast.unparse(node.func), settings.probe
+        if re.match(rf"super\(.*\)\.{self.name}$", called) and self.name in OF_TRAINER:
+            return [(node.func, OF_TRAINER[self.name])]
+        if self.name == "training_step" and called == f"{me}.compute_loss":
+            own = settings.overrides.get("compute_loss")
+            return [] if own and own.by_name else [(node.func, "compute_loss" if own else "model_loss")]
+        if called == f"{me}.compute_loss_context_manager":
+            # Trainer runs the model's own forward in 16 bits, and gives nothing else but this there.
+            return [(node, "contextlib.nullcontext()")]
+        if called.endswith(".get_optimizer_cls_and_kwargs"):
+            kind, arguments = settings.optimizer()
+            return [(node, f"({name_of(kind)}, {arguments!r})")]
+        unused = probe.unused.get("eval_dataset" if "eval" in self.name else "train_dataset", [])
+        # Trainer's prepare gives the loader another random order, which the loop does itself.
+        around = {
+            "accelerator.prepare": ("(", ")"),
+            "accelerator.backward": ("(", ").backward()"),
+            "_prepare_inputs": ("(", ")"),
+            "_remove_unused_columns": ("(", f").remove_columns({unused})" if unused else ")"),
+            "get_decay_parameter_names": ("transformers.Trainer.get_decay_parameter_names(None, ", ")"),
+        }.get(called.removeprefix(f"{me}."))
+        if around is None or len(node.args) != 1:
+            return []
+        argument: Any = node.args[0]
+        before = place(node.lineno, node.col_offset, argument.lineno, argument.col_offset)
+        after = place(argument.end_lineno, argument.end_col_offset, node.end_lineno or 0, node.end_col_offset or 0)
+        return list(zip((before, after), around, strict=True))
+
+    def _write(self, function: Any, source: str, changes: list[tuple[ast.AST, str]]) -> None:
+        """Make the function's text, with what it took from `self` as its parameters."""
+        args, body, result = function.args, function.body, RESULTS.get(self.name, "")
+        used = [node for part in body for node in ast.walk(part) if isinstance(node, ast.Name)]
+        self.uses_items = bool(
+            {"num_items_in_batch", args.kwarg.arg if args.kwarg else ""} & {node.id for node in used}
+        )
+        args.args.pop(0)
+        own = [parameter.arg for parameter in args.args]
+        if self.name not in OF_TRAINER:
+            loops = {"num_training_steps": "max_steps", **{name: name for name in NAMES.values()}}
+            self.values |= {name: loops[name] for name in own if name in loops and name != result}
+        # What the method sets is not there before.
+        before = f"{result} = None\n    " if self.values.pop(result, "") else ""
+        new = [name for name in (*self.extras, *self.values) if name not in own]
+        args.kwonlyargs += [ast.arg(name) for name in new]
+        args.kw_defaults += [None] * len(new)
+        header = f"def {self.function}({ast.unparse(args)}):\n    {before}"
+        first = place(1, 0, body[0].lineno, body[0].col_offset)
+        self.source = replace_nodes(source, [*changes, (first, header)]).rstrip()
+        if result and not isinstance(body[-1], ast.Return):
+            self.source += f"\n    return {result}"
+
+    @property
+    def function(self) -> str:
+        """The function's name."""
+        return self.name.lstrip("_")
+
+    @property
+    def call(self) -> str:
+        """The call of the function in the loop, as text, where Trainer gives it no batch."""
+        return f"{self.function}({', '.join(self.by_name)})"
+
+    def step_call(self, items: str) -> str:
+        """The call of `training_step` in the loop, as text."""
+        return f"training_step({', '.join(['model', 'batch', items or 'None', *self.by_name])})"
+
+    @property
+    def by_name(self) -> list[str]:
+        """The arguments that the function has in place of `self`, as text."""
+        return [f"{name}={value}" for name, value in {**self.values, **{name: name for name in self.extras}}.items()]
+
+    def loss_arguments(self, with_outputs: bool, items: str) -> str:
+        """The arguments with which the loop calls `compute_loss`, as text."""
         arguments = ["model", "batch", *(["return_outputs=True"] if with_outputs else [])]
         arguments += [f"num_items_in_batch={items}"] if items else []
-        return ", ".join([*arguments, *(f"{name}={name}" for name in self.extras)])
-
-
-def _calls_super(node: ast.Call) -> bool:
-    return re.match(r"super\(.*\)\.compute_loss$", ast.unparse(node.func)) is not None
+        return ", ".join([*arguments, *self.by_name])
 
 
 def _value_of(used: ast.AST, around: ast.AST, trainer: Any) -> tuple[ast.AST, str] | None:
-    """`self.args.NAME` and the value that replaces it."""
+    """`self.args.NAME` and the value that replaces it; likewise the batch size that Trainer keeps."""
+    if isinstance(used, ast.Attribute) and used.attr == "_train_batch_size":
+        return used, repr(trainer.args.train_batch_size)
     if isinstance(used, ast.Attribute) and used.attr == "args" and isinstance(around, ast.Attribute):
         value = getattr(trainer.args, around.attr, trainer)
+        value = getattr(value, "value", value)  # of an enumeration
         return (around, repr(value)) if isinstance(value, (bool, int, float, str, type(None))) else None
     # `super(MyTrainer, self)`: what it calls has another name in the loop.
     is_super = isinstance(used, ast.Call) and ast.unparse(used.func) == "super"
     return (used.args[-1], "") if is_super else None  # type: ignore[attr-defined]
+
+
+def name_of(kind: type) -> str:
+    """The name of an optimizer's class, as a script that imports torch and transformers writes it."""
+    module = "torch.optim" if kind.__module__.startswith("torch.optim") else "transformers"
+    return f"{module}.{kind.__name__}"
 
 
 def _is_the_users(name: str, trainer: Any) -> bool:

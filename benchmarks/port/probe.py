@@ -20,6 +20,11 @@ class Probe:
     """The facts that one batch shows.
 
     Attributes:
+        batches: of an epoch, where the script makes its own loader or sampler.
+        is_prepared: whether accelerate fetches the training batches, each one ahead.
+        is_reseeded: whether accelerate seeds the order of an own loader or sampler anew in every epoch.
+        foreign_loader: the type of an own loader that is no `DataLoader` of torch.
+        eval_batch_size, is_eval_prepared: of an own evaluation loader; None where the script makes none.
         draws: whether making the batch draws random numbers, as a collator that masks words does.
         unused: the columns of each data set that Trainer removes, by the data set's name.
         extra_keys: the same for examples that are dictionaries in a data set of the user's own.
@@ -33,6 +38,12 @@ class Probe:
         share: that loss with the number that Trainer counts, divided by its mean loss.
     """
 
+    batches: int | None = None
+    is_prepared: bool = True
+    is_reseeded: bool = False
+    foreign_loader: str = ""
+    eval_batch_size: int | None = None
+    is_eval_prepared: bool | None = None
     draws: bool = False
     unused: dict[str, list[str]] = field(default_factory=dict)
     extra_keys: list[str] = field(default_factory=list)
@@ -59,6 +70,7 @@ def probe(trainer: Any) -> Probe:
     _look_at_columns(trainer, result)
     with _left_as_it_was(trainer.model):
         try:
+            _look_at_eval_loader(trainer, result)
             batch = _batch_of(trainer, result)
             if isinstance(batch, Mapping):
                 _look_at_batch(trainer, result, batch)
@@ -90,15 +102,49 @@ def _look_at_columns(trainer: Any, result: Probe) -> None:
         result.extra_keys = [key for key in example if key not in known] if isinstance(example, Mapping) else []
 
 
+def _own_loader(trainer: Any, result: Probe) -> Any:
+    """The training loader, where the script makes it or its sampler; else None."""
+    from accelerate.data_loader import DataLoaderShard, SeedableRandomSampler, get_sampler
+    from torch.utils.data import DataLoader
+    from transformers import Trainer
+
+    methods = ("get_train_dataloader", "_get_train_sampler")
+    if all(getattr(type(trainer), name) is getattr(Trainer, name) for name in methods):
+        return None
+    loader = trainer.get_train_dataloader()
+    if not isinstance(loader, DataLoader):
+        result.foreign_loader = type(loader).__name__
+        return None
+    result.batches = len(loader)
+    result.is_prepared = isinstance(loader, DataLoaderShard)
+    result.is_reseeded = result.is_prepared and isinstance(get_sampler(loader), SeedableRandomSampler)
+    return loader
+
+
+def _look_at_eval_loader(trainer: Any, result: Probe) -> None:
+    from accelerate.data_loader import DataLoaderShard
+    from transformers import Trainer
+
+    is_own = type(trainer).get_eval_dataloader is not Trainer.get_eval_dataloader
+    if is_own and trainer.eval_dataset is not None and not isinstance(trainer.eval_dataset, dict):
+        loader = trainer.get_eval_dataloader()
+        result.eval_batch_size = getattr(loader, "batch_size", None)
+        result.is_eval_prepared = isinstance(loader, DataLoaderShard)
+
+
 def _batch_of(trainer: Any, result: Probe) -> Any:
     """The batch that the first examples make, and whether making it has drawn anything."""
     from transformers.trainer_utils import RemoveColumnsCollator
 
-    examples, collator = trainer.train_dataset, trainer.data_collator
-    if result.unused.get("train_dataset"):
-        examples = examples.remove_columns(result.unused["train_dataset"])
-    if result.extra_keys:
-        collator = RemoveColumnsCollator(collator, trainer._signature_columns)
+    loader = _own_loader(trainer, result)
+    if loader is not None:
+        examples, collator = loader.dataset, loader.collate_fn
+    else:
+        examples, collator = trainer.train_dataset, trainer.data_collator
+        if result.unused.get("train_dataset"):
+            examples = examples.remove_columns(result.unused["train_dataset"])
+        if result.extra_keys:
+            collator = RemoveColumnsCollator(collator, trainer._signature_columns)
     # Copies: it may have a random generator of its own, which must not advance here, and may change its examples.
     collator = copy.deepcopy(collator)
     before = rng_digests()

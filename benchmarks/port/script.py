@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.pages.fold import formatted
 from benchmarks.port.loop import PLAIN, Loop
 from benchmarks.port.side import Script
-from benchmarks.port.text import names_in, parents_in, replace_nodes
+from benchmarks.port.text import names_in, parents_in, place, replace_nodes
 
 FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -32,6 +32,7 @@ def script_with_loop(loop: Loop, script: Script, name: str) -> tuple[str, list[s
     settings = loop.settings
     notes = [f"not carried over: {refusal}" for refusal in settings.refusals]
     notes += [f"left out, because it changes nothing: the callback {callback}" for callback in settings.only_looks_on]
+    notes += [f"left out, because nothing calls it: {method}" for method in settings.never_called]
     own, left_out = _own_lines(loop, script.source) or (None, [])
     if left_out:
         notes.append(
@@ -113,7 +114,7 @@ def _train_arguments(node: ast.Call, loop: Loop, source: str) -> dict[str, str] 
     arguments["tokenizer"] = arguments.pop("processing_class", "None")
     if "model_init" in arguments:
         arguments["model"] = f"{arguments['model_init']}()"
-    for name in loop.override.extras if loop.override else ():
+    for name in (name for override in loop.overrides.values() for name in override.extras):
         arguments[name] = _set_by_init(name, loop, arguments)
     if any(not arguments.get(name) for name in loop.extras):
         return None
@@ -298,10 +299,7 @@ def _rename_taken(source: str, taken: set[str]) -> str:
 
 def _word(node: Any) -> ast.Name:
     """The position of a parameter's or keyword's own name, without annotation or value."""
-    end = node.col_offset + len(node.arg.encode())
-    place = (node.lineno, node.col_offset, node.lineno, end)
-    names = ("lineno", "col_offset", "end_lineno", "end_col_offset")
-    return ast.Name(node.arg, **dict(zip(names, place, strict=True)))
+    return place(node.lineno, node.col_offset, node.lineno, node.col_offset + len(node.arg.encode()))
 
 
 def _without_dead(source: str, kinds: set[str]) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.port.door import Capture
+from benchmarks.port.override import CARRIED, Override
 from benchmarks.port.probe import Probe, probe
 from shared.config import METRIC_SCHEDULES
 
@@ -32,18 +33,10 @@ LOOK_ON = {
     *("__init__", "log", "save_model", "_save", "create_model_card", "push_to_hub", "num_examples", "predict"),
     *("floating_point_ops", "store_flos", "train", "init_hf_repo", "is_world_process_zero", "_save_checkpoint"),
 }
-CARRIED = {"compute_loss"}
 # Text in a callback that shows that it may change the training.
 CHANGES = re.compile(r"control\.|requires_grad|\.data\b|optimizer|lr_scheduler|load_state_dict|\.train\(|\.eval\(")
 OWN_OPTIMIZER = "build it in the script and give optimizers=(optimizer, None), which is taken over"
 ADVICE = {
-    "create_optimizer": OWN_OPTIMIZER,
-    "create_scheduler": "build both in the script and give optimizers=(optimizer, scheduler), which are taken over",
-    "create_optimizer_and_scheduler": "build both in the script and give optimizers=(optimizer, scheduler)",
-    "get_train_dataloader": "put its lines where the loop makes train_loader",
-    "_get_train_sampler": "put its lines where the loop makes the sampler",
-    "get_eval_dataloader": "put its lines where the loop makes eval_loader",
-    "training_step": "put its lines around the loop's loss.backward()",
     "prediction_step": "put its lines into the loop's evaluate",
     "evaluate": "put its lines into the loop's evaluate",
     "evaluation_loop": "put its lines into the loop's evaluate",
@@ -70,12 +63,14 @@ class Settings:
         captured: what the script has built.
         probe: the facts that one batch shows.
         refusals: what is not carried over.
+        overrides: the user's own methods, by name, as functions of the loop.
         extras: further arguments of the loop, in addition to model, tokenizer and data sets: values by name.
     """
 
     captured: Capture
     probe: Probe
     refusals: list[Refusal] = field(default_factory=list)
+    overrides: dict[str, Override] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -91,6 +86,11 @@ class Settings:
             settings.extras["optimizers"] = (trainer.optimizer, trainer.lr_scheduler)
         if trainer.model_init is not None:
             settings.extras["model_init"] = trainer.model_init
+        for name in CARRIED:
+            if (owner := settings.override_of(name)) is not None:
+                settings.overrides[name] = Override.of(name, owner, settings)
+                settings.refusals += settings.overrides[name].refusals
+                settings.extras |= settings.overrides[name].extras
         return settings
 
     @property
@@ -102,8 +102,9 @@ class Settings:
 
     @property
     def batches_per_epoch(self) -> int:
-        trainer = self.captured.trainer
-        count = len(trainer.train_dataset) / self.args.train_batch_size
+        if self.probe.batches is not None:
+            return self.probe.batches
+        count = len(self.captured.trainer.train_dataset) / self.args.train_batch_size
         return math.floor(count) if self.args.dataloader_drop_last else math.ceil(count)
 
     @property
@@ -136,6 +137,17 @@ class Settings:
         sets = self.captured.trainer.eval_dataset
         return list(sets) if isinstance(sets, dict) else []
 
+    @property
+    def weighs_as_full(self) -> bool:
+        """Whether an evaluation's last batch weighs as much as a full one, and so do batches of another size.
+
+        `Trainer` repeats a batch's loss as often as a full batch has examples, and accelerate's `gather_for_metrics`
+        cuts the last one: not in `Seq2SeqTrainer`, which takes `gather`, nor with a loader that is not prepared.
+        """
+        from transformers import Seq2SeqTrainer
+
+        return isinstance(self.captured.trainer, Seq2SeqTrainer) or self.probe.is_eval_prepared is False
+
     # Loss -----------------------------------------------------------------------------------------
 
     @property
@@ -157,11 +169,20 @@ class Settings:
     def loss_kind(self) -> str:
         """Where the loss comes from: `override`, `function`, `smoother` or `model`."""
         trainer = self.captured.trainer
-        if self.override_of("compute_loss"):
+        if "compute_loss" in self.overrides:
             return "override"
         if trainer.compute_loss_func is not None:
             return "function"
         return "smoother" if trainer.label_smoother is not None and self.probe.has_labels_key else "model"
+
+    def optimizer(self) -> tuple[Any, dict[str, Any]]:
+        """The class of optimizer that the arguments name, and its own arguments.
+
+        Raises:
+            ImportError, ValueError: this machine has no such optimizer.
+        """
+        trainer = self.captured.trainer
+        return trainer.get_optimizer_cls_and_kwargs(self.args, trainer.model)
 
     def override_of(self, name: str) -> type | None:
         """The user's class that has its own method of this name."""
@@ -243,11 +264,11 @@ class Settings:
         if trainer.optimizer_cls_and_kwargs is not None:
             yield Refusal(line, "optimizer_cls_and_kwargs is not carried over", OWN_OPTIMIZER)
         try:
-            kind = trainer.get_optimizer_cls_and_kwargs(self.args, trainer.model)[0]
+            kind = self.optimizer()[0]
             known = getattr(kind, "__module__", "").startswith(("torch.optim", "transformers.optimization"))
         except (ImportError, ValueError) as error:
             kind, known = error, False
-        if not known and trainer.optimizer is None:
+        if not known and trainer.optimizer is None and self.override_of("create_optimizer") is None:
             description = f"optim={str(getattr(self.args.optim, 'value', self.args.optim))!r} is not carried over"
             yield Refusal(0, description, OWN_OPTIMIZER)
         if hasattr(trainer.model, "peft_config"):
@@ -263,12 +284,51 @@ class Settings:
     def _methods_refused(self) -> Iterator[Refusal]:
         from transformers import Trainer
 
+        line = self.captured.built_at
+        if self.probe.foreign_loader:
+            description = f"your get_train_dataloader returns a {self.probe.foreign_loader}, not torch's DataLoader"
+            yield Refusal(line, description, "put its lines where the loop makes train_loader")
+        other_size = self.probe.is_eval_prepared and self.probe.eval_batch_size != self.args.eval_batch_size
+        if self.override_of("get_eval_dataloader") and (self.eval_names or self.probe.draws or other_size):
+            description = (
+                "your get_eval_dataloader with several evaluation sets, random collators or another batch size than "
+                "the arguments' is not carried over"
+            )
+            yield Refusal(line, description, "put its lines where the loop makes eval_loader")
+        plain_loss = self.captured.trainer.compute_loss_func is None and self.captured.trainer.label_smoother is None
+        if self.override_of("training_step") and (self.args.gradient_accumulation_steps > 1 or not plain_loss):
+            description = (
+                "your training_step with accumulation, label smoothing or compute_loss_func is not carried over"
+            )
+            yield Refusal(line, description, "put its lines around the loop's loss.backward()")
+        if self.override_of("create_optimizer") and self.captured.trainer.optimizer is not None:
+            yield Refusal(line, "your create_optimizer beside optimizers=(...) is not carried over", OWN_OPTIMIZER)
+
         for owner in self.own_classes():
             for name, method in vars(owner).items():
-                if not callable(method) or not hasattr(Trainer, name) or name in LOOK_ON | CARRIED:
+                if not callable(method) or not hasattr(Trainer, name) or name in {*LOOK_ON, *CARRIED}:
+                    continue
+                if f"{owner.__name__}.{name}" in self.never_called:
                     continue
                 description = f"your {owner.__name__}.{name} is not carried over"
                 yield Refusal(_source_of(method)[1], description, ADVICE.get(name, "port it yourself"))
+
+    @cached_property
+    def never_called(self) -> list[str]:
+        """The user's methods that replace one of `Trainer` which nothing calls, as `Class.method`.
+
+        One is `create_optimizer_and_scheduler`, which earlier releases of transformers called.
+        """
+        from transformers import Trainer
+
+        owners = [owner for owner in type(self.captured.trainer).__mro__ if owner is not object]
+        code = "".join(_source_of(owner)[0] for owner in owners)
+        return [
+            f"{owner.__name__}.{name}"
+            for owner in self.own_classes()
+            for name in vars(owner)
+            if name == "create_optimizer_and_scheduler" and hasattr(Trainer, name) and f"self.{name}(" not in code
+        ]
 
     @property
     def only_looks_on(self) -> list[str]:

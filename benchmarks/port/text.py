@@ -26,6 +26,11 @@ def replace_nodes(source: str, changes: Iterable[tuple[ast.AST, str]]) -> str:
     return text.decode()
 
 
+def place(line: int, column: int, end_line: int, end_column: int) -> ast.Name:
+    """A node that only has a place in the text; lines count from 1, columns in bytes from 0."""
+    return ast.Name("", lineno=line, col_offset=column, end_lineno=end_line, end_col_offset=end_column)
+
+
 def parents_in(tree: ast.AST) -> dict[ast.AST, ast.AST]:
     """Each node's parent."""
     return {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}

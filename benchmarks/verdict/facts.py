@@ -38,6 +38,11 @@ def facts(record: RunRecord, job: dict[str, Any]) -> list[str]:
             f"Trainer counts more labels than the loss of {job['model']} has (a shifted loss has none for the first "
             f"token), so what goes into backward() is {job['share']:.4g} times the mean loss. The loop does the same"
         )
+    for method in job.get("never_called", []):
+        sentences.append(
+            f"your {method} has no effect: Trainer never calls it in transformers {job['transformers']}; override "
+            "create_optimizer and create_scheduler, or give optimizers=(optimizer, scheduler)"
+        )
     if job["unused_columns"]:
         sentences.append(f"columns that the model does not take are left out: {', '.join(job['unused_columns'])}")
     return sentences
@@ -46,7 +51,13 @@ def facts(record: RunRecord, job: dict[str, Any]) -> list[str]:
 def _accumulation(record: RunRecord, job: dict[str, Any]) -> list[str]:
     """Whether the loss is not divided by the number of batches before backward(), with the losses of one step."""
     several = [line for line in record.steps if len(line["batch"]) > 1 and len(line["losses"]) > 1]
-    if not several or job["is_divided"] is not False or job["counts"] or job["is_own_function"]:
+    if (
+        job["per_step"] == 1
+        or not several
+        or job["is_divided"] is not False
+        or job["counts"]
+        or job["is_own_function"]
+    ):
         return []
     first, per_step = several[0], len(several[0]["losses"])
     means = " + ".join(f"{loss:.4g}" for loss in first["losses"])
@@ -94,7 +105,7 @@ def _evaluation(record: RunRecord, job: dict[str, Any]) -> list[str]:
     evaluated, reported = record.evaluations[-1:], record.reported_evaluations[-1:]
     if job["weighs_as_full"] and evaluated and reported and evaluated[0]["batch_sizes"][-1] != job["weighs_as_full"]:
         sentences.append(
-            f"the eval_loss that Seq2SeqTrainer reports, {reported[0]['eval_loss']:.6g}, is not the mean over the "
+            f"the eval_loss that Trainer reports, {reported[0]['eval_loss']:.6g}, is not the mean over the "
             f"examples, {evaluated[0]['loss']:.6g}: it weighs the last batch, {evaluated[0]['batch_sizes'][-1]} "
             f"examples, as {job['weighs_as_full']}. The loop does the same"
         )
