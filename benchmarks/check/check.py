@@ -337,8 +337,9 @@ def cause_sentences(result: Result) -> list[str]:
     """A sentence for each part of the loop that is wrong, or one that says that none is."""
     if result.verdict in GOOD:
         return [
-            "step by step, on a check's small job, every part of your loop is right: look at what this run has and "
-            "the check has not: its other arguments, its data, its device"
+            "step by step, on a check's small job, every part of your loop is right: what differs is something that "
+            "a check leaves free (random numbers, the order of the examples, the last digits of a mean), or that it "
+            "does not have (this run's other arguments, its data, its device)"
         ]
     wrong = [f"{row['item']}, {evidence(row)}" for row in result.rubric if row["status"] == FAIL]
     return [f"step by step, on a check's small job: {cause}" for cause in wrong or [result.why]]

@@ -76,6 +76,7 @@ SENTENCES = {
     "schedule.first": "the first step does not have config.learning_rate, but a warm-up or another rate",
     "schedule.shape": "the schedule has another shape: check its warm-up and its total number of steps",
     "zero.missing": "the gradients of the step before are still there: zero_grad() is missing between the steps",
+    "zero.partly": "{left} of {of_step} gradients of the step before are still there",
     "zero.inside": "zero_grad() comes between the batches of one step: only the last one counts",
     "zero.before_step": ("zero_grad() comes between the backward pass and the step: nothing is left to step with"),
     "evaluate.moment": "no evaluation follows epoch {number}",

@@ -177,7 +177,12 @@ class StepJudge:
         notes = self._notes
         if self._has_stepped:
             if before and self._step_was_due:
-                notes.add("zero.missing", f"{_norm(before)} before the backward pass", "0", step)
+                of_step = sum(bool(gradient.any()) for gradient in self._grads.values())
+                before_pass = f"{_norm(before)} before the backward pass"
+                if len(before) < of_step:
+                    notes.add("zero.partly", before_pass, "0", step, left=len(before), of_step=of_step)
+                else:
+                    notes.add("zero.missing", before_pass, "0", step)
         elif not self._batches or not self._grads:
             return
         elif not before:

@@ -277,18 +277,15 @@ def _evaluated_logits(evidence: Evidence) -> Finding:
 
 def _no_steps(evidence: Evidence) -> Finding:
     """The run came to its end, and no optimizer of `torch.optim` made a step."""
+    steps = len(evidence.trainer.steps)
     weights = [line.get("weights") for line in evidence.manual.evaluations]
-    evaluated = ""
-    if len(weights) > 1:
-        evaluated = (
-            f", and the evaluations in $loop saw {'one and the same' if len(set(weights)) == 1 else 'other'} weights"
-        )
-    return evidence.finding(
-        "step.none",
-        f"the step: no optimizer of torch.optim made one in $loop, {len(evidence.trainer.steps)} are made in "
-        f"$Trainer{evaluated}; check whether optimizer.step() is reached",
-        {"trainer": len(evidence.trainer.steps)},
-    )
+    text = f"the step: no optimizer of torch.optim made one in $loop, {steps} are made in $Trainer"
+    if len(set(weights)) > 1:
+        text += "; the weights change without one: the evaluations in $loop saw different weights"
+    else:
+        same = ", and the evaluations in $loop saw one and the same weights" if len(weights) > 1 else ""
+        text += f"{same}; check whether optimizer.step() is reached"
+    return evidence.finding("step.none", text, {"trainer": steps})
 
 
 def _number_of_steps(evidence: Evidence) -> Finding:

@@ -94,3 +94,18 @@ def differing_inputs(ours: Any, theirs: Any) -> set[str]:
     if isinstance(ours, dict) and isinstance(theirs, dict):
         return {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]}
     return set() if ours == theirs else {"batch"}
+
+
+def more_than(ours: dict[str, Any], theirs: dict[str, Any]) -> int:
+    """How many more examples an evaluation has than another one, all of whose batches it has; else 0.
+
+    Batches are taken for the same if their sizes, their modes and their losses are equal.
+    """
+    mine, others = (
+        [*zip(line.get("batch_sizes", []), line.get("mode", []), line.get("losses", []), strict=False)]
+        for line in (ours, theirs)
+    )
+    places = range(len(mine) - len(others) + 1) if others and None not in theirs["losses"] else ()
+    if len(mine) > len(others) and any(mine[place : place + len(others)] == others for place in places):
+        return ours["samples"] - theirs["samples"]
+    return 0

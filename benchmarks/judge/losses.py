@@ -6,6 +6,7 @@ import math
 
 from benchmarks.judge.evidence import Evidence
 from benchmarks.judge.finding import Finding
+from benchmarks.judge.reported import UNIT
 from shared.recording.record import RunRecord
 
 # The quotient of two float32 losses is exact up to the rounding of both.
@@ -28,6 +29,14 @@ def loss_cause(evidence: Evidence) -> Finding:
             or (size > 1 and math.isclose(ratios[0], size, rel_tol=SAME_FACTOR))
         ):
             return _scale(evidence, ratios[0])
+        # A float32 mean of n losses, added up in another order, is off by about n units at most.
+        if ratios and all(math.isclose(ratio, 1, rel_tol=max(size, 2) * UNIT) for ratio in ratios):
+            return evidence.finding(
+                "loss.rounding",
+                "the loss's rounding: the model computes no loss in $loop, and the one passed to backward() is equal "
+                f"but for the last digits ({mine[0]!r} in $loop, {other[0]!r} in $Trainer){_visible(evidence)}",
+                values,
+            )
         return evidence.finding(
             "loss.criterion",
             "the criterion: the model computes no loss in $loop, and the loss passed to backward() differs from "
@@ -46,6 +55,18 @@ def loss_cause(evidence: Evidence) -> Finding:
         f"{min(full):.6g} to {max(full):.6g} times that; check what the loss is made of",
         values,
     )
+
+
+def _visible(evidence: Evidence) -> str:
+    """The first step whose loss differs so much that four digits show it."""
+    pairs = zip(evidence.manual.steps, evidence.trainer.steps, strict=False)
+    factors = {
+        ours["step"]: f"{ours['losses'][0] / theirs['losses'][0]:.4g}"
+        for ours, theirs in pairs
+        if ours["losses"] and theirs["losses"]
+    }
+    step = next((step for step, factor in factors.items() if factor != "1"), None)
+    return f"; in step {step} it is {factors[step]} times $Trainer's" if step else ""
 
 
 def _own_ratios(record: RunRecord) -> list[tuple[float, int, int]] | None:

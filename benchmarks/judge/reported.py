@@ -110,11 +110,11 @@ def _way(
             f"{subject}: {mine:.6g} in $loop is the mean over the {samples} examples; {other:.6g} in $Trainer "
             f"{as_what}",
         )
+    advice = "do not round it" if way[0] == "evaluate.mean" else "weigh every example alike"
     return Finding(
         way[0],
         step,
-        f"{subject}: {mine:.6g} in $loop is {way[1]}; $Trainer reports the mean over the {samples} examples: "
-        "weigh every example alike",
+        f"{subject}: {mine:.6g} in $loop is {way[1]}; $Trainer reports the mean over the {samples} examples: {advice}",
     )
 
 

@@ -18,6 +18,7 @@ from benchmarks.judge.finding import (
     follows_evaluation,
     line_of,
     missing_of,
+    more_than,
     names_of,
 )
 from benchmarks.judge.reported import wrongly_reported
@@ -186,6 +187,12 @@ def _leftover(ours: dict, theirs: dict, manual: RunRecord, trainer: RunRecord) -
     # What the optimizer does not hold, it does not set to zero either: that has a finding of its own.
     if not mine or other or missing_of(manual):
         return None
+    before = manual.steps[ours["step"] - 2].get("grad_norm") or 0.0 if ours["step"] > 1 else 0.0
+    if mine < before * (1 - ROUNDING):
+        return "zero.partly", (
+            "leftover gradients: not all gradients of the step before are set to zero, so they are added to these (of "
+            f"their norm, {before:.4g}, {mine:.4g} was there before the first backward pass of this step)"
+        )
     return "zero.missing", (
         "leftover gradients: zero_grad() is missing after the step before, so its gradients are added to these "
         f"(norm {mine:.4g} was there before the first backward pass of this step)"
@@ -307,7 +314,7 @@ def _evaluations(manual: RunRecord, trainer: RunRecord) -> Iterator[Finding]:
                 ours["step"],
                 "the evaluation's mode: call model.eval() before and model.train() after",
             )
-        if "batch" in ours and ours["samples"] != theirs["samples"]:
+        if "batch" in ours and ours["samples"] != theirs["samples"] and not more_than(ours, theirs):
             yield evaluated_batches(ours, theirs)
     yield from wrongly_reported(manual)
 

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.port.side import Script
+from benchmarks.port.side import Script, has_trainer
 from shared.errors import ScriptError
 
 # Both sides must draw the same random numbers before the script seeds: for a new head, for a split of its data.
@@ -192,7 +192,7 @@ def _ended(script: Script, error: SystemExit) -> ScriptError:
 
 def _hint(script: Script) -> str:
     source = script.source
-    if "Trainer(" not in source:
+    if not has_trainer(source):
         return ": it builds no Trainer; give the script that does"
     if "do_train" in source and "--do_train" not in script.arguments:
         return "; if it asks for --do_train, give it that after `--`"

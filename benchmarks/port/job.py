@@ -99,6 +99,8 @@ def _job_facts(settings: Settings) -> dict[str, Any]:
         "counts": probe.counts,
         "share": probe.share,
         "unused_columns": [] if makes_loader else probe.unused.get("train_dataset", []),
+        "labels_per_example": probe.labels_per_example,
+        "eval_cut": settings.eval_cut,
         "never_called": settings.never_called,
         "transformers": transformers.__version__,
         "is_own_function": trainer.compute_loss_func is not None,

@@ -12,7 +12,7 @@ from typing import Any
 import jinja2
 
 from benchmarks.pages.fold import formatted
-from benchmarks.port.override import OF_TRAINER, name_of
+from benchmarks.port.override import OF_TRAINER, name_of, overrides_of
 from benchmarks.port.settings import Settings
 
 PLAIN = ("model", "tokenizer", "train_dataset", "eval_dataset")
@@ -22,7 +22,7 @@ class Loop:
     """Writes the loop of one script's settings; the template reads its attributes.
 
     Args:
-        settings: of the script.
+        settings: of the script; what the user's own methods need is added to them.
 
     Attributes:
         extras: the arguments that `train` takes in addition to the four that every loop has, by name.
@@ -33,8 +33,11 @@ class Loop:
 
         self.settings, self.args, self.probe = settings, settings.args, settings.probe
         self.trainer, self.kind = settings.captured.trainer, settings.loss_kind
-        self.overrides = settings.overrides
+        self.overrides = overrides_of(settings)
         self.override = self.overrides.get("compute_loss")
+        # What the user's methods set in their Trainer.
+        state = {name: value for override in self.overrides.values() for name, value in override.state.items()}
+        self.state = ", ".join(f"{name}={value!r}" for name, value in state.items())
         # What the user's methods leave to Trainer.
         own = "".join(override.source for override in self.overrides.values())
         self.helpers = [name for name in OF_TRAINER.values() if f"{name}(" in own]
@@ -77,6 +80,9 @@ class Loop:
         self.items = "num_items" if settings.is_counted and uses[self.kind] else ""
         self.items_argument = f", num_items_in_batch={self.items}" if self.items else ""
         self.count = f'batch["labels"]{"[..., 1:]" if self.trainer._loss_shifts_labels else ""}.ne(-100).sum()'
+        # The keys that the collator removes, for a loader that is not the script's own.
+        makes_loader = not self.own_loader or (self.evaluates and not self.own_eval_loader)
+        self.extra_keys = self.probe.extra_keys if makes_loader else []
         # The columns that the model does not take, by data set, for the data sets that are used.
         sets = {name: columns for name, columns in self.probe.unused.items() if columns}
         taken_over = {"train_dataset": self.own_loader, "eval_dataset": self.own_eval_loader or not self.evaluates}
@@ -100,7 +106,7 @@ class Loop:
         """The names that the loop binds, so that the script must not bind them to something else."""
         names = {"train", "evaluate", *(override.function for override in self.overrides.values())}
         names |= set(self.helpers)
-        helpers = {"one_ahead": self.probe.draws, "steps_of": self.accumulates, "without": self.probe.extra_keys}
+        helpers = {"one_ahead": self.probe.draws, "steps_of": self.accumulates, "without": self.extra_keys}
         return names | {name for name, is_there in helpers.items() if is_there}
 
     def call(self) -> dict[str, Any]:

@@ -6,18 +6,13 @@ import ast
 import inspect
 import re
 import textwrap
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from benchmarks.port.text import parents_in, place, replace_nodes
+from benchmarks.port.settings import CARRIED, Refusal, Settings
+from benchmarks.port.text import filler, parents_in, place, replace_nodes
 
-if TYPE_CHECKING:
-    from benchmarks.port.settings import Refusal, Settings
-
-CARRIED = (
-    *("compute_loss", "create_optimizer", "create_scheduler"),
-    *("get_train_dataloader", "_get_train_sampler", "get_eval_dataloader", "training_step"),
-)
 # What another method takes from `self`, and what the loop calls it.
 NAMES = {
     **{name: name for name in ("train_dataset", "eval_dataset", "data_collator", "model", "optimizer")},
@@ -41,32 +36,35 @@ class Override:
 
     Attributes:
         name: of the method.
+        others: all methods that become functions, by name.
         source: the function's text.
         uses_items: whether it uses `num_items_in_batch`.
         values: what the loop gives it, by parameter, as text.
         extras: what it took from its Trainer, by name, which the function gets as arguments.
+        state: what it also sets there, by name, with its first value.
         refusals: what it does that a function cannot do.
     """
 
     name: str
+    others: dict[str, Override] = field(repr=False)
     source: str = ""
     uses_items: bool = False
     values: dict[str, str] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
+    state: dict[str, Any] = field(default_factory=dict)
     refusals: list[Refusal] = field(default_factory=list)
 
     @classmethod
-    def of(cls, name: str, owner: type, settings: Settings) -> Override:
-        """Read a method from its class.
+    def of(cls, name: str, settings: Settings, overrides: dict[str, Override]) -> Override:
+        """Read a method from the user's class that has it.
 
         Args:
-            name: of the method, one of `CARRIED`.
-            owner: the user's class that has it.
+            name: of the method, one of `CARRIED` or a helper that one of these calls.
             settings: of the script.
+            overrides: get it, and its helpers, by name.
         """
-        from benchmarks.port.settings import Refusal
-
-        override, method = cls(name), vars(owner)[name]
+        override, method = cls(name, overrides), vars(settings.override_of(name))[name]
+        overrides[name] = override
         try:
             lines, start = inspect.getsourcelines(method)
         except (OSError, TypeError):
@@ -87,26 +85,32 @@ class Override:
     ) -> tuple[list[tuple[ast.AST, str]], list[tuple[int, str]]]:
         """What replaces each use of `self`; and the uses that nothing replaces, with their lines."""
         args, trainer = function.args.args, settings.captured.trainer
-        parents = parents_in(function)
+        parents, is_set = parents_in(function), _set_by(settings)
         # In a process with one device the Trainer's model is the one that the method is given.
         names = NAMES if self.name not in OF_TRAINER else {"model": args[1].arg} if args[1:] else {}
         changes, problems, replaced = list[tuple[ast.AST, str]](), list[tuple[int, str]](), set[ast.AST]()
         for node in ast.walk(function):
-            if isinstance(node, ast.Call) and (new := self._call(node, args[0].arg, settings)):
+            if isinstance(node, ast.Call) and (new := self._call(node, args[0].arg, names, settings)):
                 changes += new
-                replaced.update(ast.walk(node.func))
+                replaced.update(ast.walk(node if new[0][0] is node else node.func))
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "super" and node not in replaced:
+                problems.append((node.lineno, f"uses {ast.unparse(parents[node])}"))
             if not isinstance(node, ast.Name) or node.id != args[0].arg or node in replaced:
                 continue
             used = parents[node]
             attribute = used.attr if isinstance(used, ast.Attribute) else ""
-            is_set = isinstance(used, ast.Attribute) and not isinstance(used.ctx, ast.Load)
             if (value := _value_of(used, parents[used], trainer)) is not None:
                 changes.append(value)
             elif attribute == "state" and (name := STATE.get(getattr(parents[used], "attr", ""))):
                 changes.append((parents[used], name))
                 self.values[name] = name
-            elif is_set and names.get(attribute) != RESULTS.get(self.name, ""):
-                # A function would forget it: the next call would begin again.
+            elif attribute not in is_set and (constant := settings.constant(attribute)) is not None:
+                changes.append((used, repr(constant)))
+            elif attribute in is_set and isinstance(vars(trainer).get(attribute), (int, float, str)):
+                self.state[attribute] = vars(trainer)[attribute]
+                self.values["own"] = "own"
+                changes.append((used, f"own.{attribute}"))
+            elif attribute in is_set and names.get(attribute) != RESULTS.get(self.name, ""):
                 problems.append((node.lineno, f"sets {ast.unparse(used)}"))
             elif attribute in names:
                 changes.append((used, names[attribute]))
@@ -119,20 +123,25 @@ class Override:
                 problems.append((node.lineno, f"uses {ast.unparse(used if attribute else node)}"))
         return changes, problems
 
-    def _call(self, node: ast.Call, me: str, settings: Settings) -> list[tuple[ast.AST, str]]:
+    def _call(self, node: ast.Call, me: str, names: dict[str, str], settings: Settings) -> list[tuple[ast.AST, str]]:
         """What replaces a call of a method of Trainer; nothing where the loop has nothing for it."""
         called, probe = ast.unparse(node.func), settings.probe
         if re.match(rf"super\(.*\)\.{self.name}$", called) and self.name in OF_TRAINER:
             return [(node.func, OF_TRAINER[self.name])]
         if self.name == "training_step" and called == f"{me}.compute_loss":
-            own = settings.overrides.get("compute_loss")
+            own = self.others.get("compute_loss")
             return [] if own and own.by_name else [(node.func, "compute_loss" if own else "model_loss")]
+        if settings.is_helper(helper := called.removeprefix(f"{me}.")):
+            override = self.others.get(helper) or Override.of(helper, settings, self.others)
+            return self._helper_call(node, override, names)
         if called == f"{me}.compute_loss_context_manager":
             # Trainer runs the model's own forward in 16 bits, and gives nothing else but this there.
             return [(node, "contextlib.nullcontext()")]
         if called.endswith(".get_optimizer_cls_and_kwargs"):
             kind, arguments = settings.optimizer()
             return [(node, f"({name_of(kind)}, {arguments!r})")]
+        if called == f"{me}.args.get_warmup_steps":
+            return [(node, repr(settings.args.get_warmup_steps(settings.max_steps)))]
         unused = probe.unused.get("eval_dataset" if "eval" in self.name else "train_dataset", [])
         # Trainer's prepare gives the loader another random order, which the loop does itself.
         around = {
@@ -145,9 +154,21 @@ class Override:
         if around is None or len(node.args) != 1:
             return []
         argument: Any = node.args[0]
+        if isinstance(argument, ast.Name):
+            around = (around[0].rstrip("("), around[1].lstrip(")"))
         before = place(node.lineno, node.col_offset, argument.lineno, argument.col_offset)
         after = place(argument.end_lineno, argument.end_col_offset, node.end_lineno or 0, node.end_col_offset or 0)
         return list(zip((before, after), around, strict=True))
+
+    def _helper_call(self, node: ast.Call, helper: Override, names: dict[str, str]) -> list[tuple[ast.AST, str]]:
+        """The call of another method of the user's class: a function, which gets what it took from `self`, too."""
+        self.extras |= helper.extras
+        self.values |= {name: name for name in helper.values if names.get(name, name) == name}
+        last: Any = ([*node.args, *(word.value for word in node.keywords)] or [node.func])[-1]
+        end = place(last.end_lineno, last.end_col_offset, node.end_lineno or 0, node.end_col_offset or 0)
+        words = [f"{name}={names.get(name, name)}" for name in (*helper.values, *helper.extras)]
+        start = "(" if last is node.func else ", " if words else ""
+        return [(node.func, helper.function), (end, f"{start}{', '.join(words)})")]
 
     def _write(self, function: Any, source: str, changes: list[tuple[ast.AST, str]]) -> None:
         """Make the function's text, with what it took from `self` as its parameters."""
@@ -158,17 +179,20 @@ class Override:
         )
         args.args.pop(0)
         own = [parameter.arg for parameter in args.args]
-        if self.name not in OF_TRAINER:
+        if self.name in CARRIED and self.name not in OF_TRAINER:
             loops = {"num_training_steps": "max_steps", **{name: name for name in NAMES.values()}}
             self.values |= {name: loops[name] for name in own if name in loops and name != result}
-        # What the method sets is not there before.
-        before = f"{result} = None\n    " if self.values.pop(result, "") else ""
+        self.values.pop(result, "")
+        # What the method sets is None before.
+        uses = [node for node, text in changes if text == result and isinstance(node, ast.Attribute)]
+        first_use = min(uses, key=lambda node: (node.lineno, node.col_offset), default=None)
+        before = f"{result} = None\n    " if first_use and isinstance(first_use.ctx, ast.Load) else ""
         new = [name for name in (*self.extras, *self.values) if name not in own]
         args.kwonlyargs += [ast.arg(name) for name in new]
         args.kw_defaults += [None] * len(new)
         header = f"def {self.function}({ast.unparse(args)}):\n    {before}"
         first = place(1, 0, body[0].lineno, body[0].col_offset)
-        self.source = replace_nodes(source, [*changes, (first, header)]).rstrip()
+        self.source = _without_idle(replace_nodes(source, [*changes, (first, header)]).rstrip())
         if result and not isinstance(body[-1], ast.Return):
             self.source += f"\n    return {result}"
 
@@ -198,6 +222,19 @@ class Override:
         return ", ".join([*arguments, *self.by_name])
 
 
+def overrides_of(settings: Settings) -> dict[str, Override]:
+    """The user's own methods that the loop has as functions, by name; what they need is added to the settings."""
+    overrides: dict[str, Override] = {}
+    # A step may call the loss.
+    for name in sorted(CARRIED):
+        if settings.override_of(name) is not None:
+            Override.of(name, settings, overrides)
+    for override in overrides.values():
+        settings.refusals += override.refusals
+        settings.extras |= override.extras
+    return overrides
+
+
 def _value_of(used: ast.AST, around: ast.AST, trainer: Any) -> tuple[ast.AST, str] | None:
     """`self.args.NAME` and the value that replaces it; likewise the batch size that Trainer keeps."""
     if isinstance(used, ast.Attribute) and used.attr == "_train_batch_size":
@@ -206,9 +243,32 @@ def _value_of(used: ast.AST, around: ast.AST, trainer: Any) -> tuple[ast.AST, st
         value = getattr(trainer.args, around.attr, trainer)
         value = getattr(value, "value", value)  # of an enumeration
         return (around, repr(value)) if isinstance(value, (bool, int, float, str, type(None))) else None
-    # `super(MyTrainer, self)`: what it calls has another name in the loop.
-    is_super = isinstance(used, ast.Call) and ast.unparse(used.func) == "super"
-    return (used.args[-1], "") if is_super else None  # type: ignore[attr-defined]
+    return None
+
+
+def _without_idle(source: str) -> str:
+    """Without statements such as `model = model`, which were `model = self.model`."""
+    tree = ast.parse(source)
+    parents = parents_in(tree)
+    idle = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign)
+        and [ast.unparse(target) for target in node.targets] == [ast.unparse(node.value)]
+    ]
+    return replace_nodes(source, [(node, filler(node, parents)) for node in idle])
+
+
+def _set_by(settings: Settings) -> set[str]:
+    """The attributes of the Trainer that the user's own methods set, other than `__init__`."""
+    names = set()
+    for method in (value for owner in settings.own_classes() for value in vars(owner).values()):
+        if inspect.isfunction(method) and method.__name__ != "__init__":
+            with suppress(OSError, TypeError):
+                tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
+                attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
+                names |= {node.attr for node in attributes if not isinstance(node.ctx, ast.Load)}
+    return names
 
 
 def name_of(kind: type) -> str:

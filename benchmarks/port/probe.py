@@ -29,6 +29,7 @@ class Probe:
         unused: the columns of each data set that Trainer removes, by the data set's name.
         extra_keys: the same for examples that are dictionaries in a data set of the user's own.
         has_labels_key: whether the batch has `labels`.
+        labels_per_example: how many numbers `labels` has for each example.
         labels: the names of what Trainer takes as labels; none where the batch lacks any of them.
         is_plain: whether the batch is a dictionary of tensors; `is_encoding`: one with a method `to`.
         output: `attribute`, `key` or `place`: how the model gives its loss; None: the model was not run.
@@ -48,6 +49,7 @@ class Probe:
     unused: dict[str, list[str]] = field(default_factory=dict)
     extra_keys: list[str] = field(default_factory=list)
     has_labels_key: bool = False
+    labels_per_example: int = 0
     labels: list[str] = field(default_factory=list)
     is_plain: bool = True
     is_encoding: bool = False
@@ -156,6 +158,8 @@ def _batch_of(trainer: Any, result: Probe) -> Any:
 
 def _look_at_batch(trainer: Any, result: Probe, batch: Mapping[str, Any]) -> None:
     result.has_labels_key = "labels" in batch
+    labels = batch.get("labels")
+    result.labels_per_example = labels[0].numel() if isinstance(labels, torch.Tensor) and labels.dim() else 0
     names = list(trainer.label_names)
     result.labels = names if names and all(batch.get(name) is not None for name in names) else []
     result.is_plain = all(isinstance(value, torch.Tensor) for value in batch.values())

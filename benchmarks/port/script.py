@@ -7,13 +7,12 @@ import inspect
 import re
 import shlex
 import textwrap
-from collections.abc import Collection
 from typing import Any
 
 from benchmarks.pages.fold import formatted
 from benchmarks.port.loop import PLAIN, Loop
 from benchmarks.port.side import Script
-from benchmarks.port.text import names_in, parents_in, place, replace_nodes
+from benchmarks.port.text import block_of, filler, names_in, parents_in, place, replace_nodes
 
 FUTURE = re.compile(r"^from __future__ import .*$", re.MULTILINE)
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
@@ -32,6 +31,7 @@ def script_with_loop(loop: Loop, script: Script, name: str) -> tuple[str, list[s
     settings = loop.settings
     notes = [f"not carried over: {refusal}" for refusal in settings.refusals]
     notes += [f"left out, because it changes nothing: the callback {callback}" for callback in settings.only_looks_on]
+    notes += [f"left out, because what it adds is not trained on: your {name}" for name in settings.evaluates_more]
     notes += [f"left out, because nothing calls it: {method}" for method in settings.never_called]
     own, left_out = _own_lines(loop, script.source) or (None, [])
     if left_out:
@@ -132,10 +132,21 @@ def _set_by_init(name: str, loop: Loop, arguments: dict[str, str]) -> str:
         for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [f"self.{name}"]:
                 text = ast.get_source_segment(source, node.value) or ""
-                used = [use for use in ast.walk(ast.parse(text)) if isinstance(use, ast.Name) and use.id in parameters]
-                texts = {use.id: arguments.get(use.id, repr(parameters[use.id].default)) for use in used}
-                is_known = not texts.keys() & {"self", "args", "kwargs"}
-                return replace_nodes(text, [(use, texts[use.id]) for use in used]) if is_known else ""
+                tree = ast.parse(text)
+                # `self.model` is what the Trainer was built with, if its text is a name, which can stand twice.
+                texts: dict[ast.AST, str] = {
+                    use: arguments.get(use.attr, "")
+                    for use in ast.walk(tree)
+                    if isinstance(use, ast.Attribute) and ast.unparse(use.value) == "self"
+                }
+                is_known = all(re.fullmatch(r"[\w.]+", value) for value in texts.values())
+                mine = {part.value for part in texts if isinstance(part, ast.Attribute)}
+                used = [use for use in ast.walk(tree) if isinstance(use, ast.Name) and use.id in parameters]
+                texts |= {
+                    use: arguments.get(use.id, repr(parameters[use.id].default)) for use in used if use not in mine
+                }
+                is_known &= not {use.id for use in used if use not in mine} & {"self", "args", "kwargs"}
+                return replace_nodes(text, texts.items()) if is_known else ""
     return ""
 
 
@@ -162,7 +173,7 @@ def _splice_call(
     if is_together:
         # Where the script draws random numbers between the two, it seeds where Trainer does.
         seed = "" if loop.is_fresh else f"set_seed({loop.args.seed})"
-        changes += [(making, seed or _filler(making, parents, gone)), (trained, f"train({listed})")]
+        changes += [(making, seed or filler(making, parents, gone)), (trained, f"train({listed})")]
     elif built is trained.func.value:  # type: ignore[attr-defined]
         changes += [(trained, f"train({listed})")]
     else:
@@ -175,7 +186,7 @@ def _splice_call(
         changes = [change for change in changes if change[0] is not trained]
         changes.append((training, f"os.makedirs({folder}, exist_ok=True)\n{' ' * training.col_offset}{text}"))
         begins = "import os\n"
-    places = [(statement, _filler(statement, parents, gone)) for statement in gone]
+    places = [(statement, filler(statement, parents, gone)) for statement in gone]
     return begins + replace_nodes(source, [*changes, *places]), gone
 
 
@@ -204,7 +215,7 @@ def _after(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> list[ast.stmt]:
     after: list[ast.stmt] = []
     place: Any = node
     while not isinstance(place, (*DEFINITION, ast.Module)):
-        block = _block(place, parents)
+        block = block_of(place, parents)
         after += block[block.index(place) + 1 :]
         place = parents[place]
     return after
@@ -234,23 +245,11 @@ def _folder(kept: list[ast.stmt], tree: ast.Module, loop: Loop) -> str:
     return next((name for name in sorted(names) if name.endswith(".output_dir")), "")
 
 
-def _filler(node: ast.stmt, parents: dict[ast.AST, ast.AST], gone: Collection[ast.stmt] = ()) -> str:
-    """The text that replaces a removed statement, where `gone` are removed, too."""
-    block = _block(node, parents)
-    return "pass" if node is block[0] and all(statement is node or statement in gone for statement in block) else ""
-
-
 def _around(node: ast.AST, kinds: Any, parents: dict[ast.AST, ast.AST]) -> Any:
     """The innermost node of one of these kinds that contains a node, or the node itself."""
     while not isinstance(node, kinds):
         node = parents[node]
     return node
-
-
-def _block(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> list[ast.stmt]:
-    """The block of statements that a statement belongs to."""
-    blocks = (getattr(parents[node], part, []) for part in ("body", "orelse", "finalbody", "handlers"))
-    return next((block for block in blocks if isinstance(block, list) and node in block), [node])
 
 
 def _bound_by(node: ast.stmt) -> set[str]:
@@ -315,7 +314,7 @@ def _without_dead(source: str, kinds: set[str]) -> str:
         return is_made and ast.unparse(node.value.func).endswith("TrainingArguments")  # type: ignore[attr-defined]
 
     dead: list[Any] = [node for node in ast.walk(tree) if is_dead(node)]
-    return replace_nodes(source, [(node, _filler(node, parents)) for node in dead])
+    return replace_nodes(source, [(node, filler(node, parents)) for node in dead])
 
 
 def _guard_main(source: str) -> str:

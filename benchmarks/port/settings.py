@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.port.door import Capture
-from benchmarks.port.override import CARRIED, Override
 from benchmarks.port.probe import Probe, probe
 from shared.config import METRIC_SCHEDULES
 
@@ -29,6 +28,10 @@ NOT_CARRIED = (
     *("parallelism_config", "predict_with_generate", "tf32", "torch_compile", "use_liger_kernel"),
 )
 # Methods of `Trainer` that can be overridden without changing the training; and those that the loop takes over.
+CARRIED = {
+    *("compute_loss", "create_optimizer", "create_scheduler", "training_step"),
+    *("get_train_dataloader", "_get_train_sampler", "get_eval_dataloader"),
+}
 LOOK_ON = {
     *("__init__", "log", "save_model", "_save", "create_model_card", "push_to_hub", "num_examples", "predict"),
     *("floating_point_ops", "store_flos", "train", "init_hf_repo", "is_world_process_zero", "_save_checkpoint"),
@@ -63,14 +66,12 @@ class Settings:
         captured: what the script has built.
         probe: the facts that one batch shows.
         refusals: what is not carried over.
-        overrides: the user's own methods, by name, as functions of the loop.
         extras: further arguments of the loop, in addition to model, tokenizer and data sets: values by name.
     """
 
     captured: Capture
     probe: Probe
     refusals: list[Refusal] = field(default_factory=list)
-    overrides: dict[str, Override] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -86,11 +87,6 @@ class Settings:
             settings.extras["optimizers"] = (trainer.optimizer, trainer.lr_scheduler)
         if trainer.model_init is not None:
             settings.extras["model_init"] = trainer.model_init
-        for name in CARRIED:
-            if (owner := settings.override_of(name)) is not None:
-                settings.overrides[name] = Override.of(name, owner, settings)
-                settings.refusals += settings.overrides[name].refusals
-                settings.extras |= settings.overrides[name].extras
         return settings
 
     @property
@@ -148,6 +144,17 @@ class Settings:
 
         return isinstance(self.captured.trainer, Seq2SeqTrainer) or self.probe.is_eval_prepared is False
 
+    @property
+    def eval_cut(self) -> int:
+        """How many examples of each batch an evaluation at the end of an epoch keeps; 0: all.
+
+        accelerate's `gather_for_metrics` cuts to the last batch of the loader that is being used. For an evaluation
+        loader that it has not prepared, it takes the training loader for that one.
+        """
+        if self.probe.is_eval_prepared is not False or not self.probe.is_prepared or self.args.dataloader_drop_last:
+            return 0
+        return len(self.captured.trainer.train_dataset) % self.args.train_batch_size
+
     # Loss -----------------------------------------------------------------------------------------
 
     @property
@@ -169,7 +176,7 @@ class Settings:
     def loss_kind(self) -> str:
         """Where the loss comes from: `override`, `function`, `smoother` or `model`."""
         trainer = self.captured.trainer
-        if "compute_loss" in self.overrides:
+        if self.override_of("compute_loss"):
             return "override"
         if trainer.compute_loss_func is not None:
             return "function"
@@ -187,6 +194,19 @@ class Settings:
     def override_of(self, name: str) -> type | None:
         """The user's class that has its own method of this name."""
         return next((owner for owner in self.own_classes() if name in vars(owner)), None)
+
+    def is_helper(self, name: str) -> bool:
+        """Whether the user's class has a method of this name that `Trainer` has not."""
+        from transformers import Trainer
+
+        owner = self.override_of(name)
+        return owner is not None and not hasattr(Trainer, name) and inspect.isfunction(vars(owner)[name])
+
+    def constant(self, name: str) -> bool | int | float | str | None:
+        """The value that the user's own class, not an instance of it, has for a name, if it is one of these types."""
+        owner = self.override_of(name)
+        value = vars(owner)[name] if owner and name not in vars(self.captured.trainer) else None
+        return value if isinstance(value, (bool, int, float, str)) else None
 
     def own_classes(self) -> Iterator[type]:
         """The user's own classes in the Trainer's method resolution order."""
@@ -295,6 +315,12 @@ class Settings:
                 "the arguments' is not carried over"
             )
             yield Refusal(line, description, "put its lines where the loop makes eval_loader")
+        if self.eval_cut:
+            description = (
+                "your get_eval_dataloader returns a loader that accelerate has not prepared, so at the end of an "
+                f"epoch Trainer evaluates only {self.eval_cut} examples of each batch"
+            )
+            yield Refusal(line, description, "return self.accelerator.prepare(...) of it")
         plain_loss = self.captured.trainer.compute_loss_func is None and self.captured.trainer.label_smoother is None
         if self.override_of("training_step") and (self.args.gradient_accumulation_steps > 1 or not plain_loss):
             description = (
@@ -306,9 +332,9 @@ class Settings:
 
         for owner in self.own_classes():
             for name, method in vars(owner).items():
-                if not callable(method) or not hasattr(Trainer, name) or name in {*LOOK_ON, *CARRIED}:
+                if not callable(method) or not hasattr(Trainer, name) or name in LOOK_ON | CARRIED:
                     continue
-                if f"{owner.__name__}.{name}" in self.never_called:
+                if f"{owner.__name__}.{name}" in self.never_called or name in self.evaluates_more:
                     continue
                 description = f"your {owner.__name__}.{name} is not carried over"
                 yield Refusal(_source_of(method)[1], description, ADVICE.get(name, "port it yourself"))
@@ -329,6 +355,15 @@ class Settings:
             for name in vars(owner)
             if name == "create_optimizer_and_scheduler" and hasattr(Trainer, name) and f"self.{name}(" not in code
         ]
+
+    @property
+    def evaluates_more(self) -> list[str]:
+        """`evaluate`, where the user's own only adds to what Trainer's returns and nothing depends on it."""
+        owner = self.override_of("evaluate")
+        source = _source_of(vars(owner)["evaluate"])[0] if owner else ""
+        changes = CHANGES.search(source) or "self.model" in source or "self.log(" in source
+        is_more = re.search(r"super\(.*\)\.evaluate\(", source) and not changes and self.best_metric is None
+        return ["evaluate"] if is_more else []
 
     @property
     def only_looks_on(self) -> list[str]:

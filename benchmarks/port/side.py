@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,6 +112,11 @@ def sides_of(
     return (Side(other, loop) if loop else Side(script)), Side(other)
 
 
+def has_trainer(source: str) -> bool:
+    """Whether code builds a Trainer, or a class of its own that is one."""
+    return re.search(r"Trainer\(|^class .*Trainer\)", source, re.MULTILINE) is not None
+
+
 def is_loop(file: Path) -> bool:
     """Whether a file binds a `train` that can be called as a loop, and builds no Trainer of its own.
 
@@ -118,7 +124,7 @@ def is_loop(file: Path) -> bool:
         SameLoopError: it cannot be read.
     """
     source = Script(file).source
-    if file.suffix == ".ipynb" or "Trainer(" in source:
+    if file.suffix == ".ipynb" or has_trainer(source):
         return False
     own_script(file)
     return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 
@@ -39,3 +39,15 @@ def parents_in(tree: ast.AST) -> dict[ast.AST, ast.AST]:
 def names_in(node: ast.AST) -> set[str]:
     """The names and dotted names that a piece of code mentions."""
     return {ast.unparse(part) for part in ast.walk(node) if isinstance(part, (ast.Name, ast.Attribute))}
+
+
+def filler(node: ast.stmt, parents: dict[ast.AST, ast.AST], gone: Collection[ast.stmt] = ()) -> str:
+    """The text that replaces a removed statement, where `gone` are removed, too."""
+    block = block_of(node, parents)
+    return "pass" if node is block[0] and all(statement is node or statement in gone for statement in block) else ""
+
+
+def block_of(node: ast.stmt, parents: dict[ast.AST, ast.AST]) -> list[ast.stmt]:
+    """The block of statements that a statement belongs to."""
+    blocks = (getattr(parents[node], part, []) for part in ("body", "orelse", "finalbody", "handlers"))
+    return next((block for block in blocks if isinstance(block, list) and node in block), [node])

@@ -134,10 +134,10 @@ CASES = (
     Case("sentiment_bert.py", "at module level, a torch Dataset", "(42 + epoch)", "(41 + epoch)", "shuffle"),
     Case("tabular_mlp.py", "an nn.Module, random_split, max_steps", "model.zero_grad()", "pass", "zero"),
     Case("weighted_spam.py", "a GRU that returns a tuple", "loss.backward()", "(2 * loss).backward()", "loss"),
-    Case("adversarial.py", "own training_step", "", "", "training_step"),
+    Case("adversarial.py", "own training_step", "loss.backward()", "(2 * loss).backward()", "loss"),
     Case("unfreeze.py", "a callback that unfreezes", "", "", "Unfreeze"),
     Case("neftune.py", "neftune_noise_alpha", "", "", "neftune_noise_alpha"),
-    Case("lamb_like.py", "own create_optimizer", "", "", "create_optimizer"),
+    Case("lamb_like.py", "own create_optimizer", "NAdam", "RAdam", "optimizer"),
     # Nor did the author of these; what is refused is not carried over into the loop.
     Case(
         "run_classification_hfparser.py",
@@ -176,11 +176,11 @@ CASES = (
         "set_seed(2)  #",
         "shuffle",
     ),
-    Case("balanced_sampler.py", "own get_train_dataloader", "", "", "get_train_dataloader"),
+    Case("balanced_sampler.py", "own get_train_dataloader", "manual_seed(99)", "manual_seed(98)", "shuffle"),
     Case("clm_streaming.py", "a stream of examples", "", "", "stream of examples"),
     Case("summarize_t5_seq2seq.py", "predict_with_generate", "", "", "predict_with_generate"),
     Case("simcse_contrastive.py", "a compute_loss that logs", "", "", "self.log"),
-    Case("two_lrs_focal.py", "own create_optimizer", "", "", "create_optimizer"),
+    Case("two_lrs_focal.py", "own create_optimizer", "lr *= opts.lr_decay", "pass", "optimizer"),
     Case("nli_freeze_rdrop.py", "a callback that unfreezes", "", "", "UnfreezeCallback"),
     Case("sft_prompt_masking.py", "a callback that generates", "", "", "SampleCallback"),
 )

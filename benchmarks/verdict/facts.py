@@ -109,8 +109,14 @@ def _evaluation(record: RunRecord, job: dict[str, Any]) -> list[str]:
             f"examples, {evaluated[0]['loss']:.6g}: it weighs the last batch, {evaluated[0]['batch_sizes'][-1]} "
             f"examples, as {job['weighs_as_full']}. The loop does the same"
         )
+    if cut := job.get("eval_cut"):
+        sentences.append(
+            f"an evaluation at the end of an epoch keeps only the first {cut} examples of each batch, for the metrics "
+            "and for eval_loss: accelerate has not prepared the loader that your get_eval_dataloader returns, and "
+            "cuts it as the training's last batch is; return self.accelerator.prepare(...) of it"
+        )
     sizes = {size for line in record.evaluations for size in line["batch_sizes"]}
-    has_many = any(not any(labels) for line in record.steps[:1] for labels in [line["labels"]]) and record.steps
+    has_many = job.get("labels_per_example", 2) > 1 and any(not any(line["labels"]) for line in record.steps[:1])
     if has_many and len(sizes) > 1 and "labels" in (record.steps[0]["batch"] or [{}])[0]:
         sentences.append(
             "eval_loss is the mean over examples of their batch's mean loss per token: a batch of few tokens weighs "

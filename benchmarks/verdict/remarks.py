@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from benchmarks.judge.finding import more_than
 from shared.files import read_json
 from shared.recording.record import RunRecord
 
@@ -67,6 +68,14 @@ def what_else(manual: RunRecord, trainer: RunRecord) -> Iterator[str]:
         if more := sorted(evaluated[0] - evaluated[1]):
             steps = ", ".join(map(str, more))
             yield f"not compared: the evaluations after steps {steps}, which $Trainer does not make"
+        lines = [{line["step"]: line for line in record.evaluations} for record in records]
+        counts = {step: more_than(line, lines[1].get(step, {})) for step, line in lines[0].items()}
+        if further := {step: count for step, count in counts.items() if count}:
+            numbers, steps = " and ".join(map(str, dict.fromkeys(further.values()))), ", ".join(map(str, further))
+            yield (
+                f"not compared: {numbers} more examples that $loop evaluates after "
+                f"{'steps' if len(further) > 1 else 'step'} {steps}, beside those of $Trainer"
+            )
         for name in (*REPORTED_EVALUATION, "loss"):
             ours, theirs = (sum(name in line for line in record.log_history) for record in records)
             if ours < theirs:

@@ -22,7 +22,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from benchmarks.judge.causes import explain
-from benchmarks.judge.finding import differing_inputs
+from benchmarks.judge.finding import differing_inputs, more_than
 from benchmarks.judge.words import Words
 from benchmarks.verdict.facts import own_job
 from benchmarks.verdict.remarks import (
@@ -305,8 +305,14 @@ def _evaluation_divergences(
     step: int, evaluations: dict, reports: dict, lenient: bool, names: list[str]
 ) -> Iterator[Divergence]:
     """The differences of the evaluations after `step`: first what was recorded, then what was reported."""
+    reported = [
+        difference
+        for ours, theirs in reports.get(step, [])
+        if theirs or not lenient
+        for difference in _unequal(step, tuple(name for name in names if not lenient or name in ours), ours, theirs)
+    ]
     for ours, theirs in evaluations.get(step, []):
-        if lenient and not theirs:
+        if lenient and (not theirs or (more_than(ours, theirs) and not reported)):
             continue  # if it disturbs anything, that shows in what comes after it
         if not (ours and theirs):
             yield Divergence(step, "evaluation", *("yes" if line else "no" for line in (ours, theirs)))
@@ -314,11 +320,7 @@ def _evaluation_divergences(
         missing = {name for name in ("loss", "accuracy") if ours.get(name) is None or theirs.get(name) is None}
         quantities = tuple(name for name in EVALUATION_QUANTITIES if name not in missing)
         yield from _unequal(step, quantities, *_comparable(ours, theirs, set()), prefix="eval_forward_")
-    for ours, theirs in reports.get(step, []):
-        if lenient and not theirs:
-            continue
-        compared = tuple(name for name in names if not lenient or name in ours)
-        yield from _unequal(step, compared, ours, theirs)
+    yield from reported
 
 
 def _log_divergences(manual: RunRecord, trainer: RunRecord) -> Iterator[Divergence]:

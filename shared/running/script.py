@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import linecache
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -22,7 +23,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Any
 
 from shared.config import RunConfig
@@ -32,6 +33,7 @@ from shared.progress import announce
 from shared.running.binding import MUST, PLAIN_PARAMETERS, check_binding, parameters_of
 from shared.running.imports import without_collector
 from shared.running.notebooks import loop_of_notebook
+from shared.sources.origin import USUAL_NAMES
 from shared.starting.children import ROOT
 
 PACKAGES = ("manual_loop", "trainer_loop")
@@ -148,8 +150,20 @@ class LoopScript:
         if isinstance(error, SystemExit):
             description = "it ends the process before the run is done"
         else:
-            description = f"{type(error).__name__}: {error}"[:300].rstrip(": ")
+            description = f"{type(error).__name__}: {error}"[:300].rstrip(": ") + _columns(error, frames)
         return ScriptError(f"{_called(self.display_name(file) or file)}, line {line}: {description} ({code})")
+
+
+def _columns(error: BaseException, frames: list[tuple[FrameType, int]]) -> str:
+    """Which columns the datasets have, where a usual name of a column is what was not found; else empty."""
+    names = {name for names in USUAL_NAMES.values() for name in names}
+    if not isinstance(error, (KeyError, ValueError)) or not names & set(re.findall(r"'(\w+)'", str(error))):
+        return ""
+    for frame, _ in frames:
+        for value in frame.f_locals.values():
+            if isinstance(columns := getattr(value, "column_names", None), list):
+                return f"; the columns of the datasets are {', '.join(columns)}"
+    return ""
 
 
 def digest_of(files: Mapping[str, bytes]) -> str:

@@ -38,10 +38,127 @@ def test_the_loop_is_identical_runs_by_itself_and_a_mistake_in_it_is_found(file:
     assert (outcome.verdict, outcome.alone, outcome.is_right) == ("identical", True, True), outcome
 
 
-@pytest.mark.parametrize("file", ["adversarial.py", "unfreeze.py", "neftune.py", "lamb_like.py"])
+@pytest.mark.parametrize("file", ["unfreeze.py", "neftune.py"])
 def test_what_is_not_carried_over_is_named(file: str, tmp_path: Path) -> None:
     outcome = try_case(case_of(file), tmp_path)
     assert outcome.is_right, outcome.verdict
+
+
+STEPS = """
+class Mine(Trainer):
+    factor = 2.0
+
+    def __init__(self, *args, noise, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.noise, self.count = noise, 0
+
+    def _weights(self, rows):
+        return [self.factor if row["x"][0] > 0 else 1.0 for row in rows]
+
+    def _get_train_sampler(self, train_dataset=None):
+        return torch.utils.data.WeightedRandomSampler(self._weights(self.train_dataset), 24)
+
+    def training_step(self, model, inputs, num_items_in_batch=None):
+        self.count += 1
+        inputs = self._prepare_inputs(inputs)
+        with self.compute_loss_context_manager():
+            loss = self.compute_loss(model, inputs) / self.count
+        self.accelerator.backward(loss)
+        for parameter in self.model.parameters():
+            parameter.grad += self.noise * torch.randn_like(parameter) * self.state.global_step
+        return loss.detach()
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        if self.lr_scheduler is None:
+            self.lr_scheduler = torch.optim.lr_scheduler.LinearLR(self.optimizer, 1, 0.5, num_training_steps)
+        return self.lr_scheduler
+
+    def create_optimizer_and_scheduler(self, num_training_steps):
+        raise RuntimeError
+
+
+args = TrainingArguments("out", report_to="none", num_train_epochs=2)
+Mine(Net(), args, train_dataset=data, noise=0.1).train()
+"""
+LOADERS = """
+from torch.utils.data import DataLoader
+
+
+class Mine(Trainer):
+    def get_train_dataloader(self):
+        return self.accelerator.prepare(
+            DataLoader(self.train_dataset, batch_size=self._train_batch_size, shuffle=True, collate_fn=collate),
+        )
+
+    def get_eval_dataloader(self, eval_dataset=None):
+        rows = eval_dataset if eval_dataset is not None else self.eval_dataset
+        return DataLoader(rows, batch_size=7, collate_fn=self.data_collator)
+
+    def create_optimizer(self, model=None):
+        names = self.get_decay_parameter_names(self.model)
+        groups = [[p for n, p in self.model.named_parameters() if (n in names) is is_in] for is_in in (True, False)]
+        kind, arguments = self.get_optimizer_cls_and_kwargs(self.args, model)
+        self.optimizer = kind([{"params": groups[0], "weight_decay": 0.1}, {"params": groups[1]}], **arguments)
+
+    def evaluate(self, *args, **kwargs):
+        metrics = super().evaluate(*args, **kwargs)
+        metrics["eval_root"] = metrics["eval_loss"] ** 0.5
+        return metrics
+
+
+def collate(rows):
+    return {name: torch.stack([row[name] for row in rows]) for name in ("x", "labels")}
+
+
+args = TrainingArguments("out", report_to="none", per_device_train_batch_size=5, eval_strategy="epoch")
+Mine(Net(), args, data_collator=collate, train_dataset=data, eval_dataset=data).train()
+"""
+COUNT = """def count(results):
+    return {"examples": len(results.predictions)}
+
+
+def collate"""
+
+
+@pytest.mark.parametrize(
+    ("code", "steps", "said"),
+    [(STEPS, 6, "create_optimizer_and_scheduler"), (LOADERS, 12, "weighs the last batch, 6")],
+)
+def test_methods_of_the_users_own_become_functions(code: str, steps: int, said: str, tmp_path: Path) -> None:
+    file, folder = small(tmp_path, code), tmp_path / "run"
+    assert main(["compare", "--no-report", "--trainer", str(file), "--output-dir", str(folder)]) == 0
+    comparison = compared(folder)
+    assert (comparison["verdict"], comparison["steps"]) == ("identical", steps)
+    assert [fact for fact in comparison["job"]["facts"] if said in fact]
+    # By itself, without Trainer's methods.
+    assert "Mine" not in runpy.run_path(str(folder / "manual" / "mine_loop.py"), run_name="__main__")
+
+
+def test_an_evaluation_that_trainer_cuts_is_named(tmp_path: Path, refusal, capfd) -> None:
+    """Of batches of 7 it keeps 4 examples: as many as the training's last batch has."""
+    file, folder = small(tmp_path, LOADERS.replace("size=5", "size=8")), tmp_path / "run"
+    assert "only 4 examples of each batch" in refusal("compare", "--trainer", str(file))
+    file.write_text(file.read_text().replace("data).train()", "data, compute_metrics=count).train()"))
+    file.write_text(file.read_text().replace("def collate", COUNT))
+    other = shutil.copy(file, tmp_path / "other.py")
+    options = ("--no-report", "--trainer", str(file), "--against", str(other), "--output-dir", str(folder))
+    assert main(["compare", *options]) == 0
+    assert RunRecord.read(folder / "trainer").log_history[0]["eval_examples"] == 12
+    assert [fact for fact in compared(folder)["job"]["facts"] if "first 4 examples" in fact]
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("self.seen = self.model", "create_optimizer sets self.seen"),
+        ("self.accelerator.print()", "create_optimizer uses self.accelerator"),
+        ("super().create_optimizer()", "create_optimizer uses super().create_optimizer"),
+    ],
+)
+def test_what_a_function_cannot_do_is_named(line: str, problem: str, tmp_path: Path, refusal) -> None:
+    method = f"class Mine(Trainer):\n    def create_optimizer(self):\n        {line}\n\n\nMine"
+    message = refusal("compare", "--trainer", str(small(tmp_path, method + TRAINED.removeprefix("Trainer") % "")))
+    assert f"line 21: {problem}" in message
 
 
 def test_what_trainer_does_is_said_with_its_figure(tmp_path: Path) -> None:
