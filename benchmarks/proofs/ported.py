@@ -177,6 +177,18 @@ CASES = (
         "shuffle",
     ),
     Case("balanced_sampler.py", "own get_train_dataloader", "manual_seed(99)", "manual_seed(98)", "shuffle"),
+    # A third author's, who was asked for methods of one's own.
+    Case("fgm_roberta.py", "own training_step with a state", "fgm.restore()", "pass", "weights"),
+    Case(
+        "gpt2_curriculum.py", "own _get_train_sampler, evaluate and accumulation", "lr=0.002", "lr=0.001", "schedule"
+    ),
+    Case(
+        "cifarish_onecycle.py",
+        "create_optimizer_and_scheduler, which nothing calls",
+        "clip_grad_norm_(model.parameters(), 5.0)",
+        "clip_grad_norm_(model.parameters(), 0.1)",
+        "clip",
+    ),
     Case("clm_streaming.py", "a stream of examples", "", "", "stream of examples"),
     Case("summarize_t5_seq2seq.py", "predict_with_generate", "", "", "predict_with_generate"),
     Case("simcse_contrastive.py", "a compute_loss that logs", "", "", "self.log"),
@@ -250,6 +262,8 @@ def alone(loop: Path, script: Script, trainer: Path) -> bool:
     begin = "import os, random, runpy, sys, numpy, torch\nrandom.seed(0), numpy.random.seed(0), torch.manual_seed(0)\n"
     begin += "sys.argv = sys.argv[1:]\nrunpy.run_path(sys.argv[0], run_name='__main__')"
     paths = os.pathsep.join([str(SCRIPTS), str(ROOT)])
+    for name in ("data", "vocab.txt"):  # beside the script, where its user would write the loop, too
+        (loop.parent / name).symlink_to(SCRIPTS / name)
     environment = {**child_environment(), "PYTHONHASHSEED": "0", "PYTHONPATH": paths}
     command = [sys.executable, "-c", begin, str(loop), *script.arguments]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, cwd=loop.parent)

@@ -22,6 +22,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from shared.config import RunConfig
@@ -199,7 +200,9 @@ class RunRecord:
                 reported_value, own = line.get(f"eval_{name}"), evaluation.get(name)
                 if reported_value is not None and own is not None and math.isclose(reported_value, own, rel_tol=1e-5):
                     return number
-        return 0
+        loss = line["eval_loss"]
+        further = (number for number, evaluation in enumerate(candidates) if _has_mean(evaluation, loss))
+        return next(further, 0)
 
     @property
     def metric_names(self) -> list[str]:
@@ -238,3 +241,14 @@ class RunRecord:
     def epoch_of(self, step: int) -> int:
         """The epoch, counted from 1, that optimizer step `step`, counted from 1, belongs to."""
         return (step - 1) // self.steps_per_epoch + 1
+
+
+def _has_mean(evaluation: dict[str, Any], loss: float | None) -> bool:
+    """Whether batches in a row of an evaluation, which may be of several data sets, have this mean loss."""
+    sizes, losses = evaluation.get("batch_sizes") or [], evaluation.get("losses") or []
+    if loss is None or not sizes or None in losses or len(sizes) != len(losses):
+        return False
+    sums, counts = (np.cumsum([0, *values]) for values in (np.multiply(sizes, losses), sizes))
+    start, end = np.triu_indices(len(sums), 1)
+    means = (sums[end] - sums[start]) / np.maximum(counts[end] - counts[start], 1)
+    return bool(np.isclose(means, loss, rtol=1e-5, atol=0).any())

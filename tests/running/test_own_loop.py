@@ -253,6 +253,13 @@ def test_a_name_error_on_the_page_is_its_writers(tmp_path: Path) -> None:
     assert message == f"your loop, line {number}: NameError: name 'grad_norm' is not defined ({line.strip()})"
 
 
+def test_a_column_that_is_not_there_is_named_with_those_that_are(plain: Path, tmp_path: Path) -> None:
+    plain.write_text(PLAIN.replace("    torch.manual", "    train_dataset[0]['text']\n    torch.manual", 1))
+    with pytest.raises(ScriptError) as caught:
+        run(plain, tmp_path / "run")
+    assert "KeyError: 'text'; the columns of the datasets are labels, input_ids, attention_mask" in str(caught.value)
+
+
 def test_an_exception_elsewhere_is_not_the_packages_pages(tmp_path: Path) -> None:
     """But of a file's, if it passed through the file."""
     right, wrong = "model.to(device)\n", "model.to('nowhere')\n"

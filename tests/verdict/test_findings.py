@@ -65,6 +65,16 @@ FUNCTIONAL = {
 }
 EDITS = {
     # Equal, and must be called so.
+    "further evaluations, of training examples and of another model": Edit(
+        {
+            "    evaluations = []\n": "    import copy\n\n    evaluations, other = [], copy.deepcopy(model)\n",
+            EVALUATE: "        with torch.random.fork_rng(), torch.no_grad():\n"
+            "            for batch in DataLoader(train_dataset, 7, collate_fn=collator):\n"
+            "                model.eval()(**batch.to(device))\n"
+            "            for batch in eval_loader:\n"
+            "                other.eval()(**batch.to(device))\n" + EVALUATE,
+        }
+    ),
     "inside a module": Edit(
         {
             "    device = torch": "    class Wrapped(torch.nn.Module):\n"
@@ -321,6 +331,17 @@ EDITS = {
         },
         ("forward.part",),
     ),
+    "gradients set to zero in a part of the model": Edit(
+        {"optimizer.zero_grad()": "model.distilbert.zero_grad()"}, ("zero.partly",)
+    ),
+    "a loss that differs in its last digit": Edit(
+        {
+            LOSS: "            labels = batch.pop('labels')\n"
+            "            logits = model(**batch.to(device)).logits\n"
+            "            loss = torch.nn.functional.cross_entropy(logits, labels) * (1 + 2**-23)\n"
+        },
+        ("loss.rounding",),
+    ),
     "no step at all": Edit({STEP: ""}, ("step.none",)),
     "another optimizer in each epoch": Edit(
         {
@@ -379,7 +400,7 @@ EDITS = {
             "                        model(**other.to(device))\n"
             "            model.train()"
         },
-        ("evaluate.samples",),
+        ("seed.passes",),
     ),
     "an evaluation first": Edit(
         {
@@ -439,6 +460,7 @@ def test_what_was_done_to_the_loop_is_found(name: str, trainer_run: Path, tmp_pa
 # schedule, and it does not see what is not part of the training.
 CHECKED = {
     "a schedule that rounds differently": (),
+    "a loss that differs in its last digit": (),
     "a progress bar": (),
     "every batch twice": ("batch.again",),
     "the first epoch's weights put back": (),  # as the best are
@@ -454,6 +476,7 @@ CHECKED = {
     "a schedule for fewer steps": ("schedule.shape",),
     "no optimizer of torch's, and another number": ("evaluate.by_batches",),
     "no optimizer of torch's, and one evaluation": ("evaluate.moment",),
+    "one evaluation more": ("evaluate.samples",),
     "an evaluation that disturbs": (),
     "the mean rounded": (),
     "an evaluation first": (),
