@@ -27,19 +27,24 @@ TOGETHER = (
 READ_BIN = "import torch; print(torch.load('training_args.bin', weights_only=False).to_json_string())"
 
 
-def valid_settings(preset: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments that are valid settings of a run; the others are left out.
+def valid_settings(
+    preset: str, arguments: Mapping[str, Any], given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The arguments that are valid settings of a run, all together; the others are left out.
 
     Args:
         preset: whose job it is.
         arguments: by name, each is the name of a setting.
+        given: valid settings that the run has, too.
     """
-    settings = {}
+    settings: dict[str, Any] = {}
     for name, value in arguments.items():
-        others = {key: arguments[key] for group in TOGETHER if name in group for key in group if key in arguments}
-        for companions in ({}, others):
+        together = {key: arguments[key] for group in TOGETHER if name in group for key in group if key in arguments}
+        for added in ({name: value}, {**together, name: value}):
             with suppress(SameLoopError):
-                settings[name] = getattr(RunConfig.build(preset, **{**companions, name: value}), name)
+                config = RunConfig.build(preset, **{**(given or {}), **settings, **added})
+                settings |= {key: getattr(config, key) for key in added}
+                break
     return settings
 
 

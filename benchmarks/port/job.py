@@ -73,7 +73,7 @@ def config_of(settings: Settings, task: dict[str, Any]) -> RunConfig:
     }
     names = [name for name in RunConfig.model_fields if hasattr(args, name) and name not in arguments]
     theirs = {name: getattr(value := getattr(args, name), "value", value) for name in names}
-    return RunConfig.build("tiny", **arguments).model_copy(update=valid_settings("tiny", theirs))
+    return RunConfig.build("tiny", **arguments, **valid_settings("tiny", theirs, arguments))
 
 
 def _size(sets: Any) -> int:

@@ -8,7 +8,7 @@ import re
 import textwrap
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from benchmarks.port.settings import CARRIED, Refusal, Settings
 from benchmarks.port.text import filler, parents_in, place, replace_nodes
@@ -88,14 +88,23 @@ class Override:
         parents, is_set = parents_in(function), _set_by(settings)
         # In a process with one device the Trainer's model is the one that the method is given.
         names = NAMES if self.name not in OF_TRAINER else {"model": args[1].arg} if args[1:] else {}
+
+        def is_result(attribute: str) -> bool:
+            return names.get(attribute) == RESULTS.get(self.name, "")
+
         changes, problems, replaced = list[tuple[ast.AST, str]](), list[tuple[int, str]](), set[ast.AST]()
         for node in ast.walk(function):
+            if _only_logs(node, args[0].arg):
+                changes.append((node, filler(node, parents)))
+                replaced.update(ast.walk(node))
+            if node in replaced:
+                continue
             if isinstance(node, ast.Call) and (new := self._call(node, args[0].arg, names, settings)):
                 changes += new
                 replaced.update(ast.walk(node if new[0][0] is node else node.func))
-            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "super" and node not in replaced:
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "super":
                 problems.append((node.lineno, f"uses {ast.unparse(parents[node])}"))
-            if not isinstance(node, ast.Name) or node.id != args[0].arg or node in replaced:
+            if not isinstance(node, ast.Name) or node.id != args[0].arg:
                 continue
             used = parents[node]
             attribute = used.attr if isinstance(used, ast.Attribute) else ""
@@ -110,13 +119,13 @@ class Override:
                 self.state[attribute] = vars(trainer)[attribute]
                 self.values["own"] = "own"
                 changes.append((used, f"own.{attribute}"))
-            elif attribute in is_set and names.get(attribute) != RESULTS.get(self.name, ""):
+            elif isinstance(used, ast.Attribute) and not isinstance(used.ctx, ast.Load) and not is_result(attribute):
                 problems.append((node.lineno, f"sets {ast.unparse(used)}"))
             elif attribute in names:
                 changes.append((used, names[attribute]))
                 if names[attribute] not in [parameter.arg for parameter in args]:
                     self.values[names[attribute]] = names[attribute]
-            elif attribute and _is_the_users(attribute, trainer):
+            elif attribute and attribute not in is_set and _is_the_users(attribute, trainer):
                 self.extras[attribute] = getattr(trainer, attribute)
                 changes.append((used, attribute))
             else:
@@ -233,6 +242,13 @@ def overrides_of(settings: Settings) -> dict[str, Override]:
         settings.refusals += override.refusals
         settings.extras |= override.extras
     return overrides
+
+
+def _only_logs(node: ast.AST, me: str) -> TypeGuard[ast.stmt]:
+    """Whether a statement only adds a line to the log that is no line of Trainer's own, which has a `loss`."""
+    if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Call):
+        return False
+    return ast.unparse(node.value.func) == f"{me}.log" and "'loss'" not in ast.unparse(node.value)
 
 
 def _value_of(used: ast.AST, around: ast.AST, trainer: Any) -> tuple[ast.AST, str] | None:

@@ -408,6 +408,7 @@ def test_arguments_as_json_are_settings(tmp_path: Path, capsys: pytest.CaptureFi
     # Trainer passes over what a constant rate does not take.
     constant = {"lr_scheduler_type": "constant"}
     assert valid_settings("tiny", {**constant, "lr_scheduler_kwargs": {"power": 2}}) == constant
+    assert valid_settings("tiny", {"dataloader_drop_last": True}, {"eval_size": 1}) == {}
 
 
 @pytest.mark.parametrize(
