@@ -37,16 +37,19 @@ class EvaluationJudge:
             evaluation.forwards = [(event, reviews) for event, reviews in evaluation.forwards if has_known(reviews)]
         if log is not None:
             self._notes.reached.add("evaluate")
+        at_ends = []
         for number, after in enumerate(self._passes.ends, start=1):
-            matching = next((e for e in of_subset if e.after == after), None)
-            if matching is None:
+            # A further evaluation, of an average say, takes nothing from the right one.
+            candidates = sorted((e for e in of_subset if e.after == after), key=lambda e: not e.is_current)
+            at_ends += candidates[:1]
+            if not candidates:
                 if log is not None:
                     self._report_missing(number, after, len(of_subset))
                 return
-            if not self._judge_pass(matching, self._steps_of(number)):
+            if not self._judge_pass(candidates[0], self._steps_of(number)):
                 return
         if log is not None and of_subset and self._passes.batches:
-            self._judge_reported(of_subset, log)
+            self._judge_reported(of_subset, at_ends, log)
 
     def _report_missing(self, number: int, after: int, count: int) -> None:
         """Report that no evaluation on the validation set follows an epoch."""
@@ -98,14 +101,16 @@ class EvaluationJudge:
                 return False
         return True
 
-    def _judge_reported(self, of_subset: list[Evaluation], log: Sequence[dict[str, Any]]) -> None:
+    def _judge_reported(
+        self, of_subset: list[Evaluation], at_ends: list[Evaluation], log: Sequence[dict[str, Any]]
+    ) -> None:
         """Compare the numbers that the loop returns with the true ones."""
         ends = self._passes.ends
         lines = [line for line in log if "eval_loss" in line or "eval_accuracy" in line]
         if len(lines) not in (len(of_subset), len(ends)):
             self._notes.add("evaluate.not_reported", counted(len(lines), "line"), counted(len(ends), "line"))
             return
-        reported = of_subset if len(lines) == len(of_subset) else [e for e in of_subset if e.after in ends]
+        reported = of_subset if len(lines) == len(of_subset) else at_ends
         for line, evaluation in zip(lines, reported, strict=False):
             step = self._steps_of(ends.index(evaluation.after) + 1) if evaluation.after in ends else 0
             if not self._judge_line(line, evaluation, step):

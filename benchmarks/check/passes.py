@@ -160,7 +160,8 @@ class Passes:
     def _add_evaluation(
         self, forward: Event, reviews: list[int | None], weights: Event | None, stepped: Event | None
     ) -> None:
-        if not self.evaluations or self.evaluations[-1].after != len(self.batches):
+        last = self.evaluations[-1] if self.evaluations else None
+        if last is None or last.after != len(self.batches) or self._begins_again(last, reviews):
             self.evaluations.append(Evaluation(len(self.batches)))
         evaluation = self.evaluations[-1]
         if not evaluation.weights and weights is not None and has_known(reviews):
@@ -168,6 +169,11 @@ class Passes:
             if stepped is not None and weights is not stepped:
                 evaluation.is_current = all_equal(evaluation.weights, stepped.tensors())
         evaluation.forwards.append((forward, reviews))
+
+    def _begins_again(self, evaluation: Evaluation, reviews: list[int | None]) -> bool:
+        """Whether a pass over reviews is of a further evaluation, perhaps of another model: the last one is whole."""
+        held = {review for _, earlier in evaluation.forwards for review in earlier if review is not None}
+        return len(held) == len(self.eval) and has_known(reviews)
 
     def _assign_epochs(self) -> None:
         """Assign each batch its epoch, its place in it, and its step."""

@@ -476,14 +476,20 @@ CHECKED = {
     "a schedule for fewer steps": ("schedule.shape",),
     "no optimizer of torch's, and another number": ("evaluate.by_batches",),
     "no optimizer of torch's, and one evaluation": ("evaluate.moment",),
-    "one evaluation more": ("evaluate.samples",),
+    "one evaluation more": (),
     "an evaluation that disturbs": (),
     "the mean rounded": (),
     "an evaluation first": (),
 }
 # The right loops that are written in the oddest ways, and some wrong ones; the others are slow tests.
 SOME = (
-    *("inside a module", "two optimizers", "gradients by another function", "no optimizer of torch's"),
+    *(
+        "further evaluations, of training examples and of another model",
+        "inside a module",
+        "two optimizers",
+        "gradients by another function",
+        "no optimizer of torch's",
+    ),
     *("the passes in a closure", "R-Drop", "FGM", "an average is evaluated", "a clamp", "a copy is trained"),
     *("a search for a rate", "no step at all", "a part of the model alone", "a scale", "focal loss"),
 )
