@@ -260,7 +260,7 @@ def test_two_loops_on_our_own_job(tmp_path: Path, refusal: Callable[..., str]) -
         (TRAINED % ", torch_empty_cache_steps=1, batch_eval_metrics=True", "batch_eval_metrics"),
         (
             "class T(Trainer):\n    def get_train_dataloader(self):\n        return None\nT" + (TRAINED % "")[7:],
-            "line 20",
+            "line 22",
         ),
     ],
 )
