@@ -12,7 +12,7 @@ from shared.recording.record import RunRecord, training_seconds
 # With fewer steps nothing can be concluded. From this number on, if three quarters of one loop's steps are faster than
 # three quarters of the other's, they differ by more than chance (median test, two-sided, far below 5 %).
 FEWEST_STEPS = 20
-HINT = "`sameloop speed` runs both in turns"
+HINT = "to compare the times, use `sameloop speed`: it runs both in turns"
 # Student's t, 97.5 %, with 19 degrees of freedom.
 T_OF_FEWEST_STEPS = 2.093
 RESAMPLES = 1000

@@ -58,7 +58,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     model.to(device)
 
     if config.train_sampling_strategy == "random":
-        # Shuffle: its own generator, or dropout's draws would change the order.
+        # Shuffle: its own generator: seeding a shared one would reset dropout.
         generator = torch.Generator()
         sampler, eval_sampler = RandomSampler(train_dataset, generator=generator), None
     else:
@@ -149,7 +149,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
             state.epoch_ends = number == len(train_loader) or (cut_short and state.ends)
             progress.update()  # Progress: one step.
 
-            # Log: the mean loss since the last line, and this step's norm and rate.
+            # Log: the mean loss since the last log, and this step's norm and rate.
             if is_due(config.logging_strategy, config.logging_steps, state):
                 log_training(state, grad_norm, rate)
 

@@ -95,10 +95,10 @@ class RunConfig(BaseModel):
         None, "commit, tag or branch of a Hub dataset; the presets' own ids are pinned"
     )
     text_column: OptionalStr = _setting(
-        None, "the column with the texts; none: text, review, sentence or content, capital or small"
+        None, "the column with the texts; if not set, the one called text, review, sentence or content"
     )
     label_column: OptionalStr = _setting(
-        None, "the column with their labels; none: label, labels or sentiment, capital or small"
+        None, "the column with their labels; if not set, the one called label, labels or sentiment"
     )
     model: Source = _setting(
         "embedded",

@@ -69,7 +69,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         # Epoch: how long.
         num_train_epochs=config.num_train_epochs,
         max_steps=config.max_steps,
-        # Optimizer: weight decay is for matrices only, not for biases and norms.
+        # Optimizer: Trainer applies weight decay to matrices, not to biases and LayerNorm.
         optim=config.optim,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -83,7 +83,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         # Wrapping: for torch.compile and for several processes.
         activation_checkpointing=config.gradient_checkpointing,
         torch_compile=config.torch_compile,
-        ddp_find_unused_parameters=False,  # all that are trained take part in a step
+        ddp_find_unused_parameters=False,  # each trained parameter is used in every step
         # Forward: 16-bit precision, and label smoothing.
         bf16=config.bf16,
         fp16=config.fp16,
@@ -94,7 +94,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         max_grad_norm=config.max_grad_norm,
         # Progress: on a terminal only.
         disable_tqdm=None if sys.stderr.isatty() else True,
-        # Log: the mean loss since the last line, and this step's norm and rate.
+        # Log: the mean loss since the last log, and this step's norm and rate.
         logging_strategy=config.logging_strategy,
         logging_steps=config.logging_steps,
         report_to="none",

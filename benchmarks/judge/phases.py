@@ -63,7 +63,7 @@ PHASES = (
     Phase(
         "device",
         "move model and batches to the GPU",
-        "use_cpu=; else automatic",
+        "automatic; use_cpu= keeps them on the CPU",
         "A model and its batch must be in the same memory. In the manual loop you move both: the model once, and each "
         "batch in its step. `Trainer` does it for you.",
         hint="Where is the model, and where is the batch?",
@@ -74,8 +74,8 @@ PHASES = (
         "the order of the examples in each epoch",
         "train_sampling_strategy=, data_seed=",
         "With a fixed order, every epoch has the same batches in the same order; a new order gives the model new "
-        "batches. The sampler has its own generator, seeded for each epoch; if it shared dropout's generator, it "
-        "would change dropout.",
+        "batches. The sampler has its own generator, because it is seeded for each epoch: seeding a shared one would "
+        "also restart dropout's random numbers.",
         hint="Who decides the order of an epoch's examples, and from which generator is the next epoch's order drawn?",
         gap=(
             "each epoch goes through all examples of train_dataset in a random order, each epoch in another one. "
@@ -133,9 +133,9 @@ PHASES = (
     Phase(
         "wrapping",
         "loss scaling, compiler, processes",
-        "activation_checkpointing=, torch_compile=; else automatic",
-        "These change how fast the model trains and how much memory it takes. The computation stays the same, apart "
-        "from rounding.",
+        "activation_checkpointing=, torch_compile=; the rest is automatic",
+        "Loss scaling, a compiler and several processes change how fast the model trains and how much memory it takes. "
+        "A step computes the same, apart from rounding.",
     ),
     Phase(
         "epoch",
@@ -148,7 +148,7 @@ PHASES = (
         "switch dropout on",
         "trainer.train()",
         "Dropout sets a tenth of the activations to zero at random, so that the model does not rely on single ones. "
-        "The evaluation switches dropout off, and only this line switches it on again.",
+        "The evaluation switches dropout off, and only `model.train()` switches it on again.",
         hint="Print model.training in every step. Which line has changed it last?",
         gap="dropout is on in every step, also in those after an evaluation.",
     ),

@@ -112,7 +112,7 @@ def rows_of(
         row.is_first = row.phase.name not in visited
         row.inside = inside.get(row.phase.name)
         if row.phase.name == "arguments":
-            row.instead = "no arguments are passed"
+            row.instead = "nothing in the manual loop"
         elif are_loops:
             row.instead = "nothing here"
         elif xray and xray.config.loop:

@@ -36,7 +36,7 @@ LEAST_REVIEWS = 16
 WORTH_A_LINE = 100e-6
 BOOKKEEPING = {
     "step": "In a step",
-    "after": "After a step",
+    "after": "After a step: log, save",
     "evaluation": "In an evaluation",
     "epoch": "As an epoch begins",
 }
@@ -73,7 +73,7 @@ PARTS = {
     "epoch": "Epoch {epoch} begins",
     "step": "Step {step}",
     "after": "{phases} after step {step}",
-    "evaluation": "Evaluation after step {step}, one batch of it",
+    "evaluation": "Evaluation after step {step} (one batch of it is shown)",
     "end": "At the end",
 }
 

@@ -113,7 +113,7 @@ OF_GRADIENTS = (
         settings=line.FOUR,
         question=Question(
             (("            loss = loss / min(2, ", "            loss = loss / min(1, "),),
-            "two batches to a step (in the original loop, too), whose losses are added up, not averaged",
+            "both loops take two batches per step; the changed loop adds their losses up, the original averages them",
             settings=line.TWO,
         ),
     ),
@@ -167,7 +167,7 @@ OF_GRADIENTS = (
     ),
     Mistake(
         "kept_graphs",
-        "the losses are added up with their graphs, so memory grows with every step",
+        "the losses are added up with their computation graphs, so memory grows with every step",
         "log",
         ((line.BEGIN, line.BEGIN + "    total = 0\n"), (line.BACKWARD, line.BACKWARD + "            total += loss\n")),
         check="loss.graphs",
@@ -292,7 +292,7 @@ OF_GRADIENTS = (
         "step",
         ((line.STEP, ""),),
         compared=Verdict("step 8: eval_forward_logits", "step.none"),
-        question=Question((("            optimizer.step()", "            pass"),), "no weight changes"),
+        question=Question((("            optimizer.step()", "            pass"),), "the weights stay as they are"),
     ),
     # Clip
     Mistake(

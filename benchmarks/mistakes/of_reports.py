@@ -37,7 +37,7 @@ OF_REPORTS = (
         step=LadderStep(
             6,
             "mean",
-            "Trainer's evaluation loss is the mean over reviews; a mean of batches weighs a small last one too much.",
+            "Trainer's evaluation loss is the mean over reviews; a mean of batches gives a small last one too much weight.",
         ),
     ),
     Mistake(

@@ -70,7 +70,7 @@ OF_UPDATES = (
         compared=Verdict("grad_norm", "optimizer.settings"),
         check="",
         step=LadderStep(
-            4, "fused", "Trainer takes the fused AdamW: the same formula, rounded otherwise in the last bit."
+            4, "fused", "Trainer takes the fused AdamW: the same formula, with other rounding in the last bit."
         ),
     ),
     Mistake(

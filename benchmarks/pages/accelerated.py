@@ -122,7 +122,7 @@ def train(config, output_dir) -> list:
             state.ends = state.step == max_steps
             state.epoch_ends = number == len(train_loader) or (cut_short and state.ends)
 
-            # Log: the mean loss since the last line, and this step's norm and rate.
+            # Log: the mean loss since the last log, and this step's norm and rate.
             if is_due(config.logging_strategy, config.logging_steps, state):
                 mean = accelerator.gather(state.total_loss).mean().item() / (state.step - state.step_logged)
                 values = {"loss": mean, "grad_norm": grad_norm.item(), "learning_rate": rate}
