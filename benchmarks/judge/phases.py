@@ -252,9 +252,8 @@ PHASES = (
         "save and load checkpoints",
         "save_strategy= and others; SameLoop's callback ExactResume",
         "An interrupted run can continue from a checkpoint. That takes more than the weights: the optimizer's state, "
-        "the schedule, and the state of every random generator. A script that `sameloop eject` writes, "
-        "with only the lines that your settings need, saves the model and the tokenizer only; "
-        "manual_loop/checkpoint.py saves the rest.",
+        "the schedule, and the state of every random generator. manual_loop/checkpoint.py saves all of it; "
+        "the short script of `sameloop eject` saves only the model and the tokenizer.",
     ),
     Phase(
         "progress",

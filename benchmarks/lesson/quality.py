@@ -48,11 +48,6 @@ class Rate:
     def accuracy(self) -> float:
         return self.right / self.count
 
-    @property
-    def points(self) -> float:
-        """Half the interval's width, in percentage points: the accuracy is known to plus or minus this."""
-        return 50 * (self.high - self.low)
-
     def sentence(self) -> str:
         """`The model classifies 82.0 % of the 256 examples correctly; the 95 % confidence interval is ...`."""
         return (
@@ -145,8 +140,8 @@ class Paired:
             verdict = f"This validation set is too small to say whether the model is better than the {baseline}"
         chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
         return (
-            f"{verdict}. On {self.only_model:,} examples only the model is right, and only the {baseline} on "
-            f"{self.only_baseline:,}. If both were equally good, chance alone would give a difference this large or "
+            f"{verdict}. On {self.only_model:,} examples only the model is right, on "
+            f"{self.only_baseline:,} only the {baseline}. If both were equally good, chance alone would give a difference this large or "
             f"larger in {chance} of all samples (McNemar's exact test)"
         )
 

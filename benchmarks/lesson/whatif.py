@@ -83,7 +83,7 @@ class WhatIf:
     def outcome(self) -> str:
         """What happened, with figures."""
         if self.seen.error:
-            return f"SameLoop stops: {self.seen.error.partition(': ')[2]}."
+            return f"SameLoop stops with the message “{self.seen.error.partition(': ')[2]}”."
         if self.step is None:
             parts = [
                 "No loss, norm or weight differs." if self.same_weights else "Only the weights' last bits differ."

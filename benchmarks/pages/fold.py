@@ -146,6 +146,6 @@ def _folded_source(
     facts.left_out |= {name for name, strategy in steps.items() if strategy != "steps"}
     specializer = Specializer(script, facts)
     statements = specializer.module()
-    docstring = cst.Module([statement for statement in specializer.script.body[:1] if is_docstring(statement)]).code
     imports = specializer.helpers.imports(statements)
-    return formatted(f"{docstring}\n{imports}\n\n\n{cst.Module(statements).code}")
+    # Without its docstring, which is about the whole file.
+    return formatted(f"{imports}\n\n\n{cst.Module(statements).code}")
