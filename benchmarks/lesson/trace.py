@@ -173,7 +173,9 @@ class Tracer(Timeline):
         for group in optimizer.param_groups:
             decay = float(group.get("weight_decay", 0.0))
             tensors[decay] = tensors.get(decay, 0) + len(group["params"])
-        by_decay = {f"tensors with weight decay {decay:g}:": count for decay, count in sorted(tensors.items()) if count}
+        by_decay = {
+            f"tensors with weight decay {decay:g}:": count for decay, count in sorted(tensors.items()) if count
+        }
         lr = optimizer.param_groups[0]["lr"]
         self._event("optimizer", f"{type(optimizer).__name__} built", **by_decay, lr=lr)
 
