@@ -134,8 +134,8 @@ PHASES = (
         "wrapping",
         "loss scaling, compiler, processes",
         "activation_checkpointing=, torch_compile=; the rest is automatic",
-        "Loss scaling, a compiler and several processes change how fast the model trains and how much memory it takes. "
-        "A step computes the same, apart from rounding.",
+        "Loss scaling, a compiler and several processes change how fast the model trains and how much memory it "
+        "takes. A step computes the same, apart from rounding.",
     ),
     Phase(
         "epoch",

@@ -140,9 +140,9 @@ class Paired:
             verdict = f"This validation set is too small to say whether the model is better than the {baseline}"
         chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
         return (
-            f"{verdict}. On {self.only_model:,} examples only the model is right, on "
-            f"{self.only_baseline:,} only the {baseline}. If both were equally good, chance alone would give a difference this large or "
-            f"larger in {chance} of all samples (McNemar's exact test)"
+            f"{verdict}. On {self.only_model:,} examples only the model is right, on {self.only_baseline:,} only the "
+            f"{baseline}. If both were equally good, chance alone would give a difference this large or larger in "
+            f"{chance} of all samples (McNemar's exact test)"
         )
 
 

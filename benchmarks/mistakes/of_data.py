@@ -149,7 +149,8 @@ OF_DATA = (
         step=LadderStep(
             1,
             "shuffle",
-            "Trainer's order has a generator of its own, seeded for each epoch; shuffle=True takes its numbers from dropout's.",
+            "Trainer's order has a generator of its own, seeded for each epoch; shuffle=True takes its numbers from "
+            "dropout's.",
         ),
     ),
     Mistake(

@@ -37,7 +37,8 @@ OF_REPORTS = (
         step=LadderStep(
             6,
             "mean",
-            "Trainer's evaluation loss is the mean over reviews; a mean of batches gives a small last one too much weight.",
+            "Trainer's evaluation loss is the mean over reviews; a mean of batches gives a small last one too much "
+            "weight.",
         ),
     ),
     Mistake(

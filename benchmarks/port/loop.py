@@ -55,7 +55,7 @@ class Loop:
         self.own_sampler = None if self.own_loader else self.overrides.get("_get_train_sampler")
         self.own_eval_loader = self.overrides.get("get_eval_dataloader") if self.evaluates else None
         is_own = self.own_loader or self.own_sampler
-        # Whether the order is seeded anew in every epoch, with the seed that Trainer has for it.
+        # Whether the order is seeded again in every epoch, with the seed that Trainer has for it.
         self.is_reseeded = self.probe.is_reseeded if is_own else args.train_sampling_strategy == "random"
         self.is_fresh = getattr(self.trainer, "_sameloop_is_fresh", True)
         self.has_loss = self.probe.labels or (not self.trainer.label_names and self.trainer.can_return_loss)

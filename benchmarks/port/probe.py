@@ -22,7 +22,7 @@ class Probe:
     Attributes:
         batches: of an epoch, where the script makes its own loader or sampler.
         is_prepared: whether accelerate fetches the training batches, each one ahead.
-        is_reseeded: whether accelerate seeds the order of an own loader or sampler anew in every epoch.
+        is_reseeded: whether accelerate seeds the order of an own loader or sampler again in every epoch.
         foreign_loader: the type of an own loader that is no `DataLoader` of torch.
         eval_batch_size, is_eval_prepared: of an own evaluation loader; None where the script makes none.
         draws: whether making the batch draws random numbers, as a collator that masks words does.

@@ -392,6 +392,9 @@ EDITS = {
         {"np.mean(losses, dtype=np.float32).item()": "round(float(np.mean(losses)), 4)"}, ("evaluate.mean",)
     ),
     "another number": Edit({ACCURACY: "0.123456789"}, ("evaluate.number",)),
+    "an evaluation of a part": Edit(
+        {"        for batch in eval_loader:\n": "        for batch in [*eval_loader][:2]:\n"}, ("evaluate.samples",)
+    ),
     "one evaluation more": Edit(
         {
             "            model.train()": "            if len(evaluations) == 1 and not model.training:\n"
