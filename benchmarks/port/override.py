@@ -28,6 +28,8 @@ RESULTS = {"create_optimizer": "optimizer", "create_scheduler": "scheduler"}
 
 # What `super()` does in these methods: functions of the loop, which its template has.
 OF_TRAINER = {"compute_loss": "model_loss", "training_step": "model_step"}
+# The names of the loop's other functions.
+OF_LOOP = ("train", "evaluate", "one_ahead", "steps_of", "without", *OF_TRAINER.values())
 
 
 @dataclass
@@ -42,6 +44,7 @@ class Override:
         values: what the loop gives it, by parameter, as text.
         extras: what it took from its Trainer, by name, which the function gets as arguments.
         state: what it also sets there, by name, with its first value.
+        of_script: the names of the script that it uses.
         refusals: what it does that a function cannot do.
     """
 
@@ -52,6 +55,7 @@ class Override:
     values: dict[str, str] = field(default_factory=dict)
     extras: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
+    of_script: set[str] = field(default_factory=set)
     refusals: list[Refusal] = field(default_factory=list)
 
     @classmethod
@@ -72,8 +76,10 @@ class Override:
             return override
         source = textwrap.dedent("".join(lines))
         function: Any = ast.parse(source).body[0]
+        names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+        override.of_script = names & settings.captured.namespace.keys()
         changes, problems = override._without_self(function, settings)
-        around = [free for free in method.__code__.co_freevars if free != "__class__"]
+        around = [free for free in inspect.unwrap(method).__code__.co_freevars if free != "__class__"]
         problems += [(1, f"uses {free}, a local name around it") for free in around]
         advice = "make it an argument of the class, or a name of the module"
         override.refusals = [Refusal(start + line - 1, f"{name} {text}", advice) for line, text in problems]
@@ -134,24 +140,25 @@ class Override:
 
     def _call(self, node: ast.Call, me: str, names: dict[str, str], settings: Settings) -> list[tuple[ast.AST, str]]:
         """What replaces a call of a method of Trainer; nothing where the loop has nothing for it."""
-        called, probe = ast.unparse(node.func), settings.probe
+        called = ast.unparse(node.func)
+        of_self = called.removeprefix(f"{me}.") if called.startswith(f"{me}.") else ""
         if re.match(rf"super\(.*\)\.{self.name}$", called) and self.name in OF_TRAINER:
             return [(node.func, OF_TRAINER[self.name])]
-        if self.name == "training_step" and called == f"{me}.compute_loss":
+        if self.name == "training_step" and of_self == "compute_loss":
             own = self.others.get("compute_loss")
             return [] if own and own.by_name else [(node.func, "compute_loss" if own else "model_loss")]
-        if settings.is_helper(helper := called.removeprefix(f"{me}.")):
-            override = self.others.get(helper) or Override.of(helper, settings, self.others)
+        if settings.is_helper(of_self):
+            override = self.others.get(of_self) or Override.of(of_self, settings, self.others)
             return self._helper_call(node, override, names)
-        if called == f"{me}.compute_loss_context_manager":
+        if of_self == "compute_loss_context_manager":
             # Trainer runs the model's own forward in 16 bits, and gives nothing else but this there.
             return [(node, "contextlib.nullcontext()")]
         if called.endswith(".get_optimizer_cls_and_kwargs"):
             kind, arguments = settings.optimizer()
             return [(node, f"({name_of(kind)}, {arguments!r})")]
-        if called == f"{me}.args.get_warmup_steps":
+        if of_self == "args.get_warmup_steps":
             return [(node, repr(settings.args.get_warmup_steps(settings.max_steps)))]
-        unused = probe.unused.get("eval_dataset" if "eval" in self.name else "train_dataset", [])
+        unused = settings.probe.unused.get("eval_dataset" if "eval" in self.name else "train_dataset", [])
         # Trainer's prepare gives the loader another random order, which the loop does itself.
         around = {
             "accelerator.prepare": ("(", ")"),
@@ -159,7 +166,7 @@ class Override:
             "_prepare_inputs": ("(", ")"),
             "_remove_unused_columns": ("(", f").remove_columns({unused})" if unused else ")"),
             "get_decay_parameter_names": ("transformers.Trainer.get_decay_parameter_names(None, ", ")"),
-        }.get(called.removeprefix(f"{me}."))
+        }.get(of_self)
         if around is None or len(node.args) != 1:
             return []
         argument: Any = node.args[0]
@@ -199,7 +206,8 @@ class Override:
         new = [name for name in (*self.extras, *self.values) if name not in own]
         args.kwonlyargs += [ast.arg(name) for name in new]
         args.kw_defaults += [None] * len(new)
-        header = f"def {self.function}({ast.unparse(args)}):\n    {before}"
+        decorators = "".join(f"@{ast.unparse(decorator)}\n" for decorator in function.decorator_list)
+        header = f"{decorators}def {self.function}({ast.unparse(args)}):\n    {before}"
         first = place(1, 0, body[0].lineno, body[0].col_offset)
         self.source = _without_idle(replace_nodes(source, [*changes, (first, header)]).rstrip())
         if result and not isinstance(body[-1], ast.Return):
@@ -238,8 +246,14 @@ def overrides_of(settings: Settings) -> dict[str, Override]:
     for name in sorted(CARRIED):
         if settings.override_of(name) is not None:
             Override.of(name, settings, overrides)
+    taken = {*OF_LOOP, *(override.function for override in overrides.values())}
     for override in overrides.values():
         settings.refusals += override.refusals
+        for name in sorted(taken & override.of_script):
+            description = (
+                f"your {override.name} uses {name} of the script, a name that the loop has for something else"
+            )
+            settings.refusals.append(Refusal(0, description, "give it another name"))
         settings.extras |= override.extras
     return overrides
 

@@ -45,6 +45,10 @@ def test_what_is_not_carried_over_is_named(file: str, tmp_path: Path) -> None:
 
 
 STEPS = """
+def _weights(is_on):
+    return f"gradients on: {is_on}"
+
+
 class Mine(Trainer):
     factor = 2.0
 
@@ -52,7 +56,9 @@ class Mine(Trainer):
         super().__init__(*args, **kwargs)
         self.noise, self.count = noise, 0
 
+    @torch.no_grad()
     def _weights(self, rows):
+        print(_weights(torch.is_grad_enabled()))
         return [self.factor if row["x"][0] > 0 else 1.0 for row in rows]
 
     def _get_train_sampler(self, train_dataset=None):
@@ -159,6 +165,15 @@ def test_what_a_function_cannot_do_is_named(line: str, problem: str, tmp_path: P
     method = f"class Mine(Trainer):\n    def create_optimizer(self):\n        {line}\n\n\nMine"
     message = refusal("compare", "--trainer", str(small(tmp_path, method + TRAINED.removeprefix("Trainer") % "")))
     assert f"line 21: {problem}" in message
+
+
+def test_a_name_that_the_loop_has_too_is_named(tmp_path: Path, refusal) -> None:
+    code = "def evaluate():\n    pass\n\n\n"
+    code += "class Mine(Trainer):\n    def create_optimizer(self):\n        evaluate()\n\n\n"
+    message = refusal(
+        "compare", "--trainer", str(small(tmp_path, code + "Mine" + TRAINED.removeprefix("Trainer") % ""))
+    )
+    assert "create_optimizer uses evaluate of the script" in message
 
 
 def test_what_trainer_does_is_said_with_its_figure(tmp_path: Path) -> None:
