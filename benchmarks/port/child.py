@@ -228,4 +228,5 @@ def _globals_read(module: ModuleType) -> set[str]:
                 yield from names(constant)
 
     functions = [value for value in vars(module).values() if hasattr(value, "__code__")]
-    return {name for value in functions if value.__module__ == module.__name__ for name in names(value.__code__)}
+    own = (inspect.unwrap(value) for value in functions if value.__module__ == module.__name__)
+    return {name for function in own for name in names(function.__code__)}

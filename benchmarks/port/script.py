@@ -7,6 +7,7 @@ import inspect
 import re
 import shlex
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.pages.fold import formatted
@@ -127,27 +128,42 @@ def _set_by_init(name: str, loop: Loop, arguments: dict[str, str]) -> str:
         init = vars(owner).get("__init__")
         if init is None:
             continue
-        parameters = inspect.signature(init).parameters
         source = textwrap.dedent(inspect.getsource(init))
         for node in ast.walk(ast.parse(source)):
-            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [f"self.{name}"]:
-                text = ast.get_source_segment(source, node.value) or ""
-                tree = ast.parse(text)
-                # `self.model` is what the Trainer was built with, if its text is a name, which can stand twice.
-                texts: dict[ast.AST, str] = {
-                    use: arguments.get(use.attr, "")
-                    for use in ast.walk(tree)
-                    if isinstance(use, ast.Attribute) and ast.unparse(use.value) == "self"
-                }
-                is_known = all(re.fullmatch(r"[\w.]+", value) for value in texts.values())
-                mine = {part.value for part in texts if isinstance(part, ast.Attribute)}
-                used = [use for use in ast.walk(tree) if isinstance(use, ast.Name) and use.id in parameters]
-                texts |= {
-                    use: arguments.get(use.id, repr(parameters[use.id].default)) for use in used if use not in mine
-                }
-                is_known &= not {use.id for use in used if use not in mine} & {"self", "args", "kwargs"}
-                return replace_nodes(text, texts.items()) if is_known else ""
+            if isinstance(node, ast.Assign) and (value := _assigned(node, f"self.{name}")):
+                text = ast.get_source_segment(source, value) or ""
+                return _outside_init(text, inspect.signature(init).parameters, arguments)
     return ""
+
+
+def _assigned(node: ast.Assign, name: str) -> ast.expr | None:
+    """What a statement assigns to a name, which may be one of several: `self.a, self.b = 1, 2`."""
+    for target in node.targets:
+        pairs = [(target, node.value)]
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            pairs = list(zip(target.elts, node.value.elts, strict=False))
+        for part, value in pairs:
+            if ast.unparse(part) == name:
+                return value
+    return None
+
+
+def _outside_init(text: str, parameters: Mapping[str, inspect.Parameter], arguments: dict[str, str]) -> str:
+    """An expression in `__init__` with the texts that its call has for what it uses; empty where these are unknown."""
+    tree = ast.parse(text)
+    # `self.model` is what the Trainer was built with, if its text is a name, which can stand twice.
+    of_self = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+    ]
+    texts: dict[ast.AST, str] = {node: arguments.get(node.attr, "") for node in of_self}
+    if not all(re.fullmatch(r"[\w.]+", value) for value in texts.values()):
+        return ""
+    objects = {node.value for node in of_self}
+    used = [node for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in parameters]
+    used = [node for node in used if node not in objects]
+    texts |= {node: arguments.get(node.id, repr(parameters[node.id].default)) for node in used}
+    is_known = not {node.id for node in used} & {"self", "args", "kwargs"}
+    return replace_nodes(text, texts.items()) if is_known else ""
 
 
 def _splice_call(

@@ -137,7 +137,8 @@ def test_methods_of_the_users_own_become_functions(code: str, steps: int, said: 
     assert (comparison["verdict"], comparison["steps"]) == ("identical", steps)
     assert [fact for fact in comparison["job"]["facts"] if said in fact]
     # By itself, without Trainer's methods.
-    assert "Mine" not in runpy.run_path(str(folder / "manual" / "mine_loop.py"), run_name="__main__")
+    alone = runpy.run_path(str(folder / "manual" / "mine_loop.py"), run_name="__main__")
+    assert "Mine" not in alone and "data" in alone
 
 
 def test_an_evaluation_that_trainer_cuts_is_named(tmp_path: Path, refusal, capfd) -> None:
