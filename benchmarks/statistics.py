@@ -102,7 +102,7 @@ def ratio_of_steps(manual: RunRecord, trainer: RunRecord) -> Spread | str:
     if ours is None or theirs is None or steps < FEWEST_STEPS:
         return "too few steps to tell the loops apart"
     if ours.low <= theirs.high and theirs.low <= ours.high:
-        return f"no clear difference in {steps:,} steps"
+        return f"no clear difference in {steps:,} steps, without the first"
     return Spread(ours.median / theirs.median, ours.low / theirs.high, ours.high / theirs.low)
 
 

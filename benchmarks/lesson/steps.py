@@ -92,9 +92,7 @@ def step_table(
     both = {name: [column(lines, methodcaller("get", name)) for lines in (ours, theirs)] for name in numbers}
     columns = {name: ours for name, (ours, _) in both.items()}
     drawn = [column(lines, lambda line: _places(line, reviews.rows)) for lines in (ours, theirs)]
-    named = sorted({place for lines in drawn for places in lines for place in places or () if place >= 0})
-    number = {place: new for new, place in enumerate(named)} | {-1: -1}
-    drawn = [[places and [number[place] for place in places] for places in lines] for lines in drawn]
+    named, drawn = _renumbered(drawn)
     return {
         "is_own_job": is_own_job,
         "sides": [*sides.values()],
@@ -118,6 +116,13 @@ def step_table(
         "labels": [reviews.labels[place] for place in named],
         "note": note,
     }
+
+
+def _renumbered(drawn: list[list[Any]]) -> tuple[list[int], list[list[Any]]]:
+    """The places that are drawn, in order, and `drawn` with each place's number among them; -1 stays."""
+    named = sorted({place for lines in drawn for places in lines for place in places or () if place >= 0})
+    number = {place: new for new, place in enumerate(named)} | {-1: -1}
+    return named, [[places and [number[place] for place in places] for places in lines] for lines in drawn]
 
 
 def _shown_steps(count: int, differs: Mapping[int, str]) -> list[int]:

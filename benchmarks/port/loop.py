@@ -80,6 +80,11 @@ class Loop:
         self.items = "num_items" if settings.is_counted and uses[self.kind] else ""
         self.items_argument = f", num_items_in_batch={self.items}" if self.items else ""
         self.count = f'batch["labels"]{"[..., 1:]" if self.trainer._loss_shifts_labels else ""}.ne(-100).sum()'
+        self._set_loading()
+
+    def _set_loading(self) -> None:
+        """What the loaders are made from."""
+        args = self.args
         # The keys that the collator removes, for a loader that is not the script's own.
         makes_loader = not self.own_loader or (self.evaluates and not self.own_eval_loader)
         self.extra_keys = self.probe.extra_keys if makes_loader else []

@@ -106,7 +106,7 @@ def cost_rows(comparison: dict[str, Any], records: Sequence[RunRecord], missing:
     seconds = [comparison[loop]["train_seconds"] for loop in LOOPS]
     return [
         ["step, median", *(duration(spread.median) if spread else missing for spread in spreads)],
-        ["step, middle half", *(range_text(spread) if spread else missing for spread in spreads)],
+        ["step, middle 50 %", *(range_text(spread) if spread else missing for spread in spreads)],
         ["training in all", *(missing if total is None else duration(total) for total in seconds)],
         *(
             [name, *(cell(comparison[loop][key], form, missing) for loop in LOOPS)]
