@@ -69,7 +69,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         # Epoch: how long.
         num_train_epochs=config.num_train_epochs,
         max_steps=config.max_steps,
-        # Optimizer: Trainer applies weight decay to matrices, not to biases and LayerNorm.
+        # Optimizer: weight decay acts on matrices, not on biases and LayerNorm.
         optim=config.optim,
         learning_rate=config.learning_rate,
         weight_decay=config.weight_decay,
@@ -83,7 +83,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
         # Wrapping: for torch.compile and for several processes.
         activation_checkpointing=config.gradient_checkpointing,
         torch_compile=config.torch_compile,
-        ddp_find_unused_parameters=False,  # each trained parameter is used in every step
+        ddp_find_unused_parameters=False,  # each step uses all trained parameters
         # Forward: 16-bit precision, and label smoothing.
         bf16=config.bf16,
         fp16=config.fp16,

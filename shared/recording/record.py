@@ -22,7 +22,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from shared.config import RunConfig
@@ -245,6 +244,8 @@ class RunRecord:
 
 def _has_mean(evaluation: dict[str, Any], loss: float | None) -> bool:
     """Whether batches in a row of an evaluation, which may be of several data sets, have this mean loss."""
+    import numpy as np
+
     sizes, losses = evaluation.get("batch_sizes") or [], evaluation.get("losses") or []
     if loss is None or not sizes or None in losses or len(sizes) != len(losses):
         return False
