@@ -58,7 +58,7 @@ def train(config: RunConfig, output_dir: Path, checkpoint: Path | None = None) -
     model.to(device)
 
     if config.train_sampling_strategy == "random":
-        # Shuffle: its own generator: seeding a common one would reset dropout.
+        # Shuffle: a generator of its own; seeding a common one would reset dropout.
         generator = torch.Generator()
         sampler, eval_sampler = RandomSampler(train_dataset, generator=generator), None
     else:

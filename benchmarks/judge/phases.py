@@ -74,8 +74,8 @@ PHASES = (
         "the order of the examples in each epoch",
         "train_sampling_strategy=, data_seed=",
         "With a fixed order, every epoch has the same batches in the same order; a new order gives the model new "
-        "batches. The sampler has its own generator, because it is seeded for each epoch: seeding a shared one would "
-        "also restart dropout's random numbers.",
+        "batches. The order has a generator of its own, which is seeded in every epoch. With a common "
+        "generator, this would also restart dropout's random numbers.",
         hint="Who decides the order of an epoch's examples, and from which generator is the next epoch's order drawn?",
         gap=(
             "each epoch goes through all examples of train_dataset in a random order, each epoch in another one. "
@@ -114,9 +114,9 @@ PHASES = (
         "optimizer",
         "AdamW over the parameters",
         "optim=, learning_rate=, weight_decay=, adam_...",
-        "For each weight, AdamW keeps a running mean of the gradient and one of the squared gradient. It divides the "
-        "first by the root of the second, so all weights move by steps of similar size. torch's AdamW has a weight "
-        "decay of 0.01 by default; `Trainer` has none.",
+        "For each weight, AdamW keeps a running mean of the gradient and one of the squared gradient. It divides "
+        "the mean by the root of the mean square, so all weights move by steps of similar size. torch's AdamW has a "
+        "weight decay of 0.01 by default; `Trainer` has none.",
         hint="Print optimizer.param_groups without the parameters. Which of the values have you chosen?",
         gap=(
             "AdamW over all parameters, with config.learning_rate, betas 0.9 and 0.999, epsilon 1e-8 and "
@@ -135,13 +135,14 @@ PHASES = (
         "loss scaling, compiler, processes",
         "activation_checkpointing=, torch_compile=; the rest is automatic",
         "Loss scaling, a compiler and several processes change how fast the model trains and how much memory it "
-        "takes. A step computes the same, apart from rounding.",
+        "takes. The same examples give the same step, apart from rounding.",
     ),
     Phase(
         "epoch",
         "how long: epochs and steps",
         "trainer.train(); num_train_epochs=, max_steps=",
-        "An epoch is one pass over the training set. The schedule must know the number of steps before the first one.",
+        "An epoch is one pass over the training set. Before the first step, the schedule must know how many there "
+        "will be.",
     ),
     Phase(
         "train mode",
@@ -253,7 +254,7 @@ PHASES = (
         "save_strategy= and others; SameLoop's callback ExactResume",
         "An interrupted run can continue from a checkpoint. That takes more than the weights: the optimizer's state, "
         "the schedule, and the state of every random generator. manual_loop/checkpoint.py saves all of it; "
-        "the short script of `sameloop eject` saves only the model and the tokenizer.",
+        "the short script that `sameloop eject` writes saves only the model and the tokenizer.",
     ),
     Phase(
         "progress",

@@ -141,8 +141,8 @@ class Paired:
         chance = "less than 0.1 %" if self.chance < 0.001 else f"{100 * self.chance:.1f} %"
         return (
             f"{verdict}. On {self.only_model:,} examples only the model is right, on {self.only_baseline:,} only the "
-            f"{baseline}. If both were equally good, chance alone would give a difference this large or larger in "
-            f"{chance} of all samples (McNemar's exact test)"
+            f"{baseline}. If both were equally good, chance alone would give a difference this large in {chance} "
+            "of such tests (McNemar's exact test)"
         )
 
 

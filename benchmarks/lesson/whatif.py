@@ -92,7 +92,7 @@ class WhatIf:
             right, wrong = _distinct_texts(self.values)
             parts = [f"First difference: the {self.quantity} of step {self.step}, {wrong} instead of {right}."]
             if self.quantity == "number of steps":
-                parts = [f"The loop made {wrong} steps instead of {right}."]
+                parts = [f"There were {wrong} optimizer steps instead of {right}."]
         if self.seen.accuracy and self.step is not None:
             parts.append(self._accuracy(self.seen.accuracy[-1], self.whole.accuracy[-1]))
         if self.seen.padded_tokens > 1.05 * self.whole.padded_tokens:

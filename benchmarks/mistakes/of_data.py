@@ -127,7 +127,7 @@ OF_DATA = (
         source='split="train[:2000]" of IMDB, in many tutorials',
         question=Question(
             ((LOADED, LOADED + NEGATIVE),),
-            "the subset is taken from the sorted dataset, so all its examples have one class",
+            "only negative examples are kept, as if the subset came from the sorted dataset",
         ),
     ),
     Mistake(
@@ -258,7 +258,7 @@ OF_DATA = (
         source="rasbt/LLMs-from-scratch, chapter 6: 2.46 minutes against 0.28",
         question=Question(
             ((line.PAD, 'DataCollatorWithPadding(tokenizer, padding="max_length", max_length=config.max_length)'),),
-            "every example is padded to max_length",
+            "every example is padded to max_length, so dropout draws for other shapes",
             asked=True,
         ),
     ),

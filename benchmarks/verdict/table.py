@@ -14,12 +14,6 @@ from benchmarks.statistics import duration, range_text, step_seconds, which_is_f
 from shared.recording.record import RunRecord
 from shared.running.folder import LOOPS
 
-COSTS = (
-    ("samples/s", "samples_per_second", ".1f"),
-    ("useful tokens/s", "tokens_per_second", ".0f"),
-    ("peak memory, MB", "peak_memory_mb", ".0f"),
-)
-
 
 def print_comparison(comparison: dict[str, Any], output_dir: Path, console: Console) -> None:
     """Print the epochs, the costs and the verdict of a `comparison.json`, and what the records next to it add."""
@@ -97,23 +91,18 @@ def _table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -
 def cost_rows(comparison: dict[str, Any], records: Sequence[RunRecord], missing: str = "-") -> list[list[str]]:
     """A row per cost: its name, the manual loop's, and Trainer's. Only `which_is_faster` says which is faster.
 
+    What both took in all is not shown: they did not run in turns, and a machine is not equally busy all the time.
+
     Args:
         comparison: the content of `comparison.json`.
         records: the manual loop's and Trainer's; of several processes the first one's.
         missing: what a missing number is shown as.
     """
     spreads = [step_seconds(record) for record in records]
-    seconds = [comparison[loop]["train_seconds"] for loop in LOOPS]
     return [
         ["step, median", *(duration(spread.median) if spread else missing for spread in spreads)],
         ["step, middle 50 %", *(range_text(spread) if spread else missing for spread in spreads)],
-        ["training in all", *(missing if total is None else duration(total) for total in seconds)],
-        *(
-            [name, *(cell(comparison[loop][key], form, missing) for loop in LOOPS)]
-            for name, key, form in COSTS
-            # A job without tokens has no tokens per second.
-            if any(comparison[loop][key] != 0 for loop in LOOPS)
-        ),
+        ["peak memory, MB", *(cell(comparison[loop]["peak_memory_mb"], ".0f", missing) for loop in LOOPS)],
     ]
 
 

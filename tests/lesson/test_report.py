@@ -164,7 +164,7 @@ def test_what_is_true_of_equal_runs_alone_is_said_of_them_alone(
 ) -> None:
     first = {"step": 3, "quantity": "grad_norm", "manual": 1.0, "trainer": 2.0, "rank": 0, "likely_cause": "the clip"}
     parted = words(plain({**equal, "verdict": "diverged", "first_divergence": first}, records))
-    for sentence in ("but both still give the same ones", "Yes."):
+    for sentence in ("but the two still agree with each other", "Yes."):
         assert sentence in words(plain(equal, records)) and sentence not in parted
     assert "Not quite. The two loops diverge at step 3" in parted and "may diverge at another place" in parted
 
