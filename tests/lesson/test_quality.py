@@ -85,7 +85,7 @@ def test_what_is_said_of_a_difference_follows_from_the_test() -> None:
     assert open_.sentence("bag of words").startswith(
         "This validation set is too small to say whether the model is better than the bag of words. "
     )
-    assert "in 69.0 % of all samples" in open_.sentence("bag of words")
+    assert "in 69.0 % of such tests" in open_.sentence("bag of words")
     assert "less than 0.1 %" in Paired(50, 0, mcnemar(50, 0)).sentence("bag of words")
 
 
