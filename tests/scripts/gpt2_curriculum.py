@@ -46,8 +46,7 @@ class CurriculumTrainer(Trainer):
 
 
 def build_datasets(tokenizer):
-    raw = load_dataset("text", data_files=str(HERE / "data" / "corpus.txt"), split="train",
-                       cache_dir=str(HERE / "out" / "hf_cache"))
+    raw = load_dataset("text", data_files=str(HERE / "data" / "corpus.txt"), split="train")
 
     def tok(examples):
         out = tokenizer([t + " [SEP]" for t in examples["text"]], add_special_tokens=False,
