@@ -197,7 +197,12 @@ def _learning_rate(evidence: Evidence) -> Finding:
 
 def _weights_moved_differently(evidence: Evidence) -> Finding:
     """Same batch, random state and earlier gradients, another loss: the step before moved the weights differently."""
-    return evidence.first_of("weights", "step", "optimizer", "model", "dtype", "backward") or evidence.finding(
+    if finding := evidence.first_of("weights", "step", "optimizer", "model", "dtype", "backward"):
+        return finding
+    # Gradients of another direction can be clipped to the same norm.
+    if (finding := evidence.first_of("zero", "clip")) and finding.step < evidence.step:
+        return finding
+    return evidence.finding(
         "optimizer.other",
         "the optimizer: up to here gradients and learning rates are equal, so the step before moved the weights "
         "differently; check the kind of optimizer, its settings, and what else touches the weights",

@@ -15,6 +15,7 @@ from benchmarks.judge.finding import PHASE_OF_TOPIC
 from benchmarks.verdict.verdict import compare_runs
 from shared.config import RunConfig
 from shared.errors import SameLoopError, ScriptError
+from shared.recording.record import RunRecord
 from shared.running.script import own_script
 
 MINIMAL = Path(__file__).parents[2] / "manual_loop" / "minimal.py"
@@ -457,6 +458,19 @@ def test_what_was_done_to_the_loop_is_found(name: str, trainer_run: Path, tmp_pa
     assert set(edit.codes) <= {row["code"] for row in findings}
     assert all(row["phase"] == PHASE_OF_TOPIC[row["code"].partition(".")[0]] and row["text"] for row in findings)
     assert (first["likely_cause"], *first["also"]) == tuple(row["text"] for row in findings)
+
+
+def test_gradients_that_a_clip_gives_the_same_norm_are_told_apart(trainer_run: Path, tmp_path: Path) -> None:
+    edit = Edit({"            optimizer.zero_grad()": "            pass"})
+    judged(edit, trainer_run, tmp_path)
+    norms = {line["step"]: line["grad_norm"] for line in RunRecord.read(trainer_run).steps}
+    file = tmp_path / "run" / "record.jsonl"
+    lines = [json.loads(line) for line in file.read_text().splitlines()]
+    lines = [{**line, "grad_norm": norms[line["step"]]} if line["kind"] == "step" else line for line in lines]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    first = compare_runs(tmp_path / "run", trainer_run)["first_divergence"]
+    assert (first["step"], first["quantity"]) == (3, "forward_losses")
+    assert first["findings"][0]["code"] == "zero.missing"
 
 
 # Where a check has other codes: any order, any seed and any rounding is right for it, it has a code for each wrong
