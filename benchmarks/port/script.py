@@ -32,7 +32,8 @@ def script_with_loop(loop: Loop, script: Script, name: str) -> tuple[str, list[s
     settings = loop.settings
     notes = [f"not carried over: {refusal}" for refusal in settings.refusals]
     notes += [f"left out, because it changes nothing: the callback {callback}" for callback in settings.only_looks_on]
-    notes += [f"left out, because what it adds is not trained on: your {name}" for name in settings.evaluates_more]
+    if settings.adds_to_evaluate:
+        notes.append("left out, because what it adds is not trained on: your evaluate")
     notes += [f"left out, because nothing calls it: {method}" for method in settings.never_called]
     own, left_out = _own_lines(loop, script.source) or (None, [])
     if left_out:

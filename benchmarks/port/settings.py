@@ -334,7 +334,7 @@ class Settings:
             for name, method in vars(owner).items():
                 if not callable(method) or not hasattr(Trainer, name) or name in LOOK_ON | CARRIED:
                     continue
-                if f"{owner.__name__}.{name}" in self.never_called or name in self.evaluates_more:
+                if f"{owner.__name__}.{name}" in self.never_called or (name == "evaluate" and self.adds_to_evaluate):
                     continue
                 description = f"your {owner.__name__}.{name} is not carried over"
                 yield Refusal(_source_of(method)[1], description, ADVICE.get(name, "port it yourself"))
@@ -347,23 +347,20 @@ class Settings:
         """
         from transformers import Trainer
 
-        owners = [owner for owner in type(self.captured.trainer).__mro__ if owner is not object]
-        code = "".join(_source_of(owner)[0] for owner in owners)
-        return [
-            f"{owner.__name__}.{name}"
-            for owner in self.own_classes()
-            for name in vars(owner)
-            if name == "create_optimizer_and_scheduler" and hasattr(Trainer, name) and f"self.{name}(" not in code
-        ]
+        name = "create_optimizer_and_scheduler"
+        owner = self.override_of(name)
+        if owner is None or not hasattr(Trainer, name):
+            return []
+        code = "".join(_source_of(cls)[0] for cls in type(self.captured.trainer).__mro__ if cls is not object)
+        return [] if f"self.{name}(" in code else [f"{owner.__name__}.{name}"]
 
     @property
-    def evaluates_more(self) -> list[str]:
-        """`evaluate`, where the user's own only adds to what Trainer's returns and nothing depends on it."""
+    def adds_to_evaluate(self) -> bool:
+        """Whether the user's own `evaluate` only adds to what Trainer's returns and nothing depends on it."""
         owner = self.override_of("evaluate")
         source = _source_of(vars(owner)["evaluate"])[0] if owner else ""
         changes = CHANGES.search(source) or "self.model" in source or "self.log(" in source
-        is_more = re.search(r"super\(.*\)\.evaluate\(", source) and not changes and self.best_metric is None
-        return ["evaluate"] if is_more else []
+        return bool(re.search(r"super\(.*\)\.evaluate\(", source)) and not changes and self.best_metric is None
 
     @property
     def only_looks_on(self) -> list[str]:
