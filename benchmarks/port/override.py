@@ -6,7 +6,6 @@ import ast
 import inspect
 import re
 import textwrap
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
@@ -91,7 +90,7 @@ class Override:
     ) -> tuple[list[tuple[ast.AST, str]], list[tuple[int, str]]]:
         """What replaces each use of `self`; and the uses that nothing replaces, with their lines."""
         args, trainer = function.args.args, settings.captured.trainer
-        parents, is_set = parents_in(function), _set_by(settings)
+        parents, is_set = parents_in(function), settings.set_by_methods
         # In a process with one device the Trainer's model is the one that the method is given.
         names = NAMES if self.name not in OF_TRAINER else {"model": args[1].arg} if args[1:] else {}
 
@@ -287,18 +286,6 @@ def _without_idle(source: str) -> str:
         and [ast.unparse(target) for target in node.targets] == [ast.unparse(node.value)]
     ]
     return replace_nodes(source, [(node, filler(node, parents)) for node in idle])
-
-
-def _set_by(settings: Settings) -> set[str]:
-    """The attributes of the Trainer that the user's own methods set, other than `__init__`."""
-    names = set()
-    for method in (value for owner in settings.own_classes() for value in vars(owner).values()):
-        if inspect.isfunction(method) and method.__name__ != "__init__":
-            with suppress(OSError, TypeError):
-                tree = ast.parse(textwrap.dedent(inspect.getsource(method)))
-                attributes = (node for node in ast.walk(tree) if isinstance(node, ast.Attribute))
-                names |= {node.attr for node in attributes if not isinstance(node.ctx, ast.Load)}
-    return names
 
 
 def name_of(kind: type) -> str:

@@ -6,9 +6,11 @@ training. What is not carried over into the manual loop is named (`Refusal`), wi
 
 from __future__ import annotations
 
+import ast
 import inspect
 import math
 import re
+import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -207,6 +209,18 @@ class Settings:
         owner = self.override_of(name)
         value = vars(owner)[name] if owner and name not in vars(self.captured.trainer) else None
         return value if isinstance(value, (bool, int, float, str)) else None
+
+    @cached_property
+    def set_by_methods(self) -> set[str]:
+        """The attributes of the Trainer that the user's own methods set, other than `__init__`."""
+        names = set()
+        for method in (value for owner in self.own_classes() for value in vars(owner).values()):
+            if inspect.isfunction(method) and method.__name__ != "__init__" and (source := _source_of(method)[0]):
+                attributes = (
+                    node for node in ast.walk(ast.parse(textwrap.dedent(source))) if isinstance(node, ast.Attribute)
+                )
+                names |= {node.attr for node in attributes if not isinstance(node.ctx, ast.Load)}
+        return names
 
     def own_classes(self) -> Iterator[type]:
         """The user's own classes in the Trainer's method resolution order."""
